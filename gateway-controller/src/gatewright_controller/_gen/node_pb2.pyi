@@ -1,0 +1,200 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class OnError(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_ERROR_UNSPECIFIED: _ClassVar[OnError]
+    ON_ERROR_FAIL: _ClassVar[OnError]
+    ON_ERROR_CONTINUE: _ClassVar[OnError]
+
+class HeaderMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HEADER_MODE_UNSPECIFIED: _ClassVar[HeaderMode]
+    HEADER_MODE_SKIP: _ClassVar[HeaderMode]
+    HEADER_MODE_PROCESS: _ClassVar[HeaderMode]
+
+class BodyMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BODY_MODE_UNSPECIFIED: _ClassVar[BodyMode]
+    BODY_MODE_SKIP: _ClassVar[BodyMode]
+    BODY_MODE_BUFFER: _ClassVar[BodyMode]
+    BODY_MODE_STREAM: _ClassVar[BodyMode]
+ON_ERROR_UNSPECIFIED: OnError
+ON_ERROR_FAIL: OnError
+ON_ERROR_CONTINUE: OnError
+HEADER_MODE_UNSPECIFIED: HeaderMode
+HEADER_MODE_SKIP: HeaderMode
+HEADER_MODE_PROCESS: HeaderMode
+BODY_MODE_UNSPECIFIED: BodyMode
+BODY_MODE_SKIP: BodyMode
+BODY_MODE_BUFFER: BodyMode
+BODY_MODE_STREAM: BodyMode
+
+class NodeMessage(_message.Message):
+    __slots__ = ("hello", "report")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    report: Report
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("node_id", "engine_version", "policies", "bundles")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    engine_version: str
+    policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
+    bundles: _containers.RepeatedCompositeFieldContainer[BundleRef]
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ...) -> None: ...
+
+class PolicyRef(_message.Message):
+    __slots__ = ("name", "version", "definition_digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    definition_digest: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., definition_digest: _Optional[str] = ...) -> None: ...
+
+class BundleRef(_message.Message):
+    __slots__ = ("api", "digest")
+    API_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    api: str
+    digest: str
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("revision", "apis")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    APIS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    apis: _containers.RepeatedCompositeFieldContainer[ApiStatus]
+    def __init__(self, revision: _Optional[int] = ..., apis: _Optional[_Iterable[_Union[ApiStatus, _Mapping]]] = ...) -> None: ...
+
+class ApiStatus(_message.Message):
+    __slots__ = ("api", "digest", "state", "reason")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[ApiStatus.State]
+        STATE_APPLIED: _ClassVar[ApiStatus.State]
+        STATE_REJECTED: _ClassVar[ApiStatus.State]
+        STATE_REMOVED: _ClassVar[ApiStatus.State]
+    STATE_UNSPECIFIED: ApiStatus.State
+    STATE_APPLIED: ApiStatus.State
+    STATE_REJECTED: ApiStatus.State
+    STATE_REMOVED: ApiStatus.State
+    API_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    api: str
+    digest: str
+    state: ApiStatus.State
+    reason: str
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ControllerMessage(_message.Message):
+    __slots__ = ("update",)
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    update: Update
+    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+
+class Update(_message.Message):
+    __slots__ = ("revision", "bundles", "removed_apis")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_APIS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    bundles: _containers.RepeatedCompositeFieldContainer[ApiBundle]
+    removed_apis: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ApiBundle(_message.Message):
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version")
+    API_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    api: str
+    digest: str
+    hosts: _containers.RepeatedScalarFieldContainer[str]
+    context: str
+    routes: _containers.RepeatedScalarFieldContainer[bytes]
+    clusters: _containers.RepeatedScalarFieldContainer[bytes]
+    chains: _containers.RepeatedCompositeFieldContainer[Chain]
+    version: str
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Chain(_message.Message):
+    __slots__ = ("id", "operation", "attachments", "processing_mode")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_MODE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    operation: str
+    attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
+    processing_mode: ProcessingMode
+    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ...) -> None: ...
+
+class Attachment(_message.Message):
+    __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes")
+    class OnErrorByClassEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: OnError
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[OnError, str]] = ...) -> None: ...
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_MODE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    ON_ERROR_FIELD_NUMBER: _ClassVar[int]
+    ON_ERROR_BY_CLASS_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    policy_name: str
+    policy_version: str
+    definition_digest: str
+    parameters: bytes
+    system_parameters: bytes
+    processing_mode: ProcessingMode
+    timeout_ms: int
+    on_error: OnError
+    on_error_by_class: _containers.ScalarMap[str, OnError]
+    max_concurrency: int
+    max_body_bytes: int
+    def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ...) -> None: ...
+
+class ProcessingMode(_message.Message):
+    __slots__ = ("request_headers", "request_body", "response_headers", "response_body")
+    REQUEST_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BODY_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_BODY_FIELD_NUMBER: _ClassVar[int]
+    request_headers: HeaderMode
+    request_body: BodyMode
+    response_headers: HeaderMode
+    response_body: BodyMode
+    def __init__(self, request_headers: _Optional[_Union[HeaderMode, str]] = ..., request_body: _Optional[_Union[BodyMode, str]] = ..., response_headers: _Optional[_Union[HeaderMode, str]] = ..., response_body: _Optional[_Union[BodyMode, str]] = ...) -> None: ...

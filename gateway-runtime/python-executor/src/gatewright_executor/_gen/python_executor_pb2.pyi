@@ -1,0 +1,238 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PHASE_UNSPECIFIED: _ClassVar[Phase]
+    PHASE_REQUEST: _ClassVar[Phase]
+    PHASE_RESPONSE: _ClassVar[Phase]
+
+class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAILURE_CLASS_UNSPECIFIED: _ClassVar[FailureClass]
+    FAILURE_CLASS_TIMEOUT: _ClassVar[FailureClass]
+    FAILURE_CLASS_OVERLOADED: _ClassVar[FailureClass]
+    FAILURE_CLASS_UNAVAILABLE: _ClassVar[FailureClass]
+    FAILURE_CLASS_CRASHED: _ClassVar[FailureClass]
+    FAILURE_CLASS_EXCEPTION: _ClassVar[FailureClass]
+    FAILURE_CLASS_BAD_ACTION: _ClassVar[FailureClass]
+    FAILURE_CLASS_BODY_TOO_LARGE: _ClassVar[FailureClass]
+PHASE_UNSPECIFIED: Phase
+PHASE_REQUEST: Phase
+PHASE_RESPONSE: Phase
+FAILURE_CLASS_UNSPECIFIED: FailureClass
+FAILURE_CLASS_TIMEOUT: FailureClass
+FAILURE_CLASS_OVERLOADED: FailureClass
+FAILURE_CLASS_UNAVAILABLE: FailureClass
+FAILURE_CLASS_CRASHED: FailureClass
+FAILURE_CLASS_EXCEPTION: FailureClass
+FAILURE_CLASS_BAD_ACTION: FailureClass
+FAILURE_CLASS_BODY_TOO_LARGE: FailureClass
+
+class RequestFrame(_message.Message):
+    __slots__ = ("configure", "executions", "cancel", "close")
+    CONFIGURE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    configure: _containers.RepeatedCompositeFieldContainer[ConfigureInstance]
+    executions: _containers.RepeatedCompositeFieldContainer[Execution]
+    cancel: _containers.RepeatedScalarFieldContainer[int]
+    close: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ConfigureInstance(_message.Message):
+    __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    API_NAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    API_VERSION_FIELD_NUMBER: _ClassVar[int]
+    instance: int
+    policy_name: str
+    policy_version: str
+    parameters: bytes
+    system_parameters: bytes
+    api_name: str
+    max_concurrency: int
+    prepare_timeout_ms: int
+    api_version: str
+    def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ...) -> None: ...
+
+class Execution(_message.Message):
+    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BODY_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_BODY_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    instance: int
+    phase: Phase
+    timeout_us: int
+    request_id: bytes
+    method: bytes
+    path: bytes
+    query: bytes
+    scheme: bytes
+    authority: bytes
+    client_address: bytes
+    operation: bytes
+    request_headers: bytes
+    request_body: bytes
+    status: int
+    response_headers: bytes
+    response_body: bytes
+    metadata: bytes
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+
+class ReplyFrame(_message.Message):
+    __slots__ = ("hello", "frames_taken_in", "actions", "instances")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_TAKEN_IN_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    frames_taken_in: int
+    actions: _containers.RepeatedCompositeFieldContainer[Action]
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_taken_in: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    PYTHON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SDK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    python_version: str
+    sdk_version: str
+    policies: _containers.RepeatedCompositeFieldContainer[LoadedPolicy]
+    workers: int
+    def __init__(self, pid: _Optional[int] = ..., python_version: _Optional[str] = ..., sdk_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[LoadedPolicy, _Mapping]]] = ..., workers: _Optional[int] = ...) -> None: ...
+
+class LoadedPolicy(_message.Message):
+    __slots__ = ("name", "version", "on_request", "on_response", "failure")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ON_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ON_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    on_request: bool
+    on_response: bool
+    failure: Failure
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., on_request: _Optional[bool] = ..., on_response: _Optional[bool] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+
+class InstanceStatus(_message.Message):
+    __slots__ = ("instance", "failure")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    instance: int
+    failure: Failure
+    def __init__(self, instance: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+
+class Action(_message.Message):
+    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    SET_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    APPEND_HEADERS_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
+    IMMEDIATE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ANALYTICS_METADATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_SET_FIELD_NUMBER: _ClassVar[int]
+    METADATA_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    remove_headers: bytes
+    set_headers: bytes
+    append_headers: bytes
+    body: bytes
+    path: bytes
+    query: bytes
+    method: bytes
+    authority: bytes
+    status_code: int
+    immediate_response: ImmediateResponse
+    failure: Failure
+    analytics_metadata: bytes
+    metadata_set: bytes
+    metadata_removed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ImmediateResponse(_message.Message):
+    __slots__ = ("status_code", "headers", "body")
+    STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    status_code: int
+    headers: bytes
+    body: bytes
+    def __init__(self, status_code: _Optional[int] = ..., headers: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("failure_class", "message", "policy", "hook")
+    FAILURE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    HOOK_FIELD_NUMBER: _ClassVar[int]
+    failure_class: FailureClass
+    message: str
+    policy: str
+    hook: str
+    def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ...) -> None: ...
+
+class HealthCheckRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HealthCheckResponse(_message.Message):
+    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy")
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_BUSY_FIELD_NUMBER: _ClassVar[int]
+    EXECUTIONS_STARTED_FIELD_NUMBER: _ClassVar[int]
+    EXECUTIONS_FINISHED_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_EXECUTION_MS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_EXECUTION_POLICY_FIELD_NUMBER: _ClassVar[int]
+    serving: bool
+    pid: int
+    workers: int
+    workers_busy: int
+    executions_started: int
+    executions_finished: int
+    oldest_execution_ms: int
+    oldest_execution_policy: str
+    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ...) -> None: ...

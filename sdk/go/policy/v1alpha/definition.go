@@ -1,0 +1,66 @@
+package v1alpha
+
+import "encoding/json"
+
+// Runtime is the language a policy is written in.
+type Runtime string
+
+// The runtimes.
+const (
+	RuntimeGo     Runtime = "go"
+	RuntimePython Runtime = "python"
+)
+
+// HeaderMode says whether a policy wants to be called for a header phase.
+type HeaderMode string
+
+// BodyMode says whether and how a policy wants a body.
+type BodyMode string
+
+// The modes.
+const (
+	HeaderSkip    HeaderMode = "SKIP"
+	HeaderProcess HeaderMode = "PROCESS"
+	BodySkip      BodyMode   = "SKIP"
+	BodyBuffer    BodyMode   = "BUFFER"
+	BodyStream    BodyMode   = "STREAM"
+)
+
+// PolicyDefinition is a policy-definition.yaml, as JSON.
+type PolicyDefinition struct {
+	Name             string               `json:"name"`
+	Version          string               `json:"version"`
+	DisplayName      string               `json:"displayName,omitempty"`
+	Description      string               `json:"description,omitempty"`
+	Runtime          Runtime              `json:"runtime"`
+	ProcessingMode   ProcessingModeConfig `json:"processingMode"`
+	Parameters       json.RawMessage      `json:"parameters,omitempty"`       // JSON Schema 2020-12
+	SystemParameters json.RawMessage      `json:"systemParameters,omitempty"` // JSON Schema 2020-12
+}
+
+// ProcessingModeConfig says which phases a policy is called in. A policy that wants headers and body of one
+// direction is called once, with both. The zero value of a mode is SKIP.
+type ProcessingModeConfig struct {
+	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
+	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`
+	ResponseHeaderMode HeaderMode `json:"responseHeaderMode,omitempty"`
+	ResponseBodyMode   BodyMode   `json:"responseBodyMode,omitempty"`
+}
+
+// WantsRequest reports whether OnRequest is to be called at all.
+func (m ProcessingModeConfig) WantsRequest() bool {
+	return m.RequestHeaderMode == HeaderProcess || m.WantsRequestBody()
+}
+
+// WantsResponse reports whether OnResponse is to be called at all.
+func (m ProcessingModeConfig) WantsResponse() bool {
+	return m.ResponseHeaderMode == HeaderProcess || m.WantsResponseBody()
+}
+
+// WantsRequestBody reports whether OnRequest is to be called with the body.
+func (m ProcessingModeConfig) WantsRequestBody() bool { return wanted(m.RequestBodyMode) }
+
+// WantsResponseBody reports whether OnResponse is to be called with the body.
+func (m ProcessingModeConfig) WantsResponseBody() bool { return wanted(m.ResponseBodyMode) }
+
+func wanted(mode BodyMode) bool { return mode != BodySkip && mode != "" }

@@ -1,0 +1,47 @@
+package v1alpha
+
+import (
+	"errors"
+	"fmt"
+)
+
+// FailureClass says why an execution failed. The same words stand in python_executor.proto, in Python's
+// sdk.policy.FailureClass, in onError and in metric labels.
+type FailureClass string
+
+// The failure classes.
+const (
+	ClassTimeout      FailureClass = "timeout"
+	ClassOverloaded   FailureClass = "overloaded"  // refused at a queue, never started
+	ClassUnavailable  FailureClass = "unavailable" // never sent, may go to another process
+	ClassCrashed      FailureClass = "crashed"     // sent, no answer; never tried again
+	ClassException    FailureClass = "exception"
+	ClassBadAction    FailureClass = "badAction"
+	ClassBodyTooLarge FailureClass = "bodyTooLarge"
+)
+
+// FailureClasses lists them all.
+var FailureClasses = []FailureClass{
+	ClassTimeout, ClassOverloaded, ClassUnavailable, ClassCrashed, ClassException, ClassBadAction, ClassBodyTooLarge,
+}
+
+// Failure is an execution's failure. Its text is for the log, never for the client.
+type Failure struct {
+	Class   FailureClass
+	Message string
+}
+
+// Failf makes a Failure.
+func Failf(class FailureClass, format string, args ...any) *Failure {
+	return &Failure{Class: class, Message: fmt.Sprintf(format, args...)}
+}
+
+func (f *Failure) Error() string { return string(f.Class) + ": " + f.Message }
+
+// AsFailure returns the Failure that err is or wraps; any other error becomes ClassException.
+func AsFailure(err error) *Failure {
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return failure
+	}
+	return &Failure{Class: ClassException, Message: err.Error()}
+}

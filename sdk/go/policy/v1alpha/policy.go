@@ -1,0 +1,65 @@
+// Package v1alpha is what a Gatewright policy written in Go is made of: the interface it implements, the contexts it
+// is given, the actions it returns. Standard library only.
+//
+// A policy module exports one function of type Factory, by the name GetPolicy.
+package v1alpha
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Policy is one policy instance: a policy with the parameters of one attachment. It is built once, used by many
+// exchanges at the same time, and closed once, after its last use.
+//
+// A phase that the policy's definition skips is never called. Returning nil, nil passes the exchange on unchanged.
+// A returned error that is (or wraps) a *Failure keeps its class; any other error, and a panic, is ClassException.
+type Policy interface {
+	OnRequest(ctx context.Context, req *RequestContext) (RequestAction, error)
+	OnResponse(ctx context.Context, res *ResponseContext) (ResponseAction, error)
+	Close() error
+}
+
+// Factory builds a policy instance. An error refuses the API that attaches it, and is shown to its publisher.
+type Factory func(Metadata, Params) (Policy, error)
+
+// NeverBlocks is an optional marker: the policy never waits for anything. A chain of only such policies runs inline.
+type NeverBlocks interface{ NeverBlocks() }
+
+// KeepsDeadlines is an optional marker: both hooks return promptly once their ctx is done, so the chain need not
+// guard them with a goroutine of its own.
+type KeepsDeadlines interface{ KeepsDeadlines() }
+
+// Metadata says which instance a Factory builds.
+type Metadata struct {
+	InstanceID     string // hash; the same for as long as the attachment is unchanged
+	PolicyName     string // add-headers
+	PolicyVersion  string // v1.0.0
+	APIName        string
+	APIVersion     string
+	SystemParams   Params // what the operator, not the API publisher, sets
+	MaxConcurrency int    // executions of this instance at once; 0 is the default
+}
+
+// Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.
+type Params json.RawMessage
+
+// Decode fills into, a pointer to a struct, and refuses keys that the struct does not have. An empty Params is {}.
+func (p Params) Decode(into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(p.JSON()))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("decode parameters: %w", err)
+	}
+	return nil
+}
+
+// JSON returns the parameters as JSON text, {} when there are none.
+func (p Params) JSON() []byte {
+	if len(p) == 0 {
+		return []byte("{}")
+	}
+	return p
+}

@@ -1,0 +1,108 @@
+"""Writes the code generated from proto/ into each user's _gen/ or gen/. `--check` fails where that changes anything.
+
+Python stubs are generated under the package that uses them, so that they import as `package._gen.module` from
+anywhere, whatever sys.path holds.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = (
+    "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
+    "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
+)
+PYTHON = {  # package source root, package, proto folder
+    "gateway-runtime/python-executor/src": ("gatewright_executor/_gen", "gatewright/executor/v1"),
+    "gateway-controller/src": ("gatewright_controller/_gen", "gatewright/node/v1"),
+}
+GO_ROOT, GO_MODULE = "gateway-runtime/policy-engine", "gatewright.dev/policy-engine"
+GO = ("gatewright/executor/v1", "gatewright/node/v1")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        for root, (package, protos) in PYTHON.items():
+            generate_python(out / root, package, ROOT / "proto" / protos)
+        generate_go(out / GO_ROOT)
+        (check if "--check" in sys.argv else write)(out)
+
+
+def generate_python(out: Path, package: str, protos: Path) -> None:
+    (out / package).mkdir(parents=True)
+    (out / package / "__init__.py").write_text('"""Generated from proto/ by tools/generate.py. Do not edit."""\n')
+    files = [f"{package}/{proto.name}" for proto in sorted(protos.glob("*.proto"))]
+    protoc(f"-I{package}={protos}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}",
+           f"--mypy_grpc_out={out}", *files)  # fmt: skip
+
+
+def generate_go(out: Path) -> None:
+    out.mkdir(parents=True)
+    plugins = go_plugins()
+    for protos in GO:
+        files = [str(proto) for proto in sorted((ROOT / "proto" / protos).glob("*.proto"))]
+        protoc(f"-I{ROOT / 'proto'}", *(f"--plugin={plugins / name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")),
+               f"--go_out={out}", f"--go_opt=module={GO_MODULE}",
+               f"--go-grpc_out={out}", f"--go-grpc_opt=module={GO_MODULE}", *files)  # fmt: skip
+
+
+def go_plugins() -> Path:
+    home = ROOT / ".tools" / "go"
+    for plugin in PLUGINS:
+        name = plugin.rsplit("/", 1)[1].split("@")[0]
+        if not (home / name).exists():
+            install_go(plugin, home)
+    return home
+
+
+def install_go(plugin: str, home: Path) -> None:
+    """Through a module of its own: the registry serves modules, not every command's own path."""
+    module, version = plugin.split("@")
+    with tempfile.TemporaryDirectory() as scratch:
+        go(scratch, "mod", "init", "scratch")
+        go(scratch, "get", plugin if "grpc" in plugin else f"google.golang.org/protobuf@{version}")
+        go(scratch, "build", "-o", str(home / module.rsplit("/", 1)[1]), module)
+
+
+def go(folder: str, *arguments: str) -> None:
+    subprocess.run(["go", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def protoc(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
+
+
+def generated(root: Path) -> dict[Path, Path]:
+    folders = [*(root / source / package for source, (package, _) in PYTHON.items()), root / GO_ROOT / "gen"]
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return {file.relative_to(root): file for file in files}
+
+
+def check(out: Path) -> None:
+    new, old = generated(out), generated(ROOT)
+    stale = sorted(str(name) for name in new.keys() | old.keys() if not same(new.get(name), old.get(name)))
+    if stale:
+        raise SystemExit("generate: not what proto/ generates, run `make generate`:\n  " + "\n  ".join(stale))
+
+
+def same(one: Path | None, other: Path | None) -> bool:
+    return one is not None and other is not None and filecmp.cmp(one, other, shallow=False)
+
+
+def write(out: Path) -> None:
+    for name in generated(ROOT).keys() - generated(out).keys():
+        (ROOT / name).unlink()
+    for name, file in generated(out).items():
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, ROOT / name)
+
+
+if __name__ == "__main__":
+    main()
