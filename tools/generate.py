@@ -48,9 +48,13 @@ def generate_go(out: Path) -> None:
     plugins = go_plugins()
     for protos in GO:
         files = [str(proto) for proto in sorted((ROOT / "proto" / protos).glob("*.proto"))]
-        protoc(f"-I{ROOT / 'proto'}", *(f"--plugin={plugins / name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")),
-               f"--go_out={out}", f"--go_opt=module={GO_MODULE}",
-               f"--go-grpc_out={out}", f"--go-grpc_opt=module={GO_MODULE}", *files)  # fmt: skip
+        protoc(
+            f"-I{ROOT / 'proto'}",
+            *(f"--plugin={plugins / name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")),
+            *(f"--{name}_out={out}" for name in ("go", "go-grpc")),
+            *(f"--{name}_opt=module={GO_MODULE}" for name in ("go", "go-grpc")),
+            *files,
+        )
 
 
 def go_plugins() -> Path:
@@ -81,7 +85,9 @@ def protoc(*arguments: str) -> None:
 
 def generated(root: Path) -> dict[Path, Path]:
     folders = [*(root / source / package for source, (package, _) in PYTHON.items()), root / GO_ROOT / "gen"]
-    files = (file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    files = (
+        file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
     return {file.relative_to(root): file for file in files}
 
 

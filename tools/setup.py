@@ -63,7 +63,9 @@ def pip() -> tuple[str, ...]:
         return (sys.executable, "-m", "pip")
     home = ROOT / ".tools" / "pip"
     if subprocess.run([sys.executable, "-m", "venv", str(home)], capture_output=True, check=False).returncode != 0:
-        raise SystemExit(f"setup: {sys.executable} has neither pip nor venv: install one (Debian: apt install python3-venv)")
+        raise SystemExit(
+            f"setup: {sys.executable} has neither pip nor venv: install one (Debian: apt install python3-venv)"
+        )
     return (str(home / "bin" / "python"), "-m", "pip")
 
 

@@ -1,0 +1,59 @@
+# One command surface. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
+export GOTOOLCHAIN := local
+export PYTHONDONTWRITEBYTECODE := 1
+PORT ?= 8080
+GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load
+PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies tools
+.PHONY: help setup run build test check format generate lock e2e bench image image-test clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## install all that is needed into .venv (the targets below do it themselves)
+	@python3 tools/setup.py
+
+run: setup ## build the stock build.yaml and run it with the sample API (PORT=8080)
+	@exec gatewright run --manifest build.yaml --port $(PORT) --with-echo --apis samples $(ARGS)
+
+build: setup ## build build.yaml into build/stock
+	@gatewright build --manifest build.yaml --output build/stock
+
+test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy
+	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
+	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS))) $(wildcard sample-policies/*/test_*.py)
+	pytest -q --timeout 180 e2e
+
+e2e: setup ## the end-to-end tests alone (ARGS="-k name")
+	pytest -q --timeout 180 e2e $(ARGS)
+
+check: setup ## everything that is checked without running the product
+	ruff check . && ruff format --check .
+	mypy $(PYTHON_PARTS) e2e bench
+	lint-imports --no-cache
+	buf lint proto && buf format --exit-code -d proto
+	python tools/generate.py --check
+	python tools/golangci.py $(GO_MODULES)
+	hadolint gateway-runtime/Dockerfile
+	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run tools/lock
+	python tools/curve.py
+
+format: setup ## format Python, Go and proto files
+	ruff check --fix-only . && ruff format . && gofmt -w $(GO_MODULES) && buf format -w proto
+
+generate: setup ## write what is generated from proto/
+	python tools/generate.py
+
+lock: setup ## compile requirements/*.txt anew
+	tools/lock
+
+bench: setup ## measure: plain Envoy, Go-only chain, Go → Python → Go (ARGS="--rounds 5")
+	python -m bench $(ARGS)
+
+image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)
+	tools/image-test
+
+clean: ## remove what the targets above made
+	rm -rf .venv .tools build .gatewright
