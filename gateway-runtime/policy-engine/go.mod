@@ -3,6 +3,7 @@ module gatewright.dev/policy-engine
 go 1.26.0
 
 require (
+	gatewright.dev/sdk v0.0.0
 	github.com/envoyproxy/go-control-plane v0.14.0
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
 	go.uber.org/goleak v1.3.0

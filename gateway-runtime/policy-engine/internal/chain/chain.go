@@ -1,0 +1,145 @@
+// Package chain is what a Gatewright policy chain does with an HTTP exchange. It knows no proxy and no wire: a front
+// end gives it the message and takes the outcome.
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Spec is what a chain is made of.
+type Spec struct {
+	ID              string // hash of its content
+	API, APIVersion string
+	Context         string // the API's context: "/orders/v1.0", "/" for the root
+	Operation       string // "GET /{id}"
+	Instances       []*Instance
+}
+
+// Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.
+type Chain struct {
+	spec   Spec
+	mode   v1alpha.ProcessingModeConfig
+	blocks bool
+	use    use
+}
+
+// New makes a chain. It refuses one without an id or an instance, and body modes it does not know.
+func New(spec Spec) (*Chain, error) {
+	if spec.ID == "" {
+		return nil, errors.New("chain: expected an id, got none")
+	}
+	if len(spec.Instances) == 0 {
+		return nil, fmt.Errorf("chain %s: expected at least one policy instance; a route without policies has no chain", spec.ID)
+	}
+	c := &Chain{spec: spec, mode: v1alpha.ProcessingModeConfig{
+		RequestHeaderMode: v1alpha.HeaderSkip, RequestBodyMode: v1alpha.BodySkip,
+		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
+	}}
+	for _, instance := range spec.Instances {
+		if err := c.admit(instance); err != nil {
+			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Chain) admit(instance *Instance) error {
+	mode := instance.settings.Mode
+	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
+		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer {
+			return fmt.Errorf("body mode: expected SKIP or BUFFER, got %s", body)
+		}
+	}
+	if mode.RequestHeaderMode == v1alpha.HeaderProcess {
+		c.mode.RequestHeaderMode = v1alpha.HeaderProcess
+	}
+	if mode.WantsRequestBody() {
+		c.mode.RequestBodyMode = v1alpha.BodyBuffer
+	}
+	if mode.ResponseHeaderMode == v1alpha.HeaderProcess {
+		c.mode.ResponseHeaderMode = v1alpha.HeaderProcess
+	}
+	if mode.WantsResponseBody() {
+		c.mode.ResponseBodyMode = v1alpha.BodyBuffer
+	}
+	c.blocks = c.blocks || !instance.neverBlocks
+	return nil
+}
+
+// ID is the chain's id, API the name of its API, Operation the operation ("GET /{id}") it belongs to.
+func (c *Chain) ID() string        { return c.spec.ID }
+func (c *Chain) API() string       { return c.spec.API }
+func (c *Chain) Operation() string { return c.spec.Operation }
+
+// Instances are the chain's policy instances in request order. Do not change the slice.
+func (c *Chain) Instances() []*Instance { return c.spec.Instances }
+
+// Mode is what a front end must deliver: the union of the instances' modes, no mode empty.
+func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }
+
+// Blocks reports whether any of the policies may wait for something.
+func (c *Chain) Blocks() bool { return c.blocks }
+
+// Active is the number of exchanges under way.
+func (c *Chain) Active() int64 { return c.use.active.Load() }
+
+// Run takes one exchange through the chain: the whole execution semantics.
+//
+// Requests pass the policies in order, responses in reverse. A policy that wants the body waits until all of it is
+// there, and so do the policies after it. Each hook runs once. An answer, a policy's own or the one that a failure
+// gives, ends the request phase; then the policies before the one it came from see it as their response. In the
+// response phase an answer replaces the response, and the policies still to come see it. Headers and body leave when
+// the last policy of the direction has run; until then nothing has gone out that an answer would have to take back.
+//
+// An error means that the exchange cannot go on (its client is gone, the front end failed): nothing more runs, and the
+// front end must end the exchange with an error of its own.
+func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
+	x := begin(c, front)
+	ran := 0 // the policies before this one have passed the request on; they see the response
+	for ; ran < len(c.spec.Instances); ran++ {
+		instance := c.spec.Instances[ran]
+		if !instance.settings.Mode.WantsRequest() {
+			continue
+		}
+		if err := x.readRequestBody(ctx, ran); err != nil {
+			return err
+		}
+		if x.responded {
+			break
+		}
+		action, failure := x.onRequest(ctx, instance)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if x.takeRequest(instance, action, failure); x.answered {
+			break
+		}
+	}
+	if !x.answered {
+		if err := x.sendRequest(ctx); err != nil || !c.mode.WantsResponse() {
+			return err
+		}
+		if err := x.awaitResponse(ctx); err != nil {
+			return err
+		}
+	}
+	for last := ran - 1; last >= 0; last-- {
+		instance := c.spec.Instances[last]
+		if !instance.settings.Mode.WantsResponse() {
+			continue
+		}
+		if err := x.readResponseBody(ctx, last); err != nil {
+			return err
+		}
+		action, failure := x.onResponse(ctx, instance)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		x.takeResponse(instance, action, failure)
+	}
+	return x.sendResponse(ctx)
+}

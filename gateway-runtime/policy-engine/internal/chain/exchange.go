@@ -1,0 +1,180 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// exchange is one HTTP exchange in a chain.
+type exchange struct {
+	chain    *Chain
+	front    FrontEnd
+	head     Head // of the request, as the client sent it
+	grpc     bool
+	metadata v1alpha.ExchangeMetadata
+
+	request                        message
+	method, path, query, authority string                  // as the policies left them
+	sent                           *v1alpha.RequestContext // the request as responses' policies see it
+
+	response   message
+	responded  bool // the proxy answered before the request had come in
+	answered   bool // the response is the gateway's own
+	status     int  // as the policies left it
+	details    string
+	grpcStatus uint32
+
+	analytics map[string]any // not yet sent
+}
+
+func begin(c *Chain, front FrontEnd) *exchange {
+	head := front.Request()
+	path, query, _ := strings.Cut(head.Path, "?")
+	return &exchange{
+		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
+		request: newMessage(front, head, c.mode.WantsRequestBody()),
+		method:  head.Method, path: path, query: query, authority: head.Authority,
+	}
+}
+
+// ---------------------------------------------------------------- request
+
+// readRequestBody reads what the instance at, and those after it that come to run with it, may see of the body.
+func (x *exchange) readRequestBody(ctx context.Context, at int) error {
+	limit := int64(-1)
+	for _, instance := range x.chain.spec.Instances[at:] {
+		if !instance.settings.Mode.WantsRequestBody() {
+			if limit < 0 {
+				return nil
+			}
+			continue
+		}
+		limit = max(limit, instance.settings.MaxBodyBytes)
+		if instance.settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
+			break
+		}
+	}
+	return x.unlessResponded(x.request.read(ctx, limit))
+}
+
+func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
+	withBody := i.settings.Mode.WantsRequestBody()
+	if withBody && x.request.exceeds(i.settings.MaxBodyBytes) {
+		return nil, tooLarge("request", i)
+	}
+	return execute(ctx, i, i.onRequest, x.requestContext(withBody))
+}
+
+func tooLarge(what string, i *Instance) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
+}
+
+func (x *exchange) requestContext(withBody bool) *v1alpha.RequestContext {
+	request := &v1alpha.RequestContext{
+		RequestID: x.head.RequestID, Method: x.method, Path: x.path, Query: x.query, Scheme: x.head.Scheme,
+		Authority: x.authority, ClientAddress: x.head.ClientAddress, APIName: x.chain.spec.API,
+		APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, Headers: x.request.headers.view,
+		Metadata: &x.metadata,
+	}
+	if withBody && len(x.request.body) > 0 {
+		request.Body = x.request.body
+	}
+	return request
+}
+
+// takeRequest makes the action, or the failure, count.
+func (x *exchange) takeRequest(i *Instance, action v1alpha.RequestAction, failure *v1alpha.Failure) {
+	if failure == nil {
+		failure = x.applyRequest(action)
+	}
+	if failure != nil && !x.passOver(i, failure, "request") {
+		x.answerProblem(failure, true)
+	}
+}
+
+func (x *exchange) applyRequest(action v1alpha.RequestAction) *v1alpha.Failure {
+	switch a := action.(type) {
+	case *v1alpha.ImmediateResponse:
+		return x.applyImmediate(a)
+	case *v1alpha.UpstreamRequestModifications:
+		return x.modifyRequest(a)
+	}
+	return nil
+}
+
+func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alpha.Failure {
+	if m == nil {
+		return nil
+	}
+	if err := checkRequest(m, x.chain.spec.Context); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
+	}
+	x.request.headers.apply(m.Headers)
+	replace(&x.method, m.Method)
+	replace(&x.path, m.Path)
+	replace(&x.query, m.Query)
+	replace(&x.authority, m.Authority)
+	if m.Body != nil {
+		x.request.replace(*m.Body)
+	}
+	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
+	return nil
+}
+
+func replace(part *string, by *string) {
+	if by != nil {
+		*part = *by
+	}
+}
+
+func merge(into, from map[string]any) map[string]any {
+	if into == nil {
+		return maps.Clone(from)
+	}
+	maps.Copy(into, from)
+	return into
+}
+
+// unlessResponded notes that the request phase is over because the proxy answered.
+func (x *exchange) unlessResponded(err error) error {
+	if errors.Is(err, ErrResponded) {
+		x.responded = true
+		return nil
+	}
+	return err
+}
+
+// sendRequest lets the request go upstream, unless the proxy has answered it.
+func (x *exchange) sendRequest(ctx context.Context) error {
+	if x.responded {
+		return nil
+	}
+	x.request.fitLength()
+	changes := Changes{Analytics: x.analytics}
+	x.analytics = nil
+	if x.method != x.head.Method {
+		changes.Method = x.method
+	}
+	if x.authority != x.head.Authority {
+		changes.Authority = x.authority
+	}
+	if path := x.pathAndQuery(); path != x.head.Path {
+		changes.Path = path
+	}
+	return x.unlessResponded(x.request.send(ctx, changes))
+}
+
+func (x *exchange) pathAndQuery() string {
+	path, query, _ := strings.Cut(x.head.Path, "?")
+	switch {
+	case x.path == path && x.query == query:
+		return x.head.Path
+	case x.query == "":
+		return x.path
+	}
+	return x.path + "?" + x.query
+}

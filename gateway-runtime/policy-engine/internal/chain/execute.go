@@ -1,0 +1,96 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
+func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+	i.executions.Add(1)
+	if !i.enter() {
+		var none A
+		return none, v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))
+	}
+	if i.neverBlocks {
+		action, err := attempt(ctx, i, call, seen)
+		return action, classify(ctx, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.settings.Timeout)
+	defer cancel()
+	if i.keepsDeadlines {
+		action, err := attempt(ctx, i, call, seen)
+		return action, classify(ctx, err)
+	}
+	return guard(ctx, i, call, seen)
+}
+
+func (i *Instance) enter() bool {
+	if i.slots != nil {
+		select {
+		case i.slots <- struct{}{}:
+		default:
+			return false
+		}
+	}
+	i.active.Add(1)
+	return true
+}
+
+func (i *Instance) leave() {
+	i.active.Add(-1)
+	if i.slots != nil {
+		<-i.slots
+	}
+}
+
+// guard waits for the hook until ctx is done. A hook that is late keeps its place in maxConcurrency until it returns.
+func guard[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+	type outcome struct {
+		action A
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		end := outcome{err: errors.New("the policy ended its goroutine")}
+		defer func() { done <- end }()
+		end.action, end.err = attempt(ctx, i, call, seen)
+	}()
+	select {
+	case end := <-done:
+		return end.action, classify(ctx, end.err)
+	case <-ctx.Done():
+		var none A
+		return none, classify(ctx, ctx.Err())
+	}
+}
+
+func attempt[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (action A, err error) {
+	defer i.leave()
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return call(ctx, seen)
+}
+
+// classify makes a hook's error a failure of a known class. A deadline of ctx that came to pass is a timeout.
+func classify(ctx context.Context, err error) *v1alpha.Failure {
+	if err == nil {
+		return nil
+	}
+	var failure *v1alpha.Failure
+	if errors.As(err, &failure) && failure != nil && slices.Contains(v1alpha.FailureClasses, failure.Class) {
+		return failure
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return v1alpha.Failf(v1alpha.ClassTimeout, "no action when its time was over")
+	}
+	return v1alpha.Failf(v1alpha.ClassException, "%v", err)
+}

@@ -1,0 +1,129 @@
+package chain
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// What an attachment gets that does not say.
+const (
+	DefaultTimeout      = time.Second
+	DefaultMaxBodyBytes = 1 << 20
+)
+
+// Settings are an attachment's settings.
+type Settings struct {
+	Timeout        time.Duration // of one execution; 0 is DefaultTimeout
+	OnError        OnError
+	MaxConcurrency int   // executions under way at once; 0 is no limit of the chain's own
+	MaxBodyBytes   int64 // of a body that the policy wants; 0 is DefaultMaxBodyBytes
+	Mode           v1alpha.ProcessingModeConfig
+}
+
+// Reaction says what a failed execution does to the exchange.
+type Reaction uint8
+
+// The reactions.
+const (
+	Fail     Reaction = iota // the client gets an error
+	Continue                 // the action is discarded, and the chain goes on
+)
+
+// OnError is the reaction to each failure class: ByClass, or Default.
+type OnError struct {
+	Default Reaction
+	ByClass map[v1alpha.FailureClass]Reaction
+}
+
+// For returns the reaction to class.
+func (o OnError) For(class v1alpha.FailureClass) Reaction {
+	if reaction, ok := o.ByClass[class]; ok {
+		return reaction
+	}
+	return o.Default
+}
+
+// Instance is a policy instance as chains hold it: the policy under its settings, guarded and counted. Chains of
+// several operations may share it.
+type Instance struct {
+	id, name string
+	policy   v1alpha.Policy
+	settings Settings
+
+	onRequest      hook[*v1alpha.RequestContext, v1alpha.RequestAction]
+	onResponse     hook[*v1alpha.ResponseContext, v1alpha.ResponseAction]
+	neverBlocks    bool
+	keepsDeadlines bool
+	slots          chan struct{}
+
+	executions, continued atomic.Uint64
+	active                atomic.Int64
+	failures              [7]atomic.Uint64 // as v1alpha.FailureClasses
+
+	close func() error
+}
+
+type hook[C, A any] func(context.Context, C) (A, error)
+
+// NewInstance puts policy under settings. name is name:version, "add-headers:v1.0.0". The instance owns policy.
+func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Instance {
+	settings.Timeout = cmp.Or(settings.Timeout, DefaultTimeout)
+	settings.MaxBodyBytes = cmp.Or(settings.MaxBodyBytes, DefaultMaxBodyBytes)
+	i := &Instance{
+		id: id, name: name, policy: policy, settings: settings,
+		onRequest: policy.OnRequest, onResponse: policy.OnResponse, close: sync.OnceValue(policy.Close),
+	}
+	_, i.neverBlocks = policy.(v1alpha.NeverBlocks)
+	_, i.keepsDeadlines = policy.(v1alpha.KeepsDeadlines)
+	if settings.MaxConcurrency > 0 {
+		i.slots = make(chan struct{}, settings.MaxConcurrency)
+	}
+	return i
+}
+
+// ID is the instance's id.
+func (i *Instance) ID() string { return i.id }
+
+// Name is the policy's name:version.
+func (i *Instance) Name() string { return i.name }
+
+// Settings are the attachment's settings, with defaults.
+func (i *Instance) Settings() Settings { return i.settings }
+
+// Close closes the policy, once; every call returns that call's error.
+func (i *Instance) Close() error { return i.close() }
+
+// InstanceStats are an instance's counters since it was built.
+type InstanceStats struct {
+	Executions uint64                          `json:"executions"`
+	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`
+	Continued  uint64                          `json:"continued"` // failures that onError: continue passed over
+	Active     int64                           `json:"active"`    // executions under way
+}
+
+// Stats reads the counters.
+func (i *Instance) Stats() InstanceStats {
+	stats := InstanceStats{
+		Executions: i.executions.Load(), Continued: i.continued.Load(), Active: i.active.Load(),
+		Failures: map[v1alpha.FailureClass]uint64{},
+	}
+	for n, class := range v1alpha.FailureClasses {
+		if count := i.failures[n].Load(); count > 0 {
+			stats.Failures[class] = count
+		}
+	}
+	return stats
+}
+
+func (i *Instance) count(class v1alpha.FailureClass) {
+	for n, known := range v1alpha.FailureClasses {
+		if known == class {
+			i.failures[n].Add(1)
+		}
+	}
+}

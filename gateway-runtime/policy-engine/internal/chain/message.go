@@ -1,0 +1,113 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+)
+
+// message is one direction's message while it is in the chain: what came, and what the policies made of it.
+type message struct {
+	front     FrontEnd
+	headers   headerList
+	delivered bool  // the front end gives the body piece by piece: the chain's mode wants it
+	bodiless  bool  // the message came without body and trailers
+	declared  int64 // content-length; 0 if there is none
+	status    int   // of a response, as it came
+	ended     bool  // there is no body left to read
+	body      []byte
+	replaced  bool // body is a policy's, not the one that came
+}
+
+func newMessage(front FrontEnd, head Head, delivered bool) message {
+	m := message{front: front, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
+	if delivered && !head.Ended {
+		m.declared, _ = strconv.ParseInt(head.Headers.Get("content-length"), 10, 64) // the proxy has checked it
+	}
+	return m
+}
+
+// read takes in the body: all of it, or until it is known to exceed limit bytes. A body that a policy has replaced is
+// read to its end and dropped.
+func (m *message) read(ctx context.Context, limit int64) error {
+	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit)) {
+		piece, err := m.front.NextPiece(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			m.ended = true
+		case err != nil:
+			return err
+		case !m.replaced:
+			m.keep(piece)
+		}
+	}
+	return nil
+}
+
+func (m *message) keep(piece []byte) {
+	if m.body == nil {
+		m.body = make([]byte, 0, max(int64(len(piece)), m.declared))
+	}
+	m.body = append(m.body, piece...)
+}
+
+// exceeds reports whether the body is known to be more than limit bytes.
+func (m *message) exceeds(limit int64) bool {
+	return int64(len(m.body)) > limit || !m.replaced && m.declared > limit
+}
+
+// replace gives the message another body.
+func (m *message) replace(body []byte) { m.body, m.replaced = body, true }
+
+// send lets the message go on. What has come of the body goes with it, changed or not, and the rest as it comes.
+func (m *message) send(ctx context.Context, changes Changes) error {
+	changes.Headers = m.headers.final()
+	if m.bodiless || !m.delivered {
+		if m.replaced {
+			changes.Body = &m.body
+		}
+		return m.front.SendHeaders(changes)
+	}
+	if m.replaced {
+		if err := m.read(ctx, 0); err != nil {
+			return err
+		}
+	}
+	changes.Follows = true
+	if err := m.front.SendHeaders(changes); err != nil {
+		return err
+	}
+	if m.ended {
+		return m.front.SendPiece(m.body, true)
+	}
+	if len(m.body) > 0 {
+		if err := m.front.SendPiece(m.body, false); err != nil {
+			return err
+		}
+	}
+	return m.front.SendRest()
+}
+
+// fitLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
+func (m *message) fitLength() {
+	if m.replaced && (m.bodiless || m.headers.original.Has("content-length")) {
+		m.headers.set("content-length", strconv.Itoa(len(m.body)))
+	}
+}
+
+// dropBody takes the body from a response that must not have one (RFC 9110, 6.4.1). The content-length of an answer
+// to HEAD is that of the body it would have.
+func (m *message) dropBody(head bool) {
+	if head {
+		if m.replaced {
+			m.headers.set("content-length", strconv.Itoa(len(m.body)))
+		}
+		m.body, m.replaced = nil, false
+		return
+	}
+	m.body, m.replaced = nil, !m.bodiless
+	if !m.bodiless {
+		m.headers.remove("content-length")
+	}
+}

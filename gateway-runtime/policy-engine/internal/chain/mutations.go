@@ -1,0 +1,99 @@
+package chain
+
+import (
+	"slices"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// headerList is a message's headers while policies change them: what came, and what the next policy sees.
+type headerList struct {
+	original v1alpha.Headers
+	view     v1alpha.Headers
+	touched  []string // names of view that may differ from original, in the order of their first change
+}
+
+func newHeaderList(original v1alpha.Headers) headerList {
+	return headerList{original: original, view: original}
+}
+
+// apply changes the view: remove, set, append. The old view is left as it is, for whoever still reads it.
+func (l *headerList) apply(changes v1alpha.HeaderModifications) {
+	if len(changes.Remove)+len(changes.Set)+len(changes.Append) == 0 {
+		return
+	}
+	view := make(v1alpha.Headers, 0, len(l.view)+len(changes.Set)+len(changes.Append))
+	for _, header := range l.view {
+		if !namedIn(changes, header.Name) {
+			view = append(view, header)
+		}
+	}
+	for _, name := range changes.Remove {
+		l.touch(strings.ToLower(name))
+	}
+	for _, added := range [...][]v1alpha.Header{changes.Set, changes.Append} {
+		for _, header := range added {
+			name := strings.ToLower(header.Name)
+			l.touch(name)
+			view = append(view, v1alpha.Header{Name: name, Value: header.Value})
+		}
+	}
+	l.view = view
+}
+
+// namedIn reports whether the change takes name's present values away.
+func namedIn(changes v1alpha.HeaderModifications, name string) bool {
+	for _, removed := range changes.Remove {
+		if strings.EqualFold(removed, name) {
+			return true
+		}
+	}
+	for _, set := range changes.Set {
+		if strings.EqualFold(set.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *headerList) touch(name string) {
+	if !slices.Contains(l.touched, name) {
+		l.touched = append(l.touched, name)
+	}
+}
+
+// set gives name the one value, as the engine's own change.
+func (l *headerList) set(name, value string) {
+	l.apply(v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: name, Value: value}}})
+}
+
+func (l *headerList) remove(name string) {
+	l.apply(v1alpha.HeaderModifications{Remove: []string{name}})
+}
+
+// final is the least change that makes the view of the original.
+func (l *headerList) final() v1alpha.HeaderModifications {
+	var changes v1alpha.HeaderModifications
+	for _, name := range l.touched {
+		before := slices.Collect(l.original.Values(name))
+		now := slices.Collect(l.view.Values(name))
+		switch {
+		case slices.Equal(before, now):
+		case len(now) == 0:
+			changes.Remove = append(changes.Remove, name)
+		case len(before) > 0 && len(before) < len(now) && slices.Equal(before, now[:len(before)]):
+			changes.Append = appendAll(changes.Append, name, now[len(before):])
+		default:
+			changes.Set = appendAll(changes.Set, name, now)
+		}
+	}
+	return changes
+}
+
+func appendAll(to []v1alpha.Header, name string, values []string) []v1alpha.Header {
+	for _, value := range values {
+		to = append(to, v1alpha.Header{Name: name, Value: value})
+	}
+	return to
+}

@@ -1,0 +1,174 @@
+package chain
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+func (x *exchange) awaitResponse(ctx context.Context) error {
+	head, err := x.front.Response(ctx)
+	if err != nil {
+		return err
+	}
+	x.response = newMessage(x.front, head, x.chain.mode.WantsResponseBody())
+	x.status = head.Status
+	return nil
+}
+
+// readResponseBody is readRequestBody in the other direction: from the instance at to the first.
+func (x *exchange) readResponseBody(ctx context.Context, at int) error {
+	limit := int64(-1)
+	for ; at >= 0; at-- {
+		settings := &x.chain.spec.Instances[at].settings
+		if settings.Mode.WantsResponseBody() {
+			limit = max(limit, settings.MaxBodyBytes)
+			if settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
+				break
+			}
+		} else if limit < 0 {
+			return nil
+		}
+	}
+	return x.response.read(ctx, limit)
+}
+
+func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
+	withBody := i.settings.Mode.WantsResponseBody()
+	if withBody && x.response.exceeds(i.settings.MaxBodyBytes) {
+		return nil, tooLarge("response", i)
+	}
+	if x.sent == nil {
+		x.sent = x.requestContext(false)
+	}
+	response := &v1alpha.ResponseContext{
+		Request: x.sent, StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata,
+	}
+	if withBody && len(x.response.body) > 0 {
+		response.Body = x.response.body
+	}
+	return execute(ctx, i, i.onResponse, response)
+}
+
+// takeResponse makes the action, or the failure, count.
+func (x *exchange) takeResponse(i *Instance, action v1alpha.ResponseAction, failure *v1alpha.Failure) {
+	if failure == nil {
+		failure = x.applyResponse(action)
+	}
+	if failure != nil && !x.passOver(i, failure, "response") {
+		x.answerProblem(failure, false)
+	}
+}
+
+func (x *exchange) applyResponse(action v1alpha.ResponseAction) *v1alpha.Failure {
+	switch a := action.(type) {
+	case *v1alpha.ImmediateResponse:
+		return x.applyImmediate(a)
+	case *v1alpha.UpstreamResponseModifications:
+		return x.modifyResponse(a)
+	}
+	return nil
+}
+
+func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1alpha.Failure {
+	if m == nil {
+		return nil
+	}
+	if err := checkResponse(m); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "response modifications: %v", err)
+	}
+	x.response.headers.apply(m.Headers)
+	if m.StatusCode != 0 && m.StatusCode != x.status {
+		x.status, x.grpcStatus = m.StatusCode, 0
+	}
+	if m.Body != nil {
+		x.response.replace(*m.Body)
+	}
+	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
+	return nil
+}
+
+// applyImmediate makes a policy's answer the response, in either phase.
+func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure {
+	if a == nil {
+		return nil
+	}
+	if err := checkImmediate(a); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "immediate response: %v", err)
+	}
+	x.answer(a, "policy_answer", 0)
+	return nil
+}
+
+// answerProblem makes the response one that tells of failure. To a gRPC client it is a status and a message.
+func (x *exchange) answerProblem(failure *v1alpha.Failure, request bool) {
+	fault := faultOf(failure.Class, request)
+	answer := Problem(fault.status, fault.detail, x.head.RequestID)
+	if x.grpc {
+		answer = &v1alpha.ImmediateResponse{StatusCode: fault.status, Body: []byte(fault.detail)}
+	}
+	x.answer(answer, "policy_"+string(failure.Class), fault.grpcStatus)
+}
+
+func (x *exchange) answer(a *v1alpha.ImmediateResponse, details string, grpcStatus uint32) {
+	headers := make(v1alpha.Headers, len(a.Headers))
+	for n, header := range a.Headers {
+		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
+	}
+	x.response = message{headers: newHeaderList(headers), body: a.Body, ended: true, bodiless: true}
+	x.answered, x.status, x.details, x.grpcStatus = true, a.StatusCode, details, grpcStatus
+	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
+}
+
+// sendResponse lets the response go to the client.
+func (x *exchange) sendResponse(ctx context.Context) error {
+	head := x.head.Method == http.MethodHead
+	bodiless := head || x.status == http.StatusNoContent || x.status == http.StatusNotModified
+	if x.answered {
+		return x.front.Answer(x.finalAnswer(bodiless && !head))
+	}
+	changes := Changes{Analytics: x.analytics}
+	if bodiless {
+		x.response.dropBody(head)
+	} else {
+		x.response.fitLength()
+	}
+	if x.status != x.response.status {
+		changes.Status = x.status
+	}
+	return x.response.send(ctx, changes)
+}
+
+func (x *exchange) finalAnswer(bodiless bool) Answer {
+	answer := Answer{
+		Status: x.status, Headers: x.response.headers.view, Body: x.response.body,
+		Details: x.details, Analytics: x.analytics,
+	}
+	if bodiless {
+		answer.Body = nil
+	}
+	if x.grpc {
+		answer.GRPCStatus = x.grpcStatus
+	}
+	return answer
+}
+
+// passOver counts and logs a failure, and reports whether the chain goes on as if nothing had been returned.
+func (x *exchange) passOver(i *Instance, failure *v1alpha.Failure, phase string) bool {
+	goesOn := i.settings.OnError.For(failure.Class) == Continue
+	level := slog.LevelError
+	i.count(failure.Class)
+	if goesOn {
+		level = slog.LevelWarn
+		i.continued.Add(1)
+	}
+	slog.LogAttrs(context.Background(), level, "policy failed",
+		slog.String("requestId", x.head.RequestID), slog.String("policy", i.name),
+		slog.String("class", string(failure.Class)), slog.String("reason", failure.Message),
+		slog.String("phase", phase), slog.String("api", x.chain.spec.API),
+		slog.String("operation", x.chain.spec.Operation), slog.Bool("continued", goesOn))
+	return goesOn
+}

@@ -1,0 +1,104 @@
+package chain
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Table holds the chains that exchanges may find. The zero value is empty and ready.
+type Table struct {
+	mutex  sync.RWMutex
+	chains map[string]*Chain
+}
+
+// use counts a chain's exchanges for the Table that holds it.
+type use struct {
+	active     atomic.Int64
+	retirement atomic.Pointer[retirement]
+}
+
+// retirement is a chain's way out. A chain that is put back, or retired anew, gets rid of it.
+type retirement struct {
+	grace time.Duration
+	gone  func()
+	timer *time.Timer
+}
+
+// Put lets exchanges find chain by its id, in place of one that had the same. A retirement of that id is taken back.
+func (t *Table) Put(chain *Chain) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if t.chains == nil {
+		t.chains = map[string]*Chain{}
+	}
+	if old, ok := t.chains[chain.ID()]; ok {
+		old.use.takeBack()
+	}
+	t.chains[chain.ID()] = chain
+}
+
+// Acquire finds a chain and counts an exchange of it as under way, until Release.
+func (t *Table) Acquire(id string) (*Chain, bool) {
+	t.mutex.RLock()
+	defer t.mutex.RUnlock()
+	chain, ok := t.chains[id]
+	if ok {
+		chain.use.active.Add(1)
+	}
+	return chain, ok
+}
+
+// Release ends what Acquire began.
+func (c *Chain) Release() {
+	if leaving := c.use.retirement.Load(); leaving != nil {
+		leaving.timer.Reset(leaving.grace) // before the count falls, so that the old timer never finds it at zero
+	}
+	c.use.active.Add(-1)
+}
+
+// Retire takes the chain away grace after its last exchange has ended (after now, if none is under way), and then
+// calls gone, once, in a goroutine of its own. Until then exchanges find it: Envoy's workers may still name it.
+// An id that the table does not have is gone at once.
+func (t *Table) Retire(id string, grace time.Duration, gone func()) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	chain, ok := t.chains[id]
+	if !ok {
+		go gone()
+		return
+	}
+	chain.use.takeBack()
+	leaving := &retirement{grace: grace, gone: gone}
+	leaving.timer = time.AfterFunc(grace, func() { t.leave(chain, leaving) })
+	chain.use.retirement.Store(leaving)
+}
+
+// leave runs when the grace is over. A chain in use stays: the Release of its last exchange starts the grace anew.
+func (t *Table) leave(chain *Chain, leaving *retirement) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if chain.use.retirement.Load() != leaving || chain.use.active.Load() > 0 {
+		return
+	}
+	delete(t.chains, chain.ID())
+	chain.use.retirement.Store(nil)
+	go leaving.gone()
+}
+
+func (u *use) takeBack() {
+	if old := u.retirement.Swap(nil); old != nil {
+		old.timer.Stop()
+	}
+}
+
+// All lists the chains, in no order.
+func (t *Table) All() []*Chain {
+	t.mutex.RLock()
+	defer t.mutex.RUnlock()
+	all := make([]*Chain, 0, len(t.chains))
+	for _, chain := range t.chains {
+		all = append(all, chain)
+	}
+	return all
+}

@@ -1,0 +1,169 @@
+package chain
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// refusedNames are the headers that belong to one connection (RFC 9110, 7.6.1), and those with a way of their own.
+var refusedNames = map[string]string{
+	"connection": "it belongs to one connection", "keep-alive": "it belongs to one connection",
+	"proxy-connection": "it belongs to one connection", "te": "it belongs to one connection",
+	"trailer": "it belongs to one connection", "transfer-encoding": "it belongs to one connection",
+	"upgrade": "it belongs to one connection", "content-length": "the gateway computes it from the body",
+	"host": "use authority",
+}
+
+func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string) error {
+	if err := checkHeaders(m.Headers, true); err != nil {
+		return err
+	}
+	if m.Path != nil {
+		if err := checkPath(*m.Path, apiContext); err != nil {
+			return err
+		}
+	}
+	if m.Query != nil && strings.ContainsFunc(*m.Query, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
+		return fmt.Errorf("query: expected no space, control character or #, got %q; percent-encode it", *m.Query)
+	}
+	if m.Method != nil && (!isToken(*m.Method) || strings.EqualFold(*m.Method, "CONNECT")) {
+		return fmt.Errorf("method: expected a token (RFC 9110, 9.1) other than CONNECT, got %q", *m.Method)
+	}
+	if m.Authority != nil && !isAuthority(*m.Authority) {
+		return fmt.Errorf("authority: expected host or host:port, got %q", *m.Authority)
+	}
+	return checkAnalytics(m.AnalyticsMetadata)
+}
+
+func checkResponse(m *v1alpha.UpstreamResponseModifications) error {
+	if err := checkHeaders(m.Headers, false); err != nil {
+		return err
+	}
+	if m.StatusCode != 0 {
+		if err := checkStatus(m.StatusCode); err != nil {
+			return err
+		}
+	}
+	return checkAnalytics(m.AnalyticsMetadata)
+}
+
+func checkImmediate(r *v1alpha.ImmediateResponse) error {
+	if err := checkStatus(r.StatusCode); err != nil {
+		return err
+	}
+	if err := checkHeaders(v1alpha.HeaderModifications{Set: r.Headers}, false); err != nil {
+		return err
+	}
+	return checkAnalytics(r.AnalyticsMetadata)
+}
+
+func checkStatus(status int) error {
+	if status < 200 || status > 599 {
+		return fmt.Errorf("status: expected 200–599, got %d", status)
+	}
+	return nil
+}
+
+func checkHeaders(m v1alpha.HeaderModifications, request bool) error {
+	for _, name := range m.Remove {
+		if err := checkName(name, request); err != nil {
+			return err
+		}
+	}
+	for _, headers := range [...][]v1alpha.Header{m.Set, m.Append} {
+		for _, header := range headers {
+			if err := checkHeader(header, request); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkHeader(header v1alpha.Header, request bool) error {
+	if err := checkName(header.Name, request); err != nil {
+		return err
+	}
+	if strings.ContainsAny(header.Value, "\r\n\x00") {
+		return fmt.Errorf("header %q: expected a value without CR, LF and NUL, got %q", header.Name, header.Value)
+	}
+	return nil
+}
+
+func checkName(name string, request bool) error {
+	if !isToken(name) {
+		return fmt.Errorf("header %q: expected a name that is a token (RFC 9110, 5.6.2)", name)
+	}
+	lower := strings.ToLower(name)
+	if why, refused := refusedNames[lower]; refused {
+		return fmt.Errorf("header %q: policies cannot change it: %s", name, why)
+	}
+	if request && strings.HasPrefix(lower, "x-envoy-") {
+		return fmt.Errorf("header %q: policies cannot change it: x-envoy-* steers the proxy", name)
+	}
+	return nil
+}
+
+func isToken(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func isAuthority(authority string) bool {
+	for i := range len(authority) {
+		if c := authority[i]; c <= ' ' || c >= 0x7f || strings.ContainsRune(`/?#@\"<>^{|},;`+"`", rune(c)) {
+			return false
+		}
+	}
+	return authority != ""
+}
+
+// unescaper shows the separators and dots that an upstream may see in an escaped path.
+var unescaper = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/", `\`, "/")
+
+// checkPath holds a path under the API's context, also for an upstream that resolves dot segments.
+func checkPath(path, apiContext string) error {
+	if strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' || r == '?' }) {
+		return fmt.Errorf("path: expected no space, control character, # or ?, got %q; percent-encode it, and use query", path)
+	}
+	if !under(path, apiContext) {
+		return fmt.Errorf("path: expected one under the API's context %q, got %q", apiContext, path)
+	}
+	for segment := range strings.SplitSeq(unescaper.Replace(path), "/") {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return fmt.Errorf("path: expected no dot segments, got %q", path)
+		}
+	}
+	return nil
+}
+
+func under(path, apiContext string) bool {
+	apiContext = strings.TrimSuffix(apiContext, "/")
+	rest, ok := strings.CutPrefix(path, apiContext)
+	return ok && (strings.HasPrefix(rest, "/") || rest == "" && apiContext != "")
+}
+
+func checkAnalytics(metadata map[string]any) error {
+	if len(metadata) == 0 {
+		return nil
+	}
+	if _, err := json.Marshal(metadata); err != nil {
+		return fmt.Errorf("analytics metadata: expected JSON values: %w", err)
+	}
+	return nil
+}
+
+func isGRPC(headers v1alpha.Headers) bool {
+	rest, ok := strings.CutPrefix(headers.Get("content-type"), "application/grpc")
+	return ok && (rest == "" || slices.Contains([]byte("+; "), rest[0]))
+}
