@@ -1,0 +1,156 @@
+// Package xds is the state that Envoy is given: clusters and one route configuration, composed from API bundles and
+// served by delta ADS. It knows bundles and Envoy's acknowledgements; it knows nothing of chains.
+package xds
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// The types that Envoy is served, in the order in which a new Envoy gets them.
+const (
+	ClusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	RouteType   = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+)
+
+// RouteConfigName is the one route configuration that the listener asks for.
+const RouteConfigName = "gatewright"
+
+// Resource is one xDS resource, serialized. Its version is a digest of its content.
+type Resource struct {
+	Name    string
+	Version string
+	Body    *anypb.Any
+}
+
+// Resources are resources of one type by their names.
+type Resources map[string]Resource
+
+// Bundle is one API's finished part of Envoy's configuration, decoded and checked once. It does not change.
+type Bundle struct {
+	API      string
+	Digest   string
+	Context  string    // "/orders", "/" for the root
+	Hosts    []string  // sorted, in lower case; "*" is every host
+	Clusters Resources // by name, which says their content: old and new stand side by side
+	routes   []byte    // a serialized RouteList, so that composing copies bytes
+}
+
+// ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
+// with its place.
+func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
+	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext()}
+	var errs [3]error
+	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
+	bundle.routes, errs[1] = parseRoutes(message)
+	bundle.Clusters, errs[2] = parseClusters(message.GetClusters())
+	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
+		return nil, err
+	}
+	return bundle, nil
+}
+
+func checkContext(context string) error {
+	bad := !strings.HasPrefix(context, "/") || strings.ContainsAny(context, "?#") || strings.Contains(context, "//")
+	if bad || (context != "/" && strings.HasSuffix(context, "/")) {
+		return fmt.Errorf(`context: expected "/" or "/a/b" without slash at its end, got %q`, context)
+	}
+	return nil
+}
+
+func parseHosts(hosts []string) ([]string, error) {
+	if len(hosts) == 0 {
+		return []string{everyHost}, nil
+	}
+	var errs []error
+	parsed := make([]string, 0, len(hosts))
+	for i, host := range hosts {
+		if inner := strings.Trim(host, "*"); host != everyHost && (inner == "" || len(host)-len(inner) > 1 || strings.ContainsAny(host, ":/ ")) {
+			errs = append(errs, fmt.Errorf(`hosts[%d]: expected "a.example", "*.a.example", "a.*" or "*", got %q`, i, host))
+		}
+		parsed = append(parsed, strings.ToLower(host))
+	}
+	slices.Sort(parsed)
+	return slices.Compact(parsed), errors.Join(errs...)
+}
+
+func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
+	chains := make(map[string]bool, len(message.GetChains()))
+	for _, chain := range message.GetChains() {
+		chains[chain.GetId()] = true
+	}
+	var errs []error
+	list := &routev3.RouteList{}
+	for i, text := range message.GetRoutes() {
+		route := &routev3.Route{}
+		if err := parse(text, route); err != nil {
+			errs = append(errs, fmt.Errorf("routes[%d] %q: %w", i, route.GetName(), err))
+		} else if err := checkRoute(route, chains); err != nil {
+			errs = append(errs, fmt.Errorf("routes[%d]: %w", i, err))
+		}
+		list.Routes = append(list.Routes, route)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return marshal(list)
+}
+
+var chainID = regexp.MustCompile(`\|([0-9a-f]{32})$`)
+
+// checkRoute holds a route's name to the chains of its bundle: one that names a chain that is not there would answer 503.
+func checkRoute(route *routev3.Route, chains map[string]bool) error {
+	if id := chainID.FindStringSubmatch(route.GetName()); id != nil && !chains[id[1]] {
+		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, got %q", route.GetName(), id[1])
+	}
+	return nil
+}
+
+func parseClusters(texts [][]byte) (Resources, error) {
+	var errs []error
+	resources := Resources{}
+	for i, text := range texts {
+		cluster := &clusterv3.Cluster{}
+		err := parse(text, cluster)
+		if err == nil {
+			err = checkCluster(cluster, resources)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("clusters[%d] %q: %w", i, cluster.GetName(), err))
+			continue
+		}
+		resources[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
+	}
+	return resources, errors.Join(errs...)
+}
+
+func checkCluster(cluster *clusterv3.Cluster, others Resources) error {
+	if _, double := others[cluster.GetName()]; double {
+		return errors.New("name: stands twice in the bundle")
+	}
+	if cluster.GetType() == clusterv3.Cluster_EDS {
+		return errors.New("type: expected STATIC, STRICT_DNS or LOGICAL_DNS, got EDS, which nobody serves")
+	}
+	return nil
+}
+
+func newResource(name, typeURL string, text []byte) Resource {
+	digest := sha256.Sum256(text)
+	return Resource{Name: name, Version: hex.EncodeToString(digest[:16]), Body: &anypb.Any{TypeUrl: typeURL, Value: text}}
+}
+
+func marshal(message proto.Message) ([]byte, error) {
+	return proto.MarshalOptions{Deterministic: true}.Marshal(message)
+}

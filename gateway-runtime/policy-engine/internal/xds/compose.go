@@ -1,0 +1,139 @@
+package xds
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Compose places the routes of all bundles in the one route configuration: a virtual host for each host name, and in
+// it a prefix tree from context to routes, so that a request costs the same with 10 and with 10,000 APIs.
+//
+// A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
+// not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
+// of wildcards and of every host with the same context. What no API claims is Envoy's 404.
+func Compose(bundles []*Bundle) (Resource, error) {
+	config := &routev3.RouteConfiguration{Name: RouteConfigName}
+	for _, host := range hostsOf(bundles) {
+		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
+	}
+	text, err := marshal(config)
+	if err != nil {
+		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
+	}
+	return newResource(RouteConfigName, RouteType, text), nil
+}
+
+// Clusters returns the clusters of all bundles.
+func Clusters(bundles []*Bundle) Resources {
+	all := Resources{}
+	for _, bundle := range bundles {
+		maps.Copy(all, bundle.Clusters)
+	}
+	return all
+}
+
+func hostsOf(bundles []*Bundle) []string {
+	names := map[string]bool{}
+	for _, bundle := range bundles {
+		for _, host := range bundle.Hosts {
+			names[host] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func virtualHost(host string, bundles []*Bundle) *routev3.VirtualHost {
+	tree := map[string]*xdsmatcherv3.Matcher_OnMatch{}
+	for context, owners := range ownersOn(host, bundles) {
+		tree[context] = underContext(context, owners)
+	}
+	return &routev3.VirtualHost{Name: host, Domains: []string{host}, Matcher: prefixTree(tree)}
+}
+
+// ownersOn says which bundles own each context on a host: those with the most specific of the patterns that cover it.
+func ownersOn(host string, bundles []*Bundle) map[string][]*Bundle {
+	owners, ranks := map[string][]*Bundle{}, map[string]rank{}
+	for _, bundle := range bundles {
+		best, covered := bestRank(bundle.Hosts, host)
+		order := best.compare(ranks[bundle.Context])
+		switch {
+		case !covered || (order < 0 && owners[bundle.Context] != nil):
+		case order > 0:
+			owners[bundle.Context], ranks[bundle.Context] = []*Bundle{bundle}, best
+		default:
+			owners[bundle.Context] = append(owners[bundle.Context], bundle)
+		}
+	}
+	return owners
+}
+
+// underContext sends what lies under context, by whole segments, to its owners' routes. When the path goes on inside a
+// segment, Envoy turns to the next shorter context of the tree.
+func underContext(context string, owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
+	list := routeList(owners)
+	if context == "/" {
+		return list
+	}
+	boundary := &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
+		OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: []*xdsmatcherv3.Matcher_MatcherList_Predicate{
+			pathIs(&xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: context + "/"}}),
+			pathIs(&xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: context}}),
+			pathIs(&xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: context + "?"}}),
+		}},
+	}}
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: &xdsmatcherv3.Matcher{
+		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: boundary, OnMatch: list}},
+		}},
+	}}}
+}
+
+// routeList joins the serialized lists of the owners: protobuf appends repeated fields of concatenated messages.
+func routeList(owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
+	slices.SortFunc(owners, func(a, b *Bundle) int { return cmp.Compare(a.API, b.API) })
+	texts := make([][]byte, 0, len(owners))
+	for _, bundle := range owners {
+		texts = append(texts, bundle.routes)
+	}
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
+		Name:        "routes",
+		TypedConfig: &anypb.Any{TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteList", Value: bytes.Join(texts, nil)},
+	}}}
+}
+
+var pathInput = mustInput(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
+
+func mustInput(message *matcherv3.HttpRequestHeaderMatchInput) *xdscorev3.TypedExtensionConfig {
+	packed, err := anypb.New(message)
+	if err != nil {
+		panic(err) // a constant message always serializes
+	}
+	return &xdscorev3.TypedExtensionConfig{Name: "path", TypedConfig: packed}
+}
+
+func pathIs(match *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
+		SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
+			Input:   pathInput,
+			Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: match},
+		},
+	}}
+}
+
+func prefixTree(tree map[string]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
+	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
+		Input: pathInput,
+		TreeType: &xdsmatcherv3.Matcher_MatcherTree_PrefixMatchMap{
+			PrefixMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: tree},
+		},
+	}}}
+}

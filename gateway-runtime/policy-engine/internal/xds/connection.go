@@ -1,0 +1,168 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// connection is one stream of one Envoy: the delta protocol without I/O. Requests go in by take, responses come out of
+// next. It sends what differs without waiting for the last acknowledgement: Envoy holds that back while a cluster's name
+// does not resolve, and the cure is to take the cluster away.
+type connection struct {
+	state         *state
+	subscriptions map[string]*subscription
+	nonces        uint64
+}
+
+type subscription struct {
+	wildcard   bool
+	names      map[string]bool
+	has        map[string]string // versions by resource name: what Envoy has, or was sent and has not refused
+	generation uint64            // what it was last compared with
+	sent       []sentResponse    // not answered yet, in order
+	fresh      bool              // the first response is due, even an empty one: Envoy waits for it
+}
+
+type sentResponse struct {
+	nonce      string
+	generation uint64
+	names      []string
+}
+
+// refusedVersion stands for a resource that Envoy may have or not: the next comparison sends or removes it.
+const refusedVersion = ""
+
+func newConnection(s *state) *connection {
+	return &connection{state: s, subscriptions: map[string]*subscription{}}
+}
+
+// take takes in a request: a subscription, an acknowledgement, a refusal, or several of them. It returns Envoy's reason
+// if it is a refusal. Types that nobody serves are ignored.
+func (c *connection) take(request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
+	typeURL := request.GetTypeUrl()
+	if typeURL != ClusterType && typeURL != RouteType {
+		return ""
+	}
+	sub := c.subscriptions[typeURL]
+	if sub == nil {
+		sub = &subscription{names: map[string]bool{}, has: maps.Clone(request.GetInitialResourceVersions()), fresh: true}
+		if sub.has == nil {
+			sub.has = map[string]string{}
+		}
+		sub.wildcard = len(request.GetResourceNamesSubscribe()) == 0
+		c.subscriptions[typeURL] = sub
+	} else {
+		sub.forget(request.GetResourceNamesSubscribe())
+	}
+	sub.subscribe(request)
+	return c.takeAnswer(sub, request)
+}
+
+// forget what is asked for anew: the protocol wants it sent even if unchanged.
+func (s *subscription) forget(names []string) {
+	for _, name := range names {
+		delete(s.has, name)
+		s.generation = 0
+	}
+}
+
+func (s *subscription) subscribe(request *discoveryv3.DeltaDiscoveryRequest) {
+	for _, name := range request.GetResourceNamesSubscribe() {
+		s.wildcard = s.wildcard || name == "*"
+		s.names[name] = true
+	}
+	for _, name := range request.GetResourceNamesUnsubscribe() {
+		s.wildcard = s.wildcard && name != "*"
+		delete(s.names, name)
+		delete(s.has, name)
+	}
+}
+
+func (c *connection) takeAnswer(sub *subscription, request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
+	at := slices.IndexFunc(sub.sent, func(r sentResponse) bool { return r.nonce == request.GetResponseNonce() })
+	if at < 0 {
+		return ""
+	}
+	answered := sub.sent[at]
+	sub.sent = slices.Delete(sub.sent, 0, at+1)
+	detail := request.GetErrorDetail()
+	if detail != nil {
+		for _, name := range answered.names {
+			sub.has[name] = refusedVersion
+		}
+	}
+	c.state.answer(c, request.GetTypeUrl(), answered.generation, detail != nil, detail.GetMessage())
+	return detail.GetMessage()
+}
+
+// next returns the next response that is due, or nil. Clusters go before routes.
+func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
+	for _, typeURL := range []string{ClusterType, RouteType} {
+		if sub := c.subscriptions[typeURL]; sub != nil {
+			if response := c.compare(typeURL, sub); response != nil {
+				return response
+			}
+		}
+	}
+	return nil
+}
+
+func (c *connection) compare(typeURL string, sub *subscription) *discoveryv3.DeltaDiscoveryResponse {
+	wanted, generation := c.state.wanted(typeURL)
+	if sub.generation == generation {
+		return nil
+	}
+	sub.generation = generation
+	response := sub.difference(wanted)
+	if len(response.Resources)+len(response.RemovedResources) == 0 && !sub.fresh {
+		c.unchanged(typeURL, sub, generation)
+		return nil
+	}
+	sub.fresh = false
+	c.nonces++
+	response.TypeUrl = typeURL
+	response.Nonce = strconv.FormatUint(c.nonces, 10)
+	response.SystemVersionInfo = strconv.FormatUint(generation, 10)
+	sub.sent = append(sub.sent, sentResponse{response.Nonce, generation, namesIn(response)})
+	return response
+}
+
+// unchanged: Envoy has this generation, or will have it with its answer to what was sent last.
+func (c *connection) unchanged(typeURL string, sub *subscription, generation uint64) {
+	if last := len(sub.sent) - 1; last >= 0 {
+		sub.sent[last].generation = generation
+		return
+	}
+	c.state.answer(c, typeURL, generation, false, "")
+}
+
+func (s *subscription) difference(wanted Resources) *discoveryv3.DeltaDiscoveryResponse {
+	response := &discoveryv3.DeltaDiscoveryResponse{}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		resource := wanted[name]
+		if version, has := s.has[name]; (has && version == resource.Version) || !(s.wildcard || s.names[name]) {
+			continue
+		}
+		s.has[name] = resource.Version
+		response.Resources = append(response.Resources,
+			&discoveryv3.Resource{Name: name, Version: resource.Version, Resource: resource.Body})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.has)) {
+		if _, keep := wanted[name]; !keep {
+			delete(s.has, name)
+			response.RemovedResources = append(response.RemovedResources, name)
+		}
+	}
+	return response
+}
+
+func namesIn(response *discoveryv3.DeltaDiscoveryResponse) []string {
+	var names []string
+	for _, resource := range response.GetResources() {
+		names = append(names, resource.GetName())
+	}
+	return names
+}

@@ -1,0 +1,160 @@
+package xds
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Server serves one Envoy by delta ADS and says what it answered. All methods may be called at any time.
+//
+// go-control-plane's own server is not used: it sends nothing of a type while an acknowledgement is out, so a cluster
+// whose name does not resolve could not be taken away again.
+type Server struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	nodeID    string
+	state     *state
+	log       *slog.Logger
+	connected chan struct{}
+	streams   atomic.Int64
+	refusals  atomic.Int64
+}
+
+// NewServer makes a server for the Envoy with this node id. It starts with no cluster and no route.
+func NewServer(nodeID string, log *slog.Logger) (*Server, error) {
+	state, err := newState()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{nodeID: nodeID, state: state, log: log, connected: make(chan struct{}, 1)}, nil
+}
+
+// Register adds the service to a gRPC server.
+func (s *Server) Register(to grpc.ServiceRegistrar) {
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
+}
+
+// SetClusters makes these all of Envoy's clusters and waits until it has acknowledged them. It returns ErrNoEnvoy,
+// a *RefusedError, or ErrNoAnswer when ctx ends; in each case the clusters stay set until the next call.
+func (s *Server) SetClusters(ctx context.Context, clusters Resources) error {
+	return s.state.await(ctx, ClusterType, s.state.set(ClusterType, clusters))
+}
+
+// SetRoutes makes this Envoy's route configuration, like SetClusters.
+func (s *Server) SetRoutes(ctx context.Context, config Resource) error {
+	return s.state.await(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
+}
+
+// Connected yields a value after an Envoy has connected. Several connections may yield one.
+func (s *Server) Connected() <-chan struct{} { return s.connected }
+
+// Stats are counters for the admin endpoint.
+type Stats struct {
+	EnvoyConnected     bool   `json:"envoyConnected"`
+	Streams            int64  `json:"streams"`
+	Refusals           int64  `json:"refusals"`
+	Clusters           int    `json:"clusters"`
+	ClusterGeneration  uint64 `json:"clusterGeneration"`
+	ClustersConfirmed  uint64 `json:"clustersConfirmed"`
+	RouteGeneration    uint64 `json:"routeGeneration"`
+	RoutesConfirmed    uint64 `json:"routesConfirmed"`
+	RouteConfigVersion string `json:"routeConfigVersion"`
+}
+
+// Stats returns the counters as they are now.
+func (s *Server) Stats() Stats {
+	s.state.mutex.Lock()
+	defer s.state.mutex.Unlock()
+	clusters, routes := s.state.types[ClusterType], s.state.types[RouteType]
+	return Stats{
+		EnvoyConnected: s.state.envoy != nil, Streams: s.streams.Load(), Refusals: s.refusals.Load(),
+		Clusters: len(clusters.resources), ClusterGeneration: clusters.generation, ClustersConfirmed: clusters.confirmed,
+		RouteGeneration: routes.generation, RoutesConfirmed: routes.confirmed,
+		RouteConfigVersion: routes.resources[RouteConfigName].Version,
+	}
+}
+
+// DeltaAggregatedResources is the stream of one Envoy.
+func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if id := first.GetNode().GetId(); id != s.nodeID {
+		s.log.Error("an Envoy of another node connected", "expected", s.nodeID, "got", id)
+		return status.Errorf(codes.InvalidArgument, "node id: expected %q, got %q", s.nodeID, id)
+	}
+	envoy := newConnection(s.state)
+	s.state.connect(envoy)
+	defer s.state.disconnect(envoy)
+	s.streams.Add(1)
+	s.log.Info("Envoy connected", "version", first.GetNode().GetUserAgentName())
+	select {
+	case s.connected <- struct{}{}:
+	default:
+	}
+	err = s.converse(stream, envoy, first)
+	s.log.Info("Envoy disconnected", "reason", status.Convert(err).Message())
+	return err
+}
+
+func (s *Server) converse(
+	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, envoy *connection,
+	request *discoveryv3.DeltaDiscoveryRequest,
+) error {
+	requests, failed := receive(stream)
+	for {
+		if reason := envoy.take(request); reason != "" {
+			s.refusals.Add(1)
+			s.log.Error("Envoy refused", "type", request.GetTypeUrl(), "reason", reason)
+		}
+		// Taken before comparing: a change in between must wake the wait below.
+		changes := s.state.changes()
+		if err := sendAll(stream, envoy); err != nil {
+			return err
+		}
+		request = &discoveryv3.DeltaDiscoveryRequest{}
+		select {
+		case request = <-requests:
+		case err := <-failed:
+			return err
+		case <-changes:
+		}
+	}
+}
+
+func sendAll(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, envoy *connection) error {
+	for response := envoy.next(); response != nil; response = envoy.next() {
+		if err := stream.Send(response); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive reads requests until the stream ends, which it does when the handler returns.
+func receive(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) (
+	<-chan *discoveryv3.DeltaDiscoveryRequest, <-chan error,
+) {
+	requests, failed := make(chan *discoveryv3.DeltaDiscoveryRequest), make(chan error, 1)
+	go func() {
+		for {
+			request, err := stream.Recv()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case requests <- request:
+			case <-stream.Context().Done():
+				return
+			}
+		}
+	}()
+	return requests, failed
+}
