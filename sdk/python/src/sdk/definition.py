@@ -1,0 +1,159 @@
+"""`policy-definition.yaml`: its types, the checks that need no JSON Schema, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+
+
+class Runtime(StrEnum):
+    """The language a policy is written in."""
+
+    GO = "go"
+    PYTHON = "python"
+
+
+class HeaderMode(StrEnum):
+    """Whether a policy wants to be called for a header phase."""
+
+    SKIP = "SKIP"
+    PROCESS = "PROCESS"
+
+
+class BodyMode(StrEnum):
+    """Whether and how a policy wants a body."""
+
+    SKIP = "SKIP"
+    BUFFER = "BUFFER"
+    STREAM = "STREAM"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessingModeConfig:
+    """Which phases a policy is called in. One that wants headers and body of a direction is called once, with both."""
+
+    request_header_mode: HeaderMode = HeaderMode.SKIP
+    request_body_mode: BodyMode = BodyMode.SKIP
+    response_header_mode: HeaderMode = HeaderMode.SKIP
+    response_body_mode: BodyMode = BodyMode.SKIP
+
+    @property
+    def wants_request(self) -> bool:
+        """Whether on_request is called at all."""
+        return self.request_header_mode is HeaderMode.PROCESS or self.request_body_mode is not BodyMode.SKIP
+
+    @property
+    def wants_response(self) -> bool:
+        """Whether on_response is called at all."""
+        return self.response_header_mode is HeaderMode.PROCESS or self.response_body_mode is not BodyMode.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefinition:
+    """A policy-definition.yaml."""
+
+    name: str  # add-python-header
+    version: str  # v1.0.0
+    runtime: Runtime
+    processing_mode: ProcessingModeConfig
+    display_name: str = ""
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
+    system_parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
+
+    @classmethod
+    def from_document(cls, document: object) -> PolicyDefinition:
+        """The definition that a parsed YAML or JSON document holds; DefinitionError names all its mistakes."""
+        if not isinstance(document, Mapping):
+            raise DefinitionError([f"$: expected an object, got {type(document).__name__}"])
+        if mistakes := list(_mistakes(document)):
+            raise DefinitionError(mistakes)
+        return cls(
+            name=document["name"],
+            version=document["version"],
+            runtime=Runtime(document["runtime"]),
+            processing_mode=_processing_mode(document["processingMode"]),
+            display_name=document.get("displayName", ""),
+            description=document.get("description", ""),
+            parameters=document.get("parameters", {}),
+            system_parameters=document.get("systemParameters", {}),
+        )
+
+
+class DefinitionError(ValueError):
+    """A definition that is not one. `mistakes` has a sentence for each: where, expected, got."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+def definition_digest(document: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of the definition as canonical JSON: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _processing_mode(modes: Mapping[str, str]) -> ProcessingModeConfig:
+    return ProcessingModeConfig(
+        request_header_mode=HeaderMode(modes.get("requestHeaderMode", "SKIP")),
+        request_body_mode=BodyMode(modes.get("requestBodyMode", "SKIP")),
+        response_header_mode=HeaderMode(modes.get("responseHeaderMode", "SKIP")),
+        response_body_mode=BodyMode(modes.get("responseBodyMode", "SKIP")),
+    )
+
+
+_MODES: dict[str, type[HeaderMode] | type[BodyMode]] = {
+    "requestHeaderMode": HeaderMode,
+    "requestBodyMode": BodyMode,
+    "responseHeaderMode": HeaderMode,
+    "responseBodyMode": BodyMode,
+}
+_TEXTS = {
+    "name": (_NAME, "lower-case words joined by hyphens, like add-python-header"),
+    "version": (_VERSION, "an exact version, like v1.2.3"),
+    "runtime": (re.compile("|".join(Runtime)), "one of " + ", ".join(Runtime)),
+}
+_OPTIONAL = {"displayName": str, "description": str, "parameters": Mapping, "systemParameters": Mapping}
+_KINDS = {str: "a string", Mapping: "an object"}
+
+
+def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
+    yield from _unknown_keys("", document, [*_TEXTS, "processingMode", *_OPTIONAL])
+    for key, (pattern, expected) in _TEXTS.items():
+        value = document.get(key)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            yield f"{key}: expected {expected}, got {_got(document, key)}"
+    for key, kind in _OPTIONAL.items():
+        if key in document and not isinstance(document[key], kind):
+            yield f"{key}: expected {_KINDS[kind]}, got {_got(document, key)}"
+    yield from _mode_mistakes(document)
+
+
+def _mode_mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
+    modes = document.get("processingMode")
+    if not isinstance(modes, Mapping):
+        yield f"processingMode: expected an object, got {_got(document, 'processingMode')}"
+        return
+    yield from _unknown_keys("processingMode.", modes, list(_MODES))
+    for key, kind in _MODES.items():
+        if key in modes and modes[key] not in list(kind):
+            yield f"processingMode.{key}: expected one of {', '.join(kind)}, got {_got(modes, key)}"
+
+
+def _unknown_keys(where: str, document: Mapping[Any, Any], known: list[str]) -> Iterator[str]:
+    for key in document:
+        if key not in known:
+            yield f"{where}{key}: unknown key, the known ones are {', '.join(known)}"
+
+
+def _got(document: Mapping[Any, Any], key: str) -> str:
+    return f"{document[key]!r:.60}" if key in document else "nothing"

@@ -1,0 +1,338 @@
+"""The whole contract of a Gatewright policy written in Python.
+
+A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` or both, either of them `async def`
+if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
+action or None. An optional `prepare(params)` runs once per policy instance and process, before its first request; what
+it returns is `ctx.prepared`. `params` are the attachment's parameters with defaults applied, read-only at any depth.
+
+    def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+        return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
+
+Anything else that a function returns, and any exception, ends the exchange with an error unless the attachment says
+`onError: continue`. `print` and `logging` inside a policy are tied to the policy and the request id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from sdk.headers import Headers
+from sdk.metadata import Metadata
+from sdk.params import JsonValue, ReadOnlyDict, ReadOnlyList
+from sdk.trace import TraceContext, parse_trace
+
+__all__ = [
+    "FailureClass",
+    "HeaderValue",
+    "Headers",
+    "ImmediateResponse",
+    "JsonValue",
+    "Metadata",
+    "OnRequest",
+    "OnResponse",
+    "Policy",
+    "PolicyMetadata",
+    "ReadOnlyDict",
+    "ReadOnlyList",
+    "RequestAction",
+    "RequestContext",
+    "RequestFields",
+    "ResponseAction",
+    "ResponseContext",
+    "ResponseFields",
+    "TraceContext",
+    "UpstreamRequestModifications",
+    "UpstreamResponseModifications",
+]
+
+HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
+"""One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
+
+
+# ------------------------------------------------------------------ what a policy returns
+
+
+@dataclass(slots=True)
+class UpstreamRequestModifications:
+    """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
+
+    Names and values with CR, LF or NUL, pseudo-headers and hop-by-hop headers are refused.
+    None leaves its part unchanged; a body of b"" is an empty body.
+    """
+
+    set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    remove_headers: Sequence[str] = field(default_factory=list)
+    append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str | None = None
+    path: str | None = None  # without the query; must stay under the API's context
+    query: str | None = None  # without "?"
+    method: str | None = None
+    authority: str | None = None
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)  # for the access log
+
+
+@dataclass(slots=True)
+class UpstreamResponseModifications:
+    """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
+
+    set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    remove_headers: Sequence[str] = field(default_factory=list)
+    append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str | None = None
+    status_code: int | None = None  # 200 to 599
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ImmediateResponse:
+    """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
+
+    status_code: int  # 200 to 599
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str = b""
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+RequestAction: TypeAlias = UpstreamRequestModifications | ImmediateResponse | None
+ResponseAction: TypeAlias = UpstreamResponseModifications | ImmediateResponse | None
+
+
+class FailureClass(StrEnum):
+    """Why an execution failed: the keys of `onError`, and a metric label."""
+
+    TIMEOUT = "timeout"
+    OVERLOADED = "overloaded"  # refused at a queue, never started
+    UNAVAILABLE = "unavailable"  # never sent, may go to another process
+    CRASHED = "crashed"  # sent, no answer; never tried again
+    EXCEPTION = "exception"
+    BAD_ACTION = "badAction"
+    BODY_TOO_LARGE = "bodyTooLarge"
+
+
+# ------------------------------------------------------------------ what a policy is given
+
+
+class RequestFields(Protocol):
+    """Where a RequestContext reads from. Execution of python_executor.proto fits."""
+
+    @property
+    def request_id(self) -> bytes: ...
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def scheme(self) -> bytes: ...
+    @property
+    def authority(self) -> bytes: ...
+    @property
+    def client_address(self) -> bytes: ...
+    @property
+    def operation(self) -> bytes: ...
+    @property
+    def request_headers(self) -> bytes: ...
+
+
+class ResponseFields(Protocol):
+    """Where a ResponseContext reads from. Execution of python_executor.proto fits."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def response_headers(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMetadata:
+    """Which policy instance this is."""
+
+    policy_name: str  # add-python-header
+    policy_version: str  # v1.0.0
+    api_name: str = ""
+    api_version: str = ""
+    system_params: dict[str, Any] = field(default_factory=ReadOnlyDict)  # what the operator sets; read-only
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+class RequestContext:
+    """The request as the chain sees it now: what the policies before changed is in it. Read-only, but for `metadata`.
+
+    Text is UTF-8 with surrogateescape, so no byte is refused or lost.
+    """
+
+    __slots__ = ("_body", "_deadline", "_fields", "_headers", "_metadata", "_policy", "_prepared")
+
+    def __init__(
+        self,
+        fields: RequestFields,
+        body: bytes | None,
+        metadata: Metadata,
+        policy: PolicyMetadata,
+        prepared: Any,
+        deadline: float,  # time.monotonic()
+    ) -> None:
+        self._fields = fields
+        self._deadline = deadline
+        self._headers: Headers | None = None
+        self._body = body
+        self._metadata = metadata
+        self._policy = policy
+        self._prepared = prepared
+
+    @property
+    def body(self) -> bytes | None:
+        """None: the request has none, or the policy's definition does not ask for it."""
+        return self._body
+
+    @property
+    def metadata(self) -> Metadata:
+        """One object per exchange, shared by all its policies, from request to response."""
+        return self._metadata
+
+    @property
+    def prepared(self) -> Any:
+        """What prepare(params) returned; None without one."""
+        return self._prepared
+
+    @property
+    def policy(self) -> PolicyMetadata:
+        return self._policy
+
+    @property
+    def headers(self) -> Headers:
+        """Case-insensitive, multi-valued: `headers["X-A"]`, `headers.get_all("X-A")`, `headers.raw`."""
+        if self._headers is None:
+            self._headers = Headers(self._fields.request_headers)
+        return self._headers
+
+    @property
+    def method(self) -> str:
+        return _text(self._fields.method)
+
+    @property
+    def path(self) -> str:
+        """As the client sent it, without the query."""
+        return _text(self._fields.path)
+
+    @property
+    def query(self) -> str:
+        """Without "?"; "" where there is none."""
+        return _text(self._fields.query)
+
+    @property
+    def scheme(self) -> str:
+        return _text(self._fields.scheme)
+
+    @property
+    def authority(self) -> str:
+        """The host, with the port if the client named one."""
+        return _text(self._fields.authority)
+
+    @property
+    def client_address(self) -> str:
+        """ip:port"""
+        return _text(self._fields.client_address)
+
+    @property
+    def request_id(self) -> str:
+        return _text(self._fields.request_id)
+
+    @property
+    def api_name(self) -> str:
+        return self._policy.api_name
+
+    @property
+    def api_version(self) -> str:
+        return self._policy.api_version
+
+    @property
+    def operation(self) -> str:
+        """The API's operation that matched: "GET /{id}"."""
+        return _text(self._fields.operation)
+
+    @property
+    def trace_context(self) -> TraceContext | None:
+        """From `traceparent` and `tracestate`; None where there is none, or it is invalid."""
+        headers = self.headers
+        return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
+
+    def time_remaining(self) -> float:
+        """Seconds until this execution's timeout, never below 0."""
+        return max(0.0, self._deadline - time.monotonic())
+
+
+class ResponseContext:
+    """The response as the chain sees it now, with the request that it answers. Read-only, but for `metadata`."""
+
+    __slots__ = ("_body", "_fields", "_headers", "_request")
+
+    def __init__(self, fields: ResponseFields, body: bytes | None, request: RequestContext) -> None:
+        self._fields = fields
+        self._headers: Headers | None = None
+        self._body = body
+        self._request = request
+
+    @property
+    def request(self) -> RequestContext:
+        """The request as it went upstream; without its body unless the policy's definition asks for it."""
+        return self._request
+
+    @property
+    def body(self) -> bytes | None:
+        """None: the response has none, or the policy's definition does not ask for it."""
+        return self._body
+
+    @property
+    def status_code(self) -> int:
+        return self._fields.status
+
+    @property
+    def headers(self) -> Headers:
+        """The response's headers; the request's are `request.headers`."""
+        if self._headers is None:
+            self._headers = Headers(self._fields.response_headers)
+        return self._headers
+
+    @property
+    def metadata(self) -> Metadata:
+        return self._request.metadata
+
+    @property
+    def policy(self) -> PolicyMetadata:
+        return self._request.policy
+
+    @property
+    def prepared(self) -> Any:
+        return self._request.prepared
+
+    def time_remaining(self) -> float:
+        """Seconds until this execution's timeout, never below 0."""
+        return self._request.time_remaining()
+
+
+# ------------------------------------------------------------------ the functions
+
+OnRequest: TypeAlias = Callable[[RequestContext, dict[str, Any]], RequestAction | Awaitable[RequestAction]]
+OnResponse: TypeAlias = Callable[[ResponseContext, dict[str, Any]], ResponseAction | Awaitable[ResponseAction]]
+
+
+class Policy:
+    """Deprecated: write functions. A module with `get_policy(metadata: PolicyMetadata, params) -> Policy` still runs.
+
+    There is one object per policy instance and process; many threads call it at the same time.
+    """
+
+    def on_request(self, ctx: RequestContext, params: dict[str, Any]) -> RequestAction:  # noqa: ARG002
+        return None
+
+    def on_response(self, ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:  # noqa: ARG002
+        return None

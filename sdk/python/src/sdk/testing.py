@@ -1,0 +1,108 @@
+"""For the tests of a policy: contexts without a gateway.
+
+    from sdk import testing
+    import policy
+
+    def test_it_adds_the_header() -> None:
+        action = policy.on_request(testing.request(headers={"X-A": "b"}), testing.params(headerName="X-Policy"))
+
+An `async def` policy is called with `asyncio.run(policy.on_request(…))`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdk.metadata import checked_json
+from sdk.policy import HeaderValue, Metadata, PolicyMetadata, RequestContext, ResponseContext
+
+HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
+"""Headers by name, or line by line."""
+
+
+def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+    """Parameters as a gateway passes them: JSON values, read-only at any depth. Defaults are not applied."""
+    checked: dict[str, Any] = checked_json({**(values or {}), **more}, "params")
+    return checked
+
+
+def request(
+    method: str = "GET",
+    path: str = "/",
+    *,
+    query: str = "",
+    headers: HeaderLines = (),
+    body: bytes | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    prepared: Any = None,
+    scheme: str = "http",
+    authority: str = "localhost",
+    client_address: str = "127.0.0.1:40000",
+    request_id: str = "test-request",
+    operation: str = "",
+    policy: PolicyMetadata | None = None,
+    timeout: float = 1.0,
+) -> RequestContext:
+    """The context of an on_request; `timeout` is in seconds from now. Header names are lower-cased."""
+    fields = _Fields(
+        request_id=_raw(request_id),
+        method=_raw(method),
+        path=_raw(path),
+        query=_raw(query),
+        scheme=_raw(scheme),
+        authority=_raw(authority),
+        client_address=_raw(client_address),
+        operation=_raw(operation or f"{method} {path}"),
+        request_headers=header_blob(headers),
+    )
+    exchange = Metadata(json.dumps(dict(metadata or {})).encode(), "test")
+    about = policy or PolicyMetadata("test", "v0.0.0")
+    return RequestContext(fields, body, exchange, about, prepared, time.monotonic() + timeout)
+
+
+def response(
+    status_code: int = 200,
+    *,
+    headers: HeaderLines = (),
+    body: bytes | None = None,
+    request: RequestContext | None = None,
+) -> ResponseContext:
+    """The context of an on_response; `request` (default: a plain GET) brings metadata, prepared and the rest along."""
+    fields = _Fields(status=status_code, response_headers=header_blob(headers))
+    return ResponseContext(fields, body, request or _plain_request())
+
+
+def header_blob(headers: HeaderLines) -> bytes:
+    """Headers in the form that `sdk.policy.Headers` parses."""
+    lines = headers.items() if isinstance(headers, Mapping) else headers
+    return b"".join(
+        _raw(name).lower() + b"\0" + _raw(one) + b"\0"
+        for name, value in lines
+        for one in ([value] if isinstance(value, str | bytes) else value)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    request_id: bytes = b""
+    method: bytes = b""
+    path: bytes = b""
+    query: bytes = b""
+    scheme: bytes = b""
+    authority: bytes = b""
+    client_address: bytes = b""
+    operation: bytes = b""
+    request_headers: bytes = b""
+    status: int = 0
+    response_headers: bytes = b""
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+_plain_request = request

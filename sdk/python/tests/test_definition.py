@@ -1,0 +1,66 @@
+from typing import Any
+
+import pytest
+from sdk.definition import (
+    BodyMode,
+    DefinitionError,
+    HeaderMode,
+    PolicyDefinition,
+    ProcessingModeConfig,
+    Runtime,
+    definition_digest,
+)
+
+GOOD: dict[str, Any] = {
+    "name": "add-python-header",
+    "version": "v1.0.0",
+    "runtime": "python",
+    "displayName": "Add Python Header",
+    "processingMode": {"requestHeaderMode": "PROCESS", "responseBodyMode": "BUFFER"},
+    "parameters": {"type": "object"},
+}
+
+
+def test_a_definition() -> None:
+    definition = PolicyDefinition.from_document(GOOD)
+    assert (definition.name, definition.version, definition.runtime) == ("add-python-header", "v1.0.0", Runtime.PYTHON)
+    assert definition.parameters == {"type": "object"}
+    assert definition.processing_mode == ProcessingModeConfig(
+        request_header_mode=HeaderMode.PROCESS, response_body_mode=BodyMode.BUFFER
+    )
+    assert definition.processing_mode.wants_request
+    assert definition.processing_mode.wants_response
+    assert not ProcessingModeConfig().wants_request
+    assert not ProcessingModeConfig().wants_response
+
+
+def test_all_mistakes_at_once() -> None:
+    bad = {
+        "name": "Add_Header", "version": "1.0", "runtime": "rust", "description": 7, "extra": 1,
+        "processingMode": {"requestHeaderMode": "BUFFER", "requestbodymode": "SKIP"},
+    }  # fmt: skip
+    with pytest.raises(DefinitionError) as caught:
+        PolicyDefinition.from_document(bad)
+    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+        "extra", "name", "version", "runtime", "description",
+        "processingMode.requestbodymode", "processingMode.requestHeaderMode",
+    ]  # fmt: skip
+    assert "runtime: expected one of go, python, got 'rust'" in caught.value.mistakes
+
+
+@pytest.mark.parametrize(("document", "sentence"), [
+    (["x"], r"\$: expected an object, got list"),
+    ({}, "name: expected .* got nothing; .*processingMode: expected an object, got nothing"),
+    ({**GOOD, "processingMode": {"requestBodyMode": ["x"]}}, r"processingMode\.requestBodyMode: .* got \['x'\]"),
+])  # fmt: skip
+def test_what_is_no_definition(document: object, sentence: str) -> None:
+    with pytest.raises(DefinitionError, match=sentence):
+        PolicyDefinition.from_document(document)
+
+
+def test_the_digest_is_of_canonical_json() -> None:
+    # echo -n '{"a":"é","b":[1,true,null]}' | sha256sum
+    expected = "170409917e32971e79e71df2c0a04cc84c3c089ef0c7c2a94dbde72cafebd52d"
+    one, other = {"b": [1, True, None], "a": "é"}, {"a": "é", "b": [1, True, None]}
+    assert definition_digest(one) == definition_digest(other) == expected
+    assert definition_digest({**one, "b": [1, True, 0]}) != expected

@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from sdk.policy import Headers
+from sdk.testing import header_blob
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True).map(str.encode)
+VALUES = st.binary(max_size=20).filter(lambda value: not set(value) & set(b"\r\n\0"))
+LINES = st.lists(st.tuples(NAMES, VALUES), max_size=12)
+
+
+def test_a_name_in_any_case_finds_its_first_value() -> None:
+    headers = Headers(b"accept\0a/b\0x-a\x001\0x-a\x002\0")
+    assert headers["X-A"] == headers["x-a"] == headers.get("X-a") == "1"
+    assert headers.get_all("X-A") == ["1", "2"]
+    assert headers.get_all("missing") == []
+    assert headers.get("missing") is None
+    assert "X-A" in headers
+    assert 7 not in headers  # type: ignore[comparison-overlap]
+    assert list(headers) == ["accept", "x-a"]
+    assert len(headers) == 2
+
+
+def test_no_headers() -> None:
+    headers = Headers(b"")
+    assert (len(headers), headers.raw, headers.multi_items(), headers.get_all("a")) == (0, [], [], [])
+
+
+def test_bytes_that_are_not_utf8_are_kept() -> None:
+    headers = Headers(b"x-bin\0\xff\xfe\0x-next\0good\0")
+    assert headers["x-bin"].encode("utf-8", "surrogateescape") == b"\xff\xfe"
+    assert headers.raw[0] == (b"x-bin", b"\xff\xfe")
+    assert headers["x-next"] == "good"
+
+
+@given(LINES)
+def test_every_line_arrives_in_order_and_alone(lines: list[tuple[bytes, bytes]]) -> None:
+    headers = Headers(header_blob(lines))
+    assert headers.raw == lines
+    expected = [(name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in lines]
+    assert headers.multi_items() == expected
+    for name in headers:
+        assert headers.get_all(name) == [value for key, value in expected if key == name]
+        assert headers[name.upper()] == headers.get_all(name)[0]
