@@ -1,0 +1,135 @@
+"""policy-definition.yaml: what a policy says of itself, checked as strictly as the gateway will hold it to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import jsonschema_rs
+import msgspec
+from sdk.definition import PolicyDefinition, definition_digest
+
+from gatewright_builder.document import Document, read_document
+from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
+from gatewright_builder.strict import decode, describe
+
+DEFINITION_FILE = "policy-definition.yaml"
+NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+META_SCHEMA = jsonschema_rs.Draft202012Validator({"$ref": DIALECT})
+SCHEMA_FIELDS = ("parameters", "systemParameters")
+
+PolicyName = Annotated[
+    str,
+    describe("a policy name: lower-case letters, digits and single dashes", "write one like add-headers", NAME_PATTERN),
+]
+PolicyVersion = Annotated[str, describe("a version vX.Y.Z", "write one like v1.0.0", VERSION_PATTERN)]
+Runtime = Annotated[Literal["python", "go"], describe("python or go", "write runtime: python or runtime: go")]
+HeaderMode = Annotated[Literal["SKIP", "PROCESS"], describe("SKIP or PROCESS", "write PROCESS to be called for it")]
+BodyMode = Annotated[
+    Literal["SKIP", "BUFFER"],
+    describe("SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"),
+]
+Text = Annotated[str, describe("a text", "put it in quotes")]
+Schema = Annotated[dict[str, object], describe("a JSON Schema 2020-12 of an object", "write type: object")]
+
+
+class ProcessingModeFields(msgspec.Struct, frozen=True, rename="camel"):
+    """The keys of processingMode."""
+
+    request_header_mode: HeaderMode = "SKIP"
+    request_body_mode: BodyMode = "SKIP"
+    response_header_mode: HeaderMode = "SKIP"
+    response_body_mode: BodyMode = "SKIP"
+
+
+Phases = Annotated[ProcessingModeFields, describe("its phases", "write requestHeaderMode: PROCESS below it")]
+
+
+class DefinitionFields(msgspec.Struct, frozen=True, rename="camel"):
+    """The keys of policy-definition.yaml."""
+
+    name: PolicyName
+    version: PolicyVersion
+    runtime: Runtime
+    processing_mode: Annotated[
+        ProcessingModeFields, describe("the phases", "write requestHeaderMode: PROCESS below it")
+    ]
+    display_name: Text = ""
+    description: Text = ""
+    parameters: Schema = {}
+    system_parameters: Schema = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A right definition: its fields, its content as the author wrote it, and the digest of that content."""
+
+    fields: PolicyDefinition
+    document: Document
+    content: dict[str, object]
+    text: bytes
+    digest: str
+
+
+def read_definition(folder: Path, shown: str) -> Definition:
+    """Reads folder's definition; `shown` is the folder's name in mistakes. Raises BuildError with all of them."""
+    path, name = folder / DEFINITION_FILE, f"{shown}/{DEFINITION_FILE}"
+    if not path.is_file():
+        raise BuildError([_no_definition(folder, shown, name)])
+    document = read_document(path, name)
+    checked = decode(DefinitionFields, document, document.value)
+    mistakes = checked if isinstance(checked, list) else []
+    content = document.value if isinstance(document.value, dict) else {}
+    refuse_if_any([*mistakes, *_schema_mistakes(document, content)])
+    fields = PolicyDefinition.from_document(content)
+    refuse_if_any(_mode_mistakes(document, fields))
+    return Definition(fields, document, content, path.read_bytes(), definition_digest(content))
+
+
+def _no_definition(folder: Path, shown: str, name: str) -> Mistake:
+    if not folder.is_dir():
+        return Mistake(shown, "a policy's folder", "no such folder", "mend filePath in build.yaml")
+    return Mistake(name, "a policy's definition", "no such file", "write it: name, version, runtime, processingMode")
+
+
+def _schema_mistakes(document: Document, content: dict[str, object]) -> Iterator[Mistake]:
+    for field in SCHEMA_FIELDS:
+        schema = content.get(field)
+        if not isinstance(schema, dict):
+            continue
+        if schema.get("type", "object") != "object":
+            cure = "write type: object"
+            yield document.mistake(
+                (field, "type"), f"{field}: the schema of an object", f"type: {schema['type']}", cure
+            )
+        if schema.get("$schema", DIALECT) != DIALECT:
+            yield document.mistake((field, "$schema"), f"{field}: {DIALECT}", str(schema["$schema"]), "leave it out")
+        for error in _schema_errors(schema):
+            path = (field, *error.instance_path)
+            yield document.mistake(path, f"{field}: a JSON Schema 2020-12", error.message, "mend the schema")
+
+
+def _schema_errors(schema: dict[str, object]) -> list[jsonschema_rs.ValidationError]:
+    """What the meta-schema says; if that is nothing, what cannot be compiled: patterns, references."""
+    errors = list(META_SCHEMA.iter_errors(schema))
+    if not errors:
+        try:
+            jsonschema_rs.Draft202012Validator(schema, retriever=_refuse_address)
+        except jsonschema_rs.ValidationError as error:
+            return [error]
+    return errors
+
+
+def _refuse_address(uri: str) -> NoReturn:
+    raise ValueError(f"{uri} is outside this schema")
+
+
+def _mode_mistakes(document: Document, fields: PolicyDefinition) -> Iterator[Mistake]:
+    mode = fields.processing_mode
+    if not (mode.wants_request or mode.wants_response):
+        cure = "write PROCESS or BUFFER for a phase that the policy is to be called in"
+        yield document.mistake(("processingMode",), "a phase that is not SKIP", "none", cure)

@@ -1,0 +1,100 @@
+"""The output folder: parts that are made aside and take their places together, when all of them are ready."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from sdk.definition import Runtime
+
+from gatewright_builder.policy import Policy
+from gatewright_builder.tree import Tree, read_tree, write_tree
+
+MANIFEST = "manifest.json"
+PARTS = (
+    "bin", "policy-engine", "policy-definitions", "python-executor", "python-env", "requirements.txt",
+    "requirements.lock", MANIFEST,
+)  # fmt: skip
+PYTHON_PARTS = ("python-env", "requirements.txt", "requirements.lock")
+
+
+def build_manifest(policies: tuple[Policy, ...]) -> bytes:
+    """manifest.json: the policies and what they were built from, sorted by name and version."""
+    content = {"version": 1, "policies": [_manifest_entry(policy) for policy in policies]}
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _manifest_entry(policy: Policy) -> dict[str, object]:
+    return {
+        "name": policy.name,
+        "version": policy.version,
+        "runtime": policy.runtime,
+        "group": policy.group if policy.runtime is Runtime.PYTHON else "",
+        "definition": policy.definition.content,
+        "definitionDigest": policy.definition.digest,
+        "source": policy.entry.file_path,
+        "sourceDigest": policy.source_digest,
+    }
+
+
+@contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """A folder beside output, empty, for the parts of one build; gone afterwards. One build at a time goes on there."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = output.with_name(f".{output.name}.staging")
+    parent = os.open(output.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(parent)
+
+
+def stage(staging: Path, output: Path, part: str, tree: Tree) -> bool:
+    """Makes a part of a tree, unless output has the very same; answers whether it did."""
+    if (output / part).is_dir() and read_tree(output / part, _is_bytecode) == tree:
+        return False
+    write_tree(tree, staging / part)
+    return True
+
+
+def stage_file(staging: Path, output: Path, part: str, content: bytes) -> bool:
+    """The same for a part that is a file."""
+    if (output / part).is_file() and (output / part).read_bytes() == content:
+        return False
+    (staging / part).write_bytes(content)
+    return True
+
+
+def _is_bytecode(path: PurePosixPath) -> bool:
+    return "__pycache__" in path.parts
+
+
+def commit(staging: Path, output: Path, unwanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Puts the staged parts into output and takes unwanted ones away; all of it or nothing. Answers what changed."""
+    before = staging / "before"
+    before.mkdir()
+    output.mkdir(exist_ok=True)
+    staged_parts = [part for part in PARTS if (staging / part).exists()]
+    leaving = [part for part in PARTS if part in (*staged_parts, *unwanted) and (output / part).exists()]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in [
+            *((output / part, before / part) for part in leaving),
+            *((staging / part, output / part) for part in staged_parts),
+        ]:
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+    return tuple(dict.fromkeys([*staged_parts, *leaving]))

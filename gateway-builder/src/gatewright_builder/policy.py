@@ -1,0 +1,86 @@
+"""A policy as discovery found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdk.definition import Runtime
+
+from gatewright_builder.definition import DEFINITION_FILE, Definition
+from gatewright_builder.manifest import Entry
+from gatewright_builder.mistake import Mistake
+from gatewright_builder.tree import Tree, tree_digest
+
+DEFAULT_GROUP = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy: its line in build.yaml, its definition, and its sources (tests and caches left out)."""
+
+    entry: Entry
+    folder: Path
+    shown: str
+    definition: Definition
+    sources: Tree
+
+    @property
+    def name(self) -> str:
+        """add-python-header"""
+        return self.definition.fields.name
+
+    @property
+    def version(self) -> str:
+        """v1.0.0"""
+        return self.definition.fields.version
+
+    @property
+    def runtime(self) -> Runtime:
+        """The language it is written in."""
+        return self.definition.fields.runtime
+
+    @property
+    def key(self) -> str:
+        """add-python-header:v1.0.0"""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def identifier(self) -> str:
+        """add_python_header_v1_0_0: its package in Python and in Go. No two policies share one."""
+        return f"{self.name}-{self.version}".replace("-", "_").replace(".", "_")
+
+    @property
+    def group(self) -> str:
+        """The executor group that runs it, if it is a Python policy."""
+        return self.entry.group or DEFAULT_GROUP
+
+    @property
+    def source_digest(self) -> str:
+        """SHA-256, in hex, over its sources."""
+        return tree_digest(self.sources)
+
+    def mistake(self, file: str, expected: str, got: str, cure: str, line: int | None = None) -> Mistake:
+        """A mistake in one of its files."""
+        return Mistake(f"{self.shown}/{file}", expected, got, cure, line)
+
+    def definition_mistake(self, field: str, expected: str, got: str, cure: str) -> Mistake:
+        """A mistake in a field of its definition; `field` is dotted."""
+        line = self.definition.document.line(*field.split("."))
+        return self.mistake(DEFINITION_FILE, f"{field}: {expected}", got, cure, line)
+
+
+def of_runtime(policies: tuple[Policy, ...], runtime: Runtime) -> tuple[Policy, ...]:
+    """The policies of one runtime, in their order."""
+    return tuple(policy for policy in policies if policy.runtime == runtime)
+
+
+def sorted_policies(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
+    """By name, then by version as numbers: v1.9.0 before v1.10.0."""
+    return tuple(sorted(policies, key=lambda policy: (policy.name, list(version_numbers(policy.version)))))
+
+
+def version_numbers(version: str) -> Iterator[int]:
+    """v1.10.0 → 1, 10, 0"""
+    return map(int, version.removeprefix("v").split("."))

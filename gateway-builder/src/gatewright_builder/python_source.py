@@ -1,0 +1,118 @@
+"""A Python policy's sources: which files they are, and whether policy.py is what the executor can run.
+
+Only read, never imported: what a policy does when it is imported is its environment's business (import_check.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from gatewright_builder.mistake import Mistake
+from gatewright_builder.policy import Policy
+from gatewright_builder.tree import Tree, is_cache, read_tree
+
+POLICY_FILE = "policy.py"
+LEGACY_FACTORY = "get_policy"
+ARGUMENTS = {
+    "on_request": ("ctx", "params"),
+    "on_response": ("ctx", "params"),
+    "prepare": ("params",),
+    LEGACY_FACTORY: ("metadata", "params"),
+}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def collect_python_source_files(folder: Path) -> Tree:
+    """All files of the policy: modules and what they read; without tests, caches and hidden files."""
+    return read_tree(folder, _is_no_source)
+
+
+def _is_no_source(path: PurePosixPath) -> bool:
+    is_test = path.parts[0] == "tests" or path.name == "conftest.py" or path.match("test_*.py")
+    return is_test or path.match("*_test.py") or is_cache(path)
+
+
+def validate_python_directory_structure(policy: Policy) -> Iterator[Mistake]:
+    """policy.py is there; every module parses; policy.py has the hooks that the definition speaks of."""
+    trees: dict[str, ast.Module] = {}
+    for file, content in policy.sources.items():
+        if file.endswith(".py"):
+            try:
+                trees[file] = _parse(content, file)
+            except (SyntaxError, ValueError) as error:
+                yield _syntax_mistake(policy, file, error)
+    if POLICY_FILE not in policy.sources:
+        yield policy.mistake(POLICY_FILE, "the policy's module", "no such file", "write on_request(ctx, params) in it")
+    elif POLICY_FILE in trees:
+        yield from _hook_mistakes(policy, trees[POLICY_FILE])
+
+
+def _parse(content: bytes, file: str) -> ast.Module:
+    with warnings.catch_warnings(action="ignore"):  # such as an odd escape in a string: not what we were asked
+        return ast.parse(content, file)
+
+
+def _syntax_mistake(policy: Policy, file: str, error: SyntaxError | ValueError) -> Mistake:
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    got = error.msg if isinstance(error, SyntaxError) else str(error)
+    return policy.mistake(file, "Python that parses", f"a syntax error ({got})", "mend it", line)
+
+
+def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
+    bound = dict(_bound_names(module.body))
+    for name, arguments in ARGUMENTS.items():
+        function = bound.get(name)
+        if isinstance(function, Function) and not _takes(function, len(arguments)):
+            expected, got = f"{name}({', '.join(arguments)})", f"{name}({ast.unparse(function.args)})"
+            cure = "change its arguments: they are given by position"
+            yield policy.mistake(POLICY_FILE, expected, got, cure, function.lineno)
+    if LEGACY_FACTORY not in bound:
+        yield from _mode_mistakes(policy, bound)
+
+
+def _mode_mistakes(policy: Policy, bound: dict[str, ast.stmt]) -> Iterator[Mistake]:
+    mode = policy.definition.fields.processing_mode
+    wanted = {"on_request": mode.wants_request, "on_response": mode.wants_response}
+    if not any(hook in bound for hook in wanted):
+        cure = "write one of them, as sdk.policy shows"
+        yield policy.mistake(POLICY_FILE, "on_request(ctx, params) or on_response(ctx, params)", "neither", cure)
+        return
+    for hook, is_wanted in wanted.items():
+        side = hook.removeprefix("on_")
+        if is_wanted and hook not in bound:
+            cure = f"write it, or SKIP {side}HeaderMode and {side}BodyMode"
+            yield policy.mistake(POLICY_FILE, f"{hook}(ctx, params), for its processingMode", f"no {hook}", cure)
+        if hook in bound and not is_wanted:
+            expected = f"a {side} phase that is not SKIP, since {POLICY_FILE} has {hook}"
+            cure = f"write {side}HeaderMode: PROCESS, or {side}BodyMode: BUFFER for the body too"
+            yield policy.definition_mistake("processingMode", expected, "SKIP for both", cure)
+
+
+def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    """The names that a module binds at its top level, also by import, by assignment, and below if, try and with."""
+    for statement in body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name, statement
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                yield from ((alias.asname or alias.name, statement) for alias in names)
+            case ast.Assign(targets=targets):
+                yield from ((target.id, statement) for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+                yield name, statement
+            case ast.If() | ast.Try() | ast.With():
+                yield from _bound_names(
+                    [node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt)]
+                )
+
+
+def _takes(function: Function, count: int) -> bool:
+    """Whether a call with count arguments by position works."""
+    arguments = function.args
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    required = positional - len(arguments.defaults)
+    needs_keywords = any(default is None for default in arguments.kw_defaults)
+    return required <= count and (count <= positional or arguments.vararg is not None) and not needs_keywords

@@ -1,0 +1,109 @@
+"""What all Python policies of a build and the executor need, in one environment: merged, or refused by name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.policy import Policy
+from gatewright_builder.sources import Sources
+
+REQUIREMENTS_FILE = "requirements.txt"
+OWN = ("gatewright-executor", "gatewright-sdk")  # copied from the source tree, so never installed
+HEADER = "# Merged by gatewright build from what the executor and the policies ask for."
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One requirement and whose it is: `owner` is a policy's NAME:VERSION or gatewright-executor."""
+
+    requirement: Requirement
+    owner: str
+    file: str
+    line: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The package, in its normal form."""
+        return canonicalize_name(self.requirement.name)
+
+    @property
+    def marker(self) -> str:
+        """The environment marker, "" without one."""
+        return str(self.requirement.marker or "")
+
+    @property
+    def applies(self) -> bool:
+        """Whether it is for this machine."""
+        return self.requirement.marker is None or self.requirement.marker.evaluate()
+
+
+def requirement_mistakes(policy: Policy) -> Iterator[Mistake]:
+    """The lines of a policy's requirements.txt that are no plain requirement."""
+    for line, text in _lines(policy):
+        if not _is_plain(text):
+            cure = "write a name and versions: options and addresses are the operator's"
+            yield policy.mistake(REQUIREMENTS_FILE, "a requirement such as httpx>=0.27", text, cure, line)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return Requirement(text).url is None
+    except InvalidRequirement:
+        return False
+
+
+def executor_asks(sources: Sources) -> tuple[Ask, ...]:
+    """The executor's own requirements, and the SDK at the version of the source tree."""
+    project = tomllib.loads(sources.executor_project.read_text())["project"]
+    version = tomllib.loads(sources.sdk_project.read_text())["project"]["version"]
+    texts = [*project["dependencies"], f"gatewright-sdk=={version}"]
+    return tuple(Ask(Requirement(text), "gatewright-executor", "gatewright-executor") for text in texts)
+
+
+def merge_requirements(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> str:
+    """The merged requirements.txt: one sorted line per package, with who asks for it. Raises BuildError."""
+    asks = sorted([*base, *(ask for policy in policies for ask in _asks(policy))], key=lambda ask: ask.name)
+    by_name = [list(group) for _, group in groupby(asks, key=lambda ask: ask.name)]
+    refuse_if_any(mistake for group in by_name for mistake in _conflict(group))
+    lines = [line for group in by_name if group[0].name not in OWN for line in _merged_lines(group)]
+    return "\n".join([HEADER, *lines, ""])
+
+
+def _asks(policy: Policy) -> Iterator[Ask]:
+    for line, text in _lines(policy):
+        yield Ask(Requirement(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
+
+
+def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
+    text = policy.sources.get(REQUIREMENTS_FILE, b"").decode(errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.split(" #")[0].strip()
+        if content and not content.startswith("#"):
+            yield number, content
+
+
+def _conflict(asks: list[Ask]) -> Iterator[Mistake]:
+    here = [ask for ask in asks if ask.applies]
+    together = SpecifierSet(",".join(str(ask.requirement.specifier) for ask in here))
+    if together.is_unsatisfiable():
+        got = " against ".join(f"{ask.requirement} ({ask.owner})" for ask in here)
+        cure = "let them agree: all policies of a build share one environment"
+        yield Mistake(here[-1].file, f"one version of {here[-1].name} that suits all", got, cure, here[-1].line)
+
+
+def _merged_lines(asks: list[Ask]) -> Iterator[str]:
+    for marker in sorted({ask.marker for ask in asks}):
+        group = [ask for ask in asks if ask.marker == marker]
+        extras = ",".join(sorted({extra for ask in group for extra in ask.requirement.extras}))
+        versions = sorted({str(part) for ask in group for part in ask.requirement.specifier})
+        owners = ", ".join(dict.fromkeys(ask.owner for ask in group))
+        name = f"{group[0].name}[{extras}]" if extras else group[0].name
+        yield f"{name}{','.join(versions)}{f' ; {marker}' if marker else ''}  # {owners}"

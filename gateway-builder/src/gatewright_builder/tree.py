@@ -1,0 +1,50 @@
+"""A folder as a value: relative POSIX path → content. Generation makes trees; only `write_tree` touches the disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+Tree = dict[str, bytes]
+
+
+def is_cache(path: PurePosixPath) -> bool:
+    """Whether a relative path is hidden or what Python leaves behind."""
+    return any(part.startswith(".") or part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
+
+
+def read_tree(folder: Path, leave_out: Callable[[PurePosixPath], bool] = is_cache) -> Tree:
+    """All files below folder, but those that leave_out answers True for; sorted."""
+    found: Tree = {}
+    for path in sorted(folder.rglob("*")):
+        relative = PurePosixPath(path.relative_to(folder).as_posix())
+        if path.is_file() and not leave_out(relative):
+            found[str(relative)] = path.read_bytes()
+    return found
+
+
+def below(folder: str, tree: Tree) -> Tree:
+    """The same tree one folder deeper."""
+    return {f"{folder}/{path}": content for path, content in tree.items()}
+
+
+def tree_digest(tree: Tree) -> str:
+    """SHA-256, in hex, over sorted paths and contents."""
+    digest = hashlib.sha256()
+    for path, content in sorted(tree.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def text_digest(*texts: str) -> str:
+    """SHA-256, in hex, over texts in their order."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def write_tree(tree: Tree, folder: Path) -> None:
+    """Writes a tree into a folder, which need not exist."""
+    for relative, content in tree.items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
