@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// pauseAfterBreak keeps a gateway that refuses connections from being answered with a storm of them.
+const pauseAfterBreak = 10 * time.Millisecond
+
+// generate drives the plan's load. What is due between begin and end is measured; what fails, ever, is a failure.
+func generate(ctx context.Context, p plan, out io.Writer) error {
+	start := time.Now()
+	span := span{begin: start.Add(p.warmup), end: start.Add(p.warmup + p.duration)}
+	ctx, cancel := context.WithDeadline(ctx, span.end)
+	defer cancel()
+	tallies := make([]tally, p.connections)
+	var running sync.WaitGroup
+	for i := range p.connections {
+		one := &connection{plan: p, span: span, pace: newPace(p, start, i), tally: &tallies[i]}
+		running.Go(func() { one.run(ctx) })
+	}
+	fmt.Fprintln(out, at(ctx, "begin", span.begin))
+	fmt.Fprintln(out, at(ctx, "end", span.end))
+	running.Wait()
+	return json.NewEncoder(out).Encode(merge(tallies).result(p.duration))
+}
+
+// at returns its word when the moment has come or the context has ended.
+func at(ctx context.Context, word string, moment time.Time) string {
+	sleep(ctx, time.Until(moment))
+	return word
+}
+
+func sleep(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// connection sends one request after the other over one keep-alive connection.
+type connection struct {
+	plan     plan
+	span     span
+	pace     pace
+	tally    *tally
+	socket   net.Conn
+	reader   *bufio.Reader
+	response fasthttp.Response
+}
+
+func (c *connection) run(ctx context.Context) {
+	defer c.hangUp()
+	for {
+		due, ok := c.pace.next(ctx)
+		if !ok || !time.Now().Before(c.span.end) {
+			c.tally.unsent += c.pace.left(c.span.end, due)
+			return
+		}
+		c.step(ctx, due)
+	}
+}
+
+// step does one exchange. Its latency counts from when it was due.
+func (c *connection) step(ctx context.Context, due time.Time) {
+	if err := c.exchange(ctx); err != nil {
+		c.tally.fail(err)
+		return
+	}
+	c.tally.add(c.span, due, time.Now())
+}
+
+func (c *connection) exchange(ctx context.Context) error {
+	if c.socket == nil {
+		if err := c.dial(ctx); err != nil {
+			sleep(ctx, pauseAfterBreak)
+			return err
+		}
+	}
+	if err := c.roundTrip(); err != nil {
+		c.hangUp()
+		return err
+	}
+	if c.response.ConnectionClose() {
+		c.hangUp()
+	}
+	return c.check()
+}
+
+// dial is bounded by the end; what goes over the connection afterwards by the end and the grace.
+func (c *connection) dial(ctx context.Context) error {
+	socket, err := new(net.Dialer).DialContext(ctx, "tcp", c.plan.address)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	c.socket, c.reader = socket, bufio.NewReader(socket)
+	return socket.SetDeadline(c.span.end.Add(c.plan.grace))
+}
+
+func (c *connection) hangUp() {
+	if c.socket != nil {
+		_ = c.socket.Close()
+		c.socket = nil
+	}
+}
+
+func (c *connection) roundTrip() error {
+	if _, err := c.socket.Write(c.plan.request); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	if err := c.response.Read(c.reader); err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
+	return nil
+}
+
+func (c *connection) check() error {
+	if status := c.response.StatusCode(); status != fasthttp.StatusOK {
+		return fmt.Errorf("expected status 200, got %d: %.200s", status, c.response.Body())
+	}
+	return missing(c.plan.expect, &c.response.Header)
+}

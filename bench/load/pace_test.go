@@ -1,0 +1,41 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestConnectionsShareOneTimetable(t *testing.T) {
+	start := time.Now().Add(-time.Minute) // all of it is due: nothing waits
+	p := plan{connections: 3, rate: 1000}
+	var got []time.Duration
+	paces := []pace{newPace(p, start, 0), newPace(p, start, 1), newPace(p, start, 2)}
+	for i := range 9 {
+		due, ok := paces[i%3].next(t.Context())
+		if !ok {
+			t.Fatal("expected a live context to go on")
+		}
+		got = append(got, due.Sub(start))
+	}
+	for i, offset := range got {
+		if want := time.Duration(i) * time.Millisecond; offset != want {
+			t.Errorf("request %d: expected due after %s, got %s", i, want, offset)
+		}
+	}
+}
+
+func TestLeftCountsWhatWasDueBeforeTheEnd(t *testing.T) {
+	end := time.Now()
+	open := pace{step: 10 * time.Millisecond}
+	for due, want := range map[time.Duration]int{
+		time.Millisecond: 0, 0: 0, -time.Millisecond: 1, -10 * time.Millisecond: 1, -11 * time.Millisecond: 2, -95 * time.Millisecond: 10,
+	} {
+		if got := open.left(end, end.Add(due)); got != want {
+			t.Errorf("due %s from the end: expected %d left, got %d", due, want, got)
+		}
+	}
+	closed := pace{}
+	if got := closed.left(end, end.Add(-time.Second)); got != 0 {
+		t.Errorf("expected a closed loop to leave nothing, got %d", got)
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// answer is what every request gets that brought what it must.
+const answer = `{"ok":true}`
+
+// expectations holds, for the first segment of a path ("/go"), the headers that a request there must carry. A path that is not
+// listed is a wrong answer too: a gateway must have sent the request elsewhere.
+type expectations map[string][]header
+
+// readExpectations reads {"/go": {"X-Go": "1"}, "/plain": {}}.
+func readExpectations(path string) (expectations, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read what to expect: %w", err)
+	}
+	var listed map[string]map[string]string
+	if err := json.Unmarshal(content, &listed); err != nil {
+		return nil, fmt.Errorf("read what to expect from %s: %w", path, err)
+	}
+	expected := expectations{}
+	for prefix, headers := range listed {
+		expected[prefix] = sorted(headers)
+	}
+	return expected, nil
+}
+
+func sorted(headers map[string]string) []header {
+	listed := make([]header, 0, len(headers))
+	for name, value := range headers {
+		listed = append(listed, header{name, value})
+	}
+	slices.SortFunc(listed, func(a, b header) int { return strings.Compare(a.name, b.name) })
+	return listed
+}
+
+// handle answers 200 with a fixed body, or 418 with what is missing.
+func (e expectations) handle(exchange *fasthttp.RequestCtx) {
+	wanted, known := e[string(firstSegment(exchange.Path()))]
+	if !known {
+		exchange.Error(fmt.Sprintf("nothing is expected at %s", exchange.Path()), fasthttp.StatusTeapot)
+		return
+	}
+	if err := missing(wanted, &exchange.Request.Header); err != nil {
+		exchange.Error(err.Error(), fasthttp.StatusTeapot)
+		return
+	}
+	headers := &exchange.Response.Header
+	headers.SetContentType("application/json")
+	headers.Set("Cache-Control", "no-cache")
+	headers.Set("Etag", "abc")
+	headers.Set("X-Ratelimit-Remaining", "41")
+	exchange.SetBodyString(answer)
+}
+
+// firstSegment of "/go/orders/1" is "/go".
+func firstSegment(path []byte) []byte {
+	if end := bytes.IndexByte(path[min(1, len(path)):], '/'); end >= 0 {
+		return path[:end+1]
+	}
+	return path
+}
+
+// serveUpstream serves until the context ends, and says on out when it listens.
+func serveUpstream(ctx context.Context, address string, expected expectations, out io.Writer) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("upstream: %w", err)
+	}
+	server := &fasthttp.Server{Handler: expected.handle, Name: "bench", CloseOnShutdown: true, Logger: quiet{}}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stopped <- server.Shutdown()
+	}()
+	fmt.Fprintln(out, "listening", listener.Addr())
+	if err := server.Serve(listener); err != nil {
+		return fmt.Errorf("upstream at %s: %w", address, err)
+	}
+	return <-stopped
+}
+
+// quiet drops the server's lines about connections that a gateway closed: what matters of them, the load generator counts.
+type quiet struct{}
+
+// Printf drops the line.
+func (quiet) Printf(string, ...any) {}
