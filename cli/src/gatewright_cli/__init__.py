@@ -1,0 +1,1 @@
+"""The `gatewright` command, and the supervisor of a node's processes."""

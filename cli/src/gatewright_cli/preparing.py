@@ -1,0 +1,177 @@
+"""`gatewright run`, up to the first process: options → all mistakes at once → build → a node's settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gatewright_cli import api_files, bootstrap, build_output, building, forwarded, ports, preflight
+from gatewright_cli.api_files import ApiFile, ApiFileError
+from gatewright_cli.bootstrap import BootstrapError
+from gatewright_cli.build_output import BuildOutputError
+from gatewright_cli.forwarded import Forwarded, ForwardedError
+from gatewright_cli.log_output import LogFormat, LogOutput
+from gatewright_cli.node import NodeSettings
+from gatewright_cli.preflight import PreflightError, StateDir
+from gatewright_cli.run_dir import RunDir, RunDirError
+from gatewright_cli.running import NodeRun
+
+ECHO_HOST = "127.0.0.1"
+PORT_OPTION = "--port (make run PORT=…)"
+FORCED_STATUS = 130
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `gatewright run`, by their names on the command line."""
+
+    manifest: Path
+    output: Path
+    build_output: Path | None
+    host: str
+    port: int
+    controller_host: str
+    controller_port: int
+    no_controller: bool
+    state_dir: Path
+    run_dir: Path | None
+    apis: Path | None
+    with_echo: bool
+    echo_port: int
+    executors: int
+    node_id: str | None
+    bootstrap: Path | None
+    access_log: str
+    drain_seconds: float
+    log_format: LogFormat
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was found before anything was started or built."""
+
+    apis: list[ApiFile]
+    forwarded: Forwarded
+    envoy: Path
+    bootstrap: Path
+
+
+def run(options: Options, rest: Sequence[str]) -> int:
+    """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
+    options = with_ports(options)
+    prepared = prepare(options, rest)
+    with contextlib.ExitStack() as stack:
+        state_dir = StateDir.open(options.state_dir)
+        stack.callback(state_dir.close)
+        spent = _build(options)
+        settings = node_settings(options, prepared, state_dir.path)
+        refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
+        return _run_node(settings, prepared.apis, options, spent)
+
+
+def with_ports(options: Options) -> Options:
+    """The options with each port 0 replaced by a free one."""
+    return replace(
+        options,
+        port=options.port or ports.free_port(options.host),
+        controller_port=options.controller_port or ports.free_port(options.controller_host),
+        echo_port=options.echo_port or ports.free_port(ECHO_HOST),
+    )
+
+
+def prepare(options: Options, rest: Sequence[str]) -> Prepared:
+    """Raises PreflightError with every mistake that can be seen without building or starting anything."""
+    mistakes = list(preflight.port_mistakes(listeners(options)))
+    with collecting(mistakes):
+        flags = forwarded.parse(rest)
+    with collecting(mistakes):
+        apis = api_files.load(options.apis) if options.apis else []
+    with collecting(mistakes):
+        template = bootstrap.find(options.bootstrap)
+    with collecting(mistakes):
+        envoy = preflight.find_envoy()
+    if options.apis and options.no_controller:
+        mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
+    if options.build_output:
+        with collecting(mistakes):
+            build_output.load(options.build_output)
+    refuse(mistakes)
+    return Prepared(apis, flags, envoy, template)
+
+
+def listeners(options: Options) -> dict[str, tuple[str, int]]:
+    """Option → host and port, for all that this run will listen on."""
+    found = {PORT_OPTION: (options.host, options.port)}
+    if not options.no_controller:
+        found["--controller-port"] = (options.controller_host, options.controller_port)
+    if options.with_echo:
+        found["--echo-port"] = (ECHO_HOST, options.echo_port)
+    return found
+
+
+def node_settings(options: Options, prepared: Prepared, state_dir: Path) -> NodeSettings:
+    """What the node is made of. Raises PreflightError where the build output cannot be read."""
+    mistakes: list[str] = []
+    with collecting(mistakes):
+        output = build_output.load(options.build_output or options.output)
+    refuse(mistakes)
+    controller = ports.join_address(options.controller_host, options.controller_port)
+    return NodeSettings(
+        build=output,
+        state_dir=state_dir,
+        envoy=prepared.envoy,
+        bootstrap_template=prepared.bootstrap,
+        node_id=options.node_id or socket.gethostname(),
+        host=options.host,
+        port=options.port,
+        controller=None if options.no_controller else controller,
+        echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
+        executors=options.executors,
+        access_log=options.access_log,
+        drain_seconds=options.drain_seconds,
+        forwarded=prepared.forwarded,
+    )
+
+
+@contextlib.contextmanager
+def collecting(mistakes: list[str]) -> Iterator[None]:
+    """Adds what the body refuses to `mistakes` and goes on, so that all of them are said at once."""
+    try:
+        yield
+    except (ApiFileError, ForwardedError, PreflightError) as error:
+        mistakes += error.mistakes
+    except (BootstrapError, BuildOutputError, RunDirError) as error:
+        mistakes.append(str(error))
+
+
+def refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise PreflightError(mistakes)
+
+
+def _build(options: Options) -> list[tuple[str, float]]:
+    if options.build_output:
+        return []
+    return [("build", building.build(options.manifest, options.output))]
+
+
+def _run_node(settings: NodeSettings, apis: list[ApiFile], options: Options, spent: list[tuple[str, float]]) -> int:
+    mistakes: list[str] = []
+    with collecting(mistakes):
+        run_dir = RunDir.open(options.run_dir)
+    refuse(mistakes)
+    output = LogOutput(sys.stderr.fileno(), options.log_format, colour=sys.stderr.isatty())
+    try:
+        running = NodeRun(settings, run_dir, apis, output, spent)
+        failure = asyncio.run(running.run())
+        if failure is not None:
+            output.event(f"error: {failure}", "error")
+    finally:
+        run_dir.remove()
+        output.close()
+    return 1 if failure else FORCED_STATUS if running.forced else 0

@@ -1,0 +1,106 @@
+"""How a process shows that it is ready, and how it is drained: over its sockets, from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+ATTEMPT_SECONDS = 2.0
+POLL_SECONDS = 0.05
+
+
+class Probe(Protocol):
+    """One question to a process."""
+
+    async def obstacle(self) -> str | None:
+        """Why it is not ready, in words; None once it is. Never raises for what the process does."""
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """Ready once the Unix socket `path` or the TCP address `address` ("127.0.0.1:9090") takes connections."""
+
+    path: Path | None = None
+    address: str | None = None
+
+    async def obstacle(self) -> str | None:
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                _, writer = await self._connect()
+        except OSError as error:  # TimeoutError is one
+            return f"{self.path or self.address}: {type(error).__name__}"
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return None
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.path is not None:
+            return await asyncio.open_unix_connection(str(self.path))
+        host, _, port = (self.address or "").rpartition(":")
+        return await asyncio.open_connection(host.strip("[]"), int(port))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Ready once GET `path` answers 200, on a Unix socket or at `base` ("http://127.0.0.1:9090")."""
+
+    path: str
+    socket: Path | None = None
+    base: str = "http://process"
+
+    async def obstacle(self) -> str | None:
+        try:
+            async with http_client(self.socket, self.base) as client:
+                answer = await client.get(self.path)
+        except httpx.HTTPError as error:
+            return f"GET {self.path}: {type(error).__name__}"
+        return (
+            None if answer.status_code == 200 else f"GET {self.path}: {answer.status_code} {answer.text.strip()[:200]}"
+        )
+
+
+class Drain(Protocol):
+    """Lets a process finish what it has under way before it is told to stop."""
+
+    async def run(self) -> None:
+        """Returns when nothing is under way, or when it has waited long enough. May raise httpx.HTTPError."""
+
+
+@dataclass(frozen=True)
+class EnvoyDrain:
+    """Tells Envoy to take no new work and waits until no request is active, `seconds` at most.
+
+    Load balancers see the failed health check, clients are told to close their connections with the next answer, and
+    the listener closes after Envoy's own --drain-time-s
+    (https://www.envoyproxy.io/docs/envoy/latest/operations/admin).
+    """
+
+    admin: Path
+    seconds: float = 10.0
+    gauge: str = field(default="http.gatewright.downstream_rq_active")
+
+    async def run(self) -> None:
+        until = time.monotonic() + self.seconds
+        async with http_client(self.admin) as client:
+            await client.post("/healthcheck/fail")
+            await client.post("/drain_listeners?graceful&skip_exit")
+            while time.monotonic() < until and await self._active(client):
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _active(self, client: httpx.AsyncClient) -> int:
+        answer = await client.get("/stats", params={"filter": f"^{self.gauge}$"})
+        _, _, value = answer.text.partition(": ")
+        return int(value.strip() or 0)
+
+
+def http_client(socket: Path | None, base: str = "http://process") -> httpx.AsyncClient:
+    """A client that talks to one process, never through a proxy of the environment."""
+    transport = httpx.AsyncHTTPTransport(uds=str(socket) if socket else None)
+    return httpx.AsyncClient(transport=transport, base_url=base, timeout=ATTEMPT_SECONDS, trust_env=False)

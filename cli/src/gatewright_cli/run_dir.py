@@ -1,0 +1,80 @@
+"""The private directory of a running node: its sockets, Envoy's bootstrap, status.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
+LONGEST_NAME = "executor-default-99.sock"
+
+
+class RunDirError(Exception):
+    """The directory cannot be used: which, why, and the cure."""
+
+
+class RunDir:
+    """Open it, use it, remove it."""
+
+    def __init__(self, path: Path, made: bool) -> None:
+        self.path = path
+        self._made = made
+        self._files: set[Path] = set()
+
+    @classmethod
+    def open(cls, requested: Path | None = None) -> RunDir:
+        """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory."""
+        if requested is None:
+            home = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+            directory = cls(Path(tempfile.mkdtemp(prefix="gatewright-", dir=home)), made=True)
+        else:
+            directory = cls(requested.absolute(), made=not requested.exists())
+            directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            directory._check()
+        except RunDirError:
+            directory.remove()
+            raise
+        return directory
+
+    def socket(self, name: str) -> Path:
+        """Where the socket `name` goes."""
+        return self._own(f"{name}.sock")
+
+    def write(self, name: str, text: str) -> Path:
+        """Writes a file atomically, 0600: a reader sees the old one or the new one, whole."""
+        path, scratch = self._own(name), self._own(f".{name}.new")
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        return scratch.replace(path)
+
+    def write_status(self, status: object) -> None:
+        """status.json: what runs where."""
+        self.write("status.json", json.dumps(status, indent=2) + "\n")
+
+    def remove(self) -> None:
+        """Takes away what was put there, and the directory if it was made here."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+        if self._made and self.path.exists() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _own(self, name: str) -> Path:
+        path = self.path / name
+        self._files.add(path)
+        return path
+
+    def _check(self) -> None:
+        found = self.path.stat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            wrong = f"mode {stat.S_IMODE(found.st_mode):o}, owner {found.st_uid}"
+            raise RunDirError(f"run directory {self.path}: expected mode 700 and owner {os.getuid()}, got {wrong}")
+        length = len(os.fsencode(self.path / LONGEST_NAME))
+        if length > LONGEST_SOCKET_PATH:
+            raise RunDirError(
+                f"run directory {self.path}: its sockets' paths would have {length} bytes, the system takes "
+                f"{LONGEST_SOCKET_PATH}: choose a shorter one with --run-dir"
+            )

@@ -1,0 +1,36 @@
+"""What a process of a node is, as plain values: all that the supervisor needs to start, watch and stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.probes import Drain, Probe
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process.
+
+    name: unique in a node, the prefix of its log lines ("executor-0").
+    command: program and arguments; the program is a path or a name on PATH.
+    ready: asked until it has no obstacle any more; only then the next process starts.
+    environment: on top of the supervisor's own.
+    sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
+    listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
+    drain: run before it is told to stop.
+    stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
+    cure: what a person should look at if it cannot be started.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Probe
+    cwd: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    sockets: tuple[Path, ...] = ()
+    listen: str | None = None
+    drain: Drain | None = None
+    stop_seconds: float = 10.0
+    cure: str = ""

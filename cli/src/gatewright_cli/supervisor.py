@@ -1,0 +1,53 @@
+"""Starts the processes of a node in order, each ready before the next, and stops them in reverse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gatewright_cli.keeper import Keeper
+from gatewright_cli.log_output import LogOutput
+from gatewright_cli.restarts import RestartPolicy
+from gatewright_cli.specs import ProcessSpec
+
+
+@dataclass(frozen=True)
+class Started:
+    """How long a process took from being called for until it was ready, in seconds."""
+
+    name: str
+    seconds: float
+
+
+class Supervisor:
+    """The processes of one node. start → they are kept alive → stop, which is also right after a failed start."""
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        output: LogOutput,
+        policy: RestartPolicy | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._output = output
+        self.keepers = tuple(Keeper(spec, output, policy, changed) for spec in specs)
+
+    async def start(self) -> list[Started]:
+        """Raises StartError for the first process that cannot be started; those before it run on until stop."""
+        started = []
+        for keeper in self.keepers:
+            began = time.monotonic()
+            await keeper.start()
+            started.append(Started(keeper.spec.name, time.monotonic() - began))
+        return started
+
+    async def stop(self) -> None:
+        """In reverse order: who takes requests in stops first, who serves others stops after them."""
+        for keeper in reversed(self.keepers):
+            await keeper.stop()
+
+    def kill(self) -> None:
+        """Ends all processes at once; a stop that is under way then returns."""
+        for keeper in self.keepers:
+            keeper.kill()
