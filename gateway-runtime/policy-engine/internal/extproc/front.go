@@ -1,0 +1,278 @@
+package extproc
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// pieceSize is how much of a body goes to Envoy in one message.
+const pieceSize = 64 << 10
+
+// front is one ext_proc stream as the chain's front end.
+type front struct {
+	stream   servicev3.ExternalProcessor_ProcessServer
+	incoming chan received // set when a goroutine of its own receives
+	first    *servicev3.ProcessingRequest
+	early    *servicev3.HttpHeaders // response headers that came before the request had come in
+
+	head           chain.Head
+	route, chainID string
+
+	request, response direction
+	responding        bool // the chain has asked for the response
+}
+
+// direction is how far the body of one direction has come.
+type direction struct {
+	ended    bool // its last message has come
+	trailers bool // that was trailers
+	passing  bool // what still comes is sent on as it is
+	dropped  bool // what still comes is of no interest: Envoy has answered the request
+}
+
+type received struct {
+	message *servicev3.ProcessingRequest
+	err     error
+}
+
+func unexpected(want string, got *servicev3.ProcessingRequest) error {
+	return fmt.Errorf("ext_proc: expected %s, got %T", want, got.GetRequest())
+}
+
+// begin takes in the request headers.
+func (f *front) begin() error {
+	message, err := f.stream.Recv()
+	if err != nil {
+		return err
+	}
+	headers := message.GetRequestHeaders()
+	if headers == nil {
+		return unexpected("request headers first", message)
+	}
+	f.first = message
+	f.head = headOf(headers)
+	f.request.ended = headers.GetEndOfStream()
+	f.readAttributes(message.GetAttributes())
+	return nil
+}
+
+// checkModes refuses a route whose body modes are not those the chain needs: its policies would be passed by.
+func (f *front) checkModes(mode v1alpha.ProcessingModeConfig) error {
+	config := f.first.GetProtocolConfig()
+	if err := checkBodyMode("request", mode.WantsRequestBody(), config.GetRequestBodyMode()); err != nil {
+		return err
+	}
+	return checkBodyMode("response", mode.WantsResponseBody(), config.GetResponseBodyMode())
+}
+
+func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySendMode) error {
+	want := filterv3.ProcessingMode_NONE
+	if wanted {
+		want = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	}
+	if got != want {
+		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", what, want, got)
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- receiving
+
+// watch receives in a goroutine of its own, so that the end of the stream cancels ctx while a policy runs.
+func (f *front) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	f.incoming = make(chan received)
+	go func() {
+		for {
+			message, err := f.stream.Recv()
+			if err != nil {
+				cancel(err)
+				return
+			}
+			select {
+			case f.incoming <- received{message: message}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+func (f *front) receive(ctx context.Context) (*servicev3.ProcessingRequest, error) {
+	if f.incoming == nil {
+		return f.stream.Recv()
+	}
+	select {
+	case got := <-f.incoming:
+		return got.message, got.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// next gives the next message that is not to be passed on or dropped.
+func (f *front) next(ctx context.Context) (*servicev3.ProcessingRequest, error) {
+	for {
+		message, err := f.receive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		d := f.directionOf(message)
+		if d == nil {
+			return message, nil
+		}
+		d.note(message)
+		if !d.passing && !d.dropped {
+			return message, nil
+		}
+		if d.passing {
+			if err := f.stream.Send(echo(message)); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// directionOf is the direction that a piece or trailers belong to, nil for headers.
+func (f *front) directionOf(message *servicev3.ProcessingRequest) *direction {
+	switch message.GetRequest().(type) {
+	case *servicev3.ProcessingRequest_RequestBody, *servicev3.ProcessingRequest_RequestTrailers:
+		return &f.request
+	case *servicev3.ProcessingRequest_ResponseBody, *servicev3.ProcessingRequest_ResponseTrailers:
+		return &f.response
+	}
+	return nil
+}
+
+func (d *direction) note(message *servicev3.ProcessingRequest) {
+	switch m := message.GetRequest().(type) {
+	case *servicev3.ProcessingRequest_RequestTrailers, *servicev3.ProcessingRequest_ResponseTrailers:
+		d.ended, d.trailers = true, true
+	case *servicev3.ProcessingRequest_RequestBody:
+		d.ended = m.RequestBody.GetEndOfStream()
+	case *servicev3.ProcessingRequest_ResponseBody:
+		d.ended = m.ResponseBody.GetEndOfStream()
+	}
+}
+
+// finish waits until what passes on has passed.
+func (f *front) finish(ctx context.Context) error {
+	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
+		message, err := f.next(ctx)
+		if err != nil {
+			return err
+		}
+		if d := f.directionOf(message); d == nil || !d.passing {
+			return unexpected("the rest of a body", message)
+		}
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- chain.FrontEnd
+
+// Request is the request's head.
+func (f *front) Request() chain.Head { return f.head }
+
+// Response waits for the response headers.
+func (f *front) Response(ctx context.Context) (chain.Head, error) {
+	headers := f.early
+	if headers == nil {
+		message, err := f.next(ctx)
+		if err != nil {
+			return chain.Head{}, err
+		}
+		if headers = message.GetResponseHeaders(); headers == nil {
+			return chain.Head{}, unexpected("response headers", message)
+		}
+	}
+	f.responding = true
+	f.response.ended = headers.GetEndOfStream()
+	if !f.request.passing {
+		f.request.dropped = true
+	}
+	return headOf(headers), nil
+}
+
+// NextPiece waits for the next piece of the body under way.
+func (f *front) NextPiece(ctx context.Context) ([]byte, error) {
+	current := f.current()
+	if current.ended {
+		return nil, io.EOF
+	}
+	message, err := f.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if early := message.GetResponseHeaders(); early != nil && !f.responding {
+		f.early = early
+		return nil, chain.ErrResponded
+	}
+	if f.directionOf(message) != current {
+		return nil, unexpected("a piece of the body", message)
+	}
+	if current.trailers {
+		return nil, io.EOF
+	}
+	if f.responding {
+		return message.GetResponseBody().GetBody(), nil
+	}
+	return message.GetRequestBody().GetBody(), nil
+}
+
+func (f *front) current() *direction {
+	if f.responding {
+		return &f.response
+	}
+	return &f.request
+}
+
+// SendHeaders answers the headers message.
+func (f *front) SendHeaders(changes chain.Changes) error {
+	response, err := f.headersAnswer(changes)
+	if err != nil {
+		return err
+	}
+	return f.stream.Send(response)
+}
+
+// SendPiece sends a piece of the body, in as many messages as it takes. Trailers close a body that came with them.
+func (f *front) SendPiece(piece []byte, last bool) error {
+	trailers := f.current().trailers
+	for len(piece) > pieceSize {
+		if err := f.stream.Send(f.pieceAnswer(piece[:pieceSize], false)); err != nil {
+			return err
+		}
+		piece = piece[pieceSize:]
+	}
+	if len(piece) > 0 || last && !trailers {
+		if err := f.stream.Send(f.pieceAnswer(piece, last && !trailers)); err != nil {
+			return err
+		}
+	}
+	if last && trailers {
+		return f.stream.Send(trailersAnswer(f.responding))
+	}
+	return nil
+}
+
+// SendRest passes on what has not come yet.
+func (f *front) SendRest() error {
+	f.current().passing = true
+	return nil
+}
+
+// Answer ends the exchange.
+func (f *front) Answer(answer chain.Answer) error {
+	response, err := immediateAnswer(answer)
+	if err != nil {
+		return err
+	}
+	return f.stream.Send(response)
+}
