@@ -1,0 +1,68 @@
+package pythonbridge
+
+import (
+	"context"
+	"sync"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// PythonBridge is a policy instance that runs in a group of executor processes. Its errors are *v1alpha.Failure, or
+// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault.
+type PythonBridge struct {
+	group    *group
+	instance *instance
+	closing  sync.Once
+}
+
+var (
+	_ v1alpha.Policy         = (*PythonBridge)(nil)
+	_ v1alpha.KeepsDeadlines = (*PythonBridge)(nil)
+)
+
+// OnRequest calls the policy's on_request in an executor.
+func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	call, err := requestExecution(ctx, b.instance, req)
+	if err != nil {
+		return nil, err
+	}
+	action, err := b.group.execute(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return requestAction(action, req.Metadata)
+}
+
+// OnResponse calls the policy's on_response in an executor.
+func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	call, err := responseExecution(ctx, b.instance, res)
+	if err != nil {
+		return nil, err
+	}
+	action, err := b.group.execute(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return responseAction(action, res.Metadata)
+}
+
+// Close tells the executors that the instance gets no further executions. Closing twice is closing once.
+func (b *PythonBridge) Close() error {
+	b.closing.Do(func() { b.group.remove(b.instance) })
+	return nil
+}
+
+// KeepsDeadlines says that both hooks return promptly once their context is done.
+func (b *PythonBridge) KeepsDeadlines() {}
+
+// bounded gives a deadline to a context that has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, longestExchange)
+}

@@ -1,0 +1,319 @@
+package pythonbridge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// StreamManager owns the one stream to one executor process: which executions wait, which were sent and not answered,
+// what goes into the next frame and when. It does no I/O; session.go moves the frames.
+//
+// The life of an execution: submit → queue (or parked, while its instance is being configured) → takeFrame → sent →
+// accept. forget and detach take it out wherever it is.
+type StreamManager struct {
+	address string
+	index   int // in its group, and in the placements of every instance
+	options Options
+	log     *slog.Logger
+	rehome  func(*execution) // finds another process for an execution that was never sent, or ends it
+	changed func()           // tells the group that a process or an instance changed
+	wake    chan struct{}    // holds a token when there may be something to send
+
+	connected atomic.Bool  // hello was said on the present stream
+	serving   atomic.Bool  // the process takes executions, by its last health check
+	load      atomic.Int64 // executions queued and sent
+
+	mu              sync.Mutex
+	hello           *executorv1.Hello
+	live            []*placement          // every instance that is not closed
+	numbered        map[uint32]*placement // those of the present stream
+	unsent          []*placement          // to be configured
+	queue           fifo
+	queued          int                   // in queue and parked
+	sent            map[uint64]*execution // by id; not answered yet
+	cancels         []uint64
+	closes          []uint32
+	lastID          uint64 // never reused, not even on another stream
+	lastNumber      uint32
+	framesSent      uint64 // on the present stream
+	framesTakenIn   uint64
+	longestTimeout  time.Duration // of an execution ever sent
+	counts          counts
+	loose           []*execution // never sent, to be given to rehome after unlock
+	instancesChange bool         // to be told to changed after unlock
+}
+
+// counts are totals over all streams of a process.
+type counts struct{ frames, executions, streams, dropped uint64 }
+
+var errNotConnected = errors.New("the executor process is not connected")
+
+func newStreamManager(address string, index int, options Options, log *slog.Logger) *StreamManager {
+	return &StreamManager{
+		address: address, index: index, options: options, log: log,
+		wake: make(chan struct{}, 1), numbered: map[uint32]*placement{}, sent: map[uint64]*execution{},
+		rehome: func(e *execution) { e.finish(outcome{err: failUnavailable}) }, changed: func() {},
+	}
+}
+
+// usable reports whether executions may be given to this process.
+func (m *StreamManager) usable() bool { return m.connected.Load() && m.serving.Load() }
+
+func (m *StreamManager) wakeSender() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// unlock ends a change: what follows from it happens outside the mutex, for it may touch another StreamManager.
+func (m *StreamManager) unlock() {
+	m.load.Store(int64(m.queued + len(m.sent)))
+	loose, changed := m.loose, m.instancesChange
+	m.loose, m.instancesChange = nil, false
+	m.mu.Unlock()
+	for _, e := range loose {
+		m.rehome(e)
+	}
+	if changed {
+		m.changed()
+	}
+}
+
+// attach begins a new stream: every live instance is configured again before anything else is sent.
+func (m *StreamManager) attach(hello *executorv1.Hello) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.hello = hello
+	m.counts.streams++
+	m.framesSent, m.framesTakenIn = 0, 0
+	for _, p := range m.live {
+		m.place(p)
+	}
+	m.connected.Store(true)
+	m.instancesChange = true
+	m.wakeSender()
+}
+
+// detach ends the present stream. Executions that were sent have crashed; the others move to another process.
+func (m *StreamManager) detach(cause error) {
+	crashed := v1alpha.Failf(v1alpha.ClassCrashed, "the executor process at %s was lost after the execution was sent: %v", m.address, cause)
+	m.mu.Lock()
+	defer m.unlock()
+	m.connected.Store(false)
+	for _, e := range m.sent {
+		e.finish(outcome{err: crashed})
+	}
+	m.release(&m.queue)
+	for _, p := range m.live {
+		m.displace(p)
+	}
+	clear(m.sent)
+	clear(m.numbered)
+	m.unsent, m.cancels, m.closes = nil, nil, nil
+	m.instancesChange = true
+}
+
+// release empties a queue; its executions find another process.
+func (m *StreamManager) release(queue *fifo) {
+	for e := queue.pop(); e != nil; e = queue.pop() {
+		e.home.Store(nil)
+		m.queued--
+		m.loose = append(m.loose, e)
+	}
+}
+
+// submit queues an execution. A failed instance answers its failure, a full queue refuses at once.
+func (m *StreamManager) submit(e *execution) error {
+	m.mu.Lock()
+	defer m.unlock()
+	p := e.instance.placements[m.index]
+	switch {
+	case !m.usable():
+		return errNotConnected
+	case p.is(stateClosed):
+		return failClosed
+	case p.failure != nil:
+		return p.failure
+	case m.queued >= m.options.QueueLength:
+		return v1alpha.Failf(v1alpha.ClassOverloaded, "%d executions wait for the executor process at %s already; "+
+			"start more executors, or lower the load", m.queued, m.address)
+	}
+	m.hold(p, e)
+	return nil
+}
+
+func (m *StreamManager) hold(p *placement, e *execution) {
+	e.home.Store(m)
+	m.queued++
+	if !p.is(stateReady) {
+		p.parked.push(e)
+		return
+	}
+	m.queue.push(e)
+	m.wakeSender()
+}
+
+// forget takes out an execution that has ended for its waiter. If it was sent, the process is told.
+func (m *StreamManager) forget(e *execution) {
+	m.mu.Lock()
+	defer m.unlock()
+	switch {
+	case e.home.Load() != m: // it moved meanwhile; its new home drops it when its turn comes
+	case e.queue != nil:
+		e.queue.remove(e)
+		m.queued--
+	case m.sent[e.message.GetId()] == e:
+		delete(m.sent, e.message.GetId())
+		m.cancels = append(m.cancels, e.message.GetId())
+		m.wakeSender()
+	}
+}
+
+// accept takes in one reply frame. An error is a violation of the protocol, after which the stream must end.
+func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
+	m.mu.Lock()
+	defer m.unlock()
+	if frame.GetHello() != nil {
+		return errors.New("expected hello in the first reply frame only, got another one")
+	}
+	if err := m.acknowledge(frame.GetFramesTakenIn()); err != nil {
+		return err
+	}
+	for _, action := range frame.GetActions() {
+		m.answer(action)
+	}
+	for _, status := range frame.GetInstances() {
+		m.settle(status)
+	}
+	return nil
+}
+
+func (m *StreamManager) acknowledge(takenIn uint64) error {
+	if takenIn > m.framesSent {
+		return fmt.Errorf("expected at most %d frames taken in, for so many were sent, got %d", m.framesSent, takenIn)
+	}
+	if takenIn > m.framesTakenIn {
+		m.framesTakenIn = takenIn
+		m.wakeSender()
+	}
+	return nil
+}
+
+func (m *StreamManager) answer(action *executorv1.Action) {
+	e, ok := m.sent[action.GetId()]
+	if !ok { // late, or never asked for
+		m.counts.dropped++
+		return
+	}
+	delete(m.sent, action.GetId())
+	e.finish(outcome{action: action})
+}
+
+// settle notes whether an instance is ready, and lets go of what waited for it.
+func (m *StreamManager) settle(status *executorv1.InstanceStatus) {
+	p, ok := m.numbered[status.GetInstance()]
+	if !ok { // closed meanwhile
+		return
+	}
+	p.answered = true
+	m.instancesChange = true
+	if status.GetFailure() != nil {
+		m.fail(p, failureFrom(status.GetFailure()))
+		return
+	}
+	p.failure = nil
+	p.become(stateReady)
+	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
+		m.queue.push(e)
+	}
+	m.wakeSender()
+}
+
+func (m *StreamManager) fail(p *placement, failure *v1alpha.Failure) {
+	if p.failure == nil || *p.failure != *failure {
+		m.log.Warn("policy instance failed to configure", "instance", p.instance.String(), "failure", failure.Error())
+	}
+	p.failure, p.retryAt = failure, time.Now().Add(m.options.RetryConfigure)
+	p.become(stateFailed)
+	m.release(&p.parked)
+}
+
+// add makes an instance live: it is configured now, and on every later stream.
+func (m *StreamManager) add(p *placement) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.live = append(m.live, p)
+	if m.connected.Load() {
+		m.place(p)
+		m.wakeSender()
+	}
+}
+
+// remove closes an instance. What still waits for it ends.
+func (m *StreamManager) remove(p *placement) {
+	m.mu.Lock()
+	defer m.unlock()
+	if at := slices.Index(m.live, p); at >= 0 {
+		m.live = slices.Delete(m.live, at, at+1)
+	}
+	p.become(stateClosed)
+	m.release(&p.parked)
+	m.unplace(p)
+}
+
+// place gives an instance a number of the present stream and lists it to be configured.
+func (m *StreamManager) place(p *placement) {
+	m.lastNumber++
+	p.number = m.lastNumber
+	p.await(stateWaiting)
+	m.numbered[p.number] = p
+	m.unsent = append(m.unsent, p)
+}
+
+// unplace takes an instance's number back.
+func (m *StreamManager) unplace(p *placement) {
+	if m.numbered[p.number] != p {
+		return
+	}
+	delete(m.numbered, p.number)
+	if at := slices.Index(m.unsent, p); at >= 0 {
+		m.unsent = slices.Delete(m.unsent, at, at+1)
+		return
+	}
+	m.closes = append(m.closes, p.number)
+	m.wakeSender()
+}
+
+// displace is what the end of a stream means to an instance.
+func (m *StreamManager) displace(p *placement) {
+	if p.is(stateAsked) && !p.answered {
+		p.breaks++
+	}
+	p.failure = nil
+	p.become(stateWaiting)
+	m.release(&p.parked)
+}
+
+// retryFailed configures again, under new numbers, the instances that failed a while ago. They answer their failure
+// until they are ready.
+func (m *StreamManager) retryFailed(now time.Time) {
+	m.mu.Lock()
+	defer m.unlock()
+	for _, p := range m.live {
+		if p.is(stateFailed) && now.After(p.retryAt) {
+			p.retryAt = now.Add(m.options.ConfigureTimeout)
+			m.unplace(p)
+			m.place(p)
+			m.wakeSender()
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package pythonbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// outcome is how an execution ended: an action, or an error that is a *v1alpha.Failure.
+type outcome struct {
+	action *executorv1.Action
+	err    error
+}
+
+// execution is one call on its way. Whoever sets `ended` decides how it ends, so it ends exactly once; its place in
+// a queue or among those sent is given up after that, at the latest when its turn comes.
+type execution struct {
+	message  executorv1.Execution // id, instance and timeout_us are set when a frame takes it
+	instance *instance
+	deadline time.Time
+	size     int  // bytes in a frame, about
+	alone    bool // travels in a frame of its own
+	answers  chan outcome
+	ended    atomic.Bool
+	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
+
+	// Guarded by the mutex of home.
+	queue      *fifo
+	prev, next *execution
+}
+
+// answerChannels are reused: when an execution has ended and its waiter has returned, its channel is empty for good.
+var answerChannels = sync.Pool{New: func() any { return make(chan outcome, 1) }}
+
+// finish ends the execution for its waiter, unless it has ended already.
+func (e *execution) finish(result outcome) {
+	if e.ended.CompareAndSwap(false, true) {
+		e.answers <- result
+	}
+}
+
+// wait returns how the execution ended, at the latest when ctx is done.
+func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
+	defer answerChannels.Put(e.answers)
+	select {
+	case result := <-e.answers:
+		return result.action, result.err
+	case <-ctx.Done():
+	}
+	if !e.ended.CompareAndSwap(false, true) {
+		result := <-e.answers
+		return result.action, result.err
+	}
+	if home := e.home.Load(); home != nil {
+		home.forget(e)
+	}
+	return nil, contextFailure(ctx)
+}
+
+// contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, for
+// nobody is left to see it; errors.Is(err, context.Canceled) tells it apart from a timeout.
+func contextFailure(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", failTimeout, ctx.Err())
+	}
+	return fmt.Errorf("%w: %w", failCancelled, ctx.Err())
+}
+
+var (
+	failTimeout     = v1alpha.Failf(v1alpha.ClassTimeout, "the execution got no answer within its timeout")
+	failCancelled   = v1alpha.Failf(v1alpha.ClassTimeout, "the exchange was cancelled while the execution was under way")
+	failUnavailable = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group is connected; "+
+		"the execution was not sent")
+	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not sent")
+)
+
+// fifo is a queue of executions that any of them can leave. An execution is in at most one.
+type fifo struct {
+	head, tail *execution
+	length     int
+}
+
+func (q *fifo) push(e *execution) {
+	e.queue, e.prev, e.next = q, q.tail, nil
+	if q.tail == nil {
+		q.head = e
+	} else {
+		q.tail.next = e
+	}
+	q.tail = e
+	q.length++
+}
+
+func (q *fifo) remove(e *execution) {
+	if e.prev == nil {
+		q.head = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		q.tail = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.queue, e.prev, e.next = nil, nil, nil
+	q.length--
+}
+
+// pop returns the first execution, or nil.
+func (q *fifo) pop() *execution {
+	first := q.head
+	if first != nil {
+		q.remove(first)
+	}
+	return first
+}

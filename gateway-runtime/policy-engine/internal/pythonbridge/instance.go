@@ -1,0 +1,97 @@
+package pythonbridge
+
+import (
+	"sync/atomic"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// instance is a policy instance as a group holds it: what to send to configure it, and how it stands with each
+// process of the group.
+type instance struct {
+	configure  *executorv1.ConfigureInstance // without its number
+	placements []*placement                  // by the index of the StreamManager
+}
+
+func newInstance(configure *executorv1.ConfigureInstance, processes int) *instance {
+	made := &instance{configure: configure, placements: make([]*placement, processes)}
+	for i := range made.placements {
+		made.placements[i] = &placement{instance: made}
+		made.placements[i].become(stateWaiting)
+	}
+	return made
+}
+
+// String names the instance in a log line.
+func (i *instance) String() string {
+	c := i.configure
+	return c.GetPolicyName() + ":" + c.GetPolicyVersion() + " of API " + c.GetApiName()
+}
+
+// maxBreaks streams lost while they configured an instance make the instance the likely cause.
+const maxBreaks = 2
+
+type placementState int32
+
+// In this order a group prefers them.
+const (
+	stateReady   placementState = iota
+	stateAsked                  // configure was sent, no answer yet
+	stateWaiting                // configure is still to be sent, or there is no stream
+	stateFailed
+	stateClosed
+)
+
+// placement is how an instance stands with one process. Guarded by the mutex of its StreamManager; only `state` is
+// also read without it.
+type placement struct {
+	instance *instance
+	state    atomic.Int32
+	number   uint32           // on the present stream
+	failure  *v1alpha.Failure // why it is not ready; kept until it is
+	retryAt  time.Time        // when a failed one is configured again
+	answered bool             // it was ready or failed at least once
+	breaks   int              // streams that broke while it was asked for and never answered
+	parked   fifo             // executions that wait for it to be ready
+}
+
+func (p *placement) become(state placementState) { p.state.Store(int32(state)) }
+
+// await is a state on the way to ready. One that failed stays failed until then.
+func (p *placement) await(state placementState) {
+	if p.failure == nil {
+		p.become(state)
+	}
+}
+
+func (p *placement) is(state placementState) bool { return placementState(p.state.Load()) == state }
+
+// message is the configuration as it travels on the present stream.
+func (p *placement) message() *executorv1.ConfigureInstance {
+	c := p.instance.configure
+	return &executorv1.ConfigureInstance{
+		Instance: p.number, PolicyName: c.PolicyName, PolicyVersion: c.PolicyVersion, Parameters: c.Parameters,
+		SystemParameters: c.SystemParameters, ApiName: c.ApiName, ApiVersion: c.ApiVersion,
+		MaxConcurrency: c.MaxConcurrency, PrepareTimeoutMs: c.PrepareTimeoutMs,
+	}
+}
+
+// standing is how an instance stands with a process.
+type standing struct {
+	connected, ready bool
+	failure          *v1alpha.Failure // why it is not ready, if that is known
+}
+
+func (m *StreamManager) standing(i *instance) standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := i.placements[m.index]
+	failure := p.failure
+	if p.breaks >= maxBreaks {
+		failure = v1alpha.Failf(v1alpha.ClassCrashed, "the executor process at %s was lost %d times while it configured %s",
+			m.address, p.breaks, i)
+	}
+	return standing{connected: m.connected.Load(), ready: p.is(stateReady), failure: failure}
+}

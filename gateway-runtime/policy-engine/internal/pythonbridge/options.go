@@ -1,0 +1,57 @@
+package pythonbridge
+
+import "time"
+
+// The limits of a frame and of a message. A frame holds at least one execution, whatever its size.
+const (
+	maxFrameExecutions = 256
+	maxFrameBytes      = 256 << 10
+	aloneBodyBytes     = 64 << 10 // an execution with a larger body has a frame of its own
+	maxMessageBytes    = 64 << 20
+	maxExecutionBytes  = maxMessageBytes - 1<<20
+)
+
+// longestExchange bounds an execution whose context has no deadline: the gateway keeps no exchange waiting longer.
+const longestExchange = 60 * time.Second
+
+// Options are the settings of all groups. A zero field means its default.
+type Options struct {
+	CreditFrames     int           // frames sent to a process and not yet taken in; 2
+	QueueLength      int           // executions that wait for a frame, per process; 4096
+	ConnectTimeout   time.Duration // how long a Factory waits for a process to connect; 10 s
+	ConfigureTimeout time.Duration // how long a Factory waits for its instance to be ready; 35 s
+	HelloTimeout     time.Duration // how long a process may take to say hello on a new stream; 10 s
+	HealthInterval   time.Duration // between health checks, and the time limit of one; 1 s
+	HealthMisses     int           // health checks that fail in a row before the stream is broken; 3
+	StallAfter       time.Duration // how long all workers may be busy and overdue with nothing finished; 10 s
+	RetryConfigure   time.Duration // until an instance that failed is configured again; 5 s
+	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
+	BackoffMax       time.Duration // longest wait before a reconnect; 500 ms
+}
+
+func (o Options) withDefaults() Options {
+	orInt(&o.CreditFrames, 2)
+	orInt(&o.QueueLength, 4096)
+	orInt(&o.HealthMisses, 3)
+	orDuration(&o.ConnectTimeout, 10*time.Second)
+	orDuration(&o.ConfigureTimeout, 35*time.Second)
+	orDuration(&o.HelloTimeout, 10*time.Second)
+	orDuration(&o.HealthInterval, time.Second)
+	orDuration(&o.StallAfter, 10*time.Second)
+	orDuration(&o.RetryConfigure, 5*time.Second)
+	orDuration(&o.BackoffMin, 20*time.Millisecond)
+	orDuration(&o.BackoffMax, 500*time.Millisecond)
+	return o
+}
+
+func orInt(field *int, value int) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+func orDuration(field *time.Duration, value time.Duration) {
+	if *field <= 0 {
+		*field = value
+	}
+}

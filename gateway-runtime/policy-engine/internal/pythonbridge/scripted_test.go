@@ -1,0 +1,326 @@
+package pythonbridge
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// patience bounds every wait of a test; none is meant to last that long.
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// scriptedExecutor is the peer of the protocol: a test reads the frames of each stream and writes the replies.
+type scriptedExecutor struct {
+	executorv1.UnimplementedPythonExecutorServiceServer
+	address string
+	streams chan *conversation
+	server  *grpc.Server
+
+	mu     sync.Mutex
+	health func() (*executorv1.HealthCheckResponse, error)
+}
+
+// conversation is one stream, as the executor sees it.
+type conversation struct {
+	t       testing.TB
+	frames  chan *executorv1.RequestFrame
+	replies chan *executorv1.ReplyFrame
+	end     chan error
+	ended   <-chan struct{}
+	taken   uint64
+}
+
+func newExecutor(t testing.TB) *scriptedExecutor {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "gw") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	x := &scriptedExecutor{address: "unix:" + filepath.Join(folder, "x.sock"), streams: make(chan *conversation, 64)}
+	x.health = healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})
+	return x
+}
+
+func startExecutor(t testing.TB) *scriptedExecutor {
+	x := newExecutor(t)
+	x.start(t)
+	return x
+}
+
+func (x *scriptedExecutor) start(t testing.TB) {
+	t.Helper()
+	path := x.address[len("unix:"):]
+	_ = os.Remove(path)
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes))
+	executorv1.RegisterPythonExecutorServiceServer(x.server, x)
+	go func() { _ = x.server.Serve(listener) }()
+	t.Cleanup(x.server.Stop)
+}
+
+func healthy(check *executorv1.HealthCheckResponse) func() (*executorv1.HealthCheckResponse, error) {
+	return func() (*executorv1.HealthCheckResponse, error) { return check, nil }
+}
+
+func (x *scriptedExecutor) setHealth(health func() (*executorv1.HealthCheckResponse, error)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.health = health
+}
+
+func (x *scriptedExecutor) HealthCheck(context.Context, *executorv1.HealthCheckRequest) (*executorv1.HealthCheckResponse, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.health()
+}
+
+func (x *scriptedExecutor) ExecuteStream(stream executorv1.PythonExecutorService_ExecuteStreamServer) error {
+	c := &conversation{
+		frames: make(chan *executorv1.RequestFrame, 1024), replies: make(chan *executorv1.ReplyFrame, 1024),
+		end: make(chan error, 1), ended: stream.Context().Done(),
+	}
+	x.streams <- c
+	go func() {
+		for {
+			frame, err := stream.Recv()
+			if err != nil {
+				close(c.frames)
+				return
+			}
+			c.frames <- frame
+		}
+	}()
+	for {
+		select {
+		case reply := <-c.replies:
+			if err := stream.Send(reply); err != nil {
+				return err
+			}
+		case err := <-c.end:
+			return err
+		case <-c.ended:
+			return nil
+		}
+	}
+}
+
+// accept returns the next stream, before hello.
+func (x *scriptedExecutor) accept(t testing.TB) *conversation {
+	t.Helper()
+	c := receive(t, x.streams, "a stream")
+	c.t = t
+	return c
+}
+
+// greet returns the next stream, after hello.
+func (x *scriptedExecutor) greet(t testing.TB) *conversation {
+	t.Helper()
+	c := x.accept(t)
+	c.hello()
+	return c
+}
+
+func (c *conversation) hello() {
+	c.reply(&executorv1.ReplyFrame{Hello: &executorv1.Hello{Pid: 7, PythonVersion: "3.11.7", Workers: 4}})
+}
+
+func (c *conversation) reply(frame *executorv1.ReplyFrame) { c.replies <- frame }
+
+func (c *conversation) breakOff() { c.end <- status.Error(codes.Aborted, "script ends the stream") }
+
+// hold returns the next frame without taking it in.
+func (c *conversation) hold() *executorv1.RequestFrame {
+	c.t.Helper()
+	return receive(c.t, c.frames, "a frame")
+}
+
+// take returns the next frame and takes it in.
+func (c *conversation) take() *executorv1.RequestFrame {
+	c.t.Helper()
+	frame := c.hold()
+	c.ack(1)
+	return frame
+}
+
+func (c *conversation) ack(frames int) {
+	c.taken += uint64(frames)
+	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken})
+}
+
+// configured takes the frame that configures one instance, says that it is ready, and returns the configuration.
+func (c *conversation) configured() *executorv1.ConfigureInstance {
+	c.t.Helper()
+	frame := c.take()
+	if len(frame.GetConfigure()) != 1 {
+		c.t.Fatalf("expected a frame that configures one instance, got %v", frame)
+	}
+	c.settle(frame.GetConfigure()[0].GetInstance(), nil)
+	return frame.GetConfigure()[0]
+}
+
+func (c *conversation) settle(number uint32, failure *executorv1.Failure) {
+	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken, Instances: []*executorv1.InstanceStatus{{Instance: number, Failure: failure}}})
+}
+
+func (c *conversation) answer(actions ...*executorv1.Action) {
+	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken, Actions: actions})
+}
+
+// silent fails if another frame comes. It can only be asked when everything that could cause one has been done.
+func (c *conversation) silent() {
+	c.t.Helper()
+	select {
+	case frame, ok := <-c.frames:
+		if ok {
+			c.t.Fatalf("expected no frame without credit, got %v", frame)
+		}
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// broken waits until the engine has ended the stream.
+func (c *conversation) broken() {
+	c.t.Helper()
+	receive(c.t, c.ended, "the end of the stream")
+}
+
+func receive[T any](t testing.TB, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(patience):
+		t.Fatalf("expected %s within %s, got nothing", what, patience)
+		panic("unreachable")
+	}
+}
+
+// eventually asks until the answer is yes.
+func eventually(t testing.TB, what string, check func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if check() {
+			return
+		}
+	}
+	t.Fatalf("expected %s within %s", what, patience)
+}
+
+var quiet = slog.New(slog.NewJSONHandler(io.Discard, nil))
+
+func connect(t testing.TB, opts Options, executors ...*scriptedExecutor) *Groups {
+	t.Helper()
+	var addresses []string
+	for _, x := range executors {
+		addresses = append(addresses, x.address)
+	}
+	groups := NewGroups(map[string][]string{"default": addresses}, opts, quiet)
+	t.Cleanup(groups.Close)
+	return groups
+}
+
+var metadata = v1alpha.Metadata{
+	InstanceID: "i1", PolicyName: "add-python-header", PolicyVersion: "v1.0.0", APIName: "orders-v1", APIVersion: "v1.0",
+	SystemParams: v1alpha.Params(`{"region":"eu"}`), MaxConcurrency: 16,
+}
+
+type built struct {
+	policy v1alpha.Policy
+	err    error
+}
+
+// build runs a factory beside the script.
+func build(groups *Groups) <-chan built {
+	done := make(chan built, 1)
+	go func() {
+		policy, err := groups.BridgeFactory("default")(metadata, v1alpha.Params(`{"name":"X-A"}`))
+		done <- built{policy, err}
+	}()
+	return done
+}
+
+// bridgeOn returns a policy that is ready in all the given conversations.
+func bridgeOn(t testing.TB, groups *Groups, conversations ...*conversation) v1alpha.Policy {
+	t.Helper()
+	ready(t, groups)
+	done := build(groups)
+	for _, c := range conversations {
+		c.configured()
+	}
+	result := receive(t, done, "the policy")
+	if result.err != nil {
+		t.Fatal(result.err)
+	}
+	return result.policy
+}
+
+func ready(t testing.TB, groups *Groups) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := groups.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type returned struct {
+	action v1alpha.RequestAction
+	err    error
+}
+
+// call runs on_request beside the script.
+func call(ctx context.Context, policy v1alpha.Policy, req *v1alpha.RequestContext) <-chan returned {
+	done := make(chan returned, 1)
+	go func() {
+		action, err := policy.OnRequest(ctx, req)
+		done <- returned{action, err}
+	}()
+	return done
+}
+
+func callWith(t testing.TB, timeout time.Duration, policy v1alpha.Policy) <-chan returned {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	t.Cleanup(cancel)
+	return call(ctx, policy, request())
+}
+
+func request() *v1alpha.RequestContext {
+	return &v1alpha.RequestContext{
+		RequestID: "r-1", Method: "GET", Path: "/orders/v1.0/7", Query: "q=1", Scheme: "https", Authority: "api.example",
+		ClientAddress: "10.0.0.1:5000", Operation: "GET /{id}",
+		Headers:  v1alpha.Headers{{Name: "accept", Value: "*/*"}, {Name: "x-bin", Value: "\xff\xfe"}, {Name: "accept", Value: ""}},
+		Metadata: &v1alpha.ExchangeMetadata{},
+	}
+}
+
+func wantClass(t testing.TB, err error, class v1alpha.FailureClass) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("expected a failure of class %s, got none", class)
+	}
+	if got := v1alpha.AsFailure(err).Class; got != class {
+		t.Fatalf("expected class %s, got %v", class, err)
+	}
+}
+
+func statsOf(groups *Groups, index int) ProcessStats { return groups.Stats()[index] }

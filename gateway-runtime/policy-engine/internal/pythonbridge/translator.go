@@ -1,0 +1,241 @@
+package pythonbridge
+
+import (
+	"context"
+	"encoding/json"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// messageRoom is about what an execution takes in a frame beyond its text.
+const messageRoom = 96
+
+// requestExecution is a call of on_request. Nothing in it refers to req afterwards.
+func requestExecution(ctx context.Context, target *instance, req *v1alpha.RequestContext) (*execution, error) {
+	e, err := newExecution(ctx, target, executorv1.Phase_PHASE_REQUEST, req.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	text := newTextBuilder(requestRoom(req))
+	if err := e.setRequest(text, req); err != nil {
+		return nil, err
+	}
+	return e, e.measure(text)
+}
+
+// responseExecution is a call of on_response, with the snapshot of the request again.
+func responseExecution(ctx context.Context, target *instance, res *v1alpha.ResponseContext) (*execution, error) {
+	e, err := newExecution(ctx, target, executorv1.Phase_PHASE_RESPONSE, res.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	text := newTextBuilder(requestRoom(res.Request) + headersRoom(res.Headers) + len(res.Body))
+	if err := e.setRequest(text, res.Request); err != nil {
+		return nil, err
+	}
+	e.message.Status = uint32(res.StatusCode)
+	e.message.ResponseBody = text.body(res.Body)
+	if e.message.ResponseHeaders, err = text.headers(res.Headers); err != nil {
+		return nil, err
+	}
+	return e, e.measure(text)
+}
+
+func newExecution(ctx context.Context, target *instance, phase executorv1.Phase, metadata *v1alpha.ExchangeMetadata) (*execution, error) {
+	if ctx.Err() != nil {
+		return nil, contextFailure(ctx)
+	}
+	e := &execution{instance: target, answers: answerChannels.Get().(chan outcome)}
+	e.deadline, _ = ctx.Deadline()
+	e.message.Phase = phase
+	if metadata != nil {
+		text, err := metadata.JSON()
+		if err != nil {
+			return nil, v1alpha.Failf(v1alpha.ClassException, "metadata of the exchange: %v", err)
+		}
+		e.message.Metadata = text
+	}
+	return e, nil
+}
+
+func requestRoom(req *v1alpha.RequestContext) int {
+	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(req.Query) + len(req.Scheme) + len(req.Authority) +
+		len(req.ClientAddress) + len(req.Operation) + headersRoom(req.Headers) + len(req.Body)
+}
+
+func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
+	m := &e.message
+	m.RequestId = text.text(req.RequestID)
+	m.Method = text.text(req.Method)
+	m.Path = text.text(req.Path)
+	m.Query = text.text(req.Query)
+	m.Scheme = text.text(req.Scheme)
+	m.Authority = text.text(req.Authority)
+	m.ClientAddress = text.text(req.ClientAddress)
+	m.Operation = text.text(req.Operation)
+	m.RequestBody = text.body(req.Body)
+	m.RequestHeaders, err = text.headers(req.Headers)
+	return err
+}
+
+func (e *execution) measure(text *textBuilder) error {
+	e.size = len(text.buffer) + len(e.message.Metadata) + messageRoom
+	e.alone = len(e.message.RequestBody) > aloneBodyBytes || len(e.message.ResponseBody) > aloneBodyBytes
+	if e.size > maxExecutionBytes {
+		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "expected an execution of at most %d bytes, got %d; lower maxBodyBytes", maxExecutionBytes, e.size)
+	}
+	return nil
+}
+
+// requestAction is what on_request returned. The exchange's metadata changes only if all of the action is well formed.
+func requestAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata) (v1alpha.RequestAction, error) {
+	read, err := readAction(action)
+	if err != nil {
+		return nil, err
+	}
+	if action.GetStatusCode() != 0 {
+		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no status_code from on_request, got %d; return an ImmediateResponse", action.GetStatusCode())
+	}
+	if err := mergeMetadata(metadata, action); err != nil {
+		return nil, err
+	}
+	switch {
+	case read.immediate != nil:
+		return read.immediate, nil
+	case read.nothing && !changesTarget(action):
+		return nil, nil
+	}
+	return &v1alpha.UpstreamRequestModifications{
+		Headers: read.headers, Body: read.body, AnalyticsMetadata: read.analytics,
+		Path: optionalText(action.Path), Query: optionalText(action.Query),
+		Method: optionalText(action.Method), Authority: optionalText(action.Authority),
+	}, nil
+}
+
+// responseAction is what on_response returned.
+func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata) (v1alpha.ResponseAction, error) {
+	read, err := readAction(action)
+	if err != nil {
+		return nil, err
+	}
+	if changesTarget(action) {
+		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no path, query, method or authority from on_response, got one")
+	}
+	if err := mergeMetadata(metadata, action); err != nil {
+		return nil, err
+	}
+	switch {
+	case read.immediate != nil:
+		return read.immediate, nil
+	case read.nothing && action.GetStatusCode() == 0:
+		return nil, nil
+	}
+	return &v1alpha.UpstreamResponseModifications{
+		Headers: read.headers, Body: read.body, StatusCode: int(action.GetStatusCode()), AnalyticsMetadata: read.analytics,
+	}, nil
+}
+
+// actionParts is what actions of both phases have.
+type actionParts struct {
+	headers   v1alpha.HeaderModifications
+	body      *[]byte
+	analytics map[string]any
+	immediate *v1alpha.ImmediateResponse
+	nothing   bool // none of the above
+}
+
+func readAction(action *executorv1.Action) (parts actionParts, err error) {
+	if action.GetFailure() != nil {
+		return parts, failureFrom(action.GetFailure())
+	}
+	if parts.headers, err = readHeaders(action); err != nil {
+		return parts, err
+	}
+	if action.Body != nil {
+		parts.body = &action.Body
+	}
+	if len(action.GetAnalyticsMetadata()) > 0 {
+		if err := json.Unmarshal(action.GetAnalyticsMetadata(), &parts.analytics); err != nil {
+			return parts, v1alpha.Failf(v1alpha.ClassBadAction, "expected analytics metadata as a JSON object: %v", err)
+		}
+	}
+	if action.GetImmediateResponse() != nil {
+		parts.immediate, err = immediateResponse(action.GetImmediateResponse(), parts.analytics)
+	}
+	modified := len(parts.headers.Remove) + len(parts.headers.Set) + len(parts.headers.Append)
+	parts.nothing = modified == 0 && parts.body == nil && parts.analytics == nil && parts.immediate == nil
+	return parts, err
+}
+
+func readHeaders(action *executorv1.Action) (headers v1alpha.HeaderModifications, err error) {
+	if headers.Remove, err = nameList("remove_headers", action.GetRemoveHeaders()); err != nil {
+		return headers, err
+	}
+	if headers.Set, err = headerList("set_headers", action.GetSetHeaders()); err != nil {
+		return headers, err
+	}
+	headers.Append, err = headerList("append_headers", action.GetAppendHeaders())
+	return headers, err
+}
+
+func immediateResponse(answer *executorv1.ImmediateResponse, analytics map[string]any) (*v1alpha.ImmediateResponse, error) {
+	headers, err := headerList("immediate_response.headers", answer.GetHeaders())
+	if err != nil {
+		return nil, err
+	}
+	return &v1alpha.ImmediateResponse{
+		StatusCode: int(answer.GetStatusCode()), Headers: headers, Body: answer.GetBody(), AnalyticsMetadata: analytics,
+	}, nil
+}
+
+func changesTarget(action *executorv1.Action) bool {
+	return action.Path != nil || action.Query != nil || action.Method != nil || action.Authority != nil
+}
+
+func optionalText(value []byte) *string {
+	if value == nil {
+		return nil
+	}
+	text := string(value)
+	return &text
+}
+
+func mergeMetadata(metadata *v1alpha.ExchangeMetadata, action *executorv1.Action) error {
+	if len(action.GetMetadataSet()) == 0 && len(action.GetMetadataRemoved()) == 0 {
+		return nil
+	}
+	if metadata == nil {
+		return v1alpha.Failf(v1alpha.ClassException, "the exchange has no metadata to write to")
+	}
+	if err := metadata.Merge(action.GetMetadataSet(), action.GetMetadataRemoved()); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "metadata_set of the action: %v", err)
+	}
+	return nil
+}
+
+var failureClasses = map[executorv1.FailureClass]v1alpha.FailureClass{
+	executorv1.FailureClass_FAILURE_CLASS_TIMEOUT:        v1alpha.ClassTimeout,
+	executorv1.FailureClass_FAILURE_CLASS_OVERLOADED:     v1alpha.ClassOverloaded,
+	executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE:    v1alpha.ClassUnavailable,
+	executorv1.FailureClass_FAILURE_CLASS_CRASHED:        v1alpha.ClassCrashed,
+	executorv1.FailureClass_FAILURE_CLASS_EXCEPTION:      v1alpha.ClassException,
+	executorv1.FailureClass_FAILURE_CLASS_BAD_ACTION:     v1alpha.ClassBadAction,
+	executorv1.FailureClass_FAILURE_CLASS_BODY_TOO_LARGE: v1alpha.ClassBodyTooLarge,
+}
+
+// failureFrom reads a failure; a class that this engine does not know is an exception.
+func failureFrom(failure *executorv1.Failure) *v1alpha.Failure {
+	class, ok := failureClasses[failure.GetFailureClass()]
+	if !ok {
+		class = v1alpha.ClassException
+	}
+	message := failure.GetMessage()
+	if failure.GetHook() != "" {
+		message = failure.GetHook() + ": " + message
+	}
+	if failure.GetPolicy() != "" {
+		message = failure.GetPolicy() + " " + message
+	}
+	return &v1alpha.Failure{Class: class, Message: message}
+}
