@@ -98,14 +98,16 @@ func (c *connection) exchange(ctx context.Context) error {
 	return c.check()
 }
 
-// dial is bounded by the end; what goes over the connection afterwards by the end and the grace.
+// dial opens a connection that lives until the end and the grace. The end itself does not cut it short: what was begun before
+// it may be completed.
 func (c *connection) dial(ctx context.Context) error {
-	socket, err := new(net.Dialer).DialContext(ctx, "tcp", c.plan.address)
+	deadline := c.span.end.Add(c.plan.grace)
+	socket, err := (&net.Dialer{Deadline: deadline}).DialContext(context.WithoutCancel(ctx), "tcp", c.plan.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	c.socket, c.reader = socket, bufio.NewReader(socket)
-	return socket.SetDeadline(c.span.end.Add(c.plan.grace))
+	return socket.SetDeadline(deadline)
 }
 
 func (c *connection) hangUp() {
