@@ -20,6 +20,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 META_SCHEMA = jsonschema_rs.Draft202012Validator({"$ref": DIALECT})
+JSON_TYPES = "one or a list of array, boolean, integer, null, number, object, string"
 SCHEMA_FIELDS = ("parameters", "systemParameters")
 
 PolicyName = Annotated[
@@ -103,14 +104,13 @@ def _schema_mistakes(document: Document, content: dict[str, object]) -> Iterator
             continue
         if schema.get("type", "object") != "object":
             cure = "write type: object"
-            yield document.mistake(
-                (field, "type"), f"{field}: the schema of an object", f"type: {schema['type']}", cure
-            )
+            yield document.mistake((field, "type"), f"{field}.type: object", f"type: {schema['type']}", cure)
         if schema.get("$schema", DIALECT) != DIALECT:
             yield document.mistake((field, "$schema"), f"{field}: {DIALECT}", str(schema["$schema"]), "leave it out")
         for error in _schema_errors(schema):
             path = (field, *error.instance_path)
-            yield document.mistake(path, f"{field}: a JSON Schema 2020-12", error.message, "mend the schema")
+            expected = JSON_TYPES if path[-1] == "type" else "a JSON Schema 2020-12"
+            yield document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", error.message, "mend the schema")
 
 
 def _schema_errors(schema: dict[str, object]) -> list[jsonschema_rs.ValidationError]:

@@ -44,7 +44,9 @@ def read_document(path: Path, shown: str) -> Document:
         reader = _Reader(shown, loader)
         return Document(shown, reader.plain(node, ()), reader.lines)
     except OSError as error:
-        raise BuildError([Mistake(shown, "a file", error.strerror or str(error), "check the path")]) from error
+        raise BuildError(
+            [Mistake(shown, "a file", (error.strerror or str(error)).lower(), "check the path")]
+        ) from error
     except yaml.YAMLError as error:
         raise BuildError([_not_yaml(shown, error)]) from error
 

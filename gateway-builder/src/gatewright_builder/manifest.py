@@ -17,7 +17,7 @@ from gatewright_builder.strict import decode, describe, shown
 NOT_YET = ("gomodule", "pythonmodule", "pipPackage")
 
 FilePath = Annotated[str, describe("the policy's folder, relative to this file", "write one like policies/add-headers")]
-Group = Annotated[str | None, describe("an executor group's name", "write one like default", NAME_PATTERN)]
+Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
 
 
 class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
@@ -25,7 +25,7 @@ class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
 
     name: PolicyName
     file_path: FilePath
-    group: Group = None
+    group: Group = ""
 
 
 class ManifestFields(msgspec.Struct, frozen=True):
@@ -37,11 +37,11 @@ class ManifestFields(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One policy of build.yaml: its name, its folder as written, its executor group or None, its line."""
+    """One policy of build.yaml: its name, its folder as written, its executor group ("" if not given), its line."""
 
     name: str
     file_path: str
-    group: str | None
+    group: str
     line: int
 
 

@@ -64,8 +64,9 @@ def executor_asks(sources: Sources) -> tuple[Ask, ...]:
     """The executor's own requirements, and the SDK at the version of the source tree."""
     project = tomllib.loads(sources.executor_project.read_text())["project"]
     version = tomllib.loads(sources.sdk_project.read_text())["project"]["version"]
-    texts = [*project["dependencies"], f"gatewright-sdk=={version}"]
-    return tuple(Ask(Requirement(text), "gatewright-executor", "gatewright-executor") for text in texts)
+    asks = [Ask(Requirement(text), "gatewright-executor", "gatewright-executor") for text in project["dependencies"]]
+    sdk = Ask(Requirement(f"gatewright-sdk=={version}"), "this source tree", "gatewright-sdk")
+    return (*(ask for ask in asks if ask.name not in OWN), sdk)
 
 
 def merge_requirements(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> str:

@@ -40,7 +40,7 @@ def _entry_mistakes(manifest: Manifest, policy: Policy) -> Iterator[Mistake]:
         where = f"{manifest.path.name}:{policy.entry.line}"
         cure = "make the two names the same"
         yield policy.definition_mistake("name", f"{policy.entry.name}, as {where} says", policy.name, cure)
-    if policy.entry.group is not None and policy.runtime is Runtime.GO:
+    if policy.entry.group and policy.runtime is Runtime.GO:
         expected, got = f"no group for {policy.name}", f"group: {policy.entry.group} (it is a Go policy)"
         cure = "remove group: only Python policies run in an executor group"
         yield Mistake(manifest.path.name, expected, got, cure, policy.entry.line)

@@ -1,0 +1,230 @@
+"""Whole builds of the product in small: real uv environments and real go builds, no package from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from gatewright_builder import BuildError, BuildOptions, BuildResult, build
+from gatewright_builder.tree import read_tree, write_tree
+
+TESTDATA = Path(__file__).parent / "testdata"
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120)]
+
+
+@dataclass
+class Workplace:
+    """A copy of build.yaml and its policies that a test may change."""
+
+    folder: Path
+    product: Path
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "build" / "test"
+
+    def write(self, path: str, text: str) -> None:
+        write_tree({path: text.encode()}, self.folder)
+
+    def build(self) -> BuildResult:
+        self.said.clear()
+        return build(BuildOptions(self.folder / "build.yaml", self.output, self.said.append, self.product))
+
+    def refused(self) -> str:
+        before = fingerprint(self.output)
+        with pytest.raises(BuildError) as caught:
+            self.build()
+        assert fingerprint(self.output) == before, "a failed build changed the output"
+        assert sorted(path.name for path in self.output.parent.iterdir()) == [self.output.name]
+        return str(caught.value)
+
+
+def fingerprint(folder: Path) -> str:
+    tree = read_tree(folder, lambda path: path.parts[0] == "python-env") if folder.exists() else {}
+    environment = sorted(str(path) for path in (folder / "python-env").rglob("*"))
+    return hashlib.sha256(repr((sorted(tree.items()), environment)).encode()).hexdigest()
+
+
+def workplace(folder: Path, product: Path, *entries: str) -> Workplace:
+    shutil.copytree(TESTDATA / "policies", folder / "policies")
+    made = Workplace(folder, product)
+    made.write("build.yaml", "\n".join(["version: v1", "policies:", *(f"  - {entry}" for entry in entries), ""]))
+    return made
+
+
+PAINT = "{name: paint, filePath: policies/paint}"
+PAINT_NEXT = "{name: paint, filePath: policies/paint-next, group: slow}"
+ADD_HEADERS = "{name: add-headers, filePath: policies/add-headers}"
+ADD_HEADERS_NEXT = "{name: add-headers, filePath: policies/add-headers-next}"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, product: Path, packages: Path) -> Workplace:  # noqa: ARG001
+    return workplace(tmp_path / "work", product, PAINT, ADD_HEADERS, PAINT_NEXT, ADD_HEADERS_NEXT)
+
+
+def run(*command: Path | str, folder: Path | None = None) -> str:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment = clean | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def test_two_versions_of_two_policies_run_side_by_side(mixed: Workplace) -> None:
+    result = mixed.build()
+    assert result.python_policies
+    assert result.executor is not None
+    assert result.python is not None
+    assert run(result.engine).splitlines() == [
+        "add-headers v1.9.0 old words <nil>",
+        "add-headers v1.10.0 new words <nil>",
+        "paint v1.0.0 executor group default <nil>",
+        "paint v2.0.0 executor group slow <nil>",
+    ]
+    assert run(result.python, result.executor, folder=result.executor.parent).splitlines() == [
+        "served by tiny_rpc 1.3",
+        "paint:v1.0.0 painted 2.4",
+        "paint:v2.0.0 painted anew",
+    ]
+    _dependencies_belong_to_the_interpreter_that_runs_the_executor(result.python)
+    _a_second_build_does_nothing(mixed)
+    _a_changed_python_policy_compiles_no_go(mixed)
+
+
+def _dependencies_belong_to_the_interpreter_that_runs_the_executor(python: Path) -> None:
+    machine = sys.version_info
+    code = "import sys, tiny_rpc; print(sys.version, tiny_rpc.__file__, sep='|')"
+    version, file = run(python, "-c", code).strip().split("|")
+    assert version == sys.version
+    assert Path(file).parent == python.parent.parent / "lib" / f"python{machine[0]}.{machine[1]}" / "site-packages"
+
+
+def _a_second_build_does_nothing(mixed: Workplace) -> None:
+    before = fingerprint(mixed.output)
+    again = mixed.build()
+    assert again.changed == ()
+    assert mixed.said == []
+    assert sum(again.seconds.values()) < 0.5, again.seconds
+    assert fingerprint(mixed.output) == before
+
+
+def _a_changed_python_policy_compiles_no_go(mixed: Workplace) -> None:
+    mixed.write("policies/paint/words.py", 'SAY = "repainted"\n')
+    result = mixed.build()
+    assert result.changed == ("python-executor", "manifest.json")
+    assert mixed.said == ["importing the Python policies"]
+    assert result.executor is not None
+    assert result.python is not None
+    assert "paint:v1.0.0 repainted 2.4" in run(result.python, result.executor, folder=result.executor.parent)
+
+
+def test_the_same_input_gives_the_same_output(mixed: Workplace, product: Path, tmp_path: Path) -> None:
+    first = mixed.build()
+    shutil.copytree(mixed.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("build"))
+    second = Workplace(tmp_path / "copy", product).build()
+    for part in ("manifest.json", "bin/policy-engine", "requirements.txt", "requirements.lock"):
+        assert (first.output / part).read_bytes() == (second.output / part).read_bytes(), part
+    for part in ("policy-engine", "policy-definitions", "python-executor"):
+        assert read_tree(first.output / part) == read_tree(second.output / part), part
+
+
+def test_the_lock_keeps_versions_until_they_no_longer_fit(mixed: Workplace) -> None:
+    mixed.write("policies/paint/requirements.txt", "colour==1.0\n")
+    assert "colour==1.0" in (mixed.build().output / "requirements.lock").read_text()
+    mixed.write("policies/paint/requirements.txt", "colour\n")
+    assert "colour==1.0" in (mixed.build().output / "requirements.lock").read_text()
+    mixed.write("policies/paint/requirements.txt", "colour>1\n")
+    lock = (mixed.build().output / "requirements.lock").read_text()
+    assert "colour==2.4" in lock
+    assert lock.count("--hash=sha256:") >= 2
+    mixed.write("policies/paint/requirements.txt", "colour>=7\n")
+    assert "merged requirements.txt: expected packages that can be installed together" in mixed.refused()
+
+
+def test_a_build_without_python_policies_has_no_environment(tmp_path: Path, product: Path, packages: Path) -> None:
+    shutil.rmtree(packages)
+    go_only = workplace(tmp_path / "work", product, ADD_HEADERS)
+    result = go_only.build()
+    assert (result.python_policies, result.executor, result.python) == (False, None, None)
+    assert os.listdir(result.output / "python-executor") == [".keep"]
+    assert sorted(os.listdir(result.output)) == [
+        "bin", "manifest.json", "policy-definitions", "policy-engine", "python-executor",
+    ]  # fmt: skip
+    assert run(result.engine) == "add-headers v1.9.0 old words <nil>\n"
+
+
+def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) -> None:
+    mixed.build()
+    mixed.write("build.yaml", f"version: v1\npolicies:\n  - {ADD_HEADERS}\n")
+    result = mixed.build()
+    assert {"python-env", "requirements.txt", "requirements.lock"} <= set(result.changed)
+    assert not (result.output / "python-env").exists()
+    assert os.listdir(result.output / "python-executor") == [".keep"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        (
+            "paint/policy.py",
+            "import json\nimport colours\n\ndef on_request(ctx, params): ...\n",
+            "policies/paint/policy.py:2: expected a module that can be imported, got ModuleNotFoundError: No module"
+            " named 'colours'; name the package that has colours in policies/paint/requirements.txt",
+        ),
+        (
+            "paint/policy.py",
+            "import words\n\ndef on_request(ctx, params): ...\n",
+            "policies/paint/policy.py:1: expected a module that can be imported, got ModuleNotFoundError: No module"
+            " named 'words'; write from . import words: a policy's folder is a package",
+        ),
+        (
+            "paint/words.py",
+            "print('at import')\n\nSAY = 1 / 0\n",
+            "policies/paint/words.py:3: expected a module that can be imported, got ZeroDivisionError: division by"
+            " zero; mend it: an executor imports each policy when it starts",
+        ),
+        (
+            "paint/words.py",
+            "import os\nos._exit(7)\n",
+            "policies/paint/policy.py: expected a module that can be imported, got the import ended the process:"
+            " exit code 7; mend it: an executor imports each policy when it starts",
+        ),
+        (
+            "add-headers/internal/words/words.go",
+            "package words\n\nconst Say = 1 +\n",
+            "policies/add-headers/internal/words/words.go:4: expected Go that compiles",
+        ),
+        (
+            "add-headers/addheaders.go",
+            "package addheaders\n\nfunc GetPolicy() {}\n",
+            "policies/add-headers: expected Go that compiles, got cannot use add_headers_v1_9_0.GetPolicy",
+        ),
+    ],
+)
+def test_what_only_shows_in_the_build_is_said_of_the_policy(
+    mixed: Workplace, file: str, text: str, sentence: str
+) -> None:
+    mixed.build()
+    mixed.write(f"policies/{file}", text)
+    assert mixed.refused().startswith(sentence)
+
+
+def test_the_manifest_names_sources_and_digests(mixed: Workplace) -> None:
+    manifest = json.loads(mixed.build().manifest.read_text())
+    entry = manifest["policies"][2]
+    assert {key: entry[key] for key in ("name", "version", "runtime", "group", "source")} == {
+        "name": "paint",
+        "version": "v1.0.0",
+        "runtime": "python",
+        "group": "default",
+        "source": "policies/paint",
+    }
+    assert [len(entry[key]) for key in ("definitionDigest", "sourceDigest")] == [64, 64]

@@ -1,0 +1,64 @@
+"""Golden trees: testdata/NAME.build/build.yaml, and beside it the tree `expected` that is generated from it."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from gatewright_builder.definitions import generate_definitions
+from gatewright_builder.discovery import discover
+from gatewright_builder.generation import generate_engine, generate_python_executor
+from gatewright_builder.manifest import read_manifest
+from gatewright_builder.output import MANIFEST, build_manifest
+from gatewright_builder.policy import of_runtime
+from gatewright_builder.requirements import REQUIREMENTS_FILE, executor_asks, merge_requirements
+from gatewright_builder.sources import Sources
+from gatewright_builder.tree import Tree, below, read_tree, write_tree
+from gatewright_builder.validation import validate
+from sdk.definition import Runtime
+
+TESTDATA = Path(__file__).parent / "testdata"
+CASES = sorted(TESTDATA.glob("*.build"))
+
+
+def generated(case: Path, sources: Sources) -> Tree:
+    """All of a build output that is generated and not installed or compiled."""
+    policies = validate(discover(read_manifest(case / "build.yaml")))
+    tree = below("policy-engine", generate_engine(policies, sources, case / "expected" / "policy-engine"))
+    tree |= below("policy-definitions", generate_definitions(policies))
+    tree |= below("python-executor", generate_python_executor(policies, sources))
+    if python_policies := of_runtime(policies, Runtime.PYTHON):
+        tree[REQUIREMENTS_FILE] = merge_requirements(executor_asks(sources), python_policies).encode()
+    return tree | {MANIFEST: build_manifest(policies)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_generated_tree_is_the_golden_one(case: Path, product: Path, update: bool) -> None:
+    tree, expected = generated(case, Sources(product)), case / "expected"
+    if update:
+        shutil.rmtree(expected, ignore_errors=True)
+        write_tree(tree, expected)
+    golden = read_tree(expected, lambda path: "__pycache__" in path.parts)
+    assert sorted(tree) == sorted(golden)
+    for path, content in tree.items():
+        assert content.decode() == golden[path].decode(), path
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_generated_python_parses_and_generated_go_is_formatted(case: Path, product: Path) -> None:
+    for path, content in generated(case, Sources(product)).items():
+        if path.endswith(".py"):
+            ast.parse(content)
+        if path in ("policy-engine/main.go", "policy-engine/plugin_registry.go"):
+            done = subprocess.run(["gofmt"], input=content, capture_output=True, check=True, timeout=60)
+            assert done.stdout == content, path
+
+
+def test_a_build_without_python_has_an_empty_scaffold_and_no_registry(product: Path) -> None:
+    tree = generated(TESTDATA / "go-only.build", Sources(product))
+    assert [path for path in tree if path.startswith("python-executor/")] == ["python-executor/.keep"]
+    assert REQUIREMENTS_FILE not in tree
+    assert b"BridgeFactory" not in tree["policy-engine/plugin_registry.go"]

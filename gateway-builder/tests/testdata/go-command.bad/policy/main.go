@@ -1,0 +1,4 @@
+// Command sample.
+package main
+
+func main() {}

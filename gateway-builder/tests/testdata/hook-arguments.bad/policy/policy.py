@@ -1,0 +1,6 @@
+def on_request(ctx):
+    return None
+
+
+async def prepare(params, *, limit):
+    return None

@@ -1,0 +1,2 @@
+def on_response(ctx, params):
+    return None

@@ -1,0 +1,4 @@
+package words
+
+// Say is what the policy says.
+const Say = "new words"

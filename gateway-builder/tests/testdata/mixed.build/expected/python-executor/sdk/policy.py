@@ -1,0 +1,1 @@
+RequestAction = None

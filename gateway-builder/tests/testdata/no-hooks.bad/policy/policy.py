@@ -1,0 +1,2 @@
+def on_requests(ctx, params):
+    return None

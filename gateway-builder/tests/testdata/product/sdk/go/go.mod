@@ -1,0 +1,3 @@
+module gatewright.dev/sdk
+
+go 1.26
