@@ -39,7 +39,7 @@ def load(place: Path) -> list[ApiFile]:
         try:
             apis.append(_read(file))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            said = error.strerror if isinstance(error, OSError) else ' '.join(str(error).split())
+            said = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
             mistakes.append(f"{file}: {said}")
     if mistakes:
         raise ApiFileError(mistakes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -98,8 +97,7 @@ class Keeper:
         """Drains and stops the process, and no longer starts it again. Leaves no process and no socket."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
         if self._child is not None and self.pid is not None:
             was_ready = self.state is State.READY
             self._become(State.STOPPING)

@@ -1,0 +1,95 @@
+"""Small real processes, and a node's output that can be read."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatewright_cli.log_output import LogOutput
+from gatewright_cli.probes import Accepts
+from gatewright_cli.specs import ProcessSpec
+
+LIMIT_SECONDS = 60.0
+
+LISTENER = """
+import os, signal, socket, sys
+path, log = sys.argv[1], sys.argv[2]
+name = os.path.basename(path)
+def say(what):
+    with open(log, "a") as file:
+        file.write(what + " " + name + "\\n")
+def stop(*_):
+    say("stop")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+say("start")
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen()
+say("listen")
+while True:
+    server.accept()[0].close()
+"""
+
+
+class KeptOutput(LogOutput):
+    """A LogOutput that keeps what it is given, in order, and writes nothing."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, bytes]] = []
+
+    def line(self, component: str, line: bytes) -> None:
+        self.lines.append((component, line))
+
+    def text(self) -> str:
+        return "\n".join(f"{component}: {line.decode('utf-8', 'backslashreplace')}" for component, line in self.lines)
+
+
+class Bench:
+    """A short folder, real processes that listen on Unix sockets in it, and what they did, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = KeptOutput()
+        self._log = folder / "events"
+        self._log.touch()
+
+    def listener(self, name: str, program: str = LISTENER, **settings: Any) -> ProcessSpec:
+        """A process that is ready once its program listens on its first argument."""
+        socket = self.folder / name
+        command = (sys.executable, "-c", program, str(socket), str(self._log))
+        return ProcessSpec(name, command, Accepts(path=socket), sockets=(socket,), **settings)
+
+    def events(self) -> list[str]:
+        return self._log.read_text().splitlines()
+
+    @staticmethod
+    def run(work: Coroutine[Any, Any, None]) -> None:
+        """Runs a test's coroutine, bounded."""
+        asyncio.run(asyncio.wait_for(work, LIMIT_SECONDS))
+
+    @staticmethod
+    async def until(condition: Callable[[], object]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    @staticmethod
+    def alive(pid: int | None) -> bool:
+        """Whether there is such a process, zombies not counted."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # pytest's own paths are too long for sockets
+    yield Bench(folder)
+    shutil.rmtree(folder)

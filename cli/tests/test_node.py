@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from gatewright_cli import bootstrap
+from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.forwarded import Forwarded
+from gatewright_cli.node import NodeSettings, processes
+from gatewright_cli.run_dir import RunDir
+from gatewright_cli.specs import ProcessSpec
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path, made=False)
+
+
+@pytest.fixture
+def settings() -> NodeSettings:
+    return NodeSettings(
+        build=BuildOutput(Path("/build"), ("default",)),
+        state_dir=Path("/state"),
+        envoy=Path("/bin/envoy"),
+        bootstrap_template=bootstrap.find(),
+        node_id="node-1",
+    )
+
+
+def by_name(settings: NodeSettings, run_dir: RunDir) -> dict[str, ProcessSpec]:
+    return {spec.name: spec for spec in processes(settings, run_dir)}
+
+
+def test_the_order_of_a_whole_node(settings: NodeSettings, run_dir: RunDir) -> None:
+    whole = replace(settings, echo="127.0.0.1:9091", executors=2)
+    assert list(by_name(whole, run_dir)) == ["controller", "echo", "executor-0", "executor-1", "engine", "envoy"]
+
+
+def test_without_python_policies_no_executor(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), ())), run_dir)
+    assert list(specs) == ["controller", "engine", "envoy"]
+    assert "--executor" not in specs["engine"].command
+
+
+def test_without_controller_the_engine_has_none(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, controller=None), run_dir)
+    assert list(specs) == ["executor-0", "engine", "envoy"]
+    assert "--controller" not in specs["engine"].command
+
+
+def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
+    """As ARCHITECTURE.md has them under "Processes of a node"."""
+    specs, sockets = by_name(replace(settings, executors=2), run_dir), f"unix:{run_dir.path}"
+    assert " ".join(specs["controller"].command) == (
+        f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
+        " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
+    )
+    executor = specs["executor-1"]
+    assert " ".join(executor.command) == (
+        f"/build/python-env/bin/python main.py --listen {sockets}/executor-1.sock --workers 32"
+    )
+    assert executor.cwd == Path("/build/python-executor")
+    assert " ".join(specs["engine"].command) == (
+        f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
+        f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock --node-id node-1 --state-dir /state/engine"
+        f" --controller {sockets}/controller.sock"
+        f" --executor default={sockets}/executor-0.sock,{sockets}/executor-1.sock"
+    )
+
+
+def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
+    given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
+    specs = by_name(replace(settings, forwarded=given), run_dir)
+    assert specs["executor-0"].command[-2:] == ("--workers", "8")
+    assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
+    assert specs["envoy"].command.count("--log-level") == 1
+    assert specs["envoy"].command[-2:] == ("--concurrency", "1")
+
+
+def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), ("default", "slow"))), run_dir)
+    assert [name for name in specs if name.startswith("executor")] == ["executor-0", "executor-slow-0"]
+    assert specs["engine"].command[-1] == f"slow=unix:{run_dir.path}/executor-slow-0.sock"
+
+
+def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> None:
+    processes(replace(settings, host="0.0.0.0", port=8081), run_dir)  # noqa: S104 - what a container listens on
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    address = written["static_resources"]["listeners"][0]["address"]["socket_address"]
+    assert address == {"address": "0.0.0.0", "port_value": 8081}  # noqa: S104
+    assert written["node"]["id"] == "node-1"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::", "http://[::1]:80")],  # noqa: S104
+)
+def test_the_url_for_clients_here(settings: NodeSettings, host: str, url: str) -> None:
+    assert replace(settings, host=host, port=80).url == url
