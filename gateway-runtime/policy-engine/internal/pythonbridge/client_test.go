@@ -215,7 +215,6 @@ func TestInstanceThatFailsAfterAReconnectAnswersItsFailureUntilItWorks(t *testin
 	wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassException)
 	c.settle(again.GetConfigure()[0].GetInstance(), nil)
 	eventually(t, "the instance ready", func() bool {
-		policy.(*PythonBridge).instance.placements[0].state.Load()
 		return policy.(*PythonBridge).instance.placements[0].is(stateReady)
 	})
 	answer := callWith(t, patience, policy)
@@ -276,7 +275,7 @@ func TestSilentProcessIsNotReady(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `executor group "default": 0 of 1 processes connected (`+x.address) {
 		t.Fatalf("expected to be told which group is not there, got %v", err)
 	}
-	for statsOf(groups, 0).Reconnects != 0 {
+	if statsOf(groups, 0).Reconnects != 0 {
 		t.Fatal("expected no stream to count before hello")
 	}
 }

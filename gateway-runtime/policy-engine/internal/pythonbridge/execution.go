@@ -53,14 +53,22 @@ func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
 		return result.action, result.err
 	case <-ctx.Done():
 	}
+	if e.abandon() {
+		return nil, contextFailure(ctx)
+	}
+	result := <-e.answers
+	return result.action, result.err
+}
+
+// abandon ends the execution because nobody waits for it, unless it has ended already.
+func (e *execution) abandon() bool {
 	if !e.ended.CompareAndSwap(false, true) {
-		result := <-e.answers
-		return result.action, result.err
+		return false
 	}
 	if home := e.home.Load(); home != nil {
 		home.forget(e)
 	}
-	return nil, contextFailure(ctx)
+	return true
 }
 
 // contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, for

@@ -1,0 +1,135 @@
+package pythonbridge
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// managed is a StreamManager without a stream, connected by hand, with one instance that is ready.
+func managed(opts Options) (*StreamManager, *instance) {
+	m := newStreamManager("unix:/x", 0, opts.withDefaults(), quiet)
+	m.serving.Store(true)
+	m.attach(&executorv1.Hello{})
+	i := newInstance(&executorv1.ConfigureInstance{PolicyName: "p"}, 1)
+	m.add(i.placements[0])
+	frame := &executorv1.RequestFrame{}
+	m.takeFrame(frame, time.Now())
+	must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: frame.Configure[0].Instance}}}))
+	return m, i
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *execution {
+	t.Helper()
+	req := request()
+	if bodyBytes > 0 {
+		req.Body = make([]byte, bodyBytes)
+	}
+	ctx, cancel := bounded(t.Context())
+	t.Cleanup(cancel)
+	e, err := requestExecution(ctx, i, req)
+	must(err)
+	must(m.submit(e))
+	return e
+}
+
+// framesOf drains the queue, and returns for each frame how many executions and how many bytes it holds.
+func framesOf(t testing.TB, m *StreamManager) (counts, sizes []int) {
+	t.Helper()
+	frame := &executorv1.RequestFrame{}
+	for m.takeFrame(frame, time.Now()) {
+		counts, sizes = append(counts, len(frame.Executions)), append(sizes, proto.Size(frame))
+		must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: m.framesSent}))
+	}
+	return counts, sizes
+}
+
+func wantCounts(t *testing.T, got []int, want ...int) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("expected frames of %v executions, got %v", want, got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("expected frames of %v executions, got %v", want, got)
+		}
+	}
+}
+
+func TestFramesHoldAtMost256Executions(t *testing.T) {
+	m, i := managed(Options{})
+	for range 600 {
+		queued(t, m, i, 0)
+	}
+	counts, _ := framesOf(t, m)
+	wantCounts(t, counts, 256, 256, 88)
+}
+
+func TestFramesHoldAtMost256KiB(t *testing.T) {
+	m, i := managed(Options{})
+	for range 10 {
+		queued(t, m, i, 60<<10)
+	}
+	counts, sizes := framesOf(t, m)
+	wantCounts(t, counts, 4, 4, 2)
+	for _, size := range sizes {
+		if size > maxFrameBytes {
+			t.Fatalf("expected at most %d bytes in a frame, got %d", maxFrameBytes, size)
+		}
+	}
+}
+
+func TestLargeBodiesTravelAlone(t *testing.T) {
+	m, i := managed(Options{})
+	for _, body := range []int{10, aloneBodyBytes, aloneBodyBytes + 1, 10, 5 << 20, 0} {
+		queued(t, m, i, body)
+	}
+	counts, _ := framesOf(t, m)
+	wantCounts(t, counts, 2, 1, 1, 1, 1)
+}
+
+func TestConfigurationsAreCappedToo(t *testing.T) {
+	m, _ := managed(Options{})
+	for range 5 {
+		m.add(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}, 1).placements[0])
+	}
+	frame := &executorv1.RequestFrame{}
+	for _, want := range []int{3, 2} {
+		if !m.takeFrame(frame, time.Now()) || len(frame.Configure) != want {
+			t.Fatalf("expected %d configurations in a frame, got %d", want, len(frame.Configure))
+		}
+	}
+}
+
+func TestPastItsDeadlineNothingIsSent(t *testing.T) {
+	m, i := managed(Options{})
+	e := queued(t, m, i, 0)
+	if m.takeFrame(&executorv1.RequestFrame{}, e.deadline) {
+		t.Fatal("expected no frame for an execution whose time is up")
+	}
+	result := receive(t, e.answers, "the timeout")
+	wantClass(t, result.err, v1alpha.ClassTimeout)
+	if m.load.Load() != 0 {
+		t.Fatalf("expected nothing under way, got %d", m.load.Load())
+	}
+}
+
+func TestAnExecutionBeyondTheMessageLimitIsRefused(t *testing.T) {
+	_, i := managed(Options{})
+	req := request()
+	req.Body = make([]byte, maxExecutionBytes)
+	ctx, cancel := bounded(t.Context())
+	defer cancel()
+	_, err := requestExecution(ctx, i, req)
+	wantClass(t, err, v1alpha.ClassBodyTooLarge)
+}

@@ -1,0 +1,360 @@
+package pythonbridge
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// machine drives a group of two processes by hand, without streams and with a clock of its own, and remembers what
+// each execution must come to.
+type machine struct {
+	group     *group
+	instances []*instance
+	now       time.Time
+	peers     [2]peer
+	all       []*tracked
+	byMessage map[*executorv1.Execution]*tracked
+}
+
+// peer is what the executor of one process knows.
+type peer struct {
+	asked    []uint32 // instances that wait for their status
+	answered []uint64 // ids that have had an answer, or whose stream broke
+	open     []uint64
+}
+
+type tracked struct {
+	*execution
+	refused   error
+	abandoned bool
+	sent      int
+	sentTo    int
+	id        uint64
+	lost      bool // its stream broke while it was under way
+}
+
+func newMachine() *machine {
+	options := Options{QueueLength: 6, CreditFrames: 2}.withDefaults()
+	w := &machine{now: time.Now(), byMessage: map[*executorv1.Execution]*tracked{}}
+	w.group = newGroup(context.Background(), "g", []string{"unix:/a", "unix:/b"}, options, quiet)
+	for range 2 {
+		i := newInstance(&executorv1.ConfigureInstance{}, 2)
+		w.instances = append(w.instances, i)
+		for _, process := range w.group.processes {
+			process.serving.Store(true)
+			process.add(i.placements[process.index])
+		}
+	}
+	return w
+}
+
+func (w *machine) drawProcess(t *rapid.T) *StreamManager {
+	return w.group.processes[rapid.IntRange(0, 1).Draw(t, "process")]
+}
+
+func (w *machine) submit(t *rapid.T) {
+	target := rapid.SampledFrom(w.instances).Draw(t, "instance")
+	e := &execution{
+		instance: target, answers: make(chan outcome, 1), size: messageRoom,
+		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
+		alone:    rapid.Bool().Draw(t, "alone"),
+	}
+	entry := &tracked{execution: e}
+	w.all = append(w.all, entry)
+	w.byMessage[&e.message] = entry
+	entry.refused = w.group.submit(e)
+}
+
+func (w *machine) connect(t *rapid.T) {
+	if m := w.drawProcess(t); !m.connected.Load() {
+		m.attach(&executorv1.Hello{})
+	}
+}
+
+func (w *machine) breakOff(t *rapid.T) { w.lose(w.drawProcess(t)) }
+
+func (w *machine) lose(m *StreamManager) {
+	if !m.connected.Load() {
+		return
+	}
+	for _, entry := range w.all {
+		entry.lost = entry.lost || (entry.sent > 0 && entry.sentTo == m.index && !entry.ended.Load())
+	}
+	m.detach(context.Canceled)
+	p := &w.peers[m.index]
+	p.answered, p.open, p.asked = append(p.answered, p.open...), nil, nil
+}
+
+func (w *machine) frame(t *rapid.T) {
+	m := w.drawProcess(t)
+	frame := &executorv1.RequestFrame{}
+	if !m.takeFrame(frame, w.now) {
+		return
+	}
+	p := &w.peers[m.index]
+	for _, configure := range frame.Configure {
+		p.asked = append(p.asked, configure.Instance)
+	}
+	for _, message := range frame.Executions {
+		entry := w.byMessage[message]
+		entry.sent++
+		entry.sentTo, entry.id = m.index, message.Id
+		p.open = append(p.open, message.Id)
+		if number := entry.instance.placements[m.index]; !number.is(stateReady) || number.number != message.Instance {
+			t.Fatalf("an execution was sent for an instance that is not ready")
+		}
+	}
+	w.checkCancels(t, m, frame.Cancel)
+}
+
+func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
+	for _, id := range ids {
+		known := false
+		for _, entry := range w.all {
+			known = known || (entry.sentTo == m.index && entry.id == id && entry.abandoned)
+		}
+		if !known {
+			t.Fatalf("%d was cancelled, which nobody gave up", id)
+		}
+	}
+}
+
+func (w *machine) acknowledge(t *rapid.T) {
+	m := w.drawProcess(t)
+	takenIn := uint64(rapid.IntRange(0, int(m.framesSent)).Draw(t, "taken in"))
+	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
+}
+
+func (w *machine) answer(t *rapid.T) {
+	m := w.drawProcess(t)
+	p := &w.peers[m.index]
+	if len(p.open) == 0 {
+		return
+	}
+	at := rapid.IntRange(0, len(p.open)-1).Draw(t, "which")
+	id := p.open[at]
+	p.open = append(p.open[:at:at], p.open[at+1:]...)
+	p.answered = append(p.answered, id)
+	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: id}}})
+}
+
+func (w *machine) answerAgain(t *rapid.T) {
+	m := w.drawProcess(t)
+	ids := append([]uint64{0, 1 << 40}, w.peers[m.index].answered...)
+	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: rapid.SampledFrom(ids).Draw(t, "id")}}})
+}
+
+func (w *machine) settle(t *rapid.T) {
+	m := w.drawProcess(t)
+	p := &w.peers[m.index]
+	if len(p.asked) == 0 {
+		return
+	}
+	status := &executorv1.InstanceStatus{Instance: p.asked[0]}
+	if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
+		status.Failure = &executorv1.Failure{Message: "no"}
+	}
+	p.asked = p.asked[1:]
+	w.accept(t, m, &executorv1.ReplyFrame{Instances: []*executorv1.InstanceStatus{status}})
+}
+
+func (w *machine) retry(t *rapid.T) {
+	w.drawProcess(t).retryFailed(time.Now().Add(time.Hour))
+}
+
+func (w *machine) accept(t *rapid.T, m *StreamManager, frame *executorv1.ReplyFrame) {
+	if !m.connected.Load() {
+		return
+	}
+	if err := m.accept(frame); err != nil {
+		t.Fatalf("a reply that keeps to the protocol was refused: %v", err)
+	}
+}
+
+func (w *machine) abandon(t *rapid.T) {
+	if len(w.all) > 0 {
+		entry := rapid.SampledFrom(w.all).Draw(t, "execution")
+		entry.abandoned = (entry.refused == nil && entry.execution.abandon()) || entry.abandoned
+	}
+}
+
+func (w *machine) pass(t *rapid.T) {
+	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "ms")) * time.Millisecond)
+}
+
+// check holds after every step.
+func (w *machine) check(t *rapid.T) {
+	for _, m := range w.group.processes {
+		parked := 0
+		for _, i := range w.instances {
+			parked += i.placements[m.index].parked.length
+		}
+		if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
+			t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
+				m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
+		}
+		if m.queued > 6 || m.framesSent-m.framesTakenIn > 2 {
+			t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesTakenIn)
+		}
+		if !m.connected.Load() && m.load.Load() > 0 {
+			t.Fatalf("a process without a stream holds %d executions", m.load.Load())
+		}
+	}
+}
+
+// finish breaks what is left and checks that each execution ended exactly once, and as it must.
+func (w *machine) finish(t *rapid.T) {
+	for _, m := range w.group.processes {
+		w.lose(m)
+	}
+	for n, entry := range w.all {
+		w.checkEnd(t, n, entry)
+	}
+}
+
+func (w *machine) checkEnd(t *rapid.T, n int, entry *tracked) {
+	ends := 0
+	if entry.refused != nil {
+		ends++
+	}
+	if entry.abandoned {
+		ends++
+	}
+	select {
+	case result := <-entry.answers:
+		ends++
+		w.checkResult(t, n, entry, result)
+	default:
+	}
+	if ends != 1 || entry.sent > 1 {
+		t.Fatalf("execution %d ended %d times and was sent %d times", n, ends, entry.sent)
+	}
+}
+
+func (w *machine) checkResult(t *rapid.T, n int, entry *tracked, result outcome) {
+	switch crashed := result.err != nil && v1alpha.AsFailure(result.err).Class == v1alpha.ClassCrashed; {
+	case result.action != nil && result.action.Id != entry.id:
+		t.Fatalf("execution %d, id %d, got the answer of %d", n, entry.id, result.action.Id)
+	case result.action != nil && entry.lost:
+		t.Fatalf("execution %d got an answer after its stream broke", n)
+	case crashed != entry.lost:
+		t.Fatalf("execution %d: its stream broke: %v, but it ended with %v", n, entry.lost, result.err)
+	case entry.sent == 0 && result.err == nil:
+		t.Fatalf("execution %d was answered and never sent", n)
+	}
+}
+
+func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newMachine()
+		t.Repeat(map[string]func(*rapid.T){
+			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "frame": w.frame,
+			"frame more": w.frame, "acknowledge": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain,
+			"settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
+		})
+		w.finish(t)
+	})
+}
+
+// TestStorm does the same with real streams and all the races: two executors that answer late, out of order or not at
+// all, and whose streams break, against callers with short deadlines.
+func TestStorm(t *testing.T) {
+	x, y := startExecutor(t), startExecutor(t)
+	groups := connect(t, Options{QueueLength: 16}, x, y)
+	var scripts sync.WaitGroup
+	stop := make(chan struct{})
+	for _, executor := range []*scriptedExecutor{x, y} {
+		scripts.Go(func() { misbehave(executor, stop) })
+	}
+	ready(t, groups)
+	result := receive(t, build(groups), "the policy")
+	if result.err != nil {
+		t.Fatal(result.err)
+	}
+	var ends [2]atomic.Int64
+	var callers sync.WaitGroup
+	for n := range 32 {
+		callers.Go(func() { bother(t, result.policy, rand.New(rand.NewPCG(1, uint64(n))), &ends) })
+	}
+	callers.Wait()
+	close(stop)
+	scripts.Wait()
+	eventually(t, "nothing under way", func() bool {
+		return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued+statsOf(groups, 1).UnderWay+statsOf(groups, 1).Queued == 0
+	})
+	if ends[0].Load() == 0 || ends[1].Load() == 0 {
+		t.Fatalf("expected answers and failures, got %d and %d", ends[0].Load(), ends[1].Load())
+	}
+}
+
+func bother(t *testing.T, policy v1alpha.Policy, dice *rand.Rand, ends *[2]atomic.Int64) {
+	for range 150 {
+		timeout := time.Duration(dice.IntN(8)) * time.Millisecond
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		if dice.IntN(8) == 0 {
+			time.AfterFunc(timeout/2, cancel)
+		}
+		began := time.Now()
+		_, err := policy.OnRequest(ctx, request())
+		cancel()
+		if late := time.Since(began) - timeout; late > patience {
+			t.Errorf("an execution ended %s after its deadline", late)
+		}
+		if err == nil {
+			ends[0].Add(1)
+		} else {
+			ends[1].Add(1)
+		}
+	}
+}
+
+// misbehave plays an executor stream after stream, until stop.
+func misbehave(x *scriptedExecutor, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case c := <-x.streams:
+			c.hello()
+			misbehaveOn(c, rand.New(rand.NewPCG(2, uint64(len(x.address)))), stop)
+		}
+	}
+}
+
+func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
+	var late []*executorv1.Action
+	for {
+		select {
+		case <-stop:
+			return
+		case frame, ok := <-c.frames:
+			if !ok {
+				return
+			}
+			for _, configure := range frame.GetConfigure() {
+				c.settle(configure.GetInstance(), nil)
+			}
+			c.ack(1)
+			for _, execution := range frame.GetExecutions() {
+				late = append(late, &executorv1.Action{Id: execution.GetId()})
+			}
+			dice.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] })
+			now := dice.IntN(len(late) + 1)
+			c.answer(late[:now]...)
+			late = late[now:]
+			if dice.IntN(60) == 0 {
+				c.breakOff()
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package pythonbridge
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// rawCodec lets a script send bytes that are no message.
+type rawCodec struct{}
+
+func (rawCodec) Name() string                      { return "proto" }
+func (rawCodec) Marshal(value any) ([]byte, error) { return *value.(*[]byte), nil }
+func (rawCodec) Unmarshal(data []byte, into any) error {
+	*into.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+
+// serveRaw says hello, takes one frame in and answers it with garbage; every stream anew.
+func serveRaw(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	if strings.HasSuffix(method, "/HealthCheck") {
+		var request []byte
+		if err := stream.RecvMsg(&request); err != nil {
+			return err
+		}
+		return sendRaw(stream, &executorv1.HealthCheckResponse{Serving: true})
+	}
+	if err := sendRaw(stream, &executorv1.ReplyFrame{Hello: &executorv1.Hello{}}); err != nil {
+		return err
+	}
+	var frame []byte
+	if err := stream.RecvMsg(&frame); err != nil {
+		return err
+	}
+	garbage := []byte{0xff}
+	if err := stream.SendMsg(&garbage); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+func sendRaw(stream grpc.ServerStream, message proto.Message) error {
+	data, err := proto.Marshal(message)
+	if err != nil {
+		return err
+	}
+	return stream.SendMsg(&data)
+}
+
+func TestUndecodableReplyBreaksTheStream(t *testing.T) {
+	x := newExecutor(t)
+	path := x.address[len("unix:"):]
+	_ = os.Remove(path)
+	listener, err := net.Listen("unix", path)
+	must(err)
+	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(serveRaw))
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	groups := connect(t, Options{}, x)
+	ready(t, groups)
+	refused := receive(t, build(groups), "the refusal").err // the stream broke twice while it configured
+	wantClass(t, refused, v1alpha.ClassCrashed)
+	eventually(t, "it to connect again", func() bool { return statsOf(groups, 0).Reconnects >= 2 })
+}
