@@ -32,6 +32,7 @@ def _moved_go_mod(go_mod: bytes, new: str) -> bytes:
 
 
 def _moved_imports(content: bytes, old: str, new: str) -> bytes:
-    """An import stands alone on its line: with or without `import`, with or without a name."""
-    line = re.compile(rb'^(\s*(?:import\s+)?(?:[\w.]+\s+)?)"' + re.escape(old.encode()) + rb'(["/])', re.MULTILINE)
-    return line.sub(rb'\1"' + new.encode() + rb"\2", content)
+    """An import stands alone on its line: with or without `import`, with or without a name, a comment behind it."""
+    start, path, end = rb"^([ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?)", rb'(/[^"\n]*)?"', rb"([ \t]*(?:;|//.*)?\r?)$"
+    line = re.compile(start + b'"' + re.escape(old.encode()) + path + end, re.MULTILINE)
+    return line.sub(rb'\1"' + new.encode() + rb'\2"\3', content)

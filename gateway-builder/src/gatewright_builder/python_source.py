@@ -16,6 +16,7 @@ from gatewright_builder.tree import Tree, is_cache, read_tree
 
 POLICY_FILE = "policy.py"
 LEGACY_FACTORY = "get_policy"
+HOOKS = ("on_request", "on_response")
 ARGUMENTS = {
     "on_request": ("ctx", "params"),
     "on_response": ("ctx", "params"),
@@ -69,14 +70,14 @@ def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
             expected, got = f"{name}({', '.join(arguments)})", f"{name}({ast.unparse(function.args)})"
             cure = "change its arguments: they are given by position"
             yield policy.mistake(POLICY_FILE, expected, got, cure, function.lineno)
-    if LEGACY_FACTORY not in bound:
+    if LEGACY_FACTORY not in bound or any(hook in bound for hook in HOOKS):  # functions win over the factory
         yield from _mode_mistakes(policy, bound)
 
 
 def _mode_mistakes(policy: Policy, bound: dict[str, ast.stmt]) -> Iterator[Mistake]:
     mode = policy.definition.fields.processing_mode
-    wanted = {"on_request": mode.wants_request, "on_response": mode.wants_response}
-    if not any(hook in bound for hook in wanted):
+    wanted = dict(zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True))
+    if not any(hook in bound for hook in HOOKS):
         cure = "write one of them, as sdk.policy shows"
         yield policy.mistake(POLICY_FILE, "on_request(ctx, params) or on_response(ctx, params)", "neither", cure)
         return

@@ -1,0 +1,78 @@
+"""A Go policy's module under another path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gatewright_builder.discovery import discover_policy
+from gatewright_builder.go_module import go_version, moved_module
+from gatewright_builder.manifest import Entry, Manifest
+from gatewright_builder.policy import Policy
+from gatewright_builder.tree import write_tree
+
+DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: go\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
+GO_MOD = b"""// A policy.
+module example.com/sample // of ours
+
+go 1.26
+
+require (
+	example.com/sample-lib v1.0.0
+	gatewright.dev/sdk v0.0.0
+)
+
+replace (
+	example.com/sample-lib => example.com/fork v1.1.0
+	gatewright.dev/sdk v0.0.0 => ../../sdk/go
+)
+
+replace gatewright.dev/sdk => ../../sdk/go
+"""
+SOURCE = b"""package sample
+
+import "example.com/sample/one"
+
+import (
+	"example.com/sample-lib/two"
+	. "example.com/sample/three"
+	_ "example.com/sample"
+	named "example.com/sample/four" // why
+)
+
+var text = []string{
+	"example.com/sample/kept",
+}
+"""
+
+
+@pytest.fixture
+def moved(tmp_path: Path) -> dict[str, bytes]:
+    files = {"policy-definition.yaml": DEFINITION, "go.mod": GO_MOD, "sample.go": SOURCE, "doc.txt": SOURCE}
+    write_tree(files, tmp_path / "sample")
+    return moved_module(_policy(tmp_path))
+
+
+def _policy(folder: Path) -> Policy:
+    return discover_policy(Manifest(folder / "build.yaml", ()), Entry("sample", "sample", "", 1))
+
+
+def test_imports_of_its_own_packages_are_replaced_and_no_others(moved: dict[str, bytes]) -> None:
+    new = b"gatewright.dev/build/policies/sample_v1_0_0"
+    expected = SOURCE
+    for own in (b'"example.com/sample/one"', b'"example.com/sample/three"', b'"example.com/sample"',
+                b'"example.com/sample/four"'):  # fmt: skip
+        expected = expected.replace(own, own.replace(b"example.com/sample", new))
+    assert moved["sample.go"] == expected
+    assert moved["doc.txt"] == SOURCE
+
+
+def test_go_mod_gets_the_new_path_and_loses_the_folder_of_the_sdk(moved: dict[str, bytes]) -> None:
+    lines = moved["go.mod"].decode().splitlines()
+    assert lines[1] == "module gatewright.dev/build/policies/sample_v1_0_0"
+    assert [line.strip() for line in lines if "=>" in line] == ["example.com/sample-lib => example.com/fork v1.1.0"]
+    assert "\tgatewright.dev/sdk v0.0.0" in lines
+
+
+def test_the_newest_go_version_wins_as_a_number() -> None:
+    assert go_version(b"go 1.9\n", b"module x\n\ngo 1.26.0\n", b"go 1.10\n", b"module y\n") == "1.26.0"

@@ -1,0 +1,65 @@
+"""The output folder changes as a whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gatewright_builder.output import commit, stage, stage_file, staged
+from gatewright_builder.tree import read_tree, write_tree
+
+
+def test_staged_parts_replace_those_of_the_output_and_unwanted_ones_leave(tmp_path: Path) -> None:
+    output = tmp_path / "stock"
+    write_tree({"bin/old": b"1", "python-env/x": b"1", "requirements.txt": b"1", "kept-by-hand": b"1"}, output)
+    with staged(output) as staging:
+        stage(staging, output, "bin", {"new": b"2"})
+        changed = commit(staging, output, ("python-env", "requirements.txt", "requirements.lock"))
+    assert changed == ("bin", "python-env", "requirements.txt")
+    assert read_tree(output) == {"bin/new": b"2", "kept-by-hand": b"1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["stock"]
+
+
+def test_a_commit_that_fails_half_way_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "stock"
+    before = {"bin/engine": b"1", "manifest.json": b"1"}
+    write_tree(before, output)
+    rename = Path.rename
+
+    def fail_at_the_last(source: Path, target: Path) -> Path:
+        if target == output / "manifest.json" and source.parent.name == ".stock.staging":
+            raise OSError("disk full")
+        return rename(source, target)
+
+    with staged(output) as staging:
+        stage(staging, output, "bin", {"engine": b"2"})
+        stage_file(staging, output, "manifest.json", b"2")
+        monkeypatch.setattr(Path, "rename", fail_at_the_last)
+        with pytest.raises(OSError, match="disk full"):
+            commit(staging, output, ())
+    assert read_tree(output) == before
+
+
+def test_what_a_killed_build_left_is_no_part_of_the_next(tmp_path: Path) -> None:
+    output = tmp_path / "stock"
+    write_tree({"bin/engine": b"half"}, tmp_path / ".stock.staging")
+    with staged(output) as staging:
+        stage_file(staging, output, "manifest.json", b"2")
+        commit(staging, output, ())
+    assert read_tree(output) == {"manifest.json": b"2"}
+
+
+def test_an_equal_part_is_not_staged_even_with_bytecode_in_it(tmp_path: Path) -> None:
+    output, tree = tmp_path / "stock", {"policy.py": b"x = 1\n", ".keep": b""}
+    write_tree(tree | {"__pycache__/policy.pyc": b"0"}, output / "python-executor")
+    with staged(output) as staging:
+        assert not stage(staging, output, "python-executor", tree)
+        assert stage(staging, output, "python-executor", {"policy.py": b"x = 2\n", ".keep": b""})
+
+
+def test_a_part_lacking_a_file_is_staged_whole(tmp_path: Path) -> None:
+    output = tmp_path / "stock"
+    write_tree({"a.yaml": b"a"}, output / "policy-definitions")
+    with staged(output) as staging:
+        assert stage(staging, output, "policy-definitions", {"a.yaml": b"a", "b.yaml": b"b"})
+        assert read_tree(staging / "policy-definitions") == {"a.yaml": b"a", "b.yaml": b"b"}

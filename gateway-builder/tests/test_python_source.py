@@ -1,0 +1,72 @@
+"""What counts as a policy's hooks, and which files are its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gatewright_builder.discovery import discover_policy
+from gatewright_builder.manifest import Entry, Manifest
+from gatewright_builder.policy import Policy
+from gatewright_builder.python_source import collect_python_source_files, validate_python_directory_structure
+from gatewright_builder.tree import write_tree
+
+DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
+Make = Callable[[str], Policy]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def made(source: str) -> Policy:
+        write_tree({"policy-definition.yaml": DEFINITION, "policy.py": source.encode()}, tmp_path / "sample")
+        return discover_policy(Manifest(tmp_path / "build.yaml", ()), Entry("sample", "sample", "", 1))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def on_request(ctx, params): ...",
+        "async def on_request(ctx, params): ...",
+        "def on_request(_ctx, _params, *, log=None): ...",
+        "def on_request(ctx, params=None, extra=1): ...",
+        "def on_request(*both): ...",
+        "from .inner import on_request",
+        "from .inner import decide as on_request",
+        "on_request = lambda ctx, params: None",
+        "on_request: object = make()",
+        "try:\n    from fast import on_request\nexcept ImportError:\n    def on_request(ctx, params): ...",
+        "def get_policy(metadata, params): ...",
+        "pattern = '\\d'\ndef on_request(ctx, params): ...",
+    ],
+)
+def test_a_policy_that_the_executor_can_call_has_no_mistake(make: Make, source: str) -> None:
+    assert list(validate_python_directory_structure(make(source))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [
+        ("def on_request(): ...", "on_request()"),
+        ("def on_request(ctx, params, more): ...", "on_request(ctx, params, more)"),
+        ("def on_request(ctx, params, *, more): ...", "on_request(ctx, params, *, more)"),
+        ("def on_request(ctx, *, params): ...", "on_request(ctx, *, params)"),
+        ("on_request: object", "neither"),
+        ("class Policy:\n    def on_request(self, ctx, params): ...", "neither"),
+        ("def get_policy(metadata, params): ...\ndef on_response(ctx, params): ...", "no on_request"),
+    ],
+)
+def test_a_policy_that_the_executor_cannot_call_is_refused(make: Make, source: str, got: str) -> None:
+    assert next(validate_python_directory_structure(make(source))).got == got
+
+
+def test_sources_are_all_files_but_tests_caches_and_hidden_ones(tmp_path: Path) -> None:
+    files = [
+        "policy.py", "words.txt", "inner/__init__.py", "inner/latest.py", "policy-definition.yaml", "requirements.txt",
+        "tests/test_a.py", "test_policy.py", "inner/policy_test.py", "conftest.py", "__pycache__/policy.pyc", ".env",
+        "inner/.cache/x",
+    ]  # fmt: skip
+    write_tree(dict.fromkeys(files, b""), tmp_path)
+    assert list(collect_python_source_files(tmp_path)) == sorted(files[:6])

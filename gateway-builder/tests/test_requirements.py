@@ -1,0 +1,67 @@
+"""Merging: what comes out asks for all that went in, whatever the order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.requirements import Ask, executor_asks, merge_requirements
+from gatewright_builder.sources import Sources
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+NAMES = st.sampled_from(["colour", "Colour", "tiny-rpc", "tiny_rpc", "words[fast]", "words[slow]"])
+VERSIONS = st.sampled_from(["", ">=1", ">=1.5,<4", "!=2", "<3", "~=1.2"])
+MARKERS = st.sampled_from(["", ' ; python_version >= "3.0"', ' ; sys_platform == "elsewhere"'])
+ASKS = st.lists(st.builds(lambda *parts: "".join(parts), NAMES, VERSIONS, MARKERS), max_size=8)
+
+
+def asks(*texts: str) -> tuple[Ask, ...]:
+    return tuple(Ask(Requirement(text), f"owner-{index}", "file") for index, text in enumerate(texts))
+
+
+def lines(merged: str) -> list[Requirement]:
+    return [Requirement(line.split("  # ")[0]) for line in merged.splitlines() if not line.startswith("#")]
+
+
+@given(ASKS)
+def test_the_merged_file_admits_what_all_that_ask_admit(texts: list[str]) -> None:
+    merged = lines(merge_requirements(asks(*texts), ()))
+    for name in {canonicalize_name(Requirement(text).name) for text in texts}:
+        before = [ask for ask in map(Requirement, texts) if canonicalize_name(ask.name) == name]
+        after = [line for line in merged if line.name == name]
+        assert {str(ask.marker) for ask in before} == {str(line.marker) for line in after}
+        for version in ("0.9", "1", "1.2", "1.5", "2", "2.5", "3", "5"):
+            assert _admits(before, version) == _admits(after, version), (version, after)
+        assert {extra for ask in before for extra in ask.extras} == {extra for line in after for extra in line.extras}
+
+
+def _admits(requirements: list[Requirement], version: str) -> bool:
+    return all(version in requirement.specifier for requirement in requirements)
+
+
+@given(ASKS, st.randoms())
+def test_the_order_of_policies_does_not_matter(texts: list[str], random: st.RandomGenerator) -> None:  # type: ignore[name-defined]
+    shuffled = random.sample(texts, len(texts))
+    assert lines(merge_requirements(asks(*texts), ())) == lines(merge_requirements(asks(*shuffled), ()))
+
+
+def test_a_conflict_names_every_policy_that_takes_part() -> None:
+    with pytest.raises(BuildError) as caught:
+        merge_requirements(asks("colour==1", "words", "Colour==2", "colour>0"), ())
+    assert "colour==1 (owner-0) against Colour==2 (owner-2) against colour>0 (owner-3)" in str(caught.value)
+
+
+def test_a_conflict_elsewhere_is_none_here() -> None:
+    merge_requirements(asks("colour==1", 'colour==2 ; sys_platform == "elsewhere"'), ())
+
+
+def test_the_base_is_what_the_executor_asks_for_and_its_own_packages_are_never_installed(product: Path) -> None:
+    base = executor_asks(Sources(product))
+    assert [str(ask.requirement) for ask in base] == ["tiny-rpc>=1.2", "gatewright-sdk==0.1.0"]
+    assert [line.name for line in lines(merge_requirements(base, ()))] == ["tiny-rpc"]
+    assert SpecifierSet(">=1.2") == lines(merge_requirements(base, ()))[0].specifier
