@@ -31,7 +31,8 @@ e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 
 check: setup ## everything that is checked without running the product
 	ruff check . && ruff format --check .
-	mypy $(PYTHON_PARTS) e2e bench
+	mypy $(filter-out sample-policies,$(PYTHON_PARTS)) e2e bench
+	for policy in sample-policies/*/policy.py e2e/policies/*/policy.py; do mypy $$policy || exit 1; done
 	lint-imports --no-cache
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check

@@ -1,0 +1,46 @@
+"""One build with every policy of the tests, and one gateway that most of them share."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.gateway import Gateway, running
+from e2e.upstream import Upstream
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def build() -> Path:
+    """The build output of e2e/build.yaml; costs nothing when nothing has changed."""
+    output = HERE.parent / "build" / "e2e"
+    subprocess.run(["gatewright", "build", "--manifest", str(HERE / "build.yaml"), "--output", str(output)], check=True)
+    return output
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running(build, tmp_path_factory.mktemp("state")) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def recording_upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Gateway:
+    """A gateway that other tests use too: deploy under a name of your own, kill nothing."""
+    return shared_gateway
+
+
+@pytest.fixture
+def upstream(recording_upstream: Upstream) -> Upstream:
+    recording_upstream.reset()
+    return recording_upstream

@@ -1,0 +1,171 @@
+"""A whole gateway under test: started by our own command, known by what it prints and by its sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+READY_SECONDS = 60.0
+
+
+def eventually(what: str, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits until the condition holds; fails with `what` when it does not within the bound."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+class Gateway:
+    """`gatewright run`, its management API, and what it logged."""
+
+    def __init__(self, build: Path, state: Path, *arguments: str) -> None:
+        self.run_dir = Path(tempfile.mkdtemp(prefix="gw-"))
+        self.log: list[str] = []
+        self.printed: list[str] = []
+        self._ready = threading.Event()
+        command = [
+            "gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0",
+            "--run-dir", str(self.run_dir), "--state-dir", str(state), "--log-format", "json", *arguments,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self.printed), daemon=True),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.log), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, pipe: Any, lines: list[str]) -> None:
+        for raw in pipe:
+            lines.append(raw.decode(errors="replace").rstrip("\n"))
+            if lines is self.printed and lines[-1].startswith("ready "):
+                self._ready.set()
+        pipe.close()
+
+    def wait_ready(self) -> Gateway:
+        end = time.monotonic() + READY_SECONDS
+        while not self._ready.wait(0.05):
+            assert self.process.poll() is None, "ended before it was ready:\n" + "\n".join(self.log[-40:])
+            assert time.monotonic() < end, "not ready in time:\n" + "\n".join(self.log[-40:])
+        return self
+
+    @property
+    def url(self) -> str:
+        return next(line.split(" ", 1)[1] for line in self.printed if line.startswith("ready "))
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def status(self) -> Json:
+        status: Json = json.loads((self.run_dir / "status.json").read_text())
+        return status
+
+    def process_status(self, name: str) -> Json:
+        found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
+        assert found, f"no process {name}: {[each['name'] for each in self.status()['processes']]}"
+        return found[0]
+
+    def pid(self, name: str) -> int:
+        return int(self.process_status(name)["pid"])
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> int:
+        pid = self.pid(name)
+        os.kill(pid, number)
+        return pid
+
+    def controller(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://{self.process_status('controller')['listen']}", timeout=30)
+
+    def deploy(self, api: Json) -> None:
+        """Creates or replaces the API, and returns when it is deployed."""
+        name = api["metadata"]["name"]
+        with self.controller() as client:
+            exists = client.get(f"/v1/apis/{name}").status_code == 200
+            answer = client.request(
+                "PUT" if exists else "POST",
+                f"/v1/apis/{name}" if exists else "/v1/apis",
+                json=api,
+                params={"wait": "15"},
+            )
+            assert answer.status_code in {200, 201}, answer.text
+            state = client.get(f"/v1/apis/{name}/status").json()
+        assert state["state"] == "deployed", state
+
+    def admin(self, name: str, path: str) -> str:
+        """What the admin socket of `engine` or `envoy` answers."""
+        socket = {"engine": "engine-admin.sock", "envoy": "envoy-admin.sock"}[name]
+        transport = httpx.HTTPTransport(uds=str(self.run_dir / socket))
+        with httpx.Client(transport=transport, base_url="http://admin") as client:
+            return client.get(path).text
+
+    def envoy_stat(self, name: str) -> int:
+        lines = self.admin("envoy", f"/stats?filter={name}").splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def records(self) -> Iterator[Json]:
+        """What was logged, as JSON objects."""
+        for line in list(self.log):
+            if line.startswith("{"):
+                yield json.loads(line)
+
+    def logged(self, **fields: object) -> list[Json]:
+        """The log records that have all these fields."""
+        return [record for record in self.records() if all(record.get(k) == v for k, v in fields.items())]
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            finally:
+                if self.process.poll() is None:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+        for reader in self._readers:
+            reader.join(timeout=5)
+        return self.process.wait()
+
+
+@contextmanager
+def running(build: Path, state: Path, *arguments: str) -> Iterator[Gateway]:
+    gateway = Gateway(build, state, *arguments)
+    try:
+        yield gateway.wait_ready()
+    finally:
+        gateway.stop()
+
+
+def api(name: str, upstream: str, policies: list[Json] | None = None, operations: list[Json] | None = None) -> Json:
+    """An API definition at /NAME, by default with GET and POST on any path."""
+    anything = [{"method": method, "path": "/*"} for method in ("GET", "POST")]
+    return {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Api",
+        "metadata": {"name": name},
+        "spec": {
+            "displayName": name,
+            "version": "v1.0",
+            "context": f"/{name}",
+            "upstream": {"main": {"url": upstream}},
+            "policies": policies or [],
+            "operations": operations or anything,
+        },
+    }
+
+
+def attach(name: str, params: Json | None = None, **settings: object) -> Json:
+    """A policy attachment of major version v1."""
+    return {"name": name, "version": "v1", "params": params or {}, **settings}

@@ -1,0 +1,58 @@
+"""What a publisher can get wrong is refused at once, with all mistakes, and nothing that runs is lost."""
+
+from __future__ import annotations
+
+import httpx
+
+from e2e.gateway import Gateway, Json, api, attach
+from e2e.upstream import Upstream
+
+
+def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
+    """The mistakes by field."""
+    with gateway.controller() as client:
+        answer = client.post("/v1/apis", json=definition)
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get(f"/v1/apis/{definition['metadata']['name']}").status_code == 404
+    return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+
+def test_an_unknown_policy_lists_the_known_ones(gateway: Gateway, upstream: Upstream) -> None:
+    errors = refused(gateway, api("bad", upstream.url, [attach("no-such-policy")]))
+    assert "log-message" in errors["spec.policies[0].name"]
+
+
+def test_parameters_are_held_against_the_schema(gateway: Gateway, upstream: Upstream) -> None:
+    errors = refused(gateway, api("bad", upstream.url, [attach("mark", {"name": 7, "colour": "red"})]))
+    assert any("params.name" in field for field in errors)
+    assert any("colour" in field + message for field, message in errors.items())
+
+
+def test_three_mistakes_at_once_are_three_messages(gateway: Gateway) -> None:
+    operations = [{"method": "FETCH", "path": "no-slash"}]
+    errors = refused(gateway, api("bad", "nonsense", [], operations))
+    assert {"spec.upstream.main.url", "spec.operations[0].method", "spec.operations[0].path"} <= errors.keys()
+
+
+def test_a_duplicate_route_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+    errors = refused(gateway, api("bad", upstream.url, [], [{"method": "GET", "path": "/{a}"}] * 2))
+    assert list(errors) == ["spec.operations[1]"]
+
+
+def test_a_bad_update_leaves_what_runs(gateway: Gateway, upstream: Upstream) -> None:
+    good = api("steady", upstream.url, [attach("mark", {"name": "good"})])
+    gateway.deploy(good)
+    with gateway.controller() as client:
+        bad = api("steady", upstream.url, [attach("no-such-policy")])
+        assert client.put("/v1/apis/steady", json=bad).status_code == 422
+    assert httpx.get(f"{gateway.url}/steady/x").status_code == 200
+    assert upstream.received[0].values("x-order") == [b"good()"]
+
+
+def test_a_deleted_api_is_gone(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("brief", upstream.url))
+    assert httpx.get(f"{gateway.url}/brief/x").status_code == 200
+    with gateway.controller() as client:
+        assert client.delete("/v1/apis/brief", params={"wait": "10"}).status_code in {200, 204}
+    assert httpx.get(f"{gateway.url}/brief/x").status_code == 404
