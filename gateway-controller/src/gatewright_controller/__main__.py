@@ -1,0 +1,55 @@
+"""`python -m gatewright_controller`: reads the settings and serves. Exit status 1 for what an operator must mend."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from gatewright_controller import logs
+from gatewright_controller.mistake import Invalid
+from gatewright_controller.node_server import ListenError
+from gatewright_controller.server import serve
+from gatewright_controller.settings import load_settings, reference
+from gatewright_controller.store import StoreError
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Returns the exit status."""
+    given = {name: value for name, value in vars(_parser().parse_args()).items() if value is not None}
+    if given.pop("print_settings", False):
+        sys.stdout.write(reference())
+        return 0
+    logs.set_up()
+    os.umask(0o077)  # the database holds parameters, and parameters hold secrets
+    try:
+        file = given.pop("settings", None)
+        asyncio.run(serve(load_settings(file, os.environ, given)))
+    except Invalid as invalid:
+        for mistake in invalid.mistakes:
+            log.error(str(mistake))
+        return 1
+    except (ListenError, StoreError) as error:
+        log.error(str(error))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gatewright_controller", description=__doc__)
+    parser.add_argument("--listen", metavar="HOST:PORT", help="the management API")
+    parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
+    parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
+    parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
+    parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
+    parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Who may use the management API: whoever knows the token; without one, only this machine, and no web page."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gatewright_controller.problems import problem_response
+
+OPEN_PATHS = frozenset({"/healthz"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """With a token: `Authorization: Bearer TOKEN` or 401. Without: requests must name this machine as their host,
+    because a web page's script can reach loopback under the page's own name (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if self._token and not self._knows_token(headers.get("authorization", "")):
+            detail = "expected the header 'Authorization: Bearer TOKEN' with the controller's token"
+            await problem_response(401, detail, {"www-authenticate": "Bearer"})(scope, receive, send)
+        elif not self._token and not is_loopback(_host_name(headers.get("host", ""))):
+            await problem_response(403, "expected a Host header that names this machine")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _knows_token(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        same = secrets.compare_digest(token.strip().encode(), self._token.encode())
+        return scheme.lower() == "bearer" and same
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

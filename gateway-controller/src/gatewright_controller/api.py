@@ -1,0 +1,182 @@
+"""The management API: /v1/apis, /v1/policies, /v1/nodes, /healthz."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gatewright_controller.access import Access
+from gatewright_controller.controller import Controller
+from gatewright_controller.definitions import Definition
+from gatewright_controller.deployment import ApiStatus, Node
+from gatewright_controller.documents import parse_json, parse_yaml
+from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.model import JsonObject, to_document
+from gatewright_controller.problems import HANDLERS, Problem
+from gatewright_controller.store import StoredApi
+
+PARSERS = {
+    "application/json": parse_json,
+    "application/yaml": parse_yaml,
+    "application/x-yaml": parse_yaml,
+    "text/yaml": parse_yaml,
+}
+LONGEST_WAIT = 300.0
+
+
+def create_app(controller: Controller, *, token: str = "", max_request_bytes: int = 1024 * 1024) -> Starlette:
+    """The ASGI application. An empty `token` asks for none, and is for loopback only."""
+    endpoints = Endpoints(controller, max_request_bytes)
+    return Starlette(
+        routes=[
+            Route("/healthz", endpoints.health, methods=["GET"]),
+            Route("/v1/apis", endpoints.list_apis, methods=["GET"]),
+            Route("/v1/apis", endpoints.create_api, methods=["POST"]),
+            Route("/v1/apis/{name}", endpoints.get_api, methods=["GET"]),
+            Route("/v1/apis/{name}", endpoints.replace_api, methods=["PUT"]),
+            Route("/v1/apis/{name}", endpoints.delete_api, methods=["DELETE"]),
+            Route("/v1/apis/{name}/status", endpoints.api_status, methods=["GET"]),
+            Route("/v1/policies", endpoints.list_policies, methods=["GET"]),
+            Route("/v1/nodes", endpoints.list_nodes, methods=["GET"]),
+        ],
+        middleware=[Middleware(Access, token=token)],
+        exception_handlers=HANDLERS,
+    )
+
+
+class Endpoints:
+    """Writes take `?wait=SECONDS`: the answer then comes when the nodes have acknowledged or refused, or time is up."""
+
+    def __init__(self, controller: Controller, max_request_bytes: int) -> None:
+        self._controller = controller
+        self._deployment = controller.deployment
+        self._max_request_bytes = max_request_bytes
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def list_apis(self, _: Request) -> Response:
+        return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
+
+    async def create_api(self, request: Request) -> Response:
+        wait = _wait(request)
+        stored = await self._controller.create(await self._document(request))
+        location = {"location": f"/v1/apis/{stored.name}"}
+        return JSONResponse(await self._resource_after(stored, wait), 201, location)
+
+    async def get_api(self, request: Request) -> Response:
+        return JSONResponse(self._resource(await self._controller.get(request.path_params["name"])))
+
+    async def replace_api(self, request: Request) -> Response:
+        wait, name = _wait(request), request.path_params["name"]
+        await self._controller.get(name)
+        document = await self._document(request)
+        _refuse_rename(document, name)
+        return JSONResponse(await self._resource_after(await self._controller.replace(document), wait))
+
+    async def delete_api(self, request: Request) -> Response:
+        wait, name = _wait(request), request.path_params["name"]
+        await self._controller.delete(name)
+        if wait and not await self._deployment.gone(name, wait):
+            return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
+        return Response(status_code=204)
+
+    async def api_status(self, request: Request) -> Response:
+        stored = await self._controller.get(request.path_params["name"])
+        return JSONResponse(_status(self._deployment.status(stored.name), stored))
+
+    async def list_policies(self, _: Request) -> Response:
+        return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
+
+    async def list_nodes(self, _: Request) -> Response:
+        return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
+
+    async def _document(self, request: Request) -> JsonObject:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in PARSERS:
+            raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
+        document = PARSERS[media_type](await self._body(request))
+        document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
+        return document
+
+    async def _body(self, request: Request) -> bytes:
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > self._max_request_bytes:
+                raise Problem(413, f"expected a body of at most {self._max_request_bytes} bytes")
+        return bytes(body)
+
+    def _resource(self, stored: StoredApi) -> JsonObject:
+        return {**to_document(stored.api), "status": _status(self._deployment.status(stored.name), stored)}
+
+    async def _resource_after(self, stored: StoredApi, wait: float) -> JsonObject:
+        status = await self._deployment.settled(stored.name, wait)
+        return {**to_document(stored.api), "status": _status(status, stored)}
+
+
+def _wait(request: Request) -> float:
+    text = request.query_params.get("wait", "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise Problem(400, f"expected wait to be seconds from 0 to {LONGEST_WAIT:g}, got {text!r}")
+    return seconds
+
+
+def _refuse_rename(document: JsonObject, name: str) -> None:
+    metadata = document.get("metadata")
+    written = metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(written, str) and written != name:
+        raise Invalid(
+            [Mistake("metadata.name", f"expected {name!r} as in the URL, got {written!r}; names do not change")]
+        )
+
+
+def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
+    nodes = [dataclasses.asdict(node) for node in status.nodes]
+    times = {"createdAt": stored.created_at, "updatedAt": stored.updated_at}
+    return {"state": status.state, "reason": status.reason, "revision": stored.revision, **times, "nodes": nodes}
+
+
+def _policy(definition: Definition) -> JsonObject:
+    policy = definition.policy
+    mode = policy.processing_mode
+    return {
+        "name": policy.name,
+        "version": policy.version,
+        "displayName": policy.display_name,
+        "description": policy.description,
+        "runtime": policy.runtime,
+        "processingMode": {
+            "requestHeaderMode": mode.request_header_mode,
+            "requestBodyMode": mode.request_body_mode,
+            "responseHeaderMode": mode.response_header_mode,
+            "responseBodyMode": mode.response_body_mode,
+        },
+        "allowContinue": definition.allow_continue,
+        "parameters": definition.parameters.document,
+        "definitionDigest": definition.digest,
+    }
+
+
+def _node(node: Node) -> JsonObject:
+    policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
+    apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
+    rejected = [{"name": name, "reason": reason} for name, (_, reason) in sorted(node.rejected.items())]
+    return {
+        "id": node.id,
+        "engineVersion": node.engine_version,
+        "connectedAt": node.connected_at,
+        "policies": policies,
+        "apis": apis,
+        "rejected": rejected,
+    }

@@ -1,0 +1,158 @@
+"""Policy definitions: what there is to attach, and what each policy wants to be given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from sdk.definition import DefinitionError, PolicyDefinition, definition_digest
+
+from gatewright_controller.mistake import Invalid, Mistake, listed, shown
+from gatewright_controller.model import JsonObject, JsonValue
+from gatewright_controller.schema import Schema
+
+MAJOR = re.compile(r"v([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One policy: its definition, the digest that nodes compare, and its schema, compiled."""
+
+    policy: PolicyDefinition
+    digest: str
+    parameters: Schema
+    system_parameters: JsonObject = field(default_factory=dict)
+    """What the operator's settings say for this policy, defaults applied."""
+    allow_continue: bool = True
+    """False: no attachment may say `onError: continue`. For policies that protect."""
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    @property
+    def version(self) -> str:
+        return self.policy.version
+
+
+class UnknownPolicyError(LookupError):
+    """`field` is the attachment's field at fault, the message what was expected there."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class Definitions:
+    """All definitions by name and version."""
+
+    def __init__(self, definitions: Iterable[Definition] = ()) -> None:
+        self._by_name: dict[str, dict[str, Definition]] = {}
+        for definition in definitions:
+            self._by_name.setdefault(definition.name, {})[definition.version] = definition
+
+    def __iter__(self) -> Iterator[Definition]:
+        for name in sorted(self._by_name):
+            yield from (self._by_name[name][version] for version in self._versions(name))
+
+    def resolve(self, name: str, version: str) -> Definition:
+        """The definition of an exact version, or for `v1` of the newest v1.x.y. Raises `UnknownPolicyError`."""
+        if name not in self._by_name:
+            raise UnknownPolicyError(
+                "name", f"expected a policy of this build, got {name!r}; known are {self._known()}"
+            )
+        versions = self._versions(name)
+        if MAJOR.fullmatch(version):
+            versions = [known for known in versions if known.startswith(f"{version}.")]
+        elif version in versions:
+            return self._by_name[name][version]
+        else:
+            versions = []
+        if not versions:
+            known = listed(self._versions(name))
+            raise UnknownPolicyError("version", f"expected a version of {name} in this build, {known}, got {version!r}")
+        return self._by_name[name][versions[-1]]
+
+    def _known(self) -> str:
+        return ", ".join(sorted(self._by_name)) or "none"
+
+    def _versions(self, name: str) -> list[str]:
+        return sorted(self._by_name[name], key=_version_key)
+
+
+def _version_key(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version[1:].split("."))
+
+
+def load_definitions(folder: Path, system_parameters: Mapping[str, JsonObject] | None = None) -> Definitions:
+    """Every `*.yaml` in the folder. `system_parameters` come from the operator's settings, by policy name.
+
+    Raises `Invalid` with all mistakes of all files.
+    """
+    if not folder.is_dir():
+        raise Invalid([Mistake(str(folder), "expected a folder of policy definitions; `gatewright build` writes one")])
+    settings = dict(system_parameters or {})
+    mistakes: list[Mistake] = []
+    found: dict[tuple[str, str], Definition] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            definition = load_definition(path.read_bytes(), path.name, settings)
+        except Invalid as invalid:
+            mistakes += invalid.mistakes
+            continue
+        if found.setdefault((definition.name, definition.version), definition) is not definition:
+            mistakes.append(Mistake(path.name, f"defines {definition.name}:{definition.version} a second time"))
+    mistakes += _unused(settings, {name for name, _ in found})
+    if mistakes:
+        raise Invalid(mistakes)
+    return Definitions(found.values())
+
+
+def _unused(settings: Mapping[str, JsonObject], names: set[str]) -> Iterator[Mistake]:
+    for name in settings.keys() - names:
+        known = ", ".join(sorted(names)) or "none"
+        yield Mistake(f"systemParameters.{name}", f"expected a policy of this build; known are {known}")
+
+
+def load_definition(text: bytes, where: str, system_parameters: Mapping[str, JsonObject] | None = None) -> Definition:
+    """One definition from its YAML. Raises `Invalid`; `where` is the name of the file."""
+    document = _document(text, where)
+    allow_continue = document.get("allowContinue", True)
+    if not isinstance(allow_continue, bool):
+        raise Invalid([Mistake(where, f"allowContinue: expected true or false, got {shown(allow_continue)}")])
+    try:
+        known = {key: value for key, value in document.items() if key != "allowContinue"}
+        policy = PolicyDefinition.from_document(known)
+    except DefinitionError as error:
+        raise Invalid([Mistake(where, mistake) for mistake in error.mistakes]) from None
+    parameters = _schema(policy.parameters, f"{where}: parameters")
+    own = _system_parameters(policy, where, dict(system_parameters or {}).get(policy.name, {}))
+    return Definition(policy, definition_digest(document), parameters, own, allow_continue)
+
+
+def _document(text: bytes, where: str) -> JsonObject:
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid([Mistake(where, f"expected YAML: {' '.join(str(error).split())}")]) from None
+    if not isinstance(document, dict):
+        raise Invalid([Mistake(where, "expected a mapping with name, version, runtime and processingMode")])
+    return document
+
+
+def _schema(schema: Mapping[str, JsonValue], where: str) -> Schema:
+    try:
+        return Schema(dict(schema))
+    except ValueError as error:
+        raise Invalid([Mistake(where, f"expected a JSON Schema 2020-12: {str(error).splitlines()[0]}")]) from None
+
+
+def _system_parameters(policy: PolicyDefinition, where: str, given: JsonObject) -> JsonObject:
+    schema = _schema(policy.system_parameters, f"{where}: systemParameters")
+    parameters = schema.with_defaults(given)
+    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}")):
+        raise Invalid(mistakes)
+    return parameters

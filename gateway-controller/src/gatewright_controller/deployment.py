@@ -1,0 +1,224 @@
+"""What every node should run, what each one was sent, and what it said: an API is deployed when the nodes say so.
+
+Everything here lives on one event loop and is in memory only: nodes say what they run when they connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.translate import Bundle
+
+State = Literal["deployed", "pending", "rejected"]
+UPDATE_BYTES = 2 * 1024 * 1024
+"""About how much one Update holds: gRPC's receivers take 4 MiB unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    node: str
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ApiStatus:
+    """`deployed`: every connected node has it; `rejected`: one of them, or all, cannot run it; else `pending`."""
+
+    state: State
+    reason: str = ""
+    nodes: tuple[NodeStatus, ...] = ()
+
+
+@dataclass(eq=False)
+class Node:
+    """A connected node: what it can run, what it was sent, and what it answered."""
+
+    id: str
+    engine_version: str
+    policies: dict[tuple[str, str], str]
+    sent: dict[str, str]
+    """API → digest; at first what the node says it runs."""
+    applied: dict[str, str]
+    connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """API → digest, reason."""
+    removing: set[str] = field(default_factory=set)
+    connected: bool = True
+
+    @staticmethod
+    def of(hello: node_pb2.Hello) -> Node:
+        policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
+        bundles = {bundle.api: bundle.digest for bundle in hello.bundles}
+        return Node(hello.node_id, hello.engine_version, policies, dict(bundles), dict(bundles))
+
+    def unfit_for(self, bundle: Bundle) -> str:
+        """Why the node cannot run the bundle; empty if it can."""
+        return "; ".join(sorted(self._lacks(bundle)))
+
+    def _lacks(self, bundle: Bundle) -> Iterator[str]:
+        for name, version, digest in bundle.policies:
+            own = self.policies.get((name, version))
+            if own is None:
+                yield f"the node's build has no policy {name}:{version}; build it in, or take it off the API"
+            elif own != digest:
+                yield (
+                    f"the node's build has another definition of {name}:{version} ({own[:12]}) than the controller "
+                    f"({digest[:12]}); start both from one build"
+                )
+
+
+class Deployment:
+    """Desired state on one side, nodes on the other. `revision` is that of the store's newest write."""
+
+    def __init__(self, revision: int = 0) -> None:
+        self.revision = revision
+        self.nodes: dict[str, Node] = {}
+        self._desired: dict[str, Bundle] = {}
+        self._broken: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    # ------------------------------------------------------------ from the API
+
+    def put(self, bundle: Bundle, revision: int) -> None:
+        """The API is to be run as this bundle says."""
+        self._broken.pop(bundle.api, None)
+        self._desired[bundle.api] = bundle
+        self._step(revision)
+
+    def hold(self, api: str, reason: str, revision: int) -> None:
+        """The API cannot be translated: nodes keep what they have of it."""
+        self._desired.pop(api, None)
+        self._broken[api] = reason
+        self._step(revision)
+
+    def remove(self, api: str, revision: int) -> None:
+        self._broken.pop(api, None)
+        self._desired.pop(api, None)
+        self._step(revision)
+
+    def status(self, api: str) -> ApiStatus:
+        if api in self._broken:
+            return ApiStatus("rejected", self._broken[api])
+        if (bundle := self._desired.get(api)) is None:
+            return ApiStatus("pending", "it is being written or deleted")
+        nodes = tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items()))
+        for state in ("rejected", "pending"):
+            for node in nodes:
+                if node.state == state:
+                    return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
+        return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
+
+    def is_gone(self, api: str) -> bool:
+        """Whether no connected node runs it any more."""
+        return all(api not in node.sent and api not in node.removing for node in self.nodes.values())
+
+    async def settled(self, api: str, seconds: float) -> ApiStatus:
+        """The API's status once it is no longer pending, or after so many seconds."""
+        await self._until(lambda: api not in self._known() or self.status(api).state != "pending", seconds)
+        return self.status(api)
+
+    async def gone(self, api: str, seconds: float) -> bool:
+        """`is_gone`, waited for as long as that."""
+        return await self._until(lambda: self.is_gone(api), seconds)
+
+    def stop(self) -> None:
+        """Ends all waiting, and the nodes' streams."""
+        self._stopping = True
+        self._notify()
+
+    # ------------------------------------------------------------ from the nodes
+
+    def connect(self, hello: node_pb2.Hello) -> Node:
+        """A node's newest stream counts: an older one of the same id ends."""
+        node = Node.of(hello)
+        if old := self.nodes.get(node.id):
+            old.connected = False
+        self.nodes[node.id] = node
+        self._notify()
+        return node
+
+    def disconnect(self, node: Node) -> None:
+        node.connected = False
+        if self.nodes.get(node.id) is node:
+            del self.nodes[node.id]
+        self._notify()
+
+    def is_current(self, node: Node) -> bool:
+        return node.connected and not self._stopping
+
+    def next_update(self, node: Node) -> node_pb2.Update:
+        """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
+        removed = [api for api in sorted(node.sent) if api not in self._known()]
+        bundles = list(self._unsent(node))
+        for api in removed:
+            del node.sent[api]
+        node.removing.update(removed)
+        node.sent.update({bundle.api: bundle.digest for bundle in bundles})
+        return node_pb2.Update(
+            revision=self.revision, bundles=[bundle.message for bundle in bundles], removed_apis=removed
+        )
+
+    def report(self, node: Node, report: node_pb2.Report) -> None:
+        """What the node says of the APIs it was sent."""
+        for status in report.apis:
+            if status.state == node_pb2.ApiStatus.STATE_APPLIED:
+                node.applied[status.api] = status.digest
+                node.rejected.pop(status.api, None)
+            elif status.state == node_pb2.ApiStatus.STATE_REJECTED:
+                node.rejected[status.api] = (status.digest, status.reason)
+            elif status.state == node_pb2.ApiStatus.STATE_REMOVED:
+                node.removing.discard(status.api)
+                node.applied.pop(status.api, None)
+                node.rejected.pop(status.api, None)
+        self._notify()
+
+    async def change(self) -> None:
+        """Returns after the next change of anything here."""
+        await self._changed.wait()
+
+    def _unsent(self, node: Node) -> Iterator[Bundle]:
+        size = 0
+        for _, bundle in sorted(self._desired.items()):
+            if node.sent.get(bundle.api) != bundle.digest and not node.unfit_for(bundle):
+                size += bundle.message.ByteSize()
+                if size > UPDATE_BYTES and size > bundle.message.ByteSize():
+                    return
+                yield bundle
+
+    def _known(self) -> set[str]:
+        return self._desired.keys() | self._broken.keys()
+
+    def _step(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition() and not self._stopping:
+                    await self.change()
+        except TimeoutError:
+            pass
+        return condition()
+
+
+def _node_status(node: Node, bundle: Bundle) -> NodeStatus:
+    if unfit := node.unfit_for(bundle):
+        return NodeStatus(node.id, "rejected", unfit)
+    digest, reason = node.rejected.get(bundle.api, ("", ""))
+    if digest == bundle.digest:
+        return NodeStatus(node.id, "rejected", reason)
+    if node.applied.get(bundle.api) == bundle.digest:
+        return NodeStatus(node.id, "deployed")
+    return NodeStatus(node.id, "pending", "has not acknowledged it yet")

@@ -1,0 +1,148 @@
+"""The `Api` resource as a publisher writes it: fields, units, defaults. What values mean is checked in `validation`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+JsonValue: TypeAlias = Any
+"""What JSON can say. `Any`, because a recursive alias cannot stand in a msgspec struct."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+OnError = Literal["fail", "continue"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def expecting(what: str) -> dict[str, JsonValue]:
+    """How a mistake in this field says what was expected."""
+    return {"x-expected": what}
+
+
+ApiName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        extra_json_schema=expecting("1 to 63 lower-case letters, digits and inner hyphens, such as 'orders-v1'"),
+    ),
+]
+ApiVersion = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?$",
+        extra_json_schema=expecting("a quoted version such as 'v1.0', of letters, digits, '.', '_' and '-'"),
+    ),
+]
+PolicyVersion = Annotated[
+    str,
+    Meta(
+        pattern=r"^v(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))?$",
+        extra_json_schema=expecting("'v1' for the newest v1.x.y, or an exact version such as 'v1.2.3'"),
+    ),
+]
+Timeout = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,6}(ms|s)$",
+        extra_json_schema=expecting("a whole number of ms or s, such as '200ms' or '1s'"),
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=expecting("1 to 200 characters"))]
+
+DEFAULT_TIMEOUT = "1s"
+DEFAULT_MAX_BODY_BYTES = 1024 * 1024
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A struct that refuses keys it does not know."""
+
+
+class OnErrorByClass(Strict, frozen=True):
+    """What a failure of each class does; the classes not named fail."""
+
+    timeout: OnError | UnsetType = UNSET
+    overloaded: OnError | UnsetType = UNSET
+    unavailable: OnError | UnsetType = UNSET
+    crashed: OnError | UnsetType = UNSET
+    exception: OnError | UnsetType = UNSET
+    bad_action: OnError | UnsetType = UNSET
+    body_too_large: OnError | UnsetType = UNSET
+
+    def named(self) -> dict[str, OnError]:
+        """The classes that are named, as the resource spells them."""
+        choices: dict[str, OnError] = msgspec.to_builtins(self)
+        return choices
+
+
+class PolicyAttachment(Strict, frozen=True):
+    """A policy named in an API, with its parameters and settings."""
+
+    name: str
+    version: PolicyVersion
+    params: JsonObject = {}
+    timeout: Timeout = DEFAULT_TIMEOUT
+    """Time one execution may take."""
+    on_error: Annotated[
+        OnError | OnErrorByClass, Meta(extra_json_schema=expecting("fail, continue, or an object of failure classes"))
+    ] = "fail"
+    """What a failure does; `continue` discards the whole action and goes on."""
+    max_concurrency: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    """Executions of this attachment under way at once; unset: the node's own default."""
+    max_body_bytes: Annotated[int, Meta(ge=1, le=1024**3)] = DEFAULT_MAX_BODY_BYTES
+    """Largest body that the policy is given; a larger one fails with `bodyTooLarge`."""
+
+
+class Upstream(Strict, frozen=True):
+    url: str
+    """`http://host[:port][/base]` or `https://…`; the part of the path after the context is put behind the base."""
+
+
+class Upstreams(Strict, frozen=True):
+    main: Upstream
+
+
+class Operation(Strict, frozen=True):
+    method: Method
+    path: str
+    """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
+    policies: list[PolicyAttachment] = []
+
+
+class ApiSpec(Strict, frozen=True, kw_only=True):
+    display_name: Text | UnsetType = UNSET
+    version: ApiVersion
+    context: str
+    """`/orders/$version`: the prefix of all the API's paths; `$version` stands for `version`."""
+    upstream: Upstreams
+    policies: list[PolicyAttachment] = []
+    """API level: these run before the operation's own."""
+    operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000)]
+
+
+class Metadata(Strict, frozen=True):
+    name: ApiName
+
+
+class Api(Strict, frozen=True):
+    api_version: Literal["gatewright.dev/v1"]
+    kind: Literal["Api"]
+    metadata: Metadata
+    spec: ApiSpec
+
+
+def milliseconds(timeout: str) -> int:
+    """`"200ms"` is 200, `"1s"` is 1000."""
+    return int(timeout[:-2]) if timeout.endswith("ms") else int(timeout[:-1]) * 1000
+
+
+def to_document(api: Api) -> JsonObject:
+    """The API as plain values, fields with their defaults left out."""
+    document: JsonObject = msgspec.to_builtins(api)
+    return document
+
+
+def from_document(document: JsonObject) -> Api:
+    """The inverse of `to_document`, for documents that were validated before."""
+    return msgspec.convert(document, Api)

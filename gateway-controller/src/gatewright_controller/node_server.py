@@ -1,0 +1,141 @@
+"""The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+from grpc import aio
+
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.deployment import Deployment, Node
+
+log = logging.getLogger(__name__)
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # else a second controller would share the port without a word
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+SOCKET_MODE = 0o600
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message names it and says why."""
+
+
+class NodeService(node_pb2_grpc.NodeServiceServicer):
+    """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def Sync(  # noqa: N802 - gRPC's name
+        self,
+        request_iterator: AsyncIterator[node_pb2.NodeMessage],
+        context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
+    ) -> AsyncIterator[node_pb2.ControllerMessage]:
+        node = self._deployment.connect(await _hello(request_iterator, context))
+        log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
+        reading = asyncio.create_task(self._read_reports(node, request_iterator))
+        try:
+            async for update in self._updates(node):
+                log.info("update sent", extra=_told(node, update))
+                yield node_pb2.ControllerMessage(update=update)
+        finally:
+            reading.cancel()
+            self._deployment.disconnect(node)
+            log.info("node disconnected", extra={"node": node.id})
+
+    async def _updates(self, node: Node) -> AsyncIterator[node_pb2.Update]:
+        yield self._deployment.next_update(node)
+        while self._deployment.is_current(node):
+            update = self._deployment.next_update(node)
+            if update.bundles or update.removed_apis:
+                yield update
+            else:
+                await self._deployment.change()
+
+    async def _read_reports(self, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
+        try:
+            async for message in messages:
+                if message.HasField("report"):
+                    _log_rejected(node, message.report)
+                    self._deployment.report(node, message.report)
+        finally:
+            self._deployment.disconnect(node)
+
+
+async def _hello(
+    messages: AsyncIterator[node_pb2.NodeMessage],
+    context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
+) -> node_pb2.Hello:
+    first = await anext(messages, node_pb2.NodeMessage())
+    if not first.hello.node_id:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a hello with a node_id as the first message")
+    return first.hello
+
+
+def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
+    return {
+        "node": node.id,
+        "revision": update.revision,
+        "apis": [bundle.api for bundle in update.bundles][:20],
+        "removed": list(update.removed_apis)[:20],
+    }
+
+
+def _log_rejected(node: Node, report: node_pb2.Report) -> None:
+    for status in report.apis:
+        if status.state == node_pb2.ApiStatus.STATE_REJECTED:
+            log.warning("API rejected", extra={"node": node.id, "api": status.api, "reason": status.reason})
+
+
+async def start_node_server(deployment: Deployment, address: str) -> aio.Server:
+    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`."""
+    server = aio.server(options=OPTIONS)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment), server)
+    _bind(server, address)
+    await server.start()
+    return server
+
+
+def _bind(server: aio.Server, address: str) -> None:
+    if not address.startswith("unix:"):
+        _add_port(server, address)
+        return
+    path = Path(address.removeprefix("unix:"))
+    _remove_stale(path)
+    before = os.umask(0o777 & ~SOCKET_MODE)
+    try:
+        _add_port(server, address)
+    finally:
+        os.umask(before)
+
+
+def _add_port(server: aio.Server, address: str) -> None:
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError:
+        raise ListenError(f"cannot listen for nodes on {address}: it is taken or not ours; choose another") from None
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket that nobody answers on is what a killed controller left."""
+    if not path.parent.is_dir():
+        raise ListenError(f"cannot listen for nodes on unix:{path}: expected the folder {path.parent} to exist")
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise ListenError(f"cannot listen for nodes on unix:{path}: another controller does; stop it or choose another")

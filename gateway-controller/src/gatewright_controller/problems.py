@@ -1,0 +1,72 @@
+"""Every error of the API is `application/problem+json` (RFC 9457), and says nothing of our insides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gatewright_controller.mistake import Invalid
+from gatewright_controller.model import JsonValue
+from gatewright_controller.store import ApiExistsError, NoSuchApiError
+
+log = logging.getLogger(__name__)
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer other than success. `detail` is for the client."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.detail, self.headers = status, detail, headers
+        super().__init__(detail)
+
+
+def problem_response(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: JsonValue
+) -> Response:
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return JSONResponse(content, status, headers, media_type="application/problem+json")
+
+
+def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error.status, error.detail, error.headers)
+
+
+def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Invalid)
+    errors = [{"field": mistake.field, "message": mistake.message} for mistake in error.mistakes]
+    detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
+    return problem_response(422, detail, errors=errors)
+
+
+def _on_exists(_: Request, error: Exception) -> Response:
+    return problem_response(409, f"there is an API {error} already; PUT /v1/apis/{error} changes it")
+
+
+def _on_missing(_: Request, error: Exception) -> Response:
+    return problem_response(404, f"there is no API {error}; POST /v1/apis creates one")
+
+
+def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(error.status_code, "there is nothing at this path for this method", error.headers)
+
+
+def _on_fault(request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error, extra={"method": request.method, "path": request.url.path})
+    return problem_response(500, "the controller failed; its log says why")
+
+
+HANDLERS = {
+    Problem: _on_problem,
+    Invalid: _on_invalid,
+    ApiExistsError: _on_exists,
+    NoSuchApiError: _on_missing,
+    HTTPException: _on_http,
+    Exception: _on_fault,
+}

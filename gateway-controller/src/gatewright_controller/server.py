@@ -1,0 +1,106 @@
+"""The process: both listeners, from their start to an orderly stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from gatewright_controller.access import is_loopback
+from gatewright_controller.api import create_app
+from gatewright_controller.controller import Controller
+from gatewright_controller.definitions import load_definitions
+from gatewright_controller.model import milliseconds
+from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.settings import PREFIX, Settings
+from gatewright_controller.store import open_store
+from gatewright_controller.translate import EdgeSettings
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 3
+
+
+class _Server(uvicorn.Server):
+    """Signals are this process's business: it has a second server to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Raises `ListenError`, `StoreError`, `Invalid` when it cannot start."""
+    address = _api_address(settings)
+    definitions = load_definitions(Path(settings.definitions), settings.system_parameters)
+    edge = EdgeSettings(
+        milliseconds(settings.route_timeout), milliseconds(settings.connect_timeout), settings.trusted_ca
+    )
+    with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
+        controller = Controller(store, definitions, edge)
+        controller.load()
+        await _run(controller, settings, listener)
+    log.info("stopped")
+
+
+async def _run(controller: Controller, settings: Settings, listener: socket.socket) -> None:
+    app = create_app(controller, token=settings.token, max_request_bytes=settings.max_request_bytes)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS
+    )
+    server = _Server(config)
+    stop = _stop_signal()
+    nodes = await start_node_server(controller.deployment, settings.node_listen)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    host, port = listener.getsockname()[:2]
+    log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
+    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping")
+    controller.deployment.stop()
+    server.should_exit = True
+    await serving
+    await nodes.stop(STOP_SECONDS)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _api_address(settings: Settings) -> tuple[str, int]:
+    host, port = _host_and_port(settings.listen)
+    if not is_loopback(host) and not settings.token:
+        cure = f"set {PREFIX}TOKEN, or listen on 127.0.0.1"
+        raise ListenError(f"expected a token for the management API on {settings.listen}, got none; {cure}")
+    if not settings.node_listen.startswith("unix:") and not is_loopback(_host_and_port(settings.node_listen)[0]):
+        what = "what nodes are sent is neither encrypted nor asked for with credentials"
+        raise ListenError(f"expected unix:PATH or a loopback address for nodes, got {settings.node_listen}; {what}")
+    return host, port
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ListenError(f"expected HOST:PORT, got {address!r}")
+    return host.strip("[]"), int(port)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """The port is taken before anything else is started, so a taken one costs nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            reason = f"{error.strerror}; stop what uses port {port}, or choose another with --listen"
+            raise ListenError(f"cannot listen on {host}:{port}: {reason}") from None
+        yield listener

@@ -1,0 +1,104 @@
+"""The controller's settings: a YAML file, environment variables over it, command-line options over both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.model import JsonObject, Timeout
+from gatewright_controller.schema import Schema
+
+PREFIX = "GATEWRIGHT_CONTROLLER_"
+
+
+def described(comment: str) -> Meta:
+    """The comment that stands over the field in the reference."""
+    return Meta(description=comment)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Every field has a default; unknown keys are refused."""
+
+    listen: Annotated[str, described("HOST:PORT of the management API; port 0 takes a free one.")] = "127.0.0.1:8090"
+    node_listen: Annotated[
+        str, described("Where nodes connect: unix:PATH, or HOST:PORT on loopback. The socket is the owner's alone.")
+    ] = "unix:/run/gatewright/controller.sock"
+    definitions: Annotated[
+        str, described("Folder of policy definitions, the policy-definitions/ of a build's output.")
+    ] = "policy-definitions"
+    database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
+    token: Annotated[
+        str, described("Bearer token of the management API. Required unless it listens on loopback only.")
+    ] = ""
+    max_request_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest body that the management API takes, in bytes.")
+    ] = 1024 * 1024
+    route_timeout: Annotated[
+        Timeout, described("Time an upstream has for its whole answer, from the end of the request.")
+    ] = "60s"
+    connect_timeout: Annotated[Timeout, described("Time a connection to an upstream may take.")] = "5s"
+    trusted_ca: Annotated[
+        str, described("PEM file of certificate authorities for https upstreams, as the nodes see it.")
+    ] = "/etc/ssl/certs/ca-certificates.crt"
+    system_parameters: Annotated[
+        dict[str, dict[str, Any]],
+        described("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
+    ] = {}
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, str]) -> Settings:
+    """`environment` names a field `nodeListen` GATEWRIGHT_CONTROLLER_NODE_LISTEN; its other variables are not ours
+    (an orchestrator adds some of its own under our prefix). `options` are by field name. Raises `Invalid`."""
+    values = _read(file) if file else {}
+    for field in msgspec.structs.fields(Settings):
+        if (text := environment.get(PREFIX + field.name.upper())) is not None:
+            values[field.encode_name] = _plain(text, field.name)
+    values |= {_camel(name): value for name, value in options.items()}
+    if mistakes := list(Schema(msgspec.json.schema(Settings), close=False).mistakes(values, "")):
+        raise Invalid(mistakes)
+    return msgspec.convert(values, Settings)
+
+
+def _camel(name: str) -> str:
+    return next(field.encode_name for field in msgspec.structs.fields(Settings) if field.name == name)
+
+
+def _read(file: Path) -> JsonObject:
+    try:
+        values = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise Invalid([Mistake(str(file), f"expected a settings file: {error.strerror}")]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid([Mistake(str(file), f"expected YAML: {' '.join(str(error).split())}")]) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise Invalid([Mistake(str(file), "expected a mapping of settings")])
+    return values
+
+
+def _plain(text: str, name: str) -> object:
+    """Text, but for the fields that hold something else, whose variables hold YAML."""
+    if name not in ("max_request_bytes", "system_parameters"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def reference() -> str:
+    """A settings file with every field at its default, each under its comment."""
+    fields = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    parts = []
+    for field in msgspec.structs.fields(Settings):
+        value = yaml.safe_dump({field.encode_name: msgspec.structs.asdict(Settings())[field.name]}, sort_keys=False)
+        comment = fields[field.encode_name]["description"]
+        parts.append(f"# {comment}\n# Environment: {PREFIX}{field.name.upper()}\n{value}")
+    return "\n".join(parts)

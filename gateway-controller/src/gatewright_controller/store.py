@@ -1,0 +1,226 @@
+"""Where APIs are kept: an interface, and SQLite behind it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from gatewright_controller.model import Api, JsonObject, from_document, to_document
+from gatewright_controller.paths import resolve_context
+
+
+@dataclass(frozen=True)
+class StoredApi:
+    """An API as it was last written. `revision` is the store's revision of that write; times are RFC 3339, UTC."""
+
+    api: Api
+    revision: int
+    created_at: str
+    updated_at: str
+
+    @property
+    def name(self) -> str:
+        return self.api.metadata.name
+
+    @property
+    def context(self) -> str:
+        return context_of(self.api)
+
+
+def context_of(api: Api) -> str:
+    """The API's context with its version in it."""
+    return resolve_context(api.spec.context, api.spec.version)
+
+
+class ApiExistsError(Exception):
+    """An API of this name is there already."""
+
+
+class NoSuchApiError(LookupError):
+    """There is no API of this name."""
+
+
+class ContextTakenError(Exception):
+    """Another API, named `api`, has the context."""
+
+    def __init__(self, context: str, api: str) -> None:
+        self.context, self.api = context, api
+        super().__init__(f"{context} is {api}'s")
+
+
+class Store(Protocol):
+    """Every write is whole and on disk when it returns, and has a revision of its own, greater than all before."""
+
+    @property
+    def revision(self) -> int:
+        """Of the newest write; 0 before the first."""
+
+    def create(self, api: Api) -> StoredApi:
+        """Raises `ApiExistsError`, `ContextTakenError`."""
+
+    def replace(self, api: Api) -> StoredApi:
+        """Raises `NoSuchApiError`, `ContextTakenError`."""
+
+    def delete(self, name: str) -> int:
+        """The revision of the deletion. Raises `NoSuchApiError`."""
+
+    def get(self, name: str) -> StoredApi:
+        """Raises `NoSuchApiError`."""
+
+    def list(self) -> list[StoredApi]:
+        """All, by name."""
+
+    def contexts(self) -> dict[str, str]:
+        """Each API's context, and the API's name."""
+
+    def close(self) -> None:
+        """After this nothing else is called."""
+
+
+SCHEMA = """
+CREATE TABLE revision (value INTEGER NOT NULL);
+INSERT INTO revision VALUES (0);
+CREATE TABLE apis (
+    name TEXT PRIMARY KEY,
+    context TEXT NOT NULL UNIQUE,
+    document TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+SCHEMA_VERSION = 1
+COLUMNS = "document, revision, created_at, updated_at"
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class SqliteStore:
+    """One connection, used by one thread at a time. `path` may be `:memory:`. Raises `StoreError`."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._connection = _connect(path)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: expected a database of ours or a place for one: {error}") from None
+
+    @property
+    def revision(self) -> int:
+        with self._lock:
+            value: int = self._connection.execute("SELECT value FROM revision").fetchone()[0]
+        return value
+
+    def create(self, api: Api) -> StoredApi:
+        with self._write() as (revision, now):
+            if self._row(api.metadata.name):
+                raise ApiExistsError(api.metadata.name)
+            self._refuse_taken(api)
+            row = (api.metadata.name, context_of(api), _encode(api), revision, now, now)
+            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
+            return StoredApi(api, revision, now, now)
+
+    def replace(self, api: Api) -> StoredApi:
+        with self._write() as (revision, now):
+            old = self._existing(api.metadata.name)
+            self._refuse_taken(api)
+            row = (context_of(api), _encode(api), revision, now, api.metadata.name)
+            statement = "UPDATE apis SET context = ?, document = ?, revision = ?, updated_at = ? WHERE name = ?"
+            self._connection.execute(statement, row)
+            return StoredApi(api, revision, old.created_at, now)
+
+    def delete(self, name: str) -> int:
+        with self._write() as (revision, _):
+            self._existing(name)
+            self._connection.execute("DELETE FROM apis WHERE name = ?", (name,))
+            return revision
+
+    def get(self, name: str) -> StoredApi:
+        with self._lock:
+            return self._existing(name)
+
+    def list(self) -> list[StoredApi]:
+        with self._lock:
+            rows = self._connection.execute(f"SELECT {COLUMNS} FROM apis ORDER BY name")  # noqa: S608 - a constant
+            return [_decode(row) for row in rows]
+
+    def contexts(self) -> dict[str, str]:
+        with self._lock:
+            return dict(self._connection.execute("SELECT context, name FROM apis"))
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[tuple[int, str]]:
+        """One transaction with its revision and time; committed at its end, undone by any exception."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                statement = "UPDATE revision SET value = value + 1 RETURNING value"
+                revision: int = self._connection.execute(statement).fetchone()[0]
+                yield revision, datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def _row(self, name: str) -> tuple[str, int, str, str] | None:
+        statement = f"SELECT {COLUMNS} FROM apis WHERE name = ?"  # noqa: S608 - a constant
+        row: tuple[str, int, str, str] | None = self._connection.execute(statement, (name,)).fetchone()
+        return row
+
+    def _existing(self, name: str) -> StoredApi:
+        if (row := self._row(name)) is None:
+            raise NoSuchApiError(name)
+        return _decode(row)
+
+    def _refuse_taken(self, api: Api) -> None:
+        context, name = context_of(api), api.metadata.name
+        statement = "SELECT name FROM apis WHERE context = ? AND name <> ?"
+        if row := self._connection.execute(statement, (context, name)).fetchone():
+            raise ContextTakenError(context, row[0])
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    if path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    elif version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: expected a database of version {SCHEMA_VERSION}, got {version}; use a newer controller"
+        )
+    return connection
+
+
+def _encode(api: Api) -> str:
+    return json.dumps(to_document(api), ensure_ascii=False, separators=(",", ":"))
+
+
+def _decode(row: tuple[str, int, str, str]) -> StoredApi:
+    document: JsonObject = json.loads(row[0])
+    return StoredApi(from_document(document), row[1], row[2], row[3])
+
+
+def open_store(url: str) -> Store:
+    """`sqlite:PATH` or `sqlite::memory:`. Raises `StoreError`."""
+    scheme, separator, path = url.partition(":")
+    if scheme != "sqlite" or not separator or not path:
+        raise StoreError(f"expected a database such as sqlite:/var/lib/gatewright/controller.db, got {url!r}")
+    return SqliteStore(path)

@@ -1,0 +1,97 @@
+"""One API, finished: chains, routes and clusters as the node's engine places them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.definitions import Definitions
+from gatewright_controller.model import Api, Operation
+from gatewright_controller.paths import PathTemplate, resolve_context
+from gatewright_controller.translate import envoy_types as envoy
+from gatewright_controller.translate.chains import attach, chain
+from gatewright_controller.translate.clusters import cluster_name, render_cluster
+from gatewright_controller.translate.routes import (
+    RoutedOperation,
+    RoutedPath,
+    Target,
+    by_path,
+    operation_name,
+    render_routes,
+)
+from gatewright_controller.translate.settings import EdgeSettings
+from gatewright_controller.upstream import UpstreamUrl, parse_url
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The message, and the policies that a node must have to run it: name, version, digest of the definition."""
+
+    message: node_pb2.ApiBundle
+    policies: frozenset[tuple[str, str, str]]
+
+    @property
+    def api(self) -> str:
+        return self.message.api
+
+    @property
+    def digest(self) -> str:
+        return self.message.digest
+
+
+def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
+    """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
+    url = parse_url(api.spec.upstream.main.url)
+    paths = _routed_paths(api, definitions)
+    message = node_pb2.ApiBundle(
+        api=api.metadata.name,
+        context=resolve_context(api.spec.context, api.spec.version),
+        version=api.spec.version,
+        routes=[envoy.serialized(route) for route in render_routes(paths, _target(api, url, settings))],
+        clusters=[envoy.serialized(render_cluster(api.metadata.name, url, settings))],
+        chains=_distinct(paths),
+    )
+    message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
+    return Bundle(message, _policies(message))
+
+
+def _target(api: Api, url: UpstreamUrl, settings: EdgeSettings) -> Target:
+    name = api.metadata.name
+    context = resolve_context(api.spec.context, api.spec.version)
+    return Target(name, context, url, cluster_name(name, url, settings), settings.route_timeout_ms)
+
+
+def _routed_paths(api: Api, definitions: Definitions) -> list[RoutedPath]:
+    shared = attach(api, "", api.spec.policies, definitions)
+    groups = by_path(api.spec.operations)
+    answered = [template for template, group in groups.items() if any(one.method == "OPTIONS" for one in group)]
+
+    def routed(method: str, name: str, attachments: list[node_pb2.Attachment]) -> RoutedOperation:
+        return RoutedOperation(method, name, chain(api, name, attachments) if attachments else None)
+
+    def operation(one: Operation) -> RoutedOperation:
+        name = operation_name(one)
+        return routed(one.method, name, [*shared, *attach(api, name, one.policies, definitions)])
+
+    def preflight(template: PathTemplate, path: str) -> RoutedOperation | None:
+        if any(other.covers(template) for other in answered):
+            return None
+        return routed("OPTIONS", f"OPTIONS {path}", shared)
+
+    return [
+        RoutedPath(template, [operation(one) for one in group], preflight(template, group[0].path))
+        for template, group in groups.items()
+    ]
+
+
+def _distinct(paths: list[RoutedPath]) -> list[node_pb2.Chain]:
+    """Chains in the order of their operations' names."""
+    operations = (one for routed in paths for one in (*routed.operations, routed.preflight) if one and one.chain)
+    chains = {one.chain.id: one.chain for one in operations if one.chain}
+    return sorted(chains.values(), key=lambda chain: (chain.operation, chain.id))
+
+
+def _policies(message: node_pb2.ApiBundle) -> frozenset[tuple[str, str, str]]:
+    attachments = (attachment for chain in message.chains for attachment in chain.attachments)
+    return frozenset((one.policy_name, one.policy_version, one.definition_digest) for one in attachments)

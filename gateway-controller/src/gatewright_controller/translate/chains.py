@@ -1,0 +1,111 @@
+"""Attachments to policy instances and chains, each named by its content."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import UNSET
+from sdk.definition import BodyMode, HeaderMode, ProcessingModeConfig
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.definitions import Definition, Definitions
+from gatewright_controller.model import Api, JsonValue, PolicyAttachment, milliseconds
+from gatewright_controller.translate.identity import canonical, digest_of
+
+ON_ERROR = {"fail": node_pb2.ON_ERROR_FAIL, "continue": node_pb2.ON_ERROR_CONTINUE}
+HEADERS = {HeaderMode.SKIP: node_pb2.HEADER_MODE_SKIP, HeaderMode.PROCESS: node_pb2.HEADER_MODE_PROCESS}
+BODIES = {
+    BodyMode.SKIP: node_pb2.BODY_MODE_SKIP,
+    BodyMode.BUFFER: node_pb2.BODY_MODE_BUFFER,
+    BodyMode.STREAM: node_pb2.BODY_MODE_STREAM,
+}
+
+
+def attach(
+    api: Api, level: str, policies: Sequence[PolicyAttachment], definitions: Definitions
+) -> list[node_pb2.Attachment]:
+    """The level's attachments in order. `level` is "" for the API's own, or an operation such as "GET /{id}".
+
+    An instance's id says nothing of its neighbours, so an edit elsewhere leaves it, and what it counts, alone;
+    of two equal attachments at one level the second has an id of its own.
+    """
+    seen: Counter[str] = Counter()
+    attachments = []
+    for policy in policies:
+        attachment = _attachment(policy, definitions.resolve(policy.name, policy.version))
+        content = digest_of([api.metadata.name, api.spec.version, level, _content(attachment)])
+        attachment.instance = digest_of([content, seen[content]])
+        seen[content] += 1
+        attachments.append(attachment)
+    return attachments
+
+
+def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.Attachment:
+    on_error, by_class = (
+        ("fail", policy.on_error.named()) if not isinstance(policy.on_error, str) else (policy.on_error, {})
+    )
+    return node_pb2.Attachment(
+        policy_name=definition.name,
+        policy_version=definition.version,
+        definition_digest=definition.digest,
+        parameters=canonical(definition.parameters.with_defaults(policy.params)),
+        system_parameters=canonical(definition.system_parameters),
+        processing_mode=_mode(definition.policy.processing_mode),
+        timeout_ms=milliseconds(policy.timeout),
+        on_error=ON_ERROR[on_error],
+        on_error_by_class={name: ON_ERROR[choice] for name, choice in by_class.items()},
+        max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
+        max_body_bytes=policy.max_body_bytes,
+    )
+
+
+def _content(attachment: node_pb2.Attachment) -> JsonValue:
+    return [
+        attachment.policy_name,
+        attachment.policy_version,
+        attachment.definition_digest,
+        attachment.parameters.decode(),
+        attachment.system_parameters.decode(),
+        attachment.timeout_ms,
+        attachment.on_error,
+        sorted(attachment.on_error_by_class.items()),
+        attachment.max_concurrency,
+        attachment.max_body_bytes,
+    ]
+
+
+def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) -> node_pb2.Chain:
+    """The operation's chain. Its id holds API, operation and every instance, and so all that the instances hold."""
+    content = [api.metadata.name, operation, [[one.instance, _content(one)] for one in attachments]]
+    return node_pb2.Chain(
+        id=digest_of(content),
+        operation=operation,
+        attachments=attachments,
+        processing_mode=_union([one.processing_mode for one in attachments]),
+    )
+
+
+def _mode(mode: ProcessingModeConfig) -> node_pb2.ProcessingMode:
+    return node_pb2.ProcessingMode(
+        request_headers=HEADERS[mode.request_header_mode],
+        request_body=BODIES[mode.request_body_mode],
+        response_headers=HEADERS[mode.response_header_mode],
+        response_body=BODIES[mode.response_body_mode],
+    )
+
+
+def _union(modes: Sequence[node_pb2.ProcessingMode]) -> node_pb2.ProcessingMode:
+    """A body that one buffers and another streams is streamed to the front end: it can be buffered from there."""
+    return node_pb2.ProcessingMode(
+        request_headers=max(mode.request_headers for mode in modes),
+        request_body=max(mode.request_body for mode in modes),
+        response_headers=max(mode.response_headers for mode in modes),
+        response_body=max(mode.response_body for mode in modes),
+    )
+
+
+def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
+    """Whether every attachment says `continue` for `crashed`: then Envoy may go on without the engine."""
+    on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments)
+    return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)

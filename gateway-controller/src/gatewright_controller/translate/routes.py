@@ -1,0 +1,168 @@
+"""An API's operations to Envoy routes, in the order of precedence: operations, generated OPTIONS, then 405.
+
+A list holds no catch-all: the engine puts the routes of shorter contexts behind it (`/orders` before `/`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.model import Operation
+from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path
+from gatewright_controller.translate import envoy_types as envoy
+from gatewright_controller.translate.chains import goes_on_when_crashed
+from gatewright_controller.upstream import UpstreamUrl
+
+NOT_ALLOWED = json.dumps({"type": "about:blank", "title": "Method Not Allowed", "status": 405})
+
+
+@dataclass(frozen=True)
+class RoutedOperation:
+    """`chain` is None for an operation without policies."""
+
+    method: str
+    name: str
+    chain: node_pb2.Chain | None
+
+
+@dataclass(frozen=True)
+class RoutedPath:
+    """A path of the API and the operations at it."""
+
+    template: PathTemplate
+    operations: list[RoutedOperation]
+    preflight: RoutedOperation | None
+    """The generated OPTIONS, which runs the API's own policies; None where an operation answers OPTIONS."""
+
+    @property
+    def methods(self) -> set[str]:
+        named = {operation.method for operation in self.operations}
+        return named | {"HEAD"} if "GET" in named else named
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an API's requests come in, and where they go."""
+
+    api: str
+    context: str
+    url: UpstreamUrl
+    cluster: str
+    timeout_ms: int
+
+
+def operation_name(operation: Operation) -> str:
+    return f"{operation.method} {operation.path}"
+
+
+def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operation]]:
+    """The operations of each path together, in the order of precedence. `/{a}` and `/{b}` are one path."""
+    groups: dict[PathTemplate, list[Operation]] = {}
+    for operation in sorted(operations, key=lambda one: one.method):
+        groups.setdefault(parse_path(operation.path).shape, []).append(operation)
+    return dict(sorted(groups.items(), key=lambda group: group[0].precedence))
+
+
+def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
+    for routed in paths:
+        for operation in routed.operations:
+            yield _operation_route(routed, operation, target)
+    for routed in paths:
+        if routed.preflight:
+            yield _preflight_route(routed, routed.preflight, _allowed(routed, paths), target)
+    for routed in paths:
+        yield _refusing_route(routed, _allowed(routed, paths), target)
+
+
+def _operation_route(routed: RoutedPath, operation: RoutedOperation, target: Target) -> envoy.EnvoyMessage:
+    heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
+    match = envoy.route_match(
+        path_match(target.context, routed.template), (operation.method, "HEAD") if heads else (operation.method,)
+    )
+    forward = envoy.Forward(
+        target.cluster,
+        target.url.authority,
+        target.timeout_ms,
+        rewrite(target),
+        policies_choose_authority=operation.chain is not None,
+    )
+    return envoy.forwarding_route(route_name(target.api, operation), match, forward, _ext_proc(operation.chain))
+
+
+def _preflight_route(
+    routed: RoutedPath, preflight: RoutedOperation, allowed: str, target: Target
+) -> envoy.EnvoyMessage:
+    """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
+    match = envoy.route_match(path_match(target.context, routed.template), ("OPTIONS",))
+    answer = envoy.Answer(204, {"allow": allowed})
+    return envoy.answering_route(route_name(target.api, preflight), match, answer, _ext_proc(preflight.chain))
+
+
+def _refusing_route(routed: RoutedPath, allowed: str, target: Target) -> envoy.EnvoyMessage:
+    match = envoy.route_match(path_match(target.context, routed.template))
+    headers = {"allow": allowed, "content-type": "application/problem+json"}
+    name = f"{target.api}|405|"
+    return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), None)
+
+
+def _allowed(routed: RoutedPath, paths: Sequence[RoutedPath]) -> str:
+    covering = (other.methods for other in paths if other.template.covers(routed.template))
+    return ", ".join(sorted({"OPTIONS"}.union(*covering)))
+
+
+def route_name(api: str, operation: RoutedOperation) -> str:
+    """`API|OPERATION|CHAIN_ID`; the engine finds the chain by it."""
+    return f"{api}|{operation.name}|{operation.chain.id if operation.chain else ''}"
+
+
+def _ext_proc(chain: node_pb2.Chain | None) -> envoy.ExtProc | None:
+    if chain is None:
+        return None
+    mode = chain.processing_mode
+    return envoy.ExtProc(
+        request_body=mode.request_body > node_pb2.BODY_MODE_SKIP,
+        response_headers=mode.response_headers > node_pb2.HEADER_MODE_SKIP,
+        response_body=mode.response_body > node_pb2.BODY_MODE_SKIP,
+        failure_mode_allow=goes_on_when_crashed(chain),
+    )
+
+
+def path_match(context: str, template: PathTemplate) -> envoy.PathMatch:
+    """The paths of the template under the context. `/` is the context with and without a slash; `/*` all below."""
+    base = "" if context == "/" else context
+    if not template.segments:
+        return envoy.PathMatch("regex", f"{re.escape(base)}/?") if base else envoy.PathMatch("exact", "/")
+    if any(segment.kind is Kind.PARAMETER for segment in template.segments):
+        return envoy.PathMatch("regex", re.escape(base) + "".join(map(_pattern, template.segments)) + _end(template))
+    literal = base + "".join(f"/{segment.text}" for segment in template.segments if segment.kind is Kind.LITERAL)
+    if template.ends_in_wildcard:
+        return envoy.PathMatch("prefix", literal) if literal else envoy.PathMatch("everything")
+    return envoy.PathMatch("exact", literal + _end(template))
+
+
+def _end(template: PathTemplate) -> str:
+    return "/" if template.trailing_slash else ""
+
+
+def _pattern(segment: Segment) -> str:
+    match segment.kind:
+        case Kind.LITERAL:
+            return "/" + re.escape(segment.text)
+        case Kind.PARAMETER:
+            return "/[^/]+"
+    return "(?:/.*)?"
+
+
+def rewrite(target: Target) -> tuple[str, str] | None:
+    """Context to base path, by a regex: a prefix rewrite leaves alone what a policy made another route's path."""
+    context = "" if target.context == "/" else target.context
+    base = target.url.base
+    if context == base:
+        return None
+    if base:
+        return f"^{re.escape(context)}(/.*)?$", base.replace("\\", "\\\\") + r"\1"
+    return f"^{re.escape(context)}(?:/(.*))?$", r"/\1"

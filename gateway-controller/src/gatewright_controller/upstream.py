@@ -1,0 +1,88 @@
+"""An upstream's URL, taken apart once: validation refuses what translation could not render."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+BASE_PATH = re.compile(r"(/([A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+)*")
+PORTS = {"http": 80, "https": 443}
+LONGEST = 2048
+
+
+@dataclass(frozen=True)
+class UpstreamUrl:
+    """`base` is what stands before the path at the upstream: "" or "/api", no slash at its end."""
+
+    secure: bool
+    host: str
+    port: int
+    base: str
+
+    @property
+    def is_address(self) -> bool:
+        """An IP address: nothing to look up, and no server name to send."""
+        return _address(self.host) is not None
+
+    @property
+    def authority(self) -> str:
+        """What goes upstream as `:authority`: without a port that the scheme implies."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS["https" if self.secure else "http"] else f"{host}:{self.port}"
+
+
+class UrlError(ValueError):
+    """The message says what was expected and what came."""
+
+
+def parse_url(url: str) -> UpstreamUrl:
+    """Raises `UrlError` for all but `http` and `https` URLs of a host, a port and a base path."""
+    parts, port = _split(url)
+    if parts.scheme in ("ws", "wss"):
+        raise UrlError(f"expected an http:// or https:// URL, got {url!r}; WebSocket is not supported yet")
+    if parts.scheme not in PORTS:
+        raise UrlError(f"expected an http:// or https:// URL, got {url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise UrlError("expected a URL without user and password; a policy can set the Authorization header")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise UrlError(f"expected a URL without query and fragment, got {url!r}")
+    return UpstreamUrl(parts.scheme == "https", _host(parts, url), port or PORTS[parts.scheme], _base(parts, url))
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    if len(url) > LONGEST or not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
+        raise UrlError(f"expected a URL of at most {LONGEST} printable ASCII characters, got {url[:60]!r}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UrlError(f"expected a URL such as http://orders.internal:8080/api, got {url!r}: {error}") from None
+    if port == 0 or parts.netloc.endswith(":"):
+        raise UrlError(f"expected a port from 1 to 65535, got {url!r}")
+    return parts, port
+
+
+def _host(parts: SplitResult, url: str) -> str:
+    host = parts.hostname or ""
+    if _address(host) is None and not HOST_NAME.fullmatch(host):
+        raise UrlError(f"expected a host name or an IP address, got {host!r} in {url!r}")
+    if _address(host) is None and host.rstrip(".").rsplit(".", 1)[-1].isdigit():
+        raise UrlError(f"expected a host name or an IP address of four numbers from 0 to 255, got {host!r} in {url!r}")
+    return host
+
+
+def _base(parts: SplitResult, url: str) -> str:
+    base = parts.path.rstrip("/")
+    if not BASE_PATH.fullmatch(base) or any(text in (".", "..") for text in base.split("/")):
+        raise UrlError(f"expected a base path of plain segments, got {parts.path!r} in {url!r}")
+    return base
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

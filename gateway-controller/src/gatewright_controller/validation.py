@@ -1,0 +1,238 @@
+"""Everything that a publisher can get wrong in an API, all at once, each mistake with its field.
+
+`validate` looks at a document twice: first at its structure, against the schema of `model.Api`; then at what the
+values mean, wherever the structure allows a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import msgspec
+
+from gatewright_controller import model
+from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
+from gatewright_controller.mistake import Invalid, Mistake, shown
+from gatewright_controller.model import Api, JsonObject, JsonValue, Operation, PolicyAttachment, milliseconds
+from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path, resolve_context
+from gatewright_controller.schema import Schema
+from gatewright_controller.upstream import UrlError, parse_url
+
+CHAIN_LIMIT_MS = 60_000
+"""The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[str, str]) -> Api:
+    """The API with its policies' exact versions. `contexts`: those of the other APIs, each with its API's name.
+
+    Raises `Invalid` with every mistake.
+    """
+    draft = Draft.of(document)
+    mistakes = [*_structure().mistakes(document, ""), *_meaning(draft, definitions, contexts)]
+    if mistakes:
+        raise Invalid(mistakes)
+    return pinned(model.from_document(document), definitions)
+
+
+def pinned(api: Api, definitions: Definitions) -> Api:
+    """The API with each `v1` replaced by the exact version that it means today."""
+
+    def pin(policies: list[PolicyAttachment]) -> list[PolicyAttachment]:
+        exact = [definitions.resolve(policy.name, policy.version).version for policy in policies]
+        return [msgspec.structs.replace(one, version=version) for one, version in zip(policies, exact, strict=True)]
+
+    operations = [msgspec.structs.replace(one, policies=pin(one.policies)) for one in api.spec.operations]
+    spec = msgspec.structs.replace(api.spec, policies=pin(api.spec.policies), operations=operations)
+    return msgspec.structs.replace(api, spec=spec)
+
+
+@cache
+def _structure() -> Schema:
+    return Schema(msgspec.json.schema(Api), close=False)
+
+
+@dataclass(frozen=True)
+class DraftPolicy:
+    """An attachment as far as it can be read; `readable` is false where its params are no object."""
+
+    field: str
+    attachment: PolicyAttachment | None
+    readable: bool
+
+
+@dataclass(frozen=True)
+class DraftOperation:
+    field: str
+    operation: Operation | None
+    policies: list[DraftPolicy]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A document that may be wrong anywhere: what can be read of it, with fields."""
+
+    context: str | None
+    version: str | None
+    url: str | None
+    policies: list[DraftPolicy]
+    operations: list[DraftOperation]
+
+    @staticmethod
+    def of(document: JsonObject) -> Draft:
+        spec = _object(document.get("spec"))
+        main = _object(_object(spec.get("upstream")).get("main"))
+        operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
+        policies = _draft_policies(spec, "spec")
+        version = _text(spec.get("version"))
+        return Draft(_text(spec.get("context")), version, _text(main.get("url")), policies, operations)
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
+    where = f"spec.operations[{index}]"
+    fields = {key: value for key, value in _object(raw).items() if key != "policies"}
+    return DraftOperation(where, _readable(fields, Operation), _draft_policies(_object(raw), where))
+
+
+def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
+    return [
+        DraftPolicy(
+            f"{where}.policies[{index}]",
+            _readable(_object(policy), PolicyAttachment),
+            isinstance(_object(policy).get("params", {}), dict),
+        )
+        for index, policy in enumerate(_list(raw.get("policies")))
+    ]
+
+
+def _readable(raw: JsonObject, kind: type[T]) -> T | None:
+    """`raw` without the fields that its structure refuses, or None if it needs one of them."""
+    good: dict[str, JsonValue] = {}
+    for part in msgspec.structs.fields(kind):
+        try:
+            if part.encode_name in raw:
+                good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
+        except msgspec.ValidationError:
+            pass
+        if part.required and part.name not in good:
+            return None
+    return kind(**good)
+
+
+def _meaning(draft: Draft, definitions: Definitions, contexts: Mapping[str, str]) -> Iterator[Mistake]:
+    yield from _check_context(draft, contexts)
+    yield from _check_upstream(draft)
+    yield from _check_operations(draft)
+    for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
+        for policy in policies:
+            yield from _check_policy(policy, definitions)
+    yield from _check_chains(draft)
+
+
+def _check_context(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mistake]:
+    if draft.context is None:
+        return
+    try:
+        resolved = resolve_context(draft.context, draft.version or "v1")
+    except PathSyntaxError as error:
+        yield Mistake("spec.context", str(error))
+        return
+    if resolved in contexts and draft.version is not None:
+        yield context_taken(resolved, contexts[resolved])
+
+
+def context_taken(context: str, api: str) -> Mistake:
+    """Two APIs at one context: which one a request meets would be chance."""
+    return Mistake("spec.context", f"expected a context that no other API has, got {context!r}, which is {api}'s")
+
+
+def _check_upstream(draft: Draft) -> Iterator[Mistake]:
+    if draft.url is None:
+        return
+    try:
+        parse_url(draft.url)
+    except UrlError as error:
+        yield Mistake("spec.upstream.main.url", str(error))
+
+
+def _check_operations(draft: Draft) -> Iterator[Mistake]:
+    first: dict[tuple[str, PathTemplate], DraftOperation] = {}
+    for drafted in draft.operations:
+        if drafted.operation is None:
+            continue
+        try:
+            template = parse_path(drafted.operation.path)
+        except PathSyntaxError as error:
+            yield Mistake(f"{drafted.field}.path", str(error))
+            continue
+        earlier = first.setdefault((drafted.operation.method, template.shape), drafted)
+        if earlier is not drafted:
+            yield _duplicate(drafted, drafted.operation, earlier)
+
+
+def _duplicate(drafted: DraftOperation, operation: Operation, earlier: DraftOperation) -> Mistake:
+    route = f"{operation.method} {operation.path}"
+    return Mistake(drafted.field, f"expected each route once, got {route}, which {earlier.field} has already")
+
+
+def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mistake]:
+    if policy.attachment is None:
+        return
+    try:
+        definition = definitions.resolve(policy.attachment.name, policy.attachment.version)
+    except UnknownPolicyError as error:
+        yield Mistake(f"{policy.field}.{error.field}", str(error))
+        return
+    if policy.readable:
+        filled = definition.parameters.with_defaults(policy.attachment.params)
+        yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
+    yield from _check_on_error(policy.field, policy.attachment, definition)
+
+
+def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
+    if definition.allow_continue:
+        return
+    on_error = attachment.on_error
+    said = {"": on_error} if isinstance(on_error, str) else on_error.named()
+    for failure, choice in said.items():
+        if choice == "continue":
+            at = f"{where}.onError.{failure}" if failure else f"{where}.onError"
+            yield Mistake(at, f"expected fail, got continue; {definition.name} does not allow to go on without it")
+
+
+def _check_chains(draft: Draft) -> Iterator[Mistake]:
+    base = _total(draft.policies)
+    if base >= CHAIN_LIMIT_MS:
+        yield _too_long("spec.policies", base)
+        return
+    for operation in draft.operations:
+        total = base + _total(operation.policies)
+        if total >= CHAIN_LIMIT_MS:
+            yield _too_long(f"{operation.field}.policies", total)
+
+
+def _total(policies: list[DraftPolicy]) -> int:
+    return sum(milliseconds(policy.attachment.timeout) for policy in policies if policy.attachment)
+
+
+def _too_long(where: str, total: int) -> Mistake:
+    sum_of = f"{shown(total / 1000)}s, with the API's own"
+    return Mistake(
+        where, f"expected timeouts that sum to less than {CHAIN_LIMIT_MS // 1000}s over a chain, got {sum_of}"
+    )
