@@ -165,6 +165,15 @@ def test_a_build_without_python_policies_has_no_environment(tmp_path: Path, prod
     assert run(result.engine) == "add-headers v1.9.0 old words <nil>\n"
 
 
+def test_a_build_without_any_policy_is_whole_too(tmp_path: Path, product: Path) -> None:
+    empty = Workplace(tmp_path / "work", product)
+    empty.write("build.yaml", "version: v1\npolicies: []\n")
+    result = empty.build()
+    assert names(result.definitions) == []
+    assert run(result.engine) == ""
+    assert empty.build().changed == ()
+
+
 def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) -> None:
     mixed.build()
     mixed.write("build.yaml", f"version: v1\npolicies:\n  - {ADD_HEADERS}\n")

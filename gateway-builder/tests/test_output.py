@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_builder.output import commit, stage, stage_file, staged
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.output import commit, refuse_foreign, stage, stage_file, staged
 from gatewright_builder.tree import read_tree, write_tree
 
 
@@ -63,3 +64,20 @@ def test_a_part_lacking_a_file_is_staged_whole(tmp_path: Path) -> None:
     with staged(output) as staging:
         assert stage(staging, output, "policy-definitions", {"a.yaml": b"a", "b.yaml": b"b"})
         assert read_tree(staging / "policy-definitions") == {"a.yaml": b"a", "b.yaml": b"b"}
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("mine\n")
+    with pytest.raises(BuildError, match="a folder with other things in it; name another one"):
+        refuse_foreign(tmp_path)
+    with pytest.raises(BuildError, match="got a file"):
+        refuse_foreign(tmp_path / "requirements.txt")
+
+
+@pytest.mark.parametrize("own", ["manifest.json", "bin/gatewright-inputs"])
+def test_an_earlier_output_an_empty_folder_and_none_are_free(tmp_path: Path, own: str) -> None:
+    refuse_foreign(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    refuse_foreign(tmp_path / "empty")
+    write_tree({own: b"", "python-env/x": b""}, tmp_path / "stock")
+    refuse_foreign(tmp_path / "stock")

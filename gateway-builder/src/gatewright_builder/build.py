@@ -17,7 +17,16 @@ from gatewright_builder.discovery import discover
 from gatewright_builder.generation import MAIN_FILE, generate_engine, generate_python_executor
 from gatewright_builder.imports import check_imports
 from gatewright_builder.manifest import read_manifest
-from gatewright_builder.output import MANIFEST, PYTHON_PARTS, build_manifest, commit, stage, stage_file, staged
+from gatewright_builder.output import (
+    MANIFEST,
+    PYTHON_PARTS,
+    build_manifest,
+    commit,
+    refuse_foreign,
+    stage,
+    stage_file,
+    staged,
+)
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.requirements import executor_asks, merge_requirements
 from gatewright_builder.sources import Sources, find_sources
@@ -99,6 +108,7 @@ class _Clock:
 def build(options: BuildOptions) -> BuildResult:
     """Builds what the manifest says, and only what has changed. Raises BuildError; the output is then as before."""
     clock, output = _Clock(), options.output.resolve()
+    refuse_foreign(output)
     with clock.step("read"):
         sources = find_sources(options.source_root)
         policies = validate(discover(read_manifest(options.manifest)))

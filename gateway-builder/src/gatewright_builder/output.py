@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from sdk.definition import Runtime
 
+from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import Tree, read_tree, write_tree
 
@@ -20,6 +21,7 @@ PARTS = (
     "bin", "policy-engine", "policy-definitions", "python-executor", "python-env", "requirements.txt",
     "requirements.lock", MANIFEST,
 )  # fmt: skip
+OWN_MARKS = (MANIFEST, "bin/gatewright-inputs")  # even if a build is killed, one of them is there
 PYTHON_PARTS = ("python-env", "requirements.txt", "requirements.lock")
 
 
@@ -40,6 +42,15 @@ def _manifest_entry(policy: Policy) -> dict[str, object]:
         "source": policy.entry.file_path,
         "sourceDigest": policy.source_digest,
     }
+
+
+def refuse_foreign(output: Path) -> None:
+    """Raises BuildError unless output is free to be written: no such folder, an empty one, or an earlier output."""
+    if not output.exists() or any((output / part).exists() for part in OWN_MARKS):
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        got = "a folder with other things in it" if output.is_dir() else "a file"
+        raise BuildError([Mistake(str(output), "a new, an empty or an earlier output folder", got, "name another one")])
 
 
 @contextmanager
@@ -83,18 +94,20 @@ def commit(staging: Path, output: Path, unwanted: tuple[str, ...]) -> tuple[str,
     before = staging / "before"
     before.mkdir()
     output.mkdir(exist_ok=True)
-    staged_parts = [part for part in PARTS if (staging / part).exists()]
-    leaving = [part for part in PARTS if part in (*staged_parts, *unwanted) and (output / part).exists()]
+    changed = tuple(part for part in PARTS if _changes(part, staging, output, unwanted))
     done: list[tuple[Path, Path]] = []
     try:
-        for source, target in [
-            *((output / part, before / part) for part in leaving),
-            *((staging / part, output / part) for part in staged_parts),
-        ]:
-            source.rename(target)
-            done.append((source, target))
+        for part in changed:
+            for source, target in ((output / part, before / part), (staging / part, output / part)):
+                if source.exists():
+                    source.rename(target)
+                    done.append((source, target))
     except OSError:
         for source, target in reversed(done):
             target.rename(source)
         raise
-    return tuple(dict.fromkeys([*staged_parts, *leaving]))
+    return changed
+
+
+def _changes(part: str, staging: Path, output: Path, unwanted: tuple[str, ...]) -> bool:
+    return (staging / part).exists() or (part in unwanted and (output / part).exists())

@@ -44,6 +44,7 @@ def text_digest(*texts: str) -> str:
 
 def write_tree(tree: Tree, folder: Path) -> None:
     """Writes a tree into a folder, which need not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
     for relative, content in tree.items():
         path = folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
