@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -74,10 +76,25 @@ func attempt[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C
 	defer i.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+			err = fmt.Errorf("panic: %v, in %s", cause, panicked())
 		}
 	}()
 	return call(ctx, seen)
+}
+
+// panicked names the function that panicked, with file and line. Its caller is a deferred function that recovers.
+func panicked() string {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // 3: after the deferred function
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return fmt.Sprintf("%s (%s:%d)", frame.Function, filepath.Base(frame.File), frame.Line)
+		}
+		if !more {
+			return "an unknown place"
+		}
+	}
 }
 
 // classify makes a hook's error a failure of a known class. A deadline of ctx that came to pass is a timeout.

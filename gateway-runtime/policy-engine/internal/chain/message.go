@@ -47,7 +47,7 @@ func (m *message) read(ctx context.Context, limit int64) error {
 
 func (m *message) keep(piece []byte) {
 	if m.body == nil {
-		m.body = make([]byte, 0, max(int64(len(piece)), m.declared))
+		m.body = make([]byte, 0, max(int64(len(piece)), min(m.declared, 1<<20))) // a client may declare what it never sends
 	}
 	m.body = append(m.body, piece...)
 }

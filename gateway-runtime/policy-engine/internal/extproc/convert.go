@@ -10,6 +10,7 @@ import (
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -109,7 +110,7 @@ func (f *front) headersAnswer(changes chain.Changes) (*servicev3.ProcessingRespo
 func headerMutation(changes chain.Changes) *servicev3.HeaderMutation {
 	set := setOptions(nil, changes.Headers.Set)
 	for _, header := range changes.Headers.Append {
-		set = append(set, option(header.Name, header.Value, corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))
+		set = append(set, add(header.Name, header.Value))
 	}
 	set = setPseudo(set, ":method", changes.Method)
 	set = setPseudo(set, ":path", changes.Path)
@@ -126,11 +127,11 @@ func headerMutation(changes chain.Changes) *servicev3.HeaderMutation {
 // setOptions overwrites with the first value of a name, and appends the others.
 func setOptions(to []*corev3.HeaderValueOption, headers []v1alpha.Header) []*corev3.HeaderValueOption {
 	for n, header := range headers {
-		action := corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
 		if v1alpha.Headers(headers[:n]).Has(header.Name) {
-			action = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+			to = append(to, add(header.Name, header.Value))
+		} else {
+			to = append(to, overwrite(header.Name, header.Value))
 		}
-		to = append(to, option(header.Name, header.Value, action))
 	}
 	return to
 }
@@ -139,12 +140,23 @@ func setPseudo(to []*corev3.HeaderValueOption, name, value string) []*corev3.Hea
 	if value == "" {
 		return to
 	}
-	return append(to, option(name, value, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+	return append(to, overwrite(name, value))
 }
 
-func option(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+func overwrite(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
-		Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: action, KeepEmptyValue: true,
+		Header:       &corev3.HeaderValue{Key: name, RawValue: []byte(value)},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// add appends a value. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot tell from unset and takes for
+// overwrite; only the old field makes it append.
+func add(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, RawValue: []byte(value)},
+		Append:       wrapperspb.Bool(true), //nolint:staticcheck // see above
+		AppendAction: corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD,
 	}
 }
 

@@ -17,10 +17,9 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 type front struct {
-	stream   servicev3.ExternalProcessor_ProcessServer
-	incoming chan received // set when a goroutine of its own receives
-	first    *servicev3.ProcessingRequest
-	early    *servicev3.HttpHeaders // response headers that came before the request had come in
+	stream servicev3.ExternalProcessor_ProcessServer
+	first  *servicev3.ProcessingRequest
+	early  *servicev3.HttpHeaders // response headers that came before the request had come in
 
 	head           chain.Head
 	route, chainID string
@@ -35,11 +34,6 @@ type direction struct {
 	trailers bool // that was trailers
 	passing  bool // what still comes is sent on as it is
 	dropped  bool // what still comes is of no interest: Envoy has answered the request
-}
-
-type received struct {
-	message *servicev3.ProcessingRequest
-	err     error
 }
 
 func unexpected(want string, got *servicev3.ProcessingRequest) error {
@@ -85,58 +79,30 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 
 // ---------------------------------------------------------------- receiving
 
-// watch receives in a goroutine of its own, so that the end of the stream cancels ctx while a policy runs.
-func (f *front) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	f.incoming = make(chan received)
-	go func() {
-		for {
-			message, err := f.stream.Recv()
-			if err != nil {
-				cancel(err)
-				return
-			}
-			select {
-			case f.incoming <- received{message: message}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-}
-
-func (f *front) receive(ctx context.Context) (*servicev3.ProcessingRequest, error) {
-	if f.incoming == nil {
-		return f.stream.Recv()
-	}
-	select {
-	case got := <-f.incoming:
-		return got.message, got.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // next gives the next message that is not to be passed on or dropped.
-func (f *front) next(ctx context.Context) (*servicev3.ProcessingRequest, error) {
+func (f *front) next() (*servicev3.ProcessingRequest, error) {
 	for {
-		message, err := f.receive(ctx)
+		message, err := f.stream.Recv()
 		if err != nil {
 			return nil, err
 		}
-		d := f.directionOf(message)
-		if d == nil {
-			return message, nil
-		}
-		d.note(message)
-		if !d.passing && !d.dropped {
-			return message, nil
-		}
-		if d.passing {
-			if err := f.stream.Send(echo(message)); err != nil {
-				return nil, err
-			}
+		if handled, err := f.pass(message); !handled || err != nil {
+			return message, err
 		}
 	}
+}
+
+// pass takes care of a piece or trailers that the chain does not read.
+func (f *front) pass(message *servicev3.ProcessingRequest) (bool, error) {
+	d := f.directionOf(message)
+	if d == nil {
+		return false, nil
+	}
+	d.note(message)
+	if d.passing {
+		return true, f.stream.Send(echo(message))
+	}
+	return d.dropped, nil
 }
 
 // directionOf is the direction that a piece or trailers belong to, nil for headers.
@@ -162,13 +128,15 @@ func (d *direction) note(message *servicev3.ProcessingRequest) {
 }
 
 // finish waits until what passes on has passed.
-func (f *front) finish(ctx context.Context) error {
+func (f *front) finish() error {
 	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
-		message, err := f.next(ctx)
+		message, err := f.stream.Recv()
 		if err != nil {
 			return err
 		}
-		if d := f.directionOf(message); d == nil || !d.passing {
+		if handled, err := f.pass(message); err != nil {
+			return err
+		} else if !handled {
 			return unexpected("the rest of a body", message)
 		}
 	}
@@ -181,10 +149,10 @@ func (f *front) finish(ctx context.Context) error {
 func (f *front) Request() chain.Head { return f.head }
 
 // Response waits for the response headers.
-func (f *front) Response(ctx context.Context) (chain.Head, error) {
+func (f *front) Response(context.Context) (chain.Head, error) {
 	headers := f.early
 	if headers == nil {
-		message, err := f.next(ctx)
+		message, err := f.next()
 		if err != nil {
 			return chain.Head{}, err
 		}
@@ -201,12 +169,12 @@ func (f *front) Response(ctx context.Context) (chain.Head, error) {
 }
 
 // NextPiece waits for the next piece of the body under way.
-func (f *front) NextPiece(ctx context.Context) ([]byte, error) {
+func (f *front) NextPiece(context.Context) ([]byte, error) {
 	current := f.current()
 	if current.ended {
 		return nil, io.EOF
 	}
-	message, err := f.next(ctx)
+	message, err := f.next()
 	if err != nil {
 		return nil, err
 	}

@@ -98,16 +98,10 @@ func run(ctx context.Context, c *chain.Chain, front *front) error {
 	if err := front.checkModes(c.Mode()); err != nil {
 		return err
 	}
-	if c.Blocks() {
-		watched, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		front.watch(watched, cancel)
-		ctx = watched
-	}
 	if err := c.Run(ctx, front); err != nil {
 		return err
 	}
-	return front.finish(ctx)
+	return front.finish()
 }
 
 // answerUnknown ends an exchange whose route names a chain that the engine does not have.
