@@ -36,7 +36,14 @@ def by_name(settings: NodeSettings, run_dir: RunDir) -> dict[str, ProcessSpec]:
 
 def test_the_order_of_a_whole_node(settings: NodeSettings, run_dir: RunDir) -> None:
     whole = replace(settings, echo="127.0.0.1:9091", executors=2)
-    assert list(by_name(whole, run_dir)) == ["controller", "echo", "executor-0", "executor-1", "engine", "envoy"]
+    assert list(by_name(whole, run_dir)) == [
+        "controller",
+        "echo",
+        "executor-default-0",
+        "executor-default-1",
+        "engine",
+        "envoy",
+    ]
 
 
 def test_without_python_policies_no_executor(settings: NodeSettings, run_dir: RunDir) -> None:
@@ -47,7 +54,7 @@ def test_without_python_policies_no_executor(settings: NodeSettings, run_dir: Ru
 
 def test_without_controller_the_engine_has_none(settings: NodeSettings, run_dir: RunDir) -> None:
     specs = by_name(replace(settings, controller=None), run_dir)
-    assert list(specs) == ["executor-0", "engine", "envoy"]
+    assert list(specs) == ["executor-default-0", "engine", "envoy"]
     assert "--controller" not in specs["engine"].command
 
 
@@ -58,23 +65,23 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
     )
-    executor = specs["executor-1"]
+    executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
-        f"/build/python-env/bin/python main.py --listen {sockets}/executor-1.sock --workers 32"
+        f"/build/python-env/bin/python main.py --listen {sockets}/executor-default-1.sock --workers 32"
     )
     assert executor.cwd == Path("/build/python-executor")
     assert " ".join(specs["engine"].command) == (
         f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
         f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock --node-id node-1 --state-dir /state/engine"
         f" --controller {sockets}/controller.sock"
-        f" --executor default={sockets}/executor-0.sock,{sockets}/executor-1.sock"
+        f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
 
 
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
     given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
     specs = by_name(replace(settings, forwarded=given), run_dir)
-    assert specs["executor-0"].command[-2:] == ("--workers", "8")
+    assert specs["executor-default-0"].command[-2:] == ("--workers", "8")
     assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
     assert specs["envoy"].command.count("--log-level") == 1
     assert specs["envoy"].command[-2:] == ("--concurrency", "1")
@@ -82,7 +89,7 @@ def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: 
 
 def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: RunDir) -> None:
     specs = by_name(replace(settings, build=BuildOutput(Path("/build"), ("default", "slow"))), run_dir)
-    assert [name for name in specs if name.startswith("executor")] == ["executor-0", "executor-slow-0"]
+    assert [name for name in specs if name.startswith("executor")] == ["executor-default-0", "executor-slow-0"]
     assert specs["engine"].command[-1] == f"slow=unix:{run_dir.path}/executor-slow-0.sock"
 
 

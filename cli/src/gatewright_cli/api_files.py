@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -29,6 +29,11 @@ class ApiFile:
     name: str
     content: bytes
     trial: tuple[str, str] | None
+
+
+def with_upstream(api: ApiFile, old: str, new: str) -> ApiFile:
+    """The API with the upstream address `old` ("http://127.0.0.1:9091") replaced by `new` wherever it stands."""
+    return replace(api, content=api.content.replace(old.encode(), new.encode()))
 
 
 def load(place: Path) -> list[ApiFile]:

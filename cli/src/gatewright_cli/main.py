@@ -69,9 +69,17 @@ def echo(listen: str) -> None:
 @click.option("--state-dir", type=a_path, default=Path(".gatewright"), show_default=True, help="What outlives a run.")
 @click.option("--run-dir", type=a_path, help="Sockets and status.json. [default: a new private directory]")
 @click.option("--apis", type=a_path, help="API file, or folder of them, to deploy.")
-@click.option("--with-echo", is_flag=True, help="Also run the echo upstream.")
 @click.option(
-    "--echo-port", type=click.IntRange(0, 65535), default=9091, show_default=True, help="Its port; 0: a free one."
+    "--with-echo",
+    is_flag=True,
+    help="Also run the echo upstream, and point APIs of --apis that name its default port at it.",
+)
+@click.option(
+    "--echo-port",
+    type=click.IntRange(0, 65535),
+    default=preparing.ECHO_PORT,
+    show_default=True,
+    help="Its port; 0: a free one.",
 )
 @click.option(
     "--executors",

@@ -14,7 +14,7 @@ from gatewright_cli.probes import Accepts, Answers, EnvoyDrain
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
 
-ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
+ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_DRAIN_SECONDS = 2
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
@@ -84,7 +84,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="controller",
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
         environment=UNBUFFERED,
-        ready=Accepts(address=address),
+        ready=Answers("/healthz", base=f"http://{address}"),
         sockets=(socket,),
         listen=address,
         cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
@@ -173,8 +173,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
 
 
 def _executor_names(group: str, count: int) -> list[str]:
-    prefix = "executor" if group == "default" else f"executor-{group}"
-    return [f"{prefix}-{number}" for number in range(count)]
+    return [f"executor-{group}-{number}" for number in range(count)]
 
 
 def _executor_value(group: str, sockets: list[Path]) -> str:

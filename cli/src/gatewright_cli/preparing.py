@@ -21,7 +21,7 @@ from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import NodeRun
 
-ECHO_HOST = "127.0.0.1"
+ECHO_HOST, ECHO_PORT = "127.0.0.1", 9091
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
 
@@ -90,7 +90,7 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):
-        apis = api_files.load(options.apis) if options.apis else []
+        apis = [_at_the_echo(options, api) for api in api_files.load(options.apis)] if options.apis else []
     with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
@@ -102,6 +102,14 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
             build_output.load(options.build_output)
     refuse(mistakes)
     return Prepared(apis, flags, envoy, template)
+
+
+def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
+    """API files name the echo upstream's default port; where it was given another one, they mean that."""
+    if not options.with_echo:
+        return api
+    default, chosen = (f"http://{ECHO_HOST}:{port}" for port in (ECHO_PORT, options.echo_port))
+    return api_files.with_upstream(api, default, chosen)
 
 
 def listeners(options: Options) -> dict[str, tuple[str, int]]:

@@ -90,7 +90,7 @@ class EnvoyDrain:
         until = time.monotonic() + self.seconds
         async with http_client(self.admin) as client:
             await client.post("/healthcheck/fail")
-            await client.post("/drain_listeners?graceful&skip_exit")
+            await client.post("/drain_listeners?graceful")
             while time.monotonic() < until and await self._active(client):
                 await asyncio.sleep(POLL_SECONDS)
 

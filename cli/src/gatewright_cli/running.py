@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -84,9 +85,10 @@ class NodeRun:
     def _say_ready(self, trial: tuple[str, str] | None) -> None:
         parts = {what.replace(" ", "_"): f"{seconds:.2f}s" for what, seconds in self._spent}
         self._output.event("ready", total=f"{sum(seconds for _, seconds in self._spent):.2f}s", **parts)
-        click.echo(f"ready {self._settings.url}")
-        if trial is not None:
-            click.echo(f"curl -i {'-I ' if trial[0] == 'HEAD' else ''}{self._settings.url}{trial[1]}")
+        with contextlib.suppress(BrokenPipeError):  # nobody wants to know; the node runs all the same
+            click.echo(f"ready {self._settings.url}")
+            if trial is not None:
+                click.echo(f"curl {'-I' if trial[0] == 'HEAD' else '-i'} {self._settings.url}{trial[1]}")
 
     def _on_signal(self, name: str) -> None:
         self._signals += 1
