@@ -1,0 +1,36 @@
+package node
+
+// refusal is a candidate that was refused alone, beside what had been accepted.
+type refusal[T any] struct {
+	candidate T
+	err       error
+}
+
+// bisect finds which of the candidates can be had together, by trying: all at first, then halves of what is refused.
+// try is given the candidates accepted so far and some more. An error that refuses returns false blames nobody: bisect
+// stops and returns it, with the candidates of that try among the undecided.
+func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool) (accepted []T, refused []refusal[T], err error) {
+	var settle func(group []T) error
+	settle = func(group []T) error {
+		err := try(append(accepted[:len(accepted):len(accepted)], group...))
+		switch {
+		case err == nil:
+			accepted = append(accepted, group...)
+			return nil
+		case !refuses(err):
+			return err
+		case len(group) == 1:
+			refused = append(refused, refusal[T]{group[0], err})
+			return nil
+		case len(group) == 0:
+			return err
+		}
+		half := len(group) / 2
+		if err := settle(group[:half]); err != nil {
+			return err
+		}
+		return settle(group[half:])
+	}
+	err = settle(candidates)
+	return accepted, refused, err
+}

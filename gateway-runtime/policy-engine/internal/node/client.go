@@ -1,0 +1,140 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// The waits between two streams to the controller: doubled from the first to the last, with up to a quarter of jitter.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 800 * time.Millisecond
+)
+
+// converse keeps a stream to the controller until ctx ends.
+func (n *Node) converse(ctx context.Context) {
+	if n.options.Controller == "" {
+		n.log.Info("no controller is named; the node lives by its last good state")
+		return
+	}
+	connection, err := dial(n.options.Controller)
+	if err != nil {
+		n.log.Error("expected a controller address like unix:PATH or host:port", "got", n.options.Controller, "error", err.Error())
+		return
+	}
+	defer func() { _ = connection.Close() }()
+	n.log.Info("connecting to the controller", "controller", n.options.Controller)
+	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
+		spoke, err := n.sync(ctx, nodev1.NewNodeServiceClient(connection))
+		if ctx.Err() != nil {
+			return
+		}
+		if spoke {
+			pause = firstPause
+			n.log.Warn("lost the controller", "error", status.Convert(err).Message())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + rand.N(pause/4)):
+		}
+	}
+}
+
+func dial(target string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.WaitForReady(true)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 2, Jitter: 0.2, MaxDelay: lastPause},
+			MinConnectTimeout: time.Second,
+		}))
+}
+
+// sync holds one stream: hello, then updates in and reports out. spoke says whether the controller said anything.
+func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := client.Sync(ctx)
+	if err != nil {
+		return false, err
+	}
+	n.outbox.take() // the hello says all that these would
+	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}}); err != nil {
+		return false, errors.Join(err, ended(stream))
+	}
+	sender := make(chan struct{})
+	go func() {
+		defer close(sender)
+		n.sendReports(ctx, stream)
+	}()
+	defer func() {
+		cancel()
+		<-sender
+		n.stats.connected.Store(false)
+	}()
+	for {
+		message, err := stream.Recv()
+		if err != nil {
+			return spoke, err
+		}
+		if !spoke {
+			spoke = true
+			n.stats.connected.Store(true)
+			n.log.Info("connected to the controller")
+		}
+		n.receive(message)
+	}
+}
+
+func (n *Node) receive(message *nodev1.ControllerMessage) {
+	if update := message.GetUpdate(); update != nil {
+		n.inbox.put(update)
+		return
+	}
+	n.log.Warn("expected an update from the controller, got a message that this engine does not know")
+}
+
+func (n *Node) hello() *nodev1.Hello {
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.served.Load()}
+	for _, policy := range n.options.Policies {
+		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
+			Name: policy.Name, Version: policy.Version, DefinitionDigest: policy.DefinitionDigest})
+	}
+	return hello
+}
+
+func (n *Node) sendReports(ctx context.Context, stream nodev1.NodeService_SyncClient) {
+	for {
+		for _, report := range n.outbox.take() {
+			if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}}); err != nil {
+				return // Recv says why
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.outbox.filled:
+		}
+	}
+}
+
+// ended returns why a stream that cannot be sent on has ended.
+func ended(stream nodev1.NodeService_SyncClient) error {
+	_, err := stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the controller ended the stream")
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+// Package node is the desired state of one node: it takes API bundles from the controller, turns them into chains and
+// Envoy's configuration, make before break, and says of each whether it is served.
+//
+// What decides is pure and stands apart: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
+// goroutine, Run's, owns all state; the stream to the controller (client.go) only fills and empties mailboxes.
+package node
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// Envoy is what a node asks of its Envoy; *xds.Server is it.
+type Envoy interface {
+	SetClusters(ctx context.Context, clusters xds.Resources) error
+	SetRoutes(ctx context.Context, config xds.Resource) error
+	Connected() <-chan struct{}
+}
+
+// Options are what a node is made of.
+type Options struct {
+	NodeID        string
+	EngineVersion string
+	Controller    string // "unix:PATH" or "host:port"; empty: the node lives by its last good state alone
+	StateDir      string
+	Policies      []Policy
+	Table         *chain.Table
+	Envoy         Envoy
+	Timing        Timing
+	Log           *slog.Logger
+}
+
+// Timing are a node's waits. A zero field means its default.
+type Timing struct {
+	Acknowledge time.Duration // for Envoy's acknowledgement of an update; 10 s
+	Probe       time.Duration // for that of each further try, once Envoy has left one unanswered; 3 s
+	PerBundle   time.Duration // on top of both, for each bundle that is served; 1 ms
+	Search      time.Duration // for all tries of one update together; 60 s
+	Grace       time.Duration // from a chain's last exchange to its end; 30 s
+	Held        time.Duration // how long an exchange may be held in a chain that an update leaves as it is; 60 s
+	Retry       time.Duration // until what failed for a reason that may pass is tried again; 30 s
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, field := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
+		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Retry, 30 * time.Second},
+	} {
+		if *field.value <= 0 {
+			*field.value = field.standard
+		}
+	}
+	return t
+}
+
+// Node is one node's desired state at work. New → Restore → Run → Close.
+type Node struct {
+	options Options
+	timing  Timing
+	log     *slog.Logger
+	store   *store
+	chains  *chains
+	running running
+	dormant map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
+	retired []*retired                   // versions that exchanges may still be in
+	later   *nodev1.Update               // what failed for a reason that may pass
+
+	departures chan departure
+	closed     chan struct{}
+	inbox      inbox
+	outbox     outbox
+	served     atomic.Pointer[[]*nodev1.BundleRef]
+	stats      counters
+}
+
+// New makes a node and its state directory. Nothing runs yet.
+func New(options Options) (*Node, error) {
+	store, err := openStore(options.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
+		running: running{}, dormant: map[string]*nodev1.ApiBundle{},
+		departures: make(chan departure), closed: make(chan struct{}),
+		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
+	}
+	known := policies{}
+	for _, policy := range options.Policies {
+		known[policy.ID()] = policy
+	}
+	n.chains = &chains{
+		table: options.Table, policies: known, grace: n.timing.Grace, log: n.log, gone: n.depart,
+		held: map[string]*heldChain{}, instances: map[string]*heldInstance{},
+	}
+	n.publish()
+	return n, nil
+}
+
+func (n *Node) depart(gone departure) {
+	select {
+	case n.departures <- gone:
+	case <-n.closed:
+	}
+}
+
+// Run applies updates until ctx ends. It needs Restore to have returned.
+func (n *Node) Run(ctx context.Context) {
+	client := make(chan struct{})
+	go func() {
+		defer close(client)
+		n.converse(ctx)
+	}()
+	defer func() { <-client }()
+	retry := time.NewTicker(n.timing.Retry)
+	defer retry.Stop()
+	sweep := time.NewTimer(n.timing.Grace)
+	defer sweep.Stop()
+	for ctx.Err() == nil {
+		sweep.Reset(n.sweep(ctx))
+		select {
+		case <-ctx.Done():
+		case <-n.inbox.arrived:
+			if update := n.inbox.take(); update != nil {
+				n.apply(ctx, update, n.timing.Acknowledge)
+			}
+		case <-n.options.Envoy.Connected():
+			n.confirm(ctx)
+		case gone := <-n.departures:
+			n.chains.left(gone)
+		case <-sweep.C:
+		case <-retry.C:
+			n.retryLater(ctx)
+		}
+	}
+}
+
+// Close closes all policy instances. Run has returned, and no exchange is under way.
+func (n *Node) Close() {
+	close(n.closed)
+	n.chains.closeAll()
+}
+
+// publish says what is served, for the next hello and for Stats.
+func (n *Node) publish() {
+	served := []*nodev1.BundleRef{}
+	for _, bundle := range n.running.lastGood().GetBundles() {
+		served = append(served, &nodev1.BundleRef{Api: bundle.GetApi(), Digest: bundle.GetDigest()})
+	}
+	n.served.Store(&served)
+}
+
+type counters struct {
+	updates, applied, rejected, stateErrors atomic.Uint64
+	revision                                atomic.Uint64
+	connected                               atomic.Bool
+}
+
+// Stats are a node's counters for the admin endpoint.
+type Stats struct {
+	ControllerConnected bool   `json:"controllerConnected"`
+	Revision            uint64 `json:"revision"` // of the last update that was applied
+	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
+	Updates             uint64 `json:"updates"`
+	Applied             uint64 `json:"applied"`
+	Rejected            uint64 `json:"rejected"`
+	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
+}
+
+// Stats returns the counters as they are now.
+func (n *Node) Stats() Stats {
+	return Stats{
+		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: len(*n.served.Load()),
+		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
+		StateErrors: n.stats.stateErrors.Load(),
+	}
+}

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"maps"
+	"slices"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// version is one version of an API on this node.
+type version struct {
+	message      *nodev1.ApiBundle
+	bundle       *xds.Bundle
+	revision     uint64   // of the update that brought it
+	acknowledged bool     // an Envoy has taken it
+	previous     *version // the acknowledged one before, until this one is acknowledged; else nil
+}
+
+// lastGood is the newest version that an Envoy has taken, or nil.
+func (v *version) lastGood() *version {
+	if v.acknowledged {
+		return v
+	}
+	return v.previous
+}
+
+// running are the versions that Envoy is to serve, by API.
+type running map[string]*version
+
+// plan is what an update changes.
+type plan struct {
+	changed   []*nodev1.ApiBundle // to be built and staged
+	unchanged []*nodev1.ApiBundle // served already
+	removed   []string
+}
+
+// planOf says what differs between what runs and an update. Nothing is undone by an update that says nothing of an API.
+func planOf(now running, update *nodev1.Update) plan {
+	var p plan
+	for _, bundle := range update.GetBundles() {
+		if current := now[bundle.GetApi()]; current != nil && current.bundle.Digest == bundle.GetDigest() {
+			p.unchanged = append(p.unchanged, bundle)
+		} else {
+			p.changed = append(p.changed, bundle)
+		}
+	}
+	p.removed = slices.Clone(update.GetRemovedApis())
+	return p
+}
+
+// merge puts a newer update over one that nobody has begun to apply. Of each API, the newer word counts.
+func merge(queued, newer *nodev1.Update) *nodev1.Update {
+	if queued == nil {
+		return newer
+	}
+	bundles, removed := map[string]*nodev1.ApiBundle{}, map[string]bool{}
+	for _, update := range []*nodev1.Update{queued, newer} {
+		for _, api := range update.GetRemovedApis() {
+			removed[api] = true
+			delete(bundles, api)
+		}
+		for _, bundle := range update.GetBundles() {
+			bundles[bundle.GetApi()] = bundle
+			delete(removed, bundle.GetApi())
+		}
+	}
+	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed))}
+	for _, api := range slices.Sorted(maps.Keys(bundles)) {
+		merged.Bundles = append(merged.Bundles, bundles[api])
+	}
+	return merged
+}
+
+// with returns what would run with the candidates in place of their APIs' other versions.
+func (r running) with(candidates []*version) running {
+	next := maps.Clone(r)
+	for _, candidate := range candidates {
+		next[candidate.bundle.API] = candidate
+	}
+	return next
+}
+
+func (r running) bundles() []*xds.Bundle {
+	all := make([]*xds.Bundle, 0, len(r))
+	for _, api := range slices.Sorted(maps.Keys(r)) {
+		all = append(all, r[api].bundle)
+	}
+	return all
+}
+
+// lastGood is what goes to disk: of each API, the version that an Envoy has taken.
+func (r running) lastGood() *nodev1.Update {
+	state := &nodev1.Update{}
+	for _, api := range slices.Sorted(maps.Keys(r)) {
+		if good := r[api].lastGood(); good != nil {
+			state.Bundles = append(state.Bundles, good.message)
+			state.Revision = max(state.Revision, good.revision)
+		}
+	}
+	return state
+}
+
+// without leaves out of an update every API of which a newer one says something. It returns nil if nothing is left.
+func without(update, newer *nodev1.Update) *nodev1.Update {
+	if update == nil || update == newer {
+		return nil
+	}
+	said := map[string]bool{}
+	for _, bundle := range newer.GetBundles() {
+		said[bundle.GetApi()] = true
+	}
+	for _, api := range newer.GetRemovedApis() {
+		said[api] = true
+	}
+	rest := &nodev1.Update{Revision: update.GetRevision()}
+	for _, bundle := range update.GetBundles() {
+		if !said[bundle.GetApi()] {
+			rest.Bundles = append(rest.Bundles, bundle)
+		}
+	}
+	for _, api := range update.GetRemovedApis() {
+		if !said[api] {
+			rest.RemovedApis = append(rest.RemovedApis, api)
+		}
+	}
+	if len(rest.GetBundles())+len(rest.GetRemovedApis()) == 0 {
+		return nil
+	}
+	return rest
+}

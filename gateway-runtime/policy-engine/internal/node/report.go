@@ -1,0 +1,111 @@
+package node
+
+import (
+	"strings"
+	"sync"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// outcome gathers what became of one update.
+type outcome struct {
+	revision uint64
+	statuses []*nodev1.ApiStatus
+	pending  int // bundles of which an Envoy will decide that is not connected yet; reported then
+}
+
+func newOutcome(revision uint64) *outcome { return &outcome{revision: revision} }
+
+func (o *outcome) applied(bundle *nodev1.ApiBundle) {
+	o.add(bundle, nodev1.ApiStatus_STATE_APPLIED, "")
+}
+
+func (o *outcome) rejected(bundle *nodev1.ApiBundle, err error) {
+	o.add(bundle, nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�"))
+}
+
+func (o *outcome) removed(api string) {
+	o.add(&nodev1.ApiBundle{Api: api}, nodev1.ApiStatus_STATE_REMOVED, "")
+}
+
+func (o *outcome) add(bundle *nodev1.ApiBundle, state nodev1.ApiStatus_State, reason string) {
+	o.statuses = append(o.statuses, &nodev1.ApiStatus{Api: bundle.GetApi(), Digest: bundle.GetDigest(), State: state, Reason: reason})
+}
+
+// outcomes are outcomes by their revision.
+type outcomes map[uint64]*outcome
+
+func (o outcomes) of(revision uint64) *outcome {
+	if o[revision] == nil {
+		o[revision] = newOutcome(revision)
+	}
+	return o[revision]
+}
+
+// report logs an outcome and puts it where the stream to the controller takes it from.
+func (n *Node) report(outcome *outcome) {
+	for _, status := range outcome.statuses {
+		switch status.GetState() {
+		case nodev1.ApiStatus_STATE_REJECTED:
+			n.stats.rejected.Add(1)
+			n.log.Error("API set aside", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
+		default:
+			n.stats.applied.Add(1)
+		}
+	}
+	n.log.Info("update taken in", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
+	if outcome.pending > 0 && len(outcome.statuses) == 0 {
+		return
+	}
+	n.outbox.put(&nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses})
+}
+
+// outbox holds reports until a stream takes them.
+type outbox struct {
+	mutex   sync.Mutex
+	reports []*nodev1.Report
+	filled  chan struct{}
+}
+
+func (o *outbox) put(report *nodev1.Report) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.reports = append(o.reports, report)
+	select {
+	case o.filled <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() []*nodev1.Report {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	reports := o.reports
+	o.reports = nil
+	return reports
+}
+
+// inbox holds what is to be applied next. Updates that nobody has taken become one.
+type inbox struct {
+	mutex   sync.Mutex
+	update  *nodev1.Update
+	arrived chan struct{}
+}
+
+func (i *inbox) put(update *nodev1.Update) {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	i.update = merge(i.update, update)
+	select {
+	case i.arrived <- struct{}{}:
+	default:
+	}
+}
+
+func (i *inbox) take() *nodev1.Update {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	update := i.update
+	i.update = nil
+	return update
+}

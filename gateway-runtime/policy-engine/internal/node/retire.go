@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// retired is a version that no new request meets. Its clusters stay until the last exchange in its chains is over: a
+// request held in a chain still needs the cluster that its route names.
+type retired struct {
+	clusters xds.Resources
+	waits    []departure
+	until    time.Time // not before
+}
+
+// retire lets go of a version's chains. Those that the next version has too never leave, so that the exchanges in them
+// get Timing.Held to end.
+func (n *Node) retire(old *version) {
+	leaving := n.chains.release(old.message)
+	rest := n.timing.Grace
+	if len(leaving) < len(old.message.GetChains()) {
+		rest += n.timing.Held
+	}
+	n.retired = append(n.retired, &retired{clusters: old.bundle.Clusters, waits: leaving, until: time.Now().Add(rest)})
+}
+
+// sweep takes the clusters away that nothing needs any more, and returns when to look again.
+func (n *Node) sweep(ctx context.Context) time.Duration {
+	now, next := time.Now(), time.Hour
+	before := len(n.retired)
+	n.retired = slices.DeleteFunc(n.retired, func(old *retired) bool {
+		n.settleWaits(old, now)
+		if wait := old.until.Sub(now); len(old.waits) == 0 && wait > 0 {
+			next = min(next, wait)
+		}
+		return len(old.waits) == 0 && !old.until.After(now)
+	})
+	if len(n.retired) < before {
+		n.dropClusters(ctx)
+	}
+	return next
+}
+
+// settleWaits forgets departures that have happened, and those that a newer version took back.
+func (n *Node) settleWaits(old *retired, now time.Time) {
+	old.waits = slices.DeleteFunc(old.waits, func(d departure) bool {
+		held := n.chains.held[d.chain]
+		if held == nil {
+			return true
+		}
+		if held.retirement == d.retirement {
+			return false
+		}
+		old.until = now.Add(n.timing.Grace + n.timing.Held)
+		return true
+	})
+}
+
+func (n *Node) dropClusters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
+	defer cancel()
+	if err := n.options.Envoy.SetClusters(ctx, n.clusters(n.running, n.running)); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+		n.log.Warn("old clusters are taken away, but Envoy has not said so", "error", err.Error())
+	}
+}

@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// settlement is what Envoy has made of some candidates.
+type settlement struct {
+	accepted []*version
+	refused  []refusal[*version]
+	pending  []*version // set, but no Envoy is connected to say anything; confirm will tell
+}
+
+// settle makes Envoy serve base, and instead of or beside it as many of the candidates as it takes. The clusters of the
+// versions in beside stay as well. It returns within about Timing.Search.
+func (n *Node) settle(ctx context.Context, base, beside running, candidates []*version, patience time.Duration) settlement {
+	search := &search{node: n, base: base, beside: beside, patience: patience, until: time.Now().Add(n.timing.Search)}
+	try := func(group []*version) error { return search.try(ctx, group) }
+	refuses := func(err error) bool { return !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil }
+	accepted, refused, err := bisect(candidates, try, refuses)
+	settled := settlement{accepted: accepted, refused: refused}
+	if err != nil {
+		settled.pending = undecided(candidates, accepted, refused)
+	}
+	if final := slices.Concat(accepted, settled.pending); !slices.Equal(final, search.last) {
+		// The last try was one that Envoy refused: what it is to have is what was accepted.
+		search.until = time.Now().Add(n.timing.Search)
+		err = search.try(ctx, final)
+	}
+	if err != nil && refuses(err) {
+		n.log.Error("Envoy does not take the state back that it had", "error", err.Error())
+	}
+	return settled
+}
+
+func undecided(candidates, accepted []*version, refused []refusal[*version]) []*version {
+	return slices.DeleteFunc(slices.Clone(candidates), func(c *version) bool {
+		return slices.Contains(accepted, c) ||
+			slices.ContainsFunc(refused, func(r refusal[*version]) bool { return r.candidate == c })
+	})
+}
+
+// search is the trying of one settlement.
+type search struct {
+	node     *Node
+	base     running
+	beside   running
+	patience time.Duration
+	until    time.Time
+	last     []*version // the group of the last try that got as far as Envoy
+}
+
+// try gives Envoy clusters, then routes, and waits for its word on each. Without an Envoy both are set all the same, for
+// the one that will connect.
+func (s *search) try(ctx context.Context, group []*version) error {
+	if time.Now().After(s.until) {
+		return fmt.Errorf("%w: the search for the bundle that Envoy does not answer to took too long", xds.ErrNoAnswer)
+	}
+	s.last = group
+	next := s.base.with(group)
+	limit := s.patience + time.Duration(len(next))*s.node.timing.PerBundle
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %s", limit))
+	defer cancel()
+	clusters := s.node.clusters(next, s.beside)
+	err := s.node.options.Envoy.SetClusters(ctx, clusters)
+	if errors.Is(err, xds.ErrNoAnswer) {
+		s.patience = min(s.patience, s.node.timing.Probe)
+		return fmt.Errorf("clusters %s: does the name of the upstream's host resolve? %w", names(group), err)
+	}
+	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+		return err
+	}
+	config, composeErr := xds.Compose(next.bundles())
+	if composeErr != nil {
+		return composeErr
+	}
+	return errors.Join(err, s.node.options.Envoy.SetRoutes(ctx, config))
+}
+
+// clusters are those of next, of the versions beside it, and of those that exchanges may still be in.
+func (n *Node) clusters(next, beside running) xds.Resources {
+	all := xds.Resources{}
+	defer func() { maps.Copy(all, xds.Clusters(next.bundles())) }() // a name that stands in both is next's
+	for _, old := range n.retired {
+		maps.Copy(all, old.clusters)
+	}
+	for _, current := range beside {
+		for v := current; v != nil; v = v.previous {
+			maps.Copy(all, v.bundle.Clusters)
+		}
+	}
+	return all
+}
+
+func names(group []*version) string {
+	var all []string
+	for _, candidate := range group {
+		all = append(all, slices.Sorted(maps.Keys(candidate.bundle.Clusters))...)
+	}
+	if len(all) > 5 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:5], ", "), len(all)-5)
+	}
+	return strings.Join(all, ", ")
+}

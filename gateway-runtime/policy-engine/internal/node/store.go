@@ -1,0 +1,102 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// The files of a state directory. Each is a line "gatewright-state 1 SHA256" and a serialized Update.
+const (
+	lastGoodFile = "last-good" // what an Envoy has taken, whole
+	pendingFile  = "pending"   // the update that is being applied; left over from an engine that died while at it
+	stateMagic   = "gatewright-state 1 "
+)
+
+// store keeps desired state on disk. A file is replaced as a whole or not at all.
+type store struct{ directory string }
+
+func openStore(directory string) (*store, error) {
+	if err := os.MkdirAll(directory, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	return &store{directory}, nil
+}
+
+// write replaces a file. After an error the old file is still there, whole.
+func (s *store) write(name string, update *nodev1.Update) error {
+	content, err := proto.Marshal(update)
+	if err != nil {
+		return fmt.Errorf("serialize %s: %w", name, err)
+	}
+	digest := sha256.Sum256(content)
+	head := stateMagic + hex.EncodeToString(digest[:]) + "\n"
+	path := filepath.Join(s.directory, name)
+	if err := writeSynced(path+".new", append([]byte(head), content...)); err != nil {
+		_ = os.Remove(path + ".new")
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return s.sync()
+}
+
+func writeSynced(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+func (s *store) sync() error {
+	directory, err := os.Open(s.directory)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
+
+// read returns a file's update; nil, nil when there is none. A damaged file is an error that names it.
+func (s *store) read(name string) (*nodev1.Update, error) {
+	path := filepath.Join(s.directory, name)
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	head, body, _ := bytes.Cut(content, []byte("\n"))
+	digest := sha256.Sum256(body)
+	if expected := stateMagic + hex.EncodeToString(digest[:]); string(head) != expected {
+		return nil, fmt.Errorf("%s is damaged: expected its first line to be %q, got %.100q", path, expected, head)
+	}
+	update := &nodev1.Update{}
+	if err := proto.Unmarshal(body, update); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return update, nil
+}
+
+func (s *store) remove(name string) error {
+	err := os.Remove(filepath.Join(s.directory, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
