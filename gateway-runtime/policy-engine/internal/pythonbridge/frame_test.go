@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -121,6 +122,18 @@ func TestPastItsDeadlineNothingIsSent(t *testing.T) {
 	wantClass(t, result.err, v1alpha.ClassTimeout)
 	if m.load.Load() != 0 {
 		t.Fatalf("expected nothing under way, got %d", m.load.Load())
+	}
+}
+
+func TestAnAnswerThatIsThereIsNeverLost(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 { // both are ready, so select takes either
+		e := &execution{answers: make(chan outcome, 1)}
+		e.finish(outcome{action: &executorv1.Action{Id: 1}})
+		if action, err := e.wait(ctx); action.GetId() != 1 || len(e.answers) != 0 {
+			t.Fatalf("expected the answer, got %v, %v; %d left in the channel", action, err, len(e.answers))
+		}
 	}
 }
 

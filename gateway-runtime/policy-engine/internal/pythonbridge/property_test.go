@@ -3,6 +3,7 @@ package pythonbridge
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,8 @@ type machine struct {
 
 // peer is what the executor of one process knows.
 type peer struct {
+	stream   int      // how many there were
+	frames   uint64   // of the present stream
 	asked    []uint32 // instances that wait for their status
 	answered []uint64 // ids that have had an answer, or whose stream broke
 	open     []uint64
@@ -38,6 +41,7 @@ type tracked struct {
 	abandoned bool
 	sent      int
 	sentTo    int
+	stream    int
 	id        uint64
 	lost      bool // its stream broke while it was under way
 }
@@ -77,6 +81,8 @@ func (w *machine) submit(t *rapid.T) {
 func (w *machine) connect(t *rapid.T) {
 	if m := w.drawProcess(t); !m.connected.Load() {
 		m.attach(&executorv1.Hello{})
+		w.peers[m.index].stream++
+		w.peers[m.index].frames = 0
 	}
 }
 
@@ -101,13 +107,14 @@ func (w *machine) frame(t *rapid.T) {
 		return
 	}
 	p := &w.peers[m.index]
+	p.frames++
 	for _, configure := range frame.Configure {
 		p.asked = append(p.asked, configure.Instance)
 	}
 	for _, message := range frame.Executions {
 		entry := w.byMessage[message]
 		entry.sent++
-		entry.sentTo, entry.id = m.index, message.Id
+		entry.sentTo, entry.id, entry.stream = m.index, message.Id, p.stream
 		p.open = append(p.open, message.Id)
 		if number := entry.instance.placements[m.index]; !number.is(stateReady) || number.number != message.Instance {
 			t.Fatalf("an execution was sent for an instance that is not ready")
@@ -120,17 +127,17 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 	for _, id := range ids {
 		known := false
 		for _, entry := range w.all {
-			known = known || (entry.sentTo == m.index && entry.id == id && entry.abandoned)
+			known = known || (entry.sentTo == m.index && entry.stream == w.peers[m.index].stream && entry.id == id && entry.abandoned)
 		}
 		if !known {
-			t.Fatalf("%d was cancelled, which nobody gave up", id)
+			t.Fatalf("%d was cancelled, which nobody gave up on this stream", id)
 		}
 	}
 }
 
 func (w *machine) acknowledge(t *rapid.T) {
 	m := w.drawProcess(t)
-	takenIn := uint64(rapid.IntRange(0, int(m.framesSent)).Draw(t, "taken in"))
+	takenIn := uint64(rapid.IntRange(0, int(w.peers[m.index].frames)).Draw(t, "taken in"))
 	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
 }
 
@@ -201,6 +208,14 @@ func (w *machine) check(t *rapid.T) {
 		if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
 			t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
 				m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
+		}
+		for id, e := range m.sent {
+			if e.ended.Load() {
+				t.Fatalf("%d is kept among those sent, and has ended", id)
+			}
+		}
+		if m.connected.Load() && m.framesSent != w.peers[m.index].frames {
+			t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m.index].frames)
 		}
 		if m.queued > 6 || m.framesSent-m.framesTakenIn > 2 {
 			t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesTakenIn)
@@ -304,12 +319,17 @@ func bother(t *testing.T, policy v1alpha.Policy, dice *rand.Rand, ends *[2]atomi
 			time.AfterFunc(timeout/2, cancel)
 		}
 		began := time.Now()
-		_, err := policy.OnRequest(ctx, request())
+		req := request()
+		req.RequestID = strconv.FormatUint(dice.Uint64(), 36)
+		action, err := policy.OnRequest(ctx, req)
 		cancel()
 		if late := time.Since(began) - timeout; late > patience {
 			t.Errorf("an execution ended %s after its deadline", late)
 		}
 		if err == nil {
+			if got := action.(*v1alpha.UpstreamRequestModifications).Headers.Set[0].Value; got != req.RequestID {
+				t.Errorf("request %s got the answer of %s", req.RequestID, got)
+			}
 			ends[0].Add(1)
 		} else {
 			ends[1].Add(1)
@@ -345,7 +365,8 @@ func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
 			}
 			c.ack(1)
 			for _, execution := range frame.GetExecutions() {
-				late = append(late, &executorv1.Action{Id: execution.GetId()})
+				header := "id\x00" + string(execution.GetRequestId()) + "\x00"
+				late = append(late, &executorv1.Action{Id: execution.GetId(), SetHeaders: []byte(header)})
 			}
 			dice.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] })
 			now := dice.IntN(len(late) + 1)

@@ -131,6 +131,14 @@ func TestImmediateResponseOfBothPhases(t *testing.T) {
 	}
 }
 
+func TestEmptyBodyIsABody(t *testing.T) {
+	action, err := requestAction(&executorv1.Action{Body: []byte{}}, nil)
+	want, ok := action.(*v1alpha.UpstreamRequestModifications)
+	if err != nil || !ok || want.Body == nil || len(*want.Body) != 0 {
+		t.Errorf("expected the body to be replaced by an empty one, got %+v, %v", action, err)
+	}
+}
+
 func TestNothingIsNil(t *testing.T) {
 	shared := &v1alpha.ExchangeMetadata{}
 	action := &executorv1.Action{Id: 1, MetadataSet: []byte(`{"seen":1}`)}
