@@ -1,0 +1,145 @@
+package chain_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+)
+
+func chainOf(t *testing.T, id string) *chain.Chain {
+	t.Helper()
+	c, err := chain.New(chain.Spec{ID: id, Instances: []*chain.Instance{get().marks("one", "h")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTableFindsWhatWasPut(t *testing.T) {
+	var table chain.Table
+	if _, ok := table.Acquire("a"); ok {
+		t.Error("found in an empty table")
+	}
+	a := chainOf(t, "a")
+	table.Put(a)
+	found, ok := table.Acquire("a")
+	if !ok || found != a || a.Active() != 1 {
+		t.Errorf("found %v, %v; active %d", found, ok, a.Active())
+	}
+	found.Release()
+	if a.Active() != 0 || len(table.All()) != 1 {
+		t.Errorf("active %d, %d chains", a.Active(), len(table.All()))
+	}
+}
+
+// retired is a table with the chain a, retired with a grace of 30 s; gone says when it went.
+func retired(t *testing.T) (table *chain.Table, gone *atomic.Int64) {
+	t.Helper()
+	table, gone = &chain.Table{}, &atomic.Int64{}
+	table.Put(chainOf(t, "a"))
+	start := time.Now()
+	table.Retire("a", 30*time.Second, func() { gone.Store(int64(time.Since(start).Seconds())) })
+	return table, gone
+}
+
+func TestRetiredChainLeavesAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, gone := retired(t)
+		time.Sleep(29 * time.Second)
+		if c, ok := table.Acquire("a"); !ok {
+			t.Error("gone before the grace was over")
+		} else {
+			c.Release()
+		}
+		time.Sleep(29 * time.Second)
+		if gone.Load() != 0 {
+			t.Error("gone before the grace of its last exchange was over")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if _, ok := table.Acquire("a"); ok || gone.Load() != 59 {
+			t.Errorf("found %v; gone after %d s", ok, gone.Load())
+		}
+	})
+}
+
+func TestRetiredChainWaitsForItsExchanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, gone := retired(t)
+		first, _ := table.Acquire("a")
+		second, _ := table.Acquire("a")
+		time.Sleep(time.Minute)
+		first.Release()
+		time.Sleep(time.Minute)
+		if gone.Load() != 0 {
+			t.Error("gone under an exchange")
+		}
+		second.Release()
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if gone.Load() != 150 {
+			t.Errorf("expected to go after 150 s, got %d", gone.Load())
+		}
+	})
+}
+
+func TestPutTakesTheRetirementBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, gone := retired(t)
+		table.Put(chainOf(t, "a"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if c, ok := table.Acquire("a"); !ok || gone.Load() != 0 {
+			t.Errorf("found %v; gone %d", ok, gone.Load())
+		} else {
+			c.Release()
+		}
+	})
+}
+
+func TestRetiringTwiceGoesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, first := retired(t)
+		var second atomic.Int64
+		table.Retire("a", time.Minute, func() { second.Add(1) })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		table.Retire("a", time.Minute, func() { second.Add(1) })
+		synctest.Wait()
+		if first.Load() != 0 || second.Load() != 2 {
+			t.Errorf("first %d, second %d", first.Load(), second.Load())
+		}
+	})
+}
+
+func TestTableUnderUse(t *testing.T) {
+	var table chain.Table
+	var gone atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 500 {
+				if c, ok := table.Acquire("a"); ok {
+					c.Release()
+				}
+			}
+		})
+	}
+	for range 100 {
+		table.Put(chainOf(t, "a"))
+		left := make(chan struct{})
+		table.Retire("a", time.Microsecond, func() {
+			gone.Add(1)
+			close(left)
+		})
+		<-left
+	}
+	all.Wait()
+	if _, ok := table.Acquire("a"); ok || gone.Load() != 100 {
+		t.Errorf("found %v; gone %d", ok, gone.Load())
+	}
+}

@@ -1,0 +1,290 @@
+package chain_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// transcript is what happens in an exchange, one line each: what the front end is asked and told, and which hooks run.
+// It is also the front end, and makes the policies.
+type transcript struct {
+	lines []string
+
+	request        chain.Head
+	pieces         []string // of the request's body
+	response       chain.Head
+	responsePieces []string
+	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
+	broken         bool // sending fails
+
+	responding bool
+	read       int
+}
+
+func (t *transcript) say(format string, args ...any) {
+	t.lines = append(t.lines, fmt.Sprintf(format, args...))
+}
+
+// expect compares the transcript with want, whose lines may be indented.
+func (t *transcript) expect(test *testing.T, want string) {
+	test.Helper()
+	var lines []string
+	for line := range strings.Lines(want) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if !slices.Equal(lines, t.lines) {
+		test.Errorf("expected:\n  %s\ngot:\n  %s", strings.Join(lines, "\n  "), strings.Join(t.lines, "\n  "))
+	}
+}
+
+// post is a request with a body that comes in pieces; get is one without.
+func post(pieces ...string) *transcript {
+	t := get()
+	t.request.Method, t.request.Ended, t.pieces = "POST", false, pieces
+	return t
+}
+
+func get() *transcript {
+	return &transcript{
+		request: chain.Head{
+			Method: "GET", Scheme: "http", Authority: "example.org", Path: "/orders/7?a=1", ClientAddress: "192.0.2.1:5",
+			RequestID: "id-1", Headers: v1alpha.Headers{{Name: "x-request-id", Value: "id-1"}}, Ended: true,
+		},
+		response: chain.Head{Status: 200, Ended: true},
+	}
+}
+
+// answers gives upstream's response a body.
+func (t *transcript) answers(pieces ...string) *transcript {
+	t.response.Ended, t.responsePieces = false, pieces
+	return t
+}
+
+// run takes the exchange through a chain of instances.
+func (t *transcript) run(test *testing.T, instances ...*chain.Instance) error {
+	test.Helper()
+	return t.runWith(test.Context(), test, instances...)
+}
+
+func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...*chain.Instance) error {
+	test.Helper()
+	c, err := chain.New(chain.Spec{
+		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances,
+	})
+	if err != nil {
+		test.Fatal(err)
+	}
+	return c.Run(ctx, t)
+}
+
+// ---------------------------------------------------------------- chain.FrontEnd
+
+func (t *transcript) Request() chain.Head { return t.request }
+
+func (t *transcript) Response(context.Context) (chain.Head, error) {
+	t.responding, t.read = true, 0
+	t.say("wait for the response")
+	return t.response, nil
+}
+
+func (t *transcript) NextPiece(context.Context) ([]byte, error) {
+	pieces := t.pieces
+	if t.responding {
+		pieces = t.responsePieces
+	} else if t.respondsAfter > 0 && t.read == t.respondsAfter {
+		return nil, chain.ErrResponded
+	}
+	if t.read == len(pieces) {
+		return nil, io.EOF
+	}
+	t.read++
+	t.say("read %s", pieces[t.read-1])
+	return []byte(pieces[t.read-1]), nil
+}
+
+func (t *transcript) SendHeaders(c chain.Changes) error {
+	line := []string{"send request"}
+	if t.responding {
+		line = []string{"send response"}
+	}
+	for _, part := range []struct{ name, value string }{
+		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"status", number(c.Status)},
+		{"remove", strings.Join(c.Headers.Remove, ",")}, {"set", list(c.Headers.Set)}, {"append", list(c.Headers.Append)},
+	} {
+		if part.value != "" {
+			line = append(line, part.name+"="+part.value)
+		}
+	}
+	if c.Body != nil {
+		line = append(line, "body="+string(*c.Body))
+	}
+	if c.Follows {
+		line = append(line, "body follows")
+	}
+	t.lines = append(t.lines, strings.Join(line, " "))
+	if t.broken {
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
+func (t *transcript) SendPiece(piece []byte, last bool) error {
+	t.say("%s %s", map[bool]string{true: "send all of", false: "send part"}[last], piece)
+	return nil
+}
+
+func (t *transcript) SendRest() error {
+	t.say("send the rest")
+	return nil
+}
+
+func (t *transcript) Answer(a chain.Answer) error {
+	line := fmt.Sprintf("answer %d %s", a.Status, cmp.Or(a.Details, "-"))
+	if a.GRPCStatus != 0 {
+		line += fmt.Sprintf(" grpc-status=%d", a.GRPCStatus)
+	}
+	t.say("%s [%s] %s", line, list(a.Headers), a.Body)
+	return nil
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func list(headers []v1alpha.Header) string {
+	lines := make([]string, len(headers))
+	for n, header := range headers {
+		lines[n] = header.Name + ":" + header.Value
+	}
+	return strings.Join(lines, ",")
+}
+
+// ---------------------------------------------------------------- policies
+
+// does is a policy that notes its calls. What it is not given it does not do.
+type does struct {
+	t        *transcript
+	name     string
+	request  func(*v1alpha.RequestContext) (v1alpha.RequestAction, error)
+	response func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error)
+}
+
+func (d *does) OnRequest(_ context.Context, r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	d.t.say("%s: request%s%s", d.name, mark(r.Headers), shown(r.Body))
+	if d.request == nil {
+		return nil, nil
+	}
+	return d.request(r)
+}
+
+func (d *does) OnResponse(_ context.Context, r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	d.t.say("%s: response %d%s%s", d.name, r.StatusCode, mark(r.Headers), shown(r.Body))
+	if d.response == nil {
+		return nil, nil
+	}
+	return d.response(r)
+}
+func (*does) Close() error { return nil }
+func (*does) NeverBlocks() {}
+
+// mark shows the headers x-mark, by which policies leave their trace.
+func mark(headers v1alpha.Headers) string {
+	marks := slices.Collect(headers.Values("x-mark"))
+	if len(marks) == 0 {
+		return ""
+	}
+	return " marked " + strings.Join(marks, "+")
+}
+
+func shown(body []byte) string {
+	if body == nil {
+		return ""
+	}
+	return " body " + string(body)
+}
+
+// modes are those of a policy: h and H the headers, b and B the body, of request and response.
+func modes(letters string) v1alpha.ProcessingModeConfig {
+	var m v1alpha.ProcessingModeConfig
+	for _, letter := range letters {
+		switch letter {
+		case 'h':
+			m.RequestHeaderMode = v1alpha.HeaderProcess
+		case 'b':
+			m.RequestBodyMode = v1alpha.BodyBuffer
+		case 'H':
+			m.ResponseHeaderMode = v1alpha.HeaderProcess
+		case 'B':
+			m.ResponseBodyMode = v1alpha.BodyBuffer
+		}
+	}
+	return m
+}
+
+// marks is a policy that leaves its name in x-mark, in both directions.
+func (t *transcript) marks(name, letters string, settings ...func(*chain.Settings)) *chain.Instance {
+	return t.policy(&does{
+		name: name,
+		request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return &v1alpha.UpstreamRequestModifications{Headers: appends("X-Mark", name)}, nil
+		},
+		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+			return &v1alpha.UpstreamResponseModifications{Headers: appends("X-Mark", name)}, nil
+		},
+	}, letters, settings...)
+}
+
+func (t *transcript) policy(d *does, letters string, settings ...func(*chain.Settings)) *chain.Instance {
+	d.t = t
+	s := chain.Settings{Mode: modes(letters)}
+	for _, set := range settings {
+		set(&s)
+	}
+	return chain.NewInstance(d.name, d.name+":v1.0.0", d, s)
+}
+
+// onRequest and onResponse are policies that return the given action or error.
+func (t *transcript) onRequest(name, letters string, action v1alpha.RequestAction, err error, settings ...func(*chain.Settings)) *chain.Instance {
+	return t.policy(&does{name: name, request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { return action, err }}, letters, settings...)
+}
+
+func (t *transcript) onResponse(name, letters string, action v1alpha.ResponseAction, err error, settings ...func(*chain.Settings)) *chain.Instance {
+	return t.policy(&does{name: name, response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return action, err }}, letters, settings...)
+}
+
+func appends(name, value string) v1alpha.HeaderModifications {
+	return v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: name, Value: value}}}
+}
+
+func sets(name, value string) v1alpha.HeaderModifications {
+	return v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: name, Value: value}}}
+}
+
+func requestBody(text string) *v1alpha.UpstreamRequestModifications {
+	body := []byte(text)
+	return &v1alpha.UpstreamRequestModifications{Body: &body}
+}
+
+func responseBody(text string) *v1alpha.UpstreamResponseModifications {
+	body := []byte(text)
+	return &v1alpha.UpstreamResponseModifications{Body: &body}
+}
+
+func limit(bytes int64) func(*chain.Settings) {
+	return func(s *chain.Settings) { s.MaxBodyBytes = bytes }
+}
+
+func goesOn(s *chain.Settings) { s.OnError.Default = chain.Continue }
