@@ -78,8 +78,10 @@ func (w *machine) submit(t *rapid.T) {
 	entry.refused = w.group.submit(e)
 }
 
-func (w *machine) connect(t *rapid.T) {
-	if m := w.drawProcess(t); !m.connected.Load() {
+func (w *machine) connect(t *rapid.T) { w.attach(w.drawProcess(t)) }
+
+func (w *machine) attach(m *StreamManager) {
+	if !m.connected.Load() {
 		m.attach(&executorv1.Hello{})
 		w.peers[m.index].stream++
 		w.peers[m.index].frames = 0
@@ -100,8 +102,9 @@ func (w *machine) lose(m *StreamManager) {
 	p.answered, p.open, p.asked = append(p.answered, p.open...), nil, nil
 }
 
-func (w *machine) frame(t *rapid.T) {
-	m := w.drawProcess(t)
+func (w *machine) frame(t *rapid.T) { w.take(t, w.drawProcess(t)) }
+
+func (w *machine) take(t *rapid.T, m *StreamManager) {
 	frame := &executorv1.RequestFrame{}
 	if !m.takeFrame(frame, w.now) {
 		return
@@ -158,6 +161,18 @@ func (w *machine) answerAgain(t *rapid.T) {
 	m := w.drawProcess(t)
 	ids := append([]uint64{0, 1 << 40}, w.peers[m.index].answered...)
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: rapid.SampledFrom(ids).Draw(t, "id")}}})
+}
+
+// begin brings both processes to where everything is ready, so that runs spend their steps on what can go wrong.
+func (w *machine) begin(t *rapid.T) {
+	for _, m := range w.group.processes {
+		w.attach(m)
+		w.take(t, m)
+		for _, number := range w.peers[m.index].asked {
+			w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
+		}
+		w.peers[m.index].asked = nil
+	}
 }
 
 func (w *machine) settle(t *rapid.T) {
@@ -271,10 +286,13 @@ func (w *machine) checkResult(t *rapid.T, n int, entry *tracked, result outcome)
 func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newMachine()
+		if rapid.Bool().Draw(t, "begin ready") {
+			w.begin(t)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "frame": w.frame,
-			"frame more": w.frame, "acknowledge": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain,
-			"settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
+			"frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain,
+			"answer more": w.answer, "settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
 		})
 		w.finish(t)
 	})
