@@ -1,4 +1,7 @@
-"""The command line: options, and errors as sentences."""
+"""The command line: options, and errors as sentences.
+
+Commands import what they need when they run: the echo upstream is up before the builder would have been imported.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli import building, ports, preparing
+from gatewright_cli import ports
+from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
 
+PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
 OUTPUT = Path("build/stock")
 a_path = click.Path(path_type=Path)
@@ -27,6 +32,8 @@ def cli() -> None:
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
 def build(manifest: Path, output: Path) -> None:
     """Build a policy engine and an executor from build.yaml."""
+    from gatewright_cli import building
+
     building.build(manifest, output)
 
 
@@ -42,7 +49,7 @@ def version() -> None:
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen.")
 def echo(listen: str) -> None:
     """Run a small upstream that answers with the request as JSON."""
-    from gatewright_cli.echo import serve  # here, because no other command needs an HTTP server
+    from gatewright_cli.echo import serve
 
     try:
         host, port = ports.split_address(listen)
@@ -58,13 +65,9 @@ def echo(listen: str) -> None:
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
 @click.option("--build", "build_output", type=a_path, help="Run this build output as it is; build nothing.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that Envoy listens on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Envoy's port; 0: a free one."
-)
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Envoy's port; 0: a free one.")
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
-@click.option(
-    "--controller-port", type=click.IntRange(0, 65535), default=9090, show_default=True, help="Its port; 0: a free one."
-)
+@click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
 @click.option("--state-dir", type=a_path, default=Path(".gatewright"), show_default=True, help="What outlives a run.")
 @click.option("--run-dir", type=a_path, help="Sockets and status.json. [default: a new private directory]")
@@ -72,12 +75,12 @@ def echo(listen: str) -> None:
 @click.option(
     "--with-echo",
     is_flag=True,
-    help="Also run the echo upstream, and point APIs of --apis that name its default port at it.",
+    help="Also run the echo upstream.",
 )
 @click.option(
     "--echo-port",
-    type=click.IntRange(0, 65535),
-    default=preparing.ECHO_PORT,
+    type=PORT,
+    default=ECHO_PORT,
     show_default=True,
     help="Its port; 0: a free one.",
 )
@@ -105,6 +108,8 @@ def run(context: click.Context, /, **options: object) -> None:
 
     --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
     """
+    from gatewright_cli import preparing
+
     context.exit(preparing.run(preparing.Options(**options), context.args))  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+ECHO_PORT = 9091
 TCP_LISTEN = "0A"
 
 

@@ -17,11 +17,12 @@ from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.forwarded import Forwarded, ForwardedError
 from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.node import NodeSettings
+from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import NodeRun
 
-ECHO_HOST, ECHO_PORT = "127.0.0.1", 9091
+ECHO_HOST = "127.0.0.1"
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
 

@@ -1,0 +1,194 @@
+"""The command as a person meets it: a process, its streams, its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+COMMAND = (sys.executable, "-m", "gatewright_cli")
+LIMIT_SECONDS = 60.0
+NEVER_READY = "#!/bin/sh\necho working >&2\nexec sleep 600\n"
+FAILS = "#!/bin/sh\necho 'no such flag: --colour' >&2\nexit 2\n"
+DEAF = "#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.05; done\n"
+
+
+def gatewright(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = (*COMMAND, *arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS, cwd=cwd)
+
+
+def build_output(folder: Path, engine: str) -> Path:
+    """A build output without Python policies whose engine is a program of ours."""
+    (folder / "build" / "bin").mkdir(parents=True)
+    (folder / "build" / "manifest.json").write_text('{"version": 1, "policies": []}')
+    (folder / "build" / "bin" / "policy-engine").write_text(engine)
+    (folder / "build" / "bin" / "policy-engine").chmod(0o755)
+    return folder / "build"
+
+
+def run_arguments(folder: Path, engine: str) -> list[str]:
+    return [
+        "run", "--build", str(build_output(folder, engine)), "--no-controller", "--port", "0",
+        "--state-dir", str(folder / "state"), "--run-dir", str(folder / "run"),
+    ]  # fmt: skip
+
+
+@contextmanager
+def running(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen((*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT_SECONDS)
+
+
+def status(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "run" / "status.json").read_text())
+    return content
+
+
+def engine_pid(folder: Path) -> int | None:
+    try:
+        pid: int | None = next(each["pid"] for each in status(folder)["processes"] if each["name"] == "engine")
+    except FileNotFoundError:
+        return None
+    return pid
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.01)
+
+
+def test_version() -> None:
+    said = gatewright("version")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["gatewright", "envoy", "python"]
+
+
+def test_a_taken_port_is_one_sentence_and_nothing_is_started(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = gatewright(*run_arguments(bench.folder, FAILS), "--port", str(port))
+    who = Path("/proc/self/comm").read_text().strip()
+    assert said.returncode == 1
+    assert said.stderr == (
+        f"error: port {port} on 127.0.0.1 is taken (by {who}, pid {os.getpid()}): "
+        "choose another with --port (make run PORT=…)\n"
+    )
+    assert said.stdout == ""
+    assert not (bench.folder / "run").exists()
+
+
+def test_several_mistakes_are_named_at_once(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        said = gatewright(
+            "run", "--build", "no-build", "--port", str(server.getsockname()[1]), "--controller-port", "0",
+            "--apis", "no.yaml", "--bootstrap", "no-bootstrap", "--colour", "red", cwd=bench.folder,
+        )  # fmt: skip
+    lines = said.stderr.splitlines()
+    assert said.returncode == 1
+    assert all(line.startswith("error: ") for line in lines)
+    words = [
+        "is taken",
+        "unknown option '--colour'",
+        "no.yaml: No such file",
+        "not at no-bootstrap",
+        "no-build is no build",
+    ]
+    assert [word for word, line in zip(words, lines, strict=True) if word not in line] == []
+
+
+def test_a_build_that_fails_is_sentences_too(bench: Bench) -> None:
+    said = gatewright("build", "--manifest", "no.yaml", cwd=bench.folder)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith("error: no.yaml: ")
+    assert "Traceback" not in said.stderr
+
+
+def test_an_engine_that_cannot_start(bench: Bench) -> None:
+    said = gatewright(*run_arguments(bench.folder, FAILS))
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "error: engine did not start: exited with code 2" in said.stderr
+    assert "  │ no such flag: --colour" in said.stderr
+    assert "another --state-dir starts with none" in said.stderr
+    assert not (bench.folder / "run").exists()
+
+
+def test_as_json_every_line_of_the_log_is_an_object(bench: Bench) -> None:
+    said = gatewright(*run_arguments(bench.folder, FAILS), "--log-format", "json")
+    records = [json.loads(line) for line in said.stderr.splitlines()]
+    assert {record["component"] for record in records} == {"supervisor", "engine"}
+    assert records[-1]["level"] == "error"
+    assert records[-1]["message"].startswith("error: engine did not start")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(bench: Bench, number: int) -> None:
+    with running(run_arguments(bench.folder, NEVER_READY)) as process:
+        until(lambda: engine_pid(bench.folder))
+        found, pid = status(bench.folder), engine_pid(bench.folder)
+        assert (found["state"], found["pid"], found["version"]) == ("starting", process.pid, 1)
+        assert [each["name"] for each in found["processes"]] == ["engine", "envoy"]
+        assert found["processes"][1] == {
+            "name": "envoy", "state": "waiting", "pid": None, "restarts": 0,
+            "listen": found["url"].removeprefix("http://"), "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
+        }  # fmt: skip
+        process.send_signal(number)
+        assert process.wait(LIMIT_SECONDS) == 0
+        assert not bench.alive(pid)
+        assert not (bench.folder / "run").exists()
+
+
+def test_a_second_signal_forces_it(bench: Bench) -> None:
+    with running(run_arguments(bench.folder, DEAF)) as process:
+        assert process.stderr is not None
+        while "deaf" not in process.stderr.readline():
+            pass
+        pid = engine_pid(bench.folder)
+        process.send_signal(signal.SIGINT)
+        while "once more to force it" not in process.stderr.readline():
+            pass
+        assert bench.alive(pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_SECONDS) == 130
+        assert not bench.alive(pid)
+
+
+def test_nothing_outlives_a_killed_supervisor(bench: Bench) -> None:
+    with running(run_arguments(bench.folder, NEVER_READY)) as process:
+        until(lambda: engine_pid(bench.folder))
+        pid = engine_pid(bench.folder)
+        process.kill()
+        until(lambda: not bench.alive(pid))
+
+
+def test_a_state_directory_in_use(bench: Bench) -> None:
+    arguments = run_arguments(bench.folder, NEVER_READY)
+    with running(arguments) as process:
+        until(lambda: engine_pid(bench.folder))
+        said = gatewright(*arguments)
+    assert said.returncode == 1
+    assert f"is in use (by gatewright, pid {process.pid})" in said.stderr
+
+
+def test_echo_refuses_what_is_no_address() -> None:
+    said = gatewright("echo", "--listen", "8080")
+    assert (said.returncode, said.stderr) == (1, "error: --listen: expected HOST:PORT, got '8080'\n")
