@@ -2,6 +2,7 @@ package pythonbridge
 
 import (
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -23,7 +24,10 @@ import (
 // patience bounds every wait of a test; none is meant to last that long.
 const patience = 10 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	must(flag.Set("rapid.checks", "3000")) // 100 take 5 ms here; the command line still decides
+	goleak.VerifyTestMain(m)
+}
 
 // scriptedExecutor is the peer of the protocol: a test reads the frames of each stream and writes the replies.
 type scriptedExecutor struct {
