@@ -1,0 +1,56 @@
+"""The command: measures, prints the table, writes it down; fails on wrong answers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from bench import campaign, machine, report, sanity, settings, table
+from bench.error import BenchError
+from bench.sample import Sample
+from bench.settings import Settings
+
+
+def main() -> None:
+    """Exit status 1 when there were wrong answers or, with --short, absurd ratios; then nothing is written down."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
+    chosen = settings.parse(sys.argv[1:])
+    try:
+        samples = measured(chosen)
+        section = "\n\n".join([machine.describe(chosen, sys.argv[1:]), table.markdown(samples, chosen)])
+        print(section)
+        if mistakes := complaints(samples, chosen):
+            raise BenchError("\n".join(mistakes))
+        if chosen.output:
+            report.write(chosen.output, section)
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def measured(chosen: Settings) -> list[Sample]:
+    """All samples, with a line on standard error for each as it comes."""
+    print("bench: building and starting what is measured …", file=sys.stderr, flush=True)
+    amount, samples = chosen.rounds * len(chosen.connections) * len(chosen.rows), list[Sample]()
+    for sample in campaign.run(chosen):
+        samples.append(sample)
+        print(f"bench: {len(samples)}/{amount} {progress(sample)}", file=sys.stderr, flush=True)
+    return samples
+
+
+def progress(sample: Sample) -> str:
+    """A sample in a line."""
+    wrong = f", {sample.result.failures} wrong answers" if sample.result.failures else ""
+    figures = f"{sample.rate:,.0f} req/s, p50 {sample.result.p50} µs, {sample.total:.0f} µs CPU"
+    return f"{sample.row} at {sample.connections}: {figures}, foreign load {100 * sample.foreign:.0f} %{wrong}"
+
+
+def complaints(samples: Sequence[Sample], chosen: Settings) -> list[str]:
+    """Why the figures cannot stand."""
+    return [*sanity.wrong_answers(samples), *(sanity.absurd_ratios(samples, chosen) if chosen.short else ())]
+
+
+if __name__ == "__main__":
+    main()

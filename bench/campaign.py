@@ -1,0 +1,69 @@
+"""All samples of a run, interleaved: what the machine does to one row it does to all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from bench import load_tool, rows
+from bench.gateway import gateway
+from bench.plain import plain_envoy
+from bench.rows import Row
+from bench.sample import Bench, Sample, undisturbed
+from bench.settings import Settings
+from bench.target import Target
+
+FOLDER = Path("build/bench")
+SAMPLES = FOLDER / "samples.jsonl"
+
+
+def run(settings: Settings) -> Iterator[Sample]:
+    """Builds and starts all that the rows need, then yields sample by sample; each also goes into SAMPLES."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    binary = load_tool.build(FOLDER)
+    expectations = FOLDER / "expect.json"
+    rows.write_expectations(settings.rows, expectations)
+    with (
+        load_tool.upstream(binary, expectations, FOLDER) as (upstream_pid, address),
+        targets(settings, address) as found,
+        SAMPLES.open("w") as record,
+    ):
+        for sample in measure(settings, found, Bench(binary, upstream_pid, FOLDER)):
+            record.write(json.dumps(asdict(sample)) + "\n")
+            yield sample
+
+
+def measure(settings: Settings, found: Mapping[str, Target], bench: Bench) -> Iterator[Sample]:
+    """Round by round, within it number by number of connections, within that row by row."""
+    for round_ in range(settings.rounds):
+        for connections in settings.connections:
+            for row in in_order(settings.rows, round_):
+                port = found[row.key].port
+                load = load_tool.of(row, port, connections, settings.warmup, settings.duration, settings.rate)
+                yield undisturbed(partial(bench.take, row.key, round_, found[row.key], load))
+
+
+def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
+    """Every other round backwards, so that none is always measured after the same one."""
+    return all_rows if round_ % 2 == 0 else all_rows[::-1]
+
+
+@contextlib.contextmanager
+def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
+    """Row → what it is measured through. Rows with an API share one gateway; without such rows there is none."""
+    with contextlib.ExitStack() as stack:
+        found: dict[str, Target] = {}
+        for row in settings.rows:
+            if row.policies is None:
+                found[row.key] = stack.enter_context(plain_envoy(settings, row, upstream, FOLDER))
+        with_api = tuple(row for row in settings.rows if row.policies is not None)
+        if with_api:
+            apis = FOLDER / "apis"
+            rows.write_apis(with_api, upstream, apis)
+            one = stack.enter_context(gateway(settings, apis, FOLDER))
+            found |= {row.key: one for row in with_api}
+        yield found

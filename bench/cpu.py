@@ -1,0 +1,97 @@
+"""CPU time by process, from /proc (proc_pid_stat(5), proc_stat(5)). All times are seconds since boot or start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class ProcessTime:
+    """own: CPU time of all its threads, those that have ended too. reaped: of its children that have ended."""
+
+    pid: int
+    parent: int
+    own: float
+    reaped: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """machine: what all cores ran, without interrupts (where processes are not charged for them, they are not foreign
+    load; where they are, they are in the processes' times). stolen: what the hypervisor gave to others meanwhile."""
+
+    processes: Mapping[int, ProcessTime]
+    machine: float = 0.0
+    stolen: float = 0.0
+
+    def descendants(self, root: int) -> set[int]:
+        """`root`, its children, their children …"""
+        found: set[int] = set()
+        following = {root}
+        while following:
+            found |= following
+            following = {each.pid for each in self.processes.values() if each.parent in following} - found
+        return found
+
+
+def snapshot(proc: Path = PROC) -> Snapshot:
+    """Now."""
+    processes = {each.pid: each for each in _processes(proc)}
+    machine, stolen = parse_machine((proc / "stat").read_text())
+    return Snapshot(processes, machine, stolen)
+
+
+def _processes(proc: Path) -> Iterator[ProcessTime]:
+    for entry in proc.iterdir():
+        if entry.name.isdecimal():
+            try:
+                yield parse_process((entry / "stat").read_text())
+            except OSError:  # it has ended meanwhile
+                continue
+
+
+def parse_process(stat: str) -> ProcessTime:
+    """A line of /proc/PID/stat. The name, in parentheses, may hold spaces and parentheses."""
+    head, _, tail = stat.rpartition(")")
+    fields = tail.split()
+    user, system, reaped_user, reaped_system = (int(field) for field in fields[11:15])
+    return ProcessTime(
+        pid=int(head.split("(", 1)[0]),
+        parent=int(fields[1]),
+        own=(user + system) / TICKS,
+        reaped=(reaped_user + reaped_system) / TICKS,
+    )
+
+
+def parse_machine(stat: str) -> tuple[float, float]:
+    """The first line of /proc/stat as (run by processes, stolen)."""
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = (int(each) for each in stat.split()[1:9])
+    return (user + nice + system) / TICKS, steal / TICKS
+
+
+def own(before: Snapshot, after: Snapshot, pid: int) -> float:
+    """What the process used. Raises KeyError when it was not there all the time."""
+    return after.processes[pid].own - before.processes[pid].own
+
+
+def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
+    """What was used by others than `root` and its descendants.
+
+    Others that this process may not see (it may live in a container) show only in what the machine ran; the clock of
+    that figure is coarse, so the larger one counts.
+    """
+    ours = before.descendants(root) | after.descendants(root)
+    theirs = _sum(after, ours, inside=False) - _sum(before, ours, inside=False)
+    unaccounted = after.machine - before.machine - (_sum(after, ours, inside=True) - _sum(before, ours, inside=True))
+    return max(theirs, unaccounted, 0.0) + after.stolen - before.stolen
+
+
+def _sum(at: Snapshot, pids: set[int], inside: bool) -> float:
+    """With what ended children had used, so that a process that ends meanwhile is not lost."""
+    return sum(each.own + each.reaped for each in at.processes.values() if (each.pid in pids) == inside)

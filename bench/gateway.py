@@ -1,0 +1,82 @@
+"""The gateway under test: `gatewright run`, as a user starts it, with the rows' API definitions."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.error import BenchError
+from bench.load_tool import bounded
+from bench.processes import program, running, tail
+from bench.settings import Settings
+from bench.target import COLUMNS, ENGINE, ENVOY, EXECUTORS, REST, Pids, Target
+
+MANIFEST, OUTPUT = Path("build.yaml"), Path("build/stock")
+START_SECONDS = 900.0
+"""Includes the build where there is none yet: compiling the engine, and the executor's environment."""
+
+
+@contextlib.contextmanager
+def gateway(settings: Settings, apis: Path, folder: Path) -> Iterator[Target]:
+    """Builds and runs a node until it has answered a first request."""
+    log = folder / "gateway.log"
+    with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
+        run_dir = Path(home) / "run"
+        with running(command(settings, apis, Path(home), run_dir), log) as process:
+            _await_ready(process, log)
+            status = run_dir / "status.json"
+            port = int(str(_read(status)["url"]).rpartition(":")[2])
+            yield Target(port, lambda: pids(_read(status)), log)
+
+
+def command(settings: Settings, apis: Path, home: Path, run_dir: Path) -> list[str]:
+    """Access log lines are made and thrown away, as in plain Envoy: where they go is not what is measured."""
+    return [
+        program("gatewright", "`make setup` installs it"), "run",
+        "--manifest", str(MANIFEST), "--output", str(OUTPUT),
+        "--port", "0", "--controller-port", "0",
+        "--state-dir", str(home / "state"), "--run-dir", str(run_dir),
+        "--apis", str(apis),
+        "--access-log", "/dev/null", "--log-format", "json", "--drain-seconds", "1",
+        "--executors", str(settings.executors),
+        "--envoy.concurrency", str(settings.concurrency),
+    ]  # fmt: skip
+
+
+def pids(status: dict[str, object]) -> Pids:
+    """The processes that status.json lists, by column. Raises BenchError when one of them is not running."""
+    found: dict[str, list[int]] = {column: [] for column in COLUMNS}
+    found[REST].append(int(str(status["pid"])))
+    listed = status["processes"]
+    for process in listed if isinstance(listed, list) else []:
+        name, pid = process["name"], process["pid"]
+        if not isinstance(pid, int):
+            raise BenchError(f"expected the gateway's process {name} to run, got state {process['state']}")
+        found[column_of(name)].append(pid)
+    return {column: tuple(numbers) for column, numbers in found.items()}
+
+
+def column_of(name: str) -> str:
+    """The column of a process by its name in status.json."""
+    if name.startswith("executor"):
+        return EXECUTORS
+    return {"envoy": ENVOY, "engine": ENGINE}.get(name, REST)
+
+
+def _await_ready(process: subprocess.Popen[str], log: Path) -> None:
+    with bounded(process, START_SECONDS):
+        for line in process.stdout or ():
+            if line.startswith("ready "):
+                return
+    raise BenchError(f"the gateway did not start\n{tail(log)}")
+
+
+def _read(status: Path) -> dict[str, object]:
+    found = json.loads(status.read_text())
+    if not isinstance(found, dict):
+        raise BenchError(f"expected an object in {status}, got {found!r}")
+    return found

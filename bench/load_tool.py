@@ -1,0 +1,136 @@
+"""bench/load, the Go program that is both ends of a measurement: built, and run as upstream or as generator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.error import BenchError
+from bench.processes import HOST, environment, program, running, tail
+from bench.rows import Row
+
+SOURCE = "./bench/load"
+GRACE = 5.0
+ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
+"""Neither end needs a second core, and a Go program that has one spends CPU time on looking for work there."""
+CLIENT_HEADERS = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
+    "Accept": "application/json, text/plain, */*",
+    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-US,en;q=0.9",
+    "Authorization": "Bearer " + "eyJhbGciOiJSUzI1NiJ9." * 14,
+    "Content-Type": "application/json",
+    "X-Tenant": "acme",
+    "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "X-Internal": "1",
+}
+"""What a browser's request brings: each policy and each hop pays for carrying it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the generator saw: right answers in `seconds`, wrong ones since the warm-up began, latencies in µs."""
+
+    seconds: float
+    count: int
+    failures: int
+    first_failure: str
+    unsent: int
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """One sample's load. `rate` 0: a closed loop."""
+
+    url: str
+    connections: int
+    warmup: float
+    duration: float
+    rate: float = 0.0
+    expect: Mapping[str, str] | None = None
+
+
+def build(folder: Path) -> Path:
+    """The compiled program, in `folder`."""
+    binary = folder / "load"
+    go = program("go", "`make setup` installs it")
+    command = [go, "build", "-trimpath", "-o", str(binary), SOURCE]
+    built = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    if built.returncode != 0:
+        raise BenchError(f"expected {SOURCE} to compile, got\n{built.stderr}")
+    return binary
+
+
+@contextlib.contextmanager
+def upstream(binary: Path, expectations: Path, folder: Path) -> Iterator[tuple[int, str]]:
+    """A running upstream: its pid and HOST:PORT."""
+    log = folder / "upstream.log"
+    command = [str(binary), "upstream", "-listen", f"{HOST}:0", "-expect", str(expectations)]
+    with running(command, log, **ONE_CORE) as process:
+        word, _, address = _line(process).partition(" ")
+        if word != "listening":
+            raise BenchError(f"the upstream did not start\n{tail(log)}")
+        yield process.pid, address
+
+
+def generate(
+    binary: Path, load: Load, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
+) -> Result:
+    """Drives one sample. `begin` and `end` are called with the generator's pid as the measured span begins and ends."""
+    log = folder / "generate.log"
+    limit = load.warmup + load.duration + 2 * GRACE
+    with running(generate_command(binary, load), log, **ONE_CORE) as process, bounded(process, limit):
+        for word, call in (("begin", begin), ("end", end)):
+            if (line := _line(process)) != word:
+                raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")
+            call(process.pid)
+        return parse_result(_line(process))
+
+
+def generate_command(binary: Path, load: Load) -> list[str]:
+    """The generator's command line."""
+    sent = [word for name, value in CLIENT_HEADERS.items() for word in ("-header", f"{name}: {value}")]
+    expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
+    times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
+    amount = ["-connections", str(load.connections), "-rate", str(load.rate)]
+    return [str(binary), "generate", "-url", load.url, *amount, *times, *sent, *expected]
+
+
+def parse_result(line: str) -> Result:
+    """The generator's last line."""
+    try:
+        found = json.loads(line)
+        first = found.get("firstFailure", "")
+        rest = {name: found[name] for name in ("seconds", "count", "failures", "unsent", "p50", "p90", "p99", "max")}
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BenchError(f"the load generator: expected its result as JSON, got {line!r}") from error
+    return Result(first_failure=first, **rest)
+
+
+def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
+    """The load of one sample of a row."""
+    return Load(f"http://{HOST}:{port}{row.path}", connections, warmup, duration, rate, row.client)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    return process.stdout.readline().strip() if process.stdout else ""
+
+
+@contextlib.contextmanager
+def bounded(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    """Kills a process that hangs, so that whoever reads from it comes back."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

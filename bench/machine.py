@@ -1,0 +1,75 @@
+"""Where and with what a run was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.gateway import OUTPUT
+from bench.processes import environment, program
+from bench.settings import Settings
+
+EXECUTOR_PYTHON = OUTPUT / "python-env" / "bin" / "python"
+OF_EXECUTOR = "import grpc, platform; print('Python', platform.python_version() + ', grpcio', grpc.__version__)"
+
+
+def describe(settings: Settings, arguments: Sequence[str]) -> str:
+    """Command, date, versions, machine and settings, as a Markdown list."""
+    lines = (
+        f"`{' '.join(['python -m bench', *arguments])}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
+        f"{envoy_version()}, {go_version()}, {executor_versions()}",
+        f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
+        f"{settings.rounds} rounds, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
+        f"{loop(settings)}, {settings.concurrency} Envoy workers, executor processes: {settings.executors}",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def loop(settings: Settings) -> str:
+    """How load is made, in words."""
+    return f"open loop at {settings.rate:g} requests/s" if settings.rate else "closed loop"
+
+
+def commit() -> str:
+    """The short hash, and whether files differ from it."""
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False).returncode == 1
+    return _output("git", "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
+
+
+def envoy_version() -> str:
+    """ "Envoy 1.40.0"."""
+    return f"Envoy {parse_envoy_version(_output(program('envoy', '`make setup` installs it'), '--version'))}"
+
+
+def parse_envoy_version(text: str) -> str:
+    """The number in "envoy  version: HASH/1.40.0/Clean/RELEASE/BoringSSL"."""
+    found = re.search(r"/(\d+\.\d+\.\d+[^/]*)/", text)
+    return found[1] if found else "of an unknown version"
+
+
+def go_version() -> str:
+    """ "Go 1.26.8"."""
+    return f"Go {_output(program('go', '`make setup` installs it'), 'env', 'GOVERSION').removeprefix('go')}"
+
+
+def executor_versions() -> str:
+    """Of the environment that the executor runs in; of ours where there is none."""
+    python = EXECUTOR_PYTHON if EXECUTOR_PYTHON.exists() else Path(sys.executable)
+    return _output(str(python), "-c", OF_EXECUTOR)
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """The first processor's name."""
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

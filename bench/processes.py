@@ -1,0 +1,96 @@
+"""The processes that a measurement needs: each is there inside a `with`, and gone after it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.error import BenchError
+
+HOST = "127.0.0.1"
+TAIL_LINES = 15
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the programs of the environment that Python runs in first on PATH."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def program(name: str, cure: str) -> str:
+    """Where the program is."""
+    found = shutil.which(name, path=environment()["PATH"])
+    if found is None:
+        raise BenchError(f"expected the program {name} on PATH, got none: {cure}")
+    return found
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """The process, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then SIGKILL."""
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment() | variables,
+            start_new_session=True,  # Ctrl-C is for us: we stop it in order
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, for an error."""
+    lines = log.read_text(errors="backslashreplace").splitlines()[-TAIL_LINES:]
+    return "\n".join([f"the end of {log}:", *(f"  │ {line}" for line in lines)])
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def await_answer(port: int, path: str, process: subprocess.Popen[str], log: Path) -> None:
+    """Waits until a GET of the path is answered with 200."""
+    deadline = time.monotonic() + START_SECONDS
+    while (answer := _ask(port, path)) != "200":
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"expected 200 from http://{HOST}:{port}{path}, got {answer}\n{tail(log)}")
+        time.sleep(0.05)
+
+
+def _ask(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read().decode(errors="backslashreplace")
+        return str(answer.status) if answer.status == 200 else f"{answer.status}: {body[:300]}"
+    except OSError as error:
+        return str(error)
+    finally:
+        connection.close()

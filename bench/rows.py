@@ -1,0 +1,102 @@
+"""What is measured: plain Envoy, and our gateway with the chains of a row. Each says what headers must arrive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Attachment = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    key: its name on the command line, its path prefix at the gateway and at the upstream.
+    policies: the attachments of its API; None for plain Envoy, which has no API.
+    upstream: headers that each request must carry when it arrives there. client: the same for each answer.
+    """
+
+    key: str
+    title: str
+    policies: tuple[Attachment, ...] | None = ()
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    client: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        return f"/{self.key}"
+
+    @property
+    def path(self) -> str:
+        return f"{self.prefix}/orders/4711"
+
+
+PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"
+
+
+def add_headers(position: str) -> Attachment:
+    """The Go policy, in both phases."""
+    return {
+        "name": "add-headers",
+        "version": "v1",
+        "params": {
+            "request": [{"name": f"X-Go-{position}", "value": "1"}],
+            "response": [{"name": f"X-Go-{position}", "value": "1"}],
+        },
+    }
+
+
+def add_python_header() -> Attachment:
+    """The Python policy, in both phases."""
+    return {"name": "add-python-header", "version": "v1", "params": {"name": "X-Python-Policy", "value": "1"}}
+
+
+GO_HEADERS = {"X-Go-First": "1", "X-Go-Last": "1"}
+ALL_HEADERS = {**GO_HEADERS, "X-Python-Policy": "1"}
+
+ROWS = (
+    Row(PLAIN, "plain Envoy", policies=None),
+    Row(NONE, "gateway, API without policies"),
+    Row(GO, "gateway, Go → Go", (add_headers("First"), add_headers("Last")), GO_HEADERS, GO_HEADERS),
+    Row(
+        PYTHON,
+        "gateway, Go → Python → Go",
+        (add_headers("First"), add_python_header(), add_headers("Last")),
+        ALL_HEADERS,
+        ALL_HEADERS,
+    ),
+)
+"""Go → Go has both Go policies of the last row, so that the two differ by the Python one alone."""
+
+
+def api(row: Row, upstream: str) -> dict[str, object]:
+    """The row's API definition; `upstream` is HOST:PORT."""
+    return {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Api",
+        "metadata": {"name": f"bench-{row.key}"},
+        "spec": {
+            "displayName": f"Bench: {row.title}",
+            "version": "v1.0",
+            "context": row.prefix,
+            "upstream": {"main": {"url": f"http://{upstream}{row.prefix}"}},
+            "policies": list(row.policies or ()),
+            "operations": [{"method": "GET", "path": "/orders/{id}"}],
+        },
+    }
+
+
+def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
+    """One file for each row that has an API. JSON is YAML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        if row.policies is not None:
+            (folder / f"{row.key}.json").write_text(json.dumps(api(row, upstream), indent=2))
+
+
+def write_expectations(rows: tuple[Row, ...], file: Path) -> None:
+    """What the upstream must see, for `load upstream -expect`."""
+    file.write_text(json.dumps({row.prefix: dict(row.upstream) for row in rows}, indent=2))

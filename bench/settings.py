@@ -1,0 +1,100 @@
+"""What is measured, and how long."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.rows import ROWS, Row
+
+README = Path("bench/README.md")
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run.
+
+    rounds: samples per row and number of connections. duration, warmup: seconds of one sample.
+    rate: requests per second of an open loop that `connections` bound; 0: a closed loop.
+    concurrency: worker threads of each Envoy. executors: processes of Python policies.
+    output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
+    """
+
+    rounds: int = 5
+    duration: float = 4.0
+    warmup: float = 1.0
+    connections: tuple[int, ...] = (1, 16, 64)
+    rows: tuple[Row, ...] = ROWS
+    rate: float = 0.0
+    concurrency: int = 2
+    executors: int = 1
+    output: Path | None = README
+    short: bool = False
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """A command line as settings. `--short` changes the defaults of the others."""
+    given = _parser().parse_args(arguments)
+    short = bool(given.short)
+    output = given.output or (STDOUT if short else str(README))
+    return Settings(
+        rounds=given.rounds or (1 if short else 5),
+        duration=given.duration or (1.0 if short else 4.0),
+        warmup=0.5 if short else 1.0,
+        connections=given.connections,
+        rows=given.rows,
+        rate=given.rate,
+        concurrency=given.concurrency,
+        executors=given.executors,
+        output=None if output == STDOUT else Path(output),
+        short=short,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures all rows, interleaved, in one run.")
+    add = parser.add_argument
+    add("--rounds", type=_at_least_one, help="samples per row and number of connections (5)")
+    add("--duration", type=_positive, metavar="S", help="seconds of one sample (4)")
+    add("--connections", type=_counts, default=(1, 16, 64), metavar="N,…", help="connections (1,16,64)")
+    add("--rows", type=_rows, default=ROWS, metavar="ROW,…", help=f"some of {_known()} (all)")
+    add("--rate", type=_positive, default=0.0, help="open loop: requests per second (a closed loop)")
+    add("--concurrency", type=_at_least_one, default=2, help="worker threads of each Envoy (2)")
+    add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
+    add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
+    add("--short", action="store_true", help="1 round of 1 s, no file: fails on wrong answers and absurd ratios")
+    return parser
+
+
+def _rows(text: str) -> tuple[Row, ...]:
+    known = {row.key: row for row in ROWS}
+    if unknown := [key for key in text.split(",") if key not in known]:
+        raise argparse.ArgumentTypeError(f"expected some of {_known()}, got {', '.join(unknown)}")
+    return tuple(row for row in ROWS if row.key in text.split(","))
+
+
+def _known() -> str:
+    return ", ".join(row.key for row in ROWS)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_at_least_one(part) for part in text.split(","))
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number ≥ 1, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value

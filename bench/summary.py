@@ -1,0 +1,77 @@
+"""Samples as figures: medians, ranges, and ratios within a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.rows import GO, PLAIN, PYTHON
+from bench.sample import Sample
+
+Figure = Callable[[Sample], float]
+EXECUTIONS = 2
+"""Of the Python policy in one exchange: one in each direction."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median over rounds, and the range."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(samples: Sequence[Sample], figure: Figure) -> Spread:
+    """Over rounds without a right answer there is no figure: nan, and all of it is nan without any."""
+    values = [value for value in map(figure, samples) if not math.isnan(value)]
+    return Spread(median(values), min(values), max(values)) if values else Spread(math.nan, math.nan, math.nan)
+
+
+def ratio(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> float:
+    """The median of the ratios within a round, since what disturbs it disturbs both. nan without a common round."""
+    theirs = {sample.round: figure(sample) for sample in reference}
+    pairs = [(figure(sample), theirs.get(sample.round, math.nan)) for sample in samples]
+    ratios = [ours / other for ours, other in pairs if other and not math.isnan(ours) and not math.isnan(other)]
+    return median(ratios) if ratios else math.nan
+
+
+def rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def total(sample: Sample) -> float:
+    return sample.total
+
+
+def p50(sample: Sample) -> float:
+    return sample.result.p50 if sample.result.count else math.nan
+
+
+def p99(sample: Sample) -> float:
+    return sample.result.p99 if sample.result.count else math.nan
+
+
+def cpu_of(column: str) -> Figure:
+    """CPU of one column; 0 for a row that has no such process."""
+    return lambda sample: sample.cpu.get(column, 0.0)
+
+
+def of(samples: Iterable[Sample], row: str, connections: int) -> list[Sample]:
+    """The samples of one line of the table."""
+    return [sample for sample in samples if (sample.row, sample.connections) == (row, connections)]
+
+
+def python_execution(samples: Sequence[Sample], connections: int) -> tuple[float, float] | None:
+    """What one Python execution adds: µs of CPU over all processes, and that in units of plain Envoy's whole request.
+
+    None when the rows that it takes were not measured.
+    """
+    by_row = {row: of(samples, row, connections) for row in (PLAIN, GO, PYTHON)}
+    if not all(by_row.values()):
+        return None
+    plain, go, python = ({sample.round: sample.total for sample in by_row[row]} for row in (PLAIN, GO, PYTHON))
+    added = {n: (python[n] - go[n]) / EXECUTIONS for n in python.keys() & go.keys() & plain.keys()}
+    return median(added.values()), median(added[n] / plain[n] for n in added)

@@ -1,0 +1,22 @@
+"""What a row is measured through: a port, and the processes behind it by the column that shows their CPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVOY, ENGINE, EXECUTORS, REST = "Envoy", "engine", "executors", "rest"
+COLUMNS = (ENVOY, ENGINE, EXECUTORS, REST)
+"""rest: the supervisor and the controller, which should have nothing to do while requests pass."""
+
+Pids = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`processes` is asked before and after each sample: a process that was replaced meanwhile spoils it."""
+
+    port: int
+    processes: Callable[[], Pids]
+    log: Path
