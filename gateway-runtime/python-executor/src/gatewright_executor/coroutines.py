@@ -1,0 +1,211 @@
+"""Coroutine policies, all on one event loop in a thread of its own.
+
+A task per execution costs more than a short policy. So a few long-lived tasks, the runners, take executions from a
+queue and drive their coroutines inline; one that does not suspend needs no task of its own. When a coroutine
+suspends, its runner waits with it and another takes over the queue. So a policy always runs inside a real task, which
+`asyncio.timeout`, task groups and HTTP clients need, and each in a context of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any
+
+from gatewright_executor import logs
+from gatewright_executor.execution import Call, context_of, fault, too_late
+from gatewright_executor.instance import Instance
+from gatewright_executor.policy_loader import Hook
+from gatewright_executor.translator import encode_action
+
+MAX_IDLE_RUNNERS = 64
+INLINE_RUN = 32  # executions that a runner drives before it lets the loop's other work go on
+log = logging.getLogger(__name__)
+
+
+class Counts:
+    """What the loop has done. Written by its thread only."""
+
+    __slots__ = ("finished", "started")
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.finished = 0
+
+
+class Coroutines:
+    """The event loop of all coroutine policies; its thread starts with the first use. `release` gives a slot back."""
+
+    def __init__(self, release: Callable[[Instance], None]) -> None:
+        self.counts = Counts()
+        self._release = release
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+        self._todo: deque[tuple[Call, Hook]] = deque()
+        self._woken = False
+        self._idle: list[asyncio.Future[None]] = []
+        self._runners: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Call, asyncio.Task[None]] = {}  # of the executions that run
+        self._cancelled: set[Call] = set()
+        self._asked: float | None = None
+
+    # -------------------------------------------------------------- from any thread
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop; starts it where it does not run yet."""
+        if self._loop is None:
+            with self._starting:
+                if self._loop is None:
+                    self._loop = self._start()
+        return self._loop
+
+    def put(self, call: Call, hook: Hook) -> None:
+        """Takes in an execution that has a slot. All that comes until the loop wakes costs one wake-up."""
+        self._todo.append((call, hook))
+        if not self._woken:
+            self._woken = True
+            self.loop.call_soon_threadsafe(self._wake)
+
+    def cancel(self, call: Call) -> None:
+        """Cancels the task of an execution, if that runs here."""
+        if call in self._tasks and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, call)
+
+    def running(self) -> list[Call]:
+        """The executions under way."""
+        return [*self._tasks.copy()]
+
+    def silent_seconds(self) -> float:
+        """For how long the loop has not answered, and asks it again. 0: it answers, or has nothing to do yet."""
+        if self._loop is None:
+            return 0.0
+        if self._asked is None:
+            self._asked = time.monotonic()
+            self._loop.call_soon_threadsafe(self._answered)
+        return time.monotonic() - self._asked if self._asked is not None else 0.0
+
+    # -------------------------------------------------------------- on the loop
+
+    def _answered(self) -> None:
+        self._asked = None
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_run_forever, args=(loop,), name="coroutines", daemon=True).start()
+        return loop
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Lets a runner that rests, or a new one, take what waits."""
+        while self._todo and self._idle:
+            wake = self._idle.pop()
+            if not wake.done():
+                wake.set_result(None)
+                return
+        if self._todo:
+            runner = self.loop.create_task(self._run())
+            self._runners.add(runner)
+            runner.add_done_callback(self._ended)
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        self._runners.discard(runner)
+        if not runner.cancelled() and runner.exception() is not None:
+            log.error("a runner of coroutine policies failed", exc_info=runner.exception())
+        self._hand_over()
+
+    def _cancel(self, call: Call) -> None:
+        task = self._tasks.get(call)
+        if task is not None:
+            self._cancelled.add(call)
+            task.cancel()
+
+    async def _run(self) -> None:
+        """A runner. One whose task a policy has cancelled is not used again: asyncio would remember."""
+        task, taken = asyncio.current_task(), 0
+        assert task is not None
+        while not task.cancelling():
+            if self._todo:
+                await self._take(*self._todo.popleft(), task)
+                taken += 1
+                if taken % INLINE_RUN == 0:
+                    await asyncio.sleep(0)
+            elif len(self._idle) < MAX_IDLE_RUNNERS:
+                wake = self.loop.create_future()
+                self._idle.append(wake)
+                await wake
+            else:
+                break
+
+    async def _take(self, call: Call, hook: Hook, task: asyncio.Task[None]) -> None:
+        if call.caller.begin(call):
+            call.caller.end(call, await self._answer(call, hook, task))
+        self._release(call.instance)
+
+    async def _answer(self, call: Call, hook: Hook, task: asyncio.Task[None]) -> bytes | None:
+        now = time.monotonic()
+        if now >= call.deadline:
+            return too_late(call, now)
+        call.started = now
+        self._tasks[call] = task
+        self.counts.started += 1
+        action = await self._execute(call, hook)
+        self.counts.finished += 1
+        del self._tasks[call]
+        if call in self._cancelled:
+            self._cancelled.discard(call)
+            return None
+        return action
+
+    async def _execute(self, call: Call, hook: Hook) -> bytes:
+        """As dispatch.execute, for a coroutine."""
+        context = Context()
+        context.run(logs.current.set, call)
+        try:
+            given = context_of(call)
+            coroutine = context.run(hook.function, given, call.instance.params)
+            returned = await drive(coroutine, context, self._hand_over)
+            action = encode_action(call.id, call.execution.phase, returned, given.metadata)
+        except BaseException as error:  # what a policy raises must not reach the loop
+            action = b"" if call in self._cancelled else context.run(fault, call, hook, error)
+        if call.partial:
+            context.run(logs.end, call)
+        return action
+
+
+@types.coroutine
+def drive(
+    coroutine: Coroutine[Any, Any, object], context: Context, on_suspend: Callable[[], None]
+) -> Generator[Any, Any, object]:
+    """Runs `coroutine` inside the current task but in a context of its own; calls `on_suspend` when it first waits."""
+    try:
+        awaited = context.run(coroutine.send, None)
+        on_suspend()
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:
+                awaited = context.run(coroutine.throw, error)
+            else:
+                awaited = context.run(coroutine.send, sent)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    """A policy's own task that raises SystemExit stops the loop; it goes on with the others'."""
+    asyncio.set_event_loop(loop)
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:
+            log.exception("a task of a coroutine policy stopped the event loop; it goes on")

@@ -1,0 +1,149 @@
+"""The core: executions in, Actions out, on worker threads. No I/O.
+
+One execution is the unit of hand-over: a SimpleQueue to N daemon workers, so a policy that blocks takes one worker
+and nothing else. Coroutine policies go to one event loop instead (coroutines.py). Each execution that was not
+cancelled before it started is answered exactly once, whatever its policy does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from contextvars import Context
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from sdk.policy import FailureClass
+
+from gatewright_executor.coroutines import Coroutines
+from gatewright_executor.execution import Call, execute, refusal, too_late
+from gatewright_executor.instance import MAX_WAITING, Admission, Instance
+from gatewright_executor.translator import encode_failure
+
+
+class Worker:
+    """What one worker does now, and has done. Written by its thread only."""
+
+    __slots__ = ("call", "finished", "started")
+
+    def __init__(self) -> None:
+        self.call: Call | None = None
+        self.started = 0
+        self.finished = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the executor does now, and has done since it started."""
+
+    workers: int
+    busy: int
+    started: int
+    finished: int
+    oldest_seconds: float  # how long the execution that has run longest has run; 0: none runs
+    oldest_policy: str
+
+
+class Dispatcher:
+    """The workers, the event loop for coroutines, and the way of an execution to one of them."""
+
+    def __init__(self, workers: int) -> None:
+        self._queue: SimpleQueue[Call | None] = SimpleQueue()
+        self._workers = [Worker() for _ in range(workers)]
+        self.coroutines = Coroutines(self._release)
+
+    @property
+    def workers(self) -> int:
+        return len(self._workers)
+
+    @property
+    def backlog(self) -> int:
+        """How many executions have a slot and wait for a worker."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        for number, worker in enumerate(self._workers):
+            threading.Thread(target=self._work, args=(worker,), name=f"worker-{number}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends each worker after what it does now; what is queued behind is not started."""
+        for _ in self._workers:
+            self._queue.put(None)
+
+    def submit(self, call: Call) -> None:
+        """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
+        match call.instance.admit(call):
+            case Admission.RUN:
+                self.run([call])
+            case Admission.FULL:
+                self._refuse(
+                    call, f"expected at most {MAX_WAITING} executions to wait for this policy instance, got more"
+                )
+            case Admission.FAILED:
+                self.fail(call)
+
+    def run(self, calls: Iterable[Call]) -> None:
+        """Sends executions that have a slot to a worker, or to the event loop."""
+        for call in calls:
+            hook = call.instance.hooks.get(call.execution.phase)
+            if hook is not None and hook.is_coroutine:
+                self.coroutines.put(call, hook)
+            else:
+                self._queue.put(call)
+
+    def fail(self, call: Call) -> None:
+        """Answers an execution of an instance that could not be prepared."""
+        if call.caller.begin(call) and call.instance.failure is not None:
+            call.caller.end(call, encode_failure(call.id, call.instance.failure))
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
+        call.instance.forget(call)
+        self.coroutines.cancel(call)
+
+    def progress(self) -> Progress:
+        """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
+        now, running = time.monotonic(), [call for worker in self._workers if (call := worker.call)]
+        loop = self.coroutines.counts
+        oldest = min([*running, *self.coroutines.running()], key=lambda call: call.started, default=None)
+        return Progress(
+            workers=len(self._workers),
+            busy=len(running),
+            started=sum(worker.started for worker in self._workers) + loop.started,
+            finished=sum(worker.finished for worker in self._workers) + loop.finished,
+            oldest_seconds=now - oldest.started if oldest else 0.0,
+            oldest_policy=oldest.policy if oldest else "",
+        )
+
+    def _work(self, worker: Worker) -> None:
+        get = self._queue.get
+        while (call := get()) is not None:
+            if call.caller.begin(call):
+                call.caller.end(call, self._run(call, worker))
+            self._release(call.instance)
+            del call  # or its frame would stay in memory until the next one
+
+    def _run(self, call: Call, worker: Worker) -> bytes:
+        now = time.monotonic()
+        if now >= call.deadline:
+            return too_late(call, now)
+        hook = call.instance.hooks.get(call.execution.phase)
+        if hook is None:
+            return refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.execution.phase}")
+        call.started = now
+        worker.call = call
+        worker.started += 1
+        action = Context().run(execute, call, hook)
+        worker.call = None
+        worker.finished += 1
+        return action
+
+    def _release(self, instance: Instance) -> None:
+        call = instance.release()
+        if call is not None:
+            self.run([call])
+
+    def _refuse(self, call: Call, message: str) -> None:
+        if call.caller.begin(call):
+            call.caller.end(call, refusal(call, FailureClass.OVERLOADED, message))

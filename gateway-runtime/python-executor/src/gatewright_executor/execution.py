@@ -1,0 +1,92 @@
+"""One execution: what a policy's function is called with, and what becomes of what it does.
+
+`execute` is the semantics of calling a Python policy, on one screen. Plain values in and out, no I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from sdk.policy import FailureClass, RequestContext, ResponseContext
+
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.failure import Failure, classify, describe, policy_traceback
+from gatewright_executor.instance import Instance
+from gatewright_executor.policy_loader import Hook
+from gatewright_executor.translator import encode_action, encode_failure, request_context, response_context
+
+log = logging.getLogger(__name__)
+
+
+class Caller(Protocol):
+    """Who sent an execution, and gets its answer."""
+
+    def begin(self, call: Call) -> bool:
+        """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
+
+    def end(self, call: Call, action: bytes | None) -> None:
+        """Called once for each execution that began, or was refused. None: it was cancelled while it ran."""
+
+
+class Call:
+    """An execution on its way through the executor."""
+
+    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "started")
+
+    def __init__(self, execution: pb.Execution, instance: Instance, deadline: float, caller: Caller) -> None:
+        self.id = execution.id
+        self.execution = execution
+        self.instance = instance
+        self.deadline = deadline  # time.monotonic()
+        self.caller = caller
+        self.started = 0.0  # time.monotonic(); 0: not yet
+        self.partial = ""  # of what it prints
+
+    @property
+    def policy(self) -> str:
+        return self.instance.key
+
+    @property
+    def request_id(self) -> str:
+        return self.execution.request_id.decode("utf-8", "backslashreplace")
+
+
+def execute(call: Call, hook: Hook) -> bytes:
+    """Calls the policy's function: an execution in, an Action out. Never raises, whatever the policy does."""
+    logs.current.set(call)
+    try:
+        context = context_of(call)
+        returned = hook.function(context, call.instance.params)
+        action = encode_action(call.id, call.execution.phase, returned, context.metadata)
+    except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
+        action = fault(call, hook, error)
+    if call.partial:
+        logs.end(call)
+    return action
+
+
+def context_of(call: Call) -> RequestContext | ResponseContext:
+    """What the hook is called with."""
+    make = request_context if call.execution.phase == pb.PHASE_REQUEST else response_context
+    return make(call.execution, call.instance, call.deadline)
+
+
+def fault(call: Call, hook: Hook, error: BaseException) -> bytes:
+    """The Action for what a hook raised, or returned against its contract. The traceback goes to the log."""
+    failure = Failure(classify(error), describe(error), call.instance.key, hook.name)
+    trace = policy_traceback(error) if failure.failure_class is FailureClass.EXCEPTION else ""
+    log.error("%s failed: %s", hook.name, failure.message, extra={"trace": trace})
+    return encode_failure(call.id, failure)
+
+
+def refusal(call: Call, failure_class: FailureClass, message: str) -> bytes:
+    """The Action for an execution that is not started."""
+    return encode_failure(call.id, Failure(failure_class, message, call.instance.key))
+
+
+def too_late(call: Call, now: float) -> bytes:
+    """The Action for an execution whose deadline passed while it was queued."""
+    late = f"expected to start before the deadline, got to it {(now - call.deadline) * 1000:.0f} ms after"
+    return refusal(call, FailureClass.TIMEOUT, f"{late}; give the attachment more time or the executor more workers")

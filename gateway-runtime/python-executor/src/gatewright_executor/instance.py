@@ -1,0 +1,101 @@
+"""A policy instance: a policy, its parameters, and how many of its executions may be under way at once.
+
+An execution over the limit waits in the instance's own queue, so it blocks no worker; a slow policy fills its own
+queue and nobody else's. So do executions of an instance that is still being prepared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from sdk.params import freeze
+from sdk.policy import PolicyMetadata
+
+from gatewright_executor.failure import Failure
+from gatewright_executor.policy_loader import Hook
+
+if TYPE_CHECKING:
+    from gatewright_executor.execution import Call
+
+MAX_WAITING = 1024
+COROUTINE_CONCURRENCY = 1000
+
+
+class Admission(Enum):
+    """What becomes of an execution that has just arrived."""
+
+    RUN = auto()  # it has a slot
+    WAIT = auto()  # it waits for one
+    FULL = auto()  # too many wait
+    FAILED = auto()  # the instance could not be prepared
+
+
+def concurrency(requested: int, workers: int, coroutines: bool) -> int:
+    """How many executions may be under way: as asked for (0: the default), but a policy never takes all workers."""
+    if coroutines:
+        return requested or COROUTINE_CONCURRENCY
+    reserve = max(1, workers // 8)
+    return max(1, min(requested or workers // 2, workers - reserve))
+
+
+class Instance:
+    """Built when it is configured, used by many executions at once, dropped after the last of them."""
+
+    __slots__ = ("_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "key", "params", "prepared")
+
+    def __init__(self, about: PolicyMetadata, params: dict[str, Any]) -> None:
+        self.about = about
+        self.key = f"{about.policy_name}:{about.policy_version}"
+        self.params: dict[str, Any] = freeze(params)
+        self.hooks: dict[int, Hook] = {}
+        self.prepared: Any = None
+        self.failure: Failure | None = None
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[int, Call] = OrderedDict()
+        self._running = 0
+        self._limit = 0  # nothing runs before it is ready
+
+    def ready(self, hooks: dict[int, Hook], prepared: Any, limit: int) -> list[Call]:
+        """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
+        with self._lock:
+            self.hooks, self.prepared, self._limit = hooks, prepared, limit
+            calls = [self._waiting.popitem(last=False)[1] for _ in range(min(limit, len(self._waiting)))]
+            self._running += len(calls)
+        return calls
+
+    def fail(self, failure: Failure) -> list[Call]:
+        """Lets no execution run, ever; returns those that waited."""
+        with self._lock:
+            self.failure = failure
+            calls = [*self._waiting.values()]
+            self._waiting.clear()
+        return calls
+
+    def admit(self, call: Call) -> Admission:
+        """Gives `call` a slot, or a place in the queue."""
+        with self._lock:
+            if self._running < self._limit:
+                self._running += 1
+                return Admission.RUN
+            if self.failure is not None:
+                return Admission.FAILED
+            if len(self._waiting) >= MAX_WAITING:
+                return Admission.FULL
+            self._waiting[call.id] = call
+            return Admission.WAIT
+
+    def release(self) -> Call | None:
+        """Gives a slot back: to the execution that has waited longest, which is returned."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popitem(last=False)[1]
+            self._running -= 1
+            return None
+
+    def forget(self, call: Call) -> None:
+        """Takes a cancelled execution out of the queue, if it waits there."""
+        with self._lock:
+            self._waiting.pop(call.id, None)

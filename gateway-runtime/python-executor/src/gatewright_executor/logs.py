@@ -1,0 +1,110 @@
+"""JSON lines on stderr, and what a policy prints or logs tied to the policy and the request id.
+
+Outside a policy nothing is tied; inside one, a context variable says whose line it is. An execution that writes
+nothing pays for setting that variable, and for no more.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Protocol, TextIO
+
+COMPONENT = "python-executor"
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Origin(Protocol):
+    """Where a line comes from."""
+
+    partial: str  # what was printed since the last end of line
+
+    @property
+    def policy(self) -> str: ...  # name:version
+    @property
+    def request_id(self) -> str: ...
+
+
+class Outside:
+    """The origin of lines that a policy writes while it is imported or prepared."""
+
+    __slots__ = ("partial", "policy", "request_id")
+
+    def __init__(self, policy: str) -> None:
+        self.policy, self.request_id, self.partial = policy, "", ""
+
+
+current: ContextVar[Origin | None] = ContextVar("current", default=None)
+
+
+def set_up(level: str = "info", stream: TextIO | None = None) -> None:
+    """Makes the root logger write JSON lines to `stream` (default: stderr), and sys.stdout and sys.stderr log."""
+    handler = logging.StreamHandler(stream or sys.__stderr__)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.stdout = Printed("stdout", logging.INFO)
+    sys.stderr = Printed("stderr", logging.WARNING)
+
+
+class JsonFormatter(logging.Formatter):
+    """time, level, component, message; then policy, requestId, logger and exception where there are such."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
+            "component": COMPONENT,
+            "message": record.getMessage(),
+            **_origin(current.get()),
+            "logger": record.name,
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+        elif trace := getattr(record, "trace", ""):
+            line["exception"] = trace
+        return json.dumps(line, ensure_ascii=True)
+
+
+def _origin(origin: Origin | None) -> dict[str, str]:
+    if origin is None:
+        return {}
+    tied = {"policy": origin.policy, "requestId": origin.request_id}
+    return {key: value for key, value in tied.items() if value}
+
+
+class Printed(io.TextIOBase):
+    """Stands for sys.stdout or sys.stderr: each line that is written becomes a log line."""
+
+    encoding = "utf-8"
+
+    def __init__(self, name: str, level: int) -> None:
+        self._log = logging.getLogger(name)
+        self._level = level
+        self._outside = Outside("")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        origin = current.get() or self._outside
+        *lines, origin.partial = (origin.partial + text).split("\n")
+        for line in lines:
+            self._log.log(self._level, "%s", line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Lines go out as they end; what is printed without an end goes out when its execution ends."""
+
+
+def end(origin: Origin) -> None:
+    """Writes what `origin` has printed without an end of line."""
+    if origin.partial:
+        line, origin.partial = origin.partial, ""
+        logging.getLogger("stdout").info("%s", line)

@@ -1,0 +1,87 @@
+"""The executor as a process. The build output's main.py is one line that calls `main`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatewright_executor import logs, policy_loader
+from gatewright_executor.policy_loader import REGISTRY, RegistryError
+from gatewright_executor.server import Server, SocketError
+
+SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
+EXIT_SECONDS = 2.0  # for what policies left behind (their own threads, atexit functions)
+log = logging.getLogger("gatewright_executor")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
+    options = _parse(arguments)
+    logs.set_up(options.log_level)
+    warnings.filterwarnings("default", "policy .* uses get_policy", DeprecationWarning)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _serve(options, stop)
+    except (RegistryError, SocketError) as error:
+        log.error("cannot start: %s", error)
+        sys.exit(1)
+    _exit_for_sure()
+
+
+def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
+    policies = policy_loader.load_all(policy_loader.read_registry(options.registry))
+    server = Server(policies, options.workers)
+    server.start(options.listen)
+    broken = ", ".join(policy.key for policy in policies.values() if policy.failure)
+    log.info("serving %d policies on %s%s", len(policies), options.listen, f"; not loaded: {broken}" if broken else "")
+    stop.wait()
+    log.info("stopping: what is under way has %g s", options.drain_seconds)
+    server.stop(options.drain_seconds)
+    options.listen.unlink(missing_ok=True)
+    log.info("stopped")
+
+
+def _exit_for_sure() -> None:
+    """A thread that a policy started may never end, and Python would wait for it."""
+    last = threading.Timer(EXIT_SECONDS, os._exit, [0])
+    last.daemon = True
+    last.start()
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python main.py", description="Runs Gatewright's Python policies.")
+    parser.add_argument("--listen", type=_socket, required=True, metavar="unix:PATH", help="the socket to serve on")
+    parser.add_argument("--workers", type=_positive, default=32, metavar="N", help="worker threads (default: 32)")
+    parser.add_argument("--registry", type=Path, default=_beside_main(), metavar="FILE",
+                        help=f"the generated registry (default: {REGISTRY}.py beside main.py)")  # fmt: skip
+    parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="(default: info)")
+    parser.add_argument("--drain-seconds", type=float, default=10.0, metavar="S",
+                        help="how long executions may take to end at a stop (default: 10)")  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def _beside_main() -> Path:
+    return Path(sys.argv[0]).absolute().parent / f"{REGISTRY}.py"
+
+
+def _socket(address: str) -> Path:
+    scheme, _, path = address.partition(":")
+    if scheme != "unix" or not path:
+        raise argparse.ArgumentTypeError(f"expected unix:PATH, got {address}")
+    return Path(path)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+    return int(text)

@@ -1,0 +1,173 @@
+"""One stream of the engine: its instances, its executions, its answers. No gRPC in here.
+
+All that a stream holds dies with it; the engine configures its instances anew on the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdk.params import freeze
+from sdk.policy import FailureClass, PolicyMetadata
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.dispatch import Dispatcher
+from gatewright_executor.execution import Call
+from gatewright_executor.failure import Failure
+from gatewright_executor.instance import Instance, concurrency
+from gatewright_executor.policy_loader import LoadedPolicy
+from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
+from gatewright_executor.replies import Replies
+from gatewright_executor.translator import encode_failure, failure_message
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What all streams of an executor share."""
+
+    policies: Mapping[str, LoadedPolicy]  # by "name:version"
+    dispatcher: Dispatcher
+    preparer: Preparer
+    hello: pb.Hello
+
+
+class Stream:
+    """Takes frames in from one thread; answers leave by `frames` in another."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._dispatcher = process.dispatcher
+        self._replies = Replies(lambda: process.dispatcher.backlog)
+        self._instances: dict[int, Instance] = {}
+        self._pending: dict[int, Call] = {}  # taken in, not started
+        self._running: dict[int, Call] = {}
+        self._draining = False
+
+    def frames(self) -> Iterator[bytes]:
+        """The reply frames, serialized."""
+        return self._replies.frames(self._process.hello)
+
+    def take_in(self, frame: pb.RequestFrame) -> None:
+        """Hands a frame's content on: configure, executions, cancel, close, in this order."""
+        for configure in frame.configure:
+            self._configure(configure)
+        if frame.executions:
+            now = time.monotonic()
+            for execution in frame.executions:
+                self._execute(execution, now)
+        for number in frame.cancel:
+            self._cancel(number)
+        for number in frame.close:
+            self._instances.pop(number, None)
+        self._replies.take_in()
+
+    def drain(self) -> None:
+        """Ends the stream when all that it has taken in is answered; what comes now is refused as unavailable."""
+        self._draining = True
+        self._replies.end(lambda: not self._pending and not self._running)
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Ends the stream now. Nobody waits for its answers: what has not started never will."""
+        self._draining = True
+        for number in [*self._pending]:
+            self._cancel(number)
+        self._replies.end(lambda: True, error)
+
+    # -------------------------------------------------------------- Caller
+
+    def begin(self, call: Call) -> bool:
+        self._running[call.id] = call
+        if self._pending.pop(call.id, None) is not None:  # whoever pops it, a worker or a cancel, decides
+            return True
+        self._running.pop(call.id, None)
+        self._replies.wake()
+        return False
+
+    def end(self, call: Call, action: bytes | None) -> None:
+        if action is not None:
+            self._replies.put_action(action)
+        self._running.pop(call.id, None)
+        if action is None or self._draining:
+            self._replies.wake()
+
+    # -------------------------------------------------------------- what a frame carries
+
+    def _execute(self, execution: pb.Execution, now: float) -> None:
+        instance = self._instances.get(execution.instance)
+        if instance is None or self._draining:
+            why = (
+                "it is stopping" if self._draining else f"no instance {execution.instance} is configured on this stream"
+            )
+            failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
+            self._replies.put_action(encode_failure(execution.id, failure))
+            return
+        call = Call(execution, instance, now + execution.timeout_us / 1e6, self)
+        self._pending[call.id] = call
+        self._dispatcher.submit(call)
+
+    def _cancel(self, number: int) -> None:
+        call = self._pending.pop(number, None) or self._running.get(number)
+        if call is not None:
+            self._dispatcher.cancel(call)
+        if self._draining:
+            self._replies.wake()
+
+    def _configure(self, configure: pb.ConfigureInstance) -> None:
+        policy = self._policy(configure)
+        try:
+            instance = _instance(configure)
+        except ValueError as error:
+            instance = Instance(_about(configure, {}), {})
+            policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
+        self._instances[configure.instance] = instance
+        if isinstance(policy, Failure):
+            self._settle(configure, instance, policy)
+            return
+        seconds = configure.prepare_timeout_ms / 1000 or DEFAULT_SECONDS
+        self._process.preparer.prepare(instance, policy, seconds, lambda made: self._settle(configure, instance, made))
+
+    def _policy(self, configure: pb.ConfigureInstance) -> LoadedPolicy | Failure:
+        key = f"{configure.policy_name}:{configure.policy_version}"
+        policy = self._process.policies.get(key)
+        if policy is None:
+            known = ", ".join(self._process.policies) or "none"
+            return Failure(FailureClass.UNAVAILABLE, f"expected a policy of this build ({known}), got {key}", key)
+        return policy.failure or policy
+
+    def _settle(self, configure: pb.ConfigureInstance, instance: Instance, made: Prepared | Failure) -> None:
+        """The instance is ready, or will never be; those that waited for it go on."""
+        status = pb.InstanceStatus(instance=configure.instance)
+        if isinstance(made, Failure):
+            status.failure.CopyFrom(failure_message(made))
+        self._replies.put_status(status)
+        if isinstance(made, Failure):
+            for call in instance.fail(made):
+                self._dispatcher.fail(call)
+            return
+        hooks = [hook for hook in made.hooks.values() if hook is not PASS]
+        limit = concurrency(
+            configure.max_concurrency, self._dispatcher.workers, all(hook.is_coroutine for hook in hooks)
+        )
+        self._dispatcher.run(instance.ready(made.hooks, made.value, limit))
+
+
+def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> PolicyMetadata:
+    return PolicyMetadata(
+        configure.policy_name, configure.policy_version, configure.api_name, configure.api_version, system_params
+    )
+
+
+def _instance(configure: pb.ConfigureInstance) -> Instance:
+    system_params = freeze(_object("system parameters", configure.system_parameters))
+    return Instance(_about(configure, system_params), _object("parameters", configure.parameters))
+
+
+def _object(where: str, text: bytes) -> dict[str, Any]:
+    value = json.loads(text or b"{}")
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected a JSON object, got {text!r:.80}")
+    return value

@@ -1,0 +1,37 @@
+"""Protobuf's wire format, as far as reply frames need it.
+
+An Action built and serialized as a message costs 1.9 µs, its bytes written by hand 0.3 µs. Keys come from the
+generated descriptors, so they cannot go stale. https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+_LENGTH_DELIMITED = {FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_LENGTHS = tuple(varint(length) for length in range(4096))
+
+
+def keys(message: type[Message]) -> dict[str, bytes]:
+    """The key of each field (varints and length-delimited ones), by the field's name."""
+    fields = message.DESCRIPTOR.fields
+    return {field.name: varint(field.number << 3 | (2 if field.type in _LENGTH_DELIMITED else 0)) for field in fields}
+
+
+def delimited(key: bytes, data: bytes) -> bytes:
+    """A field of bytes, a string or a message."""
+    length = len(data)
+    return key + (_LENGTHS[length] if length < 4096 else varint(length)) + data
