@@ -40,6 +40,7 @@ def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[sub
     with log.open("w") as errors:
         process = subprocess.Popen(
             command,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

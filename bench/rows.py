@@ -43,8 +43,8 @@ def add_headers(position: str) -> Attachment:
         "name": "add-headers",
         "version": "v1",
         "params": {
-            "request": [{"name": f"X-Go-{position}", "value": "1"}],
-            "response": [{"name": f"X-Go-{position}", "value": "1"}],
+            "requestHeaders": [{"name": f"X-Go-{position}", "value": "1"}],
+            "responseHeaders": [{"name": f"X-Go-{position}", "value": "1"}],
         },
     }
 

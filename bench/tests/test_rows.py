@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from bench import rows
+from bench.plain import BOOTSTRAP, bootstrap
+from bench.rows import ROWS
+
+ROOT = Path(rows.__file__).parent.parent
+
+
+def test_each_row_with_an_api_has_a_definition(tmp_path: Path) -> None:
+    rows.write_apis(ROWS, "127.0.0.1:9", tmp_path)
+    assert sorted(file.stem for file in tmp_path.iterdir()) == ["go", "go-python-go", "no-policies"]
+    spec = yaml.safe_load((tmp_path / "go-python-go.json").read_text())["spec"]
+    assert spec["context"] == "/go-python-go"
+    assert spec["upstream"]["main"]["url"] == "http://127.0.0.1:9/go-python-go"
+    assert [policy["name"] for policy in spec["policies"]] == ["add-headers", "add-python-header", "add-headers"]
+
+
+def test_each_policy_of_a_row_must_be_seen_in_both_directions() -> None:
+    for row in ROWS:
+        assert len(row.upstream) == len(row.client) == len(row.policies or ())
+        assert set(row.upstream) == set(row.client)
+
+
+def test_the_python_row_differs_from_the_go_row_by_the_python_policy_alone() -> None:
+    go, python = (next(row.policies for row in ROWS if row.key == key) for key in (rows.GO, rows.PYTHON))
+    assert [policy for policy in python or () if policy["name"] != "add-python-header"] == list(go or ())
+
+
+def test_the_upstream_expects_what_the_rows_say(tmp_path: Path) -> None:
+    rows.write_expectations(ROWS, tmp_path / "expect.json")
+    found = json.loads((tmp_path / "expect.json").read_text())
+    assert found["/plain"] == {}
+    assert found["/go-python-go"] == {"X-Go-First": "1", "X-Go-Last": "1", "X-Python-Policy": "1"}
+
+
+def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
+    template = (ROOT / BOOTSTRAP).read_text()
+    theirs, ours = yaml.safe_load(template.replace("$port", "1")), bootstrap(template, 8081, "/plain", "127.0.0.1:9")
+    assert "$" not in json.dumps(ours)
+    for text in ("ext_proc", "xds", "ads"):
+        assert text not in json.dumps(ours)
+    assert ours["overload_manager"] == theirs["overload_manager"]
+    manager, original = (each["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+                         for each in (json.loads(json.dumps(ours)), theirs))  # fmt: skip
+    assert manager["local_reply_config"] == original["local_reply_config"]
+    assert set(original) - set(manager) == {"rds"}
+    assert set(manager) - set(original) == {"route_config"}
+    assert [each["name"] for each in manager["http_filters"]] == ["envoy.filters.http.router"]
