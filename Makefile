@@ -23,7 +23,7 @@ build: setup ## build build.yaml into build/stock
 
 test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
-	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS))) $(wildcard sample-policies/*/test_*.py)
+	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard sample-policies/*/test_*.py)
 	pytest -q --timeout 180 e2e
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
