@@ -20,7 +20,7 @@ def test_an_import_that_never_ends_is_cut_and_named(tmp_path: Path) -> None:
     sources = {"policy-definition.yaml": DEFINITION, "policy.py": b"import threading\nthreading.Event().wait()\n"}
     write_tree(sources, tmp_path / "sample")
     policy = discover_policy(Manifest(tmp_path / "build.yaml", ()), Entry("sample", "sample", "", 1))
-    executor = {"gatewright_executor/__init__.py": b"", "gatewright_executor/server.py": b""}
+    executor = {"gatewright_executor/__init__.py": b"", "gatewright_executor/main.py": b""}
     write_tree(executor | below("policies/sample_v1_0_0", policy.sources), tmp_path / "executor")
     with pytest.raises(BuildError) as caught:
         check_imports(Path(sys.executable), tmp_path / "executor", (policy,), limit=2.0)

@@ -15,7 +15,7 @@ from gatewright_builder.registry import python_module
 from gatewright_builder.requirements import REQUIREMENTS_FILE
 
 SCRIPT = Path(__file__).with_name("import_check.py")
-EXECUTOR_MODULE = "gatewright_executor.server"
+EXECUTOR_MODULE = "gatewright_executor.main"
 LIMIT_SECONDS = 60.0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from sdk.definition import Runtime
 
+from gatewright_builder.compile import BIN, STAMP
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import Tree, read_tree, write_tree
@@ -21,7 +22,7 @@ PARTS = (
     "bin", "policy-engine", "policy-definitions", "python-executor", "python-env", "requirements.txt",
     "requirements.lock", MANIFEST,
 )  # fmt: skip
-OWN_MARKS = (MANIFEST, "bin/gatewright-inputs")  # even if a build is killed, one of them is there
+OWN_MARKS = (MANIFEST, f"{BIN}/{STAMP}")  # even if a build is killed, one of them is there
 PYTHON_PARTS = ("python-env", "requirements.txt", "requirements.lock")
 
 

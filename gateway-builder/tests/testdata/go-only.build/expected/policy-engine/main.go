@@ -6,7 +6,5 @@ package main
 import "gatewright.dev/policy-engine/engine"
 
 func main() {
-	registry := engine.NewRegistry()
-	registerPolicies(registry)
-	engine.Main(registry)
+	engine.Main(registerPolicies)
 }

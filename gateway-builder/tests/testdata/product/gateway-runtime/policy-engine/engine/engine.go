@@ -18,9 +18,6 @@ type bridge string
 
 func (b bridge) String() string { return "executor group " + string(b) }
 
-// NewRegistry returns an empty one.
-func NewRegistry() *Registry { return &Registry{} }
-
 // Register adds a policy.
 func (r *Registry) Register(name, version string, factory v1alpha.Factory) {
 	r.entries = append(r.entries, entry{v1alpha.Metadata{PolicyName: name, PolicyVersion: version}, factory})
@@ -32,7 +29,9 @@ func (r *Registry) BridgeFactory(group string) v1alpha.Factory {
 }
 
 // Main prints what each registered policy says of itself.
-func Main(r *Registry) {
+func Main(register func(*Registry)) {
+	r := &Registry{}
+	register(r)
 	for _, e := range r.entries {
 		policy, err := e.factory(e.metadata, nil)
 		fmt.Println(e.metadata.PolicyName, e.metadata.PolicyVersion, policy, err)
