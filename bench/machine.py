@@ -25,7 +25,7 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
         f"`{' '.join(['python -m bench', *arguments])}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
         f"{envoy_version()}, {go_version()}, {executor_versions()}",
         f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
-        f"{settings.rounds} rounds, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
+        f"rounds: {settings.rounds}, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
         f"{loop(settings)}, {settings.concurrency} Envoy workers, executor processes: {settings.executors}",
     )
     return "\n".join(f"- {line}" for line in lines)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,16 +29,21 @@ func generate(ctx context.Context, p plan, out io.Writer) error {
 		one := &connection{plan: p, span: span, pace: newPace(p, start, i), tally: &tallies[i]}
 		running.Go(func() { one.run(ctx) })
 	}
-	fmt.Fprintln(out, at(ctx, "begin", span.begin))
-	fmt.Fprintln(out, at(ctx, "end", span.end))
+	err := errors.Join(announce(ctx, out, "begin", span.begin), announce(ctx, out, "end", span.end))
 	running.Wait()
+	if err != nil {
+		return err
+	}
 	return json.NewEncoder(out).Encode(merge(tallies).result(p.duration))
 }
 
-// at returns its word when the moment has come or the context has ended.
-func at(ctx context.Context, word string, moment time.Time) string {
+// announce writes the word when the moment has come or the context has ended.
+func announce(ctx context.Context, out io.Writer, word string, moment time.Time) error {
 	sleep(ctx, time.Until(moment))
-	return word
+	if _, err := fmt.Fprintln(out, word); err != nil {
+		return fmt.Errorf("announce the %s: %w", word, err)
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, duration time.Duration) {

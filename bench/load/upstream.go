@@ -80,13 +80,18 @@ func serveUpstream(ctx context.Context, address string, expected expectations, o
 	if err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
+	defer func() { _ = listener.Close() }()
+	if _, err := fmt.Fprintln(out, "listening", listener.Addr()); err != nil {
+		return fmt.Errorf("upstream: say that it listens: %w", err)
+	}
 	server := &fasthttp.Server{Handler: expected.handle, Name: "bench", CloseOnShutdown: true, Logger: quiet{}}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		stopped <- server.Shutdown()
+		err := server.Shutdown()
+		_ = listener.Close() // for a server that had not yet begun to serve
+		stopped <- err
 	}()
-	fmt.Fprintln(out, "listening", listener.Addr())
 	if err := server.Serve(listener); err != nil {
 		return fmt.Errorf("upstream at %s: %w", address, err)
 	}
