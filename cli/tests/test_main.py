@@ -151,6 +151,7 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
             "name": "envoy", "state": "waiting", "pid": None, "restarts": 0,
             "listen": found["url"].removeprefix("http://"), "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
         }  # fmt: skip
+        assert gatewright("status", "--run-dir", str(bench.folder / "run")).returncode == 1
         process.send_signal(number)
         assert process.wait(LIMIT_SECONDS) == 0
         assert not bench.alive(pid)
@@ -187,6 +188,12 @@ def test_a_state_directory_in_use(bench: Bench) -> None:
         said = gatewright(*arguments)
     assert said.returncode == 1
     assert f"is in use (by gatewright, pid {process.pid})" in said.stderr
+
+
+def test_the_status_of_no_node(bench: Bench) -> None:
+    said = gatewright("status", "--run-dir", str(bench.folder))
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"error: no node runs in {bench.folder} (status.json: No such file or directory)")
 
 
 def test_echo_refuses_what_is_no_address() -> None:

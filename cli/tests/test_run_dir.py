@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.run_dir import RunDir, RunDirError
+from gatewright_cli.run_dir import RunDir, RunDirError, all_ready, read_status
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -35,6 +35,16 @@ def test_a_given_one_is_used_and_left(bench: Bench) -> None:
     run_dir.write("bootstrap.yaml", "x")
     run_dir.remove()
     assert names(bench.folder) == ["events", "own"]
+
+
+@pytest.mark.parametrize(
+    ("state", "process", "ready"),
+    [("running", "ready", True), ("running", "restarting", False), ("starting", "ready", False)],
+)
+def test_a_node_is_ready_when_all_of_it_is(bench: Bench, state: str, process: str, ready: bool) -> None:
+    run_dir = RunDir.open(bench.folder)
+    run_dir.write_status({"state": state, "processes": [{"state": "ready"}, {"state": process}]})
+    assert all_ready(read_status(bench.folder)) is ready
 
 
 def test_one_that_others_can_read_is_refused(tmp_path: Path) -> None:

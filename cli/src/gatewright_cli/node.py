@@ -9,7 +9,7 @@ from pathlib import Path
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
-from gatewright_cli.ports import join_address
+from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers, EnvoyDrain
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
@@ -48,8 +48,7 @@ class NodeSettings:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the gateway."""
-        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://{join_address(here, self.port)}"
+        return url(self.address)
 
 
 def processes(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
@@ -84,7 +83,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="controller",
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
         environment=UNBUFFERED,
-        ready=Answers("/healthz", base=f"http://{address}"),
+        ready=Answers("/healthz", base=url(address)),
         sockets=(socket,),
         listen=address,
         cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",

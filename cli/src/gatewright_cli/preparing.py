@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gatewright_cli import api_files, bootstrap, build_output, building, forwarded, ports, preflight
+from gatewright_cli import api_files, bootstrap, build_output, forwarded, ports, preflight
 from gatewright_cli.api_files import ApiFile, ApiFileError
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
@@ -166,6 +166,8 @@ def refuse(mistakes: list[str]) -> None:
 def _build(options: Options) -> list[tuple[str, float]]:
     if options.build_output:
         return []
+    from gatewright_cli import building  # here, because an image runs a build without holding the builder
+
     return [("build", building.build(options.manifest, options.output))]
 
 

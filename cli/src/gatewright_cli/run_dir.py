@@ -7,9 +7,27 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
+STATUS = "status.json"
 LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
 LONGEST_NAME = "executor-default-99.sock"
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """What the node that runs in the directory `path` last wrote of itself. Raises RunDirError where there is none."""
+    try:
+        status: dict[str, Any] = json.loads((path / STATUS).read_text())
+    except OSError as error:
+        raise RunDirError(
+            f"no node runs in {path} ({STATUS}: {error.strerror}): name its directory with --run-dir"
+        ) from None
+    return status
+
+
+def all_ready(status: dict[str, Any]) -> bool:
+    """Whether a status is that of a node which takes requests, with all its processes."""
+    return status["state"] == "running" and all(each["state"] == "ready" for each in status["processes"])
 
 
 class RunDirError(Exception):
@@ -53,7 +71,7 @@ class RunDir:
 
     def write_status(self, status: object) -> None:
         """status.json: what runs where."""
-        self.write("status.json", json.dumps(status, indent=2) + "\n")
+        self.write(STATUS, json.dumps(status, indent=2) + "\n")
 
     def remove(self) -> None:
         """Takes away what was put there, and the directory if it was made here."""

@@ -11,13 +11,13 @@ from collections.abc import Coroutine, Sequence
 
 import click
 
-from gatewright_cli import management
+from gatewright_cli import management, ports
 from gatewright_cli.api_files import ApiFile
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError
 from gatewright_cli.node import NodeSettings, processes
-from gatewright_cli.run_dir import RunDir
+from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -65,10 +65,10 @@ class NodeRun:
         return self._signals > 1
 
     async def _serve(self) -> None:
-        self._output.event("starting", status=str(self._run_dir.path / "status.json"), pid=os.getpid())
+        self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         self._spent += [(one.name, one.seconds) for one in await self._supervisor.start()]
         if self._settings.controller:
-            await self._timed("deploy", management.deploy(self._settings.controller, self._apis))
+            await self._timed("deploy", management.deploy(ports.url(self._settings.controller), self._apis))
         trial = next((api.trial for api in self._apis if api.trial), None)
         if trial is not None:
             await self._timed("first request", management.until_it_passes(self._settings.url, trial, self._output))
@@ -114,8 +114,8 @@ class NodeRun:
                 "state": self._state,
                 "pid": os.getpid(),
                 "url": settings.url,
-                "controller": f"http://{settings.controller}" if settings.controller else None,
-                "echo": f"http://{settings.echo}" if settings.echo else None,
+                "controller": ports.url(settings.controller) if settings.controller else None,
+                "echo": ports.url(settings.echo) if settings.echo else None,
                 "build": str(settings.build.path),
                 "stateDir": str(settings.state_dir),
                 "processes": [keeper.status() for keeper in self._supervisor.keepers],

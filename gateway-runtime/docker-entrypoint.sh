@@ -1,0 +1,20 @@
+#!/bin/sh
+# What tini starts: the supervisor of all processes of a node, with the build that is in the image. Options are those of
+# `gatewright run`; --py.*, --pe.* and --envoy.* reach the executors, the policy engine and Envoy. A build without
+# Python policies starts no executor. Anything that is no option is run instead: `docker run IMAGE gatewright version`.
+set -eu
+
+case "${1:---}" in
+-*) ;;
+*) exec "$@" ;;
+esac
+
+# The management API asks for credentials unless nobody else can reach it.
+if [ -n "${GATEWRIGHT_CONTROLLER_TOKEN:-}" ]; then
+    management_host=0.0.0.0
+else
+    management_host=127.0.0.1
+fi
+
+exec gatewright run --build /app/build --host 0.0.0.0 --controller-host "$management_host" \
+    --state-dir /var/lib/gatewright --run-dir "$GATEWRIGHT_RUN_DIR" --log-format json "$@"
