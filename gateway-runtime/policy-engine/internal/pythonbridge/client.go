@@ -23,7 +23,7 @@ type StreamManager struct {
 	index   int // in its group, and in the placements of every instance
 	options Options
 	log     *slog.Logger
-	rehome  func(*execution) // finds another process for an execution that was never sent, or ends it
+	rehome  func(*execution) // finds another process for an execution that was never started, or ends it
 	changed func()           // tells the group that a process or an instance changed
 	wake    chan struct{}    // holds a token when there may be something to send
 
@@ -47,7 +47,7 @@ type StreamManager struct {
 	framesTakenIn   uint64
 	longestTimeout  time.Duration // of an execution ever sent
 	counts          counts
-	loose           []*execution // never sent, to be given to rehome after unlock
+	loose           []*execution // never started, to be given to rehome after unlock
 	instancesChange bool         // to be told to changed after unlock
 }
 
@@ -125,9 +125,8 @@ func (m *StreamManager) detach(cause error) {
 // release empties a queue; its executions find another process.
 func (m *StreamManager) release(queue *fifo) {
 	for e := queue.pop(); e != nil; e = queue.pop() {
-		e.home.Store(nil)
 		m.queued--
-		m.loose = append(m.loose, e)
+		m.give(e)
 	}
 }
 
@@ -215,7 +214,24 @@ func (m *StreamManager) answer(action *executorv1.Action) {
 		return
 	}
 	delete(m.sent, action.GetId())
+	if neverStarted(action) && e.refusedBy == nil {
+		e.refusedBy = m
+		m.give(e)
+		return
+	}
 	e.finish(outcome{action: action})
+}
+
+// neverStarted reports whether the executor refused the execution because it is stopping, say. Then, and only then,
+// another process may try an execution that was sent.
+func neverStarted(action *executorv1.Action) bool {
+	return action.GetFailure().GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE
+}
+
+// give lets go of an execution that was not started, for another process to take.
+func (m *StreamManager) give(e *execution) {
+	e.home.Store(nil)
+	m.loose = append(m.loose, e)
 }
 
 // settle notes whether an instance is ready, and lets go of what waited for it.

@@ -30,6 +30,8 @@ type execution struct {
 	ended    atomic.Bool
 	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
 
+	refusedBy *StreamManager // it was sent to this process, which did not start it; written by its home only
+
 	// Guarded by the mutex of home.
 	queue      *fifo
 	prev, next *execution
@@ -83,9 +85,9 @@ func contextFailure(ctx context.Context) error {
 var (
 	failTimeout     = v1alpha.Failf(v1alpha.ClassTimeout, "the execution got no answer within its timeout")
 	failCancelled   = v1alpha.Failf(v1alpha.ClassTimeout, "the exchange was cancelled while the execution was under way")
-	failUnavailable = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group is connected; "+
-		"the execution was not sent")
-	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not sent")
+	failUnavailable = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group takes executions now; "+
+		"this one was not started")
+	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not started")
 )
 
 // fifo is a queue of executions that any of them can leave. An execution is in at most one.

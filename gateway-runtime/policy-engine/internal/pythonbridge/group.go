@@ -42,7 +42,7 @@ func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, 
 // submit gives an execution to the best process; to the next best if that one is lost at this moment.
 func (g *group) submit(e *execution) error {
 	for range g.processes {
-		process := g.pick(e.instance)
+		process := g.pick(e)
 		if process == nil {
 			break
 		}
@@ -53,7 +53,7 @@ func (g *group) submit(e *execution) error {
 	return failUnavailable
 }
 
-// rehome finds another process for an execution that was not sent.
+// rehome finds another process for an execution that was not started.
 func (g *group) rehome(e *execution) {
 	if e.ended.Load() {
 		return
@@ -64,16 +64,16 @@ func (g *group) rehome(e *execution) {
 }
 
 // pick returns, of the usable processes that are furthest with the instance, the one with the fewest executions under
-// way; nil when none is usable.
-func (g *group) pick(i *instance) *StreamManager {
+// way; nil when none is usable. Whoever refused the execution is not asked again.
+func (g *group) pick(e *execution) *StreamManager {
 	var best *StreamManager
 	var bestState int32
 	var bestLoad int64
 	for _, process := range g.processes {
-		if !process.usable() {
+		if !process.usable() || process == e.refusedBy {
 			continue
 		}
-		state, load := i.placements[process.index].state.Load(), process.load.Load()
+		state, load := e.instance.placements[process.index].state.Load(), process.load.Load()
 		if best == nil || state < bestState || (state == bestState && load < bestLoad) {
 			best, bestState, bestLoad = process, state, load
 		}

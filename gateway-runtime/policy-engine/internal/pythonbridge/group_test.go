@@ -208,3 +208,32 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 		t.Fatal("expected closed groups never to be ready")
 	}
 }
+
+func refusal(id uint64) *executorv1.Action {
+	return &executorv1.Action{Id: id, Failure: &executorv1.Failure{
+		FailureClass: executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE, Message: "it is stopping",
+	}}
+}
+
+func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
+	groups, first, second, policy := pair(t, Options{})
+	answer := callWith(t, patience, policy)
+	first.answer(refusal(first.take().GetExecutions()[0].GetId()))
+	execution := second.take().GetExecutions()[0]
+	wantBytes(t, "request id", execution.GetRequestId(), "r-1")
+	second.answer(&executorv1.Action{Id: execution.GetId()})
+	if result := receive(t, answer, "the answer"); result.err != nil {
+		t.Fatal(result.err)
+	}
+	if got := statsOf(groups, 0).UnderWay; got != 0 {
+		t.Fatalf("expected nothing under way in the first, got %d", got)
+	}
+}
+
+func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
+	_, first, second, policy := pair(t, Options{})
+	answer := callWith(t, patience, policy)
+	first.answer(refusal(first.take().GetExecutions()[0].GetId()))
+	second.answer(refusal(second.take().GetExecutions()[0].GetId()))
+	wantClass(t, receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
+}

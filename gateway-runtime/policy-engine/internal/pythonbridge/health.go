@@ -8,6 +8,9 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
+// leaveTimeout is longer than any execution may take.
+const leaveTimeout = longestExchange + 10*time.Second
+
 // admit refuses a process that does not answer, does not serve, or is stuck in overdue executions.
 func (m *StreamManager) admit(ctx context.Context, client executorv1.PythonExecutorServiceClient) error {
 	check, err := m.checkHealth(ctx, client)
@@ -23,31 +26,58 @@ func (m *StreamManager) admit(ctx context.Context, client executorv1.PythonExecu
 	return nil
 }
 
-// watch checks the process until it is found dead or stuck, and returns that.
-func (m *StreamManager) watch(ctx context.Context, client executorv1.PythonExecutorServiceClient) error {
+// watch checks the process until it is found dead or stuck, and returns that. A process that is leaving answers no
+// health checks any more, and has leaveTimeout to end its stream.
+func (m *StreamManager) watch(ctx context.Context, client executorv1.PythonExecutorServiceClient, leaving <-chan struct{}) error {
 	ticker := time.NewTicker(m.options.HealthInterval)
 	defer ticker.Stop()
-	seen := progress{since: time.Now()}
-	for misses := 0; ; {
+	check := examination{since: time.Now()}
+	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-leaving:
+			return m.awaitEnd(ctx)
 		case <-ticker.C:
 		}
 		m.retryFailed(time.Now())
-		check, err := m.checkHealth(ctx, client)
-		if err != nil {
-			if misses++; misses >= m.options.HealthMisses {
-				return fmt.Errorf("%d health checks in a row failed, the last one: %w", misses, err)
-			}
-			continue
-		}
-		misses = 0
-		m.serving.Store(check.GetServing())
-		if seen.still(check, time.Now()) >= m.options.StallAfter && m.overdue(check) {
-			return m.stuck(check)
+		if err := m.examine(ctx, client, &check); err != nil && !isClosed(leaving) {
+			return err
 		}
 	}
+}
+
+func (m *StreamManager) awaitEnd(ctx context.Context) error {
+	if !sleep(ctx, leaveTimeout) {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", m.address, leaveTimeout)
+}
+
+func isClosed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
+
+// examine makes one health check. An error is the verdict over several.
+func (m *StreamManager) examine(ctx context.Context, client executorv1.PythonExecutorServiceClient, past *examination) error {
+	check, err := m.checkHealth(ctx, client)
+	if err != nil {
+		if past.misses++; past.misses >= m.options.HealthMisses {
+			return fmt.Errorf("%d health checks in a row failed, the last one: %w", past.misses, err)
+		}
+		return nil
+	}
+	past.misses = 0
+	m.serving.Store(check.GetServing())
+	if past.still(check, time.Now()) >= m.options.StallAfter && m.overdue(check) {
+		return m.stuck(check)
+	}
+	return nil
 }
 
 func (m *StreamManager) checkHealth(ctx context.Context, client executorv1.PythonExecutorServiceClient) (*executorv1.HealthCheckResponse, error) {
@@ -75,15 +105,17 @@ func (m *StreamManager) stuck(check *executorv1.HealthCheckResponse) error {
 		"policy %q has run for %d ms", m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
 }
 
-// progress tells for how long a process has finished nothing.
-type progress struct {
-	finished uint64
-	since    time.Time
+// examination is what health checks have told so far.
+type examination struct {
+	misses   int       // in a row
+	finished uint64    // executions
+	since    time.Time // when finished was last seen to grow
 }
 
-func (p *progress) still(check *executorv1.HealthCheckResponse, now time.Time) time.Duration {
-	if check.GetExecutionsFinished() != p.finished {
-		p.finished, p.since = check.GetExecutionsFinished(), now
+// still returns for how long the process has finished nothing.
+func (e *examination) still(check *executorv1.HealthCheckResponse, now time.Time) time.Duration {
+	if check.GetExecutionsFinished() != e.finished {
+		e.finished, e.since = check.GetExecutionsFinished(), now
 	}
-	return now.Sub(p.since)
+	return now.Sub(e.since)
 }

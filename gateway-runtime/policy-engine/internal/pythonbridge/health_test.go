@@ -62,7 +62,7 @@ func TestBusyIsNotStuck(t *testing.T) {
 
 func TestProgressResetsTheStall(t *testing.T) {
 	start := time.Now()
-	seen := progress{since: start}
+	seen := examination{since: start}
 	at := func(seconds int, finished uint64) time.Duration {
 		return seen.still(&executorv1.HealthCheckResponse{ExecutionsFinished: finished}, start.Add(time.Duration(seconds)*time.Second))
 	}
@@ -97,4 +97,28 @@ func TestBackoffDoublesUpToItsMaximum(t *testing.T) {
 		}
 		wait.reset()
 	}
+}
+
+func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
+	x := startExecutor(t)
+	groups := connect(t, Options{HealthInterval: briskly}, x)
+	c := x.greet(t)
+	policy := bridgeOn(t, groups, c)
+	answer := callWith(t, patience, policy)
+	execution := c.take().GetExecutions()[0]
+	stopped := make(chan struct{})
+	go func() {
+		x.server.GracefulStop()
+		close(stopped)
+	}()
+	eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+	wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+	time.Sleep(10 * briskly) // more health checks than it takes to be given up
+	c.answer(&executorv1.Action{Id: execution.GetId()})
+	if result := receive(t, answer, "the answer"); result.err != nil {
+		t.Fatalf("expected what was under way to finish, got %v", result.err)
+	}
+	c.end <- nil
+	receive(t, stopped, "the end of the executor")
+	eventually(t, "the end of the stream noticed", func() bool { return !statsOf(groups, 0).Connected })
 }

@@ -43,6 +43,7 @@ type tracked struct {
 	sentTo    int
 	stream    int
 	id        uint64
+	refusals  int  // by a process that did not start it
 	lost      bool // its stream broke while it was under way
 }
 
@@ -95,7 +96,7 @@ func (w *machine) lose(m *StreamManager) {
 		return
 	}
 	for _, entry := range w.all {
-		entry.lost = entry.lost || (entry.sent > 0 && entry.sentTo == m.index && !entry.ended.Load())
+		entry.lost = entry.lost || (entry.sent > entry.refusals && entry.sentTo == m.index && !entry.ended.Load())
 	}
 	m.detach(context.Canceled)
 	p := &w.peers[m.index]
@@ -144,7 +145,14 @@ func (w *machine) acknowledge(t *rapid.T) {
 	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
 }
 
-func (w *machine) answer(t *rapid.T) {
+func (w *machine) answer(t *rapid.T) { w.answerWith(t, nil) }
+
+// refuse answers that an execution was not started. Only then may it be sent again.
+func (w *machine) refuse(t *rapid.T) {
+	w.answerWith(t, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE})
+}
+
+func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 	m := w.drawProcess(t)
 	p := &w.peers[m.index]
 	if len(p.open) == 0 {
@@ -154,7 +162,12 @@ func (w *machine) answer(t *rapid.T) {
 	id := p.open[at]
 	p.open = append(p.open[:at:at], p.open[at+1:]...)
 	p.answered = append(p.answered, id)
-	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: id}}})
+	for _, entry := range w.all {
+		if failure != nil && entry.sentTo == m.index && entry.id == id {
+			entry.refusals++
+		}
+	}
+	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: id, Failure: failure}}})
 }
 
 func (w *machine) answerAgain(t *rapid.T) {
@@ -265,7 +278,7 @@ func (w *machine) checkEnd(t *rapid.T, n int, entry *tracked) {
 		w.checkResult(t, n, entry, result)
 	default:
 	}
-	if ends != 1 || entry.sent > 1 {
+	if ends != 1 || entry.sent > 1+min(entry.refusals, 1) {
 		t.Fatalf("execution %d ended %d times and was sent %d times", n, ends, entry.sent)
 	}
 }
@@ -291,7 +304,7 @@ func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "frame": w.frame,
-			"frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain,
+			"frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse,
 			"answer more": w.answer, "settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
 		})
 		w.finish(t)

@@ -10,14 +10,20 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// A session is one stream, from dialling to its break: health check, hello, attach, frames both ways, detach.
-
-type frameStream = executorv1.PythonExecutorService_ExecuteStreamClient
+// session is one stream, from dialling to its break: health check, hello, attach, frames both ways, detach.
+type session struct {
+	*StreamManager
+	conn   *grpc.ClientConn
+	client executorv1.PythonExecutorServiceClient
+	stream executorv1.PythonExecutorService_ExecuteStreamClient
+	end    context.CancelCauseFunc // ends the session; the first cause counts
+}
 
 var dialOptions = []grpc.DialOption{
 	grpc.WithTransportCredentials(insecure.NewCredentials()), // a Unix socket in a private directory
@@ -59,90 +65,107 @@ func (m *StreamManager) session(ctx context.Context) (attached bool, cause error
 		return false, fmt.Errorf("dial %s: %w", m.address, err)
 	}
 	defer func() { _ = conn.Close() }() // nothing is left to be lost on it
-	client := executorv1.NewPythonExecutorServiceClient(conn)
-	stream, hello, err := m.open(ctx, end, client)
+	s := &session{StreamManager: m, conn: conn, client: executorv1.NewPythonExecutorServiceClient(conn), end: end}
+	first, err := s.open(ctx)
 	if err != nil {
 		return false, err
 	}
-	return true, m.converse(ctx, end, client, stream, hello)
+	return true, s.converse(ctx, first)
 }
 
 // open begins a stream with a process that is well, and waits for its hello.
-func (m *StreamManager) open(ctx context.Context, end context.CancelCauseFunc, client executorv1.PythonExecutorServiceClient) (frameStream, *executorv1.ReplyFrame, error) {
-	if err := m.admit(ctx, client); err != nil {
-		return nil, nil, err
+func (s *session) open(ctx context.Context) (first *executorv1.ReplyFrame, err error) {
+	if err := s.admit(ctx, s.client); err != nil {
+		return nil, err
 	}
-	stream, err := client.ExecuteStream(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the stream to %s: %w", m.address, err)
+	if s.stream, err = s.client.ExecuteStream(ctx); err != nil {
+		return nil, fmt.Errorf("open the stream to %s: %w", s.address, err)
 	}
-	late := time.AfterFunc(m.options.HelloTimeout, func() {
-		end(fmt.Errorf("expected hello from %s within %s, got nothing", m.address, m.options.HelloTimeout))
+	late := time.AfterFunc(s.options.HelloTimeout, func() {
+		s.end(fmt.Errorf("expected hello from %s within %s, got nothing", s.address, s.options.HelloTimeout))
 	})
 	defer late.Stop()
-	first, err := stream.Recv()
+	first, err = s.stream.Recv()
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("receive hello from %s: %w", m.address, causeOf(ctx, err))
+		return nil, fmt.Errorf("receive hello from %s: %w", s.address, causeOf(ctx, err))
 	case first.GetHello() == nil:
-		return nil, nil, fmt.Errorf("expected hello in the first reply frame from %s, got none", m.address)
+		return nil, fmt.Errorf("expected hello in the first reply frame from %s, got none", s.address)
 	}
-	return stream, first, nil
+	return first, nil
 }
 
 // converse moves frames until the stream breaks, and returns why it did.
-func (m *StreamManager) converse(ctx context.Context, end context.CancelCauseFunc, client executorv1.PythonExecutorServiceClient, stream frameStream, first *executorv1.ReplyFrame) error {
-	m.log.Info("stream to the executor process", "pid", first.GetHello().GetPid(), "python", first.GetHello().GetPythonVersion())
-	m.attach(first.GetHello())
+func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) error {
+	s.log.Info("stream to the executor process", "pid", first.GetHello().GetPid(), "python", first.GetHello().GetPythonVersion())
+	s.attach(first.GetHello())
+	leaving := make(chan struct{})
 	var helpers sync.WaitGroup
-	helpers.Go(func() { end(m.sendFrames(ctx, stream)) })
-	helpers.Go(func() { end(m.watch(ctx, client)) })
+	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
+	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
+	helpers.Go(func() { s.end(s.watch(ctx, s.client, leaving)) })
 	first.Hello = nil
-	end(m.receiveFrames(stream, first))
+	s.end(s.receiveFrames(first))
 	cause := context.Cause(ctx)
-	m.detach(cause)
+	s.detach(cause)
 	helpers.Wait()
 	return cause
 }
 
-func (m *StreamManager) receiveFrames(stream frameStream, frame *executorv1.ReplyFrame) error {
+// noticeLeaving closes leaving when the process has begun to stop: it takes no new calls on the connection, and ends
+// the stream once it has answered what it took in.
+func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
+	if s.conn.WaitForStateChange(ctx, connectivity.Ready) {
+		s.serving.Store(false)
+		close(leaving)
+	}
+}
+
+func (s *session) receiveFrames(frame *executorv1.ReplyFrame) error {
 	for {
-		if err := m.accept(frame); err != nil {
-			return fmt.Errorf("protocol violation of %s: %w", m.address, err)
+		if err := s.accept(frame); err != nil {
+			return fmt.Errorf("protocol violation of %s: %w", s.address, err)
 		}
-		received, err := stream.Recv()
+		received, err := s.stream.Recv()
 		if err != nil {
-			return fmt.Errorf("receive from %s: %w", m.address, err)
+			return receiveError(s.address, err)
 		}
 		frame = received
 	}
 }
 
+func receiveError(address string, err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the executor process at %s ended the stream", address)
+	}
+	return fmt.Errorf("receive from %s: %w", address, err)
+}
+
 // sendFrames sends whenever something waits and credit is left. Send marshals before it returns, so one frame is
 // used again and again.
-func (m *StreamManager) sendFrames(ctx context.Context, stream frameStream) error {
+func (s *session) sendFrames(ctx context.Context) error {
 	frame := &executorv1.RequestFrame{}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-m.wake:
+		case <-s.wake:
 		}
-		for m.takeFrame(frame, time.Now()) {
-			if err := stream.Send(frame); err != nil {
-				return m.sendError(ctx, err)
+		for s.takeFrame(frame, time.Now()) {
+			if err := s.stream.Send(frame); err != nil {
+				return s.sendError(ctx, err)
 			}
 		}
 	}
 }
 
 // sendError waits for the receiver's word, for Send knows only that the stream has ended.
-func (m *StreamManager) sendError(ctx context.Context, err error) error {
+func (s *session) sendError(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("send to %s: %w", m.address, err)
+	return fmt.Errorf("send to %s: %w", s.address, err)
 }
 
 // causeOf prefers why ctx was ended to the error that this made of a call.
