@@ -73,7 +73,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     assert " ".join(specs["engine"].command) == (
         f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
         f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock --node-id node-1 --state-dir /state/engine"
-        f" --controller {sockets}/controller.sock"
+        f" --drain-timeout 10s --controller {sockets}/controller.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
 

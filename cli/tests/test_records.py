@@ -26,12 +26,17 @@ def test_a_plain_line_becomes_a_record() -> None:
 
 
 def test_text_has_prefix_message_and_fields() -> None:
-    assert as_text("engine", JSON_LINE, colour=False).decode() == "engine      │ hi n=7 who='a b'"
+    assert as_text("engine", JSON_LINE, colour=False).decode() == "engine             │ hi n=7 who='a b'"
+
+
+def test_text_does_not_repeat_what_the_prefix_says() -> None:
+    line = b'{"component":"python-executor","message":"serving"}'
+    assert as_text("executor-default-0", line, colour=False).decode() == "executor-default-0 │ serving"
 
 
 def test_text_names_another_component_and_loud_levels() -> None:
     line = b'{"component":"access","level":"error","message":"GET / 500","flags":"","n":null}'
-    assert as_text("envoy", line, colour=False).decode() == "envoy       │ ERROR GET / 500 component=access"
+    assert as_text("envoy", line, colour=False).decode() == "envoy              │ ERROR GET / 500 component=access"
 
 
 def test_colour_only_where_asked() -> None:
@@ -41,7 +46,7 @@ def test_colour_only_where_asked() -> None:
 
 def test_what_a_client_sends_cannot_steer_the_terminal() -> None:
     line = json.dumps({"message": "\x1b[2Jgone\r\n", "path": "\x9b31m"}).encode()
-    assert as_text("engine", line, colour=False).decode() == "engine      │ \\x1b[2Jgone\\x0d\\x0a path=\\x9b31m"
+    assert as_text("engine", line, colour=False).decode() == "engine             │ \\x1b[2Jgone\\x0d\\x0a path=\\x9b31m"
 
 
 @given(st.binary(max_size=200))

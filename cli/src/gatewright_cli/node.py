@@ -16,6 +16,7 @@ from gatewright_cli.specs import ProcessSpec
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_DRAIN_SECONDS = 2
+STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
@@ -124,6 +125,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, executors: dict[str, list[Pa
         "admin": f"unix:{admin}",
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
+        "drain-timeout": f"{settings.drain_seconds:g}s",
     }
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
@@ -136,6 +138,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, executors: dict[str, list[Pa
         ),
         ready=Answers("/ready", socket=admin),
         sockets=(ext_proc, xds, admin),
+        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
         cure=f"Its last good state is in {settings.state_dir / 'engine'}; another --state-dir starts with none.",
     )
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-WIDTH = 11
+WIDTH = 18
 COLOURS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_magenta", "bright_blue")
 LOUD = {"warn": "yellow", "warning": "yellow", "error": "red", "critical": "red", "fatal": "red", "panic": "red"}
+OWN_NAMES = ("policy-engine", "python-executor")  # what engine and executors call themselves
 STANDARD = ("time", "level", "component", "message")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 PLAIN_VALUE = re.compile(r'[^\s"=]+')
@@ -60,7 +61,7 @@ def as_text(component: str, line: bytes, colour: bool) -> bytes:
     """The line for a person: `component │ message key=value`. The prefix names the process that wrote it."""
     record = parse(component, line)
     words = [_message(record, colour)]
-    if record.component != component:
+    if record.component not in (component, *OWN_NAMES):
         words.append(f"component={record.component}")
     words += [f"{key}={_value(value)}" for key, value in record.fields.items() if value not in (None, "")]
     return f"{_prefix(component, colour)} {' '.join(words)}".encode("utf-8", "backslashreplace")
