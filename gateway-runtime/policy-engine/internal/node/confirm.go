@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
@@ -51,7 +53,8 @@ func (n *Node) bringBack(ctx context.Context, state *nodev1.Update) {
 // the API's version before, if there is one.
 func (n *Node) confirm(ctx context.Context) {
 	all, before := make([]*version, 0, len(n.running)), running{}
-	for api, v := range n.running {
+	for _, api := range slices.Sorted(maps.Keys(n.running)) {
+		v := n.running[api]
 		all = append(all, v)
 		if v.previous != nil {
 			before[api] = v.previous

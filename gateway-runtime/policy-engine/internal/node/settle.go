@@ -88,7 +88,6 @@ func (s *search) try(ctx context.Context, group []*version) error {
 // clusters are those of next, of the versions beside it, and of those that exchanges may still be in.
 func (n *Node) clusters(next, beside running) xds.Resources {
 	all := xds.Resources{}
-	defer func() { maps.Copy(all, xds.Clusters(next.bundles())) }() // a name that stands in both is next's
 	for _, old := range n.retired {
 		maps.Copy(all, old.clusters)
 	}
@@ -97,6 +96,7 @@ func (n *Node) clusters(next, beside running) xds.Resources {
 			maps.Copy(all, v.bundle.Clusters)
 		}
 	}
+	maps.Copy(all, xds.Clusters(next.bundles())) // last: a name that stands in several is next's
 	return all
 }
 

@@ -255,7 +255,7 @@ func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 		t.Fatalf("expected no answer while the name does not resolve, got %v", err)
 	}
 	delete(both, "held|1")
-	if err := server.SetClusters(within(t, 2*time.Second), both); err != nil {
+	if err := server.SetClusters(within(t, 5*time.Second), both); err != nil {
 		t.Fatalf("without the cluster that holds back: %v", err)
 	}
 }

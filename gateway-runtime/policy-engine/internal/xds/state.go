@@ -69,7 +69,7 @@ func (s *state) set(typeURL string, resources Resources) uint64 {
 	if same && wanted.refused != wanted.generation {
 		return wanted.generation
 	}
-	wanted.resources = resources
+	wanted.resources = maps.Clone(resources)
 	wanted.generation++
 	s.broadcast()
 	return wanted.generation

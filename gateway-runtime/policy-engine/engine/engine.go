@@ -1,0 +1,237 @@
+// Package engine is the policy engine's program. A build's main.go calls Main with the build's registry.
+package engine
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// Version is the engine's version.
+const Version = "0.1.0"
+
+// Main runs the engine until SIGTERM or SIGINT and exits: 0 after an orderly stop, 2 for a wrong command line, else 1.
+// register is called once, before anything runs. A second signal ends the process at once.
+func Main(register func(*Registry)) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stderr, register))
+}
+
+func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry)) int {
+	options, err := parseOptions(arguments, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		newLogger(stderr, slog.LevelInfo).Error("wrong command line", "error", err.Error())
+		return 2
+	}
+	log := newLogger(stderr, options.logLevel)
+	slog.SetDefault(log)
+	logGRPC(log)
+	syscall.Umask(0o077)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // exchanges leave much garbage and little state
+	}
+	if err := serve(ctx, options, log, register); err != nil {
+		log.Error("the engine stops", "error", err.Error())
+		return 1
+	}
+	log.Info("stopped")
+	return 0
+}
+
+// engine is what runs between start and stop.
+type engine struct {
+	options *options
+	log     *slog.Logger
+	groups  *pythonbridge.Groups // nil without Python policies
+	table   *chain.Table
+	node    *node.Node
+	xds     *xds.Server
+	extProc *extproc.Server
+	ready   atomic.Bool
+}
+
+// serve starts everything in the order that loses nothing, waits, and stops it in reverse.
+func serve(ctx context.Context, options *options, log *slog.Logger, register func(*Registry)) error {
+	e, err := build(options, log, register)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	servers, err := e.listen()
+	if err != nil {
+		return err
+	}
+	defer servers.close()
+	failed := make(chan error, 3)
+	servers.start(servers.admin, failed)
+	// Before Envoy can connect: one that has outlived the last engine must not be served an empty state.
+	unhold := context.AfterFunc(ctx, e.closeGroups) // a stop must not wait for chains that are being built
+	e.node.Restore(ctx)
+	if !unhold() {
+		return nil
+	}
+	servers.start(servers.extProc, failed)
+	servers.start(servers.xds, failed)
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		e.node.Run(running)
+	}()
+	e.ready.Store(true)
+	log.Info("ready", "pid", os.Getpid())
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	e.ready.Store(false)
+	cancel()
+	servers.drain(options.drainTimeout, log)
+	e.closeGroups() // no exchange needs them now, and a chain that is being built must not wait for them
+	<-stopped
+	return err
+}
+
+func build(options *options, log *slog.Logger, register func(*Registry)) (e *engine, err error) {
+	manifest, err := readManifest(options.manifest)
+	if err != nil {
+		return nil, err
+	}
+	e = &engine{options: options, log: log, table: &chain.Table{}}
+	if manifest.hasPython() {
+		e.groups = pythonbridge.NewGroups(options.executors, pythonbridge.Options{}, log)
+	}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	registry := newRegistry(e.groups)
+	register(registry)
+	policies, err := registry.policies(manifest)
+	if err != nil {
+		return nil, err
+	}
+	if e.xds, err = xds.NewServer(options.nodeID, log); err != nil {
+		return nil, err
+	}
+	e.extProc = extproc.NewServer(e.table)
+	e.node, err = node.New(node.Options{
+		NodeID: options.nodeID, EngineVersion: Version, Controller: options.controller, StateDir: options.stateDir,
+		Policies: policies, Table: e.table, Envoy: e.xds, Log: log,
+	})
+	return e, err
+}
+
+func (e *engine) close() {
+	e.closeGroups()
+	if e.node != nil {
+		e.node.Close()
+	}
+}
+
+func (e *engine) closeGroups() {
+	if e.groups != nil {
+		e.groups.Close()
+	}
+}
+
+func (e *engine) executors() []pythonbridge.ProcessStats {
+	if e.groups == nil {
+		return []pythonbridge.ProcessStats{}
+	}
+	return e.groups.Stats()
+}
+
+// servers are the engine's sockets and what serves them.
+type servers struct {
+	extProc, xds, admin endpoint
+	extProcServer       *grpc.Server
+	xdsServer           *grpc.Server
+	adminServer         *http.Server
+}
+
+type endpoint struct {
+	listener net.Listener
+	serve    func(net.Listener) error
+}
+
+func (e *engine) listen() (*servers, error) {
+	s := &servers{extProcServer: grpc.NewServer(extproc.ServerOptions()...), xdsServer: grpc.NewServer()}
+	e.extProc.Register(s.extProcServer)
+	e.xds.Register(s.xdsServer)
+	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
+		ExtProc: e.extProc.Stats, Executors: e.executors, Table: e.table})
+	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
+	for _, socket := range []struct {
+		flag, address string
+		endpoint      *endpoint
+	}{
+		{"admin", e.options.admin, &s.admin}, {"ext-proc", e.options.extProc, &s.extProc}, {"xds", e.options.xds, &s.xds},
+	} {
+		listener, err := listen(socket.address)
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("--%s: %w", socket.flag, err)
+		}
+		socket.endpoint.listener = listener
+	}
+	return s, nil
+}
+
+func (s *servers) start(at endpoint, failed chan<- error) {
+	go func() {
+		if err := at.serve(at.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", at.listener.Addr(), err)
+		}
+	}()
+}
+
+// drain takes no new exchange and lets those under way end, for at most limit.
+func (s *servers) drain(limit time.Duration, log *slog.Logger) {
+	timer := time.AfterFunc(limit, func() {
+		log.Warn("exchanges are still under way at the end of the drain timeout; they are cut off", "timeout", limit.String())
+		s.extProcServer.Stop()
+	})
+	defer timer.Stop()
+	s.extProcServer.GracefulStop()
+}
+
+func (s *servers) close() {
+	s.extProcServer.Stop()
+	s.xdsServer.Stop()
+	_ = s.adminServer.Close()
+	for _, at := range []endpoint{s.extProc, s.xds, s.admin} {
+		if at.listener != nil {
+			_ = at.listener.Close() // also where nothing serves yet: its file goes too
+		}
+	}
+}

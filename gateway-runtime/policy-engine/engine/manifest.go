@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// manifest is a build's manifest.json, as far as the engine needs it.
+type manifest struct {
+	Version  int             `json:"version"`
+	Policies []manifestEntry `json:"policies"`
+}
+
+type manifestEntry struct {
+	Name             string                   `json:"name"`
+	Version          string                   `json:"version"`
+	Runtime          v1alpha.Runtime          `json:"runtime"`
+	Group            string                   `json:"group"` // of executors; Python only
+	Definition       v1alpha.PolicyDefinition `json:"definition"`
+	DefinitionDigest string                   `json:"definitionDigest"`
+}
+
+func (e manifestEntry) id() string { return e.Name + ":" + e.Version }
+
+func (m *manifest) hasPython() bool {
+	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
+}
+
+func readManifest(path string) (*manifest, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w; --manifest names the manifest.json of a build's output", err)
+	}
+	read := &manifest{}
+	if err := json.Unmarshal(text, read); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", path, err)
+	}
+	if read.Version != 1 {
+		return nil, fmt.Errorf("manifest %s: version: expected 1, got %d; build again with this Gatewright", path, read.Version)
+	}
+	var errs []error
+	for i, entry := range read.Policies {
+		if err := entry.check(); err != nil {
+			errs = append(errs, fmt.Errorf("manifest %s: policies[%d]: %w", path, i, err))
+		}
+	}
+	return read, errors.Join(errs...)
+}
+
+func (e manifestEntry) check() error {
+	switch {
+	case e.Name == "" || e.Version == "" || e.DefinitionDigest == "":
+		return fmt.Errorf("expected name, version and definitionDigest, got %q, %q, %q", e.Name, e.Version, e.DefinitionDigest)
+	case e.Runtime != v1alpha.RuntimeGo && e.Runtime != v1alpha.RuntimePython:
+		return fmt.Errorf("%s: runtime: expected go or python, got %q", e.id(), e.Runtime)
+	case e.Runtime == v1alpha.RuntimePython && e.Group == "":
+		return fmt.Errorf("%s: group: expected the name of an executor group, got none", e.id())
+	}
+	return nil
+}

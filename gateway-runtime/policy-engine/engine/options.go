@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// options are the command line of the engine.
+type options struct {
+	manifest, extProc, xds, admin, nodeID, controller, stateDir string
+	executors                                                   executors
+	logLevel                                                    slog.Level
+	drainTimeout                                                time.Duration
+}
+
+func parseOptions(arguments []string, usage io.Writer) (*options, error) {
+	o := &options{executors: executors{}}
+	flags := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
+	flags.SetOutput(usage)
+	flags.StringVar(&o.manifest, "manifest", "", "manifest.json of the build `PATH`")
+	flags.StringVar(&o.extProc, "ext-proc", "", "where Envoy sends requests to, `unix:PATH`")
+	flags.StringVar(&o.xds, "xds", "", "where Envoy gets its configuration from, `unix:PATH`")
+	flags.StringVar(&o.admin, "admin", "", "where /healthz, /ready, /stats and /chains are answered, `unix:PATH`")
+	flags.StringVar(&o.nodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
+	flags.StringVar(&o.controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
+	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the last good state")
+	flags.Var(o.executors, "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
+	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`LEVEL`: debug, info, warn or error")
+	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")
+	if err := flags.Parse(arguments); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("expected flags only, got %q", flags.Args())
+	}
+	return o, o.check()
+}
+
+func (o *options) check() error {
+	var errs []error
+	for name, value := range map[string]string{"manifest": o.manifest, "node-id": o.nodeID, "state-dir": o.stateDir} {
+		if value == "" {
+			errs = append(errs, fmt.Errorf("--%s: expected a value, got none", name))
+		}
+	}
+	for name, value := range map[string]string{"ext-proc": o.extProc, "xds": o.xds, "admin": o.admin} {
+		if _, err := socketPath(value); err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// executors are executor addresses by group.
+type executors map[string][]string
+
+func (e executors) String() string { return "" }
+
+func (e executors) Set(text string) error {
+	group, addresses, ok := strings.Cut(text, "=")
+	if !ok || group == "" {
+		return fmt.Errorf("expected GROUP=unix:PATH[,unix:PATH…], got %q", text)
+	}
+	for address := range strings.SplitSeq(addresses, ",") {
+		if _, err := socketPath(address); err != nil {
+			return err
+		}
+		e[group] = append(e[group], address)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+func socketPath(address string) (string, error) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	if !ok || path == "" {
+		return "", fmt.Errorf("expected unix:PATH, got %q", address)
+	}
+	return path, nil
+}
+
+// listen opens a Unix socket with mode 0600, in place of one that a dead process left behind.
+func listen(address string) (net.Listener, error) {
+	path, err := socketPath(address)
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s: expected a socket or nothing, got a file of mode %s; remove it, or name another path", path, info.Mode())
+	}
+	if alive, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		return errors.Join(fmt.Errorf("%s: another process listens there; stop it, or name another path", path), alive.Close())
+	}
+	return os.Remove(path)
+}

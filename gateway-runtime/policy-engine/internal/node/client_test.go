@@ -1,0 +1,189 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// controller plays a controller: it hands each stream to the test.
+type controller struct {
+	nodev1.UnimplementedNodeServiceServer
+	streams chan *conversation
+}
+
+type conversation struct {
+	t      *testing.T
+	stream nodev1.NodeService_SyncServer
+	end    chan struct{}
+}
+
+func (c *controller) Sync(stream nodev1.NodeService_SyncServer) error {
+	talk := &conversation{stream: stream, end: make(chan struct{})}
+	select {
+	case c.streams <- talk:
+	case <-stream.Context().Done():
+		return nil
+	}
+	select {
+	case <-talk.end:
+	case <-stream.Context().Done():
+	}
+	return nil
+}
+
+func startController(t *testing.T, address string) (*controller, *grpc.Server) {
+	t.Helper()
+	listener, err := net.Listen("unix", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, server := &controller{streams: make(chan *conversation)}, grpc.NewServer()
+	nodev1.RegisterNodeServiceServer(server, c)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return c, server
+}
+
+func (c *controller) accept(t *testing.T) *conversation {
+	t.Helper()
+	select {
+	case talk := <-c.streams:
+		talk.t = t
+		return talk
+	case <-time.After(10 * time.Second):
+		t.Fatal("the node did not open a stream in 10 s")
+		return nil
+	}
+}
+
+func (c *conversation) hears() *nodev1.NodeMessage {
+	c.t.Helper()
+	type heard struct {
+		message *nodev1.NodeMessage
+		err     error
+	}
+	done := make(chan heard, 1)
+	go func() { message, err := c.stream.Recv(); done <- heard{message, err} }()
+	select {
+	case h := <-done:
+		if h.err != nil {
+			c.t.Fatal(h.err)
+		}
+		return h.message
+	case <-time.After(10 * time.Second):
+		c.t.Fatal("the node said nothing in 10 s")
+		return nil
+	}
+}
+
+func (c *conversation) hearsHello(bundles ...string) *nodev1.Hello {
+	c.t.Helper()
+	hello := c.hears().GetHello()
+	var got []string
+	for _, ref := range hello.GetBundles() {
+		got = append(got, ref.GetApi()+" "+ref.GetDigest())
+	}
+	slices.Sort(got)
+	if hello == nil || !slices.Equal(got, bundles) {
+		c.t.Fatalf("expected a hello with bundles %q, got %v with %q", bundles, hello, got)
+	}
+	return hello
+}
+
+func (c *conversation) hearsReport(revision uint64, apis ...string) {
+	c.t.Helper()
+	report := c.hears().GetReport()
+	var got []string
+	for _, status := range report.GetApis() {
+		got = append(got, fmt.Sprintf("%s %s %s", status.GetApi(), status.GetDigest(), status.GetState()))
+	}
+	slices.Sort(got)
+	if report.GetRevision() != revision || !slices.Equal(got, apis) {
+		c.t.Fatalf("expected a report of revision %d with %q, got %d with %q", revision, apis, report.GetRevision(), got)
+	}
+}
+
+func (c *conversation) says(update *nodev1.Update) {
+	c.t.Helper()
+	if err := c.stream.Send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestANodeConversesWithItsController(t *testing.T) {
+	address := shortPath(t)
+	c, server := startController(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.node.options.Controller = "unix:" + address
+	b.envoy.bad["bad|1"] = true
+	b.run()
+
+	talk := c.accept(t)
+	hello := talk.hearsHello()
+	if hello.GetNodeId() != "n" || len(hello.GetPolicies()) != 1 || hello.GetPolicies()[0].GetDefinitionDigest() != "digest" {
+		t.Errorf("expected node and policies in the hello, got %v", hello)
+	}
+	talk.says(&nodev1.Update{Revision: 1})
+	talk.hearsReport(1)
+	talk.says(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "1"), bundle("bad", "1"))})
+	talk.hearsReport(2, "a 1 STATE_APPLIED", "bad 1 STATE_REJECTED")
+	close(talk.end) // the controller ends the stream: the node comes back
+	talk = c.accept(t)
+	talk.hearsHello("a 1")
+	talk.says(&nodev1.Update{Revision: 3, Bundles: some(bundle("a", "2"))})
+	talk.hearsReport(3, "a 2 STATE_APPLIED")
+
+	server.Stop() // it goes away, and another one comes
+	_ = os.Remove(address)
+	c, _ = startController(t, address)
+	talk = c.accept(t)
+	talk.hearsHello("a 2")
+	talk.says(&nodev1.Update{Revision: 4, RemovedApis: []string{"a"}})
+	talk.hearsReport(4, "a  STATE_REMOVED")
+}
+
+func TestALargeUpdateFits(t *testing.T) {
+	address := shortPath(t)
+	c, _ := startController(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.node.options.Controller = "unix:" + address
+	b.run()
+	talk := c.accept(t)
+	talk.hearsHello()
+	large := bundle("a", "1")
+	large.Chains[0].Attachments[0].Parameters = []byte(`{"x":"` + string(make([]byte, 8<<20)) + `"}`) // grpc-go's default is 4 MiB
+	talk.says(&nodev1.Update{Revision: 1, Bundles: some(large)})
+	talk.hearsReport(1, "a 1 STATE_APPLIED")
+}
+
+func TestUpdatesThatCameMeanwhileAreAppliedAsOne(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.envoy.said()
+	b.node.inbox.put(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"))})
+	b.node.inbox.put(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2")), RemovedApis: []string{"b"}})
+	b.run()
+	var reported []string
+	b.eventually("one report", func() bool { reported = append(reported, b.reported()...); return len(reported) == 2 })
+	equal(t, "report", reported, "2 a 2 APPLIED", "2 b  REMOVED")
+	equal(t, "transcript", b.envoy.said(), "clusters a|2: yes", "routes a|2: yes")
+}
+
+// shortPath is a socket's path: at most 107 bytes.
+func shortPath(t *testing.T) string {
+	t.Helper()
+	directory, err := os.MkdirTemp("", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(directory) })
+	return filepath.Join(directory, "s")
+}

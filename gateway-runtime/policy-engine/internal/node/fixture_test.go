@@ -1,0 +1,279 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// tag is a policy of the tests: it counts its instances.
+type tag struct{ shelf *shelf }
+
+func (tag) OnRequest(context.Context, *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	return nil, nil
+}
+func (tag) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+func (t tag) Close() error { t.shelf.add(-1); return nil }
+
+// shelf is the policies of a test's node.
+type shelf struct {
+	mutex       sync.Mutex
+	open, built int
+	fail        error
+}
+
+func (s *shelf) add(n int) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.open += n
+	s.built += max(n, 0)
+}
+
+func (s *shelf) counts() (open, built int) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.open, s.built
+}
+
+func (s *shelf) failing(err error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.fail = err
+}
+
+var headersOnly = v1alpha.ProcessingModeConfig{RequestHeaderMode: v1alpha.HeaderProcess}
+
+func (s *shelf) policies() []Policy {
+	return []Policy{{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
+		Factory: func(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+			s.mutex.Lock()
+			fail := s.fail
+			s.mutex.Unlock()
+			switch {
+			case string(params) == `{"panic":true}`:
+				panic("oh")
+			case string(params) == `{"bad":true}`:
+				return nil, errors.New("bad is not a parameter")
+			case fail != nil:
+				return nil, fail
+			}
+			s.add(1)
+			return tag{s}, nil
+		}}}
+}
+
+func attachment(instance, params string) *nodev1.Attachment {
+	return &nodev1.Attachment{Instance: instance, PolicyName: "tag", PolicyVersion: "v1.0.0", DefinitionDigest: "digest",
+		Parameters: []byte(params), ProcessingMode: &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_PROCESS}}
+}
+
+func chainID(text string) string { return (fmt.Sprintf("%x", text) + strings.Repeat("0", 32))[:32] }
+
+// bundle is an API with one route, one chain of one instance, and one cluster, all named after api and digest.
+func bundle(api, digest string) *nodev1.ApiBundle {
+	return bundleWith(api, digest, attachment(api+digest, "{}"))
+}
+
+func bundleWith(api, digest string, attachments ...*nodev1.Attachment) *nodev1.ApiBundle {
+	id := chainID(api + digest)
+	cluster := api + "|" + digest
+	route := &routev3.Route{Name: api + "|GET /" + digest + "|" + id,
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}}}
+	return &nodev1.ApiBundle{Api: api, Digest: digest, Context: "/" + api, Version: "v1.0",
+		Routes:   [][]byte{wire(route)},
+		Clusters: [][]byte{wire(&clusterv3.Cluster{Name: cluster})},
+		Chains: []*nodev1.Chain{{Id: id, Operation: "GET /" + digest, Attachments: attachments,
+			ProcessingMode: &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_PROCESS}}}}
+}
+
+func wire(message proto.Message) []byte {
+	text, err := proto.Marshal(message)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// scriptedEnvoy acknowledges what it does not refuse, and keeps a transcript.
+type scriptedEnvoy struct {
+	mutex      sync.Mutex
+	present    bool
+	bad, held  map[string]bool // route operations it refuses; clusters it does not answer to
+	clusters   []string
+	routes     []string
+	transcript []string
+	connected  chan struct{}
+}
+
+func newScriptedEnvoy(present bool) *scriptedEnvoy {
+	return &scriptedEnvoy{present: present, bad: map[string]bool{}, held: map[string]bool{}, connected: make(chan struct{}, 1)}
+}
+
+func (e *scriptedEnvoy) SetClusters(ctx context.Context, clusters xds.Resources) error {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.clusters = nil
+	held := false
+	for name := range clusters {
+		e.clusters = append(e.clusters, name)
+		held = held || e.held[name]
+	}
+	slices.Sort(e.clusters)
+	return e.say("clusters "+strings.Join(e.clusters, " "), held, false)
+}
+
+func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.routes = routesIn(config)
+	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
+	return e.say("routes "+strings.Join(e.routes, " "), false, refused)
+}
+
+func (e *scriptedEnvoy) say(what string, held, refused bool) error {
+	switch {
+	case !e.present:
+		e.transcript = append(e.transcript, what+": nobody")
+		return xds.ErrNoEnvoy
+	case held:
+		e.transcript = append(e.transcript, what+": silence")
+		return fmt.Errorf("%w: scripted", xds.ErrNoAnswer)
+	case refused:
+		e.transcript = append(e.transcript, what+": no")
+		return &xds.RefusedError{TypeURL: xds.RouteType, Reason: "a bad route"}
+	}
+	e.transcript = append(e.transcript, what+": yes")
+	return nil
+}
+
+func (e *scriptedEnvoy) Connected() <-chan struct{} { return e.connected }
+
+func (e *scriptedEnvoy) connect() {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.present = true
+	e.connected <- struct{}{}
+}
+
+func (e *scriptedEnvoy) said() []string {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	said := e.transcript
+	e.transcript = nil
+	return said
+}
+
+func (e *scriptedEnvoy) serves() (clusters, routes []string) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.clusters, e.routes
+}
+
+// routesIn returns API|DIGEST of each route of a configuration, sorted.
+func routesIn(config xds.Resource) []string {
+	var found []string
+	text := string(config.Body.GetValue())
+	for at := strings.Index(text, "|GET /"); at >= 0; at = strings.Index(text, "|GET /") {
+		from := strings.LastIndexFunc(text[:at], func(r rune) bool { return r < 'a' || r > 'z' })
+		digest, _, _ := strings.Cut(text[at+len("|GET /"):], "|")
+		found = append(found, text[from+1:at]+"|"+digest)
+		text = text[at+1:]
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+type bench struct {
+	t     *testing.T
+	node  *Node
+	envoy *scriptedEnvoy
+	shelf *shelf
+	table *chain.Table
+}
+
+const grace = 40 * time.Millisecond
+
+func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
+	t.Helper()
+	return newBenchWith(t, &bench{t: t, envoy: envoy, shelf: &shelf{}}, directory)
+}
+
+func newBenchWith(t *testing.T, b *bench, directory string) *bench {
+	t.Helper()
+	b.table = &chain.Table{}
+	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Log: quiet,
+		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.node = node
+	node.Restore(t.Context())
+	return b
+}
+
+// run runs the node until the test ends.
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { b.node.Run(ctx); close(done) }()
+	b.t.Cleanup(func() {
+		cancel()
+		<-done
+		b.node.Close()
+	})
+}
+
+func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...string) []string {
+	b.t.Helper()
+	b.node.apply(b.t.Context(), &nodev1.Update{Revision: revision, Bundles: bundles, RemovedApis: removed}, time.Second)
+	return b.reported()
+}
+
+func (b *bench) reported() []string {
+	var lines []string
+	for _, report := range b.node.outbox.take() {
+		for _, status := range report.GetApis() {
+			state, _ := strings.CutPrefix(status.GetState().String(), "STATE_")
+			lines = append(lines, fmt.Sprintf("%d %s %s %s", report.GetRevision(), status.GetApi(), status.GetDigest(), state))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (b *bench) eventually(what string, holds func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func equal(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n expected %q\n got      %q", what, want, got)
+	}
+}
