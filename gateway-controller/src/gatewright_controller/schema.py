@@ -26,7 +26,9 @@ class Schema:
     """A compiled schema. Raises `ValueError` if it is not one, or refers to another document."""
 
     def __init__(self, schema: JsonObject | None, *, close: bool = True) -> None:
-        self.document = _closed(schema or NOTHING) if close else schema or NOTHING
+        written = schema or NOTHING
+        jsonschema_rs.Draft202012Validator(written, offline=True)  # only a right schema can be closed
+        self.document = _closed(written) if close else written
         self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
 
     def mistakes(self, value: JsonValue, root: str) -> Iterator[Mistake]:
@@ -110,8 +112,8 @@ def _expected_size(kind: Kind) -> str | None:
         "exclusiveMaximum": lambda limit: f"less than {limit}",
         "minLength": lambda limit: f"at least {limit} characters",
         "maxLength": lambda limit: f"at most {limit} characters",
-        "minItems": lambda limit: f"at least {limit} items",
-        "maxItems": lambda limit: f"at most {limit} items",
+        "minItems": lambda limit: f"at least {limit} item{'' if limit == 1 else 's'}",
+        "maxItems": lambda limit: f"at most {limit} item{'' if limit == 1 else 's'}",
     }
     limit = kind.as_dict().get("limit")
     return sizes[kind.name](limit) if kind.name in sizes else None

@@ -42,9 +42,8 @@ def attach(
 
 
 def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.Attachment:
-    on_error, by_class = (
-        ("fail", policy.on_error.named()) if not isinstance(policy.on_error, str) else (policy.on_error, {})
-    )
+    said = policy.on_error
+    by_class = {} if isinstance(said, str) else said.named()
     return node_pb2.Attachment(
         policy_name=definition.name,
         policy_version=definition.version,
@@ -53,7 +52,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         system_parameters=canonical(definition.system_parameters),
         processing_mode=_mode(definition.policy.processing_mode),
         timeout_ms=milliseconds(policy.timeout),
-        on_error=ON_ERROR[on_error],
+        on_error=ON_ERROR[said if isinstance(said, str) else "fail"],
         on_error_by_class={name: ON_ERROR[choice] for name, choice in by_class.items()},
         max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
         max_body_bytes=policy.max_body_bytes,

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+import yaml
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.api import create_app
+from gatewright_controller.controller import Controller
+from gatewright_controller.definitions import Definitions
+from gatewright_controller.model import JsonObject
+from gatewright_controller.store import open_store
+from gatewright_controller.translate import EdgeSettings
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+async def controller(definitions: Definitions) -> AsyncIterator[Controller]:
+    controller = Controller(open_store("sqlite::memory:"), definitions, EdgeSettings())
+    yield controller
+    controller.store.close()
+
+
+@pytest.fixture
+async def client(controller: Controller) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(controller, max_request_bytes=20_000), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+class NodeDouble:
+    """A connected node that answers every update at once, as it is told to."""
+
+    def __init__(self, controller: Controller, reason: str = "") -> None:
+        self.deployment = controller.deployment
+        policies = [
+            node_pb2.PolicyRef(name=one.name, version=one.version, definition_digest=one.digest)
+            for one in controller.definitions
+        ]
+        self.node = self.deployment.connect(node_pb2.Hello(node_id="n1", engine_version="1.2", policies=policies))
+        self.reason = reason
+
+    async def run(self) -> None:
+        while True:
+            update = self.deployment.next_update(self.node)
+            apis = [self.status(one.api, one.digest) for one in update.bundles]
+            gone = node_pb2.ApiStatus.STATE_REMOVED
+            apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
+            if apis:
+                self.deployment.report(self.node, node_pb2.Report(apis=apis))
+            await self.deployment.change()
+
+    def status(self, api: str, digest: str) -> node_pb2.ApiStatus:
+        state = node_pb2.ApiStatus.STATE_REJECTED if self.reason else node_pb2.ApiStatus.STATE_APPLIED
+        return node_pb2.ApiStatus(api=api, digest=digest, state=state, reason=self.reason)
+
+
+@pytest.fixture
+async def run(controller: Controller) -> AsyncIterator[Callable[..., None]]:
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(reason: str = "") -> None:
+        tasks.append(asyncio.create_task(NodeDouble(controller, reason).run()))
+
+    yield start
+    for task in tasks:
+        task.cancel()
+
+
+async def test_an_api_from_its_birth_to_its_end(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    created = await client.post("/v1/apis", json=orders)
+    assert created.status_code == 201
+    assert created.headers["location"] == "/v1/apis/orders-v1"
+    body = created.json()
+    assert body["spec"]["policies"] == [{"name": "log-message", "version": "v1.0.0"}]
+    assert (body["status"]["state"], body["status"]["reason"]) == ("pending", "no node is connected")
+    assert (await client.get("/v1/apis/orders-v1")).json() == body
+    assert (await client.get("/v1/apis")).json() == {"apis": [body]}
+
+    body["spec"]["displayName"] = "Orders"
+    replaced = await client.put("/v1/apis/orders-v1", json=body)
+    assert replaced.status_code == 200
+    assert replaced.json()["spec"]["displayName"] == "Orders"
+    assert replaced.json()["status"]["revision"] == body["status"]["revision"] + 1
+
+    assert (await client.delete("/v1/apis/orders-v1")).status_code == 204
+    gone = await client.get("/v1/apis/orders-v1")
+    assert (gone.status_code, gone.headers["content-type"]) == (404, PROBLEM)
+    assert (await client.get("/v1/apis")).json() == {"apis": []}
+
+
+async def test_yaml_is_as_good_as_json(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    headers = {"content-type": "application/yaml; charset=utf-8"}
+    created = await client.post("/v1/apis", content=yaml.safe_dump(orders), headers=headers)
+    assert created.status_code == 201
+    orders["spec"]["operations"][0]["path"] = "/{key}"
+    replaced = await client.put("/v1/apis/orders-v1", content=yaml.safe_dump(orders), headers=headers)
+    assert replaced.json()["spec"]["operations"][0]["path"] == "/{key}"
+
+
+async def test_mistakes_come_all_at_once_with_their_fields(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    orders["spec"]["policies"][0]["name"] = "nope"
+    orders["spec"]["operations"].append({"method": "GET", "path": "/{id}"})
+    orders["spec"]["upstream"]["main"]["url"] = "orders"
+    refused = await client.post("/v1/apis", json=orders)
+    assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
+    problem = refused.json()
+    assert problem["detail"] == "3 mistakes in the API definition"
+    assert [error["field"] for error in problem["errors"]] == [
+        "spec.operations[2]", "spec.policies[0].name", "spec.upstream.main.url",
+    ]  # fmt: skip
+    assert (await client.get("/v1/apis")).json() == {"apis": []}
+
+
+async def test_a_refused_change_changes_nothing(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    before = (await client.post("/v1/apis", json=orders)).json()
+    orders["spec"]["version"] = 1
+    assert (await client.put("/v1/apis/orders-v1", json=orders)).status_code == 422
+    assert (await client.get("/v1/apis/orders-v1")).json() == before
+
+
+async def test_names_and_contexts_are_taken_once(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    await client.post("/v1/apis", json=orders)
+    again = await client.post("/v1/apis", json=orders)
+    assert (again.status_code, again.json()["detail"]) == (
+        409, "there is an API orders-v1 already; PUT /v1/apis/orders-v1 changes it",
+    )  # fmt: skip
+    other = json.loads(json.dumps(orders))
+    other["metadata"]["name"] = "other"
+    taken = await client.post("/v1/apis", json=other)
+    assert taken.json()["errors"] == [
+        {
+            "field": "spec.context",
+            "message": "expected a context that no other API has, got '/orders/v1.0', which is orders-v1's",
+        }
+    ]
+
+
+async def test_an_api_keeps_its_name(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    missing = await client.put("/v1/apis/orders-v1", json=orders)
+    assert (missing.status_code, missing.json()["detail"]) == (
+        404, "there is no API orders-v1; POST /v1/apis creates one",
+    )  # fmt: skip
+    await client.post("/v1/apis", json=orders)
+    orders["metadata"]["name"] = "renamed"
+    renamed = await client.put("/v1/apis/orders-v1", json=orders)
+    assert renamed.json()["errors"][0]["field"] == "metadata.name"
+
+
+async def test_waiting_for_the_nodes(client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]) -> None:
+    run()
+    created = await client.post("/v1/apis?wait=10", json=orders)
+    assert created.json()["status"]["state"] == "deployed"
+    assert created.json()["status"]["nodes"] == [{"node": "n1", "state": "deployed", "reason": ""}]
+    status = (await client.get("/v1/apis/orders-v1/status")).json()
+    assert status == created.json()["status"]
+    assert (await client.delete("/v1/apis/orders-v1?wait=10")).status_code == 204
+
+
+async def test_a_node_that_refuses_is_quoted(
+    client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]
+) -> None:
+    run("Envoy: no such regex")
+    created = await client.post("/v1/apis?wait=10", json=orders)
+    assert created.status_code == 201
+    assert created.json()["status"]["state"] == "rejected"
+    assert created.json()["status"]["reason"] == "n1: Envoy: no such regex"
+
+
+async def test_a_removal_that_no_node_confirms_is_pending(
+    client: httpx.AsyncClient, orders: JsonObject, controller: Controller
+) -> None:
+    node = NodeDouble(controller).node
+    await client.post("/v1/apis", json=orders)
+    controller.deployment.next_update(node)
+    deleted = await client.delete("/v1/apis/orders-v1?wait=0.05")
+    assert (deleted.status_code, deleted.json()["state"]) == (202, "pending")
+
+
+async def test_nodes_and_policies_are_listed(
+    client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]
+) -> None:
+    run()
+    await client.post("/v1/apis?wait=10", json=orders)
+    (node,) = (await client.get("/v1/nodes")).json()["nodes"]
+    assert (node["id"], node["engineVersion"]) == ("n1", "1.2")
+    assert [api["name"] for api in node["apis"]] == ["orders-v1"]
+    policies = (await client.get("/v1/policies")).json()["policies"]
+    assert {"add-headers", "guard", "log-message"} <= {policy["name"] for policy in policies}
+    assert "issuer" not in json.dumps(policies)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_says_what_it_is(client: httpx.AsyncClient, content_type: str) -> None:
+    refused = await client.post("/v1/apis", content=b"{}", headers={"content-type": content_type})
+    assert (refused.status_code, refused.headers["content-type"]) == (415, PROBLEM)
+    assert "application/yaml" in refused.json()["detail"]
+
+
+async def test_a_body_has_a_limit(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    refused = await client.post("/v1/apis", content=endless(), headers={"content-type": "application/json"})
+    assert (refused.status_code, refused.headers["content-type"]) == (413, PROBLEM)
+
+
+@pytest.mark.parametrize("wait", ["x", "-1", "nan", "inf", "301"])
+async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, wait: str) -> None:
+    refused = await client.post(f"/v1/apis?wait={wait}", json=orders)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, PROBLEM)
+    assert (await client.get("/v1/apis")).json() == {"apis": []}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nowhere", 404), ("PATCH", "/v1/apis", 405), ("POST", "/v1/nodes", 405)]
+)
+async def test_other_paths_and_methods_are_problems_too(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    refused = await client.request(method, path)
+    assert (refused.status_code, refused.headers["content-type"]) == (status, PROBLEM)
+
+
+async def test_our_own_faults_keep_their_details(
+    client: httpx.AsyncClient, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OSError("/secret/path: disk on fire")
+
+    monkeypatch.setattr(controller.store, "list", broken)
+    failed = await client.get("/v1/apis")
+    assert (failed.status_code, failed.headers["content-type"]) == (500, PROBLEM)
+    assert "secret" not in failed.text
+
+
+async def test_a_stored_api_that_the_build_no_longer_fits_is_held_back(
+    client: httpx.AsyncClient, controller: Controller, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    later = Controller(controller.store, Definitions(), EdgeSettings())
+    later.load()
+    status = later.deployment.status("orders-v1")
+    assert status.state == "rejected"
+    assert "no longer valid: spec.operations[1].policies[0].name: expected a policy of this build" in status.reason
+
+
+async def test_what_is_stored_is_handed_out_after_a_restart(
+    client: httpx.AsyncClient, controller: Controller, orders: JsonObject, definitions: Definitions
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    later = Controller(controller.store, definitions, EdgeSettings())
+    later.load()
+    update = later.deployment.next_update(NodeDouble(later).node)
+    before = controller.deployment.next_update(NodeDouble(controller).node)
+    assert list(update.bundles) == list(before.bundles)
+    assert update.revision == 1

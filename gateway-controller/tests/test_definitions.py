@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gatewright_controller.definitions import Definitions, UnknownPolicyError, load_definition, load_definitions
+from gatewright_controller.mistake import Invalid
+from sdk.definition import definition_digest
+
+PLAIN = b"name: plain\nversion: v1.0.0\nruntime: go\nprocessingMode: {requestHeaderMode: PROCESS}\n"
+
+
+def test_versions_are_ordered_as_numbers(definitions: Definitions) -> None:
+    assert definitions.resolve("add-headers", "v1").version == "v1.10.0"
+    assert definitions.resolve("add-headers", "v1.2.0").version == "v1.2.0"
+    versions = [definition.version for definition in definitions if definition.name == "add-headers"]
+    assert versions == ["v1.0.0", "v1.2.0", "v1.10.0", "v2.0.0"]
+
+
+def test_the_digest_is_that_of_the_file_as_it_was_written() -> None:
+    definition = load_definition(PLAIN, "plain.yaml")
+    assert definition.digest == definition_digest(
+        {"name": "plain", "version": "v1.0.0", "runtime": "go", "processingMode": {"requestHeaderMode": "PROCESS"}}
+    )
+
+
+def test_an_unknown_policy_names_the_known(definitions: Definitions) -> None:
+    with pytest.raises(UnknownPolicyError, match="known are add-headers, count"):
+        definitions.resolve("nope", "v1")
+    with pytest.raises(UnknownPolicyError, match=r"in this build, v1\.0\.0, got 'v2'"):
+        definitions.resolve("count", "v2")
+
+
+def test_system_parameters_are_the_operators(definitions: Definitions) -> None:
+    assert definitions.resolve("guard", "v1").system_parameters == {"issuer": "https://id.example"}
+
+
+def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
+    files = {
+        "a.yaml": PLAIN,
+        "b.yaml": PLAIN,
+        "c.yaml": b"name: c\nversion: 1\n",
+        "d.yaml": b"[",
+        "e.yaml": PLAIN.replace(b"plain", b"e") + b"parameters: {type: strin}\n",
+        "f.yaml": PLAIN.replace(b"plain", b"f") + b"allowContinue: maybe\n",
+        "g.yaml": b"- a",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(Invalid) as caught:
+        load_definitions(tmp_path, {"nope": {}, "plain": {"a": 1}})
+    told = "\n".join(map(str, caught.value.mistakes))
+    for part in (
+        "systemParameters.nope: expected a policy of this build",
+        "systemParameters.plain.a: is unknown; known are none",
+        "c.yaml: version: expected an exact version",
+        "c.yaml: runtime: expected one of go, python",
+        "d.yaml: expected YAML",
+        "e.yaml: parameters: expected a JSON Schema 2020-12",
+        "f.yaml: allowContinue: expected true or false, got 'maybe'",
+        "g.yaml: expected a mapping",
+    ):
+        assert part in told
+
+
+def test_a_policy_is_defined_once(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_bytes(PLAIN)
+    with pytest.raises(Invalid, match=r"b\.yaml: defines plain:v1\.0\.0 a second time"):
+        load_definitions(tmp_path)
+
+
+def test_a_missing_folder_is_named_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="gatewright build"):
+        load_definitions(tmp_path / "none")

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.deployment import Deployment
+from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.translate import Bundle
+from grpc import aio
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+
+
+def bundle(api: str, digest: str) -> Bundle:
+    return Bundle(node_pb2.ApiBundle(api=api, digest=digest), frozenset())
+
+
+class NodeStream:
+    """A node as the controller sees it: a real stream over a real socket."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = aio.insecure_channel(address)
+        self._call = node_pb2_grpc.NodeServiceStub(self._channel).Sync()
+
+    async def hello(self, node_id: str = "n1", **bundles: str) -> None:
+        refs = [node_pb2.BundleRef(api=api, digest=digest) for api, digest in bundles.items()]
+        await self._call.write(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id=node_id, bundles=refs)))
+
+    async def update(self) -> node_pb2.Update:
+        message = await self._call.read()
+        assert isinstance(message, node_pb2.ControllerMessage), message
+        return message.update
+
+    async def report(self, update: node_pb2.Update) -> None:
+        """That all of the update is applied."""
+        done, gone = node_pb2.ApiStatus.STATE_APPLIED, node_pb2.ApiStatus.STATE_REMOVED
+        apis = [node_pb2.ApiStatus(api=one.api, digest=one.digest, state=done) for one in update.bundles]
+        apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
+        await self._call.write(
+            node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis))
+        )
+
+    async def write_raw(self, message: node_pb2.NodeMessage) -> None:
+        await self._call.write(message)
+
+    async def code(self) -> grpc.StatusCode:
+        return await self._call.code()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path / 'controller.sock'}"
+
+
+@pytest.fixture
+async def deployment(address: str) -> AsyncIterator[Deployment]:
+    deployment = Deployment()
+    server = await start_node_server(deployment, address)
+    yield deployment
+    deployment.stop()
+    await server.stop(1)
+
+
+@pytest.fixture
+async def node(deployment: Deployment, address: str) -> AsyncIterator[NodeStream]:  # noqa: ARG001 - it must run
+    stream = NodeStream(address)
+    yield stream
+    await stream.close()
+
+
+async def until(deployment: Deployment, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await deployment.change()
+
+
+async def test_a_conversation(deployment: Deployment, node: NodeStream) -> None:
+    await node.hello()
+    assert await node.update() == node_pb2.Update()
+    deployment.put(bundle("a", "1"), 1)
+    first = await node.update()
+    assert [one.api for one in first.bundles] == ["a"]
+    assert first.revision == 1
+    assert deployment.status("a").state == "pending"
+    await node.report(first)
+    assert (await deployment.settled("a", 10)).state == "deployed"
+    deployment.remove("a", 2)
+    removal = await node.update()
+    assert list(removal.removed_apis) == ["a"]
+    await node.report(removal)
+    assert await deployment.gone("a", 10)
+
+
+async def test_hello_is_answered_even_if_nothing_differs(deployment: Deployment, node: NodeStream) -> None:
+    deployment.put(bundle("a", "1"), 4)
+    await node.hello(a="1")
+    assert await node.update() == node_pb2.Update(revision=4)
+    assert deployment.status("a").state == "deployed"
+
+
+async def test_a_node_that_leaves_is_no_longer_waited_for(
+    deployment: Deployment, node: NodeStream, address: str
+) -> None:
+    deployment.put(bundle("a", "1"), 1)
+    await node.hello("n1")
+    await node.update()
+    other = NodeStream(address)
+    await other.hello("n2", a="1")
+    await other.update()
+    assert deployment.status("a").state == "pending"
+    await node.close()
+    await until(deployment, lambda: set(deployment.nodes) == {"n2"})
+    assert deployment.status("a").state == "deployed"
+    await other.close()
+
+
+async def test_a_second_stream_of_a_node_ends_the_first(
+    deployment: Deployment, node: NodeStream, address: str
+) -> None:
+    await node.hello()
+    await node.update()
+    second = NodeStream(address)
+    await second.hello()
+    await second.update()
+    assert await node.code() is grpc.StatusCode.OK
+    deployment.put(bundle("a", "1"), 1)
+    assert [one.api for one in (await second.update()).bundles] == ["a"]
+    await second.close()
+
+
+@pytest.mark.parametrize("message", [node_pb2.NodeMessage(), node_pb2.NodeMessage(report=node_pb2.Report())])
+async def test_a_stream_that_does_not_say_hello_is_refused(
+    deployment: Deployment, node: NodeStream, message: node_pb2.NodeMessage
+) -> None:
+    await node.write_raw(message)
+    assert await node.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert deployment.nodes == {}
+
+
+async def test_the_socket_is_the_owners_alone(deployment: Deployment, address: str) -> None:  # noqa: ARG001
+    mode = Path(address.removeprefix("unix:")).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+async def test_a_second_controller_is_refused_the_socket(deployment: Deployment, address: str) -> None:  # noqa: ARG001
+    with pytest.raises(ListenError, match="another controller does"):
+        await start_node_server(Deployment(), address)
+
+
+async def test_a_stale_socket_is_taken_over(address: str) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(address.removeprefix("unix:"))
+    server = await start_node_server(Deployment(), address)
+    await server.stop(0)
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match=f"the folder {tmp_path}/none to exist"):
+        await start_node_server(Deployment(), f"unix:{tmp_path}/none/x.sock")
+
+
+async def test_a_taken_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ListenError, match=address):
+            await start_node_server(Deployment(), address)

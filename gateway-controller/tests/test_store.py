@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from gatewright_controller.model import Api, JsonObject, from_document
+from gatewright_controller.store import (
+    ApiExistsError,
+    ContextTakenError,
+    NoSuchApiError,
+    SqliteStore,
+    Store,
+    StoreError,
+    open_store,
+)
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+NAMES = st.sampled_from(["a", "b", "c"])
+CONTEXTS = st.sampled_from(["/x", "/y", "/z"])
+
+
+def api(name: str, context: str) -> Api:
+    return from_document(
+        {
+            "apiVersion": "gatewright.dev/v1",
+            "kind": "Api",
+            "metadata": {"name": name},
+            "spec": {
+                "version": "v1",
+                "context": context,
+                "upstream": {"main": {"url": "http://orders"}},
+                "operations": [{"method": "GET", "path": "/"}],
+            },
+        }
+    )
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Against a dict: what was acknowledged is there, what was refused changed nothing, revisions grow."""
+
+    @initialize()
+    def open(self) -> None:
+        self.store: Store = open_store("sqlite::memory:")
+        self.model: dict[str, Api] = {}
+        self.revision = 0
+
+    @rule(name=NAMES, context=CONTEXTS)
+    def create(self, name: str, context: str) -> None:
+        if name in self.model:
+            with pytest.raises(ApiExistsError):
+                self.store.create(api(name, context))
+        elif owner := self.owner(name, context):
+            with pytest.raises(ContextTakenError, match=f"{context} is {owner}'s"):
+                self.store.create(api(name, context))
+        else:
+            self.written(self.store.create(api(name, context)).revision)
+            self.model[name] = api(name, context)
+
+    @rule(name=NAMES, context=CONTEXTS)
+    def replace(self, name: str, context: str) -> None:
+        if name not in self.model:
+            with pytest.raises(NoSuchApiError):
+                self.store.replace(api(name, context))
+        elif self.owner(name, context):
+            with pytest.raises(ContextTakenError):
+                self.store.replace(api(name, context))
+        else:
+            self.written(self.store.replace(api(name, context)).revision)
+            self.model[name] = api(name, context)
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        if name in self.model:
+            self.written(self.store.delete(name))
+            del self.model[name]
+        else:
+            with pytest.raises(NoSuchApiError):
+                self.store.delete(name)
+
+    @invariant()
+    def agrees(self) -> None:
+        if hasattr(self, "store"):
+            assert [stored.api for stored in self.store.list()] == [self.model[name] for name in sorted(self.model)]
+            assert self.store.contexts() == {one.spec.context: name for name, one in self.model.items()}
+            assert self.store.revision == self.revision
+
+    def owner(self, name: str, context: str) -> str | None:
+        return next((other for other, one in self.model.items() if one.spec.context == context and other != name), None)
+
+    def written(self, revision: int) -> None:
+        assert revision == self.revision + 1
+        self.revision = revision
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+
+
+StoreMachine.TestCase.settings = settings(max_examples=30, deadline=None)
+TestStore = StoreMachine.TestCase
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "controller.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:{path}")
+    yield store
+    store.close()
+
+
+def test_what_was_written_is_there_after_a_restart(store: Store, path: Path, orders: JsonObject) -> None:
+    orders["spec"]["policies"] = [{"name": "p", "version": "v1.0.0", "params": {"n": 9007199254740993, "t": "ä\x00"}}]
+    written = store.create(from_document(orders))
+    other = open_store(f"sqlite:{path}")
+    assert other.get("orders-v1") == written
+    assert other.revision == 1
+    other.close()
+
+
+def test_times_tell_creation_from_change(store: Store) -> None:
+    created = store.create(api("a", "/x"))
+    changed = store.replace(api("a", "/y"))
+    assert changed.created_at == created.created_at
+    assert changed.updated_at >= created.updated_at
+    assert store.get("a") == changed
+
+
+def test_an_unknown_field_in_a_stored_document_is_not_ours(store: Store, path: Path) -> None:
+    store.create(api("a", "/x"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE apis SET document = json_set(document, '$.later', 1)")
+    connection.close()
+    with pytest.raises(msgspec.ValidationError, match="later"):
+        store.get("a")
+
+
+def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
+    open_store(f"sqlite:{path}").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="version 1, got 99"):
+        SqliteStore(str(path))
+
+
+def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database" * 100)
+    with pytest.raises(StoreError, match="text"):
+        SqliteStore(str(tmp_path / "text"))
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:", "postgres://x", "/var/x.db"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="expected a database such as sqlite:"):
+        open_store(url)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gatewright_controller.definitions import Definitions
+from gatewright_controller.documents import parse_yaml
+from gatewright_controller.mistake import Invalid
+from gatewright_controller.model import JsonObject, from_document, to_document
+from gatewright_controller.validation import validate
+
+BAD = Path(__file__).parent / "testdata" / "bad"
+TAKEN = {"/taken/v1.0": "taken-api"}
+
+
+@pytest.mark.parametrize("path", sorted(BAD.glob("*.bad.yaml")), ids=lambda path: path.name)
+def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) -> None:
+    text = path.read_text()
+    expected = sorted(line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: "))
+    with pytest.raises(Invalid) as caught:
+        validate(parse_yaml(text.encode()), definitions, TAKEN)
+    assert sorted(map(str, caught.value.mistakes)) == expected
+    assert expected
+
+
+def test_a_valid_api_keeps_what_was_written(orders: JsonObject, definitions: Definitions) -> None:
+    orders["spec"]["policies"][0]["version"] = "v1.0.0"
+    orders["spec"]["operations"][1]["policies"][0]["version"] = "v1.0.0"
+    assert to_document(validate(orders, definitions, TAKEN)) == orders
+
+
+def test_a_major_version_becomes_the_newest_exact_one(orders: JsonObject, definitions: Definitions) -> None:
+    params = {"headers": [{"name": "X-A", "value": "b"}]}
+    orders["spec"]["policies"] = [{"name": "add-headers", "version": "v1", "params": params}]
+    api = validate(orders, definitions, {})
+    assert api.spec.policies[0].version == "v1.10.0"
+    assert api.spec.policies[0].params == params
+    assert from_document(to_document(api)) == api
+
+
+def test_the_same_path_by_another_method_or_depth_is_another_route(
+    orders: JsonObject, definitions: Definitions
+) -> None:
+    paths = [("GET", "/{a}"), ("POST", "/{b}"), ("GET", "/{a}/"), ("GET", "/{a}/{b}"), ("GET", "/a"), ("GET", "/*")]
+    orders["spec"]["operations"] = [{"method": method, "path": path} for method, path in paths]
+    assert len(validate(orders, definitions, {}).spec.operations) == len(paths)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"spec": None},
+        {"spec": []},
+        {"spec": {"operations": "x", "policies": {"a": 1}, "upstream": {"main": []}, "context": 3}},
+        {"spec": {"operations": [None, 3, {"policies": [None, []]}], "policies": [7]}},
+        {"metadata": [], "kind": {}, "apiVersion": None},
+    ],
+)
+def test_any_shape_of_nonsense_is_invalid_and_nothing_worse(document: JsonObject, definitions: Definitions) -> None:
+    with pytest.raises(Invalid):
+        validate(document, definitions, {})

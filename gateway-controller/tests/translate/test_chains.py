@@ -1,0 +1,116 @@
+"""What ids promise: the same content has the same id, an edit elsewhere changes none, an edit here changes all of ours."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.definitions import Definitions, UnknownPolicyError
+from gatewright_controller.model import JsonObject, from_document
+from gatewright_controller.translate import EdgeSettings, translate
+from gatewright_controller.validation import validate
+
+
+def bundle(document: JsonObject, definitions: Definitions) -> node_pb2.ApiBundle:
+    return translate(validate(document, definitions, {}), definitions, EdgeSettings()).message
+
+
+def instances(bundle: node_pb2.ApiBundle, operation: str) -> list[str]:
+    (chain,) = (chain for chain in bundle.chains if chain.operation == operation)
+    return [attachment.instance for attachment in chain.attachments]
+
+
+def chain_ids(bundle: node_pb2.ApiBundle) -> dict[str, str]:
+    return {chain.operation: chain.id for chain in bundle.chains}
+
+
+def test_the_same_api_is_the_same_bytes(orders: JsonObject, definitions: Definitions) -> None:
+    one = bundle(orders, definitions).SerializeToString(deterministic=True)
+    assert bundle(copy.deepcopy(orders), definitions).SerializeToString(deterministic=True) == one
+
+
+def test_the_order_of_keys_and_operations_is_nobodys_business(orders: JsonObject, definitions: Definitions) -> None:
+    turned = {**orders, "spec": dict(reversed(orders["spec"].items()))}
+    turned["spec"]["operations"] = list(reversed(orders["spec"]["operations"]))
+    assert bundle(turned, definitions).digest == bundle(orders, definitions).digest
+
+
+def test_a_default_that_is_written_out_changes_nothing(orders: JsonObject, definitions: Definitions) -> None:
+    before = bundle(orders, definitions)
+    orders["spec"]["policies"][0] |= {"params": {"message": "request", "level": "info"}, "timeout": "1000ms", "onError": {}}
+    assert bundle(orders, definitions).digest == before.digest
+
+
+def test_an_api_level_instance_is_shared_by_all_operations(orders: JsonObject, definitions: Definitions) -> None:
+    made = bundle(orders, definitions)
+    assert chain_ids(made).keys() == {"GET /{id}", "OPTIONS /", "OPTIONS /{id}", "POST /"}
+    assert len({chain.attachments[0].instance for chain in made.chains}) == 1
+    assert len({chain.id for chain in made.chains}) == len(made.chains)
+
+
+def test_an_edit_elsewhere_leaves_an_instance_alone(orders: JsonObject, definitions: Definitions) -> None:
+    before = bundle(orders, definitions)
+    orders["spec"]["policies"].insert(0, {"name": "count", "version": "v1"})
+    orders["spec"]["operations"].insert(0, {"method": "GET", "path": "/new"})
+    orders["spec"]["upstream"]["main"]["url"] = "http://elsewhere"
+    after = bundle(orders, definitions)
+    assert set(instances(before, "POST /")) < set(instances(after, "POST /"))
+    assert chain_ids(before)["POST /"] != chain_ids(after)["POST /"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"params": {"level": "debug"}},
+        {"timeout": "2s"},
+        {"onError": "continue"},
+        {"onError": {"timeout": "continue"}},
+        {"maxConcurrency": 3},
+        {"maxBodyBytes": 3},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_an_edit_makes_a_new_instance_and_a_new_chain(
+    orders: JsonObject, definitions: Definitions, edit: JsonObject
+) -> None:
+    before = bundle(orders, definitions)
+    orders["spec"]["policies"][0] |= edit
+    after = bundle(orders, definitions)
+    assert not set(instances(before, "GET /{id}")) & set(instances(after, "GET /{id}"))
+    assert not set(chain_ids(before).values()) & set(chain_ids(after).values())
+
+
+def test_another_api_or_version_has_instances_of_its_own(orders: JsonObject, definitions: Definitions) -> None:
+    before = set(instances(bundle(orders, definitions), "GET /{id}"))
+    renamed = {**orders, "metadata": {"name": "other"}}
+    versioned = {**orders, "spec": {**orders["spec"], "version": "v2.0"}}
+    assert not before & set(instances(bundle(renamed, definitions), "GET /{id}"))
+    assert not before & set(instances(bundle(versioned, definitions), "GET /{id}"))
+
+
+def test_two_equal_attachments_are_two_instances(orders: JsonObject, definitions: Definitions) -> None:
+    count = {"name": "count", "version": "v1"}
+    orders["spec"]["policies"] = [count, count]
+    orders["spec"]["operations"][0]["policies"] = [count]
+    assert len(set(instances(bundle(orders, definitions), "GET /{id}"))) == 3
+
+
+def test_a_chain_asks_for_the_union_of_its_policies(orders: JsonObject, definitions: Definitions) -> None:
+    (post,) = (chain for chain in bundle(orders, definitions).chains if chain.operation == "POST /")
+    assert post.processing_mode == node_pb2.ProcessingMode(
+        request_headers=node_pb2.HEADER_MODE_PROCESS,
+        request_body=node_pb2.BODY_MODE_BUFFER,
+        response_headers=node_pb2.HEADER_MODE_PROCESS,
+        response_body=node_pb2.BODY_MODE_BUFFER,
+    )
+
+
+def test_big_integers_stay_integers(orders: JsonObject, definitions: Definitions) -> None:
+    (post,) = (chain for chain in bundle(orders, definitions).chains if chain.operation == "POST /")
+    assert post.attachments[1].parameters == b'{"limits":{"depth":9007199254740993}}'
+
+
+def test_a_policy_that_left_the_build_is_named(orders: JsonObject) -> None:
+    with pytest.raises(UnknownPolicyError, match="got 'log-message'"):
+        translate(from_document(orders), Definitions(), EdgeSettings())
