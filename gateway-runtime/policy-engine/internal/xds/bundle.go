@@ -77,13 +77,18 @@ func parseHosts(hosts []string) ([]string, error) {
 	var errs []error
 	parsed := make([]string, 0, len(hosts))
 	for i, host := range hosts {
-		if inner := strings.Trim(host, "*"); host != everyHost && (inner == "" || len(host)-len(inner) > 1 || strings.ContainsAny(host, ":/ ")) {
+		if !isHostPattern(host) {
 			errs = append(errs, fmt.Errorf(`hosts[%d]: expected "a.example", "*.a.example", "a.*" or "*", got %q`, i, host))
 		}
 		parsed = append(parsed, strings.ToLower(host))
 	}
 	slices.Sort(parsed)
 	return slices.Compact(parsed), errors.Join(errs...)
+}
+
+func isHostPattern(host string) bool {
+	inner := strings.Trim(host, "*")
+	return host == everyHost || (inner != "" && len(host)-len(inner) <= 1 && !strings.ContainsAny(inner, "*:/ "))
 }
 
 func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
