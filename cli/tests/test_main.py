@@ -181,6 +181,16 @@ def test_nothing_outlives_a_killed_supervisor(bench: Bench) -> None:
         until(lambda: not bench.alive(pid))
 
 
+def test_a_bootstrap_with_unknown_fields(bench: Bench) -> None:
+    (bench.folder / "bootstrap.yaml").write_text("node: {id: $colour}")
+    said = gatewright(*run_arguments(bench.folder, FAILS), "--bootstrap", str(bench.folder / "bootstrap.yaml"))
+    assert said.returncode == 1
+    assert "error: " in said.stderr
+    assert "unknown fields $colour" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert not (bench.folder / "run").exists()
+
+
 def test_a_state_directory_in_use(bench: Bench) -> None:
     arguments = run_arguments(bench.folder, NEVER_READY)
     with running(arguments) as process:

@@ -15,7 +15,7 @@ from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
-ENVOY_DRAIN_SECONDS = 2
+ENVOY_DRAIN_SECONDS = 1
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
@@ -163,13 +163,15 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "log-level": "warning",
         "log-format": ENVOY_LOG,
     }
+    drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
+    accepts_seconds = int(drain_time) if drain_time.isdecimal() else ENVOY_DRAIN_SECONDS
     return ProcessSpec(
         name="envoy",
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
         sockets=(admin,),
         listen=settings.address,
-        drain=EnvoyDrain(admin, settings.drain_seconds),
+        drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )
 

@@ -182,6 +182,8 @@ def _run_node(settings: NodeSettings, apis: list[ApiFile], options: Options, spe
         failure = asyncio.run(running.run())
         if failure is not None:
             output.event(f"error: {failure}", "error")
+    except BootstrapError as error:
+        raise PreflightError([str(error)]) from error
     finally:
         run_dir.remove()
         output.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import httpx
 
 ATTEMPT_SECONDS = 2.0
 POLL_SECONDS = 0.05
+IDLE_SECONDS = 1.0
 
 
 class Probe(Protocol):
@@ -75,27 +76,31 @@ class Drain(Protocol):
 
 @dataclass(frozen=True)
 class EnvoyDrain:
-    """Tells Envoy to take no new work and waits until no request is active, `seconds` at most.
+    """Tells Envoy to take no new work and waits until all that it has is done, `seconds` at most.
 
     Load balancers see the failed health check, clients are told to close their connections with the next answer, and
-    the listener closes after Envoy's own --drain-time-s
-    (https://www.envoyproxy.io/docs/envoy/latest/operations/admin).
+    the listener closes after `accepts_seconds`, which is Envoy's own --drain-time-s
+    (https://www.envoyproxy.io/docs/envoy/latest/operations/admin). Done means: no connection; or, some time after the
+    listener has closed, connections on which nothing is under way.
     """
 
     admin: Path
     seconds: float = 10.0
-    gauge: str = field(default="http.gatewright.downstream_rq_active")
+    accepts_seconds: float = 1.0
 
     async def run(self) -> None:
-        until = time.monotonic() + self.seconds
+        began = time.monotonic()
         async with http_client(self.admin) as client:
             await client.post("/healthcheck/fail")
             await client.post("/drain_listeners?graceful")
-            while time.monotonic() < until and await self._active(client):
+            while (waited := time.monotonic() - began) < self.seconds:
+                gauge = "rq" if waited > self.accepts_seconds + IDLE_SECONDS else "cx"
+                if not await self._active(client, gauge):
+                    return
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _active(self, client: httpx.AsyncClient) -> int:
-        answer = await client.get("/stats", params={"filter": f"^{self.gauge}$"})
+    async def _active(self, client: httpx.AsyncClient, what: str) -> int:
+        answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{what}_active$"})
         _, _, value = answer.text.partition(": ")
         return int(value.strip() or 0)
 
