@@ -15,6 +15,7 @@ type message struct {
 	bodiless  bool  // the message came without body and trailers
 	declared  int64 // content-length; 0 if there is none
 	status    int   // of a response, as it came
+	came      bool  // at least one piece of the body
 	ended     bool  // there is no body left to read
 	body      []byte
 	replaced  bool // body is a policy's, not the one that came
@@ -38,7 +39,7 @@ func (m *message) read(ctx context.Context, limit int64) error {
 			m.ended = true
 		case err != nil:
 			return err
-		case !m.replaced:
+		default:
 			m.keep(piece)
 		}
 	}
@@ -46,6 +47,10 @@ func (m *message) read(ctx context.Context, limit int64) error {
 }
 
 func (m *message) keep(piece []byte) {
+	m.came = true
+	if m.replaced {
+		return
+	}
 	if m.body == nil {
 		m.body = make([]byte, 0, max(int64(len(piece)), min(m.declared, 1<<20))) // a client may declare what it never sends
 	}
@@ -63,16 +68,16 @@ func (m *message) replace(body []byte) { m.body, m.replaced = body, true }
 // send lets the message go on. What has come of the body goes with it, changed or not, and the rest as it comes.
 func (m *message) send(ctx context.Context, changes Changes) error {
 	changes.Headers = m.headers.final()
-	if m.bodiless || !m.delivered {
-		if m.replaced {
-			changes.Body = &m.body
-		}
-		return m.front.SendHeaders(changes)
-	}
 	if m.replaced {
 		if err := m.read(ctx, 0); err != nil {
 			return err
 		}
+	}
+	if m.bodiless || !m.delivered || m.replaced && !m.came {
+		if m.replaced {
+			changes.Body = &m.body
+		}
+		return m.front.SendHeaders(changes)
 	}
 	changes.Follows = true
 	if err := m.front.SendHeaders(changes); err != nil {

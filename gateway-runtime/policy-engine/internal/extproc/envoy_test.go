@@ -14,8 +14,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"text/template"
 	"time"
@@ -135,7 +137,7 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 	if level == "" {
 		level = "error"
 	}
-	envoy := exec.Command("envoy", "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "--admin-address-path", admin, "-l", level)
+	envoy := exec.Command("envoy", "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--admin-address-path", admin, "-l", level)
 	envoy.Stderr = os.Stderr
 	if err := envoy.Start(); err != nil {
 		panic(err)
@@ -257,6 +259,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	case "trailers":
 		w.Header().Set("Trailer", "X-End")
+		_ = http.NewResponseController(w).Flush() // no content-length, whatever the protocol
 		_, _ = io.WriteString(w, "with trailers")
 		w.Header().Set("X-End", "reached")
 	case "large":
@@ -289,6 +292,8 @@ type reply struct {
 	body string
 }
 
+var requests atomic.Int64
+
 // do sends a request by HTTP/1.1 (or, with h2c set, by HTTP/2) and reads the whole response.
 func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), method, path string, body io.Reader) (*reply, *arrival) {
 	t.Helper()
@@ -296,7 +301,8 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	request := must(http.NewRequestWithContext(ctx, method, "http://"+the.listeners[protocol]+path, body))
-	request.Header.Set("X-Test", t.Name())
+	test := strconv.FormatInt(requests.Add(1), 10)
+	request.Header.Set("X-Test", test)
 	if change != nil {
 		change(request)
 	}
@@ -313,7 +319,7 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	if err != nil {
 		t.Fatalf("%s %s: body: %v", method, path, err)
 	}
-	return &reply{response, string(text)}, the.upstream.arrival(t.Name())
+	return &reply{response, string(text)}, the.upstream.arrival(test)
 }
 
 func needEnvoy(t *testing.T) {

@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -42,7 +43,7 @@ func unexpected(want string, got *servicev3.ProcessingRequest) error {
 
 // begin takes in the request headers.
 func (f *front) begin() error {
-	message, err := f.stream.Recv()
+	message, err := f.receive()
 	if err != nil {
 		return err
 	}
@@ -79,10 +80,21 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 
 // ---------------------------------------------------------------- receiving
 
+// errEnded says that Envoy has closed the stream, which is no proper end of a message.
+var errEnded = errors.New("ext_proc: Envoy has ended the stream")
+
+func (f *front) receive() (*servicev3.ProcessingRequest, error) {
+	message, err := f.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, errEnded
+	}
+	return message, err
+}
+
 // next gives the next message that is not to be passed on or dropped.
 func (f *front) next() (*servicev3.ProcessingRequest, error) {
 	for {
-		message, err := f.stream.Recv()
+		message, err := f.receive()
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +142,7 @@ func (d *direction) note(message *servicev3.ProcessingRequest) {
 // finish waits until what passes on has passed.
 func (f *front) finish() error {
 	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
-		message, err := f.stream.Recv()
+		message, err := f.receive()
 		if err != nil {
 			return err
 		}

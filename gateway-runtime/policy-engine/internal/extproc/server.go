@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -119,7 +118,7 @@ func (s *Server) closed(ctx context.Context, front *front, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
+	if ctx.Err() != nil || errors.Is(err, errEnded) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		s.cancelled.Add(1)
 		return status.Error(codes.Canceled, "the exchange ended before its chain")
 	}

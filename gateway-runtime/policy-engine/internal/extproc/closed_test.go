@@ -1,0 +1,147 @@
+package extproc_test
+
+import (
+	"context"
+	"io"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
+	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/extproc"
+)
+
+// script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream.
+type script struct {
+	grpc.ServerStream
+	ctx   context.Context
+	sends []*servicev3.ProcessingRequest
+	got   []*servicev3.ProcessingResponse
+}
+
+func (s *script) Context() context.Context { return s.ctx }
+
+func (s *script) Recv() (*servicev3.ProcessingRequest, error) {
+	if len(s.sends) == 0 {
+		return nil, io.EOF
+	}
+	next := s.sends[0]
+	s.sends = s.sends[1:]
+	return next, nil
+}
+
+func (s *script) Send(response *servicev3.ProcessingResponse) error {
+	s.got = append(s.got, response)
+	return nil
+}
+
+// opening is the first message to the chain of that name.
+func opening(name string, ended bool) *servicev3.ProcessingRequest {
+	attributes := must(structpb.NewStruct(map[string]any{"xds.route_name": "api|GET /|" + name, "source.address": "192.0.2.1:5"}))
+	modes := &servicev3.ProtocolConfiguration{}
+	if chain := must(chain.New(chain.Spec{ID: name, Instances: scenarios[name]})); chain.Mode().WantsRequestBody() {
+		modes.RequestBodyMode = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	}
+	return &servicev3.ProcessingRequest{
+		ProtocolConfig: modes,
+		Attributes:     map[string]*structpb.Struct{"envoy.filters.http.ext_proc": attributes},
+		Request: &servicev3.ProcessingRequest_RequestHeaders{RequestHeaders: &servicev3.HttpHeaders{
+			EndOfStream: ended,
+			Headers:     &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":method", RawValue: []byte("POST")}, {Key: ":path", RawValue: []byte("/x")}}},
+		}},
+	}
+}
+
+// anything is any message that Envoy could send after the first.
+var anything = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
+	body := &servicev3.HttpBody{Body: []byte("piece"), EndOfStream: rapid.Bool().Draw(t, "end")}
+	headers := &servicev3.HttpHeaders{EndOfStream: rapid.Bool().Draw(t, "end")}
+	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	case 0:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestHeaders{RequestHeaders: headers}}
+	case 1:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestBody{RequestBody: body}}
+	case 2:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestTrailers{}}
+	case 3:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: headers}}
+	case 4:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: body}}
+	case 5:
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseTrailers{}}
+	default:
+		return &servicev3.ProcessingRequest{}
+	}
+})
+
+func serverOf(name string) *extproc.Server {
+	table := &chain.Table{}
+	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name]})))
+	return extproc.NewServer(table)
+}
+
+// TestNoConversationPassesADenyingPolicyBy: whatever Envoy sends, the request never goes on. The stream ends with an
+// error, or with the answer.
+func TestNoConversationPassesADenyingPolicyBy(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
+		stream := &script{ctx: context.Background(), sends: rapid.SliceOfN(anything, 0, 6).Draw(t, "messages")}
+		if rapid.IntRange(0, 9).Draw(t, "proper start") > 0 {
+			stream.sends = append([]*servicev3.ProcessingRequest{opening(name, rapid.Bool().Draw(t, "ended"))}, stream.sends...)
+		}
+		err := serverOf(name).Process(stream)
+		answered := false
+		for _, response := range stream.got {
+			switch response.GetResponse().(type) {
+			case *servicev3.ProcessingResponse_ImmediateResponse:
+				answered = true
+			case *servicev3.ProcessingResponse_RequestHeaders, *servicev3.ProcessingResponse_RequestBody, *servicev3.ProcessingResponse_RequestTrailers:
+				t.Fatalf("the request went on: %v", response)
+			}
+		}
+		responded := len(stream.got) > 0 // Envoy's own answer, sent in the middle of the request
+		if err == nil && !answered && !responded {
+			t.Fatal("the stream ended well without an answer")
+		}
+	})
+}
+
+func TestStreamsThatEndTooEarly(t *testing.T) {
+	for what, sends := range map[string][]*servicev3.ProcessingRequest{
+		"before it began":     nil,
+		"before the body":     {opening("deny-body", false)},
+		"before the response": {opening("order", true)},
+		"with something else": {{Request: &servicev3.ProcessingRequest_ResponseHeaders{}}},
+		"with nothing at all": {opening("order", true), {}},
+		"with no chain's id":  {{Request: &servicev3.ProcessingRequest_RequestHeaders{}}, {}},
+	} {
+		name := "order"
+		if what == "before the body" {
+			name = "deny-body"
+		}
+		server := serverOf(name)
+		stream := &script{ctx: t.Context(), sends: sends}
+		if err := server.Process(stream); err == nil && server.Stats().UnknownChain == 0 {
+			t.Errorf("%s: ended well", what)
+		}
+		if server.Stats().Active != 0 {
+			t.Errorf("%s: still active", what)
+		}
+	}
+}
+
+// TestPanicOfTheFrontEnd: an Envoy message that the code does not expect must not end the stream well.
+func TestPanicOfTheFrontEnd(t *testing.T) {
+	stream := &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{nil}}
+	if err := serverOf("order").Process(stream); err == nil {
+		t.Error("ended well")
+	}
+	if err := extproc.NewServer(nil).Process(&script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening("order", true)}}); err == nil {
+		t.Error("a panic ended well")
+	}
+}

@@ -1,0 +1,239 @@
+package extproc_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOrderAndUnwinding(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		reply, arrived := do(t, w.upstream, w.h2c, nil, "GET", "/order/x?q=1", nil)
+		if got := arrived.Header.Values("X-Order"); !reflect.DeepEqual(got, []string{"first", "second"}) {
+			t.Errorf("request: %v", got)
+		}
+		if got := reply.Header.Values("X-Order"); !reflect.DeepEqual(got, []string{"second", "first"}) {
+			t.Errorf("response: %v", got)
+		}
+		if arrived.URI != "/order/x?q=1" {
+			t.Errorf("path: %s", arrived.URI)
+		}
+	})
+}
+
+func TestHeaderChanges(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		reply, arrived := do(t, w.upstream, w.h2c, func(r *http.Request) {
+			r.Header["X-Set"] = []string{"old", "older"}
+			r.Header["X-Remove"] = []string{"a", "b"}
+			r.Header["X-Append"] = []string{"old"}
+			r.Header.Set("Cookie", "a=1; b=2")
+		}, "GET", "/headers/x", nil)
+		for name, want := range map[string][]string{
+			"X-Set": {"1", "2"}, "X-Remove": nil, "X-Append": {"old", "new"}, "X-Bytes": {"\xff\xfe"}, "X-Empty": {""},
+		} {
+			if got := arrived.Header.Values(name); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: expected %q, got %q", name, want, got)
+			}
+		}
+		if got := strings.Join(arrived.Header.Values("Cookie"), "; "); got != "a=1; b=2; c=3" {
+			t.Errorf("Cookie: %q", got)
+		}
+		if got := reply.Header.Values("Set-Cookie"); !reflect.DeepEqual(got, []string{"a=1", "b=2", "c=3", "d=4"}) {
+			t.Errorf("Set-Cookie: %q", got)
+		}
+		if reply.Header.Values("X-Upstream") != nil {
+			t.Error("X-Upstream was not removed")
+		}
+	})
+}
+
+func TestAnswerKeepsItsHeaders(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		reply, _ := do(t, w.upstream, w.h2c, nil, "GET", "/deny-header/x", nil)
+		if got := reply.Header.Values("Set-Cookie"); !reflect.DeepEqual(got, []string{"x=1", "y=2"}) {
+			t.Errorf("Set-Cookie: %q", got)
+		}
+		if reply.body != "denied" || reply.Header.Get("Content-Type") != "text/x-denied" {
+			t.Errorf("got %q, %s", reply.body, reply.Header.Get("Content-Type"))
+		}
+	})
+}
+
+func TestPathMethodAndAuthority(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		_, arrived := do(t, w.upstream, w.h2c, nil, "GET", "/reroute/x", nil)
+		if arrived.Method != "PUT" || arrived.URI != "/reroute/elsewhere?q=1" || arrived.Host != "other.example" {
+			t.Errorf("got %s %s of %s", arrived.Method, arrived.URI, arrived.Host)
+		}
+	})
+}
+
+// TestFailure: the client learns the request's id, and nothing of the policy.
+func TestFailure(t *testing.T) {
+	reply, arrived := do(t, "http1", false, nil, "GET", "/panics/x", nil)
+	var problem struct {
+		Status    int
+		Title     string
+		RequestID string
+	}
+	if err := json.Unmarshal([]byte(reply.body), &problem); err != nil {
+		t.Fatal(err)
+	}
+	if reply.StatusCode != 500 || problem.Status != 500 || problem.Title == "" || len(problem.RequestID) != 36 || arrived != nil {
+		t.Errorf("got %d %+v", reply.StatusCode, problem)
+	}
+	if strings.Contains(reply.body, "secret") || strings.Contains(reply.body, "panic") {
+		t.Errorf("internals in %s", reply.body)
+	}
+}
+
+func TestFailureOfAGRPCCall(t *testing.T) {
+	reply, _ := do(t, "http2", true, func(r *http.Request) { r.Header.Set("Content-Type", "application/grpc") },
+		"POST", "/panics/x", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if reply.StatusCode != 200 || reply.Header.Get("Grpc-Status") != "13" || reply.Header.Get("Grpc-Message") != "A policy of the gateway failed." {
+		t.Errorf("got %d %v", reply.StatusCode, reply.Header)
+	}
+	reply, _ = do(t, "http2", true, func(r *http.Request) { r.Header.Set("Content-Type", "application/grpc") },
+		"POST", "/deny-header/x", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if reply.StatusCode != 200 || reply.Header.Get("Grpc-Status") != "16" || reply.Header.Get("Grpc-Message") != "denied" {
+		t.Errorf("a policy's 401: got %d %v", reply.StatusCode, reply.Header)
+	}
+}
+
+func TestUnknownChainIsRefused(t *testing.T) {
+	needEnvoy(t)
+	before := the.server.Stats().UnknownChain
+	reply, arrived := do(t, "http1", false, nil, "GET", "/unknown/x", nil)
+	if reply.StatusCode != 503 || reply.Header.Get("Retry-After") != "1" || reply.Header.Get("Content-Type") != "application/problem+json" || arrived != nil {
+		t.Errorf("got %d %v", reply.StatusCode, reply.Header)
+	}
+	if after := the.server.Stats().UnknownChain; after != before+1 {
+		t.Errorf("counted %d", after-before)
+	}
+}
+
+// TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, the chain wants it.
+func TestRouteThatDoesNotFitItsChainIsRefused(t *testing.T) {
+	needEnvoy(t)
+	before := the.server.Stats().Failed
+	reply, arrived := do(t, "http1", false, nil, "POST", "/mismatch/x", strings.NewReader("body"))
+	if reply.StatusCode != 500 || arrived != nil || the.server.Stats().Failed != before+1 {
+		t.Errorf("got %d; arrived %v; %+v", reply.StatusCode, arrived, the.server.Stats())
+	}
+}
+
+func TestRouteWithoutPoliciesNeverReachesTheEngine(t *testing.T) {
+	needEnvoy(t)
+	before := the.server.Stats().Exchanges
+	if reply, arrived := do(t, "http1", false, nil, "GET", "/plain/x", nil); reply.StatusCode != 200 || arrived == nil {
+		t.Errorf("got %d", reply.StatusCode)
+	}
+	if reply, _ := do(t, "http1", false, nil, "GET", "/nothing-here", nil); reply.StatusCode != 404 {
+		t.Errorf("got %d", reply.StatusCode)
+	}
+	if after := the.server.Stats().Exchanges; after != before {
+		t.Errorf("%d exchanges", after-before)
+	}
+}
+
+func TestAnalyticsReachTheAccessLog(t *testing.T) {
+	needEnvoy(t)
+	do(t, "http1", false, nil, "GET", "/analytics/x", nil)
+	want := map[string]any{"tenant": "acme", "n": 3.0, "cached": true}
+	if got := the.accessLine(t, "/analytics/x")["analytics"]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
+	}
+	do(t, "http1", false, nil, "GET", "/analytics-answer/x", nil)
+	line := the.accessLine(t, "/analytics-answer/x")
+	if want := map[string]any{"why": []any{"no", "way"}}; !reflect.DeepEqual(line["analytics"], want) || line["details"] != "policy_answer" {
+		t.Errorf("got %v", line)
+	}
+}
+
+// TestEnvoysOwnAnswersMeetTheResponsePolicies: of an upstream that is not there, and of a request that takes too long.
+func TestEnvoysOwnAnswersMeetTheResponsePolicies(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		reply, _ := do(t, w.upstream, w.h2c, nil, "GET", "/nowhere/x", nil)
+		if reply.StatusCode != 503 || reply.Header.Get("X-Order") != "outer" {
+			t.Errorf("header chain: got %d %v", reply.StatusCode, reply.Header)
+		}
+		reply, _ = do(t, w.upstream, w.h2c, nil, "POST", "/nowhere-body/x", strings.NewReader("body"))
+		if reply.StatusCode != 503 || !strings.HasPrefix(reply.body, "UPSTREAM CONNECT ERROR") {
+			t.Errorf("body chain: got %d %s", reply.StatusCode, reply.body)
+		}
+	})
+}
+
+func TestRequestThatTimesOutWhileItsBodyIsAwaited(t *testing.T) {
+	for _, h2c := range []bool{false, true} {
+		body, writer := io.Pipe()
+		go func() { _, _ = writer.Write([]byte("part")) }()
+		reply, arrived := do(t, "http1", h2c, nil, "POST", "/waits-for-body/x", body)
+		_ = body.Close()
+		if reply.StatusCode != 408 || reply.Header.Get("X-Order") != "outer" || reply.body != "request timeout" || arrived != nil {
+			t.Errorf("got %d %v %q; arrived %v", reply.StatusCode, reply.Header, reply.body, arrived != nil)
+		}
+	}
+}
+
+// TestRequestThatTimesOutWhileAPolicyRuns: the policy's answer comes when Envoy has given its own.
+func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
+	needEnvoy(t)
+	body, writer := io.Pipe()
+	defer func() { _ = body.Close() }()
+	go func() {
+		_, _ = writer.Write([]byte("part"))
+		<-late.started
+		time.Sleep(2500 * time.Millisecond) // not to wait for something: past Envoy's request_timeout of 2 s
+		late.release <- struct{}{}
+		<-late.ended
+	}()
+	reply, arrived := do(t, "http1", false, nil, "POST", "/late/x", body)
+	if reply.StatusCode != 408 || reply.body != "request timeout" || arrived != nil {
+		t.Errorf("got %d %q; arrived %v", reply.StatusCode, reply.body, arrived != nil)
+	}
+}
+
+func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
+	needEnvoy(t)
+	for _, h2c := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		transport := &http.Transport{Protocols: &http.Protocols{}}
+		transport.Protocols.SetHTTP1(!h2c)
+		transport.Protocols.SetUnencryptedHTTP2(h2c)
+		before := the.server.Stats()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			request := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+the.listeners["http1"]+"/gone/x", nil))
+			if response, err := transport.RoundTrip(request); err == nil {
+				_ = response.Body.Close()
+				t.Errorf("expected no response, got %d", response.StatusCode)
+			}
+		}()
+		<-gone.started
+		cancel()
+		select {
+		case <-gone.ended:
+		case <-time.After(5 * time.Second): // a third of the policy's timeout
+			t.Error("the policy was not cancelled")
+		}
+		<-over
+		transport.CloseIdleConnections()
+		for range 500 {
+			if the.server.Stats().Active == before.Active {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if after := the.server.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
+			t.Errorf("counted %+v after %+v", after, before)
+		}
+	}
+}
