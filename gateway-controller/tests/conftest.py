@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,8 @@ TESTDATA = Path(__file__).parent / "testdata"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    try:
+    with contextlib.suppress(ValueError):  # another component's tests have it too
         parser.addoption("--update", action="store_true", help="rewrite the golden files with what the code makes")
-    except ValueError:
-        pass  # another component's tests have it too
 
 
 @pytest.fixture

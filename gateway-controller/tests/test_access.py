@@ -23,7 +23,12 @@ async def get(token: str, path: str = "/x", **headers: str) -> httpx.Response:
 async def test_the_token_opens_and_nothing_else_does() -> None:
     assert (await get("s3cret", Authorization="Bearer s3cret")).text == "in"
     assert (await get("s3cret", Authorization="bearer  s3cret")).text == "in"
-    for headers in ({}, {"Authorization": "s3cret"}, {"Authorization": "Bearer s3cre"}, {"Authorization": "Basic s3cret"}):
+    for headers in (
+        {},
+        {"Authorization": "s3cret"},
+        {"Authorization": "Bearer s3cre"},
+        {"Authorization": "Basic s3cret"},
+    ):
         refused = await get("s3cret", **headers)
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == "Bearer"

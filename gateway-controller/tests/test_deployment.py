@@ -17,7 +17,9 @@ def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0
     return Bundle(message, frozenset(policies))
 
 
-def hello(node_id: str = "n1", bundles: dict[str, str] | None = None, *policies: tuple[str, str, str]) -> node_pb2.Hello:
+def hello(
+    node_id: str = "n1", bundles: dict[str, str] | None = None, *policies: tuple[str, str, str]
+) -> node_pb2.Hello:
     return node_pb2.Hello(
         node_id=node_id,
         policies=[node_pb2.PolicyRef(name=name, version=v, definition_digest=digest) for name, v, digest in policies],

@@ -50,7 +50,9 @@ def test_yaml_that_json_cannot_say_is_refused(text: bytes, expected: str) -> Non
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize("text", [b"a: [", b"a: b: c", b"\xff\xfe\x00", b"a: !!python/object:os.system x", b"a: 1\n---\nb: 2"])
+@pytest.mark.parametrize(
+    "text", [b"a: [", b"a: b: c", b"\xff\xfe\x00", b"a: !!python/object:os.system x", b"a: 1\n---\nb: 2"]
+)
 def test_no_yaml_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid, match="expected a YAML document"):
         parse_yaml(text)

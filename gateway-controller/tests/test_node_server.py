@@ -42,9 +42,7 @@ class NodeStream:
         done, gone = node_pb2.ApiStatus.STATE_APPLIED, node_pb2.ApiStatus.STATE_REMOVED
         apis = [node_pb2.ApiStatus(api=one.api, digest=one.digest, state=done) for one in update.bundles]
         apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
-        await self._call.write(
-            node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis))
-        )
+        await self._call.write(node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis)))
 
     async def write_raw(self, message: node_pb2.NodeMessage) -> None:
         await self._call.write(message)
@@ -123,9 +121,7 @@ async def test_a_node_that_leaves_is_no_longer_waited_for(
     await other.close()
 
 
-async def test_a_second_stream_of_a_node_ends_the_first(
-    deployment: Deployment, node: NodeStream, address: str
-) -> None:
+async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, node: NodeStream, address: str) -> None:
     await node.hello()
     await node.update()
     second = NodeStream(address)

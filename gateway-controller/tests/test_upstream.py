@@ -7,7 +7,11 @@ from gatewright_controller.upstream import UpstreamUrl, UrlError, parse_url
 @pytest.mark.parametrize(
     ("url", "expected", "authority"),
     [
-        ("http://orders.internal:8080/api", UpstreamUrl(False, "orders.internal", 8080, "/api"), "orders.internal:8080"),
+        (
+            "http://orders.internal:8080/api",
+            UpstreamUrl(False, "orders.internal", 8080, "/api"),
+            "orders.internal:8080",
+        ),
         ("http://orders", UpstreamUrl(False, "orders", 80, ""), "orders"),
         ("https://Orders.Example/", UpstreamUrl(True, "orders.example", 443, ""), "orders.example"),
         ("https://orders:80/a/b/", UpstreamUrl(True, "orders", 80, "/a/b"), "orders:80"),

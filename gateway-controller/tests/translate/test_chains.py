@@ -1,4 +1,4 @@
-"""What ids promise: the same content has the same id, an edit elsewhere changes none, an edit here changes all of ours."""
+"""What ids promise: the same content has the same id, an edit elsewhere changes none, an edit here changes ours."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ def test_the_order_of_keys_and_operations_is_nobodys_business(orders: JsonObject
 
 def test_a_default_that_is_written_out_changes_nothing(orders: JsonObject, definitions: Definitions) -> None:
     before = bundle(orders, definitions)
-    orders["spec"]["policies"][0] |= {"params": {"message": "request", "level": "info"}, "timeout": "1000ms", "onError": {}}
+    orders["spec"]["policies"][0] |= {
+        "params": {"message": "request", "level": "info"},
+        "timeout": "1000ms",
+        "onError": {},
+    }
     assert bundle(orders, definitions).digest == before.digest
 
 

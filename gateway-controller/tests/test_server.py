@@ -1,0 +1,232 @@
+"""The process as an operator starts it: `python -m gatewright_controller`."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.model import JsonObject
+
+pytestmark = pytest.mark.timeout(60)
+Line = dict[str, object]
+
+
+class Process:
+    """One controller; `log` holds its lines as they come."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "gatewright_controller", *arguments]
+        env = {"PATH": "/usr/bin", **environment}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env)
+        self.lines: list[Line] = []
+        self._ready: queue.Queue[Line | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for text in lines:
+                line = json.loads(text)
+                self.lines.append(line)
+                if line["message"] == "ready":
+                    self._ready.put(line)
+        self._ready.put(None)
+
+    def url(self) -> str:
+        """Once it is ready."""
+        line = self._ready.get(timeout=30)
+        assert line, self.lines
+        return f"http://{line['listen']}"
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """The exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(20)
+        self._reader.join(20)
+        return status
+
+    def told(self) -> str:
+        return "\n".join(str(line["message"]) for line in self.lines)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, testdata: Path) -> list[str]:
+    return [
+        "--listen", "127.0.0.1:0",
+        "--node-listen", f"unix:{tmp_path}/node.sock",
+        "--definitions", str(testdata / "definitions"),
+        "--database", f"sqlite:{tmp_path}/controller.db",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def start(arguments: list[str]) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def run(*more: str, **environment: str) -> Process:
+        started.append(Process(*arguments, *more, **environment))
+        return started[-1]
+
+    yield run
+    for one in started:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+def test_a_life(start: Start, tmp_path: Path) -> None:
+    controller = start()
+    url = controller.url()
+    assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+    for name in ("node.sock", "controller.db"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert controller.end() == 0
+    assert not (tmp_path / "node.sock").exists()
+    assert controller.told() == "ready\nstopping\nstopped"
+    for line in controller.lines:
+        assert line.keys() >= {"time", "level", "component", "message"}
+        assert line["component"] == "controller"
+
+
+def test_an_api_goes_from_the_rest_interface_to_a_node_and_back(
+    start: Start, tmp_path: Path, orders: JsonObject
+) -> None:
+    url = start().url()
+    policies = httpx.get(f"{url}/v1/policies").json()["policies"]
+    messages: queue.Queue[node_pb2.NodeMessage] = queue.Queue()
+    refs = [
+        node_pb2.PolicyRef(name=one["name"], version=one["version"], definition_digest=one["definitionDigest"])
+        for one in policies
+    ]
+    messages.put(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", policies=refs)))
+    with grpc.insecure_channel(f"unix:{tmp_path}/node.sock") as channel:
+        updates = node_pb2_grpc.NodeServiceStub(channel).Sync(iter(messages.get, None), timeout=30)
+        assert next(updates).update == node_pb2.Update()
+
+        def acknowledge() -> None:
+            update = next(updates).update
+            done = node_pb2.ApiStatus.STATE_APPLIED
+            apis = [node_pb2.ApiStatus(api=one.api, digest=one.digest, state=done) for one in update.bundles]
+            messages.put(node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis)))
+
+        node = threading.Thread(target=acknowledge)
+        node.start()
+        created = httpx.post(f"{url}/v1/apis?wait=20", json=orders, timeout=30)
+        node.join(20)
+        updates.cancel()
+    assert (created.status_code, created.json()["status"]["state"]) == (201, "deployed")
+
+
+def test_waiting_clients_do_not_hold_up_the_end(start: Start, orders: JsonObject) -> None:
+    controller = start()
+    url = controller.url()
+    answers: list[httpx.Response] = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{url}/v1/apis?wait=300", json=orders, timeout=60))
+    )
+    waiting.start()
+    with httpx.Client(base_url=url) as client:
+        while not client.get("/v1/apis").json()["apis"]:
+            pass
+    assert controller.end() == 0
+    waiting.join(20)
+    assert answers[0].json()["status"]["state"] == "pending"
+
+
+def test_killed_in_the_middle_of_writes_it_has_lost_nothing_it_acknowledged(start: Start, orders: JsonObject) -> None:
+    controller = start()
+    url = controller.url()
+    acknowledged: list[JsonObject] = []
+    writers = [
+        threading.Thread(target=write_until_killed, args=(url, number, orders, acknowledged)) for number in range(4)
+    ]
+    for writer in writers:
+        writer.start()
+    while len(acknowledged) < 40:
+        assert controller.process.poll() is None
+    controller.end(signal.SIGKILL)
+    for writer in writers:
+        writer.join(20)
+    url = start().url()
+    kept = {api["metadata"]["name"]: api for api in httpx.get(f"{url}/v1/apis").json()["apis"]}
+    revisions = sorted(api["status"]["revision"] for api in kept.values())
+    assert len(set(revisions)) == len(revisions)
+    for api in acknowledged:
+        assert kept[api["metadata"]["name"]]["spec"] == api["spec"]
+    assert len(acknowledged) <= len(kept) <= len(acknowledged) + len(writers)
+
+
+def write_until_killed(url: str, writer: int, orders: JsonObject, acknowledged: list[JsonObject]) -> None:
+    with httpx.Client(base_url=url, timeout=20) as client:
+        for number in range(10_000):
+            name = f"api-{writer}-{number}"
+            spec = {**orders["spec"], "context": f"/{name}"}
+            try:
+                answer = client.post("/v1/apis", json={**orders, "metadata": {"name": name}, "spec": spec})
+            except httpx.TransportError:
+                return
+            assert answer.status_code == 201, answer.text
+            acknowledged.append(answer.json())
+
+
+def test_a_taken_port_is_named(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        controller = start("--listen", f"127.0.0.1:{port}")
+        assert controller.wait() == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in controller.told()
+    assert f"stop what uses port {port}, or choose another with --listen" in controller.told()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--listen", "0.0.0.0:0"], "expected a token for the management API on 0.0.0.0:0, got none"),
+        (["--listen", "8080"], "expected HOST:PORT, got '8080'"),
+        (["--node-listen", "0.0.0.0:1"], "expected unix:PATH or a loopback address for nodes"),
+        (["--definitions", "/no/such/folder"], "/no/such/folder: expected a folder of policy definitions"),
+        (["--database", "postgres://x"], "expected a database such as sqlite:"),
+        (["--settings", "/no/such/file"], "/no/such/file: expected a settings file"),
+    ],
+)
+def test_what_an_operator_must_mend_is_said_in_one_line(start: Start, more: list[str], sentence: str) -> None:
+    controller = start(*more)
+    assert controller.wait() == 1
+    assert sentence in controller.told()
+    assert all(line["level"] == "error" and "exception" not in line for line in controller.lines)
+
+
+def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> None:
+    environment = {"GATEWRIGHT_CONTROLLER_TOKEN": "s3cret"}
+    url = start("--listen", "0.0.0.0:0", **environment).url().replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    assert httpx.get(f"{url}/v1/apis").status_code == 401
+    assert httpx.get(f"{url}/v1/apis", headers={"Authorization": "Bearer s3cret"}).json() == {"apis": []}
+    assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_a_second_controller_leaves_the_first_ones_socket_alone(start: Start) -> None:
+    url = start().url()
+    second = start()
+    assert second.wait() == 1
+    assert "another controller does" in second.told()
+    assert httpx.get(f"{url}/healthz").status_code == 200
