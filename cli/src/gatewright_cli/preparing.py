@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
+
 from gatewright_cli import api_files, bootstrap, build_output, forwarded, ports, preflight
 from gatewright_cli.api_files import ApiFile, ApiFileError
 from gatewright_cli.bootstrap import BootstrapError
@@ -180,11 +182,15 @@ def _run_node(settings: NodeSettings, apis: list[ApiFile], options: Options, spe
     try:
         running = NodeRun(settings, run_dir, apis, output, spent)
         failure = asyncio.run(running.run())
-        if failure is not None:
-            output.event(f"error: {failure}", "error")
+        if failure is not None and options.log_format == "json":
+            output.event(str(failure), "error")
     except BootstrapError as error:
         raise PreflightError([str(error)]) from error
     finally:
         run_dir.remove()
         output.close()
-    return 1 if failure else FORCED_STATUS if running.forced else 0
+    if failure is None:
+        return FORCED_STATUS if running.forced else 0
+    if options.log_format == "text":
+        click.echo(f"error: {failure}", err=True)  # a text of several lines, and the last thing that is said
+    return 1
