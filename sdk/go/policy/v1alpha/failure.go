@@ -40,8 +40,8 @@ func (f *Failure) Error() string { return string(f.Class) + ": " + f.Message }
 
 // AsFailure returns the Failure that err is or wraps; any other error becomes ClassException.
 func AsFailure(err error) *Failure {
-	if failure, ok := errors.AsType[*Failure](err); ok {
+	if failure, ok := errors.AsType[*Failure](err); ok && failure != nil {
 		return failure
 	}
-	return &Failure{Class: ClassException, Message: err.Error()}
+	return Failf(ClassException, "%v", err)
 }
