@@ -75,9 +75,10 @@ func (l *headerList) remove(name string) {
 // final is the least change that makes the view of the original.
 func (l *headerList) final() v1alpha.HeaderModifications {
 	var changes v1alpha.HeaderModifications
+	var beforeRoom, nowRoom [8]string
 	for _, name := range l.touched {
-		before := slices.Collect(l.original.Values(name))
-		now := slices.Collect(l.view.Values(name))
+		before := slices.AppendSeq(beforeRoom[:0], l.original.Values(name))
+		now := slices.AppendSeq(nowRoom[:0], l.view.Values(name))
 		switch {
 		case slices.Equal(before, now):
 		case len(now) == 0:

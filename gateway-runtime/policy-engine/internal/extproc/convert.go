@@ -150,12 +150,14 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 	}
 }
 
+var yes = wrapperspb.Bool(true)
+
 // add appends a value. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot tell from unset and takes for
 // overwrite; only the old field makes it append.
 func add(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
 		Header:       &corev3.HeaderValue{Key: name, RawValue: []byte(value)},
-		Append:       wrapperspb.Bool(true), //nolint:staticcheck // see above
+		Append:       yes, //nolint:staticcheck // see above
 		AppendAction: corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD,
 	}
 }
