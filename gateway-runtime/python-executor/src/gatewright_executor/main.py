@@ -17,7 +17,7 @@ from gatewright_executor.policy_loader import REGISTRY, RegistryError
 from gatewright_executor.server import Server, SocketError
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
-EXIT_SECONDS = 2.0  # for what policies left behind (their own threads, atexit functions)
+EXIT_SECONDS = 1.0  # for what policies left behind (their own threads, atexit functions)
 log = logging.getLogger("gatewright_executor")
 
 
@@ -30,12 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    code = 0
     try:
         _serve(options, stop)
     except (RegistryError, SocketError) as error:
         log.error("cannot start: %s", error)
-        sys.exit(1)
-    _exit_for_sure()
+        code = 1
+    _exit_for_sure(code)
+    sys.exit(code)
 
 
 def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
@@ -51,9 +53,9 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     log.info("stopped")
 
 
-def _exit_for_sure() -> None:
+def _exit_for_sure(code: int) -> None:
     """A thread that a policy started may never end, and Python would wait for it."""
-    last = threading.Timer(EXIT_SECONDS, os._exit, [0])
+    last = threading.Timer(EXIT_SECONDS, os._exit, [code])
     last.daemon = True
     last.start()
 

@@ -1,0 +1,174 @@
+"""A small engine, for the tests of whoever speaks to an executor."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+from sdk.params import JsonValue
+from sdk.testing import HeaderLines, header_blob
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServiceStub
+from gatewright_executor.server import MAX_MESSAGE_BYTES
+
+T = TypeVar("T")
+SECONDS = 10.0  # that a test waits for anything
+POLL_SECONDS = 0.01  # for what no frame tells
+
+
+class Engine:
+    """One stream to an executor. What comes back is collected; `wait` waits until it is there."""
+
+    def __init__(self, socket: Path) -> None:
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ]
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options=options)
+        grpc.channel_ready_future(self._channel).result(SECONDS)
+        self._stub = PythonExecutorServiceStub(self._channel)
+        self._requests: SimpleQueue[pb.RequestFrame | None] = SimpleQueue()
+        self._call = self._stub.ExecuteStream(iter(self._requests.get, None))
+        self._changed = threading.Condition()
+        self.frames: list[pb.ReplyFrame] = []
+        self.error: grpc.RpcError | None = None
+        self.ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call.cancel()
+        self._requests.put(None)
+        self._reader.join(SECONDS)
+        self._channel.close()
+
+    # -------------------------------------------------------------- what goes out
+
+    def send(
+        self,
+        *executions: pb.Execution,
+        configure: Iterable[pb.ConfigureInstance] = (),
+        cancel: Iterable[int] = (),
+        close: Iterable[int] = (),
+    ) -> None:
+        """One frame."""
+        self._requests.put(pb.RequestFrame(executions=executions, configure=configure, cancel=cancel, close=close))
+
+    def half_close(self) -> None:
+        """Says that no more frames come."""
+        self._requests.put(None)
+
+    def configure(self, instance: int, policy: str, params: JsonValue = None, **limits: int) -> pb.InstanceStatus:
+        """Configures an instance of "name:version", and waits for its status."""
+        self.send(configure=[configuration(instance, policy, params, **limits)])
+        return self.wait(lambda: self.statuses.get(instance))
+
+    def execute(self, execution: pb.Execution) -> pb.Action:
+        """Sends one execution, and waits for its action."""
+        self.send(execution)
+        return self.action(execution.id)
+
+    def health(self) -> pb.HealthCheckResponse:
+        return self._stub.HealthCheck(pb.HealthCheckRequest(), timeout=SECONDS)
+
+    # -------------------------------------------------------------- what came back
+
+    @property
+    def hello(self) -> pb.Hello:
+        return self.wait(lambda: self.frames[0].hello if self.frames else None)
+
+    @property
+    def taken_in(self) -> int:
+        return max((frame.frames_taken_in for frame in self.frames), default=0)
+
+    @property
+    def statuses(self) -> dict[int, pb.InstanceStatus]:
+        return {status.instance: status for frame in self.frames for status in frame.instances}
+
+    @property
+    def actions(self) -> list[pb.Action]:
+        """In the order they came."""
+        return [action for frame in self.frames for action in frame.actions]
+
+    def action(self, number: int) -> pb.Action:
+        return self.wait(lambda: next((action for action in self.actions if action.id == number), None))
+
+    def wait(self, found: Callable[[], T | None]) -> T:
+        """What `found` returns once that is something; TimeoutError after 10 s or when the stream ends before."""
+        deadline = time.monotonic() + SECONDS
+        with self._changed:
+            while not (result := found()):
+                if self.ended or time.monotonic() > deadline:
+                    raise TimeoutError(f"expected something else than these frames: {self.frames}, error {self.error}")
+                self._changed.wait(POLL_SECONDS)
+        return result
+
+    def _read(self) -> None:
+        try:
+            for frame in self._call:
+                with self._changed:
+                    self.frames.append(frame)
+                    self._changed.notify_all()
+        except grpc.RpcError as error:
+            self.error = error
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+
+def configuration(
+    instance: int, policy: str, params: JsonValue = None, *, max_concurrency: int = 0, prepare_timeout_ms: int = 0
+) -> pb.ConfigureInstance:
+    """Of "name:version"."""
+    name, _, version = policy.partition(":")
+    return pb.ConfigureInstance(
+        instance=instance,
+        policy_name=name,
+        policy_version=version,
+        parameters=json.dumps({} if params is None else params).encode(),
+        max_concurrency=max_concurrency,
+        prepare_timeout_ms=prepare_timeout_ms,
+    )
+
+
+def request_execution(
+    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS
+) -> pb.Execution:
+    """An execution in the request phase."""
+    return pb.Execution(
+        id=number,
+        instance=instance,
+        phase=pb.PHASE_REQUEST,
+        timeout_us=int(seconds * 1e6),
+        request_id=b"request-%d" % number,
+        method=b"GET",
+        path=b"/orders/1",
+        query=b"a=b",
+        scheme=b"http",
+        authority=b"localhost",
+        client_address=b"127.0.0.1:1",
+        operation=b"GET /orders/{id}",
+        request_headers=header_blob(headers),
+    )
+
+
+def response_execution(number: int, instance: int = 1, headers: HeaderLines = (), *, status: int = 200) -> pb.Execution:
+    """An execution in the response phase."""
+    execution = request_execution(number, instance)
+    execution.phase = pb.PHASE_RESPONSE
+    execution.status = status
+    execution.response_headers = header_blob(headers)
+    return execution

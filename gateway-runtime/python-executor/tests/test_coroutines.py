@@ -1,0 +1,171 @@
+"""Policies with async functions, all on one loop."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.testing import Engine, request_execution, response_execution
+
+Start = Callable[..., Engine]
+WAITS = """
+    import asyncio
+    from sdk.policy import UpstreamRequestModifications
+
+    waiting, cancelled, finished = [], [], []
+
+    async def on_request(ctx, params):
+        if ctx.headers.get("x-release"):
+            while waiting:
+                waiting.pop().set_result(None)
+            return None
+        waiting.append(asyncio.get_running_loop().create_future())
+        try:
+            await waiting[-1]
+        except asyncio.CancelledError:
+            cancelled.append(ctx.request_id)
+            raise
+        finished.append(ctx.request_id)
+        return UpstreamRequestModifications(set_headers={"x-id": ctx.request_id})
+
+    async def on_response(ctx, params):
+        ctx.metadata["cancelled"], ctx.metadata["finished"], ctx.metadata["waiting"] = cancelled, finished, len(waiting)
+"""
+RELEASE = {"x-release": "1"}
+
+
+def waiting(one: Engine, number: int) -> bytes:
+    return one.execute(response_execution(number)).metadata_set
+
+
+def test_hundreds_wait_at_once_without_a_worker(engine: Start) -> None:
+    one = engine(workers=1, waits=WAITS)
+    one.configure(1, "waits:v1.0.0")
+    one.send(*map(request_execution, range(300)))
+    one.wait(lambda: b'"waiting":300' in waiting(one, 1000 + len(one.frames)))
+    assert one.health().workers_busy == 0
+    assert not [action for action in one.actions if action.set_headers]
+    one.execute(request_execution(5000, headers=RELEASE))
+    one.wait(lambda: sum(action.set_headers != b"" for action in one.actions) == 300)
+    assert one.action(7).set_headers == b"x-id\0request-7\0"
+
+
+def test_concurrency_is_limited(engine: Start) -> None:
+    one = engine(workers=1, waits=WAITS)
+    one.configure(1, "waits:v1.0.0", max_concurrency=2)
+    one.configure(2, "waits:v1.0.0")
+    one.send(*map(request_execution, range(1, 6)))
+    one.wait(lambda: one.health().executions_started == 2)
+    answered = 0
+    for number in range(60, 63):
+        assert b'"waiting":2' in one.execute(response_execution(number, 2)).metadata_set or answered == 4
+        one.execute(request_execution(number + 10, 2, headers=RELEASE))
+        answered = min(5, answered + 2)
+        one.wait(lambda until=answered: sum(a.set_headers != b"" for a in one.actions) == until)  # type: ignore[misc]
+
+
+def test_a_cancelled_coroutine_is_cancelled_and_the_others_are_not(engine: Start) -> None:
+    one = engine(waits=WAITS)
+    one.configure(1, "waits:v1.0.0")
+    one.send(*map(request_execution, (1, 2)))
+    one.wait(lambda: b'"waiting":2' in waiting(one, 1000 + len(one.frames)))
+    one.send(cancel=[1])
+    one.wait(lambda: b'"cancelled":["request-1"]' in waiting(one, 2000 + len(one.frames)))
+    one.execute(request_execution(3, headers=RELEASE))
+    assert one.action(2).set_headers == b"x-id\0request-2\0"
+    assert 1 not in {action.id for action in one.actions}
+
+
+def test_what_needs_a_real_task_works_before_anything_was_awaited(engine: Start) -> None:
+    source = """
+        import asyncio
+        from sdk.policy import ImmediateResponse
+
+        async def on_request(ctx, params):
+            try:
+                async with asyncio.timeout(0.001), asyncio.TaskGroup() as group:
+                    group.create_task(asyncio.Event().wait())
+            except TimeoutError:
+                return ImmediateResponse(418, {"x-task": asyncio.current_task().get_name()})
+    """
+    one = engine(tasks=source)
+    one.configure(1, "tasks:v1.0.0")
+    one.send(*map(request_execution, range(20)))
+    one.wait(lambda: len(one.actions) == 20)
+    assert {action.immediate_response.status_code for action in one.actions} == {418}
+
+
+def test_a_context_is_kept_over_await_and_not_shared(engine: Start) -> None:
+    source = """
+        import asyncio, contextvars
+        mine = contextvars.ContextVar("mine", default=None)
+
+        async def child():
+            return mine.get()
+
+        async def on_request(ctx, params):
+            assert mine.get() is None
+            mine.set(ctx.request_id)
+            await asyncio.sleep(0)
+            assert mine.get() == ctx.request_id
+            assert await asyncio.create_task(child()) == ctx.request_id
+    """
+    one = engine(context=source)
+    one.configure(1, "context:v1.0.0")
+    one.send(*map(request_execution, range(50)))
+    one.wait(lambda: len(one.actions) == 50)
+    assert {action.failure.message for action in one.actions} == {""}
+
+
+def test_a_coroutine_that_cancels_its_task_or_leaves_a_fatal_one_harms_no_other(engine: Start) -> None:
+    source = """
+        import asyncio
+
+        async def fatal():
+            raise SystemExit(1)
+
+        async def on_request(ctx, params):
+            if params:
+                kept.append(asyncio.create_task(fatal()))
+                asyncio.current_task().cancel()
+        kept = []
+    """
+    one = engine(fatal=source, waits=WAITS)
+    one.configure(1, "fatal:v1.0.0", {"on": True})
+    one.configure(2, "waits:v1.0.0")
+    one.send(*map(request_execution, range(10)), *(request_execution(number, 2) for number in range(10, 20)))
+    one.wait(lambda: len(one.actions) == 10)
+    one.execute(request_execution(50, 2, headers=RELEASE))
+    one.wait(lambda: len(one.actions) == 21)
+    assert {action.failure.message for action in one.actions} == {""}
+
+
+def test_one_past_its_deadline_is_never_started(engine: Start) -> None:
+    one = engine(waits=WAITS)
+    one.configure(1, "waits:v1.0.0")
+    assert one.execute(request_execution(1, seconds=0)).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert one.health().executions_started == 0
+
+
+def test_a_blocked_loop_is_no_longer_serving(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+        import threading
+        gate = threading.Event()
+
+        async def on_request(ctx, params):
+            gate.wait(10)
+
+        def on_response(ctx, params):
+            gate.set()
+    """
+    monkeypatch.setattr("gatewright_executor.server.SILENCE_SECONDS", 0.05)
+    one = engine(blocks=source)
+    one.configure(1, "blocks:v1.0.0")
+    one.send(request_execution(1))
+    one.wait(lambda: one.health().oldest_execution_ms > 0)
+    began = time.monotonic()
+    one.wait(lambda: not one.health().serving)
+    assert time.monotonic() - began >= 0.05
+    one.execute(response_execution(2))
+    one.action(1)
+    one.wait(lambda: one.health().serving)

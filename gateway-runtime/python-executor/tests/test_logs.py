@@ -1,0 +1,117 @@
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+from gatewright_executor import logs
+from gatewright_executor.testing import Engine, request_execution, response_execution
+
+Start = Callable[..., Engine]
+
+
+Lines: TypeAlias = Callable[[], list[dict[str, str]]]
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Lines]]:
+    """Sets the log up as the executor does, and gives a function that reads it. To be called in the test: only then
+    pytest has put its own sys.stdout in place."""
+    root = logging.getLogger()
+    handlers, level, stream = root.handlers, root.level, io.StringIO()
+
+    def set_up() -> Lines:
+        root.handlers = []
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, None)
+        logs.set_up("info", stream)
+        return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    yield set_up
+    logging.captureWarnings(False)
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+SPEAKS = """
+    import logging, sys
+    log = logging.getLogger("mine")
+    print("while imported")
+
+    def prepare(params):
+        print("while prepared")
+
+    def on_request(ctx, params):
+        print("one", 2)
+        print("two\\nthree", end="")
+        print("oops", file=sys.stderr)
+        log.warning("careful %d", 1)
+        log.debug("not at this level")
+
+    async def on_response(ctx, params):
+        print("from a coroutine")
+        return 5
+"""
+
+
+def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines], engine: Start) -> None:
+    lines = set_up()
+    one = engine(speaks=SPEAKS)
+    one.configure(1, "speaks:v1.0.0")
+    one.execute(request_execution(7))
+    one.execute(response_execution(8))
+    logging.getLogger("host").info("not a policy's")
+    found = [(line["message"], line["level"], line["logger"], line.get("requestId")) for line in lines()]
+    assert found == [
+        ("while imported", "info", "stdout", None),
+        ("while prepared", "info", "stdout", None),
+        ("one 2", "info", "stdout", "request-7"),
+        ("two", "info", "stdout", "request-7"),
+        ("threeoops", "warn", "stderr", "request-7"),
+        ("careful 1", "warn", "mine", "request-7"),
+        ("from a coroutine", "info", "stdout", "request-8"),
+        (found[7][0], "error", "gatewright_executor.execution", "request-8"),
+        ("not a policy's", "info", "host", None),
+    ]
+    assert found[7][0].startswith("on_response failed: expected on_response to return")
+    assert {line.get("policy") for line in lines()[:-1]} == {"speaks:v1.0.0"}
+    assert "policy" not in lines()[-1]
+    assert {line["component"] for line in lines()} == {"python-executor"}
+    assert all(line["time"].endswith("Z") for line in lines())
+
+
+def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], engine: Start) -> None:
+    lines = set_up()
+    one = engine(raises="def on_request(ctx, params):\n    inner()\ndef inner():\n    raise KeyError('x')")
+    one.configure(1, "raises:v1.0.0")
+    one.execute(request_execution(1))
+    line = lines()[-1]
+    assert (line["policy"], line["requestId"], line["level"]) == ("raises:v1.0.0", "request-1", "error")
+    assert line["exception"].count("File ") == 2
+    assert "execution.py" not in line["exception"]
+    assert line["exception"].endswith("KeyError: 'x'")
+
+
+def test_an_unfinished_line_goes_out_with_its_execution(set_up: Callable[[], Lines], engine: Start) -> None:
+    lines = set_up()
+    one = engine(partial="def on_request(ctx, params): print(ctx.path, end='')")
+    one.configure(1, "partial:v1.0.0")
+    one.execute(request_execution(1))
+    assert [line["message"] for line in lines()] == ["/orders/1"]
+
+
+def test_warnings_and_exceptions_of_the_executor_are_lines_too(set_up: Callable[[], Lines]) -> None:
+    lines = set_up()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old\nways", stacklevel=1)
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logging.getLogger("host").exception("it failed")
+    warned, failed = lines()
+    assert "old\nways" in warned["message"]
+    assert failed["exception"].endswith("ValueError: no")

@@ -1,0 +1,138 @@
+"""The executor as the supervisor starts it: a process, a socket, signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gatewright_executor
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.testing import Engine, request_execution
+
+Start = Callable[..., "subprocess.Popen[str]"]
+SOURCE = Path(gatewright_executor.__file__).parent
+MODULES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
+GENERATED = sorted(f"_gen.{path.stem}" for path in (SOURCE / "_gen").glob("*.py") if path.stem != "__init__")
+SAMPLE = """
+from typing import Any
+from sdk.policy import RequestAction, RequestContext, ResponseAction, ResponseContext, UpstreamRequestModifications
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
+
+def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
+    return None
+"""
+SLOW = """
+import threading, time
+def on_request(ctx, params):
+    print("started")
+    time.sleep(0.3)
+threading.Thread(target=threading.Event().wait).start()
+"""
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A build output's python-executor folder."""
+    folder = tmp_path / "python-executor"
+    for name, source in {"sample": SAMPLE, "slow": SLOW}.items():
+        policy = folder / "policies" / f"{name}_v1_0_0"
+        policy.mkdir(parents=True)
+        (policy / "policy.py").write_text(source)
+    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow")}
+    (folder / "python_policy_registry.py").write_text(f"PYTHON_POLICIES: dict[str, str] = {registry!r}\n")
+    (folder / "main.py").write_text("from gatewright_executor.main import main\n\nmain()\n")
+    return folder
+
+
+@pytest.fixture
+def start(build: Path, tmp_path: Path) -> Iterator[Start]:
+    """start(*arguments) → the process, once its socket is there; run from another folder than its own."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, ready: bool = True) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(build / "main.py"), "--listen", f"unix:{tmp_path}/s.sock", *arguments]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        deadline = time.monotonic() + 20
+        while ready and not (tmp_path / "s.sock").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_the_sample_of_the_contract_runs_verbatim(start: Start, tmp_path: Path) -> None:
+    process = start("--workers", "3")
+    with Engine(tmp_path / "s.sock") as one:
+        assert (one.hello.pid, one.hello.workers) == (process.pid, 3)
+        one.configure(1, "sample:v1.0.0")
+        assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-custom\0value\0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_is_under_way_finish(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    """Even with a thread of a policy that never ends; and nothing is left of the socket."""
+    process = start()
+    with Engine(tmp_path / "s.sock") as one:
+        one.configure(1, "slow:v1.0.0")
+        one.send(request_execution(1))
+        one.wait(lambda: one.health().workers_busy)
+        process.send_signal(number)
+        assert one.action(1) == pb.Action(id=1)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["message"].split(" on ")[0] for line in lines] == [
+        "serving 2 policies", "started", "stopping: what is under way has 10 s", "stopped",
+    ]  # fmt: skip
+    assert lines[1]["requestId"] == "request-1"
+    assert not (tmp_path / "s.sock").exists()
+
+
+def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:
+    first = start()
+    first.kill()
+    first.wait(10)
+    assert (tmp_path / "s.sock").exists()
+    second = start()
+    with Engine(tmp_path / "s.sock") as one:
+        assert one.hello.pid == second.pid
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), [
+    (["--registry", "none.py"], 1, "cannot start: expected the generated python_policy_registry.py at none.py"),
+    (["--listen", "unix:missing/s.sock"], 1, "cannot start: expected a folder at missing"),
+    (["--listen", "tcp:1"], 2, "expected unix:PATH, got tcp:1"),
+    (["--workers", "0"], 2, "expected a whole number from 1, got 0"),
+])  # fmt: skip
+def test_what_it_cannot_start_with(start: Start, arguments: list[str], code: int, sentence: str) -> None:
+    process = start(*arguments, ready=False)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert sentence in err
+
+
+@pytest.mark.parametrize("module", [*MODULES, *GENERATED])
+def test_every_module_imports_alone_from_anywhere(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", f"import gatewright_executor.{module}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_build_installs_what_the_distribution_needs() -> None:
+    root = SOURCE.parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = [line for line in (root / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [f"{name}" for name in project["dependencies"] if name != "gatewright-sdk"] == wanted

@@ -1,0 +1,459 @@
+"""A real engine's side of the stream against a real server, over a Unix socket."""
+
+import re
+import socket
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.server import SERVICE, Server, SocketError
+from gatewright_executor.testing import Engine, configuration, request_execution, response_execution
+
+Start = Callable[..., Engine]
+ADD = """
+    from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+    def on_request(ctx, params):
+        return UpstreamRequestModifications(set_headers={"X-Policy": params.get("value", "on")})
+
+    def on_response(ctx, params):
+        return UpstreamResponseModifications(set_headers={"X-Status": str(ctx.status_code)})
+"""
+GATE = """
+    import threading
+    from sdk.policy import UpstreamRequestModifications
+
+    started, gate = threading.Semaphore(0), threading.Event()
+
+    def on_request(ctx, params):
+        started.release()
+        assert gate.wait(10)
+"""
+
+
+def module_of(name: str) -> object:
+    """The policy module that a test's executor, which runs in this process, has imported."""
+    return sys.modules[
+        max((key for key in sys.modules if key.endswith(f".{name}") and key.startswith("policies_")), key=_age)
+    ]
+
+
+def _age(module: str) -> int:
+    return int(module.partition(".")[0].removeprefix("policies_"))
+
+
+class Gate:
+    """The policy GATE of the test that runs."""
+
+    def __init__(self) -> None:
+        module = module_of("gate")
+        self.started: threading.Semaphore = vars(module)["started"]
+        self.event: threading.Event = vars(module)["gate"]
+
+    def wait_started(self, count: int = 1) -> None:
+        for _ in range(count):
+            assert self.started.acquire(timeout=10)
+
+    def open(self) -> None:
+        self.event.set()
+
+
+def test_hello_names_the_process_and_its_policies(engine: Start) -> None:
+    hello = engine(add=ADD, gate=GATE, bad="def on_request(ctx, params: syntax error").hello
+    policies = {policy.name: policy for policy in hello.policies}
+    assert (hello.workers, hello.sdk_version) == (4, "0.1.0")
+    assert hello.python_version.startswith("3.")
+    assert (policies["add"].on_request, policies["add"].on_response) == (True, True)
+    assert (policies["gate"].on_request, policies["gate"].on_response) == (True, False)
+    assert policies["bad"].failure.hook == "import"
+    assert policies["bad"].failure.message.startswith("SyntaxError: ")
+    assert "bad.py:1)" in policies["bad"].failure.message
+
+
+def test_both_phases(engine: Start) -> None:
+    one = engine(add=ADD)
+    assert not one.configure(1, "add:v1.0.0", {"value": "yes"}).HasField("failure")
+    assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-policy\0yes\0")
+    assert one.execute(response_execution(2, status=404)) == pb.Action(id=2, set_headers=b"x-status\x00404\0")
+
+
+def test_a_phase_without_a_function_passes_through(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0")
+    assert one.execute(response_execution(1)) == pb.Action(id=1)
+
+
+def test_an_unknown_phase_is_no_pass_through(engine: Start) -> None:
+    one = engine(add=ADD)
+    one.configure(1, "add:v1.0.0")
+    execution = request_execution(1)
+    execution.phase = pb.PHASE_UNSPECIFIED
+    assert one.execute(execution).failure.failure_class == pb.FAILURE_CLASS_EXCEPTION
+
+
+def test_configure_and_executions_in_one_frame(engine: Start) -> None:
+    one = engine(add=ADD)
+    one.send(*map(request_execution, range(1, 101)), configure=[configuration(1, "add:v1.0.0")])
+    one.wait(lambda: len(one.actions) == 100)
+    assert {action.id for action in one.actions} == {*range(1, 101)}
+    one.wait(lambda: one.taken_in == 1)
+
+
+def test_frames_are_taken_in_before_they_are_answered(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1))
+    one.send(request_execution(2))
+    one.wait(lambda: one.taken_in == 3)
+    assert one.actions == []
+    gate.open()
+    one.wait(lambda: len(one.actions) == 2)
+
+
+def test_a_slow_policy_stalls_nobody_and_answers_come_out_of_order(engine: Start) -> None:
+    one = engine(gate=GATE, add=ADD)
+    one.configure(1, "gate:v1.0.0")
+    one.configure(2, "add:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1), *(request_execution(number, 2) for number in range(2, 50)))
+    one.wait(lambda: len(one.actions) == 48)
+    assert 1 not in {action.id for action in one.actions}
+    gate.open()
+    one.action(1)
+    assert one.actions[-1].id == 1
+
+
+def test_answers_that_are_there_leave_in_one_frame(engine: Start) -> None:
+    one = engine(add=ADD)
+    one.configure(1, "add:v1.0.0")
+    for first in range(0, 2000, 200):
+        one.send(*map(request_execution, range(first, first + 200)))
+        one.wait(lambda until=first + 200: len(one.actions) == until)  # type: ignore[misc]
+    assert len(one.frames) < 2000 / 4
+
+
+def test_concurrency_is_limited_and_blocks_no_worker(engine: Start) -> None:
+    one = engine(gate=GATE, add=ADD)
+    one.configure(1, "gate:v1.0.0", max_concurrency=2)
+    one.configure(2, "add:v1.0.0")
+    gate = Gate()
+    one.send(*map(request_execution, range(1, 11)))
+    gate.wait_started(2)
+    assert one.execute(request_execution(99, 2)).id == 99
+    assert one.health().workers_busy == 2
+    assert not gate.started.acquire(blocking=False)
+    gate.open()
+    one.wait(lambda: len(one.actions) == 11)
+
+
+def test_no_policy_takes_all_workers(engine: Start) -> None:
+    one = engine(gate=GATE, add=ADD)
+    one.configure(1, "gate:v1.0.0", max_concurrency=100)
+    one.configure(2, "add:v1.0.0")
+    gate = Gate()
+    one.send(*map(request_execution, range(1, 11)))
+    gate.wait_started(3)
+    assert one.execute(request_execution(99, 2)).id == 99
+    gate.open()
+    one.wait(lambda: len(one.actions) == 11)
+
+
+def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_executor.instance.MAX_WAITING", 3)
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0", max_concurrency=1)
+    gate = Gate()
+    one.send(*map(request_execution, range(1, 7)))
+    one.wait(lambda: len(one.actions) == 2)
+    assert [action.id for action in one.actions] == [5, 6]
+    assert {action.failure.failure_class for action in one.actions} == {pb.FAILURE_CLASS_OVERLOADED}
+    assert "executions to wait" in one.actions[0].failure.message
+    gate.open()
+    one.wait(lambda: len(one.actions) == 6)
+
+
+def test_an_execution_past_its_deadline_is_never_started(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0", max_concurrency=1)
+    gate = Gate()
+    one.send(request_execution(1), request_execution(2, seconds=0.001), request_execution(3, seconds=0))
+    gate.wait_started()
+    end = time.monotonic() + 0.002
+    one.wait(lambda: time.monotonic() > end)
+    gate.open()
+    for number in (2, 3):
+        assert one.action(number).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert one.action(1) == pb.Action(id=1)
+    assert not gate.started.acquire(blocking=False)
+    assert one.health().executions_started == 1
+
+
+def test_a_cancelled_execution_is_not_started_and_not_answered(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0", max_concurrency=1)
+    gate = Gate()
+    one.send(*map(request_execution, (1, 2, 3)))
+    gate.wait_started()
+    one.send(cancel=[1, 2, 77])
+    one.wait(lambda: one.taken_in == 3)
+    gate.open()
+    one.action(3)
+    assert {action.id for action in one.actions} == {1, 3}
+    assert one.health().executions_started == 2
+
+
+def test_a_closed_instance_gets_no_further_executions(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1), close=[1])
+    one.send(request_execution(2))
+    failure = one.action(2).failure
+    assert failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
+    assert "no instance 1 is configured" in failure.message
+    gate.open()
+    assert one.action(1) == pb.Action(id=1)
+
+
+def test_after_a_reconnect_everything_is_configured_anew(serve: Callable[..., Path]) -> None:
+    socket = serve(add=ADD, gate=GATE)
+    with Engine(socket) as first:
+        first.configure(1, "add:v1.0.0", {"value": "old"})
+        first.configure(2, "gate:v1.0.0", max_concurrency=1)
+        gate = Gate()
+        first.send(request_execution(1, 2), request_execution(2, 2))
+        gate.wait_started()
+    with Engine(socket) as second:
+        assert second.execute(request_execution(1)).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
+        second.configure(1, "add:v1.0.0", {"value": "new"})
+        assert second.execute(request_execution(2)).set_headers == b"x-policy\0new\0"
+        gate.open()
+        second.wait(lambda: second.health().executions_finished == 2)
+    assert not gate.started.acquire(blocking=False)
+
+
+def test_an_engine_that_closes_its_side_still_gets_its_answers(engine: Start) -> None:
+    one = engine(gate=GATE)
+    one.configure(1, "gate:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1))
+    gate.wait_started()
+    one.half_close()
+    gate.open()
+    assert one.action(1) == pb.Action(id=1)
+    one.wait(lambda: one.ended)
+    assert one.error is None
+
+
+def test_a_frame_that_is_none_ends_the_stream_with_an_error(serve: Callable[..., Path]) -> None:
+    with grpc.insecure_channel(f"unix:{serve(add=ADD)}") as channel:
+        raw: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/ExecuteStream")
+        with pytest.raises(grpc.RpcError):
+            list(raw(iter([b"\xff\xff"])))
+
+
+def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -> None:
+    source = """
+        from sdk.policy import UpstreamRequestModifications
+        def on_request(ctx, params):
+            if "X-Bin" in ctx.headers:
+                assert ctx.headers.raw == [(b"x-bin", b"\\xff\\xfe")]
+                return UpstreamRequestModifications(set_headers={"X-Echo": ctx.headers["X-Bin"]})
+    """
+    one = engine(echo=source)
+    one.configure(1, "echo:v1.0.0")
+    one.send(request_execution(1, headers=[("X-Bin", b"\xff\xfe")]), request_execution(2, headers={"x-good": "é"}))
+    assert one.action(1).set_headers == b"x-echo\0\xff\xfe\0"
+    assert one.action(2) == pb.Action(id=2)
+
+
+def test_large_bodies_go_through(engine: Start) -> None:
+    source = """
+        from sdk.policy import UpstreamRequestModifications
+        def on_request(ctx, params):
+            return UpstreamRequestModifications(body=ctx.body + b"!")
+    """
+    one = engine(body=source)
+    one.configure(1, "body:v1.0.0")
+    executions = [request_execution(number) for number in (1, 2, 3)]
+    for execution in executions:
+        execution.request_body = b"x" * (20 << 20)
+        one.send(execution)
+    assert len(one.action(1).body) == len(one.action(3).body) == (20 << 20) + 1
+
+
+@pytest.mark.parametrize(
+    ("source", "failure_class", "sentence"),
+    [
+        ("def on_request(ctx, params): raise SystemExit(3)", "EXCEPTION", r"SystemExit: 3 \(.*/faulty\.py:1\)"),
+        ("def on_request(ctx, params): return on_request(ctx, params)", "EXCEPTION", "RecursionError: maximum"),
+        ("def on_request(ctx, params): return {}['k']", "EXCEPTION", r"KeyError: 'k' \(.*/faulty\.py:1\)"),
+        ("def on_request(ctx, params): params['k'] = 1", "EXCEPTION", "TypeError: this dict is read-only"),
+        ("def on_request(ctx, params): ctx.metadata['k'] = {1}", "EXCEPTION", "policy faulty:v1.0.0: metadata"),
+        ("def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
+        ("async def f(): pass\ndef on_request(ctx, params): return f()", "BAD_ACTION", "coroutine; write `async def`"),
+        ("import sdk.policy as s\ndef on_request(ctx, params):\n return s.ImmediateResponse(401, {'X-A': 'b\\r\\nc'})",
+         "BAD_ACTION", "without CR, LF and NUL"),
+        ("async def on_request(ctx, params): raise SystemExit(3)", "EXCEPTION", r"SystemExit: 3 \(.*/faulty\.py:1\)"),
+        ("async def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
+        ("import asyncio\nasync def on_request(ctx, params): raise asyncio.CancelledError", "EXCEPTION", "Cancelled"),
+        ("async def on_request(ctx, params): raise StopIteration", "EXCEPTION", "StopIteration"),
+    ],
+)  # fmt: skip
+def test_whatever_a_policy_does_ends_its_execution_only(
+    engine: Start, source: str, failure_class: str, sentence: str
+) -> None:
+    one = engine(workers=1, faulty=source, add=ADD)
+    one.configure(1, "faulty:v1.0.0")
+    one.configure(2, "add:v1.0.0")
+    for number in (1, 2):
+        failure = one.execute(request_execution(number)).failure
+        assert pb.FailureClass.Name(failure.failure_class) == f"FAILURE_CLASS_{failure_class}"
+        assert_matches(sentence, failure.message)
+        assert (failure.policy, failure.hook) == ("faulty:v1.0.0", "on_request")
+    assert one.execute(request_execution(9, 2)).set_headers == b"x-policy\0on\0"
+
+
+def test_params_and_metadata_are_plain_values(engine: Start) -> None:
+    source = """
+        def on_request(ctx, params):
+            ctx.metadata["params"] = params
+            ctx.metadata["came"] = ctx.metadata["in"]
+            ctx.metadata["types"] = [type(value).__name__ for value in params["list"]]
+            del ctx.metadata["in"]
+    """
+    params = {"list": [1, 1.5, True, None, "x", [2], {"deep": None}], "big": 2**70}
+    one = engine(plain=source)
+    one.configure(1, "plain:v1.0.0", params)  # type: ignore[arg-type]
+    execution = request_execution(1)
+    execution.metadata = b'{"in":{"n":9007199254740993,"z":null,"f":1.0}}'
+    action = one.execute(execution)
+    assert b'"came":{"n":9007199254740993,"z":null,"f":1.0}' in action.metadata_set
+    assert b'"list":[1,1.5,true,null,"x",[2],{"deep":null}],"big":1180591620717411303424' in action.metadata_set
+    assert b'["int","float","bool","NoneType","str","ReadOnlyList","ReadOnlyDict"]' in action.metadata_set
+    assert action.metadata_removed == ["in"]
+
+
+def test_nothing_is_left_of_another_request(engine: Start) -> None:
+    source = """
+        import contextvars
+        seen = contextvars.ContextVar("seen", default=None)
+        def on_request(ctx, params):
+            assert seen.get() is None
+            seen.set(ctx.request_id)
+        async def on_response(ctx, params):
+            on_request(ctx.request, params)
+    """
+    one = engine(workers=1, tidy=source)
+    one.configure(1, "tidy:v1.0.0")
+    for number in range(1, 6):
+        assert one.execute(request_execution(number)) == pb.Action(id=number)
+        assert one.execute(response_execution(number + 10)) == pb.Action(id=number + 10)
+
+
+@pytest.mark.parametrize(("configure", "sentence"), [
+    (configuration(1, "no:v1.0.0"), r"expected a policy of this build \(add:v1\.0\.0, bad:v1\.0\.0\), got no:v1\.0\.0"),
+    (configuration(1, "bad:v1.0.0"), r"ModuleNotFoundError: No module named 'jwt_missing' \(.*/bad\.py:2\)"),
+    (pb.ConfigureInstance(instance=1, policy_name="add", policy_version="v1.0.0", parameters=b"[1]"),
+     "parameters: expected a JSON object"),
+    (pb.ConfigureInstance(instance=1, policy_name="add", policy_version="v1.0.0", parameters=b"{"), "Expecting"),
+])  # fmt: skip
+def test_an_instance_that_cannot_be(engine: Start, configure: pb.ConfigureInstance, sentence: str) -> None:
+    one = engine(add=ADD, bad="\nimport jwt_missing\ndef on_request(ctx, params): pass")
+    one.send(request_execution(1), configure=[configure])
+    status = one.wait(lambda: one.statuses.get(1))
+    assert_matches(sentence, status.failure.message)
+    assert one.action(1).failure == status.failure
+
+
+def test_health_is_what_happens(engine: Start) -> None:
+    one = engine(gate=GATE)
+    idle = one.health()
+    assert (idle.serving, idle.workers, idle.workers_busy, idle.oldest_execution_ms) == (True, 4, 0, 0)
+    one.configure(1, "gate:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1))
+    gate.wait_started()
+    busy = one.wait(lambda: health if (health := one.health()).oldest_execution_ms >= 2 else None)
+    assert (busy.workers_busy, busy.executions_started, busy.executions_finished) == (1, 1, 0)
+    assert busy.oldest_execution_policy == "gate:v1.0.0"
+    gate.open()
+    one.action(1)
+    one.wait(lambda: one.health().executions_finished == 1)
+
+
+def test_stopping_answers_what_is_under_way_and_refuses_the_rest(load: Callable[..., object], tmp_path: Path) -> None:
+    server = Server(load(gate=GATE), 2)  # type: ignore[arg-type]
+    server.start(tmp_path / "s.sock")
+    with Engine(tmp_path / "s.sock") as one, ThreadPoolExecutor(1) as pool:
+        one.configure(1, "gate:v1.0.0")
+        gate = Gate()
+        one.send(request_execution(1))
+        gate.wait_started()
+        stopped = pool.submit(server.stop, 10)
+        one.wait(lambda: not one.ended and server._stopping)
+        one.send(request_execution(2))
+        assert one.action(2).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
+        assert not stopped.done()
+        gate.open()
+        assert one.action(1) == pb.Action(id=1)
+        stopped.result(10)
+        one.wait(lambda: one.ended)
+        assert one.error is None
+
+
+def test_stopping_does_not_wait_for_ever(load: Callable[..., object], tmp_path: Path) -> None:
+    server = Server(load(gate=GATE), 2)  # type: ignore[arg-type]
+    server.start(tmp_path / "s.sock")
+    with Engine(tmp_path / "s.sock") as one:
+        one.configure(1, "gate:v1.0.0")
+        gate = Gate()
+        one.send(request_execution(1))
+        gate.wait_started()
+        server.stop(0.05)
+        one.wait(lambda: one.ended)
+        gate.open()
+
+
+def test_the_socket_is_its_owners_only(serve: Callable[..., Path]) -> None:
+    mode = serve(add=ADD).stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_stale_socket_is_removed_and_a_live_one_left_alone(serve: Callable[..., Path], tmp_path: Path) -> None:
+    live = serve(add=ADD)
+    with pytest.raises(SocketError, match="another process listens"):
+        Server({}, 1).start(live)
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+    server = Server({}, 1)
+    server.start(stale)
+    with Engine(stale) as one:
+        assert one.hello.workers == 1
+    server.stop(0)
+
+
+@pytest.mark.parametrize(("path", "sentence"), [
+    ("file", "found a file; it is left alone"),
+    ("missing/x.sock", "expected a folder"),
+    ("x" * 110, "at most 107 bytes"),
+])  # fmt: skip
+def test_a_path_that_cannot_be_a_socket(tmp_path: Path, path: str, sentence: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SocketError, match=sentence):
+        Server({}, 1).start(tmp_path / path)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def assert_matches(pattern: str, text: str) -> None:
+    assert re.search(pattern, text), text

@@ -1,0 +1,156 @@
+"""Any order of frames: each execution that was not cancelled is answered exactly once. No gRPC, real threads."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.dispatch import Dispatcher
+from gatewright_executor.policy_loader import Hook, LoadedPolicy
+from gatewright_executor.prepare import Preparer
+from gatewright_executor.stream import Process, Stream
+from gatewright_executor.testing import configuration, request_execution
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sdk.policy import RequestContext
+
+WORKERS = 3
+
+
+def quick(_ctx: RequestContext, _params: object) -> None:
+    pass
+
+
+def slow(_ctx: RequestContext, _params: object) -> None:
+    threading.Event().wait(0.001)
+
+
+def raising(_ctx: RequestContext, _params: object) -> None:
+    raise SystemExit
+
+
+async def waiting(_ctx: RequestContext, _params: object) -> None:
+    import asyncio
+
+    await asyncio.sleep(0.001)
+
+
+async def inline(_ctx: RequestContext, _params: object) -> None:
+    pass
+
+
+def prepared(_params: object) -> None:
+    threading.Event().wait(0.001)
+
+
+def unprepared(_params: object) -> None:
+    raise ValueError
+
+
+POLICIES = [
+    LoadedPolicy("quick", "v1", Hook("on_request", quick)),
+    LoadedPolicy("slow", "v1", Hook("on_request", slow)),
+    LoadedPolicy("raising", "v1", Hook("on_request", raising)),
+    LoadedPolicy("waiting", "v1", Hook("on_request", waiting, is_coroutine=True)),
+    LoadedPolicy("inline", "v1", Hook("on_request", inline, is_coroutine=True)),
+    LoadedPolicy("prepared", "v1", Hook("on_request", quick), prepare=Hook("prepare", prepared)),
+    LoadedPolicy("unprepared", "v1", Hook("on_request", quick), prepare=Hook("prepare", unprepared)),
+]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    dispatcher = Dispatcher(WORKERS)
+    dispatcher.start()
+    policies = {policy.key: policy for policy in POLICIES}
+    yield Process(policies, dispatcher, Preparer(dispatcher.coroutines), pb.Hello(workers=WORKERS))
+    dispatcher.stop()
+
+
+Step: TypeAlias = Callable[["Script"], None]
+
+
+class Script:
+    """What an engine does, one frame at a time, and which executions it has sent and cancelled."""
+
+    def __init__(self) -> None:
+        self.frames: list[pb.RequestFrame] = []
+        self.sent: list[int] = []
+        self.cancelled: set[int] = set()
+        self.configured = 0
+
+    def configure(self, instance: int, policy: str, limit: int) -> None:
+        self.configured += 1
+        self.frames.append(pb.RequestFrame(configure=[configuration(instance, f"{policy}:v1", max_concurrency=limit)]))
+
+    def execute(self, instance: int, count: int, late: bool) -> None:
+        numbers = range(len(self.sent), len(self.sent) + count)
+        self.sent += numbers
+        seconds = 0.0005 if late else 30
+        self.frames.append(
+            pb.RequestFrame(executions=[request_execution(n, instance, seconds=seconds) for n in numbers])
+        )
+
+    def cancel(self, back: int) -> None:
+        number = len(self.sent) - 1 - back
+        self.cancelled.add(number)
+        self.frames.append(pb.RequestFrame(cancel=[max(0, number)]))
+        self.cancelled.add(max(0, number))
+
+    def close(self, instance: int) -> None:
+        self.frames.append(pb.RequestFrame(close=[instance]))
+
+
+INSTANCES = st.integers(1, 3)
+STEPS = st.one_of(
+    st.builds(
+        lambda instance, policy, limit: lambda script: script.configure(instance, policy.name, limit),
+        INSTANCES, st.sampled_from(POLICIES), st.integers(0, 3),
+    ),
+    st.builds(
+        lambda instance, count, late: lambda script: script.execute(instance, count, late),
+        INSTANCES, st.integers(1, 20), st.booleans(),
+    ),
+    st.builds(lambda back: lambda script: script.cancel(back), st.integers(0, 30)),
+    st.builds(lambda instance: lambda script: script.close(instance), INSTANCES),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=1, max_size=25))
+def test_each_execution_is_answered_exactly_once(process: Process, steps: list[Step]) -> None:
+    script = Script()
+    for step in steps:
+        step(script)
+    replies = converse(process, script.frames, script.configured)
+    answers = Counter(action.id for reply in replies for action in reply.actions)
+    assert set(answers.values()) <= {1}
+    assert answers.keys() <= set(script.sent)
+    assert set(script.sent) - script.cancelled <= answers.keys()
+    assert [reply.frames_taken_in for reply in replies if reply.frames_taken_in][-1:] == [len(script.frames)]
+    assert sum(len(reply.instances) for reply in replies) == script.configured
+
+
+def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -> list[pb.ReplyFrame]:
+    """Sends all frames, then drains; statuses of preparations count as answers to wait for."""
+    stream = Stream(process)
+    replies: list[pb.ReplyFrame] = []
+    settled = threading.Event()
+
+    def write() -> None:
+        for raw in stream.frames():
+            replies.append(pb.ReplyFrame.FromString(raw))
+            if sum(len(reply.instances) for reply in replies) == configured:
+                settled.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for frame in frames:
+        stream.take_in(frame)
+    assert settled.wait(20)
+    stream.drain()
+    writer.join(20)
+    assert not writer.is_alive()
+    return replies
