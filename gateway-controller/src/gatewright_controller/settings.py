@@ -25,7 +25,7 @@ def described(comment: str) -> Meta:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Every field has a default; unknown keys are refused."""
 
-    listen: Annotated[str, described("HOST:PORT of the management API; port 0 takes a free one.")] = "127.0.0.1:8090"
+    listen: Annotated[str, described("HOST:PORT of the management API; port 0 takes a free one.")] = "127.0.0.1:9090"
     node_listen: Annotated[
         str, described("Where nodes connect: unix:PATH, or HOST:PORT on loopback. The socket is the owner's alone.")
     ] = "unix:/run/gatewright/controller.sock"
