@@ -70,9 +70,13 @@ func (c *Chain) admit(instance *Instance) error {
 	return nil
 }
 
-// ID is the chain's id, API the name of its API, Operation the operation ("GET /{id}") it belongs to.
-func (c *Chain) ID() string        { return c.spec.ID }
-func (c *Chain) API() string       { return c.spec.API }
+// ID is the chain's id.
+func (c *Chain) ID() string { return c.spec.ID }
+
+// API is the name of the API that the chain belongs to.
+func (c *Chain) API() string { return c.spec.API }
+
+// Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }
 
 // Instances are the chain's policy instances in request order. Do not change the slice.
@@ -115,7 +119,7 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if x.takeRequest(instance, action, failure); x.answered {
+		if x.takeRequest(ctx, instance, action, failure); x.answered {
 			break
 		}
 	}
@@ -139,7 +143,7 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		x.takeResponse(instance, action, failure)
+		x.takeResponse(ctx, instance, action, failure)
 	}
 	return x.sendResponse(ctx)
 }

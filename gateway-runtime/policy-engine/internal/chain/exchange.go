@@ -87,11 +87,11 @@ func (x *exchange) requestContext(withBody bool) *v1alpha.RequestContext {
 }
 
 // takeRequest makes the action, or the failure, count.
-func (x *exchange) takeRequest(i *Instance, action v1alpha.RequestAction, failure *v1alpha.Failure) {
+func (x *exchange) takeRequest(ctx context.Context, i *Instance, action v1alpha.RequestAction, failure *v1alpha.Failure) {
 	if failure == nil {
 		failure = x.applyRequest(action)
 	}
-	if failure != nil && !x.passOver(i, failure, "request") {
+	if failure != nil && !x.passOver(ctx, i, failure, "request") {
 		x.answerProblem(failure, true)
 	}
 }

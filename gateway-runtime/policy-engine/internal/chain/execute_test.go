@@ -169,7 +169,7 @@ func TestInstanceIsClosedOnce(t *testing.T) {
 	policy := &hooks{}
 	i := instanceOf(policy)
 	first, second := i.Close(), i.Close()
-	if policy.closed != 1 || first == nil || first != second {
+	if policy.closed != 1 || first == nil || !errors.Is(second, first) {
 		t.Errorf("closed %d times: %v, %v", policy.closed, first, second)
 	}
 }

@@ -54,11 +54,11 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 }
 
 // takeResponse makes the action, or the failure, count.
-func (x *exchange) takeResponse(i *Instance, action v1alpha.ResponseAction, failure *v1alpha.Failure) {
+func (x *exchange) takeResponse(ctx context.Context, i *Instance, action v1alpha.ResponseAction, failure *v1alpha.Failure) {
 	if failure == nil {
 		failure = x.applyResponse(action)
 	}
-	if failure != nil && !x.passOver(i, failure, "response") {
+	if failure != nil && !x.passOver(ctx, i, failure, "response") {
 		x.answerProblem(failure, false)
 	}
 }
@@ -157,7 +157,7 @@ func (x *exchange) finalAnswer(bodiless bool) Answer {
 }
 
 // passOver counts and logs a failure, and reports whether the chain goes on as if nothing had been returned.
-func (x *exchange) passOver(i *Instance, failure *v1alpha.Failure, phase string) bool {
+func (x *exchange) passOver(ctx context.Context, i *Instance, failure *v1alpha.Failure, phase string) bool {
 	goesOn := i.settings.OnError.For(failure.Class) == Continue
 	level := slog.LevelError
 	i.count(failure.Class)
@@ -165,7 +165,7 @@ func (x *exchange) passOver(i *Instance, failure *v1alpha.Failure, phase string)
 		level = slog.LevelWarn
 		i.continued.Add(1)
 	}
-	slog.LogAttrs(context.Background(), level, "policy failed",
+	slog.LogAttrs(ctx, level, "policy failed",
 		slog.String("requestId", x.head.RequestID), slog.String("policy", i.name),
 		slog.String("class", string(failure.Class)), slog.String("reason", failure.Message),
 		slog.String("phase", phase), slog.String("api", x.chain.spec.API),

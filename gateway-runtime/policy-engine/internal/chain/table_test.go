@@ -10,9 +10,10 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-func chainOf(t *testing.T, id string) *chain.Chain {
+// chainA is a chain with the id a.
+func chainA(t *testing.T) *chain.Chain {
 	t.Helper()
-	c, err := chain.New(chain.Spec{ID: id, Instances: []*chain.Instance{get().marks("one", "h")}})
+	c, err := chain.New(chain.Spec{ID: "a", Instances: []*chain.Instance{get().marks("one", "h")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func TestTableFindsWhatWasPut(t *testing.T) {
 	if _, ok := table.Acquire("a"); ok {
 		t.Error("found in an empty table")
 	}
-	a := chainOf(t, "a")
+	a := chainA(t)
 	table.Put(a)
 	found, ok := table.Acquire("a")
 	if !ok || found != a || a.Active() != 1 {
@@ -40,7 +41,7 @@ func TestTableFindsWhatWasPut(t *testing.T) {
 func retired(t *testing.T) (table *chain.Table, gone *atomic.Int64) {
 	t.Helper()
 	table, gone = &chain.Table{}, &atomic.Int64{}
-	table.Put(chainOf(t, "a"))
+	table.Put(chainA(t))
 	start := time.Now()
 	table.Retire("a", 30*time.Second, func() { gone.Store(int64(time.Since(start).Seconds())) })
 	return table, gone
@@ -90,7 +91,7 @@ func TestRetiredChainWaitsForItsExchanges(t *testing.T) {
 func TestPutTakesTheRetirementBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table, gone := retired(t)
-		table.Put(chainOf(t, "a"))
+		table.Put(chainA(t))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if c, ok := table.Acquire("a"); !ok || gone.Load() != 0 {
@@ -130,7 +131,7 @@ func TestTableUnderUse(t *testing.T) {
 		})
 	}
 	for range 100 {
-		table.Put(chainOf(t, "a"))
+		table.Put(chainA(t))
 		left := make(chan struct{})
 		table.Retire("a", time.Microsecond, func() {
 			gone.Add(1)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,7 +90,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 	w.server = extproc.NewServer(table)
 	server := grpc.NewServer(extproc.ServerOptions()...)
 	w.server.Register(server)
-	listener := must(net.Listen("unix", socket))
+	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop
 }
@@ -137,7 +136,8 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 	if level == "" {
 		level = "error"
 	}
-	envoy := exec.Command("envoy", "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--admin-address-path", admin, "-l", level)
+	envoy := exec.CommandContext(context.Background(), "envoy", "-c", file, "--concurrency", "1", "--use-dynamic-base-id",
+		"--file-flush-interval-msec", "20", "--admin-address-path", admin, "-l", level)
 	envoy.Stderr = os.Stderr
 	if err := envoy.Start(); err != nil {
 		panic(err)
@@ -167,16 +167,13 @@ func listenersOf(admin string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ready, err := http.Get("http://" + string(address) + "/ready"); err != nil {
+	if _, err := get("http://" + string(address) + "/ready"); err != nil {
 		return nil, err
-	} else if _ = ready.Body.Close(); ready.StatusCode != http.StatusOK {
-		return nil, errors.New("not ready")
 	}
-	answer, err := http.Get("http://" + string(address) + "/listeners?format=json")
+	text, err := get("http://" + string(address) + "/listeners?format=json")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = answer.Body.Close() }()
 	var status struct {
 		Listeners []struct {
 			Name  string `json:"name"`
@@ -187,12 +184,27 @@ func listenersOf(admin string) (map[string]string, error) {
 			} `json:"local_address"`
 		} `json:"listener_statuses"`
 	}
-	err = json.NewDecoder(answer.Body).Decode(&status)
+	err = json.Unmarshal(text, &status)
 	listeners := map[string]string{}
 	for _, l := range status.Listeners {
 		listeners[l.Name] = fmt.Sprintf("127.0.0.1:%d", l.Local.Socket.Port)
 	}
 	return listeners, err
+}
+
+// get is the body of a 200 answer.
+func get(url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	answer, err := http.DefaultClient.Do(must(http.NewRequestWithContext(ctx, http.MethodGet, url, nil)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: got %d", url, answer.StatusCode)
+	}
+	return io.ReadAll(answer.Body)
 }
 
 // accessLine waits for the access log's line of path.
@@ -231,7 +243,7 @@ type arrival struct {
 
 func (u *upstream) start() (int, func()) {
 	u.seen = map[string]*arrival{}
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	listener := must(new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"))
 	server := &http.Server{Handler: u, Protocols: &http.Protocols{}}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)

@@ -47,7 +47,7 @@ func (s *Server) Register(server grpc.ServiceRegistrar) {
 func ServerOptions() []grpc.ServerOption {
 	const buffer, window, largestMessage = 64 << 10, 1 << 20, 64 << 20
 	return []grpc.ServerOption{
-		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(8 * window),
 		grpc.MaxRecvMsgSize(largestMessage),
 	}
