@@ -32,7 +32,7 @@ def test_a_bad_action_is_500_and_named_in_the_log(
     request_id = answer.json()["requestId"]
 
     def named() -> bool:
-        texts = [str(record).lower() for record in gateway.logged(request_id=request_id)]
+        texts = [str(record).lower() for record in gateway.logged(requestId=request_id)]
         return any(all(word.lower() in text for word in words) for text in texts)
 
     eventually(f"the log names {words} for request {request_id}", named)

@@ -21,6 +21,7 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
 
 
 def describe(value: Any) -> str:
-    """The value as JSON, and the Python types of it and of what is in it."""
-    inner = [type(item).__name__ for item in (value.values() if isinstance(value, dict) else ())]
+    """The value as JSON, whether it is a dict, and the type of each of its items; a read-only list is a list."""
+    items = value.items() if isinstance(value, dict) else ()
+    inner = {key: "list" if isinstance(item, list) else type(item).__name__ for key, item in items}
     return json.dumps([value, isinstance(value, dict), inner])
