@@ -30,7 +30,9 @@ def test_the_stock_go_policies_compile_into_the_engine(tmp_path: Path) -> None:
     result = build(BuildOptions(tmp_path / "build.yaml", tmp_path / "build" / "stock"))
     done = subprocess.run([result.engine, "--help"], capture_output=True, text=True, timeout=60, check=True)
     assert "-manifest" in done.stderr
-    symbols = subprocess.run(["go", "tool", "nm", result.engine], capture_output=True, text=True, timeout=60, check=True)
+    symbols = subprocess.run(
+        ["go", "tool", "nm", result.engine], capture_output=True, text=True, timeout=60, check=True
+    )
     for name in ("log_message", "add_headers"):
         assert f"gatewright.dev/build/policies/{name}_v1_0_0.GetPolicy" in symbols.stdout
 

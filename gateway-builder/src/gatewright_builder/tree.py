@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 Tree = dict[str, bytes]
@@ -15,13 +16,15 @@ def is_cache(path: PurePosixPath) -> bool:
 
 
 def read_tree(folder: Path, leave_out: Callable[[PurePosixPath], bool] = is_cache) -> Tree:
-    """All files below folder, but those that leave_out answers True for; sorted."""
-    found: Tree = {}
-    for path in sorted(folder.rglob("*")):
-        relative = PurePosixPath(path.relative_to(folder).as_posix())
-        if path.is_file() and not leave_out(relative):
-            found[str(relative)] = path.read_bytes()
-    return found
+    """All files below folder, but those that leave_out answers True for, or for a folder around them; sorted."""
+    return {str(path): (folder / path).read_bytes() for path in sorted(_files(folder, leave_out), key=str)}
+
+
+def _files(folder: Path, leave_out: Callable[[PurePosixPath], bool]) -> Iterator[PurePosixPath]:
+    for parent, folders, files in os.walk(folder):
+        base = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        folders[:] = [name for name in folders if not leave_out(base / name)]  # os.walk then stays out of the others
+        yield from (base / name for name in files if not leave_out(base / name))
 
 
 def below(folder: str, tree: Tree) -> Tree:
