@@ -84,12 +84,12 @@ type engine struct {
 
 // serve starts everything in the order that loses nothing, waits, and stops it in reverse.
 func serve(ctx context.Context, options *options, log *slog.Logger, register func(*Registry)) error {
-	e, err := build(options, log, register)
+	e, err := build(options, log, register) //nolint:contextcheck // executors outlive the stop signal: exchanges under way need them
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	servers, err := e.listen()
+	servers, err := e.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ type endpoint struct {
 	serve    func(net.Listener) error
 }
 
-func (e *engine) listen() (*servers, error) {
+func (e *engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{extProcServer: grpc.NewServer(extproc.ServerOptions()...), xdsServer: grpc.NewServer()}
 	e.extProc.Register(s.extProcServer)
 	e.xds.Register(s.xdsServer)
@@ -206,7 +206,7 @@ func (e *engine) listen() (*servers, error) {
 	}{
 		{"admin", e.options.admin, &s.admin}, {"ext-proc", e.options.extProc, &s.extProc}, {"xds", e.options.xds, &s.xds},
 	} {
-		listener, err := listen(socket.address)
+		listener, err := listen(ctx, socket.address)
 		if err != nil {
 			s.close()
 			return nil, fmt.Errorf("--%s: %w", socket.flag, err)

@@ -144,8 +144,7 @@ func TestAStopLetsExchangesEnd(t *testing.T) {
 	<-gate.entered
 	engine.stop()
 	eventually(t, "no longer ready", func() bool {
-		response, err := engine.admin.Get("http://engine/ready")
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusServiceUnavailable
+		return engine.status("/ready") == http.StatusServiceUnavailable
 	})
 	close(gate.open)
 	if got := <-answer; got != "200mark=one<nil>" {
@@ -180,7 +179,7 @@ func TestADrainIsBounded(t *testing.T) {
 
 func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
 	directory := envoytest.Directory(t)
-	alive, err := net.Listen("unix", directory+"/alive")
+	alive, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", directory+"/alive")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +228,9 @@ func TestSocketsArePrivateAndStaleOnesGo(t *testing.T) {
 	_ = stale.Close()
 	engine := startProcess(t, directory, markManifest, registerMark)
 	engine.waitReady()
+	if status := engine.status("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: expected 200, got %d", status)
+	}
 	for _, name := range []string{"ext", "xds", "engine"} {
 		if info, err := os.Stat(directory + "/" + name); err != nil || info.Mode() != fs.ModeSocket|0o600 {
 			t.Errorf("%s: expected a socket of mode 0600, got %v, %v", name, info, err)
@@ -251,7 +253,7 @@ func TestOnlyAManifestWithPythonPoliciesConnectsToExecutors(t *testing.T) {
 		connects bool
 	}{{markManifest, false}, {pythonManifest, true}} {
 		directory := envoytest.Directory(t)
-		executor, err := net.Listen("unix", directory+"/py")
+		executor, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", directory+"/py")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -139,13 +139,27 @@ func (p *process) end() int {
 func (p *process) waitReady() {
 	p.t.Helper()
 	eventually(p.t, "the engine is ready", func() bool {
-		response, err := p.admin.Get("http://engine/ready")
-		if err != nil {
-			return false
-		}
-		defer func() { _ = response.Body.Close() }()
-		return response.StatusCode == http.StatusOK
+		return p.status("/ready") == http.StatusOK
 	})
+}
+
+// get asks the admin socket.
+func (p *process) get(path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://engine"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return p.admin.Do(request)
+}
+
+// status is the status of an answer of the admin socket, 0 if there is none.
+func (p *process) status(path string) int {
+	response, err := p.get(path)
+	if err != nil {
+		return 0
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -166,7 +180,7 @@ func socketClient(path string) *http.Client {
 func ask[T any](p *process, path string) T {
 	p.t.Helper()
 	var value T
-	response, err := p.admin.Get("http://engine" + path)
+	response, err := p.get(path)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -188,7 +202,7 @@ type controller struct {
 
 func startController(t *testing.T, directory string) (*controller, string) {
 	t.Helper()
-	listener, err := net.Listen("unix", directory+"/controller")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", directory+"/controller")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,15 +20,15 @@ func socketPath(address string) (string, error) {
 }
 
 // listen opens a Unix socket with mode 0600, in place of one that a dead process left behind.
-func listen(address string) (net.Listener, error) {
+func listen(ctx context.Context, address string) (net.Listener, error) {
 	path, err := socketPath(address)
 	if err != nil {
 		return nil, err
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", path)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -48,7 +49,7 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s: expected a socket or nothing, got a file of mode %s; remove it, or name another path", path, info.Mode())
 	}
-	if alive, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	if alive, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("%s: another process listens there; stop it, or name another path", path), alive.Close())
 	}
 	return os.Remove(path)

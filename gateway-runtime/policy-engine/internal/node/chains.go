@@ -15,7 +15,7 @@ import (
 )
 
 // buildersAtOnce bounds the factories that run at the same time. Factories of Python policies mostly wait.
-const buildersAtOnce = 128
+const buildersAtOnce = 1024
 
 // chains owns the chains and instances of a node. A chain lives while a bundle holds it, and its grace after that; an
 // instance while a chain does. Only the node's own goroutine calls it.

@@ -42,7 +42,7 @@ func (c *controller) Sync(stream nodev1.NodeService_SyncServer) error {
 
 func startController(t *testing.T, address string) (*controller, *grpc.Server) {
 	t.Helper()
-	listener, err := net.Listen("unix", address)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", address)
 	if err != nil {
 		t.Fatal(err)
 	}

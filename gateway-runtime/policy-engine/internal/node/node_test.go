@@ -269,3 +269,29 @@ func TestAnEngineThatDiedInTheMiddleSaysSoAndStartsFromTheLastGoodState(t *testi
 	}
 	second.node.Close()
 }
+
+// An API-level attachment stands in the chains of all operations, and lives on while it is unchanged.
+func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	withOperation := func(digest string, own ...*nodev1.Attachment) *nodev1.ApiBundle {
+		bundle := bundleWith("a", "1", attachment("shared", "{}"))
+		bundle.Digest = digest
+		second := bundleWith("a", digest+"x", append([]*nodev1.Attachment{attachment("shared", "{}")}, own...)...)
+		bundle.Chains = append(bundle.Chains, second.Chains...)
+		bundle.Routes = append(bundle.Routes, second.Routes...)
+		return bundle
+	}
+	b.apply(1, some(withOperation("1", attachment("own1", "{}"))))
+	b.apply(2, some(withOperation("2", attachment("own2", "{}"))))
+	if open, built := b.shelf.counts(); open != 3 || built != 3 {
+		t.Fatalf("expected the shared instance and two others, got %d open of %d built", open, built)
+	}
+	b.run()
+	b.eventually("the first operation's own instance is closed", func() bool { open, _ := b.shelf.counts(); return open == 2 })
+	b.node.inbox.put(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
+	b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
+	if _, built := b.shelf.counts(); built != 3 {
+		t.Errorf("expected three instances to have been built, got %d", built)
+	}
+	b.eventually("no cluster is left", func() bool { clusters, _ := b.envoy.serves(); return len(clusters) == 0 })
+}

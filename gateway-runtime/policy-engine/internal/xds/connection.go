@@ -143,7 +143,10 @@ func (s *subscription) difference(wanted Resources) *discoveryv3.DeltaDiscoveryR
 	response := &discoveryv3.DeltaDiscoveryResponse{}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		resource := wanted[name]
-		if version, has := s.has[name]; (has && version == resource.Version) || !(s.wildcard || s.names[name]) {
+		if version, has := s.has[name]; has && version == resource.Version {
+			continue
+		}
+		if !s.wildcard && !s.names[name] {
 			continue
 		}
 		s.has[name] = resource.Version

@@ -26,7 +26,7 @@ func startServer(t *testing.T) (*xds.Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("unix", filepath.Join(directory, "xds"))
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(directory, "xds"))
 	if err != nil {
 		t.Fatal(err)
 	}

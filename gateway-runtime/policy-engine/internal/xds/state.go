@@ -13,7 +13,7 @@ var ErrNoEnvoy = errors.New("no Envoy is connected")
 
 // ErrNoAnswer is returned when Envoy has neither taken nor refused what was set. With clusters that mostly means that it
 // waits for an upstream's name to resolve: it holds back its acknowledgement of all clusters until then.
-var ErrNoAnswer = errors.New("Envoy has not acknowledged in time")
+var ErrNoAnswer = errors.New("no acknowledgement by Envoy in time")
 
 // RefusedError is Envoy's NACK. Envoy goes on with what it had.
 type RefusedError struct {

@@ -3,6 +3,7 @@ package envoytest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -43,7 +44,7 @@ func Directory(t *testing.T) string {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func Start(t *testing.T, directory string) *Envoy {
 	}
 	envoy := &Envoy{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), log: &bytes.Buffer{},
 		client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
-	envoy.process = exec.Command(binary, "-c", path, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
+	envoy.process = exec.CommandContext(context.Background(), binary, "-c", path, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
 	envoy.process.Stderr = envoy.log
 	envoy.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := envoy.process.Start(); err != nil {
@@ -114,7 +115,7 @@ func (e *Envoy) Get(host, path string) (int, string) {
 
 // Try makes one request. The path goes out as it is.
 func (e *Envoy) Try(host, path string) (int, string, error) {
-	request, err := http.NewRequest(http.MethodGet, e.url, nil)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, e.url, nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -146,7 +147,7 @@ func (e *Envoy) Until(host, path, body string) {
 // SilentDNS is the port of a DNS server that never answers.
 func SilentDNS(t *testing.T) int {
 	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func SilentDNS(t *testing.T) int {
 // Upstream is the port of a server that answers everything with handler.
 func Upstream(t *testing.T, handler http.HandlerFunc) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
