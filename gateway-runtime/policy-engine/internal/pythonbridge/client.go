@@ -54,7 +54,13 @@ type StreamManager struct {
 // counts are totals over all streams of a process.
 type counts struct{ frames, executions, streams, dropped uint64 }
 
-var errNotConnected = errors.New("the executor process is not connected")
+var (
+	errNotConnected = errors.New("the executor process is not connected")
+
+	// errStreamEnded is an orderly end: the process has answered all that it has taken in. What it has not taken in,
+	// by its acknowledgements, was never started.
+	errStreamEnded = errors.New("the executor process ended the stream")
+)
 
 func newStreamManager(address string, index int, options Options, log *slog.Logger) *StreamManager {
 	return &StreamManager{
@@ -106,11 +112,16 @@ func (m *StreamManager) attach(hello *executorv1.Hello) {
 // detach ends the present stream. Executions that were sent have crashed; the others move to another process.
 func (m *StreamManager) detach(cause error) {
 	crashed := v1alpha.Failf(v1alpha.ClassCrashed, "the executor process at %s was lost after the execution was sent: %v", m.address, cause)
+	orderly := errors.Is(cause, errStreamEnded)
 	m.mu.Lock()
 	defer m.unlock()
 	m.connected.Store(false)
 	for _, e := range m.sent {
-		e.finish(outcome{err: crashed})
+		if orderly && e.frame > m.framesTakenIn {
+			m.refuse(e, crashed)
+		} else {
+			e.finish(outcome{err: crashed})
+		}
 	}
 	m.release(&m.queue)
 	for _, p := range m.live {
@@ -214,18 +225,27 @@ func (m *StreamManager) answer(action *executorv1.Action) {
 		return
 	}
 	delete(m.sent, action.GetId())
-	if neverStarted(action) && e.refusedBy == nil {
-		e.refusedBy = m
-		m.give(e)
-		return
+	if neverStarted(action) {
+		m.refuse(e, failureFrom(action.GetFailure()))
+	} else {
+		e.finish(outcome{action: action})
 	}
-	e.finish(outcome{action: action})
 }
 
 // neverStarted reports whether the executor refused the execution because it is stopping, say. Then, and only then,
 // another process may try an execution that was sent.
 func neverStarted(action *executorv1.Action) bool {
 	return action.GetFailure().GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE
+}
+
+// refuse gives an execution that was sent and not started to another process, once.
+func (m *StreamManager) refuse(e *execution, failure *v1alpha.Failure) {
+	if e.refusedBy != nil {
+		e.finish(outcome{err: failure})
+		return
+	}
+	e.refusedBy = m
+	m.give(e)
 }
 
 // give lets go of an execution that was not started, for another process to take.

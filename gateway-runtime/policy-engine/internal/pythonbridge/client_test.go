@@ -193,7 +193,7 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 
 func TestInstanceThatFailsAfterAReconnectAnswersItsFailureUntilItWorks(t *testing.T) {
 	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: 20 * time.Millisecond, RetryConfigure: time.Millisecond}, x)
+	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, RetryConfigure: time.Millisecond}, x)
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	c.breakOff()

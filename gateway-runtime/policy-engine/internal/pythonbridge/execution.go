@@ -31,6 +31,7 @@ type execution struct {
 	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
 
 	refusedBy *StreamManager // it was sent to this process, which did not start it; written by its home only
+	frame     uint64         // that it was sent in, by its number on the stream
 
 	// Guarded by the mutex of home.
 	queue      *fifo

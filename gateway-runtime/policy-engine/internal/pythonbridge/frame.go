@@ -84,7 +84,7 @@ func (m *StreamManager) send(e *execution, now time.Time) bool {
 	m.lastID++
 	e.message.Id, e.message.Instance = m.lastID, p.number
 	e.message.TimeoutUs = uint32(min(left, longestExchange) / time.Microsecond)
-	m.sent[m.lastID] = e
+	m.sent[m.lastID], e.frame = e, m.framesSent+1
 	m.counts.executions++
 	m.longestTimeout = max(m.longestTimeout, min(left, longestExchange))
 	return true

@@ -237,3 +237,22 @@ func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
 	second.answer(refusal(second.take().GetExecutions()[0].GetId()))
 	wantClass(t, receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
 }
+
+func TestOrderlyEndGivesAwayWhatWasNotTakenIn(t *testing.T) {
+	_, first, second, policy := pair(t, Options{})
+	taken := callWith(t, patience, policy)
+	first.take()
+	other := callWith(t, patience, policy)
+	second.take()
+	late := callWith(t, patience, policy)
+	execution := first.hold().GetExecutions()[0]
+	first.end <- nil
+	wantClass(t, receive(t, taken, "the crash").err, v1alpha.ClassCrashed)
+	moved := second.take().GetExecutions()[0]
+	second.answer(&executorv1.Action{Id: moved.GetId()}, &executorv1.Action{Id: moved.GetId() - 1})
+	for _, answer := range []<-chan returned{late, other} {
+		if result := receive(t, answer, "the answer"); result.err != nil {
+			t.Fatalf("expected the second process to answer %s, got %v", execution.GetRequestId(), result.err)
+		}
+	}
+}

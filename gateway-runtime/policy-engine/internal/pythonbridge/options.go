@@ -16,7 +16,7 @@ const longestExchange = 60 * time.Second
 
 // Options are the settings of all groups. A zero field means its default.
 type Options struct {
-	CreditFrames     int           // frames sent to a process and not yet taken in; 2
+	CreditFrames     int           // frames sent to a process and not yet taken in; 2. The executor acknowledges every second frame at the latest
 	QueueLength      int           // executions that wait for a frame, per process; 4096
 	ConnectTimeout   time.Duration // how long a Factory waits for a process to connect; 10 s
 	ConfigureTimeout time.Duration // how long a Factory waits for its instance to be ready; 35 s

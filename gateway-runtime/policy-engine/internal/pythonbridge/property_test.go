@@ -30,6 +30,7 @@ type machine struct {
 type peer struct {
 	stream   int      // how many there were
 	frames   uint64   // of the present stream
+	taken    uint64   // of these, acknowledged
 	asked    []uint32 // instances that wait for their status
 	answered []uint64 // ids that have had an answer, or whose stream broke
 	open     []uint64
@@ -42,6 +43,7 @@ type tracked struct {
 	sent      int
 	sentTo    int
 	stream    int
+	frame     uint64
 	id        uint64
 	refusals  int  // by a process that did not start it
 	lost      bool // its stream broke while it was under way
@@ -85,21 +87,30 @@ func (w *machine) attach(m *StreamManager) {
 	if !m.connected.Load() {
 		m.attach(&executorv1.Hello{})
 		w.peers[m.index].stream++
-		w.peers[m.index].frames = 0
+		w.peers[m.index].frames, w.peers[m.index].taken = 0, 0
 	}
 }
 
-func (w *machine) breakOff(t *rapid.T) { w.lose(w.drawProcess(t)) }
+func (w *machine) breakOff(t *rapid.T) { w.lose(w.drawProcess(t), context.Canceled) }
 
-func (w *machine) lose(m *StreamManager) {
+// endStream is orderly: what was not taken in was never started, and may be sent to another process.
+func (w *machine) endStream(t *rapid.T) { w.lose(w.drawProcess(t), errStreamEnded) }
+
+func (w *machine) lose(m *StreamManager, cause error) {
 	if !m.connected.Load() {
 		return
 	}
-	for _, entry := range w.all {
-		entry.lost = entry.lost || (entry.sent > entry.refusals && entry.sentTo == m.index && !entry.ended.Load())
-	}
-	m.detach(context.Canceled)
 	p := &w.peers[m.index]
+	for _, entry := range w.all {
+		switch underWay := entry.sent > entry.refusals && entry.sentTo == m.index && !entry.ended.Load(); {
+		case underWay && cause == errStreamEnded && entry.frame > p.taken:
+			entry.lost = entry.refusals > 0
+			entry.refusals++
+		case underWay:
+			entry.lost = true
+		}
+	}
+	m.detach(cause)
 	p.answered, p.open, p.asked = append(p.answered, p.open...), nil, nil
 }
 
@@ -118,7 +129,7 @@ func (w *machine) take(t *rapid.T, m *StreamManager) {
 	for _, message := range frame.Executions {
 		entry := w.byMessage[message]
 		entry.sent++
-		entry.sentTo, entry.id, entry.stream = m.index, message.Id, p.stream
+		entry.sentTo, entry.id, entry.stream, entry.frame = m.index, message.Id, p.stream, p.frames
 		p.open = append(p.open, message.Id)
 		if number := entry.instance.placements[m.index]; !number.is(stateReady) || number.number != message.Instance {
 			t.Fatalf("an execution was sent for an instance that is not ready")
@@ -142,6 +153,7 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 func (w *machine) acknowledge(t *rapid.T) {
 	m := w.drawProcess(t)
 	takenIn := uint64(rapid.IntRange(0, int(w.peers[m.index].frames)).Draw(t, "taken in"))
+	w.peers[m.index].taken = max(w.peers[m.index].taken, takenIn)
 	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
 }
 
@@ -182,6 +194,7 @@ func (w *machine) begin(t *rapid.T) {
 		w.attach(m)
 		w.take(t, m)
 		for _, number := range w.peers[m.index].asked {
+			w.peers[m.index].taken = 1
 			w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
 		}
 		w.peers[m.index].asked = nil
@@ -257,7 +270,7 @@ func (w *machine) check(t *rapid.T) {
 // finish breaks what is left and checks that each execution ended exactly once, and as it must.
 func (w *machine) finish(t *rapid.T) {
 	for _, m := range w.group.processes {
-		w.lose(m)
+		w.lose(m, context.Canceled)
 	}
 	for n, entry := range w.all {
 		w.checkEnd(t, n, entry)
@@ -303,7 +316,7 @@ func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 			w.begin(t)
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "frame": w.frame,
+			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "end": w.endStream, "frame": w.frame,
 			"frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse,
 			"answer more": w.answer, "settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
 		})

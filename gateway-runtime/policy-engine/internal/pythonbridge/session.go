@@ -115,6 +115,10 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 // noticeLeaving closes leaving when the process has begun to stop: it takes no new calls on the connection, and ends
 // the stream once it has answered what it took in.
 func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
+	// The connection may not have noted yet that it is ready, although calls are answered on it.
+	if s.conn.GetState() == connectivity.Connecting && !s.conn.WaitForStateChange(ctx, connectivity.Connecting) {
+		return
+	}
 	if s.conn.WaitForStateChange(ctx, connectivity.Ready) {
 		s.serving.Store(false)
 		close(leaving)
@@ -136,7 +140,7 @@ func (s *session) receiveFrames(frame *executorv1.ReplyFrame) error {
 
 func receiveError(address string, err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("the executor process at %s ended the stream", address)
+		return fmt.Errorf("%s: %w", address, errStreamEnded)
 	}
 	return fmt.Errorf("receive from %s: %w", address, err)
 }
