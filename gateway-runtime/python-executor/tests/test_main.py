@@ -35,17 +35,24 @@ def on_request(ctx, params):
     time.sleep(0.3)
 threading.Thread(target=threading.Event().wait).start()
 """
+WAITS = """
+import asyncio
+tasks = []
+async def on_request(ctx, params):
+    tasks.append(asyncio.create_task(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+"""
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A build output's python-executor folder."""
     folder = tmp_path / "python-executor"
-    for name, source in {"sample": SAMPLE, "slow": SLOW}.items():
+    for name, source in {"sample": SAMPLE, "slow": SLOW, "waits": WAITS}.items():
         policy = folder / "policies" / f"{name}_v1_0_0"
         policy.mkdir(parents=True)
         (policy / "policy.py").write_text(source)
-    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow")}
+    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow", "waits")}
     (folder / "python_policy_registry.py").write_text(f"PYTHON_POLICIES: dict[str, str] = {registry!r}\n")
     (folder / "main.py").write_text("from gatewright_executor.main import main\n\nmain()\n")
     return folder
@@ -87,6 +94,8 @@ def test_a_signal_lets_what_is_under_way_finish(start: Start, tmp_path: Path, nu
     process = start()
     with Engine(tmp_path / "s.sock") as one:
         one.configure(1, "slow:v1.0.0")
+        one.configure(2, "waits:v1.0.0")
+        one.execute(request_execution(2, 2))
         one.send(request_execution(1))
         one.wait(lambda: one.health().workers_busy)
         process.send_signal(number)
@@ -95,7 +104,7 @@ def test_a_signal_lets_what_is_under_way_finish(start: Start, tmp_path: Path, nu
     assert (process.returncode, out) == (0, "")
     lines = [json.loads(line) for line in err.splitlines()]
     assert [line["message"].split(" on ")[0] for line in lines] == [
-        "serving 2 policies", "started", "stopping: what is under way has 10 s", "stopped",
+        "serving 3 policies", "started", "stopping: what is under way has 10 s", "stopped",
     ]  # fmt: skip
     assert lines[1]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()

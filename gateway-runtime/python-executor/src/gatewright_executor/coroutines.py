@@ -54,6 +54,8 @@ class Coroutines:
         self._tasks: dict[Call, asyncio.Task[None]] = {}  # of the executions that run
         self._cancelled: set[Call] = set()
         self._asked: float | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = False
 
     # -------------------------------------------------------------- from any thread
 
@@ -78,6 +80,13 @@ class Coroutines:
         if call in self._tasks and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, call)
 
+    def stop(self, seconds: float) -> None:
+        """Cancels what runs and closes the loop, if a policy does not hold it up for longer than `seconds`."""
+        if self._loop is not None and self._thread is not None:
+            self._stopped = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(seconds)
+
     def running(self) -> list[Call]:
         """The executions under way."""
         return [*self._tasks.copy()]
@@ -98,8 +107,22 @@ class Coroutines:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_run_forever, args=(loop,), name="coroutines", daemon=True).start()
+        self._thread = threading.Thread(target=self._run_forever, args=(loop,), name="coroutines", daemon=True)
+        self._thread.start()
         return loop
+
+    def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A policy's own task that raises SystemExit stops the loop; it goes on with the others'."""
+        asyncio.set_event_loop(loop)
+        while not self._stopped:
+            try:
+                loop.run_forever()
+            except BaseException:
+                log.exception("a task of a coroutine policy stopped the event loop; it goes on")
+        for task in (tasks := asyncio.all_tasks(loop)):
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
 
     def _wake(self) -> None:
         self._woken = False
@@ -199,13 +222,3 @@ def drive(
                 awaited = context.run(coroutine.send, sent)
     except StopIteration as stop:
         return stop.value
-
-
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    """A policy's own task that raises SystemExit stops the loop; it goes on with the others'."""
-    asyncio.set_event_loop(loop)
-    while True:
-        try:
-            loop.run_forever()
-        except BaseException:
-            log.exception("a task of a coroutine policy stopped the event loop; it goes on")

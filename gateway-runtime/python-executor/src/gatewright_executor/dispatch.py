@@ -21,6 +21,8 @@ from gatewright_executor.execution import Call, execute, refusal, too_late
 from gatewright_executor.instance import MAX_WAITING, Admission, Instance
 from gatewright_executor.translator import encode_failure
 
+LOOP_STOP_SECONDS = 0.5
+
 
 class Worker:
     """What one worker does now, and has done. Written by its thread only."""
@@ -70,6 +72,7 @@ class Dispatcher:
         """Ends each worker after what it does now; what is queued behind is not started."""
         for _ in self._workers:
             self._queue.put(None)
+        self.coroutines.stop(LOOP_STOP_SECONDS)
 
     def submit(self, call: Call) -> None:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""

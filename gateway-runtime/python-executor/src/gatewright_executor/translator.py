@@ -157,7 +157,15 @@ def _json(value: dict[str, Any]) -> bytes:
 # ------------------------------------------------------------------ headers
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+_CONNECTIONS = "it belongs to one connection (RFC 9110, 7.6.1)"
+_REFUSED_NAMES = {  # as in the engine, which checks Go policies by the same list
+    **dict.fromkeys(
+        ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"), _CONNECTIONS
+    ),
+    "upgrade": _CONNECTIONS,
+    "content-length": "the gateway computes it from the body",
+    "host": "use authority",
+}
 _KNOWN_NAMES: dict[str, bytes] = {}  # checked ones, lower-cased and with their NUL: policies use few names, many times
 _MAX_KNOWN_NAMES = 4096
 
@@ -188,10 +196,8 @@ def _name(where: str, name: object) -> bytes:
         cure = "a path, a method and the like have fields of their own" if str(name).startswith(":") else ""
         _refuse(where, "a header name (RFC 9110: letters, digits and !#$%&'*+-.^_`|~)", name, cure)
     lower = name.lower()
-    if lower in _HOP_BY_HOP:
-        _refuse(
-            where, "a header that travels end to end", name, "hop-by-hop headers are the gateway's (RFC 9110, 7.6.1)"
-        )
+    if lower in _REFUSED_NAMES:
+        _refuse(where, "a header that policies can change", name, _REFUSED_NAMES[lower])
     if len(_KNOWN_NAMES) >= _MAX_KNOWN_NAMES:
         _KNOWN_NAMES.clear()
     raw = _KNOWN_NAMES[name] = lower.encode() + b"\0"

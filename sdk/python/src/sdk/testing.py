@@ -1,7 +1,8 @@
 """For the tests of a policy: contexts without a gateway.
 
     from sdk import testing
-    import policy
+
+    policy = testing.load_policy(__file__)
 
     def test_it_adds_the_header() -> None:
         action = policy.on_request(testing.request(headers={"X-A": "b"}), testing.params(headerName="X-Policy"))
@@ -11,10 +12,14 @@ An `async def` policy is called with `asyncio.run(policy.on_request(…))`.
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sdk.metadata import checked_json
@@ -22,6 +27,22 @@ from sdk.policy import HeaderValue, Metadata, PolicyMetadata, RequestContext, Re
 
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
 """Headers by name, or line by line."""
+
+
+def load_policy(file: str) -> ModuleType:
+    """The module policy.py in the folder of `file` (a test gives its `__file__`) or in the one above it.
+
+    It is loaded anew, as a module of its own, wherever pytest runs; the modules beside it import as `from . import x`.
+    """
+    folders = [folder for folder in Path(file).resolve().parents[:2] if (folder / "policy.py").is_file()]
+    if not folders:
+        raise FileNotFoundError(f"expected policy.py beside {file}, or in the folder above, found none")
+    name = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
+    for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+        del sys.modules[stale]
+    package = sys.modules[name] = ModuleType(name)
+    package.__path__ = [str(folders[0])]
+    return importlib.import_module(f"{name}.policy")
 
 
 def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,13 @@
+"""Answers 401 by itself to requests that lack a header; upstream never sees them."""
+
+from typing import Any
+
+from sdk.policy import ImmediateResponse, RequestAction, RequestContext
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    name = params["headerName"]
+    if ctx.headers.get(name):
+        return None
+    headers = {"Content-Type": "text/plain; charset=utf-8", "WWW-Authenticate": "ApiKey"}
+    return ImmediateResponse(401, headers, f"This API wants the header {name}.\n")
