@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_builder.definitions import generate_default_policies, main
+from gatewright_builder.default_policies import generate_default_policies, main
 from gatewright_builder.discovery import discover
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.sources import find_sources
@@ -19,7 +19,7 @@ def test_default_policies_are_what_the_builder_writes() -> None:
     root = find_sources().root
     expected = generate_default_policies(validate(discover(read_manifest(root / "build.yaml"))))
     shipped = read_tree(root / "gateway-controller" / "default-policies")
-    cure = "run: python -m gatewright_builder.definitions build.yaml gateway-controller/default-policies"
+    cure = "run: python -m gatewright_builder.default_policies build.yaml gateway-controller/default-policies"
     assert shipped == expected, cure
     assert {"add-python-header.yaml", "log-message.yaml", "add-headers.yaml"} <= set(expected)
 
