@@ -51,7 +51,11 @@ def add_headers(position: str) -> Attachment:
 
 def add_python_header() -> Attachment:
     """The Python policy, in both phases."""
-    return {"name": "add-python-header", "version": "v1", "params": {"name": "X-Python-Policy", "value": "1"}}
+    return {
+        "name": "add-python-header",
+        "version": "v1",
+        "params": {"headerName": "X-Python-Policy", "headerValue": "1"},
+    }
 
 
 GO_HEADERS = {"X-Go-First": "1", "X-Go-Last": "1"}

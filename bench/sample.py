@@ -16,7 +16,6 @@ from bench.target import COLUMNS, Pids, Target
 
 UPSTREAM, GENERATOR = "upstream", "load"
 FOREIGN_LIMIT = 0.08
-REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> di
     return {column: seconds / answers * 1e6 if answers else float("nan") for column, seconds in used.items()}
 
 
-def undisturbed(take: Callable[[], Sample]) -> Sample:
-    """Takes a sample again, up to REPEATS times, while others disturb it; the least disturbed one in the end."""
+def undisturbed(take: Callable[[], Sample], repeats: int) -> Sample:
+    """Takes a sample again, up to `repeats` times, while others disturb it; the least disturbed one in the end."""
     taken = [take()]
-    while taken[-1].disturbed and len(taken) <= REPEATS:
+    while taken[-1].disturbed and len(taken) <= repeats:
         taken.append(take())
     return min(taken, key=lambda sample: sample.foreign) if taken[-1].disturbed else taken[-1]

@@ -19,6 +19,7 @@ class Settings:
 
     rounds: samples per row and number of connections. duration, warmup: seconds of one sample.
     rate: requests per second of an open loop that `connections` bound; 0: a closed loop.
+    repeats: how often a sample that others disturb is taken again.
     concurrency: worker threads of each Envoy. executors: processes of Python policies.
     output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
     """
@@ -26,6 +27,7 @@ class Settings:
     rounds: int = 5
     duration: float = 4.0
     warmup: float = 1.0
+    repeats: int = 3
     connections: tuple[int, ...] = (1, 16, 64)
     rows: tuple[Row, ...] = ROWS
     rate: float = 0.0
@@ -44,6 +46,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         rounds=given.rounds or (1 if short else 5),
         duration=given.duration or (1.0 if short else 4.0),
         warmup=0.5 if short else 1.0,
+        repeats=0 if short else 3,
         connections=given.connections,
         rows=given.rows,
         rate=given.rate,
