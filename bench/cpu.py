@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.error import BenchError
+
 TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 
@@ -76,7 +78,9 @@ def parse_machine(stat: str) -> tuple[float, float]:
 
 
 def own(before: Snapshot, after: Snapshot, pid: int) -> float:
-    """What the process used. Raises KeyError when it was not there all the time."""
+    """What the process used. Raises BenchError when it was not there all the time."""
+    if pid not in before.processes or pid not in after.processes:
+        raise BenchError(f"expected process {pid} to be there during a whole sample, got none: see the logs of the run")
     return after.processes[pid].own - before.processes[pid].own
 
 

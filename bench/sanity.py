@@ -15,8 +15,8 @@ BOUNDS = {
     (GO, PLAIN): (1.2, 15.0),
     (PYTHON, GO): (1.05, 8.0),
 }
-"""(row, reference): CPU of the row against the reference, lowest and highest. CPU, since what others do on a shared machine
-moves it least; wide, since it is one round of one second."""
+"""(row, reference): CPU of the row against the reference, lowest and highest. CPU, since it is what others on a shared
+machine move least; wide, since it is one round of one second."""
 
 
 def wrong_answers(samples: Sequence[Sample]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench import cpu
 from bench.cpu import TICKS, ProcessTime, Snapshot
+from bench.error import BenchError
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=15)
 
@@ -84,5 +85,5 @@ def test_our_own_ended_children_are_not_foreign() -> None:
 
 
 def test_a_process_that_was_not_there_has_no_figure() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(BenchError, match="expected process 7 to be there"):
         cpu.own(snapshot(), snapshot(ProcessTime(7, 1, 1.0)), 7)
