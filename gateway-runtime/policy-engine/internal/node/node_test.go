@@ -288,10 +288,35 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 	}
 	b.run()
 	b.eventually("the first operation's own instance is closed", func() bool { open, _ := b.shelf.counts(); return open == 2 })
+	if c, ok := b.table.Acquire(chainID("a1")); !ok {
+		t.Error("the chain that both versions have is gone with the first")
+	} else {
+		c.Release()
+	}
 	b.node.inbox.put(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
 	b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 	if _, built := b.shelf.counts(); built != 3 {
 		t.Errorf("expected three instances to have been built, got %d", built)
 	}
 	b.eventually("no cluster is left", func() bool { clusters, _ := b.envoy.serves(); return len(clusters) == 0 })
+}
+
+// A departure may be under way when its chain is taken back, and then retired anew.
+func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	message := some(bundle("a", "1"))
+	chains := b.node.chains
+	chains.hold(message)
+	first := chains.release(message[0])
+	chains.hold(message)
+	second := chains.release(message[0])
+	chains.left(first[0])
+	if open, _ := b.shelf.counts(); open != 1 {
+		t.Errorf("expected the instance to be open until the second departure, got %d open", open)
+	}
+	chains.left(second[0])
+	if open, built := b.shelf.counts(); open != 0 || built != 1 {
+		t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
+	}
+	b.node.Close()
 }

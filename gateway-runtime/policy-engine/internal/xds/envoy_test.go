@@ -55,7 +55,8 @@ func waitConnected(t *testing.T, server *xds.Server) {
 func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
 	server, directory := startServer(t)
 	config := compose(t, answering(t, "root", "/"), answering(t, "orders", "/orders"), answering(t, "nested", "/orders/v1.0"),
-		answering(t, "ord", "/ord"), answering(t, "named", "/orders", "named.example"), answering(t, "wild", "/wild", "*.example"))
+		answering(t, "ord", "/ord"), answering(t, "named", "/orders", "named.example"), answering(t, "wild", "/wild", "*.example"),
+		answering(t, "wilder", "/wild", "*.b.example"))
 	_ = server.SetRoutes(t.Context(), config)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
@@ -70,6 +71,7 @@ func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
 		{"a", "/x/../orders/1", "orders"}, {"a", "/wild", "root"}, {"named.example", "/orders/1", "named"},
 		{"named.example:80", "/orders/1", "named"}, {"named.example", "/wild", "wild"}, {"NAMED.example", "/other", "root"},
 		{"named.example", "/orders/v1.0", "nested"}, {"b.example", "/wild/1", "wild"}, {"b.example", "/orders", "orders"},
+		{"x.b.example", "/wild", "wilder"}, {"x.b.example", "/orders", "orders"}, {"x.c.example", "/wild", "wild"},
 	} {
 		if status, body := envoy.Get(c.host, c.path); body != c.api {
 			t.Errorf("%s%s: expected %q, got %d %q", c.host, c.path, c.api, status, body)
