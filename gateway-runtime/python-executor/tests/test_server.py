@@ -1,6 +1,5 @@
 """A real engine's side of the stream against a real server, over a Unix socket."""
 
-import re
 import socket
 import stat
 import sys
@@ -166,6 +165,23 @@ def test_no_policy_takes_all_workers(engine: Start) -> None:
     one.wait(lambda: len(one.actions) == 11)
 
 
+def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_executor.replies.MAX_BACKLOG", 0)
+    one = engine(workers=1, gate=GATE, add=ADD)
+    one.configure(1, "gate:v1.0.0")
+    one.configure(2, "add:v1.0.0")
+    gate = Gate()
+    one.send(request_execution(1))
+    gate.wait_started()
+    one.send(request_execution(2, 2))
+    one.send(request_execution(3, 2), close=[2])
+    one.send(request_execution(4, 2))
+    assert one.action(4).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
+    assert one.taken_in < 4
+    gate.open()
+    one.wait(lambda: one.taken_in == 6)
+
+
 def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gatewright_executor.instance.MAX_WAITING", 3)
     one = engine(gate=GATE)
@@ -260,21 +276,6 @@ def test_a_frame_that_is_none_ends_the_stream_with_an_error(serve: Callable[...,
             list(raw(iter([b"\xff\xff"])))
 
 
-def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -> None:
-    source = """
-        from sdk.policy import UpstreamRequestModifications
-        def on_request(ctx, params):
-            if "X-Bin" in ctx.headers:
-                assert ctx.headers.raw == [(b"x-bin", b"\\xff\\xfe")]
-                return UpstreamRequestModifications(set_headers={"X-Echo": ctx.headers["X-Bin"]})
-    """
-    one = engine(echo=source)
-    one.configure(1, "echo:v1.0.0")
-    one.send(request_execution(1, headers=[("X-Bin", b"\xff\xfe")]), request_execution(2, headers={"x-good": "é"}))
-    assert one.action(1).set_headers == b"x-echo\0\xff\xfe\0"
-    assert one.action(2) == pb.Action(id=2)
-
-
 def test_large_bodies_go_through(engine: Start) -> None:
     source = """
         from sdk.policy import UpstreamRequestModifications
@@ -288,90 +289,6 @@ def test_large_bodies_go_through(engine: Start) -> None:
         execution.request_body = b"x" * (20 << 20)
         one.send(execution)
     assert len(one.action(1).body) == len(one.action(3).body) == (20 << 20) + 1
-
-
-@pytest.mark.parametrize(
-    ("source", "failure_class", "sentence"),
-    [
-        ("def on_request(ctx, params): raise SystemExit(3)", "EXCEPTION", r"SystemExit: 3 \(.*/faulty\.py:1\)"),
-        ("def on_request(ctx, params): return on_request(ctx, params)", "EXCEPTION", "RecursionError: maximum"),
-        ("def on_request(ctx, params): return {}['k']", "EXCEPTION", r"KeyError: 'k' \(.*/faulty\.py:1\)"),
-        ("def on_request(ctx, params): params['k'] = 1", "EXCEPTION", "TypeError: this dict is read-only"),
-        ("def on_request(ctx, params): ctx.metadata['k'] = {1}", "EXCEPTION", "policy faulty:v1.0.0: metadata"),
-        ("def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
-        ("async def f(): pass\ndef on_request(ctx, params): return f()", "BAD_ACTION", "coroutine; write `async def`"),
-        ("import sdk.policy as s\ndef on_request(ctx, params):\n return s.ImmediateResponse(401, {'X-A': 'b\\r\\nc'})",
-         "BAD_ACTION", "without CR, LF and NUL"),
-        ("async def on_request(ctx, params): raise SystemExit(3)", "EXCEPTION", r"SystemExit: 3 \(.*/faulty\.py:1\)"),
-        ("async def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
-        ("import asyncio\nasync def on_request(ctx, params): raise asyncio.CancelledError", "EXCEPTION", "Cancelled"),
-        ("async def on_request(ctx, params): raise StopIteration", "EXCEPTION", "StopIteration"),
-    ],
-)  # fmt: skip
-def test_whatever_a_policy_does_ends_its_execution_only(
-    engine: Start, source: str, failure_class: str, sentence: str
-) -> None:
-    one = engine(workers=1, faulty=source, add=ADD)
-    one.configure(1, "faulty:v1.0.0")
-    one.configure(2, "add:v1.0.0")
-    for number in (1, 2):
-        failure = one.execute(request_execution(number)).failure
-        assert pb.FailureClass.Name(failure.failure_class) == f"FAILURE_CLASS_{failure_class}"
-        assert_matches(sentence, failure.message)
-        assert (failure.policy, failure.hook) == ("faulty:v1.0.0", "on_request")
-    assert one.execute(request_execution(9, 2)).set_headers == b"x-policy\0on\0"
-
-
-def test_params_and_metadata_are_plain_values(engine: Start) -> None:
-    source = """
-        def on_request(ctx, params):
-            ctx.metadata["params"] = params
-            ctx.metadata["came"] = ctx.metadata["in"]
-            ctx.metadata["types"] = [type(value).__name__ for value in params["list"]]
-            del ctx.metadata["in"]
-    """
-    params = {"list": [1, 1.5, True, None, "x", [2], {"deep": None}], "big": 2**70}
-    one = engine(plain=source)
-    one.configure(1, "plain:v1.0.0", params)  # type: ignore[arg-type]
-    execution = request_execution(1)
-    execution.metadata = b'{"in":{"n":9007199254740993,"z":null,"f":1.0}}'
-    action = one.execute(execution)
-    assert b'"came":{"n":9007199254740993,"z":null,"f":1.0}' in action.metadata_set
-    assert b'"list":[1,1.5,true,null,"x",[2],{"deep":null}],"big":1180591620717411303424' in action.metadata_set
-    assert b'["int","float","bool","NoneType","str","ReadOnlyList","ReadOnlyDict"]' in action.metadata_set
-    assert action.metadata_removed == ["in"]
-
-
-def test_nothing_is_left_of_another_request(engine: Start) -> None:
-    source = """
-        import contextvars
-        seen = contextvars.ContextVar("seen", default=None)
-        def on_request(ctx, params):
-            assert seen.get() is None
-            seen.set(ctx.request_id)
-        async def on_response(ctx, params):
-            on_request(ctx.request, params)
-    """
-    one = engine(workers=1, tidy=source)
-    one.configure(1, "tidy:v1.0.0")
-    for number in range(1, 6):
-        assert one.execute(request_execution(number)) == pb.Action(id=number)
-        assert one.execute(response_execution(number + 10)) == pb.Action(id=number + 10)
-
-
-@pytest.mark.parametrize(("configure", "sentence"), [
-    (configuration(1, "no:v1.0.0"), r"expected a policy of this build \(add:v1\.0\.0, bad:v1\.0\.0\), got no:v1\.0\.0"),
-    (configuration(1, "bad:v1.0.0"), r"ModuleNotFoundError: No module named 'jwt_missing' \(.*/bad\.py:2\)"),
-    (pb.ConfigureInstance(instance=1, policy_name="add", policy_version="v1.0.0", parameters=b"[1]"),
-     "parameters: expected a JSON object"),
-    (pb.ConfigureInstance(instance=1, policy_name="add", policy_version="v1.0.0", parameters=b"{"), "Expecting"),
-])  # fmt: skip
-def test_an_instance_that_cannot_be(engine: Start, configure: pb.ConfigureInstance, sentence: str) -> None:
-    one = engine(add=ADD, bad="\nimport jwt_missing\ndef on_request(ctx, params): pass")
-    one.send(request_execution(1), configure=[configure])
-    status = one.wait(lambda: one.statuses.get(1))
-    assert_matches(sentence, status.failure.message)
-    assert one.action(1).failure == status.failure
 
 
 def test_health_is_what_happens(engine: Start) -> None:
@@ -453,7 +370,3 @@ def test_a_path_that_cannot_be_a_socket(tmp_path: Path, path: str, sentence: str
     with pytest.raises(SocketError, match=sentence):
         Server({}, 1).start(tmp_path / path)
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def assert_matches(pattern: str, text: str) -> None:
-    assert re.search(pattern, text), text

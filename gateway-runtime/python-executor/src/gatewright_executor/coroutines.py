@@ -19,8 +19,8 @@ from contextvars import Context
 from typing import Any
 
 from gatewright_executor import logs
-from gatewright_executor.execution import Call, context_of, fault, too_late
-from gatewright_executor.instance import Instance
+from gatewright_executor.execution import context_of, fault, too_late
+from gatewright_executor.instance import Call, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.translator import encode_action
 
@@ -197,7 +197,7 @@ class Coroutines:
             given = context_of(call)
             coroutine = context.run(hook.function, given, call.instance.params)
             returned = await drive(coroutine, context, self._hand_over)
-            action = encode_action(call.id, call.execution.phase, returned, given.metadata)
+            action = encode_action(call.id, call.phase, returned, given.metadata)
         except BaseException as error:  # what a policy raises must not reach the loop
             action = b"" if call in self._cancelled else context.run(fault, call, hook, error)
         if call.partial:

@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from sdk.policy import FailureClass
 
 from gatewright_executor.coroutines import Coroutines
-from gatewright_executor.execution import Call, execute, refusal, too_late
-from gatewright_executor.instance import MAX_WAITING, Admission, Instance
+from gatewright_executor.execution import execute, refusal, too_late
+from gatewright_executor.instance import MAX_WAITING, Admission, Call, Instance
 from gatewright_executor.translator import encode_failure
 
 LOOP_STOP_SECONDS = 0.5
@@ -89,7 +89,7 @@ class Dispatcher:
     def run(self, calls: Iterable[Call]) -> None:
         """Sends executions that have a slot to a worker, or to the event loop."""
         for call in calls:
-            hook = call.instance.hooks.get(call.execution.phase)
+            hook = call.instance.hooks.get(call.phase)
             if hook is not None and hook.is_coroutine:
                 self.coroutines.put(call, hook)
             else:
@@ -131,9 +131,9 @@ class Dispatcher:
         now = time.monotonic()
         if now >= call.deadline:
             return too_late(call, now)
-        hook = call.instance.hooks.get(call.execution.phase)
+        hook = call.instance.hooks.get(call.phase)
         if hook is None:
-            return refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.execution.phase}")
+            return refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.phase}")
         call.started = now
         worker.call = call
         worker.started += 1

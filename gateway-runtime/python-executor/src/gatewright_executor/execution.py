@@ -6,51 +6,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from sdk.policy import FailureClass, RequestContext, ResponseContext
 
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure, classify, describe, policy_traceback
-from gatewright_executor.instance import Instance
+from gatewright_executor.instance import Call
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.translator import encode_action, encode_failure, request_context, response_context
 
 log = logging.getLogger(__name__)
-
-
-class Caller(Protocol):
-    """Who sent an execution, and gets its answer."""
-
-    def begin(self, call: Call) -> bool:
-        """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
-
-    def end(self, call: Call, action: bytes | None) -> None:
-        """Called once for each execution that began, or was refused. None: it was cancelled while it ran."""
-
-
-class Call:
-    """An execution on its way through the executor."""
-
-    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "started")
-
-    def __init__(self, execution: pb.Execution, instance: Instance, deadline: float, caller: Caller) -> None:
-        self.id = execution.id
-        self.execution = execution
-        self.instance = instance
-        self.deadline = deadline  # time.monotonic()
-        self.caller = caller
-        self.started = 0.0  # time.monotonic(); 0: not yet
-        self.partial = ""  # of what it prints
-
-    @property
-    def policy(self) -> str:
-        return self.instance.key
-
-    @property
-    def request_id(self) -> str:
-        return self.execution.request_id.decode("utf-8", "backslashreplace")
 
 
 def execute(call: Call, hook: Hook) -> bytes:
@@ -59,7 +25,7 @@ def execute(call: Call, hook: Hook) -> bytes:
     try:
         context = context_of(call)
         returned = hook.function(context, call.instance.params)
-        action = encode_action(call.id, call.execution.phase, returned, context.metadata)
+        action = encode_action(call.id, call.phase, returned, context.metadata)
     except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
         action = fault(call, hook, error)
     if call.partial:
@@ -69,7 +35,7 @@ def execute(call: Call, hook: Hook) -> bytes:
 
 def context_of(call: Call) -> RequestContext | ResponseContext:
     """What the hook is called with."""
-    make = request_context if call.execution.phase == pb.PHASE_REQUEST else response_context
+    make = request_context if call.phase == pb.PHASE_REQUEST else response_context
     return make(call.execution, call.instance, call.deadline)
 
 

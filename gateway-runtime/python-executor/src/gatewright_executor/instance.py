@@ -1,4 +1,4 @@
-"""A policy instance: a policy, its parameters, and how many of its executions may be under way at once.
+"""A policy instance: a policy, its parameters, and how many of its executions (calls) may be under way at once.
 
 An execution over the limit waits in the instance's own queue, so it blocks no worker; a slow policy fills its own
 queue and nobody else's. So do executions of an instance that is still being prepared.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sdk.params import freeze
 from sdk.policy import PolicyMetadata
 
+from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure
 from gatewright_executor.policy_loader import Hook
-
-if TYPE_CHECKING:
-    from gatewright_executor.execution import Call
 
 MAX_WAITING = 1024
 COROUTINE_CONCURRENCY = 1000
@@ -99,3 +97,37 @@ class Instance:
         """Takes a cancelled execution out of the queue, if it waits there."""
         with self._lock:
             self._waiting.pop(call.id, None)
+
+
+class Caller(Protocol):
+    """Who sent an execution, and gets its answer."""
+
+    def begin(self, call: Call) -> bool:
+        """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
+
+    def end(self, call: Call, action: bytes | None) -> None:
+        """Called once for each execution that began, or was refused. None: it was cancelled while it ran."""
+
+
+class Call:
+    """An execution on its way through the executor."""
+
+    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "phase", "started")
+
+    def __init__(self, execution: pb.Execution, instance: Instance, deadline: float, caller: Caller) -> None:
+        self.id = execution.id
+        self.phase = execution.phase
+        self.execution = execution
+        self.instance = instance
+        self.deadline = deadline  # time.monotonic()
+        self.caller = caller
+        self.started = 0.0  # time.monotonic(); 0: not yet
+        self.partial = ""  # of what it prints
+
+    @property
+    def policy(self) -> str:
+        return self.instance.key
+
+    @property
+    def request_id(self) -> str:
+        return self.execution.request_id.decode("utf-8", "backslashreplace")

@@ -16,9 +16,8 @@ from sdk.policy import FailureClass, PolicyMetadata
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.execution import Call
 from gatewright_executor.failure import Failure
-from gatewright_executor.instance import Instance, concurrency
+from gatewright_executor.instance import Call, Instance, concurrency
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
 from gatewright_executor.replies import Replies

@@ -111,7 +111,8 @@ def _encode_modifications(
         out.append(wire.delimited(_ACTION["append_headers"], _blob("append_headers", action.append_headers)))
     if action.body is not None:
         out.append(wire.delimited(_ACTION["body"], _body(action.body)))
-    _encode_analytics(out, action.analytics_metadata)
+    if action.analytics_metadata != {}:
+        _encode_analytics(out, action.analytics_metadata)
 
 
 def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> None:
@@ -128,12 +129,11 @@ def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:
     if answer.body != b"":
         fields.append(wire.delimited(_IMMEDIATE["body"], _body(answer.body)))
     out.append(wire.delimited(_ACTION["immediate_response"], b"".join(fields)))
-    _encode_analytics(out, answer.analytics_metadata)
+    if answer.analytics_metadata != {}:
+        _encode_analytics(out, answer.analytics_metadata)
 
 
 def _encode_analytics(out: list[bytes], values: object) -> None:
-    if values == {}:
-        return
     if not isinstance(values, Mapping):
         _refuse("analytics_metadata", "a dict of JSON values", values)
     try:

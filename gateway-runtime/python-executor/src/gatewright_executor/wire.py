@@ -12,14 +12,13 @@ from google.protobuf.message import Message
 _LENGTH_DELIMITED = {FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}
 
 
+_LAST = tuple(bytes((digit,)) for digit in range(0x80))
+_MORE = tuple(bytes((digit | 0x80,)) for digit in range(0x80))
+
+
 def varint(number: int) -> bytes:
     """A non-negative integer."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return _LAST[number] if number < 0x80 else _MORE[number & 0x7F] + varint(number >> 7)
 
 
 _LENGTHS = tuple(varint(length) for length in range(4096))
