@@ -69,7 +69,7 @@ func BenchmarkOnRequest256InFlight(b *testing.B) { benchmarkInFlight(b, 256) }
 
 // BenchmarkEngineSide is what an execution costs the engine without any stream: build, queue, frame, marshal, answer.
 func BenchmarkEngineSide(b *testing.B) {
-	m, i := managed(Options{})
+	m, i := managed()
 	req := benchRequest()
 	frame := &executorv1.RequestFrame{}
 	ctx, cancel := bounded(b.Context())

@@ -54,7 +54,7 @@ func startReal(t testing.TB) *realExecutor {
 	if err != nil {
 		t.Skip("needs `python` with the package gatewright_executor on PATH: no python")
 	}
-	if out, err := exec.Command(python, "-c", "import gatewright_executor.main").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), python, "-c", "import gatewright_executor.main").CombinedOutput(); err != nil {
 		t.Skipf("needs `python` with the package gatewright_executor on PATH: %s: %s", python, out)
 	}
 	x := newExecutor(t)
@@ -72,7 +72,7 @@ func startReal(t testing.TB) *realExecutor {
 
 func (x *realExecutor) start(t testing.TB) {
 	t.Helper()
-	process := exec.Command(x.python, "-c", "from gatewright_executor.main import main; main()", "--listen", x.address, "--registry",
+	process := exec.CommandContext(context.Background(), x.python, "-c", "from gatewright_executor.main import main; main()", "--listen", x.address, "--registry",
 		filepath.Join(x.folder, "python_policy_registry.py"), "--workers", "4")
 	log := &strings.Builder{}
 	process.Stderr = log

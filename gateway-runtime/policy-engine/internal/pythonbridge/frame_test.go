@@ -12,8 +12,8 @@ import (
 )
 
 // managed is a StreamManager without a stream, connected by hand, with one instance that is ready.
-func managed(opts Options) (*StreamManager, *instance) {
-	m := newStreamManager("unix:/x", 0, opts.withDefaults(), quiet)
+func managed() (*StreamManager, *instance) {
+	m := newStreamManager("unix:/x", 0, Options{}.withDefaults(), quiet)
 	m.serving.Store(true)
 	m.attach(&executorv1.Hello{})
 	i := newInstance(&executorv1.ConfigureInstance{PolicyName: "p"}, 1)
@@ -68,7 +68,7 @@ func wantCounts(t *testing.T, got []int, want ...int) {
 }
 
 func TestFramesHoldAtMost256Executions(t *testing.T) {
-	m, i := managed(Options{})
+	m, i := managed()
 	for range 600 {
 		queued(t, m, i, 0)
 	}
@@ -77,7 +77,7 @@ func TestFramesHoldAtMost256Executions(t *testing.T) {
 }
 
 func TestFramesHoldAtMost256KiB(t *testing.T) {
-	m, i := managed(Options{})
+	m, i := managed()
 	for range 10 {
 		queued(t, m, i, 60<<10)
 	}
@@ -91,7 +91,7 @@ func TestFramesHoldAtMost256KiB(t *testing.T) {
 }
 
 func TestLargeBodiesTravelAlone(t *testing.T) {
-	m, i := managed(Options{})
+	m, i := managed()
 	for _, body := range []int{10, aloneBodyBytes, aloneBodyBytes + 1, 10, 5 << 20, 0} {
 		queued(t, m, i, body)
 	}
@@ -100,7 +100,7 @@ func TestLargeBodiesTravelAlone(t *testing.T) {
 }
 
 func TestConfigurationsAreCappedToo(t *testing.T) {
-	m, _ := managed(Options{})
+	m, _ := managed()
 	for range 5 {
 		m.add(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}, 1).placements[0])
 	}
@@ -113,7 +113,7 @@ func TestConfigurationsAreCappedToo(t *testing.T) {
 }
 
 func TestPastItsDeadlineNothingIsSent(t *testing.T) {
-	m, i := managed(Options{})
+	m, i := managed()
 	e := queued(t, m, i, 0)
 	if m.takeFrame(&executorv1.RequestFrame{}, e.deadline) {
 		t.Fatal("expected no frame for an execution whose time is up")
@@ -138,7 +138,7 @@ func TestAnAnswerThatIsThereIsNeverLost(t *testing.T) {
 }
 
 func TestAnExecutionBeyondTheMessageLimitIsRefused(t *testing.T) {
-	_, i := managed(Options{})
+	_, i := managed()
 	req := request()
 	req.Body = make([]byte, maxExecutionBytes)
 	ctx, cancel := bounded(t.Context())

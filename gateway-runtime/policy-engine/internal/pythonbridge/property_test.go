@@ -2,6 +2,7 @@ package pythonbridge
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func (w *machine) lose(m *StreamManager, cause error) {
 	p := &w.peers[m.index]
 	for _, entry := range w.all {
 		switch underWay := entry.sent > entry.refusals && entry.sentTo == m.index && !entry.ended.Load(); {
-		case underWay && cause == errStreamEnded && entry.frame > p.taken:
+		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.taken:
 			entry.lost = entry.refusals > 0
 			entry.refusals++
 		case underWay:
@@ -227,7 +228,7 @@ func (w *machine) accept(t *rapid.T, m *StreamManager, frame *executorv1.ReplyFr
 func (w *machine) abandon(t *rapid.T) {
 	if len(w.all) > 0 {
 		entry := rapid.SampledFrom(w.all).Draw(t, "execution")
-		entry.abandoned = (entry.refused == nil && entry.execution.abandon()) || entry.abandoned
+		entry.abandoned = (entry.refused == nil && entry.abandon()) || entry.abandoned
 	}
 }
 

@@ -70,16 +70,22 @@ func startExecutor(t testing.TB) *scriptedExecutor {
 
 func (x *scriptedExecutor) start(t testing.TB) {
 	t.Helper()
-	path := x.address[len("unix:"):]
-	_ = os.Remove(path)
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := x.listen(t)
 	x.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes))
 	executorv1.RegisterPythonExecutorServiceServer(x.server, x)
 	go func() { _ = x.server.Serve(listener) }()
 	t.Cleanup(x.server.Stop)
+}
+
+func (x *scriptedExecutor) listen(t testing.TB) net.Listener {
+	t.Helper()
+	path := x.address[len("unix:"):]
+	_ = os.Remove(path)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
 }
 
 func healthy(check *executorv1.HealthCheckResponse) func() (*executorv1.HealthCheckResponse, error) {

@@ -215,7 +215,7 @@ func TestFailureClassesAreTheSameWords(t *testing.T) {
 }
 
 func TestNULInAHeaderIsRefused(t *testing.T) {
-	_, i := managed(Options{})
+	_, i := managed()
 	req := request()
 	req.Headers = v1alpha.Headers{{Name: "x", Value: "a\x00evil\x001"}}
 	ctx, cancel := bounded(t.Context())
@@ -225,7 +225,7 @@ func TestNULInAHeaderIsRefused(t *testing.T) {
 }
 
 func TestExecutionKeepsNothingOfTheContext(t *testing.T) {
-	_, i := managed(Options{})
+	_, i := managed()
 	req := request()
 	req.Body = []byte("before")
 	ctx, cancel := bounded(t.Context())

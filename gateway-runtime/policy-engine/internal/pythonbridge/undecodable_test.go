@@ -1,8 +1,6 @@
 package pythonbridge
 
 import (
-	"net"
-	"os"
 	"strings"
 	"testing"
 
@@ -58,10 +56,7 @@ func sendRaw(stream grpc.ServerStream, message proto.Message) error {
 
 func TestUndecodableReplyBreaksTheStream(t *testing.T) {
 	x := newExecutor(t)
-	path := x.address[len("unix:"):]
-	_ = os.Remove(path)
-	listener, err := net.Listen("unix", path)
-	must(err)
+	listener := x.listen(t)
 	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(serveRaw))
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
