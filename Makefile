@@ -6,7 +6,8 @@ export GOTOOLCHAIN := local
 export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
 GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load
-PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies tools
+PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
+POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
 .PHONY: help setup run build test check format generate lock e2e bench image image-test clean
 
 help: ## list the targets
@@ -31,14 +32,13 @@ e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 
 check: setup ## everything that is checked without running the product
 	ruff check . && ruff format --check .
-	mypy $(filter-out sample-policies,$(PYTHON_PARTS)) e2e bench
-	for policy in sample-policies/*/policy.py e2e/policies/*/policy.py; do mypy $$policy || exit 1; done
+	for part in $(filter-out sample-policies,$(PYTHON_PARTS)) tools bench e2e $(POLICIES); do mypy $$part || exit 1; done
 	lint-imports --no-cache
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
 	python tools/golangci.py $(GO_MODULES)
 	hadolint gateway-runtime/Dockerfile
-	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run tools/lock
+	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
 	python tools/curve.py
 
 format: setup ## format Python, Go and proto files
@@ -48,7 +48,7 @@ generate: setup ## write what is generated from proto/
 	python tools/generate.py
 
 lock: setup ## compile requirements/*.txt anew
-	tools/lock
+	python tools/lock.py
 
 bench: setup ## measure: plain Envoy, Go-only chain, Go → Python → Go (ARGS="--rounds 5")
 	python -m bench $(ARGS)

@@ -79,11 +79,14 @@ class Gateway:
         assert found, f"no process {name}: {[each['name'] for each in self.status()['processes']]}"
         return found[0]
 
-    def pid(self, name: str) -> int:
-        return int(self.process_status(name)["pid"])
+    def pid(self, name: str) -> int | None:
+        """None while the process is down."""
+        pid: int | None = self.process_status(name)["pid"]
+        return pid
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         pid = self.pid(name)
+        assert pid is not None, f"{name} is down"
         os.kill(pid, number)
         return pid
 

