@@ -39,6 +39,8 @@ const (
 type PythonExecutorServiceClient interface {
 	// One stream per executor process, opened by the engine. The first reply frame carries `hello`.
 	// The engine then configures every live instance before it sends executions for it.
+	// An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+	// has not acknowledged were never started, and may go to another process. Any other end is a crash.
 	ExecuteStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RequestFrame, ReplyFrame], error)
 	// Progress of the process, not a constant: see HealthCheckResponse.
 	HealthCheck(ctx context.Context, in *HealthCheckRequest, opts ...grpc.CallOption) (*HealthCheckResponse, error)
@@ -81,6 +83,8 @@ func (c *pythonExecutorServiceClient) HealthCheck(ctx context.Context, in *Healt
 type PythonExecutorServiceServer interface {
 	// One stream per executor process, opened by the engine. The first reply frame carries `hello`.
 	// The engine then configures every live instance before it sends executions for it.
+	// An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+	// has not acknowledged were never started, and may go to another process. Any other end is a crash.
 	ExecuteStream(grpc.BidiStreamingServer[RequestFrame, ReplyFrame]) error
 	// Progress of the process, not a constant: see HealthCheckResponse.
 	HealthCheck(context.Context, *HealthCheckRequest) (*HealthCheckResponse, error)

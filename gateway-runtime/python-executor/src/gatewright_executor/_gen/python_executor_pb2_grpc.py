@@ -52,6 +52,8 @@ class PythonExecutorServiceServicer:
     def ExecuteStream(self, request_iterator, context):
         """One stream per executor process, opened by the engine. The first reply frame carries `hello`.
         The engine then configures every live instance before it sends executions for it.
+        An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+        has not acknowledged were never started, and may go to another process. Any other end is a crash.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,6 +43,8 @@ class PythonExecutorServiceStub:
     ExecuteStream: _grpc.StreamStreamMultiCallable[_python_executor_pb2.RequestFrame, _python_executor_pb2.ReplyFrame]
     """One stream per executor process, opened by the engine. The first reply frame carries `hello`.
     The engine then configures every live instance before it sends executions for it.
+    An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+    has not acknowledged were never started, and may go to another process. Any other end is a crash.
     """
     HealthCheck: _grpc.UnaryUnaryMultiCallable[_python_executor_pb2.HealthCheckRequest, _python_executor_pb2.HealthCheckResponse]
     """Progress of the process, not a constant: see HealthCheckResponse."""
@@ -53,6 +55,8 @@ class PythonExecutorServiceAsyncStub(PythonExecutorServiceStub):
     ExecuteStream: _aio.StreamStreamMultiCallable[_python_executor_pb2.RequestFrame, _python_executor_pb2.ReplyFrame]  # type: ignore[assignment]
     """One stream per executor process, opened by the engine. The first reply frame carries `hello`.
     The engine then configures every live instance before it sends executions for it.
+    An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+    has not acknowledged were never started, and may go to another process. Any other end is a crash.
     """
     HealthCheck: _aio.UnaryUnaryMultiCallable[_python_executor_pb2.HealthCheckRequest, _python_executor_pb2.HealthCheckResponse]  # type: ignore[assignment]
     """Progress of the process, not a constant: see HealthCheckResponse."""
@@ -66,6 +70,8 @@ class PythonExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_python_executor_pb2.ReplyFrame], _abc.AsyncIterator[_python_executor_pb2.ReplyFrame]]:
         """One stream per executor process, opened by the engine. The first reply frame carries `hello`.
         The engine then configures every live instance before it sends executions for it.
+        An executor that stops ends the stream with status OK once it has answered all it took in: executions of frames it
+        has not acknowledged were never started, and may go to another process. Any other end is a crash.
         """
 
     @_abc_1.abstractmethod
