@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import signal
@@ -31,6 +32,8 @@ class Process:
         env = {"PATH": "/usr/bin", **environment}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env)
         self.lines: list[Line] = []
+        self.strange: list[str] = []
+        """What is no JSON line, and so must not be."""
         self._ready: queue.Queue[Line | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -39,10 +42,13 @@ class Process:
         assert self.process.stderr
         with self.process.stderr as lines:
             for text in lines:
-                line = json.loads(text)
-                self.lines.append(line)
-                if line["message"] == "ready":
-                    self._ready.put(line)
+                try:
+                    self.lines.append(json.loads(text))
+                except ValueError:
+                    self.strange.append(text)
+                    continue
+                if self.lines[-1]["message"] == "ready":
+                    self._ready.put(self.lines[-1])
         self._ready.put(None)
 
     def url(self) -> str:
@@ -59,6 +65,7 @@ class Process:
     def wait(self) -> int:
         status = self.process.wait(20)
         self._reader.join(20)
+        assert self.strange == []
         return status
 
     def told(self) -> str:
@@ -111,7 +118,7 @@ def test_an_api_goes_from_the_rest_interface_to_a_node_and_back(
 ) -> None:
     url = start().url()
     policies = httpx.get(f"{url}/v1/policies").json()["policies"]
-    messages: queue.Queue[node_pb2.NodeMessage] = queue.Queue()
+    messages: queue.Queue[node_pb2.NodeMessage | None] = queue.Queue()
     refs = [
         node_pb2.PolicyRef(name=one["name"], version=one["version"], definition_digest=one["definitionDigest"])
         for one in policies
@@ -131,6 +138,7 @@ def test_an_api_goes_from_the_rest_interface_to_a_node_and_back(
         node.start()
         created = httpx.post(f"{url}/v1/apis?wait=20", json=orders, timeout=30)
         node.join(20)
+        messages.put(None)
         updates.cancel()
     assert (created.status_code, created.json()["status"]["state"]) == (201, "deployed")
 
@@ -154,37 +162,31 @@ def test_waiting_clients_do_not_hold_up_the_end(start: Start, orders: JsonObject
 def test_killed_in_the_middle_of_writes_it_has_lost_nothing_it_acknowledged(start: Start, orders: JsonObject) -> None:
     controller = start()
     url = controller.url()
-    acknowledged: list[JsonObject] = []
+    answers: queue.Queue[httpx.Response] = queue.Queue()
     writers = [
-        threading.Thread(target=write_until_killed, args=(url, number, orders, acknowledged)) for number in range(4)
+        threading.Thread(target=write_until_killed, args=(url, f"api-{number}", orders, answers)) for number in range(4)
     ]
     for writer in writers:
         writer.start()
-    while len(acknowledged) < 40:
-        assert controller.process.poll() is None
+    acknowledged = [answers.get(timeout=30) for _ in range(40)]
     controller.end(signal.SIGKILL)
     for writer in writers:
-        writer.join(20)
-    url = start().url()
-    kept = {api["metadata"]["name"]: api for api in httpx.get(f"{url}/v1/apis").json()["apis"]}
-    revisions = sorted(api["status"]["revision"] for api in kept.values())
-    assert len(set(revisions)) == len(revisions)
-    for api in acknowledged:
-        assert kept[api["metadata"]["name"]]["spec"] == api["spec"]
-    assert len(acknowledged) <= len(kept) <= len(acknowledged) + len(writers)
+        writer.join(30)
+    acknowledged += [answers.get_nowait() for _ in range(answers.qsize())]
+    assert {answer.status_code for answer in acknowledged} == {201}
+    kept = {api["metadata"]["name"]: api for api in httpx.get(f"{start().url()}/v1/apis", timeout=30).json()["apis"]}
+    assert len({api["status"]["revision"] for api in kept.values()}) == len(kept)
+    for answer in acknowledged:
+        assert kept[answer.json()["metadata"]["name"]]["spec"] == answer.json()["spec"]
+    assert len(kept) <= len(acknowledged) + len(writers)
 
 
-def write_until_killed(url: str, writer: int, orders: JsonObject, acknowledged: list[JsonObject]) -> None:
-    with httpx.Client(base_url=url, timeout=20) as client:
+def write_until_killed(url: str, name: str, orders: JsonObject, answers: queue.Queue[httpx.Response]) -> None:
+    with httpx.Client(base_url=url, timeout=30) as client, contextlib.suppress(httpx.TransportError):
         for number in range(10_000):
-            name = f"api-{writer}-{number}"
-            spec = {**orders["spec"], "context": f"/{name}"}
-            try:
-                answer = client.post("/v1/apis", json={**orders, "metadata": {"name": name}, "spec": spec})
-            except httpx.TransportError:
-                return
-            assert answer.status_code == 201, answer.text
-            acknowledged.append(answer.json())
+            metadata = {"name": f"{name}-{number}"}
+            spec = {**orders["spec"], "context": f"/{name}/{number}"}
+            answers.put(client.post("/v1/apis", json={**orders, "metadata": metadata, "spec": spec}))
 
 
 def test_a_taken_port_is_named(start: Start) -> None:

@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core reads it at import, and logs to stderr as it likes
+
 from gatewright_controller import logs
 from gatewright_controller.mistake import Invalid
 from gatewright_controller.node_server import ListenError

@@ -7,6 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+log = logging.getLogger(__name__)
 COMPONENT = "controller"
 OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -24,9 +25,11 @@ class JsonLines(logging.Formatter):
 
 
 def set_up() -> None:
-    """All of this process's logging, the libraries' warnings included."""
+    """All that this process says: logging, warnings, and what nobody caught."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = lambda kind, error, trace: log.critical("failed", exc_info=(kind, error, trace))
     for noisy in ("uvicorn", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
