@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +95,9 @@ def api(row: Row, upstream: str) -> dict[str, object]:
 
 
 def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
-    """One file for each row that has an API. JSON is YAML."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """One file for each row that has an API, and no other from an earlier run. JSON is YAML."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for row in rows:
         if row.policies is not None:
             (folder / f"{row.key}.json").write_text(json.dumps(api(row, upstream), indent=2))

@@ -21,6 +21,12 @@ def test_each_row_with_an_api_has_a_definition(tmp_path: Path) -> None:
     assert [policy["name"] for policy in spec["policies"]] == ["add-headers", "add-python-header", "add-headers"]
 
 
+def test_a_definition_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
+    rows.write_apis(ROWS, "127.0.0.1:9", tmp_path / "apis")
+    rows.write_apis(ROWS[:2], "127.0.0.1:9", tmp_path / "apis")
+    assert [file.stem for file in (tmp_path / "apis").iterdir()] == ["no-policies"]
+
+
 def test_each_policy_of_a_row_must_be_seen_in_both_directions() -> None:
     for row in ROWS:
         assert len(row.upstream) == len(row.client) == len(row.policies or ())
