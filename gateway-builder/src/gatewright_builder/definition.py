@@ -63,6 +63,7 @@ class DefinitionFields(msgspec.Struct, frozen=True, rename="camel"):
     description: Text = ""
     parameters: Schema = {}
     system_parameters: Schema = {}
+    allow_continue: Annotated[bool, describe("true or false", "write false to forbid onError: continue")] = True
 
 
 @dataclass(frozen=True, slots=True)

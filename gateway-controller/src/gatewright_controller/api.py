@@ -162,7 +162,7 @@ def _policy(definition: Definition) -> JsonObject:
             "responseHeaderMode": mode.response_header_mode,
             "responseBodyMode": mode.response_body_mode,
         },
-        "allowContinue": definition.allow_continue,
+        "allowContinue": policy.allow_continue,
         "parameters": definition.parameters.document,
         "definitionDigest": definition.digest,
     }

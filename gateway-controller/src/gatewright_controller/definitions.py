@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from sdk.definition import DefinitionError, PolicyDefinition, definition_digest
 
-from gatewright_controller.mistake import Invalid, Mistake, listed, shown
+from gatewright_controller.mistake import Invalid, Mistake, listed
 from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.schema import Schema
 
@@ -26,8 +26,6 @@ class Definition:
     parameters: Schema
     system_parameters: JsonObject = field(default_factory=dict)
     """What the operator's settings say for this policy, defaults applied."""
-    allow_continue: bool = True
-    """False: no attachment may say `onError: continue`. For policies that protect."""
 
     @property
     def name(self) -> str:
@@ -120,17 +118,13 @@ def _unused(settings: Mapping[str, JsonObject], names: set[str]) -> Iterator[Mis
 def load_definition(text: bytes, where: str, system_parameters: Mapping[str, JsonObject] | None = None) -> Definition:
     """One definition from its YAML. Raises `Invalid`; `where` is the name of the file."""
     document = _document(text, where)
-    allow_continue = document.get("allowContinue", True)
-    if not isinstance(allow_continue, bool):
-        raise Invalid([Mistake(where, f"allowContinue: expected true or false, got {shown(allow_continue)}")])
     try:
-        known = {key: value for key, value in document.items() if key != "allowContinue"}
-        policy = PolicyDefinition.from_document(known)
+        policy = PolicyDefinition.from_document(document)
     except DefinitionError as error:
         raise Invalid([Mistake(where, mistake) for mistake in error.mistakes]) from None
     parameters = _schema(policy.parameters, f"{where}: parameters")
     own = _system_parameters(policy, where, dict(system_parameters or {}).get(policy.name, {}))
-    return Definition(policy, definition_digest(document), parameters, own, allow_continue)
+    return Definition(policy, definition_digest(document), parameters, own)
 
 
 def _document(text: bytes, where: str) -> JsonObject:

@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 
 import msgspec
 
 from gatewright_controller import model
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
 from gatewright_controller.mistake import Invalid, Mistake, shown
-from gatewright_controller.model import Api, JsonObject, JsonValue, Operation, PolicyAttachment, milliseconds
+from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path, resolve_context
 from gatewright_controller.schema import Schema
 from gatewright_controller.upstream import UrlError, parse_url
 
 CHAIN_LIMIT_MS = 60_000
 """The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[str, str]) -> Api:
@@ -68,7 +65,8 @@ class DraftPolicy:
 @dataclass(frozen=True)
 class DraftOperation:
     field: str
-    operation: Operation | None
+    method: str | None
+    path: str | None
     policies: list[DraftPolicy]
 
 
@@ -105,26 +103,25 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
-    where = f"spec.operations[{index}]"
-    fields = {key: value for key, value in _object(raw).items() if key != "policies"}
-    return DraftOperation(where, _readable(fields, Operation), _draft_policies(_object(raw), where))
+    where, given = f"spec.operations[{index}]", _object(raw)
+    return DraftOperation(where, _text(given.get("method")), _text(given.get("path")), _draft_policies(given, where))
 
 
 def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
     return [
         DraftPolicy(
             f"{where}.policies[{index}]",
-            _readable(_object(policy), PolicyAttachment),
+            _readable(_object(policy)),
             isinstance(_object(policy).get("params", {}), dict),
         )
         for index, policy in enumerate(_list(raw.get("policies")))
     ]
 
 
-def _readable(raw: JsonObject, kind: type[T]) -> T | None:
+def _readable(raw: JsonObject) -> PolicyAttachment | None:
     """`raw` without the fields that its structure refuses, or None if it needs one of them."""
     good: dict[str, JsonValue] = {}
-    for part in msgspec.structs.fields(kind):
+    for part in msgspec.structs.fields(PolicyAttachment):
         try:
             if part.encode_name in raw:
                 good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
@@ -132,7 +129,7 @@ def _readable(raw: JsonObject, kind: type[T]) -> T | None:
             pass
         if part.required and part.name not in good:
             return None
-    return kind(**good)
+    return PolicyAttachment(**good)
 
 
 def _meaning(draft: Draft, definitions: Definitions, contexts: Mapping[str, str]) -> Iterator[Mistake]:
@@ -174,21 +171,17 @@ def _check_upstream(draft: Draft) -> Iterator[Mistake]:
 def _check_operations(draft: Draft) -> Iterator[Mistake]:
     first: dict[tuple[str, PathTemplate], DraftOperation] = {}
     for drafted in draft.operations:
-        if drafted.operation is None:
+        if drafted.path is None:
             continue
         try:
-            template = parse_path(drafted.operation.path)
+            template = parse_path(drafted.path)
         except PathSyntaxError as error:
             yield Mistake(f"{drafted.field}.path", str(error))
             continue
-        earlier = first.setdefault((drafted.operation.method, template.shape), drafted)
+        earlier = first.setdefault((drafted.method or drafted.field, template.shape), drafted)
         if earlier is not drafted:
-            yield _duplicate(drafted, drafted.operation, earlier)
-
-
-def _duplicate(drafted: DraftOperation, operation: Operation, earlier: DraftOperation) -> Mistake:
-    route = f"{operation.method} {operation.path}"
-    return Mistake(drafted.field, f"expected each route once, got {route}, which {earlier.field} has already")
+            route = f"{drafted.method} {drafted.path}"
+            yield Mistake(drafted.field, f"expected each route once, got {route}, which {earlier.field} has already")
 
 
 def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mistake]:
@@ -206,7 +199,7 @@ def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mis
 
 
 def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
-    if definition.allow_continue:
+    if definition.policy.allow_continue:
         return
     on_error = attachment.on_error
     said = {"": on_error} if isinstance(on_error, str) else on_error.named()

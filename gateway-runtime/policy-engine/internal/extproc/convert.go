@@ -16,8 +16,12 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// analyticsNamespace is where analytics metadata stand in Envoy's dynamic metadata.
-const analyticsNamespace = "gatewright"
+// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, unless a policy
+// has chosen one: it reads the field "value" of the authority namespace.
+const (
+	analyticsNamespace = "gatewright"
+	authorityNamespace = "gatewright.authority"
+)
 
 // ---------------------------------------------------------------- from Envoy
 
@@ -97,7 +101,7 @@ func (f *front) headersAnswer(changes chain.Changes) (*servicev3.ProcessingRespo
 		common.BodyMutation = &servicev3.BodyMutation{Mutation: &servicev3.BodyMutation_Body{Body: *changes.Body}}
 	}
 	answer := &servicev3.HeadersResponse{Response: common}
-	metadata, err := dynamicMetadata(changes.Analytics)
+	metadata, err := dynamicMetadata(changes.Analytics, changes.Authority)
 	response := &servicev3.ProcessingResponse{DynamicMetadata: metadata}
 	if f.responding {
 		response.Response = &servicev3.ProcessingResponse_ResponseHeaders{ResponseHeaders: answer}
@@ -203,25 +207,38 @@ func immediateAnswer(answer chain.Answer) (*servicev3.ProcessingResponse, error)
 	if answer.GRPCStatus != 0 {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
-	metadata, err := dynamicMetadata(answer.Analytics)
+	metadata, err := dynamicMetadata(answer.Analytics, "")
 	return &servicev3.ProcessingResponse{
 		DynamicMetadata: metadata,
 		Response:        &servicev3.ProcessingResponse_ImmediateResponse{ImmediateResponse: immediate},
 	}, err
 }
 
-// dynamicMetadata makes a Struct of whatever JSON can say.
-func dynamicMetadata(analytics map[string]any) (*structpb.Struct, error) {
-	if len(analytics) == 0 {
+// dynamicMetadata holds the analytics, whatever JSON can say, and the authority that a policy chose, if any.
+func dynamicMetadata(analytics map[string]any, authority string) (*structpb.Struct, error) {
+	if authority == "" && len(analytics) == 0 {
 		return nil, nil
 	}
-	text, err := json.Marshal(analytics)
+	fields := map[string]*structpb.Value{}
+	if authority != "" {
+		chosen := map[string]*structpb.Value{"value": structpb.NewStringValue(authority)}
+		fields[authorityNamespace] = structpb.NewStructValue(&structpb.Struct{Fields: chosen})
+	}
+	if len(analytics) > 0 {
+		values, err := structOf(analytics)
+		if err != nil {
+			return nil, fmt.Errorf("analytics metadata: %w", err)
+		}
+		fields[analyticsNamespace] = structpb.NewStructValue(values)
+	}
+	return &structpb.Struct{Fields: fields}, nil
+}
+
+func structOf(object map[string]any) (*structpb.Struct, error) {
+	text, err := json.Marshal(object)
 	if err != nil {
-		return nil, fmt.Errorf("analytics metadata: %w", err)
+		return nil, err
 	}
 	values := &structpb.Struct{}
-	if err := values.UnmarshalJSON(text); err != nil {
-		return nil, fmt.Errorf("analytics metadata: %w", err)
-	}
-	return &structpb.Struct{Fields: map[string]*structpb.Value{analyticsNamespace: structpb.NewStructValue(values)}}, nil
+	return values, values.UnmarshalJSON(text)
 }

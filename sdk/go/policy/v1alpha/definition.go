@@ -36,6 +36,7 @@ type PolicyDefinition struct {
 	ProcessingMode   ProcessingModeConfig `json:"processingMode"`
 	Parameters       json.RawMessage      `json:"parameters,omitempty"`       // JSON Schema 2020-12
 	SystemParameters json.RawMessage      `json:"systemParameters,omitempty"` // JSON Schema 2020-12
+	AllowContinue    *bool                `json:"allowContinue,omitempty"`    // false: no attachment may say onError: continue; nil is true
 }
 
 // ProcessingModeConfig says which phases a policy is called in. A policy that wants headers and body of one

@@ -68,6 +68,7 @@ class PolicyDefinition:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
     system_parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
+    allow_continue: bool = True  # False: no attachment may say onError: continue. For what security rests on
 
     @classmethod
     def from_document(cls, document: object) -> PolicyDefinition:
@@ -85,6 +86,7 @@ class PolicyDefinition:
             description=document.get("description", ""),
             parameters=document.get("parameters", {}),
             system_parameters=document.get("systemParameters", {}),
+            allow_continue=document.get("allowContinue", True),
         )
 
 
@@ -122,8 +124,14 @@ _TEXTS = {
     "version": (_VERSION, "an exact version, like v1.2.3"),
     "runtime": (re.compile("|".join(Runtime)), "one of " + ", ".join(Runtime)),
 }
-_OPTIONAL = {"displayName": str, "description": str, "parameters": Mapping, "systemParameters": Mapping}
-_KINDS = {str: "a string", Mapping: "an object"}
+_OPTIONAL = {
+    "displayName": str,
+    "description": str,
+    "parameters": Mapping,
+    "systemParameters": Mapping,
+    "allowContinue": bool,
+}
+_KINDS = {str: "a string", Mapping: "an object", bool: "true or false"}
 
 
 def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
