@@ -60,7 +60,7 @@ def find_uv() -> str:
     if uv.exists():
         return str(uv)
     say("installing uv")
-    run(*pip(), "install", "--quiet", "--disable-pip-version-check", "--target", str(UV_HOME), "--upgrade",
+    run(*pip(), "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target", str(UV_HOME), "--upgrade",
         "-r", "requirements/uv.txt")  # fmt: skip
     return str(uv)
 

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -92,9 +91,9 @@ func isHostPattern(host string) bool {
 }
 
 func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
-	chains := make(map[string]bool, len(message.GetChains()))
+	chains := make(map[string]*nodev1.Chain, len(message.GetChains()))
 	for _, chain := range message.GetChains() {
-		chains[chain.GetId()] = true
+		chains[chain.GetId()] = chain
 	}
 	var errs []error
 	list := &routev3.RouteList{}
@@ -113,12 +112,15 @@ func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
 	return marshal(list)
 }
 
-var chainID = regexp.MustCompile(`\|([0-9a-f]{32})$`)
-
-// checkRoute holds a route's name to the chains of its bundle: one that names a chain that is not there would answer 503.
-func checkRoute(route *routev3.Route, chains map[string]bool) error {
-	if id := chainID.FindStringSubmatch(route.GetName()); id != nil && !chains[id[1]] {
-		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, got %q", route.GetName(), id[1])
+// checkRoute holds a route to the chain that its name ends in: a chain that is not in the bundle would be answered 503.
+func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
+	id := route.GetName()[strings.LastIndexByte(route.GetName(), '|')+1:]
+	chain := chains[id]
+	if id != "" && chain == nil {
+		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, or nothing after the last |, got %q", route.GetName(), id)
+	}
+	if err := checkExtProc(route, chain); err != nil {
+		return fmt.Errorf("name %q: %w", route.GetName(), err)
 	}
 	return nil
 }
