@@ -14,7 +14,9 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
@@ -98,13 +100,25 @@ func bundleWith(api, digest string, attachments ...*nodev1.Attachment) *nodev1.A
 	id := chainID(api + digest)
 	cluster := api + "|" + digest
 	route := &routev3.Route{Name: api + "|GET /" + digest + "|" + id,
-		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		Action: &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}}}
+		Match:                &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action:               &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}},
+		TypedPerFilterConfig: map[string]*anypb.Any{"envoy.filters.http.ext_proc": sendsRequestHeaders()}}
 	return &nodev1.ApiBundle{Api: api, Digest: digest, Context: "/" + api, Version: "v1.0",
 		Routes:   [][]byte{wire(route)},
 		Clusters: [][]byte{wire(&clusterv3.Cluster{Name: cluster})},
 		Chains: []*nodev1.Chain{{Id: id, Operation: "GET /" + digest, Attachments: attachments,
 			ProcessingMode: &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_PROCESS}}}}
+}
+
+// sendsRequestHeaders is the ext_proc configuration of a route whose chain wants nothing else.
+func sendsRequestHeaders() *anypb.Any {
+	modes := &filterv3.ProcessingMode{RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SKIP}
+	overrides := &filterv3.ExtProcOverrides{ProcessingMode: modes}
+	packed, err := anypb.New(&filterv3.ExtProcPerRoute{Override: &filterv3.ExtProcPerRoute_Overrides{Overrides: overrides}})
+	if err != nil {
+		panic(err)
+	}
+	return packed
 }
 
 func wire(message proto.Message) []byte {

@@ -1,0 +1,123 @@
+package xds
+
+import (
+	"errors"
+	"fmt"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// extProcFilter is the filter's name in the bootstrap, where it is disabled. An entry of this name enables it on a route.
+const extProcFilter = "envoy.filters.http.ext_proc"
+
+// checkExtProc holds what a route sends the engine to what the policies of its chain need (nil: it has none). Less
+// would let requests pass policies by; more would end in errors, since the engine refuses what it does not expect.
+func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
+	for i, weighted := range route.GetRoute().GetWeightedClusters().GetClusters() {
+		if weighted.GetTypedPerFilterConfig()[extProcFilter] != nil {
+			return fmt.Errorf("route.weighted_clusters.clusters[%d].typed_per_filter_config: expected no %s: it would overrule the route's", i, extProcFilter)
+		}
+	}
+	packed := route.GetTypedPerFilterConfig()[extProcFilter]
+	switch {
+	case packed == nil && chain == nil:
+		return nil
+	case packed == nil:
+		return fmt.Errorf("typed_per_filter_config: expected %s, since the route has a chain: without it no policy would run", extProcFilter)
+	case chain == nil:
+		return fmt.Errorf("typed_per_filter_config: expected no %s, since the route's name ends in no chain: every request would be refused", extProcFilter)
+	}
+	config := &filterv3.ExtProcPerRoute{}
+	err := packed.UnmarshalTo(config)
+	if err == nil {
+		err = checkPerRoute(config, chain)
+	}
+	if err != nil {
+		return fmt.Errorf("typed_per_filter_config[%s]: %w", extProcFilter, err)
+	}
+	return nil
+}
+
+func checkPerRoute(config *filterv3.ExtProcPerRoute, chain *nodev1.Chain) error {
+	overrides := config.GetOverrides()
+	if overrides.GetProcessingMode() == nil {
+		return errors.New("expected overrides.processing_mode with what the chain's policies want, got none: they would be passed by")
+	}
+	errs := []error{checkModes(overrides.GetProcessingMode(), modesOf(chain))}
+	if overrides.GetFailureModeAllow().GetValue() && !goesOnWhenCrashed(chain) {
+		errs = append(errs, errors.New("failure_mode_allow: expected true only if all policies of the chain continue when crashed"))
+	}
+	others, _ := proto.Clone(overrides).(*filterv3.ExtProcOverrides)
+	others.ProcessingMode, others.FailureModeAllow = nil, nil
+	if proto.Size(others) > 0 {
+		errs = append(errs, fmt.Errorf("overrides: expected processing_mode and failure_mode_allow only, got also %v", others))
+	}
+	return errors.Join(errs...)
+}
+
+// modesOf are the modes that bring the chain's policies what they want, and no more. Request headers always come: they
+// say which chain it is. Bodies come in the one mode that no shape of request passes by, with their trailers.
+func modesOf(chain *nodev1.Chain) *filterv3.ProcessingMode {
+	const send, skip, duplex = filterv3.ProcessingMode_SEND, filterv3.ProcessingMode_SKIP, filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	modes := &filterv3.ProcessingMode{RequestHeaderMode: send, ResponseHeaderMode: skip, RequestTrailerMode: skip, ResponseTrailerMode: skip}
+	for _, attachment := range chain.GetAttachments() {
+		wants := attachment.GetProcessingMode()
+		if wants.GetRequestBody() > nodev1.BodyMode_BODY_MODE_SKIP {
+			modes.RequestBodyMode, modes.RequestTrailerMode = duplex, send
+		}
+		if wants.GetResponseHeaders() > nodev1.HeaderMode_HEADER_MODE_SKIP {
+			modes.ResponseHeaderMode = send
+		}
+		if wants.GetResponseBody() > nodev1.BodyMode_BODY_MODE_SKIP {
+			modes.ResponseHeaderMode, modes.ResponseBodyMode, modes.ResponseTrailerMode = send, duplex, send
+		}
+	}
+	return modes
+}
+
+func checkModes(got, want *filterv3.ProcessingMode) error {
+	const send, skip = filterv3.ProcessingMode_SEND, filterv3.ProcessingMode_SKIP
+	return errors.Join(
+		checkMode("request_header_mode", orDefault(got.GetRequestHeaderMode(), send), want.GetRequestHeaderMode()),
+		checkMode("request_body_mode", got.GetRequestBodyMode(), want.GetRequestBodyMode()),
+		checkMode("request_trailer_mode", orDefault(got.GetRequestTrailerMode(), skip), want.GetRequestTrailerMode()),
+		checkMode("response_header_mode", orDefault(got.GetResponseHeaderMode(), send), want.GetResponseHeaderMode()),
+		checkMode("response_body_mode", got.GetResponseBodyMode(), want.GetResponseBodyMode()),
+		checkMode("response_trailer_mode", orDefault(got.GetResponseTrailerMode(), skip), want.GetResponseTrailerMode()),
+	)
+}
+
+// orDefault is what Envoy takes DEFAULT for: headers are sent, trailers are not.
+func orDefault(mode, meaning filterv3.ProcessingMode_HeaderSendMode) filterv3.ProcessingMode_HeaderSendMode {
+	if mode == filterv3.ProcessingMode_DEFAULT {
+		return meaning
+	}
+	return mode
+}
+
+func checkMode[Mode interface {
+	comparable
+	String() string
+}](field string, got, want Mode) error {
+	if got != want {
+		return fmt.Errorf("processing_mode.%s: expected %s for the policies of the chain, got %s", field, want, got)
+	}
+	return nil
+}
+
+func goesOnWhenCrashed(chain *nodev1.Chain) bool {
+	for _, attachment := range chain.GetAttachments() {
+		reaction, named := attachment.GetOnErrorByClass()["crashed"]
+		if !named {
+			reaction = attachment.GetOnError()
+		}
+		if reaction != nodev1.OnError_ON_ERROR_CONTINUE {
+			return false
+		}
+	}
+	return true
+}
