@@ -3,6 +3,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -329,6 +330,19 @@ func TestResponsesThatHaveNoBody(t *testing.T) {
 		wait for the response
 		empties: response 200
 		send response status=204 remove=content-length body=`)
+}
+
+func TestAnswersThatHaveNoBody(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		status int
+		body   string
+	}{{"GET", 204, ""}, {"GET", 304, ""}, {"HEAD", 204, ""}, {"HEAD", 304, ""}, {"HEAD", 200, "abc"}, {"GET", 200, "abc"}} {
+		x := get()
+		x.request.Method = c.method
+		_ = x.run(t, x.onRequest("answers", "h", &v1alpha.ImmediateResponse{StatusCode: c.status, Body: []byte("abc")}, nil))
+		x.expect(t, fmt.Sprintf("answers: request\nanswer %d policy_answer [] %s", c.status, c.body))
+	}
 }
 
 func TestMetadataAreSharedByTheExchange(t *testing.T) {

@@ -126,12 +126,12 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, details string, grpcStat
 // sendResponse lets the response go to the client.
 func (x *exchange) sendResponse(ctx context.Context) error {
 	head := x.head.Method == http.MethodHead
-	bodiless := head || x.status == http.StatusNoContent || x.status == http.StatusNotModified
+	empty := x.status == http.StatusNoContent || x.status == http.StatusNotModified
 	if x.answered {
-		return x.front.Answer(x.finalAnswer(bodiless && !head))
+		return x.front.Answer(x.finalAnswer(empty))
 	}
 	changes := Changes{Analytics: x.analytics}
-	if bodiless {
+	if head || empty {
 		x.response.dropBody(head)
 	} else {
 		x.response.fitLength()
@@ -142,12 +142,13 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	return x.response.send(ctx, changes)
 }
 
-func (x *exchange) finalAnswer(bodiless bool) Answer {
+// finalAnswer keeps the body of an answer to HEAD: the front end makes its length of it, and sends no more.
+func (x *exchange) finalAnswer(empty bool) Answer {
 	answer := Answer{
 		Status: x.status, Headers: x.response.headers.view, Body: x.response.body,
 		Details: x.details, Analytics: x.analytics,
 	}
-	if bodiless {
+	if empty {
 		answer.Body = nil
 	}
 	if x.grpc {

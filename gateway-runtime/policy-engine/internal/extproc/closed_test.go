@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -132,6 +133,26 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 		if server.Stats().Active != 0 {
 			t.Errorf("%s: still active", what)
 		}
+	}
+}
+
+// TestARequestThatEnvoyRefusesItself: its answer comes first, of an upgrade for example. Only its status passes.
+func TestARequestThatEnvoyRefusesItself(t *testing.T) {
+	refusal := func(status string) *servicev3.ProcessingRequest {
+		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
+			Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte(status)}}}, EndOfStream: true}}}
+	}
+	server, stream := serverOf("order"), &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("403")}}
+	if err := server.Process(stream); err != nil || len(stream.got) != 1 {
+		t.Fatalf("got %v, %v", err, stream.got)
+	}
+	answer := stream.got[0].GetImmediateResponse()
+	if answer.GetStatus().GetCode() != 403 || !strings.Contains(string(answer.GetBody()), "Forbidden") || server.Stats().Failed != 0 {
+		t.Errorf("got %v, %+v", answer, server.Stats())
+	}
+	stream = &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("200")}}
+	if err := server.Process(stream); err == nil || len(stream.got) != 0 {
+		t.Errorf("a response of nobody's: got %v, %v", err, stream.got)
 	}
 }
 

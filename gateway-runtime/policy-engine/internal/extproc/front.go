@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -24,6 +25,7 @@ type front struct {
 
 	head           chain.Head
 	route, chainID string
+	refusal        int // the status of Envoy's own answer, where no request came
 
 	request, response direction
 	responding        bool // the chain has asked for the response
@@ -41,11 +43,17 @@ func unexpected(want string, got *servicev3.ProcessingRequest) error {
 	return fmt.Errorf("ext_proc: expected %s, got %T", want, got.GetRequest())
 }
 
-// begin takes in the request headers.
+// begin takes in the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
+// comes in their place: then refusal is its status.
 func (f *front) begin() error {
 	message, err := f.receive()
 	if err != nil {
 		return err
+	}
+	if own := message.GetResponseHeaders(); own != nil {
+		if f.refusal = headOf(own).Status; f.refusal >= http.StatusBadRequest {
+			return nil
+		}
 	}
 	headers := message.GetRequestHeaders()
 	if headers == nil {
@@ -255,4 +263,12 @@ func (f *front) Answer(answer chain.Answer) error {
 		return err
 	}
 	return f.stream.Send(response)
+}
+
+// answerProblem ends an exchange that has no chain.
+func (f *front) answerProblem(status int, detail, details string) error {
+	problem := chain.Problem(status, detail, f.head.RequestID)
+	return f.Answer(chain.Answer{
+		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
+	})
 }

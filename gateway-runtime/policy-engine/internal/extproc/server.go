@@ -23,7 +23,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"gatewright.dev/policy-engine/internal/chain"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // Server answers Envoy's ext_proc streams, one for each HTTP exchange.
@@ -85,6 +84,9 @@ func (s *Server) Process(stream servicev3.ExternalProcessor_ProcessServer) (err 
 	if err := front.begin(); err != nil {
 		return err
 	}
+	if front.refusal != 0 {
+		return front.answerProblem(front.refusal, "The gateway refused the request.", "proxy_refused")
+	}
 	c, ok := s.table.Acquire(front.chainID)
 	if !ok {
 		return s.answerUnknown(front)
@@ -107,10 +109,7 @@ func run(ctx context.Context, c *chain.Chain, front *front) error {
 func (s *Server) answerUnknown(front *front) error {
 	s.unknownChain.Add(1)
 	slog.Error("unknown chain", "requestId", front.head.RequestID, "chain", front.chainID, "route", front.route)
-	problem := chain.Problem(http.StatusServiceUnavailable, "The gateway is not ready for this route.", front.head.RequestID)
-	return front.Answer(chain.Answer{
-		Status: problem.StatusCode, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: "unknown_chain",
-	})
+	return front.answerProblem(http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain")
 }
 
 // closed makes err the status of the stream: nil, or an error that Envoy fails the request with.
