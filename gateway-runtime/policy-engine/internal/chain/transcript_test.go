@@ -153,7 +153,7 @@ func (t *transcript) Answer(a chain.Answer) error {
 	if a.GRPCStatus != 0 {
 		line += fmt.Sprintf(" grpc-status=%d", a.GRPCStatus)
 	}
-	t.say("%s [%s] %s", line, list(a.Headers), a.Body)
+	t.say("%s", strings.TrimSpace(fmt.Sprintf("%s [%s] %s", line, list(a.Headers), a.Body)))
 	return nil
 }
 
