@@ -60,8 +60,8 @@ def find_uv() -> str:
     if uv.exists():
         return str(uv)
     say("installing uv")
-    run(*pip(), "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target", str(UV_HOME), "--upgrade",
-        "-r", "requirements/uv.txt")  # fmt: skip
+    quiet = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore")
+    run(*pip(), "install", *quiet, "--target", str(UV_HOME), "--upgrade", "-r", "requirements/uv.txt")
     return str(uv)
 
 
