@@ -27,7 +27,9 @@ def build() -> None:
             ("get", f"{MODULE}/cmd/golangci-lint@{VERSION}"),
             ("build", "-trimpath", "-o", str(BINARY), f"{MODULE}/cmd/golangci-lint"),
         ):
-            subprocess.run(["go", *command], cwd=scratch, check=True)
+            done = subprocess.run(["go", *command], cwd=scratch, check=False, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SystemExit(f"golangci: failed: go {' '.join(command)}\n{done.stderr}")
 
 
 if __name__ == "__main__":
