@@ -16,6 +16,8 @@ from e2e.wire import Shape, http1
     [
         ("crlf", ["misbehave", "x-a"]),
         ("pseudo", ["misbehave", ":status"]),
+        ("set-length", ["misbehave", "content-length"]),
+        ("drop-length", ["misbehave", "content-length"]),
         ("string", ["misbehave", "str"]),
         ("coroutine", ["misbehave", "coroutine"]),
         ("exit", ["misbehave", "SystemExit"]),

@@ -91,19 +91,19 @@ class Upstream:
             connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
             while (request := await _receive(connection, reader)) is not None:
                 self.received.append(request)
-                await self._answer(connection, writer, self.reply(request))
+                await self._answer(connection, writer, self.reply(request), request.method == "HEAD")
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                     break
                 connection.start_next_cycle()
         writer.close()
 
-    async def _answer(self, connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply) -> None:
-        headers = [*reply.headers, ("content-length", str(len(reply.body)))]
-        for event in (
-            h11.Response(status_code=reply.status, headers=headers),
-            h11.Data(data=reply.body),
-            h11.EndOfMessage(),
-        ):
+    async def _answer(
+        self, connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply, head_only: bool
+    ) -> None:
+        empty = reply.status in {204, 304}
+        headers = reply.headers if empty else [*reply.headers, ("content-length", str(len(reply.body)))]
+        body = b"" if head_only or empty else reply.body
+        for event in (h11.Response(status_code=reply.status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             writer.write(connection.send(event) or b"")
         await writer.drain()
 

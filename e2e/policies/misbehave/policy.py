@@ -31,6 +31,8 @@ def misbehave(how: str, modifications: Any) -> Any:
         raise SystemExit(3)
     answers = {
         "crlf": lambda: modifications(set_headers={"X-A": "b\r\nc"}),
+        "set-length": lambda: modifications(set_headers={"Content-Length": "3"}),
+        "drop-length": lambda: modifications(remove_headers=["content-length"]),
         "pseudo": lambda: modifications(set_headers={":status": "200"}),
         "string": lambda: "a string",
         "coroutine": coroutine,

@@ -45,7 +45,7 @@ func Problem(status int, detail, requestID string) *v1alpha.ImmediateResponse {
 		Title     string `json:"title"`
 		Status    int    `json:"status"`
 		Detail    string `json:"detail"`
-		RequestID string `json:"requestId"`
+		RequestID string `json:"requestId,omitempty"`
 	}{"about:blank", http.StatusText(status), status, detail, requestID})
 	if err != nil {
 		panic(err) // four strings and an int

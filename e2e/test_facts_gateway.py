@@ -1,0 +1,334 @@
+"""Facts of Envoy (docs/envoy.md) that show in a whole gateway, and requests at the edges of HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from e2e.gateway import Gateway, Json, api, attach, eventually
+from e2e.streams import OpenStreams
+from e2e.upstream import Reply, Upstream
+from e2e.wire import Answer, Shape, http1, http2
+
+GET = Shape("GET", "GET")
+MARK = attach("mark", {"name": "m"})
+UPGRADE = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def apis(shared_gateway: Gateway, recording_upstream: Upstream) -> None:
+    lengths = [attach("body-length"), attach("response-length")]
+    for name, policies in {
+        "f-bare": [],
+        "f-headers": [MARK],
+        "f-bodies": lengths,
+        "f-denied": [attach("deny-headers")],
+    }.items():
+        shared_gateway.deploy(api(name, recording_upstream.url, policies))
+
+
+def stats(gateway: Gateway) -> Json:
+    said: Json = json.loads(gateway.admin("engine", "/stats"))
+    return said
+
+
+def exchanges(gateway: Gateway) -> Json:
+    counters: Json = stats(gateway)["extProc"]
+    return counters
+
+
+def problem(answer: Answer) -> tuple[int, str]:
+    """Status and title of an answer that must be application/problem+json."""
+    assert answer.value("content-type") == "application/problem+json", answer
+    said = json.loads(answer.body)
+    assert said["status"] == answer.status
+    return answer.status, said["title"]
+
+
+def connect(gateway: Gateway) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+
+
+def exchange(gateway: Gateway, request: bytes) -> bytes:
+    """All that comes until the connection is closed."""
+    with connect(gateway) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+# ---------------------------------------------------------------- routes
+
+
+def test_4_a_path_that_a_policy_chose_meets_no_other_routes_policies(gateway: Gateway, upstream: Upstream) -> None:
+    moved = {"method": "GET", "path": "/a", "policies": [attach("retarget", {"path": "/stays/b"})]}
+    other = {"method": "GET", "path": "/b", "policies": [attach("deny-headers")]}
+    gateway.deploy(api("stays", upstream.url, [], [moved, other]))
+    assert httpx.get(f"{gateway.url}/stays/b").status_code == 403
+    assert httpx.get(f"{gateway.url}/stays/a").status_code == 200
+    assert [request.target for request in upstream.received] == ["/b"]
+
+
+@pytest.mark.parametrize("path", ["/f-denied%2Fx", "/f-bare/..%2ff-denied/x", "/f-bare/%2e%2e%5cf-denied/x"])
+def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Upstream, path: str) -> None:
+    answer = http1(gateway.port, path, GET)
+    assert answer.status in {307, 404}
+    if answer.status == 307:
+        assert http1(gateway.port, answer.value("location") or "", GET).status == 403
+    assert upstream.received == []
+
+
+def test_14_envoys_own_headers_reach_nobody(gateway: Gateway, upstream: Upstream) -> None:
+    steering = [("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/x"), ("x-envoy-upstream-rq-timeout-ms", "1")]
+    answer = http1(gateway.port, "/f-headers/x", Shape("steering", "GET", headers=steering))
+    (request,) = upstream.received
+    assert [name for name, _ in request.headers if name.startswith(b"x-envoy")] == [b"x-envoy-external-address"]
+    assert [name for name, _ in answer.headers if name.startswith("x-envoy")] == []
+
+
+# ---------------------------------------------------------------- requests at the edges
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("f-bare", 200), ("f-headers", 200), ("f-bodies", 200), ("f-denied", 403)]
+)
+def test_14_a_client_that_expects_100_gets_it_whatever_policies_say(
+    gateway: Gateway, upstream: Upstream, name: str, status: int
+) -> None:
+    head = (
+        f"POST /{name}/x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 3\r\n\r\n"
+    )
+    with connect(gateway) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        assert connection.recv(12) == f"HTTP/1.1 {status}".encode()
+    assert [request.body for request in upstream.received] == ([b"abc"] if status == 200 else [])
+
+
+@pytest.mark.parametrize("name", ["f-headers", "f-bodies"])
+def test_10_a_websocket_is_refused_and_does_not_hang(gateway: Gateway, upstream: Upstream, name: str) -> None:
+    before = exchanges(gateway)
+    answer = http1(gateway.port, f"/{name}/x", Shape("upgrade", "GET", headers=UPGRADE))
+    assert problem(answer) == (403, "Forbidden")
+    assert exchanges(gateway)["failed"] == before["failed"], "a client's wish is no fault of ours"
+    assert upstream.received == []
+
+
+def test_10_a_websocket_is_refused_without_policies_too(gateway: Gateway, upstream: Upstream) -> None:
+    assert http1(gateway.port, "/f-bare/x", Shape("upgrade", "GET", headers=UPGRADE)).status == 403
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "title"),
+    [
+        (b"GET /f-headers/x HTTP/1.0\r\nhost: a\r\n\r\n", 426, "Upgrade Required"),
+        (b"NONSENSE\r\n\r\n", 400, "Bad Request"),
+        (b"GET /f-headers/x HTTP/1.1\r\nhost: a\r\nx-a: b\x00c\r\n\r\n", 400, "Bad Request"),
+        (b"POST /f-headers/x HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+         400, "Bad Request"),
+        (b"GET /f-headers/x HTTP/1.1\r\nhost: a\r\n" + b"x-a: b\r\n" * 100 + b"\r\n",
+         431, "Request Header Fields Too Large"),
+        (b"GET /f-headers/x HTTP/1.1\r\nhost: a\r\nx-a: " + b"b" * (60 << 10) + b"\r\n\r\n",
+         431, "Request Header Fields Too Large"),
+    ],
+    ids=["HTTP/1.0", "nonsense", "NUL", "two lengths", "101 headers", "60 KiB of headers"],
+)  # fmt: skip
+def test_19_what_is_no_request_is_a_problem(
+    gateway: Gateway, upstream: Upstream, request_: bytes, status: int, title: str
+) -> None:
+    head, _, body = exchange(gateway, request_).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body) == {"type": "about:blank", "title": title, "status": status}
+    assert upstream.received == []
+
+
+def test_over_http2_too_many_headers_end_the_stream(gateway: Gateway, upstream: Upstream) -> None:
+    for headers in ([(f"x-{n}", "v") for n in range(110)], [("x-big", "v" * (61 << 10))]):
+        answer = http2(gateway.port, "/f-headers/x", Shape("large", "GET", headers=headers))
+        assert answer.reset or answer.status == 431
+    assert upstream.received == []
+
+
+def test_99_headers_and_59_kib_pass(gateway: Gateway, upstream: Upstream) -> None:
+    for headers in ([(f"x-{n}", "v") for n in range(90)], [("x-big", "v" * (59 << 10))]):
+        assert http1(gateway.port, "/f-headers/x", Shape("large", "GET", headers=headers)).status == 200
+        assert set(headers) <= {(k.decode(), v.decode()) for k, v in upstream.received[-1].headers}
+
+
+def test_two_host_headers_are_one_request_to_one_host(gateway: Gateway, upstream: Upstream) -> None:
+    """Envoy joins them, so no named virtual host can be chosen by one and seen by policies as the other."""
+    said = exchange(gateway, b"GET /f-headers/x HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200 ")
+    (request,) = upstream.received
+    assert request.value("host") == upstream.url.removeprefix("http://")
+    assert request.value("x-order") == "m()"
+
+
+def test_an_absolute_request_target_meets_the_same_policies(gateway: Gateway, upstream: Upstream) -> None:
+    said = exchange(gateway, b"GET http://b.test/f-headers/x?q HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200 ")
+    (request,) = upstream.received
+    assert (request.target, request.value("x-order")) == ("/x?q", "m()")
+    assert (
+        exchange(gateway, b"GET http://b.test/f-denied/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")[:12]
+        == b"HTTP/1.1 403"
+    )
+
+
+# ---------------------------------------------------------------- answers at the edges
+
+
+@pytest.mark.parametrize("when", ["request", "response"])
+@pytest.mark.parametrize("status", [299, 418, 499, 599])
+def test_a_status_that_envoys_enum_does_not_know(gateway: Gateway, upstream: Upstream, status: int, when: str) -> None:
+    gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status, "body": "hello", "when": when})]))
+    for client in (http1, http2):
+        answer = client(gateway.port, "/f-status/x", GET)
+        assert (answer.status, answer.body, answer.value("x-answered")) == (status, b"hello", when)
+        head = client(gateway.port, "/f-status/x", Shape("HEAD", "HEAD"))
+        assert (head.status, head.body, head.value("content-length")) == (status, b"", "5")
+
+
+@pytest.mark.parametrize("status", [0, 100, 199, 600, -1, 2**31])
+def test_a_status_that_nobody_knows_is_the_policys_fault(gateway: Gateway, upstream: Upstream, status: int) -> None:
+    gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status})]))
+    assert problem(http1(gateway.port, "/f-status/x", GET)) == (500, "Internal Server Error")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_has_no_body(gateway: Gateway, upstream: Upstream, status: int, method: str) -> None:
+    for when in ("request", "response"):
+        policy = attach("answer", {"status": status, "body": "hello", "when": when})
+        gateway.deploy(api("f-status", upstream.url, [policy]))
+        for client in (http1, http2):
+            answer = client(gateway.port, "/f-status/x", Shape(method, method))
+            assert (answer.status, answer.body, answer.value("content-length")) == (status, b"", None)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 304)])
+def test_response_policies_see_responses_without_a_body(
+    gateway: Gateway, upstream: Upstream, method: str, status: int
+) -> None:
+    upstream.reply = lambda _: Reply(status, [("etag", '"1"')], b"body")
+    for client in (http1, http2):
+        headers = client(gateway.port, "/f-headers/x", Shape(method, method))
+        assert (headers.status, headers.body, headers.value("x-order")) == (status, b"", "m()")
+        bodies = client(gateway.port, "/f-bodies/x", Shape(method, method))
+        assert (bodies.status, bodies.body, bodies.value("x-response-length")) == (status, b"", "0")
+        assert bodies.value("content-length") == ("4" if status == 200 else None)
+
+
+def test_15_to_a_grpc_client_an_answer_is_a_status_and_a_message(gateway: Gateway, upstream: Upstream) -> None:
+    call = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
+    answer = http2(gateway.port, "/f-denied/x", call)
+    assert (answer.status, answer.body) == (200, b"")
+    assert (answer.value("grpc-status"), answer.value("grpc-message")) == ("7", "denied")
+    assert upstream.received == []
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: Gateway, upstream: Upstream) -> None:
+    with ExitStack() as stack:
+        groups = [stack.enter_context(OpenStreams(gateway.port, "/f-bodies/x", 550)) for _ in range(2)]
+        eventually("all are in the engine", lambda: exchanges(gateway)["active"] >= 1100, 20)
+        statuses = [status for group in groups for status in group.end()]
+    assert statuses == [200] * 1100
+    assert len(upstream.received) == 1100
+
+
+@pytest.mark.parametrize("client", ["HTTP/1.1", "HTTP/2"])
+def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream: Upstream, client: str) -> None:
+    slow = attach("sleep", {"seconds": 0.5}, timeout="5s")
+    name = f"f-gone-{client[-1]}"
+    gateway.deploy(api(name, upstream.url, [slow, attach("mark", {"name": "after"})]))
+    before = exchanges(gateway)
+    asleep = f"asleep: /{name}/x"
+    leaving = OpenStreams(gateway.port, f"/{name}/x", 1) if client == "HTTP/2" else connect(gateway)
+    with leaving as connection:
+        if isinstance(connection, socket.socket):
+            connection.sendall(f"GET /{name}/x HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        eventually("the policy runs", lambda: gateway.logged(message=asleep))
+    eventually("it is cancelled", lambda: exchanges(gateway)["cancelled"] == before["cancelled"] + 1)
+    eventually("the policy has ended", lambda: all(each["underWay"] == 0 for each in stats(gateway)["executors"]))
+    ran = {policy: counter["executions"] for policy, counter in counters(gateway, name).items()}
+    assert ran == {"sleep:v1.0.0": 1, "mark:v1.0.0": 0}
+    assert exchanges(gateway)["failed"] == before["failed"]
+    assert upstream.received == []
+
+
+def counters(gateway: Gateway, name: str) -> Json:
+    """The counters of the API's instances, by policy."""
+    policies = stats(gateway)["policies"].items()
+    return {policy: one for policy, instances in policies for one in instances.values() if one["api"] == name}
+
+
+@contextmanager
+def hasty_upstream() -> Iterator[str]:
+    """The URL of an upstream that answers as soon as it has seen a request's headers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_answer_hastily, args=(server,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def _answer_hastily(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            seen = b""
+            while b"\r\n\r\n" not in seen:
+                seen += connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly")
+            while connection.recv(1 << 16):
+                pass
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        [],
+        [MARK],
+        [attach("response-length")],
+        [attach("body-length", maxBodyBytes=1000, onError="continue"), attach("response-length")],
+    ],
+    ids=["none", "headers", "response body", "both bodies, the request's too large"],
+)
+def test_an_answer_may_come_before_the_request_has_ended(gateway: Gateway, policies: list[Json]) -> None:
+    before = exchanges(gateway)["failed"]
+    with hasty_upstream() as url:
+        gateway.deploy(api("f-hasty", url, policies))
+        with connect(gateway) as connection:
+            connection.sendall(
+                b"POST /f-hasty/x HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 100_000
+            )
+            said = b""
+            while not said.endswith(b"early"):
+                said += connection.recv(1 << 16)
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert (b"x-response-length: 5" in said) == any(each["name"] == "response-length" for each in policies)
+        eventually("the exchange is over", lambda: exchanges(gateway)["active"] == 0)
+    assert exchanges(gateway)["failed"] == before
+
+
+def test_5_a_path_inside_the_context_is_rewritten_like_any_other(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("f-inside", f"{upstream.url}/base", [attach("retarget", {"path": "/f-inside/c"})]))
+    assert httpx.get(f"{gateway.url}/f-inside/a").status_code == 200
+    assert [request.target for request in upstream.received] == ["/base/c"]
