@@ -1,0 +1,202 @@
+"""The documentation is held to what there is: its samples run as they stand, its commands, links and names exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.gateway import Gateway, Json, api, attach, running
+from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page
+from e2e.upstream import Upstream
+
+pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+UPSTREAM = "http://orders.internal:8080"
+
+
+# ---------------------------------------------------------------- samples
+
+
+def quota(folder: Path, policy: str) -> Path:
+    """The policy that README and docs/policies.md show, as a folder with the definition that the latter gives it."""
+    folder.mkdir(parents=True)
+    (folder / "policy-definition.yaml").write_text(blocks(page("docs/policies.md"), "yaml")[0])
+    (folder / "policy.py").write_text(policy)
+    (folder / "requirements.txt").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway built from docs/policies.md's build.yaml, README's policy in it, and what README's API attaches."""
+    place = tmp_path_factory.mktemp("documented")
+    quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
+    manifest: Json = yaml.safe_load(blocks(page("docs/policies.md"), "yaml")[1])
+    manifest["policies"].append({"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")})
+    sample = str(ROOT / "sample-policies" / "add-python-header")
+    manifest["policies"].append({"name": "add-python-header", "filePath": sample})
+    (place / "build.yaml").write_text(yaml.safe_dump(manifest))
+    subprocess.run(["gatewright", "build", "--output", "build"], cwd=place, check=True)
+    with running(place / "build", place / "state") as gateway:
+        yield gateway
+
+
+def publish(gateway: Gateway, definition: str) -> None:
+    """By the very command of docs/apis.md."""
+    (command,) = commands(page("docs/apis.md"), "curl")
+    words = shlex.split(command)
+    assert words[:3] == ["curl", "-X", "POST"]
+    assert words[4] == "-H"
+    assert words[6] == "--data-binary"
+    name, value = words[5].split(": ")
+    address = str(gateway.process_status("controller")["listen"])
+    url = words[3].replace("127.0.0.1:9090", address)
+    answer = httpx.post(url, headers={name: value}, content=definition, timeout=30)
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/apis.md"])
+def test_the_apis_that_are_shown_run_as_they_stand(documented: Gateway, upstream: Upstream, name: str) -> None:
+    definition = blocks(page(name), "yaml")[0]
+    assert UPSTREAM in definition
+    publish(documented, definition.replace(UPSTREAM, upstream.url))
+    try:
+        assert httpx.get(f"{documented.url}/orders/v1.0/7").status_code == 200
+        assert httpx.get(f"{documented.url}/orders/v1.0/7/8").status_code == 404
+    finally:
+        with documented.controller() as client:
+            name = yaml.safe_load(definition)["metadata"]["name"]
+            assert client.delete(f"/v1/apis/{name}", params={"wait": "10"}).is_success
+    (request,) = upstream.received
+    assert request.target == "/api/7"
+    assert request.value("x-python-policy")
+
+
+def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
+    documented.deploy(api("quotas", upstream.url, [attach("quota", {"quotas": {"blue": 7}})]))
+    refused = httpx.get(f"{documented.url}/quotas/x")
+    assert (refused.status_code, refused.text) == (401, "which tenant?")
+    for tenant in ("blue", "green"):
+        assert httpx.get(f"{documented.url}/quotas/x", headers={"x-tenant": tenant}).status_code == 200
+    assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
+
+
+def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path) -> None:
+    policy, test = blocks(page("docs/policies.md"), "python")
+    folder = quota(tmp_path / "quota", policy)
+    (folder / "test_quota.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
+    table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", page("docs/apis.md"), re.MULTILINE))
+    assert table.keys() == {"params", "timeout", "onError", "maxConcurrency", "maxBodyBytes"}
+    defaults = {"timeout": table["timeout"], "onError": table["onError"], "maxBodyBytes": int(table["maxBodyBytes"])}
+    definition = api("settings", upstream.url, [attach("quota", {}, maxConcurrency=3, **defaults)])
+    with documented.controller() as client:
+        assert client.post("/v1/apis", json=definition).status_code == 201
+        assert client.post("/v1/apis", json=definition).status_code == 409
+        (bad := api("wrong", upstream.url, [attach("quota", {}, patience="1s")]))["spec"]["context"] = "wrong"
+        refused = client.post("/v1/apis", json=bad)
+        assert refused.status_code == 422
+        assert len(refused.json()["errors"]) == 2
+        for path in ("apis", "apis/settings", "apis/settings/status", "policies", "nodes"):
+            assert client.get(f"/v1/{path}").status_code == 200
+        assert client.put("/v1/apis/settings", json=definition).status_code == 200
+        assert client.delete("/v1/apis/settings").is_success
+
+
+# ---------------------------------------------------------------- names
+
+
+@pages
+def test_links_lead_somewhere(path: Path) -> None:
+    missing = [target for target in links(path.read_text()) if not (path.parent / target).exists()]
+    assert missing == []
+
+
+@pages
+def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
+    """What begins with a folder of the repository's root is a path in it; `build/` is made by the build."""
+    folders = {each.name for each in ROOT.iterdir() if each.is_dir()} - {"build"}
+    named = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
+    inside = [token for token in named if token.split("/")[0] in folders]
+    assert [token for token in inside if not (ROOT / token).exists()] == []
+
+
+@pages
+def test_tests_that_are_named_are_there(path: Path) -> None:
+    for file, test in named_tests(path.read_text()):
+        place = next((base / file for base in (ROOT, GO_TESTS) if (base / file).is_file()), None)
+        assert place, f"no file {file} for {test}"
+        assert re.search(rf"^\s*(def|func) {test}\(", place.read_text(), re.MULTILINE), f"no {test} in {file}"
+
+
+@pytest.mark.parametrize("name", ["docs/envoy.md", "docs/regressions.md"])
+def test_every_line_of_these_tables_names_a_test(name: str) -> None:
+    rows = [line for line in page(name).splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    rows = [row for row in rows if not row.endswith("| held by |")]
+    assert len(rows) >= 7
+    assert [row for row in rows if not list(named_tests(row.rsplit(" | ", 1)[1]))] == []
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pages
+def test_make_targets_that_are_named_are_there(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):.*##", page("Makefile"), re.MULTILINE))
+    said = [command.split() for command in commands(path.read_text(), "make")]
+    assert {words[1] for words in said if len(words) > 1} <= targets
+
+
+@pages
+def test_commands_that_are_named_take_their_options(path: Path) -> None:
+    for command in commands(path.read_text(), "gatewright [a-z]+"):
+        words = command.split()[1:]
+        known = options(["gatewright", *words[:1], "--help"])
+        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert asked <= known, command
+
+
+def options(command: list[str]) -> set[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
+    return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", done.stdout + done.stderr)}
+
+
+def test_the_processes_of_the_architecture_take_their_options(build: Path) -> None:
+    text = page("ARCHITECTURE.md")
+    python = str(build / "python-env" / "bin" / "python")
+    for process, helps in {
+        "controller": [sys.executable, "-m", "gatewright_controller", "--help"],
+        "executor": [python, str(build / "python-executor" / "main.py"), "--help"],
+        "engine": [str(build / "bin" / "policy-engine"), "--help"],
+    }.items():
+        shown = re.search(rf"^    {process} +\S+.*(\n {{8,}}.*)*", text, re.MULTILINE)
+        assert shown, process
+        assert set(re.findall(r"--[\w-]+", shown[0])) <= options(helps), process
+
+
+def test_bench_takes_its_options() -> None:
+    said = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
+    assert len(said) >= 3
+    asked = {word for words in said for word in shlex.split(words.strip('"')) if word.startswith("--")}
+    assert asked <= options([sys.executable, "-m", "bench", "--help"])
+
+
+@pages
+def test_variables_that_are_named_are_read(path: Path) -> None:
+    names = set(re.findall(r"\bGATEWRIGHT_\w+", path.read_text()))
+    sources = [each for part in ("cli", "gateway-controller", "gateway-runtime") for each in (ROOT / part).rglob("*.*")]
+    read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
+    assert {name for name in names if name not in read} == set()
