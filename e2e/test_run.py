@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from e2e.conftest import HERE
-from e2e.gateway import Gateway, api, attach, running
+from e2e.gateway import Gateway, api, attach, eventually, running
 from e2e.test_chain import GO_HEADERS
 from e2e.upstream import Upstream
 
@@ -29,7 +29,8 @@ def test_the_stock_build_with_the_sample_api_and_the_curl_line_it_prints(tmp_pat
     arguments = ("--with-echo", "--echo-port", "0", "--apis", str(ROOT / "samples"))
     with running(ROOT / "build" / "stock", tmp_path, *arguments) as gateway:
         assert [line.split()[0] for line in gateway.printed].count("ready") == 1
-        curl = next(line for line in gateway.printed if line.strip().startswith("curl "))
+        eventually("the curl line is printed", lambda: any("curl " in line for line in gateway.printed))
+        curl = next(line for line in gateway.printed if line.startswith("curl "))
         received = {name.lower() for name, _ in httpx.get(shlex.split(curl)[-1]).json()["headers"]}
         assert {"x-python-policy", "x-go-policy"} <= received
         session, run_dir = gateway.process.pid, gateway.run_dir
