@@ -61,6 +61,13 @@ def http1(port: int, path: str, shape: Shape) -> Answer:
             sender.join(SECONDS)
 
 
+def raw(port: int, request: bytes) -> Answer:
+    """The answer to these very bytes, in HTTP/1.1."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+        _send(connection, request)
+        return _read_http1(connection, "GET")
+
+
 def http1_bytes(path: str, shape: Shape) -> bytes:
     lines = [f"{shape.method} {path} HTTP/1.1", "host: test.local", *(f"{k}: {v}" for k, v in shape.headers)]
     if shape.chunked or shape.trailers:
