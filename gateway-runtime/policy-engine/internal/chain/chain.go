@@ -103,6 +103,7 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // front end must end the exchange with an error of its own.
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 	x := begin(c, front)
+	defer x.metadata.End()
 	ran := 0 // the policies before this one have passed the request on; they see the response
 	for ; ran < len(c.spec.Instances); ran++ {
 		instance := c.spec.Instances[ran]

@@ -102,6 +102,9 @@ func checkName(name string, request bool) error {
 	if why, refused := refusedNames[lower]; refused {
 		return fmt.Errorf("header %q: policies cannot change it: %s", name, why)
 	}
+	if strings.HasPrefix(lower, "x-gatewright-") {
+		return fmt.Errorf("header %q: policies cannot change it: x-gatewright-* is the gateway's own", name)
+	}
 	if request && strings.HasPrefix(lower, "x-envoy-") {
 		return fmt.Errorf("header %q: policies cannot change it: x-envoy-* steers the proxy", name)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -21,7 +22,7 @@ const buildersAtOnce = 1024
 // instance while a chain does. Only the node's own goroutine calls it.
 type chains struct {
 	table     *chain.Table
-	policies  policies
+	policies  *atomic.Pointer[policies]
 	grace     time.Duration
 	gone      func(departure) // called when a retired chain has left the table, from any goroutine
 	log       *slog.Logger
@@ -233,7 +234,7 @@ func (c *chains) missing(bundles []*nodev1.ApiBundle) map[string]wantedInstance 
 }
 
 func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (instance *chain.Instance, err error) {
-	policy, err := c.policies.find(attachment)
+	policy, err := c.policies.Load().find(attachment)
 	if err != nil {
 		return nil, err
 	}

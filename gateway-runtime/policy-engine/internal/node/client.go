@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -77,7 +79,7 @@ func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke
 	sender := make(chan struct{})
 	go func() {
 		defer close(sender)
-		n.sendReports(ctx, stream)
+		n.sendWaiting(ctx, stream)
 	}()
 	defer func() {
 		cancel()
@@ -108,17 +110,19 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 
 func (n *Node) hello() *nodev1.Hello {
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.served.Load()}
-	for _, policy := range n.options.Policies {
+	known := *n.policies.Load()
+	for _, id := range slices.Sorted(maps.Keys(known)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
-			Name: policy.Name, Version: policy.Version, DefinitionDigest: policy.DefinitionDigest})
+			Name: known[id].Name, Version: known[id].Version, DefinitionDigest: known[id].DefinitionDigest})
 	}
 	return hello
 }
 
-func (n *Node) sendReports(ctx context.Context, stream nodev1.NodeService_SyncClient) {
+// sendWaiting sends what is put into the outbox.
+func (n *Node) sendWaiting(ctx context.Context, stream nodev1.NodeService_SyncClient) {
 	for {
-		for _, report := range n.outbox.take() {
-			if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}}); err != nil {
+		for _, message := range n.outbox.take() {
+			if err := stream.Send(message); err != nil {
 				return // Recv says why
 			}
 		}

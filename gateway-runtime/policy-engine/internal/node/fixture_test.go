@@ -266,7 +266,8 @@ func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...s
 
 func (b *bench) reported() []string {
 	var lines []string
-	for _, report := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.take() {
+		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			state, _ := strings.CutPrefix(status.GetState().String(), "STATE_")
 			lines = append(lines, fmt.Sprintf("%d %s %s %s", report.GetRevision(), status.GetApi(), status.GetDigest(), state))

@@ -64,15 +64,16 @@ func (t Timing) withDefaults() Timing {
 
 // Node is one node's desired state at work. New → Restore → Run → Close.
 type Node struct {
-	options Options
-	timing  Timing
-	log     *slog.Logger
-	store   *store
-	chains  *chains
-	running running
-	dormant map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
-	retired []*retired                   // versions that exchanges may still be in
-	later   *nodev1.Update               // what failed for a reason that may pass
+	options  Options
+	timing   Timing
+	log      *slog.Logger
+	store    *store
+	chains   *chains
+	policies atomic.Pointer[policies]
+	running  running
+	dormant  map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
+	retired  []*retired                   // versions that exchanges may still be in
+	later    *nodev1.Update               // what failed for a reason that may pass
 
 	departures chan departure
 	closed     chan struct{}
@@ -94,16 +95,19 @@ func New(options Options) (*Node, error) {
 		departures: make(chan departure), closed: make(chan struct{}),
 		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
 	}
-	known := policies{}
-	for _, policy := range options.Policies {
-		known[policy.ID()] = policy
-	}
+	n.policies.Store(policiesOf(options.Policies))
 	n.chains = &chains{
-		table: options.Table, policies: known, grace: n.timing.Grace, log: n.log, gone: n.depart,
+		table: options.Table, policies: &n.policies, grace: n.timing.Grace, log: n.log, gone: n.depart,
 		held: map[string]*heldChain{}, instances: map[string]*heldInstance{},
 	}
 	n.publish()
 	return n, nil
+}
+
+// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on.
+func (n *Node) SetPolicies(policies []Policy) {
+	n.policies.Store(policiesOf(policies))
+	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
 func (n *Node) depart(gone departure) {

@@ -118,7 +118,8 @@ func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
 		narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
 		bundleWith("onerror", "1", onError), bundle("good", "1"))}, time.Second)
 	reasons := map[string]string{}
-	for _, report := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.take() {
+		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			reasons[status.GetApi()] = status.GetReason()
 		}

@@ -27,6 +27,14 @@ func (p Policy) ID() string { return p.Name + ":" + p.Version }
 // policies are the policies of a node by ID.
 type policies map[string]Policy
 
+func policiesOf(list []Policy) *policies {
+	known := policies{}
+	for _, policy := range list {
+		known[policy.ID()] = policy
+	}
+	return &known
+}
+
 // find returns the policy of an attachment, once the attachment fits the definition that this node was built with.
 func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 	id := attachment.GetPolicyName() + ":" + attachment.GetPolicyVersion()

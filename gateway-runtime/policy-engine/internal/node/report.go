@@ -57,32 +57,33 @@ func (n *Node) report(outcome *outcome) {
 	if outcome.pending > 0 && len(outcome.statuses) == 0 {
 		return
 	}
-	n.outbox.put(&nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses})
+	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
+		Report: &nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses}}})
 }
 
-// outbox holds reports until a stream takes them.
+// outbox holds messages to the controller until a stream takes them.
 type outbox struct {
-	mutex   sync.Mutex
-	reports []*nodev1.Report
-	filled  chan struct{}
+	mutex    sync.Mutex
+	messages []*nodev1.NodeMessage
+	filled   chan struct{}
 }
 
-func (o *outbox) put(report *nodev1.Report) {
+func (o *outbox) put(message *nodev1.NodeMessage) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	o.reports = append(o.reports, report)
+	o.messages = append(o.messages, message)
 	select {
 	case o.filled <- struct{}{}:
 	default:
 	}
 }
 
-func (o *outbox) take() []*nodev1.Report {
+func (o *outbox) take() []*nodev1.NodeMessage {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	reports := o.reports
-	o.reports = nil
-	return reports
+	messages := o.messages
+	o.messages = nil
+	return messages
 }
 
 // inbox holds what is to be applied next. Updates that nobody has taken become one.

@@ -79,7 +79,7 @@ func BenchmarkEngineSide(b *testing.B) {
 	for b.Loop() {
 		e, err := requestExecution(ctx, i, req)
 		must(err)
-		must(m.submit(e))
+		must(m.submit(e, i.at(m)))
 		m.takeFrame(frame, time.Now())
 		wire, err = proto.MarshalOptions{}.MarshalAppend(wire[:0], frame)
 		must(err)

@@ -28,6 +28,7 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 	if err != nil {
 		return nil, err
 	}
+	call.generation = b.group.generations.of(req.Metadata)
 	action, err := b.group.execute(ctx, call)
 	if err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 	if err != nil {
 		return nil, err
 	}
+	call.generation = b.group.generations.of(res.Metadata)
 	action, err := b.group.execute(ctx, call)
 	if err != nil {
 		return nil, err

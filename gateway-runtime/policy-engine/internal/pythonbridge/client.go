@@ -19,20 +19,26 @@ import (
 // The life of an execution: submit → queue (or parked, while its instance is being configured) → takeFrame → sent →
 // accept. forget and detach take it out wherever it is.
 type StreamManager struct {
-	address string
-	index   int // in its group, and in the placements of every instance
-	options Options
-	log     *slog.Logger
-	rehome  func(*execution) // finds another process for an execution that was never started, or ends it
-	changed func()           // tells the group that a process or an instance changed
-	wake    chan struct{}    // holds a token when there may be something to send
+	address    string
+	generation *generation
+	options    Options
+	log        *slog.Logger
+	rehome     func(*execution) // finds another process for an execution that was never started, or ends it
+	changed    func()           // tells the group that a process or an instance changed
+	stop       func()           // ends run
+	wake       chan struct{}    // holds a token when there may be something to send
 
+	role      atomic.Int32 // in its group
 	connected atomic.Bool  // hello was said on the present stream
 	serving   atomic.Bool  // the process takes executions, by its last health check
+	lagging   atomic.Bool  // it did not answer its last health check
 	load      atomic.Int64 // executions queued and sent
 
 	mu              sync.Mutex
 	hello           *executorv1.Hello
+	lost            error // why the last stream ended
+	health          healthReport
+	leaveBy         time.Time             // when a leaving process is cut off
 	live            []*placement          // every instance that is not closed
 	numbered        map[uint32]*placement // those of the present stream
 	unsent          []*placement          // to be configured
@@ -62,16 +68,18 @@ var (
 	errStreamEnded = errors.New("the executor process ended the stream")
 )
 
-func newStreamManager(address string, index int, options Options, log *slog.Logger) *StreamManager {
+func newStreamManager(address string, generation *generation, options Options, log *slog.Logger) *StreamManager {
 	return &StreamManager{
-		address: address, index: index, options: options, log: log,
+		address: address, generation: generation, options: options, log: log, stop: func() {},
 		wake: make(chan struct{}, 1), numbered: map[uint32]*placement{}, sent: map[uint64]*execution{},
 		rehome: func(e *execution) { e.finish(outcome{err: failUnavailable}) }, changed: func() {},
 	}
 }
 
 // usable reports whether executions may be given to this process.
-func (m *StreamManager) usable() bool { return m.connected.Load() && m.serving.Load() }
+func (m *StreamManager) usable() bool {
+	return m.connected.Load() && m.serving.Load() && !m.is(roleJoining) && !m.is(roleGone)
+}
 
 func (m *StreamManager) wakeSender() {
 	select {
@@ -116,6 +124,7 @@ func (m *StreamManager) detach(cause error) {
 	m.mu.Lock()
 	defer m.unlock()
 	m.connected.Store(false)
+	m.lost = cause
 	for _, e := range m.sent {
 		if orderly && e.frame > m.framesTakenIn {
 			m.refuse(e, crashed)
@@ -141,11 +150,11 @@ func (m *StreamManager) release(queue *fifo) {
 	}
 }
 
-// submit queues an execution. A failed instance answers its failure, a full queue refuses at once.
-func (m *StreamManager) submit(e *execution) error {
+// submit queues an execution at this process's placement of its instance. A failed instance answers its failure, a
+// full queue refuses at once.
+func (m *StreamManager) submit(e *execution, p *placement) error {
 	m.mu.Lock()
 	defer m.unlock()
-	p := e.instance.placements[m.index]
 	switch {
 	case !m.usable():
 		return errNotConnected
@@ -163,6 +172,7 @@ func (m *StreamManager) submit(e *execution) error {
 
 func (m *StreamManager) hold(p *placement, e *execution) {
 	e.home.Store(m)
+	e.at = p
 	m.queued++
 	if !p.is(stateReady) {
 		p.parked.push(e)

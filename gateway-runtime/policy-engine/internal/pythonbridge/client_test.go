@@ -215,7 +215,7 @@ func TestInstanceThatFailsAfterAReconnectAnswersItsFailureUntilItWorks(t *testin
 	wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassException)
 	c.settle(again.GetConfigure()[0].GetInstance(), nil)
 	eventually(t, "the instance ready", func() bool {
-		return policy.(*PythonBridge).instance.placements[0].is(stateReady)
+		return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
 	})
 	answer := callWith(t, patience, policy)
 	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
@@ -229,7 +229,7 @@ func TestCloseTellsTheExecutor(t *testing.T) {
 	groups := connect(t, Options{}, x)
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
-	number := policy.(*PythonBridge).instance.placements[0].number
+	number := policy.(*PythonBridge).instance.placements()[0].number
 	for range 2 {
 		if err := policy.Close(); err != nil {
 			t.Fatal(err)

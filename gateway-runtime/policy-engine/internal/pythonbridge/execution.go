@@ -30,10 +30,12 @@ type execution struct {
 	ended    atomic.Bool
 	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
 
-	refusedBy *StreamManager // it was sent to this process, which did not start it; written by its home only
-	frame     uint64         // that it was sent in, by its number on the stream
+	generation *generation    // that its exchange stays with
+	refusedBy  *StreamManager // it was sent to this process, which did not start it; written by its home only
+	frame      uint64         // that it was sent in, by its number on the stream
 
 	// Guarded by the mutex of home.
+	at         *placement
 	queue      *fifo
 	prev, next *execution
 }

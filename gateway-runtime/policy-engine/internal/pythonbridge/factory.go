@@ -14,8 +14,8 @@ import (
 // process to connect (Options.ConnectTimeout) and for the instance to be ready (Options.ConfigureTimeout).
 func (g *Groups) BridgeFactory(group string) v1alpha.Factory {
 	return func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-		processes, ok := g.groups[group]
-		if !ok || len(processes.processes) == 0 {
+		processes := g.group(group)
+		if processes == nil || len(processes.roster()) == 0 {
 			return nil, fmt.Errorf("policy %s:%s is built for executor group %q, but the engine was started with executors for %s; start it with --executor %s=unix:PATH",
 				metadata.PolicyName, metadata.PolicyVersion, group, known(g.names()), group)
 		}
@@ -38,7 +38,9 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 // configuration is what is sent of an instance once per stream. Its names must be UTF-8, or the frame that they
 // travel in, with other instances', could not be sent.
 func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv1.ConfigureInstance, error) {
-	for _, name := range []string{metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion} {
+	for _, name := range []string{
+		metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion, metadata.InstanceID,
+	} {
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("expected names of policy and API in UTF-8, got %q", name)
 		}
@@ -47,7 +49,7 @@ func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv
 		PolicyName: metadata.PolicyName, PolicyVersion: metadata.PolicyVersion,
 		ApiName: metadata.APIName, ApiVersion: metadata.APIVersion,
 		Parameters: params.JSON(), SystemParameters: metadata.SystemParams,
-		MaxConcurrency: uint32(max(metadata.MaxConcurrency, 0)),
+		MaxConcurrency: uint32(max(metadata.MaxConcurrency, 0)), InstanceId: metadata.InstanceID,
 	}, nil
 }
 

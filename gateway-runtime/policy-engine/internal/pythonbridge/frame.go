@@ -70,7 +70,7 @@ func fits(frame *executorv1.RequestFrame, size int, e *execution) bool {
 // send makes e one of those sent, unless nobody waits for it, its time is up, or its instance was closed.
 func (m *StreamManager) send(e *execution, now time.Time) bool {
 	left := e.deadline.Sub(now)
-	p := e.instance.placements[m.index]
+	p := e.at
 	switch {
 	case e.ended.Load():
 		return false

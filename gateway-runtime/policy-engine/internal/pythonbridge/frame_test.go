@@ -13,11 +13,11 @@ import (
 
 // managed is a StreamManager without a stream, connected by hand, with one instance that is ready.
 func managed() (*StreamManager, *instance) {
-	m := newStreamManager("unix:/x", 0, Options{}.withDefaults(), quiet)
+	m := newStreamManager("unix:/x", &generation{}, Options{}.withDefaults(), quiet)
 	m.serving.Store(true)
 	m.attach(&executorv1.Hello{})
-	i := newInstance(&executorv1.ConfigureInstance{PolicyName: "p"}, 1)
-	m.add(i.placements[0])
+	i := newInstance(&executorv1.ConfigureInstance{PolicyName: "p"})
+	m.add(i.place(m))
 	frame := &executorv1.RequestFrame{}
 	m.takeFrame(frame, time.Now())
 	must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: frame.Configure[0].Instance}}}))
@@ -40,7 +40,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	t.Cleanup(cancel)
 	e, err := requestExecution(ctx, i, req)
 	must(err)
-	must(m.submit(e))
+	must(m.submit(e, i.at(m)))
 	return e
 }
 
@@ -102,7 +102,7 @@ func TestLargeBodiesTravelAlone(t *testing.T) {
 func TestConfigurationsAreCappedToo(t *testing.T) {
 	m, _ := managed()
 	for range 5 {
-		m.add(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}, 1).placements[0])
+		m.add(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}).place(m))
 	}
 	frame := &executorv1.RequestFrame{}
 	for _, want := range []int{3, 2} {

@@ -5,30 +5,69 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// group is the executor processes that run the same policies. Any of them can take any execution.
+// group is the executor processes that run the same policies. Any of one generation can take any execution.
 type group struct {
-	name      string
-	options   Options
-	processes []*StreamManager
-	lifetime  context.Context // done when the group is closed
-	changes   signal
+	name        string
+	options     Options
+	generations *generations
+	lifetime    context.Context // done when the group is closed
+	log         *slog.Logger
+	changes     signal
+
+	mu        sync.Mutex
+	processes []*StreamManager // in the order they came; replaced as a whole
+	instances map[*instance]struct{}
 }
 
-func newGroup(lifetime context.Context, name string, addresses []string, options Options, log *slog.Logger) *group {
-	g := &group{name: name, options: options, lifetime: lifetime}
-	for i, address := range addresses {
-		m := newStreamManager(address, i, options, log.With("group", name, "executor", address))
-		m.rehome, m.changed = g.rehome, g.changes.tell
-		g.processes = append(g.processes, m)
+func newGroup(lifetime context.Context, name string, generations *generations, options Options, log *slog.Logger) *group {
+	return &group{name: name, options: options, generations: generations, lifetime: lifetime, log: log.With("group", name),
+		instances: map[*instance]struct{}{}}
+}
+
+// enlist adds a process, in which every live instance is to be configured. Nothing connects to it yet.
+func (g *group) enlist(address string, of *generation, as role) *StreamManager {
+	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number))
+	m.rehome, m.changed = g.rehome, g.changes.tell
+	m.become(as)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.instances {
+		m.add(i.place(m))
 	}
-	return g
+	g.processes = append(slices.Clone(g.processes), m)
+	return m
+}
+
+// drop forgets a process that is gone.
+func (g *group) drop(m *StreamManager) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.instances {
+		i.withdraw(m)
+	}
+	g.processes = slices.DeleteFunc(slices.Clone(g.processes), func(p *StreamManager) bool { return p == m })
+	g.changes.tell()
+}
+
+// roster is all processes, in the order they came. Do not change the slice.
+func (g *group) roster() []*StreamManager {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.processes
+}
+
+// serving are the processes that new exchanges go to.
+func (g *group) serving() []*StreamManager {
+	return slices.DeleteFunc(slices.Clone(g.roster()), func(m *StreamManager) bool { return !m.is(roleServing) })
 }
 
 // execute runs one execution to its end, at the latest when ctx is done.
@@ -41,12 +80,12 @@ func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, 
 
 // submit gives an execution to the best process; to the next best if that one is lost at this moment.
 func (g *group) submit(e *execution) error {
-	for range g.processes {
-		process := g.pick(e)
-		if process == nil {
+	for range e.instance.placements() {
+		best := g.pick(e)
+		if best == nil {
 			break
 		}
-		if err := process.submit(e); !errors.Is(err, errNotConnected) {
+		if err := best.home.submit(e, best); !errors.Is(err, errNotConnected) {
 			return err
 		}
 	}
@@ -63,30 +102,50 @@ func (g *group) rehome(e *execution) {
 	}
 }
 
-// pick returns, of the usable processes that are furthest with the instance, the one with the fewest executions under
-// way; nil when none is usable. Whoever refused the execution is not asked again.
-func (g *group) pick(e *execution) *StreamManager {
-	var best *StreamManager
-	var bestState int32
-	var bestLoad int64
-	for _, process := range g.processes {
-		if !process.usable() || process == e.refusedBy {
+// suitability orders the processes that could take an execution: the lower, the better.
+type suitability struct {
+	rank  int   // the exchange's own generation first
+	state int32 // then who is furthest with the instance
+	lags  int   // then who answers its health checks
+	load  int64 // then who has the fewest executions under way
+}
+
+func (a suitability) better(b suitability) bool {
+	switch {
+	case a.rank != b.rank:
+		return a.rank < b.rank
+	case a.state != b.state:
+		return a.state < b.state
+	case a.lags != b.lags:
+		return a.lags < b.lags
+	}
+	return a.load < b.load
+}
+
+// pick returns where an execution goes: a placement in the most suitable process that is usable; nil when none is.
+// Whoever refused the execution is not asked again.
+func (g *group) pick(e *execution) (best *placement) {
+	var found suitability
+	for _, p := range e.instance.placements() {
+		m := p.home
+		if !m.usable() || m == e.refusedBy {
 			continue
 		}
-		state, load := e.instance.placements[process.index].state.Load(), process.load.Load()
-		if best == nil || state < bestState || (state == bestState && load < bestLoad) {
-			best, bestState, bestLoad = process, state, load
+		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), load: m.load.Load()}
+		if m.lagging.Load() {
+			offer.lags = 1
+		}
+		if best == nil || offer.better(found) {
+			best, found = p, offer
 		}
 	}
 	return best
 }
 
-// add makes an instance live in every process and returns once it is ready in all that are connected.
+// add makes an instance live in every process and returns once it is ready in all that serve and are connected.
 func (g *group) add(configure *executorv1.ConfigureInstance) (*instance, error) {
-	added := newInstance(configure, len(g.processes))
-	for _, process := range g.processes {
-		process.add(added.placements[process.index])
-	}
+	added := newInstance(configure)
+	g.enrol(added)
 	if err := g.awaitReady(added); err != nil {
 		g.remove(added)
 		return nil, err
@@ -94,9 +153,24 @@ func (g *group) add(configure *executorv1.ConfigureInstance) (*instance, error) 
 	return added, nil
 }
 
-func (g *group) remove(i *instance) {
+func (g *group) enrol(i *instance) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.instances[i] = struct{}{}
 	for _, process := range g.processes {
-		process.remove(i.placements[process.index])
+		if !process.is(roleLeaving) && !process.is(roleGone) {
+			process.add(i.place(process))
+		}
+	}
+}
+
+func (g *group) remove(i *instance) {
+	g.mu.Lock()
+	delete(g.instances, i)
+	placements := i.placements()
+	g.mu.Unlock()
+	for _, p := range placements {
+		p.home.remove(p)
 	}
 }
 
@@ -109,7 +183,7 @@ func (g *group) awaitReady(i *instance) error {
 	}
 	ready, cancel := context.WithTimeout(g.lifetime, g.options.ConfigureTimeout)
 	defer cancel()
-	err := g.changes.await(ready, func() (bool, error) { return g.configured(i) })
+	err := g.changes.await(ready, func() (bool, error) { return i.configured() })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return v1alpha.Failf(v1alpha.ClassTimeout, "%s was not configured within %s by the executor processes at %s",
 			i, g.options.ConfigureTimeout, g.addresses())
@@ -117,11 +191,15 @@ func (g *group) awaitReady(i *instance) error {
 	return err
 }
 
-// configured reports whether the instance is ready in every connected process, of which there is at least one.
-func (g *group) configured(i *instance) (bool, error) {
+// configured reports whether the instance is ready in every process that serves and is connected, of which there is at
+// least one.
+func (i *instance) configured() (bool, error) {
 	anywhere := false
-	for _, process := range g.processes {
-		at := process.standing(i)
+	for _, p := range i.placements() {
+		if !p.home.is(roleServing) {
+			continue
+		}
+		at := p.standing()
 		if at.failure != nil {
 			return false, at.failure
 		}
@@ -134,7 +212,7 @@ func (g *group) configured(i *instance) (bool, error) {
 }
 
 func (g *group) connected() (count int) {
-	for _, process := range g.processes {
+	for _, process := range g.serving() {
 		if process.connected.Load() {
 			count++
 		}
@@ -144,7 +222,7 @@ func (g *group) connected() (count int) {
 
 func (g *group) addresses() string {
 	var all []string
-	for _, process := range g.processes {
+	for _, process := range g.serving() {
 		all = append(all, process.address)
 	}
 	return strings.Join(all, ", ")
@@ -152,49 +230,32 @@ func (g *group) addresses() string {
 
 // ready waits until every process has said hello.
 func (g *group) ready(ctx context.Context) error {
-	err := g.changes.await(ctx, func() (bool, error) { return g.connected() == len(g.processes), g.lifetime.Err() })
+	err := g.changes.await(ctx, func() (bool, error) { return g.connected() == len(g.serving()), g.lifetime.Err() })
 	if err != nil {
 		return fmt.Errorf("executor group %q: %d of %d processes connected (%s): %w",
-			g.name, g.connected(), len(g.processes), g.addresses(), err)
+			g.name, g.connected(), len(g.serving()), g.addresses(), err)
 	}
 	return nil
 }
 
-// signal tells all who wait that something changed.
-type signal struct {
-	mu   sync.Mutex
-	next chan struct{}
-}
-
-func (s *signal) channel() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.next == nil {
-		s.next = make(chan struct{})
-	}
-	return s.next
-}
-
-func (s *signal) tell() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.next != nil {
-		close(s.next)
-		s.next = nil
-	}
-}
-
-// await returns when check is done or fails, asking after each change, or with ctx's error.
-func (s *signal) await(ctx context.Context, check func() (bool, error)) error {
-	for {
-		changed := s.channel()
-		if done, err := check(); done || err != nil {
-			return err
+// sweep drops the leaving processes that have nothing left to do, and returns whether any is left.
+func (g *group) sweep(now time.Time) (left bool) {
+	for _, m := range g.roster() {
+		if !m.is(roleLeaving) {
+			continue
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
+		gone, cut := m.dismiss(now, g.generations.current.Load())
+		if !gone {
+			left = true
+			continue
 		}
+		if cut > 0 {
+			m.log.Warn("executor process cut off: it was not done within its drain time", "executions", cut)
+		} else {
+			m.log.Info("executor process drained")
+		}
+		g.drop(m)
+		m.stop()
 	}
+	return left
 }

@@ -1,6 +1,9 @@
 // Package pythonbridge makes Python policies ordinary ones for the engine. A PythonBridge is one policy instance; it
 // hands executions to a group of executor processes, of which each has one stream that a StreamManager owns. The
 // contract is proto/gatewright/executor/v1/python_executor.proto.
+//
+// Executor processes come and go while exchanges are under way: deploy.go says how one roster replaces another,
+// generation.go which process an exchange belongs to.
 package pythonbridge
 
 import (
@@ -11,31 +14,74 @@ import (
 	"sync"
 )
 
-// Groups are all executor processes of a node. NewGroups → BridgeFactory, Ready, Stats → Close.
+// Groups are all executor processes of a node. NewGroups → BridgeFactory, Ready, Deploy, Stats → Close.
 type Groups struct {
+	options     Options
+	log         *slog.Logger
+	generations *generations
+	lifetime    context.Context
+	close       context.CancelFunc
+	runs        sync.WaitGroup
+	deploying   sync.Mutex // one Deploy at a time
+
+	mu     sync.Mutex
 	groups map[string]*group
-	close  context.CancelFunc
-	runs   sync.WaitGroup
 }
 
 // NewGroups starts connecting to the executors, and goes on doing so until Close. The executors are Unix socket
-// addresses, "unix:/path", by group.
+// addresses, "unix:/path", by group, all of Options.Generation.
 func NewGroups(executors map[string][]string, opts Options, log *slog.Logger) *Groups {
 	lifetime, cancel := context.WithCancel(context.Background())
-	all := &Groups{groups: map[string]*group{}, close: cancel}
+	opts = opts.withDefaults()
+	all := &Groups{options: opts, log: log, generations: newGenerations(opts.Generation), lifetime: lifetime, close: cancel,
+		groups: map[string]*group{}}
 	for name, addresses := range executors {
-		all.groups[name] = newGroup(lifetime, name, addresses, opts.withDefaults(), log)
-		for _, process := range all.groups[name].processes {
-			all.runs.Go(func() { process.run(lifetime) })
+		for _, address := range addresses {
+			all.connect(all.groupOrNew(name).enlist(address, all.generations.current.Load(), roleServing))
 		}
 	}
 	return all
 }
 
+// connect keeps a stream to a process up, until it is stopped or all are closed.
+func (g *Groups) connect(m *StreamManager) {
+	running, stop := context.WithCancel(g.lifetime)
+	m.stop = stop
+	g.runs.Go(func() {
+		defer stop()
+		m.run(running)
+	})
+}
+
+// group returns a group, or nil.
+func (g *Groups) group(name string) *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.groups[name]
+}
+
+func (g *Groups) groupOrNew(name string) *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.groups[name] == nil {
+		g.groups[name] = newGroup(g.lifetime, name, g.generations, g.options, g.log)
+	}
+	return g.groups[name]
+}
+
+func (g *Groups) names() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Sorted(maps.Keys(g.groups))
+}
+
+// Generation is the number of the generation that serves new exchanges.
+func (g *Groups) Generation() uint64 { return g.generations.current.Load().number }
+
 // Ready returns once every process has said hello, or with ctx's error and the group that is not there.
 func (g *Groups) Ready(ctx context.Context) error {
 	for _, name := range g.names() {
-		if err := g.groups[name].ready(ctx); err != nil {
+		if err := g.group(name).ready(ctx); err != nil {
 			return err
 		}
 	}
@@ -45,48 +91,7 @@ func (g *Groups) Ready(ctx context.Context) error {
 // Close ends all streams. Executions under way end as crashed, those that wait as unavailable.
 func (g *Groups) Close() {
 	g.close()
+	g.deploying.Lock() // a Deploy that is under way ends now, and starts nothing after this
+	defer g.deploying.Unlock()
 	g.runs.Wait()
-}
-
-// ProcessStats is how one executor process stands. Totals are since the engine started.
-type ProcessStats struct {
-	Group          string `json:"group"`
-	Address        string `json:"address"`
-	Connected      bool   `json:"connected"`
-	Serving        bool   `json:"serving"` // by its last health check
-	PID            uint32 `json:"pid"`     // 0 before the first hello
-	PythonVersion  string `json:"pythonVersion"`
-	Workers        uint32 `json:"workers"`
-	Instances      int    `json:"instances"`
-	UnderWay       int    `json:"underWay"` // sent and not answered
-	Queued         int    `json:"queued"`
-	Frames         uint64 `json:"frames"`     // sent
-	Executions     uint64 `json:"executions"` // sent
-	Reconnects     uint64 `json:"reconnects"`
-	DroppedAnswers uint64 `json:"droppedAnswers"` // late, or never asked for
-}
-
-// Stats returns every process, by group and in the order it was named.
-func (g *Groups) Stats() []ProcessStats {
-	var all []ProcessStats
-	for _, name := range g.names() {
-		for _, process := range g.groups[name].processes {
-			all = append(all, process.stats(name))
-		}
-	}
-	return all
-}
-
-func (g *Groups) names() []string { return slices.Sorted(maps.Keys(g.groups)) }
-
-func (m *StreamManager) stats(group string) ProcessStats {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return ProcessStats{
-		Group: group, Address: m.address, Connected: m.connected.Load(), Serving: m.usable(),
-		PID: m.hello.GetPid(), PythonVersion: m.hello.GetPythonVersion(), Workers: m.hello.GetWorkers(),
-		Instances: len(m.live), UnderWay: len(m.sent), Queued: m.queued,
-		Frames: m.counts.frames, Executions: m.counts.executions,
-		Reconnects: max(m.counts.streams, 1) - 1, DroppedAnswers: m.counts.dropped,
-	}
 }

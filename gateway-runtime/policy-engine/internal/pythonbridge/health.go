@@ -22,6 +22,7 @@ func (m *StreamManager) admit(ctx context.Context, client executorv1.PythonExecu
 	case m.overdue(check):
 		return m.stuck(check)
 	}
+	m.noteStuck(false)
 	m.serving.Store(true)
 	return nil
 }
@@ -84,9 +85,11 @@ func (m *StreamManager) checkHealth(ctx context.Context, client executorv1.Pytho
 	ctx, cancel := context.WithTimeout(ctx, m.options.HealthInterval)
 	defer cancel()
 	check, err := client.HealthCheck(ctx, &executorv1.HealthCheckRequest{})
+	m.lagging.Store(err != nil)
 	if err != nil {
 		return nil, fmt.Errorf("health check of %s: %w", m.address, err)
 	}
+	m.noteHealth(check, time.Now())
 	return check, nil
 }
 
@@ -101,6 +104,7 @@ func (m *StreamManager) overdue(check *executorv1.HealthCheckResponse) bool {
 }
 
 func (m *StreamManager) stuck(check *executorv1.HealthCheckResponse) error {
+	m.noteStuck(true)
 	return fmt.Errorf("the executor process at %s is stuck: all %d workers are busy and nothing finishes; "+
 		"policy %q has run for %d ms", m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
 }

@@ -45,7 +45,7 @@ func TestStuckProcessIsLeftUntilItMoves(t *testing.T) {
 }
 
 func TestBusyIsNotStuck(t *testing.T) {
-	m := newStreamManager("unix:/x", 0, Options{}.withDefaults(), quiet)
+	m := newStreamManager("unix:/x", &generation{}, Options{}.withDefaults(), quiet)
 	m.longestTimeout = 30 * time.Second
 	cases := map[string]struct {
 		check *executorv1.HealthCheckResponse

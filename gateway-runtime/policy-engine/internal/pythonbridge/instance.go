@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,17 +12,41 @@ import (
 // instance is a policy instance as a group holds it: what to send to configure it, and how it stands with each
 // process of the group.
 type instance struct {
-	configure  *executorv1.ConfigureInstance // without its number
-	placements []*placement                  // by the index of the StreamManager
+	configure *executorv1.ConfigureInstance // without its number
+	placed    atomic.Pointer[[]*placement]  // replaced as a whole, by one goroutine at a time
 }
 
-func newInstance(configure *executorv1.ConfigureInstance, processes int) *instance {
-	made := &instance{configure: configure, placements: make([]*placement, processes)}
-	for i := range made.placements {
-		made.placements[i] = &placement{instance: made}
-		made.placements[i].become(stateWaiting)
-	}
+func newInstance(configure *executorv1.ConfigureInstance) *instance {
+	made := &instance{configure: configure}
+	made.placed.Store(&[]*placement{})
 	return made
+}
+
+// placements are how the instance stands with each process. Do not change the slice.
+func (i *instance) placements() []*placement { return *i.placed.Load() }
+
+// place adds a process. The caller makes the placement live there.
+func (i *instance) place(m *StreamManager) *placement {
+	made := &placement{instance: i, home: m}
+	made.become(stateWaiting)
+	next := append(slices.Clone(i.placements()), made)
+	i.placed.Store(&next)
+	return made
+}
+
+func (i *instance) withdraw(m *StreamManager) {
+	next := slices.DeleteFunc(slices.Clone(i.placements()), func(p *placement) bool { return p.home == m })
+	i.placed.Store(&next)
+}
+
+// at is how the instance stands with a process; nil if that does not have it.
+func (i *instance) at(m *StreamManager) *placement {
+	for _, p := range i.placements() {
+		if p.home == m {
+			return p
+		}
+	}
+	return nil
 }
 
 // String names the instance in a log line.
@@ -48,6 +73,7 @@ const (
 // also read without it.
 type placement struct {
 	instance *instance
+	home     *StreamManager
 	state    atomic.Int32
 	number   uint32           // on the present stream
 	failure  *v1alpha.Failure // why it is not ready; kept until it is
@@ -74,7 +100,7 @@ func (p *placement) message() *executorv1.ConfigureInstance {
 	return &executorv1.ConfigureInstance{
 		Instance: p.number, PolicyName: c.PolicyName, PolicyVersion: c.PolicyVersion, Parameters: c.Parameters,
 		SystemParameters: c.SystemParameters, ApiName: c.ApiName, ApiVersion: c.ApiVersion,
-		MaxConcurrency: c.MaxConcurrency, PrepareTimeoutMs: c.PrepareTimeoutMs,
+		MaxConcurrency: c.MaxConcurrency, PrepareTimeoutMs: c.PrepareTimeoutMs, InstanceId: c.InstanceId,
 	}
 }
 
@@ -84,14 +110,14 @@ type standing struct {
 	failure          *v1alpha.Failure // why it is not ready, if that is known
 }
 
-func (m *StreamManager) standing(i *instance) standing {
+func (p *placement) standing() standing {
+	m := p.home
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := i.placements[m.index]
 	failure := p.failure
 	if p.breaks >= maxBreaks {
 		failure = v1alpha.Failf(v1alpha.ClassCrashed, "the executor process at %s was lost %d times while it configured %s",
-			m.address, p.breaks, i)
+			m.address, p.breaks, p.instance)
 	}
 	return standing{connected: m.connected.Load(), ready: p.is(stateReady), failure: failure}
 }

@@ -16,31 +16,35 @@ const longestExchange = 60 * time.Second
 
 // Options are the settings of all groups. A zero field means its default.
 type Options struct {
+	Generation       uint64        // of the processes that NewGroups is given; 1
 	CreditFrames     int           // frames sent to a process and not yet taken in; 2. The executor acknowledges every second frame at the latest
 	QueueLength      int           // executions that wait for a frame, per process; 4096
 	ConnectTimeout   time.Duration // how long a Factory waits for a process to connect; 10 s
 	ConfigureTimeout time.Duration // how long a Factory waits for its instance to be ready; 35 s
 	HelloTimeout     time.Duration // how long a process may take to say hello on a new stream; 10 s
-	HealthInterval   time.Duration // between health checks, and the time limit of one; 1 s
-	HealthMisses     int           // health checks that fail in a row before the stream is broken; 3
+	HealthInterval   time.Duration // between health checks, and the time limit of one; 500 ms
+	HealthMisses     int           // health checks that fail in a row before the stream is broken; 6
 	StallAfter       time.Duration // how long all workers may be busy and overdue with nothing finished; 10 s
 	RetryConfigure   time.Duration // until an instance that failed is configured again; 5 s
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
 	BackoffMax       time.Duration // longest wait before a reconnect; 500 ms
+	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
 }
 
 func (o Options) withDefaults() Options {
+	o.Generation = max(o.Generation, 1)
 	orInt(&o.CreditFrames, 2)
 	orInt(&o.QueueLength, 4096)
-	orInt(&o.HealthMisses, 3)
+	orInt(&o.HealthMisses, 6)
 	orDuration(&o.ConnectTimeout, 10*time.Second)
 	orDuration(&o.ConfigureTimeout, 35*time.Second)
 	orDuration(&o.HelloTimeout, 10*time.Second)
-	orDuration(&o.HealthInterval, time.Second)
+	orDuration(&o.HealthInterval, 500*time.Millisecond)
 	orDuration(&o.StallAfter, 10*time.Second)
 	orDuration(&o.RetryConfigure, 5*time.Second)
 	orDuration(&o.BackoffMin, 20*time.Millisecond)
 	orDuration(&o.BackoffMax, 500*time.Millisecond)
+	orDuration(&o.Drain, 30*time.Second)
 	return o
 }
 

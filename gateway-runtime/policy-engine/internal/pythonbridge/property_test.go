@@ -12,15 +12,20 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// machine drives a group of two processes by hand, without streams and with a clock of its own, and remembers what
-// each execution must come to.
+// machine drives a group by hand, without streams and with a clock of its own, through generations of two processes, and
+// remembers what each execution must come to.
 type machine struct {
-	group     *group
-	instances []*instance
-	now       time.Time
-	peers     [2]peer
-	all       []*tracked
-	byMessage map[*executorv1.Execution]*tracked
+	generations *generations
+	group       *group
+	instances   []*instance
+	now         time.Time
+	members     []*StreamManager // all there ever were
+	peers       map[*StreamManager]*peer
+	joining     []*StreamManager
+	disturbed   map[*generation]bool // one of its processes was lost, refused something, or was cut off
+	exchanges   []*exchange
+	all         []*tracked
+	byMessage   map[*executorv1.Execution]*tracked
 }
 
 // peer is what the executor of one process knows.
@@ -33,12 +38,20 @@ type peer struct {
 	open     []uint64
 }
 
+// exchange is several executions that belong together.
+type exchange struct {
+	metadata   v1alpha.ExchangeMetadata
+	generation *generation
+	ended      bool
+}
+
 type tracked struct {
 	*execution
+	exchange  *exchange
 	refused   error
 	abandoned bool
 	sent      int
-	sentTo    int
+	sentTo    *StreamManager
 	stream    int
 	frame     uint64
 	id        uint64
@@ -46,60 +59,127 @@ type tracked struct {
 	lost      bool // its stream broke while it was under way
 }
 
+const machineDrain = 100 * time.Millisecond
+
 func newMachine() *machine {
-	options := Options{QueueLength: 6, CreditFrames: 2}.withDefaults()
-	w := &machine{now: time.Now(), byMessage: map[*executorv1.Execution]*tracked{}}
-	w.group = newGroup(context.Background(), "g", []string{"unix:/a", "unix:/b"}, options, quiet)
+	options := Options{QueueLength: 6, CreditFrames: 2, Drain: machineDrain}.withDefaults()
+	w := &machine{now: time.Now(), generations: newGenerations(1), byMessage: map[*executorv1.Execution]*tracked{},
+		peers: map[*StreamManager]*peer{}, disturbed: map[*generation]bool{}}
+	w.group = newGroup(context.Background(), "g", w.generations, options, quiet)
 	for range 2 {
-		i := newInstance(&executorv1.ConfigureInstance{}, 2)
-		w.instances = append(w.instances, i)
-		for _, process := range w.group.processes {
-			process.serving.Store(true)
-			process.add(i.placements[process.index])
-		}
+		w.enlist(w.generations.current.Load(), roleServing)
+		w.addInstance()
 	}
 	return w
 }
 
-func (w *machine) drawProcess(t *rapid.T) *StreamManager {
-	return w.group.processes[rapid.IntRange(0, 1).Draw(t, "process")]
+func (w *machine) addInstance() {
+	i := newInstance(&executorv1.ConfigureInstance{})
+	w.group.enrol(i)
+	w.instances = append(w.instances, i)
 }
 
-func (w *machine) submit(t *rapid.T) {
-	target := rapid.SampledFrom(w.instances).Draw(t, "instance")
-	e := &execution{
-		instance: target, answers: make(chan outcome, 1), size: messageRoom,
-		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
-		alone:    rapid.Bool().Draw(t, "alone"),
+func (w *machine) enlist(of *generation, as role) *StreamManager {
+	m := w.group.enlist("unix:/x", of, as)
+	m.serving.Store(true)
+	m.stop = func() { w.lose(m, context.Canceled) }
+	w.members, w.peers[m] = append(w.members, m), &peer{}
+	return m
+}
+
+func (w *machine) drawProcess(t *rapid.T) *StreamManager {
+	return rapid.SampledFrom(w.members[max(0, len(w.members)-6):]).Draw(t, "process")
+}
+
+// ---------------------------------------------------------------- what happens to processes
+
+// renew begins a generation of two processes, or the replacement of one process of the present generation.
+func (w *machine) renew(t *rapid.T) {
+	if len(w.joining) > 0 {
+		return
 	}
-	entry := &tracked{execution: e}
-	w.all = append(w.all, entry)
-	w.byMessage[&e.message] = entry
-	entry.refused = w.group.submit(e)
+	present := w.generations.current.Load()
+	if rapid.Bool().Draw(t, "recycle") {
+		w.joining = []*StreamManager{w.enlist(present, roleJoining)}
+		return
+	}
+	next := &generation{number: present.number + 1}
+	w.joining = []*StreamManager{w.enlist(next, roleJoining), w.enlist(next, roleJoining)}
+}
+
+// change ends what renew began: with a switch once all that join are there, else by giving up.
+func (w *machine) change(t *rapid.T) {
+	if len(w.joining) == 0 {
+		return
+	}
+	c := &change{generation: w.joining[0].generation}
+	for _, m := range w.joining {
+		c.joining = append(c.joining, &joiner{group: w.group, process: m})
+		if done, err := w.group.joined(m); !done || err != nil {
+			if rapid.IntRange(0, 3).Draw(t, "gives up") == 0 {
+				w.giveUp()
+			}
+			return
+		}
+	}
+	for _, m := range w.group.serving() {
+		if m.generation != c.generation || len(c.leaving) == 0 {
+			c.leaving = append(c.leaving, m)
+		}
+	}
+	w.joining = nil
+	c.carryOut(w.generations)
+}
+
+func (w *machine) giveUp() {
+	c := &change{}
+	for _, m := range w.joining {
+		c.joining = append(c.joining, &joiner{group: w.group, process: m})
+	}
+	w.joining = nil
+	c.abort()
+}
+
+func (w *machine) sweep(*rapid.T) {
+	for _, m := range w.group.roster() {
+		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || m.generation.exchanges.Load() > 0) {
+			w.disturbed[m.generation] = true
+		}
+	}
+	w.group.sweep(w.now)
 }
 
 func (w *machine) connect(t *rapid.T) { w.attach(w.drawProcess(t)) }
 
 func (w *machine) attach(m *StreamManager) {
-	if !m.connected.Load() {
+	if !m.connected.Load() && !m.is(roleGone) {
 		m.attach(&executorv1.Hello{})
-		w.peers[m.index].stream++
-		w.peers[m.index].frames, w.peers[m.index].taken = 0, 0
+		p := w.peers[m]
+		p.stream++
+		p.frames, p.taken = 0, 0
 	}
 }
 
-func (w *machine) breakOff(t *rapid.T) { w.lose(w.drawProcess(t), context.Canceled) }
+func (w *machine) breakOff(t *rapid.T) {
+	m := w.drawProcess(t)
+	w.disturbed[m.generation] = true
+	w.lose(m, context.Canceled)
+}
 
 // endStream is orderly: what was not taken in was never started, and may be sent to another process.
-func (w *machine) endStream(t *rapid.T) { w.lose(w.drawProcess(t), errStreamEnded) }
+func (w *machine) endStream(t *rapid.T) {
+	m := w.drawProcess(t)
+	w.disturbed[m.generation] = true
+	w.lose(m, errStreamEnded)
+}
 
 func (w *machine) lose(m *StreamManager, cause error) {
 	if !m.connected.Load() {
 		return
 	}
-	p := &w.peers[m.index]
+	p := w.peers[m]
 	for _, entry := range w.all {
-		switch underWay := entry.sent > entry.refusals && entry.sentTo == m.index && !entry.ended.Load(); {
+		switch underWay := entry.sent > entry.refusals && entry.sentTo == m && !entry.ended.Load(); {
 		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.taken:
 			entry.lost = entry.refusals > 0
 			entry.refusals++
@@ -111,6 +191,56 @@ func (w *machine) lose(m *StreamManager, cause error) {
 	p.answered, p.open, p.asked = append(p.answered, p.open...), nil, nil
 }
 
+// ---------------------------------------------------------------- what happens to exchanges
+
+func (w *machine) submit(t *rapid.T) {
+	if len(w.instances) < 4 && rapid.IntRange(0, 9).Draw(t, "new instance") == 0 {
+		w.addInstance()
+	}
+	x := w.drawExchange(t)
+	target := rapid.SampledFrom(w.instances).Draw(t, "instance")
+	e := &execution{
+		instance: target, generation: w.generations.of(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
+		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
+		alone:    rapid.Bool().Draw(t, "alone"),
+	}
+	if x.generation != nil && x.generation != e.generation {
+		t.Fatalf("an exchange of generation %d was then bound to %d", x.generation.number, e.generation.number)
+	}
+	x.generation = e.generation
+	entry := &tracked{execution: e, exchange: x}
+	w.all = append(w.all, entry)
+	w.byMessage[&e.message] = entry
+	entry.refused = w.group.submit(e)
+}
+
+func (w *machine) drawExchange(t *rapid.T) *exchange {
+	for _, x := range w.exchanges {
+		if !x.ended && rapid.IntRange(0, 2).Draw(t, "goes on") == 0 {
+			return x
+		}
+	}
+	w.exchanges = append(w.exchanges, &exchange{})
+	return w.exchanges[len(w.exchanges)-1]
+}
+
+// end ends an exchange that waits for nothing.
+func (w *machine) end(t *rapid.T) {
+	if len(w.exchanges) == 0 {
+		return
+	}
+	x := rapid.SampledFrom(w.exchanges).Draw(t, "exchange")
+	for _, entry := range w.all {
+		if entry.exchange == x && entry.refused == nil && !entry.ended.Load() {
+			return
+		}
+	}
+	if !x.ended {
+		x.metadata.End()
+		x.ended = true
+	}
+}
+
 func (w *machine) frame(t *rapid.T) { w.take(t, w.drawProcess(t)) }
 
 func (w *machine) take(t *rapid.T, m *StreamManager) {
@@ -118,28 +248,39 @@ func (w *machine) take(t *rapid.T, m *StreamManager) {
 	if !m.takeFrame(frame, w.now) {
 		return
 	}
-	p := &w.peers[m.index]
+	p := w.peers[m]
 	p.frames++
 	for _, configure := range frame.Configure {
 		p.asked = append(p.asked, configure.Instance)
 	}
 	for _, message := range frame.Executions {
-		entry := w.byMessage[message]
-		entry.sent++
-		entry.sentTo, entry.id, entry.stream, entry.frame = m.index, message.Id, p.stream, p.frames
+		w.noteSent(t, m, w.byMessage[message])
 		p.open = append(p.open, message.Id)
-		if number := entry.instance.placements[m.index]; !number.is(stateReady) || number.number != message.Instance {
-			t.Fatalf("an execution was sent for an instance that is not ready")
-		}
 	}
 	w.checkCancels(t, m, frame.Cancel)
+}
+
+func (w *machine) noteSent(t *rapid.T, m *StreamManager, entry *tracked) {
+	p := w.peers[m]
+	entry.sent++
+	entry.sentTo, entry.id, entry.stream, entry.frame = m, entry.message.Id, p.stream, p.frames
+	if at := entry.instance.at(m); at == nil || !at.is(stateReady) || at.number != entry.message.Instance {
+		t.Fatalf("an execution was sent for an instance that is not ready")
+	}
+	own := entry.exchange.generation
+	if m.generation != own && !w.disturbed[own] {
+		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.generation.number)
+	}
+	if m.is(roleJoining) || m.is(roleGone) {
+		t.Fatalf("an execution was sent to a process that is %s", roleNames[role(m.role.Load())])
+	}
 }
 
 func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 	for _, id := range ids {
 		known := false
 		for _, entry := range w.all {
-			known = known || (entry.sentTo == m.index && entry.stream == w.peers[m.index].stream && entry.id == id && entry.abandoned)
+			known = known || (entry.sentTo == m && entry.stream == w.peers[m].stream && entry.id == id && entry.abandoned)
 		}
 		if !known {
 			t.Fatalf("%d was cancelled, which nobody gave up on this stream", id)
@@ -149,8 +290,9 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 
 func (w *machine) acknowledge(t *rapid.T) {
 	m := w.drawProcess(t)
-	takenIn := uint64(rapid.IntRange(0, int(w.peers[m.index].frames)).Draw(t, "taken in"))
-	w.peers[m.index].taken = max(w.peers[m.index].taken, takenIn)
+	p := w.peers[m]
+	takenIn := uint64(rapid.IntRange(0, int(p.frames)).Draw(t, "taken in"))
+	p.taken = max(p.taken, takenIn)
 	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
 }
 
@@ -163,7 +305,7 @@ func (w *machine) refuse(t *rapid.T) {
 
 func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 	m := w.drawProcess(t)
-	p := &w.peers[m.index]
+	p := w.peers[m]
 	if len(p.open) == 0 {
 		return
 	}
@@ -172,8 +314,9 @@ func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 	p.open = append(p.open[:at:at], p.open[at+1:]...)
 	p.answered = append(p.answered, id)
 	for _, entry := range w.all {
-		if failure != nil && entry.sentTo == m.index && entry.id == id {
+		if failure != nil && entry.sentTo == m && entry.id == id {
 			entry.refusals++
+			w.disturbed[m.generation] = true
 		}
 	}
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: id, Failure: failure}}})
@@ -181,26 +324,30 @@ func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 
 func (w *machine) answerAgain(t *rapid.T) {
 	m := w.drawProcess(t)
-	ids := append([]uint64{0, 1 << 40}, w.peers[m.index].answered...)
+	ids := append([]uint64{0, 1 << 40}, w.peers[m].answered...)
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: rapid.SampledFrom(ids).Draw(t, "id")}}})
 }
 
-// begin brings both processes to where everything is ready, so that runs spend their steps on what can go wrong.
+// begin brings processes to where everything is ready, so that runs spend their steps on what can go wrong.
 func (w *machine) begin(t *rapid.T) {
-	for _, m := range w.group.processes {
+	for _, m := range w.members {
+		if m.is(roleGone) {
+			continue
+		}
 		w.attach(m)
 		w.take(t, m)
-		for _, number := range w.peers[m.index].asked {
-			w.peers[m.index].taken = 1
-			w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
+		p := w.peers[m]
+		for _, number := range p.asked {
+			p.taken = max(p.taken, p.frames)
+			w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: p.taken, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
 		}
-		w.peers[m.index].asked = nil
+		p.asked = nil
 	}
 }
 
 func (w *machine) settle(t *rapid.T) {
 	m := w.drawProcess(t)
-	p := &w.peers[m.index]
+	p := w.peers[m]
 	if len(p.asked) == 0 {
 		return
 	}
@@ -236,41 +383,69 @@ func (w *machine) pass(t *rapid.T) {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "ms")) * time.Millisecond)
 }
 
+// ---------------------------------------------------------------- what must hold
+
 // check holds after every step.
 func (w *machine) check(t *rapid.T) {
-	for _, m := range w.group.processes {
-		parked := 0
-		for _, i := range w.instances {
-			parked += i.placements[m.index].parked.length
-		}
-		if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
-			t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
-				m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
-		}
-		for id, e := range m.sent {
-			if e.ended.Load() {
-				t.Fatalf("%d is kept among those sent, and has ended", id)
-			}
-		}
-		if m.connected.Load() && m.framesSent != w.peers[m.index].frames {
-			t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m.index].frames)
-		}
-		if m.queued > 6 || m.framesSent-m.framesTakenIn > 2 {
-			t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesTakenIn)
-		}
-		if !m.connected.Load() && m.load.Load() > 0 {
-			t.Fatalf("a process without a stream holds %d executions", m.load.Load())
+	for _, m := range w.members {
+		w.checkMember(t, m)
+	}
+	for _, m := range w.group.serving() {
+		if m.generation != w.generations.current.Load() {
+			t.Fatalf("a process of generation %d serves, the present one is %d", m.generation.number, w.generations.current.Load().number)
 		}
 	}
 }
 
-// finish breaks what is left and checks that each execution ended exactly once, and as it must.
+func (w *machine) checkMember(t *rapid.T, m *StreamManager) {
+	parked := 0
+	for _, p := range m.live {
+		parked += p.parked.length
+	}
+	if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
+		t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
+			m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
+	}
+	for id, e := range m.sent {
+		if e.ended.Load() {
+			t.Fatalf("%d is kept among those sent, and has ended", id)
+		}
+	}
+	if m.connected.Load() && m.framesSent != w.peers[m].frames {
+		t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m].frames)
+	}
+	if m.queued > 6 || m.framesSent-m.framesTakenIn > 2 {
+		t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesTakenIn)
+	}
+	if !m.connected.Load() && m.load.Load() > 0 {
+		t.Fatalf("a process without a stream holds %d executions", m.load.Load())
+	}
+	if m.is(roleGone) && m.connected.Load() {
+		t.Fatal("a process is gone and still connected")
+	}
+}
+
+// finish breaks what is left and checks that each execution ended exactly once, and as it must, and that nothing of old
+// generations stays.
 func (w *machine) finish(t *rapid.T) {
-	for _, m := range w.group.processes {
+	for _, m := range w.members {
 		w.lose(m, context.Canceled)
 	}
 	for n, entry := range w.all {
 		w.checkEnd(t, n, entry)
+	}
+	for _, x := range w.exchanges {
+		if !x.ended {
+			x.metadata.End()
+		}
+	}
+	if w.group.sweep(w.now) {
+		t.Fatal("a process is leaving still, although no exchange is under way")
+	}
+	for _, m := range w.members {
+		if count := m.generation.exchanges.Load(); count != 0 {
+			t.Fatalf("generation %d counts %d exchanges, and all have ended", m.generation.number, count)
+		}
 	}
 }
 
@@ -306,17 +481,48 @@ func (w *machine) checkResult(t *rapid.T, n int, entry *tracked, result outcome)
 	}
 }
 
+func (w *machine) steps() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "end stream": w.endStream,
+		"frame": w.frame, "frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge,
+		"answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse, "answer more": w.answer, "settle": w.settle,
+		"settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
+	}
+}
+
 func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newMachine()
 		if rapid.Bool().Draw(t, "begin ready") {
 			w.begin(t)
 		}
-		t.Repeat(map[string]func(*rapid.T){
-			"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "end": w.endStream, "frame": w.frame,
-			"frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge, "answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse,
-			"answer more": w.answer, "settle": w.settle, "settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
-		})
+		t.Repeat(w.steps())
 		w.finish(t)
 	})
+}
+
+func TestAnExchangeStaysWithItsGeneration(t *testing.T) {
+	crossed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		w := newMachine()
+		w.begin(t)
+		steps := w.steps()
+		for name, step := range map[string]func(*rapid.T){
+			"renew": w.renew, "change": w.change, "change more": w.change, "begin": w.begin, "sweep": w.sweep,
+			"sweep more": w.sweep, "end": w.end, "end more": w.end,
+		} {
+			steps[name] = step
+		}
+		if rapid.IntRange(0, 2).Draw(t, "calm") > 0 { // else few generations would stay undisturbed
+			for _, name := range []string{"break", "end stream", "refuse"} {
+				delete(steps, name)
+			}
+		}
+		t.Repeat(steps)
+		crossed += int(w.generations.current.Load().number) - 1
+		w.finish(t)
+	})
+	if crossed == 0 {
+		t.Fatal("no run got as far as a second generation")
+	}
 }

@@ -121,11 +121,11 @@ func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
 func TestAbandonWhileMoving(t *testing.T) {
 	for range 200 {
 		w := newMachine()
-		first, second := w.group.processes[0], w.group.processes[1]
+		first, second := w.members[0], w.members[1]
 		w.attach(first)
 		waiting := make([]*execution, 6)
 		for n := range waiting {
-			waiting[n] = &execution{instance: w.instances[0], answers: make(chan outcome, 1), deadline: w.now.Add(patience)}
+			waiting[n] = &execution{instance: w.instances[0], answers: make(chan outcome, 1), generation: w.generations.current.Load(), deadline: w.now.Add(patience)}
 			must(w.group.submit(waiting[n]))
 		}
 		w.attach(second)

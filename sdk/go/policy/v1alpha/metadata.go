@@ -14,6 +14,46 @@ import (
 type ExchangeMetadata struct {
 	mutex  sync.Mutex
 	values map[string]any
+	leases []heldLease
+	ended  bool
+}
+
+// Lease is something that an exchange holds from its first use until the exchange has ended.
+type Lease interface{ Release() }
+
+type heldLease struct {
+	key   any
+	lease Lease
+}
+
+// Lease returns what the exchange holds under key. The first call takes it; Release is called once, when the exchange
+// has ended (at once, if it has already).
+func (m *ExchangeMetadata) Lease(key any, take func() Lease) Lease {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	for _, held := range m.leases {
+		if held.key == key {
+			return held.lease
+		}
+	}
+	taken := take()
+	if m.ended {
+		taken.Release()
+	} else {
+		m.leases = append(m.leases, heldLease{key, taken})
+	}
+	return taken
+}
+
+// End releases what the exchange holds. The chain calls it when no policy of the exchange will be called again.
+func (m *ExchangeMetadata) End() {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.ended = true
+	for _, held := range m.leases {
+		held.lease.Release()
+	}
+	m.leases = nil
 }
 
 // Get returns the value of key, and whether there is one. Do not change what it returns: Set a new value.

@@ -227,6 +227,7 @@ type ConfigureInstance struct {
 	MaxConcurrency   uint32                 `protobuf:"varint,7,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`         // executions of this instance under way at once; 0 = the executor's default
 	PrepareTimeoutMs uint32                 `protobuf:"varint,8,opt,name=prepare_timeout_ms,json=prepareTimeoutMs,proto3" json:"prepare_timeout_ms,omitempty"` // time limit of prepare(params); 0 = the executor's default
 	ApiVersion       string                 `protobuf:"bytes,9,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	InstanceId       string                 `protobuf:"bytes,10,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"` // the attachment's id, for the log and the health check
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -320,6 +321,13 @@ func (x *ConfigureInstance) GetPrepareTimeoutMs() uint32 {
 func (x *ConfigureInstance) GetApiVersion() string {
 	if x != nil {
 		return x.ApiVersion
+	}
+	return ""
+}
+
+func (x *ConfigureInstance) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
 	}
 	return ""
 }
@@ -1115,6 +1123,8 @@ type HealthCheckResponse struct {
 	ExecutionsFinished    uint64                 `protobuf:"varint,6,opt,name=executions_finished,json=executionsFinished,proto3" json:"executions_finished,omitempty"`
 	OldestExecutionMs     uint32                 `protobuf:"varint,7,opt,name=oldest_execution_ms,json=oldestExecutionMs,proto3" json:"oldest_execution_ms,omitempty"` // age of the execution that has run longest; 0 = none
 	OldestExecutionPolicy string                 `protobuf:"bytes,8,opt,name=oldest_execution_policy,json=oldestExecutionPolicy,proto3" json:"oldest_execution_policy,omitempty"`
+	Hung                  []*HungExecutions      `protobuf:"bytes,9,rep,name=hung,proto3" json:"hung,omitempty"`                                    // one for each instance that has some
+	WorkersHung           uint32                 `protobuf:"varint,10,opt,name=workers_hung,json=workersHung,proto3" json:"workers_hung,omitempty"` // workers that a hung execution holds
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1205,6 +1215,106 @@ func (x *HealthCheckResponse) GetOldestExecutionPolicy() string {
 	return ""
 }
 
+func (x *HealthCheckResponse) GetHung() []*HungExecutions {
+	if x != nil {
+		return x.Hung
+	}
+	return nil
+}
+
+func (x *HealthCheckResponse) GetWorkersHung() uint32 {
+	if x != nil {
+		return x.WorkersHung
+	}
+	return 0
+}
+
+// Executions of one instance that still run although their deadline is long past: nobody waits for them, and only the
+// end of the process gives their workers back.
+type HungExecutions struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Policy         string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // name:version
+	ApiName        string                 `protobuf:"bytes,2,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
+	InstanceId     string                 `protobuf:"bytes,3,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Count          uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	OldestMs       uint32                 `protobuf:"varint,5,opt,name=oldest_ms,json=oldestMs,proto3" json:"oldest_ms,omitempty"`                   // since the oldest of them was started
+	BlocksInstance bool                   `protobuf:"varint,6,opt,name=blocks_instance,json=blocksInstance,proto3" json:"blocks_instance,omitempty"` // they hold all that may be under way of this instance: it answers nothing any more
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HungExecutions) Reset() {
+	*x = HungExecutions{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HungExecutions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HungExecutions) ProtoMessage() {}
+
+func (x *HungExecutions) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
+func (*HungExecutions) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HungExecutions) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *HungExecutions) GetApiName() string {
+	if x != nil {
+		return x.ApiName
+	}
+	return ""
+}
+
+func (x *HungExecutions) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *HungExecutions) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *HungExecutions) GetOldestMs() uint32 {
+	if x != nil {
+		return x.OldestMs
+	}
+	return 0
+}
+
+func (x *HungExecutions) GetBlocksInstance() bool {
+	if x != nil {
+		return x.BlocksInstance
+	}
+	return false
+}
+
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
 
 const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
@@ -1216,7 +1326,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"executions\x18\x02 \x03(\v2!.gatewright.executor.v1.ExecutionR\n" +
 	"executions\x12\x1a\n" +
 	"\x06cancel\x18\x03 \x03(\x04B\x02\x10\x01R\x06cancel\x12\x18\n" +
-	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\xd7\x02\n" +
+	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\xf8\x02\n" +
 	"\x11ConfigureInstance\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x12\x1f\n" +
 	"\vpolicy_name\x18\x02 \x01(\tR\n" +
@@ -1230,7 +1340,10 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x0fmax_concurrency\x18\a \x01(\rR\x0emaxConcurrency\x12,\n" +
 	"\x12prepare_timeout_ms\x18\b \x01(\rR\x10prepareTimeoutMs\x12\x1f\n" +
 	"\vapi_version\x18\t \x01(\tR\n" +
-	"apiVersion\"\xe4\x04\n" +
+	"apiVersion\x12\x1f\n" +
+	"\vinstance_id\x18\n" +
+	" \x01(\tR\n" +
+	"instanceId\"\xe4\x04\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -1314,7 +1427,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\"\x14\n" +
-	"\x12HealthCheckRequest\"\xc6\x02\n" +
+	"\x12HealthCheckRequest\"\xa5\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x18\n" +
@@ -1323,7 +1436,18 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x12executions_started\x18\x05 \x01(\x04R\x11executionsStarted\x12/\n" +
 	"\x13executions_finished\x18\x06 \x01(\x04R\x12executionsFinished\x12.\n" +
 	"\x13oldest_execution_ms\x18\a \x01(\rR\x11oldestExecutionMs\x126\n" +
-	"\x17oldest_execution_policy\x18\b \x01(\tR\x15oldestExecutionPolicy*E\n" +
+	"\x17oldest_execution_policy\x18\b \x01(\tR\x15oldestExecutionPolicy\x12:\n" +
+	"\x04hung\x18\t \x03(\v2&.gatewright.executor.v1.HungExecutionsR\x04hung\x12!\n" +
+	"\fworkers_hung\x18\n" +
+	" \x01(\rR\vworkersHung\"\xc0\x01\n" +
+	"\x0eHungExecutions\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x19\n" +
+	"\bapi_name\x18\x02 \x01(\tR\aapiName\x12\x1f\n" +
+	"\vinstance_id\x18\x03 \x01(\tR\n" +
+	"instanceId\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12\x1b\n" +
+	"\toldest_ms\x18\x05 \x01(\rR\boldestMs\x12'\n" +
+	"\x0fblocks_instance\x18\x06 \x01(\bR\x0eblocksInstance*E\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_REQUEST\x10\x01\x12\x12\n" +
@@ -1354,7 +1478,7 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                  // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),           // 1: gatewright.executor.v1.FailureClass
@@ -1370,6 +1494,7 @@ var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(*Failure)(nil),             // 11: gatewright.executor.v1.Failure
 	(*HealthCheckRequest)(nil),  // 12: gatewright.executor.v1.HealthCheckRequest
 	(*HealthCheckResponse)(nil), // 13: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),      // 14: gatewright.executor.v1.HungExecutions
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	3,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
@@ -1384,15 +1509,16 @@ var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	10, // 9: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
 	11, // 10: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
 	1,  // 11: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	2,  // 12: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	12, // 13: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	5,  // 14: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	13, // 15: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 12: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	2,  // 13: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	12, // 14: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	5,  // 15: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	13, // 16: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -1408,7 +1534,7 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

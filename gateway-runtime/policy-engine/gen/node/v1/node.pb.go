@@ -299,7 +299,7 @@ type isNodeMessage_Message interface {
 }
 
 type NodeMessage_Hello struct {
-	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first, once
+	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies have changed, and then only they count
 }
 
 type NodeMessage_Report struct {

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gatewright_executor/_gen/python_executor.proto\x12\x16gatewright.executor.v1\"\xaa\x01\n\x0cRequestFrame\x12<\n\tconfigure\x18\x01 \x03(\x0b\x32).gatewright.executor.v1.ConfigureInstance\x12\x35\n\nexecutions\x18\x02 \x03(\x0b\x32!.gatewright.executor.v1.Execution\x12\x12\n\x06\x63\x61ncel\x18\x03 \x03(\x04\x42\x02\x10\x01\x12\x11\n\x05\x63lose\x18\x04 \x03(\rB\x02\x10\x01\"\xdd\x01\n\x11\x43onfigureInstance\x12\x10\n\x08instance\x18\x01 \x01(\r\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x05 \x01(\x0c\x12\x10\n\x08\x61pi_name\x18\x06 \x01(\t\x12\x17\n\x0fmax_concurrency\x18\x07 \x01(\r\x12\x1a\n\x12prepare_timeout_ms\x18\x08 \x01(\r\x12\x13\n\x0b\x61pi_version\x18\t \x01(\t\"\xa9\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08instance\x18\x02 \x01(\r\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.gatewright.executor.v1.Phase\x12\x12\n\ntimeout_us\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x0c\x12\x0e\n\x06method\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x01(\x0c\x12\r\n\x05query\x18\x08 \x01(\x0c\x12\x0e\n\x06scheme\x18\t \x01(\x0c\x12\x11\n\tauthority\x18\n \x01(\x0c\x12\x16\n\x0e\x63lient_address\x18\x0b \x01(\x0c\x12\x11\n\toperation\x18\x0c \x01(\x0c\x12\x17\n\x0frequest_headers\x18\r \x01(\x0c\x12\x19\n\x0crequest_body\x18\x0e \x01(\x0cH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x0f \x01(\r\x12\x18\n\x10response_headers\x18\x10 \x01(\x0c\x12\x1a\n\rresponse_body\x18\x11 \x01(\x0cH\x01\x88\x01\x01\x12\x10\n\x08metadata\x18\x12 \x01(\x0c\x42\x0f\n\r_request_bodyB\x10\n\x0e_response_body\"\xbf\x01\n\nReplyFrame\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.gatewright.executor.v1.Hello\x12\x17\n\x0f\x66rames_taken_in\x18\x02 \x01(\x04\x12/\n\x07\x61\x63tions\x18\x03 \x03(\x0b\x32\x1e.gatewright.executor.v1.Action\x12\x39\n\tinstances\x18\x04 \x03(\x0b\x32&.gatewright.executor.v1.InstanceStatus\"\x8a\x01\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x16\n\x0epython_version\x18\x02 \x01(\t\x12\x13\n\x0bsdk_version\x18\x03 \x01(\t\x12\x36\n\x08policies\x18\x04 \x03(\x0b\x32$.gatewright.executor.v1.LoadedPolicy\x12\x0f\n\x07workers\x18\x05 \x01(\r\"\x88\x01\n\x0cLoadedPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\non_request\x18\x03 \x01(\x08\x12\x13\n\x0bon_response\x18\x04 \x01(\x08\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\"T\n\x0eInstanceStatus\x12\x10\n\x08instance\x18\x01 \x01(\r\x12\x30\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\"\xcf\x03\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x16\n\x0eremove_headers\x18\x02 \x01(\x0c\x12\x13\n\x0bset_headers\x18\x03 \x01(\x0c\x12\x16\n\x0e\x61ppend_headers\x18\x04 \x01(\x0c\x12\x11\n\x04\x62ody\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x12\x11\n\x04path\x18\x06 \x01(\x0cH\x01\x88\x01\x01\x12\x12\n\x05query\x18\x07 \x01(\x0cH\x02\x88\x01\x01\x12\x13\n\x06method\x18\x08 \x01(\x0cH\x03\x88\x01\x01\x12\x16\n\tauthority\x18\t \x01(\x0cH\x04\x88\x01\x01\x12\x13\n\x0bstatus_code\x18\n \x01(\r\x12\x45\n\x12immediate_response\x18\x0b \x01(\x0b\x32).gatewright.executor.v1.ImmediateResponse\x12\x30\n\x07\x66\x61ilure\x18\x0c \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\x12\x1a\n\x12\x61nalytics_metadata\x18\r \x01(\x0c\x12\x14\n\x0cmetadata_set\x18\x0e \x01(\x0c\x12\x18\n\x10metadata_removed\x18\x0f \x03(\tB\x07\n\x05_bodyB\x07\n\x05_pathB\x08\n\x06_queryB\t\n\x07_methodB\x0c\n\n_authority\"G\n\x11ImmediateResponse\x12\x13\n\x0bstatus_code\x18\x01 \x01(\r\x12\x0f\n\x07headers\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"u\n\x07\x46\x61ilure\x12;\n\rfailure_class\x18\x01 \x01(\x0e\x32$.gatewright.executor.v1.FailureClass\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x0c\n\x04hook\x18\x04 \x01(\t\"\x14\n\x12HealthCheckRequest\"\xd1\x01\n\x13HealthCheckResponse\x12\x0f\n\x07serving\x18\x01 \x01(\x08\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x0f\n\x07workers\x18\x03 \x01(\r\x12\x14\n\x0cworkers_busy\x18\x04 \x01(\r\x12\x1a\n\x12\x65xecutions_started\x18\x05 \x01(\x04\x12\x1b\n\x13\x65xecutions_finished\x18\x06 \x01(\x04\x12\x1b\n\x13oldest_execution_ms\x18\x07 \x01(\r\x12\x1f\n\x17oldest_execution_policy\x18\x08 \x01(\t*E\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_REQUEST\x10\x01\x12\x12\n\x0ePHASE_RESPONSE\x10\x02*\xfd\x01\n\x0c\x46\x61ilureClass\x12\x1d\n\x19\x46\x41ILURE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46\x41ILURE_CLASS_TIMEOUT\x10\x01\x12\x1c\n\x18\x46\x41ILURE_CLASS_OVERLOADED\x10\x02\x12\x1d\n\x19\x46\x41ILURE_CLASS_UNAVAILABLE\x10\x03\x12\x19\n\x15\x46\x41ILURE_CLASS_CRASHED\x10\x04\x12\x1b\n\x17\x46\x41ILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n\x18\x46\x41ILURE_CLASS_BAD_ACTION\x10\x06\x12 \n\x1c\x46\x41ILURE_CLASS_BODY_TOO_LARGE\x10\x07\x32\xde\x01\n\x15PythonExecutorService\x12]\n\rExecuteStream\x12$.gatewright.executor.v1.RequestFrame\x1a\".gatewright.executor.v1.ReplyFrame(\x01\x30\x01\x12\x66\n\x0bHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponseB9Z7gatewright.dev/policy-engine/gen/executor/v1;executorv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.gatewright_executor/_gen/python_executor.proto\x12\x16gatewright.executor.v1\"\xaa\x01\n\x0cRequestFrame\x12<\n\tconfigure\x18\x01 \x03(\x0b\x32).gatewright.executor.v1.ConfigureInstance\x12\x35\n\nexecutions\x18\x02 \x03(\x0b\x32!.gatewright.executor.v1.Execution\x12\x12\n\x06\x63\x61ncel\x18\x03 \x03(\x04\x42\x02\x10\x01\x12\x11\n\x05\x63lose\x18\x04 \x03(\rB\x02\x10\x01\"\xf2\x01\n\x11\x43onfigureInstance\x12\x10\n\x08instance\x18\x01 \x01(\r\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x05 \x01(\x0c\x12\x10\n\x08\x61pi_name\x18\x06 \x01(\t\x12\x17\n\x0fmax_concurrency\x18\x07 \x01(\r\x12\x1a\n\x12prepare_timeout_ms\x18\x08 \x01(\r\x12\x13\n\x0b\x61pi_version\x18\t \x01(\t\x12\x13\n\x0binstance_id\x18\n \x01(\t\"\xa9\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08instance\x18\x02 \x01(\r\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.gatewright.executor.v1.Phase\x12\x12\n\ntimeout_us\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x0c\x12\x0e\n\x06method\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x01(\x0c\x12\r\n\x05query\x18\x08 \x01(\x0c\x12\x0e\n\x06scheme\x18\t \x01(\x0c\x12\x11\n\tauthority\x18\n \x01(\x0c\x12\x16\n\x0e\x63lient_address\x18\x0b \x01(\x0c\x12\x11\n\toperation\x18\x0c \x01(\x0c\x12\x17\n\x0frequest_headers\x18\r \x01(\x0c\x12\x19\n\x0crequest_body\x18\x0e \x01(\x0cH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x0f \x01(\r\x12\x18\n\x10response_headers\x18\x10 \x01(\x0c\x12\x1a\n\rresponse_body\x18\x11 \x01(\x0cH\x01\x88\x01\x01\x12\x10\n\x08metadata\x18\x12 \x01(\x0c\x42\x0f\n\r_request_bodyB\x10\n\x0e_response_body\"\xbf\x01\n\nReplyFrame\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.gatewright.executor.v1.Hello\x12\x17\n\x0f\x66rames_taken_in\x18\x02 \x01(\x04\x12/\n\x07\x61\x63tions\x18\x03 \x03(\x0b\x32\x1e.gatewright.executor.v1.Action\x12\x39\n\tinstances\x18\x04 \x03(\x0b\x32&.gatewright.executor.v1.InstanceStatus\"\x8a\x01\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x16\n\x0epython_version\x18\x02 \x01(\t\x12\x13\n\x0bsdk_version\x18\x03 \x01(\t\x12\x36\n\x08policies\x18\x04 \x03(\x0b\x32$.gatewright.executor.v1.LoadedPolicy\x12\x0f\n\x07workers\x18\x05 \x01(\r\"\x88\x01\n\x0cLoadedPolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\non_request\x18\x03 \x01(\x08\x12\x13\n\x0bon_response\x18\x04 \x01(\x08\x12\x30\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\"T\n\x0eInstanceStatus\x12\x10\n\x08instance\x18\x01 \x01(\r\x12\x30\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\"\xcf\x03\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x16\n\x0eremove_headers\x18\x02 \x01(\x0c\x12\x13\n\x0bset_headers\x18\x03 \x01(\x0c\x12\x16\n\x0e\x61ppend_headers\x18\x04 \x01(\x0c\x12\x11\n\x04\x62ody\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x12\x11\n\x04path\x18\x06 \x01(\x0cH\x01\x88\x01\x01\x12\x12\n\x05query\x18\x07 \x01(\x0cH\x02\x88\x01\x01\x12\x13\n\x06method\x18\x08 \x01(\x0cH\x03\x88\x01\x01\x12\x16\n\tauthority\x18\t \x01(\x0cH\x04\x88\x01\x01\x12\x13\n\x0bstatus_code\x18\n \x01(\r\x12\x45\n\x12immediate_response\x18\x0b \x01(\x0b\x32).gatewright.executor.v1.ImmediateResponse\x12\x30\n\x07\x66\x61ilure\x18\x0c \x01(\x0b\x32\x1f.gatewright.executor.v1.Failure\x12\x1a\n\x12\x61nalytics_metadata\x18\r \x01(\x0c\x12\x14\n\x0cmetadata_set\x18\x0e \x01(\x0c\x12\x18\n\x10metadata_removed\x18\x0f \x03(\tB\x07\n\x05_bodyB\x07\n\x05_pathB\x08\n\x06_queryB\t\n\x07_methodB\x0c\n\n_authority\"G\n\x11ImmediateResponse\x12\x13\n\x0bstatus_code\x18\x01 \x01(\r\x12\x0f\n\x07headers\x18\x02 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"u\n\x07\x46\x61ilure\x12;\n\rfailure_class\x18\x01 \x01(\x0e\x32$.gatewright.executor.v1.FailureClass\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x0c\n\x04hook\x18\x04 \x01(\t\"\x14\n\x12HealthCheckRequest\"\x9d\x02\n\x13HealthCheckResponse\x12\x0f\n\x07serving\x18\x01 \x01(\x08\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x0f\n\x07workers\x18\x03 \x01(\r\x12\x14\n\x0cworkers_busy\x18\x04 \x01(\r\x12\x1a\n\x12\x65xecutions_started\x18\x05 \x01(\x04\x12\x1b\n\x13\x65xecutions_finished\x18\x06 \x01(\x04\x12\x1b\n\x13oldest_execution_ms\x18\x07 \x01(\r\x12\x1f\n\x17oldest_execution_policy\x18\x08 \x01(\t\x12\x34\n\x04hung\x18\t \x03(\x0b\x32&.gatewright.executor.v1.HungExecutions\x12\x14\n\x0cworkers_hung\x18\n \x01(\r\"\x82\x01\n\x0eHungExecutions\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x10\n\x08\x61pi_name\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x11\n\toldest_ms\x18\x05 \x01(\r\x12\x17\n\x0f\x62locks_instance\x18\x06 \x01(\x08*E\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_REQUEST\x10\x01\x12\x12\n\x0ePHASE_RESPONSE\x10\x02*\xfd\x01\n\x0c\x46\x61ilureClass\x12\x1d\n\x19\x46\x41ILURE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46\x41ILURE_CLASS_TIMEOUT\x10\x01\x12\x1c\n\x18\x46\x41ILURE_CLASS_OVERLOADED\x10\x02\x12\x1d\n\x19\x46\x41ILURE_CLASS_UNAVAILABLE\x10\x03\x12\x19\n\x15\x46\x41ILURE_CLASS_CRASHED\x10\x04\x12\x1b\n\x17\x46\x41ILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n\x18\x46\x41ILURE_CLASS_BAD_ACTION\x10\x06\x12 \n\x1c\x46\x41ILURE_CLASS_BODY_TOO_LARGE\x10\x07\x32\xde\x01\n\x15PythonExecutorService\x12]\n\rExecuteStream\x12$.gatewright.executor.v1.RequestFrame\x1a\".gatewright.executor.v1.ReplyFrame(\x01\x30\x01\x12\x66\n\x0bHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponseB9Z7gatewright.dev/policy-engine/gen/executor/v1;executorv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +36,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTFRAME'].fields_by_name['cancel']._serialized_options = b'\020\001'
   _globals['_REQUESTFRAME'].fields_by_name['close']._loaded_options = None
   _globals['_REQUESTFRAME'].fields_by_name['close']._serialized_options = b'\020\001'
-  _globals['_PHASE']._serialized_start=2351
-  _globals['_PHASE']._serialized_end=2420
-  _globals['_FAILURECLASS']._serialized_start=2423
-  _globals['_FAILURECLASS']._serialized_end=2676
+  _globals['_PHASE']._serialized_start=2581
+  _globals['_PHASE']._serialized_end=2650
+  _globals['_FAILURECLASS']._serialized_start=2653
+  _globals['_FAILURECLASS']._serialized_end=2906
   _globals['_REQUESTFRAME']._serialized_start=75
   _globals['_REQUESTFRAME']._serialized_end=245
   _globals['_CONFIGUREINSTANCE']._serialized_start=248
-  _globals['_CONFIGUREINSTANCE']._serialized_end=469
-  _globals['_EXECUTION']._serialized_start=472
-  _globals['_EXECUTION']._serialized_end=897
-  _globals['_REPLYFRAME']._serialized_start=900
-  _globals['_REPLYFRAME']._serialized_end=1091
-  _globals['_HELLO']._serialized_start=1094
-  _globals['_HELLO']._serialized_end=1232
-  _globals['_LOADEDPOLICY']._serialized_start=1235
-  _globals['_LOADEDPOLICY']._serialized_end=1371
-  _globals['_INSTANCESTATUS']._serialized_start=1373
-  _globals['_INSTANCESTATUS']._serialized_end=1457
-  _globals['_ACTION']._serialized_start=1460
-  _globals['_ACTION']._serialized_end=1923
-  _globals['_IMMEDIATERESPONSE']._serialized_start=1925
-  _globals['_IMMEDIATERESPONSE']._serialized_end=1996
-  _globals['_FAILURE']._serialized_start=1998
-  _globals['_FAILURE']._serialized_end=2115
-  _globals['_HEALTHCHECKREQUEST']._serialized_start=2117
-  _globals['_HEALTHCHECKREQUEST']._serialized_end=2137
-  _globals['_HEALTHCHECKRESPONSE']._serialized_start=2140
-  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2349
-  _globals['_PYTHONEXECUTORSERVICE']._serialized_start=2679
-  _globals['_PYTHONEXECUTORSERVICE']._serialized_end=2901
+  _globals['_CONFIGUREINSTANCE']._serialized_end=490
+  _globals['_EXECUTION']._serialized_start=493
+  _globals['_EXECUTION']._serialized_end=918
+  _globals['_REPLYFRAME']._serialized_start=921
+  _globals['_REPLYFRAME']._serialized_end=1112
+  _globals['_HELLO']._serialized_start=1115
+  _globals['_HELLO']._serialized_end=1253
+  _globals['_LOADEDPOLICY']._serialized_start=1256
+  _globals['_LOADEDPOLICY']._serialized_end=1392
+  _globals['_INSTANCESTATUS']._serialized_start=1394
+  _globals['_INSTANCESTATUS']._serialized_end=1478
+  _globals['_ACTION']._serialized_start=1481
+  _globals['_ACTION']._serialized_end=1944
+  _globals['_IMMEDIATERESPONSE']._serialized_start=1946
+  _globals['_IMMEDIATERESPONSE']._serialized_end=2017
+  _globals['_FAILURE']._serialized_start=2019
+  _globals['_FAILURE']._serialized_end=2136
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=2138
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=2158
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=2161
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2446
+  _globals['_HUNGEXECUTIONS']._serialized_start=2449
+  _globals['_HUNGEXECUTIONS']._serialized_end=2579
+  _globals['_PYTHONEXECUTORSERVICE']._serialized_start=2909
+  _globals['_PYTHONEXECUTORSERVICE']._serialized_end=3131
 # @@protoc_insertion_point(module_scope)

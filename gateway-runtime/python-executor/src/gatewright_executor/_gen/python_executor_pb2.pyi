@@ -48,7 +48,7 @@ class RequestFrame(_message.Message):
     def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ConfigureInstance(_message.Message):
-    __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version")
+    __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version", "instance_id")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class ConfigureInstance(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     PREPARE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     API_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     instance: int
     policy_name: str
     policy_version: str
@@ -67,7 +68,8 @@ class ConfigureInstance(_message.Message):
     max_concurrency: int
     prepare_timeout_ms: int
     api_version: str
-    def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ...) -> None: ...
+    instance_id: str
+    def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
     __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata")
@@ -218,7 +220,7 @@ class HealthCheckRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class HealthCheckResponse(_message.Message):
-    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy")
+    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy", "hung", "workers_hung")
     SERVING_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +229,8 @@ class HealthCheckResponse(_message.Message):
     EXECUTIONS_FINISHED_FIELD_NUMBER: _ClassVar[int]
     OLDEST_EXECUTION_MS_FIELD_NUMBER: _ClassVar[int]
     OLDEST_EXECUTION_POLICY_FIELD_NUMBER: _ClassVar[int]
+    HUNG_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_HUNG_FIELD_NUMBER: _ClassVar[int]
     serving: bool
     pid: int
     workers: int
@@ -235,4 +239,22 @@ class HealthCheckResponse(_message.Message):
     executions_finished: int
     oldest_execution_ms: int
     oldest_execution_policy: str
-    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ...) -> None: ...
+    hung: _containers.RepeatedCompositeFieldContainer[HungExecutions]
+    workers_hung: int
+    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ...) -> None: ...
+
+class HungExecutions(_message.Message):
+    __slots__ = ("policy", "api_name", "instance_id", "count", "oldest_ms", "blocks_instance")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    API_NAME_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_MS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    api_name: str
+    instance_id: str
+    count: int
+    oldest_ms: int
+    blocks_instance: bool
+    def __init__(self, policy: _Optional[str] = ..., api_name: _Optional[str] = ..., instance_id: _Optional[str] = ..., count: _Optional[int] = ..., oldest_ms: _Optional[int] = ..., blocks_instance: _Optional[bool] = ...) -> None: ...

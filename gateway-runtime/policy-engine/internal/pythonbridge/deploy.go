@@ -1,0 +1,299 @@
+package pythonbridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A roster of the
+// present generation replaces single processes; one of a later generation replaces all.
+type Roster struct {
+	Generation uint64
+	Executors  map[string][]string
+}
+
+// Deploy makes a roster the one that serves: it connects to the processes that are new, configures every live instance
+// in them, and when all are ready gives them the new exchanges. Those that are not in the roster any more go on with the
+// exchanges that they have, for Options.Drain at most, and are gone from Stats after that. An error says why nothing has
+// changed.
+func (g *Groups) Deploy(ctx context.Context, want Roster) error {
+	g.deploying.Lock()
+	defer g.deploying.Unlock()
+	if g.lifetime.Err() != nil {
+		return errors.New("the engine is stopping")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.lifetime, cancel)()
+	change, err := g.plan(want)
+	if err != nil {
+		return err
+	}
+	for _, joiner := range change.joining {
+		joiner.process = joiner.group.enlist(joiner.address, change.generation, roleJoining)
+		g.connect(joiner.process)
+	}
+	if err := change.await(ctx); err != nil {
+		change.abort()
+		return err
+	}
+	change.carryOut(g.generations)
+	g.log.Info("executors deployed", "generation", change.generation.number, "joined", len(change.joining), "leaving", len(change.leaving))
+	g.runs.Go(g.sweep)
+	return nil
+}
+
+// change is what a roster changes.
+type change struct {
+	generation *generation
+	joining    []*joiner
+	leaving    []*StreamManager
+}
+
+type joiner struct {
+	group   *group
+	address string
+	process *StreamManager
+}
+
+// plan compares a roster with who serves now.
+func (g *Groups) plan(want Roster) (*change, error) {
+	present := g.generations.current.Load()
+	if want.Generation < present.number {
+		return nil, fmt.Errorf("generation: expected %d or later, got %d", present.number, want.Generation)
+	}
+	planned := &change{generation: present}
+	if want.Generation > present.number {
+		planned.generation = &generation{number: want.Generation}
+	}
+	for name, addresses := range want.Executors {
+		known := g.groupOrNew(name)
+		for _, address := range addresses {
+			if err := planned.join(known, address); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, name := range g.names() {
+		if err := planned.leave(g.group(name), want.Executors[name]); err != nil {
+			return nil, err
+		}
+	}
+	return planned, nil
+}
+
+// join plans for an address of the roster, unless its process serves this very generation already.
+func (c *change) join(of *group, address string) error {
+	for _, process := range of.roster() {
+		if process.address != address {
+			continue
+		}
+		if process.is(roleServing) && process.generation == c.generation {
+			return nil
+		}
+		return fmt.Errorf("executor group %q: expected a new address for a new process, got %s, which belongs to a process of generation %d that is %s",
+			of.name, address, process.generation.number, roleNames[role(process.role.Load())])
+	}
+	c.joining = append(c.joining, &joiner{group: of, address: address})
+	return nil
+}
+
+// leave plans for the processes of a group that the roster does not name.
+func (c *change) leave(of *group, addresses []string) error {
+	if live := of.liveInstances(); len(addresses) == 0 && len(live) > 0 {
+		return fmt.Errorf("executor group %q: expected at least one process, for policy instances run there, got none: %s; take the policy off its APIs first",
+			of.name, strings.Join(live, ", "))
+	}
+	for _, process := range of.serving() {
+		if !slices.Contains(addresses, process.address) || process.generation != c.generation {
+			c.leaving = append(c.leaving, process)
+		}
+	}
+	return nil
+}
+
+// await returns once every process that joins is ready, or why one will not be.
+func (c *change) await(ctx context.Context) error {
+	for range 2 { // again, for instances that were added while the last ones got ready
+		for _, joiner := range c.joining {
+			if err := joiner.group.awaitJoined(ctx, joiner.process); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *change) abort() {
+	for _, joiner := range c.joining {
+		joiner.process.become(roleGone)
+		joiner.group.drop(joiner.process)
+		joiner.process.stop()
+	}
+}
+
+// carryOut is the switch. At no time is there an exchange without a process of its generation.
+func (c *change) carryOut(generations *generations) {
+	for _, joiner := range c.joining {
+		joiner.process.become(roleServing)
+	}
+	generations.current.Store(c.generation)
+	for _, process := range c.leaving {
+		process.leave(process.options.Drain)
+	}
+}
+
+// sweepInterval is how often leaving processes are looked at.
+const sweepInterval = 50 * time.Millisecond
+
+// sweep goes on until no process is leaving.
+func (g *Groups) sweep() {
+	for left := true; left && sleep(g.lifetime, sweepInterval); {
+		left = g.sweepOnce(time.Now())
+	}
+}
+
+func (g *Groups) sweepOnce(now time.Time) (left bool) {
+	for _, name := range g.names() {
+		left = g.group(name).sweep(now) || left
+	}
+	return left
+}
+
+// awaitJoined waits for as long as the process gets on with its instances.
+func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
+	for before := -1; ; {
+		now := m.readyCount()
+		if now == before {
+			return fmt.Errorf("executor group %q: the process at %s has not become ready: %d of %d policy instances are configured, and none was in the last %s",
+				g.name, m.address, now, m.liveCount(), g.options.ConfigureTimeout)
+		}
+		before = now
+		bounded, cancel := context.WithTimeout(ctx, g.options.ConfigureTimeout)
+		err := g.changes.await(bounded, func() (bool, error) { return g.joined(m) })
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// joined reports whether a process is connected and every live instance ready there. What fails in the processes that
+// serve now as well does not count.
+func (g *group) joined(m *StreamManager) (bool, error) {
+	at := m.progress()
+	if at.lost != nil {
+		return false, fmt.Errorf("executor group %q: the process at %s was lost before it was ready: %w", g.name, m.address, at.lost)
+	}
+	if !at.connected {
+		return false, nil
+	}
+	errs := []error{g.importFailures(m)}
+	for failed, failure := range at.failed {
+		if g.readyElsewhere(failed, m) {
+			errs = append(errs, fmt.Errorf("%s: %w", failed, failure))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return false, err
+	}
+	return at.pending == 0, nil
+}
+
+// importFailures are the policies that this process cannot use, unless no process that serves now can.
+func (g *group) importFailures(m *StreamManager) error {
+	var errs []error
+	for _, policy := range m.policies() {
+		if failure := policy.GetFailure(); failure != nil && !g.failsEverywhere(policy.GetName(), policy.GetVersion()) {
+			errs = append(errs, fmt.Errorf("policy %s:%s: %s", policy.GetName(), policy.GetVersion(), failure.GetMessage()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *group) failsEverywhere(name, version string) bool {
+	serving := g.serving()
+	for _, process := range serving {
+		for _, policy := range process.policies() {
+			if policy.GetName() == name && policy.GetVersion() == version && policy.GetFailure() == nil {
+				return false
+			}
+		}
+		if !slices.ContainsFunc(process.policies(), func(p *executorv1.LoadedPolicy) bool {
+			return p.GetName() == name && p.GetVersion() == version
+		}) {
+			return false // it is new
+		}
+	}
+	return len(serving) > 0
+}
+
+func (g *group) readyElsewhere(i *instance, m *StreamManager) bool {
+	return slices.ContainsFunc(i.placements(), func(p *placement) bool {
+		return p.home != m && p.home.is(roleServing) && p.standing().ready
+	})
+}
+
+func (g *group) liveInstances() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var names []string
+	for i := range g.instances {
+		names = append(names, i.String())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// progress is how far a process that joins has come.
+type progress struct {
+	connected bool
+	pending   int // instances that have neither become ready nor failed
+	failed    map[*instance]*v1alpha.Failure
+	lost      error
+}
+
+func (m *StreamManager) progress() progress {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := progress{connected: m.connected.Load(), lost: m.lost, failed: map[*instance]*v1alpha.Failure{}}
+	for _, p := range m.live {
+		switch {
+		case p.failure != nil:
+			at.failed[p.instance] = p.failure
+		case !p.is(stateReady):
+			at.pending++
+		}
+	}
+	return at
+}
+
+func (m *StreamManager) readyCount() (count int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.live {
+		if p.is(stateReady) {
+			count++
+		}
+	}
+	return count
+}
+
+func (m *StreamManager) liveCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live)
+}
+
+func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hello.GetPolicies()
+}
