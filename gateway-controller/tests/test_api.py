@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import JsonObject
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
@@ -20,8 +22,16 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.fixture
-async def controller(definitions: Definitions) -> AsyncIterator[Controller]:
-    controller = Controller(open_store("sqlite::memory:"), definitions, EdgeSettings())
+def folder(tmp_path: Path, testdata: Path) -> Path:
+    """The definitions' folder, which a test may change."""
+    shutil.copytree(testdata / "definitions", tmp_path / "definitions")
+    return tmp_path / "definitions"
+
+
+@pytest.fixture
+async def controller(folder: Path) -> AsyncIterator[Controller]:
+    settings = {"guard": {"issuer": "https://id.example"}}
+    controller = Controller(open_store("sqlite::memory:"), lambda: load_definitions(folder, settings), EdgeSettings())
     yield controller
     controller.store.close()
 
@@ -244,7 +254,7 @@ async def test_a_stored_api_that_the_build_no_longer_fits_is_held_back(
     client: httpx.AsyncClient, controller: Controller, orders: JsonObject
 ) -> None:
     await client.post("/v1/apis", json=orders)
-    later = Controller(controller.store, Definitions(), EdgeSettings())
+    later = Controller(controller.store, Definitions, EdgeSettings())
     later.load()
     status = later.deployment.status("orders-v1")
     assert status.state == "rejected"
@@ -255,9 +265,51 @@ async def test_what_is_stored_is_handed_out_after_a_restart(
     client: httpx.AsyncClient, controller: Controller, orders: JsonObject, definitions: Definitions
 ) -> None:
     await client.post("/v1/apis", json=orders)
-    later = Controller(controller.store, definitions, EdgeSettings())
+    later = Controller(controller.store, lambda: definitions, EdgeSettings())
     later.load()
     update = later.deployment.next_update(NodeDouble(later).node)
     before = controller.deployment.next_update(NodeDouble(controller).node)
     assert list(update.bundles) == list(before.bundles)
     assert update.revision == 1
+
+
+async def test_a_new_version_can_be_attached_once_the_definitions_are_read_again(
+    client: httpx.AsyncClient, folder: Path, orders: JsonObject
+) -> None:
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v2.0.0"}]
+    assert (await client.post("/v1/apis", json=orders)).status_code == 422
+    text = (folder / "log-message-v1.0.0.yaml").read_text()
+    (folder / "log-message-v2.0.0.yaml").write_text(text.replace("v1.0.0", "v2.0.0"))
+    (folder / "count-v1.0.0.yaml").unlink()
+    answer = await client.post("/v1/policies/reload")
+    assert (answer.status_code, answer.json()) == (200, {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"]})
+    assert (await client.post("/v1/apis", json=orders)).status_code == 201
+
+
+async def test_a_changed_definition_is_refused_and_changes_nothing(client: httpx.AsyncClient, folder: Path) -> None:
+    before = (await client.get("/v1/policies")).json()
+    file = folder / "log-message-v1.0.0.yaml"
+    file.write_text(file.read_text() + "# a comment changes nothing\n")
+    assert (await client.post("/v1/policies/reload")).status_code == 200
+    file.write_text(file.read_text().replace("displayName:", "displayName: Other"))
+    answer = await client.post("/v1/policies/reload")
+    assert answer.status_code == 422
+    (mistake,) = answer.json()["errors"]
+    assert mistake["field"] == "log-message:v1.0.0"
+    assert "give it a new version" in mistake["message"]
+    assert (await client.get("/v1/policies")).json() == before
+
+
+async def test_an_api_that_was_held_back_comes_with_its_definition(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    file = folder / "rewrite-body-v1.0.0.yaml"
+    text = file.read_text()
+    file.unlink()
+    later = Controller(controller.store, lambda: load_definitions(folder, {"guard": {"issuer": "x"}}), EdgeSettings())
+    later.load()
+    assert later.deployment.status("orders-v1").state == "rejected"
+    file.write_text(text)
+    await later.reload_definitions()
+    assert later.deployment.status("orders-v1").state == "pending"

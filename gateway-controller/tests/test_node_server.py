@@ -171,3 +171,18 @@ async def test_a_taken_port_is_named() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ListenError, match=address):
             await start_node_server(Deployment(), address)
+
+
+async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
+    deployment: Deployment, node: NodeStream
+) -> None:
+    await node.hello()
+    await node.update()
+    deployment.put(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
+    assert deployment.status("a").state == "rejected"
+    policies = [node_pb2.PolicyRef(name="fresh", version="v1.0.0", definition_digest="d")]
+    await node.write_raw(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", policies=policies)))
+    update = await node.update()
+    assert [one.api for one in update.bundles] == ["a"]
+    await node.report(update)
+    await until(deployment, lambda: deployment.status("a").state == "deployed")

@@ -16,7 +16,7 @@ from gatewright_builder.requirements import REQUIREMENTS_FILE
 
 SCRIPT = Path(__file__).with_name("import_check.py")
 EXECUTOR_MODULE = "gatewright_executor.main"
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 300.0  # an import that loads a model may take minutes
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -43,6 +43,7 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
             Route("/v1/apis/{name}", endpoints.delete_api, methods=["DELETE"]),
             Route("/v1/apis/{name}/status", endpoints.api_status, methods=["GET"]),
             Route("/v1/policies", endpoints.list_policies, methods=["GET"]),
+            Route("/v1/policies/reload", endpoints.reload_policies, methods=["POST"]),
             Route("/v1/nodes", endpoints.list_nodes, methods=["GET"]),
         ],
         middleware=[Middleware(Access, token=token)],
@@ -93,6 +94,10 @@ class Endpoints:
 
     async def list_policies(self, _: Request) -> Response:
         return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
+
+    async def reload_policies(self, _: Request) -> Response:
+        """The definitions folder is read again. Without a body."""
+        return JSONResponse(dataclasses.asdict(await self._controller.reload_definitions()))
 
     async def list_nodes(self, _: Request) -> Response:
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})

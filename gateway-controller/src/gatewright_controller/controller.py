@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.definitions import DefinitionChanges, Definitions
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.mistake import Invalid
 from gatewright_controller.model import Api, JsonObject, to_document
@@ -22,9 +22,10 @@ T = TypeVar("T")
 class Controller:
     """Writes happen one after the other, so nodes hear of them in the order in which they were stored."""
 
-    def __init__(self, store: Store, definitions: Definitions, edge: EdgeSettings) -> None:
+    def __init__(self, store: Store, read_definitions: Callable[[], Definitions], edge: EdgeSettings) -> None:
         self.store = store
-        self.definitions = definitions
+        self._read_definitions = read_definitions
+        self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
         self._edge = edge
         self._writing = asyncio.Lock()
@@ -32,12 +33,34 @@ class Controller:
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is held back."""
         for stored in self.store.list():
-            try:
-                api = validate(to_document(stored.api), self.definitions, {})
-                self.deployment.put(self._translated(api), stored.revision)
-            except Invalid as invalid:
-                log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
-                self.deployment.hold(stored.name, f"no longer valid: {invalid}", stored.revision)
+            self._offer(stored)
+
+    def _offer(self, stored: StoredApi) -> None:
+        try:
+            api = validate(to_document(stored.api), self.definitions, {})
+            self.deployment.put(self._translated(api), stored.revision)
+        except Invalid as invalid:
+            log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
+            self.deployment.hold(stored.name, f"no longer valid: {invalid}", stored.revision)
+
+    async def reload_definitions(self) -> DefinitionChanges:
+        """Reads the definitions again: new policies and versions may be attached from now on.
+
+        Raises `Invalid`, and then nothing has changed, where one of them is wrong or is another one than before.
+        """
+        async with self._writing:
+            changes = await asyncio.to_thread(self._reread)
+            for stored in await asyncio.to_thread(self.store.list):
+                if self.deployment.is_held(stored.name):
+                    self._offer(stored)
+        log.info("definitions read again", extra={"added": changes.added, "removed": changes.removed})
+        return changes
+
+    def _reread(self) -> DefinitionChanges:
+        fresh = self._read_definitions()
+        changes = DefinitionChanges.between(self.definitions, fresh)
+        self.definitions = fresh
+        return changes
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""

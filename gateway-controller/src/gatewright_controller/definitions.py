@@ -81,6 +81,23 @@ class Definitions:
         return sorted(self._by_name[name], key=_version_key)
 
 
+@dataclass(frozen=True)
+class DefinitionChanges:
+    """What reading the definitions again has changed, as name:version, sorted."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @staticmethod
+    def between(before: Definitions, after: Definitions) -> DefinitionChanges:
+        """Raises `Invalid` where a policy of the same name and version has another definition."""
+        old, new = ({f"{one.name}:{one.version}": one.digest for one in each} for each in (before, after))
+        cure = "expected the definition that it had, got another one; give it a new version"
+        if changed := sorted(key for key in old.keys() & new.keys() if old[key] != new[key]):
+            raise Invalid([Mistake(key, cure) for key in changed])
+        return DefinitionChanges(tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())))
+
+
 def _version_key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in version[1:].split("."))
 

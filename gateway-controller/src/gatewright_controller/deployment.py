@@ -98,6 +98,9 @@ class Deployment:
         self._broken[api] = reason
         self._step(revision)
 
+    def is_held(self, api: str) -> bool:
+        return api in self._broken
+
     def remove(self, api: str, revision: int) -> None:
         self._broken.pop(api, None)
         self._desired.pop(api, None)
@@ -143,6 +146,11 @@ class Deployment:
         self.nodes[node.id] = node
         self._notify()
         return node
+
+    def repolicy(self, node: Node, hello: node_pb2.Hello) -> None:
+        """The node can run other policies than it said before; what it runs has not changed."""
+        node.policies = Node.of(hello).policies
+        self._notify()
 
     def disconnect(self, node: Node) -> None:
         node.connected = False

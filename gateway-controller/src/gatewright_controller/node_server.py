@@ -65,6 +65,9 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def _read_reports(self, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
         try:
             async for message in messages:
+                if message.HasField("hello"):
+                    self._deployment.repolicy(node, message.hello)
+                    log.info("node has other policies", extra={"node": node.id, "policies": len(node.policies)})
                 if message.HasField("report"):
                     _log_rejected(node, message.report)
                     self._deployment.report(node, message.report)

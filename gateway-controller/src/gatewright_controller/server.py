@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -37,12 +38,12 @@ class _Server(uvicorn.Server):
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Raises `ListenError`, `StoreError`, `Invalid` when it cannot start."""
     address = _api_address(settings)
-    definitions = load_definitions(Path(settings.definitions), settings.system_parameters)
+    read_definitions = functools.partial(load_definitions, Path(settings.definitions), settings.system_parameters)
     edge = EdgeSettings(
         milliseconds(settings.route_timeout), milliseconds(settings.connect_timeout), settings.trusted_ca
     )
     with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
-        controller = Controller(store, definitions, edge)
+        controller = Controller(store, read_definitions, edge)
         controller.load()
         await _run(controller, settings, listener)
     log.info("stopped")

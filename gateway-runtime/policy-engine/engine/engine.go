@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -72,14 +73,17 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 
 // engine is what runs between start and stop.
 type engine struct {
-	options *options
-	log     *slog.Logger
-	groups  *pythonbridge.Groups // nil without Python policies
-	table   *chain.Table
-	node    *node.Node
-	xds     *xds.Server
-	extProc *extproc.Server
-	ready   atomic.Bool
+	options  *options
+	log      *slog.Logger
+	groups   *pythonbridge.Groups
+	registry *Registry
+	deploy   sync.Mutex // one Deploy at a time; it guards manifest
+	manifest *manifest
+	table    *chain.Table
+	node     *node.Node
+	xds      *xds.Server
+	extProc  *extproc.Server
+	ready    atomic.Bool
 }
 
 // serve starts everything in the order that loses nothing, waits, and stops it in reverse.
@@ -97,7 +101,7 @@ func serve(ctx context.Context, options *options, log *slog.Logger, register fun
 	failed := make(chan error, 3)
 	servers.start(servers.admin, failed)
 	// Before Envoy can connect: one that has outlived the last engine must not be served an empty state.
-	unhold := context.AfterFunc(ctx, e.closeGroups) // a stop must not wait for chains that are being built
+	unhold := context.AfterFunc(ctx, e.groups.Close) // a stop must not wait for chains that are being built
 	e.node.Restore(ctx)
 	if !unhold() {
 		return nil
@@ -120,7 +124,7 @@ func serve(ctx context.Context, options *options, log *slog.Logger, register fun
 	e.ready.Store(false)
 	cancel()
 	servers.drain(options.drainTimeout, log)
-	e.closeGroups() // no exchange needs them now, and a chain that is being built must not wait for them
+	e.groups.Close() // no exchange needs them now, and a chain that is being built must not wait for them
 	<-stopped
 	return err
 }
@@ -130,21 +134,24 @@ func build(options *options, log *slog.Logger, register func(*Registry)) (*engin
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{options: options, log: log, table: &chain.Table{}}
-	if manifest.hasPython() {
-		e.groups = pythonbridge.NewGroups(options.executors, pythonbridge.Options{}, log)
+	bridge := pythonbridge.Options{Generation: options.generation, Drain: options.executorDrain}
+	executors := options.executors
+	if !manifest.hasPython() {
+		executors = nil
 	}
-	if err := e.complete(manifest, register); err != nil {
+	e := &engine{options: options, log: log, table: &chain.Table{}, manifest: manifest,
+		groups: pythonbridge.NewGroups(executors, bridge, log)}
+	if err := e.complete(register); err != nil {
 		e.close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *engine) complete(manifest *manifest, register func(*Registry)) error {
-	registry := newRegistry(e.groups)
-	register(registry)
-	policies, err := registry.policies(manifest)
+func (e *engine) complete(register func(*Registry)) error {
+	e.registry = newRegistry(e.groups)
+	register(e.registry)
+	policies, err := e.registry.policies(e.manifest)
 	if err != nil {
 		return err
 	}
@@ -161,23 +168,10 @@ func (e *engine) complete(manifest *manifest, register func(*Registry)) error {
 
 // close ends what chains need, then the chains: no exchange is under way.
 func (e *engine) close() {
-	e.closeGroups()
+	e.groups.Close()
 	if e.node != nil {
 		e.node.Close()
 	}
-}
-
-func (e *engine) closeGroups() {
-	if e.groups != nil {
-		e.groups.Close()
-	}
-}
-
-func (e *engine) executors() []pythonbridge.ProcessStats {
-	if e.groups == nil {
-		return []pythonbridge.ProcessStats{}
-	}
-	return e.groups.Stats()
 }
 
 // servers are the engine's sockets and what serves them.
@@ -198,7 +192,7 @@ func (e *engine) listen(ctx context.Context) (*servers, error) {
 	e.extProc.Register(s.extProcServer)
 	e.xds.Register(s.xdsServer)
 	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
-		ExtProc: e.extProc.Stats, Executors: e.executors, Table: e.table})
+		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Deploy: e.Deploy, Table: e.table})
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	for _, socket := range []struct {
 		flag, address string

@@ -31,6 +31,26 @@ func (m *manifest) hasPython() bool {
 	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
 }
 
+// fits says what of another manifest cannot take this one's place while the engine runs.
+func (m *manifest) fits(next *manifest) error {
+	present := map[string]manifestEntry{}
+	for _, entry := range m.Policies {
+		present[entry.id()] = entry
+	}
+	var errs []error
+	for _, entry := range next.Policies {
+		before, known := present[entry.id()]
+		switch {
+		case known && before.DefinitionDigest != entry.DefinitionDigest:
+			errs = append(errs, fmt.Errorf("policy %s: expected the definition that %s was built with, got a changed one; give it a new version", entry.id(), entry.id()))
+		case known && (before.Runtime != entry.Runtime || before.Group != entry.Group):
+			errs = append(errs, fmt.Errorf("policy %s: expected runtime %s and executor group %q as before, got %s and %q; give it a new version",
+				entry.id(), before.Runtime, before.Group, entry.Runtime, entry.Group))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func readManifest(path string) (*manifest, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

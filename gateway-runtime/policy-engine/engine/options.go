@@ -15,7 +15,8 @@ type options struct {
 	manifest, extProc, xds, admin, nodeID, controller, stateDir string
 	executors                                                   executors
 	logLevel                                                    slog.Level
-	drainTimeout                                                time.Duration
+	drainTimeout, executorDrain                                 time.Duration
+	generation                                                  uint64
 }
 
 func parseOptions(arguments []string, usage io.Writer) (*options, error) {
@@ -25,13 +26,15 @@ func parseOptions(arguments []string, usage io.Writer) (*options, error) {
 	flags.StringVar(&o.manifest, "manifest", "", "manifest.json of the build `PATH`")
 	flags.StringVar(&o.extProc, "ext-proc", "", "where Envoy sends requests to, `unix:PATH`")
 	flags.StringVar(&o.xds, "xds", "", "where Envoy gets its configuration from, `unix:PATH`")
-	flags.StringVar(&o.admin, "admin", "", "where /healthz, /ready, /stats and /chains are answered, `unix:PATH`")
+	flags.StringVar(&o.admin, "admin", "", "where /healthz, /ready, /stats, /chains and /executors are answered, `unix:PATH`")
 	flags.StringVar(&o.nodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
 	flags.StringVar(&o.controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the last good state")
 	flags.Var(o.executors, "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`LEVEL`: debug, info, warn or error")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")
+	flags.Uint64Var(&o.generation, "generation", 1, "`NUMBER` of the generation that the executors and the manifest are of")
+	flags.DurationVar(&o.executorDrain, "executor-drain", 30*time.Second, "how long executor processes that are replaced may go on with what they have")
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}

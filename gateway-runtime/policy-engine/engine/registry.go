@@ -14,7 +14,7 @@ import (
 // Registry holds the factories of the policies that were compiled in.
 type Registry struct {
 	factories map[string]v1alpha.Factory
-	groups    *pythonbridge.Groups // nil: no executor
+	groups    *pythonbridge.Groups
 	mistakes  []string
 }
 
@@ -33,15 +33,7 @@ func (r *Registry) Register(name, version string, f v1alpha.Factory) {
 }
 
 // BridgeFactory returns the factory of Python policies that run in an executor group.
-func (r *Registry) BridgeFactory(group string) v1alpha.Factory {
-	if r.groups == nil {
-		return func(metadata v1alpha.Metadata, _ v1alpha.Params) (v1alpha.Policy, error) {
-			return nil, fmt.Errorf("policy %s:%s is written in Python, but the build's manifest names no Python policy",
-				metadata.PolicyName, metadata.PolicyVersion)
-		}
-	}
-	return r.groups.BridgeFactory(group)
-}
+func (r *Registry) BridgeFactory(group string) v1alpha.Factory { return r.groups.BridgeFactory(group) }
 
 // policies joins the manifest with the registry. Python policies that were not compiled in go through the bridge all
 // the same: a stock engine serves any Python policy.
@@ -54,7 +46,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 			factory = r.BridgeFactory(entry.Group)
 		}
 		if factory == nil {
-			mistakes = append(mistakes, fmt.Sprintf("%s stands in the manifest but is not compiled into this engine, which has %s; build again",
+			mistakes = append(mistakes, fmt.Sprintf("%s stands in the manifest but is not compiled into this engine, which has %s; build again, and restart the engine",
 				entry.id(), strings.Join(slices.Sorted(maps.Keys(r.factories)), ", ")))
 			continue
 		}

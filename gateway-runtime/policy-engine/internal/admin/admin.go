@@ -1,9 +1,10 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats and /chains.
+// /healthz, /ready, /stats, /chains and /executors; POST /executors makes other executor processes serve.
 package admin
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,27 @@ type Sources struct {
 	ExtProc   func() extproc.Stats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
+
+	Generation func() uint64
+	Deploy     func(context.Context, Deployment) error
+}
+
+// Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
+type Deployment struct {
+	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
+	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: as it is
+	Executors  map[string][]string `json:"executors"`  // addresses, "unix:/path", by group
+}
+
+// Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.
+type Executors struct {
+	Generation uint64                      `json:"generation"`
+	Processes  []pythonbridge.ProcessStats `json:"processes"`
+}
+
+// Refusal is the answer of POST /executors with status 409: nothing has changed.
+type Refusal struct {
+	Reason string `json:"reason"`
 }
 
 // Stats is the answer of /stats.
@@ -60,7 +82,7 @@ type Instance struct {
 	Policy string `json:"policy"` // name:version
 }
 
-// Handler serves the four paths.
+// Handler serves these paths.
 func Handler(sources Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{"ok"}) })
@@ -73,7 +95,26 @@ func Handler(sources Sources) http.Handler {
 	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.stats()) })
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.chains()) })
+	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
+	mux.HandleFunc("POST /executors", sources.deploy)
 	return mux
+}
+
+func (s Sources) executors() Executors { return Executors{s.Generation(), s.Executors()} }
+
+func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
+	var wanted Deployment
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&wanted); err != nil {
+		answer(w, http.StatusBadRequest, Refusal{"expected a deployment as JSON: " + err.Error()})
+		return
+	}
+	if err := s.Deploy(r.Context(), wanted); err != nil {
+		answer(w, http.StatusConflict, Refusal{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, s.executors())
 }
 
 // Server is an HTTP server for Handler, ready to Serve.

@@ -45,6 +45,8 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 		{set("Content-Length", "3"), "computes"},
 		{set("Host", "x"), "use authority"},
 		{set("X-Envoy-Retry-On", "5xx"), "steers the proxy"},
+		{set("X-Gatewright-Request", "1"), "the gateway's own"},
+		{v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Remove: []string{"x-gatewright-request"}}}, "the gateway's own"},
 		{v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Remove: []string{"Host"}}}, "use authority"},
 		{v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Remove: []string{"x-ok"}}}, ""},
 		{path("/orders"), ""},

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -149,6 +150,24 @@ func TestANodeConversesWithItsController(t *testing.T) {
 	talk.hearsHello("a 2")
 	talk.says(&nodev1.Update{Revision: 4, RemovedApis: []string{"a"}})
 	talk.hearsReport(4, "a  STATE_REMOVED")
+}
+
+func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
+	address := shortPath(t)
+	c, _ := startController(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.node.options.Controller = "unix:" + address
+	b.run()
+	talk := c.accept(t)
+	talk.hearsHello()
+	before := (*b.node.policies.Load())
+	more := Policy{Name: "fresh", Version: "v1.0.0", DefinitionDigest: "new", Factory: nil}
+	b.node.SetPolicies(append(slices.Collect(maps.Values(before)), more))
+	if hello := talk.hearsHello(); len(hello.GetPolicies()) != len(before)+1 || hello.GetPolicies()[0].GetName() != "fresh" {
+		t.Errorf("expected a hello with one policy more, got %v", hello)
+	}
+	talk.says(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"))})
+	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
 func TestALargeUpdateFits(t *testing.T) {

@@ -3,6 +3,7 @@ package pythonbridge
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type peer struct {
 type exchange struct {
 	metadata   v1alpha.ExchangeMetadata
 	generation *generation
+	instances  []*instance // of its chain: they were there before it began
 	ended      bool
 }
 
@@ -198,7 +200,7 @@ func (w *machine) submit(t *rapid.T) {
 		w.addInstance()
 	}
 	x := w.drawExchange(t)
-	target := rapid.SampledFrom(w.instances).Draw(t, "instance")
+	target := rapid.SampledFrom(x.instances).Draw(t, "instance")
 	e := &execution{
 		instance: target, generation: w.generations.of(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
@@ -220,7 +222,7 @@ func (w *machine) drawExchange(t *rapid.T) *exchange {
 			return x
 		}
 	}
-	w.exchanges = append(w.exchanges, &exchange{})
+	w.exchanges = append(w.exchanges, &exchange{instances: slices.Clone(w.instances)})
 	return w.exchanges[len(w.exchanges)-1]
 }
 

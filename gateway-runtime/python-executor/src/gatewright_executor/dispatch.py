@@ -18,6 +18,7 @@ from sdk.policy import FailureClass
 
 from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.execution import execute, refusal, too_late
+from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import MAX_WAITING, Admission, Call, Instance
 from gatewright_executor.translator import encode_failure
 
@@ -45,12 +46,15 @@ class Progress:
     finished: int
     oldest_seconds: float  # how long the execution that has run longest has run; 0: none runs
     oldest_policy: str
+    workers_hung: int
+    hung: list[Hung]  # on the event loop too
 
 
 class Dispatcher:
     """The workers, the event loop for coroutines, and the way of an execution to one of them."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
+        self._hung_seconds = hung_seconds
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._workers = [Worker() for _ in range(workers)]
         self.coroutines = Coroutines(self._release)
@@ -108,8 +112,9 @@ class Dispatcher:
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
         now, running = time.monotonic(), [call for worker in self._workers if (call := worker.call)]
-        loop = self.coroutines.counts
-        oldest = min([*running, *self.coroutines.running()], key=lambda call: call.started, default=None)
+        loop, on_loop = self.coroutines.counts, self.coroutines.running()
+        oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
+        hung = overdue(running, now, self._hung_seconds)
         return Progress(
             workers=len(self._workers),
             busy=len(running),
@@ -117,6 +122,8 @@ class Dispatcher:
             finished=sum(worker.finished for worker in self._workers) + loop.finished,
             oldest_seconds=now - oldest.started if oldest else 0.0,
             oldest_policy=oldest.policy if oldest else "",
+            workers_hung=len(hung),
+            hung=by_instance([*hung, *overdue(on_loop, now, self._hung_seconds)], now),
         )
 
     def _work(self, worker: Worker) -> None:

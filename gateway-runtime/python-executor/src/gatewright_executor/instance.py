@@ -42,10 +42,13 @@ def concurrency(requested: int, workers: int, coroutines: bool) -> int:
 class Instance:
     """Built when it is configured, used by many executions at once, dropped after the last of them."""
 
-    __slots__ = ("_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "key", "params", "prepared")
+    __slots__ = (
+        "_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "id", "key", "params", "prepared",
+    )  # fmt: skip
 
-    def __init__(self, about: PolicyMetadata, params: dict[str, Any]) -> None:
+    def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
         self.about = about
+        self.id = instance_id  # the attachment's, for people
         self.key = f"{about.policy_name}:{about.policy_version}"
         self.params: dict[str, Any] = freeze(params)
         self.hooks: dict[int, Hook] = {}
@@ -55,6 +58,11 @@ class Instance:
         self._waiting: OrderedDict[int, Call] = OrderedDict()
         self._running = 0
         self._limit = 0  # nothing runs before it is ready
+
+    @property
+    def limit(self) -> int:
+        """How many executions may be under way at once; 0 before it is ready."""
+        return self._limit
 
     def ready(self, hooks: dict[int, Hook], prepared: Any, limit: int) -> list[Call]:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""

@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatewright_executor import logs, policy_loader
+from gatewright_executor import logs, memory, policy_loader
+from gatewright_executor.hung import HUNG_SECONDS
+from gatewright_executor.importing import Importing
 from gatewright_executor.policy_loader import REGISTRY, RegistryError
 from gatewright_executor.server import Server, SocketError
 
@@ -41,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
-    policies = policy_loader.load_all(policy_loader.read_registry(options.registry))
-    server = Server(policies, options.workers)
+    registry = policy_loader.read_registry(options.registry)
+    with Importing(len(registry)) as importing:
+        policies = policy_loader.load_all(registry, importing.begin)
+    server = Server(policies, options.workers, options.hung_seconds)
     server.start(options.listen)
+    if options.memory_limit:
+        memory.limit(options.memory_limit)
     broken = ", ".join(policy.key for policy in policies.values() if policy.failure)
     log.info("serving %d policies on %s%s", len(policies), options.listen, f"; not loaded: {broken}" if broken else "")
     stop.wait()
@@ -69,6 +75,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="(default: info)")
     parser.add_argument("--drain-seconds", type=float, default=10.0, metavar="S",
                         help="how long executions may take to end at a stop (default: 10)")  # fmt: skip
+    parser.add_argument("--hung-seconds", type=float, default=HUNG_SECONDS, metavar="S",
+                        help=f"lateness at which an execution counts as hung (default: {HUNG_SECONDS:g})")  # fmt: skip
+    parser.add_argument("--memory-limit", type=_positive, metavar="BYTES",
+                        help="resident memory over which allocations fail (default: none)")  # fmt: skip
     return parser.parse_args(arguments)
 
 

@@ -79,9 +79,16 @@ def _module_of(file: Path) -> ModuleType:
     return module
 
 
-def load_all(registry: Mapping[str, str]) -> dict[str, LoadedPolicy]:
-    """Each policy of "name:version" → module, loaded or with its failure, by "name:version"."""
-    return {key: contextvars.Context().run(load, key, module) for key, module in sorted(registry.items())}
+def load_all(registry: Mapping[str, str], begin: Callable[[str], None] = lambda _: None) -> dict[str, LoadedPolicy]:
+    """Each policy of "name:version" → module, loaded or with its failure, by "name:version".
+
+    `begin` is called with each name:version before its module is imported.
+    """
+    loaded = {}
+    for key, module in sorted(registry.items()):
+        begin(key)
+        loaded[key] = contextvars.Context().run(load, key, module)
+    return loaded
 
 
 def load(key: str, module: str) -> LoadedPolicy:

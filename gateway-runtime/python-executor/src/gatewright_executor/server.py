@@ -17,6 +17,7 @@ import grpc
 import sdk
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
+from gatewright_executor.hung import HUNG_SECONDS, Hung
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import Preparer
 from gatewright_executor.stream import Process, Stream
@@ -36,8 +37,8 @@ class SocketError(Exception):
 class Server:
     """Serves the policies until it is stopped. Build, start, stop; each once."""
 
-    def __init__(self, policies: Mapping[str, LoadedPolicy], workers: int) -> None:
-        self._dispatcher = Dispatcher(workers)
+    def __init__(self, policies: Mapping[str, LoadedPolicy], workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
+        self._dispatcher = Dispatcher(workers, hung_seconds)
         hello = _hello(policies, workers)
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.coroutines), hello)
         self._streams: set[Stream] = set()
@@ -96,6 +97,8 @@ class Server:
             executions_finished=progress.finished,
             oldest_execution_ms=int(progress.oldest_seconds * 1000),
             oldest_execution_policy=progress.oldest_policy,
+            workers_hung=progress.workers_hung,
+            hung=[_hung(hung) for hung in progress.hung],
         )
 
     def _ended(self, stream: Stream) -> None:
@@ -113,6 +116,17 @@ class Server:
             response_serializer=pb.HealthCheckResponse.SerializeToString,
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"ExecuteStream": execute, "HealthCheck": health})
+
+
+def _hung(hung: Hung) -> pb.HungExecutions:
+    return pb.HungExecutions(
+        policy=hung.instance.key,
+        api_name=hung.instance.about.api_name,
+        instance_id=hung.instance.id,
+        count=hung.count,
+        oldest_ms=int(hung.oldest_seconds * 1000),
+        blocks_instance=hung.blocks_instance,
+    )
 
 
 def _read(stream: Stream, requests: Iterable[pb.RequestFrame]) -> None:

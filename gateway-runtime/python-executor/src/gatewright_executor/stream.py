@@ -120,7 +120,7 @@ class Stream:
         try:
             instance = _instance(configure)
         except ValueError as error:
-            instance = Instance(_about(configure, {}), {})
+            instance = Instance(_about(configure, {}), {}, configure.instance_id)
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
         self._instances[configure.instance] = instance
         if isinstance(policy, Failure):
@@ -162,7 +162,8 @@ def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> Po
 
 def _instance(configure: pb.ConfigureInstance) -> Instance:
     system_params = freeze(_object("system parameters", configure.system_parameters))
-    return Instance(_about(configure, system_params), _object("parameters", configure.parameters))
+    params = _object("parameters", configure.parameters)
+    return Instance(_about(configure, system_params), params, configure.instance_id)
 
 
 def _object(where: str, text: bytes) -> dict[str, Any]:

@@ -71,9 +71,20 @@ class Engine:
         """Says that no more frames come."""
         self._requests.put(None)
 
-    def configure(self, instance: int, policy: str, params: JsonValue = None, **limits: int) -> pb.InstanceStatus:
+    def configure(
+        self,
+        instance: int,
+        policy: str,
+        params: JsonValue = None,
+        *,
+        max_concurrency: int = 0,
+        prepare_timeout_ms: int = 0,
+    ) -> pb.InstanceStatus:
         """Configures an instance of "name:version", and waits for its status."""
-        self.send(configure=[configuration(instance, policy, params, **limits)])
+        wanted = configuration(
+            instance, policy, params, max_concurrency=max_concurrency, prepare_timeout_ms=prepare_timeout_ms
+        )
+        self.send(configure=[wanted])
         return self.wait(lambda: self.statuses.get(instance))
 
     def execute(self, execution: pb.Execution) -> pb.Action:
@@ -130,7 +141,13 @@ class Engine:
 
 
 def configuration(
-    instance: int, policy: str, params: JsonValue = None, *, max_concurrency: int = 0, prepare_timeout_ms: int = 0
+    instance: int,
+    policy: str,
+    params: JsonValue = None,
+    *,
+    max_concurrency: int = 0,
+    prepare_timeout_ms: int = 0,
+    instance_id: str = "",
 ) -> pb.ConfigureInstance:
     """Of "name:version"."""
     name, _, version = policy.partition(":")
@@ -141,6 +158,7 @@ def configuration(
         parameters=json.dumps({} if params is None else params).encode(),
         max_concurrency=max_concurrency,
         prepare_timeout_ms=prepare_timeout_ms,
+        instance_id=instance_id,
     )
 
 

@@ -156,3 +156,29 @@ func TestWantedPhases(t *testing.T) {
 		}
 	}
 }
+
+type countedLease struct{ released *int }
+
+func (l countedLease) Release() { *l.released++ }
+
+func TestALeaseLastsUntilTheExchangeEnds(t *testing.T) {
+	taken, released := 0, 0
+	take := func() v1alpha.Lease { taken++; return countedLease{&released} }
+	var m v1alpha.ExchangeMetadata
+	for range 2 {
+		m.Lease("a", take)
+	}
+	m.Lease("b", take)
+	if taken != 2 || released != 0 {
+		t.Fatalf("expected one lease for each key and none released, got %d and %d", taken, released)
+	}
+	m.End()
+	m.End()
+	if released != 2 {
+		t.Fatalf("expected each released once, got %d", released)
+	}
+	m.Lease("late", take)
+	if released != 3 {
+		t.Fatalf("expected one that is taken after the end to be released at once, got %d", released)
+	}
+}

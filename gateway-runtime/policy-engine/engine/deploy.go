@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/pythonbridge"
+)
+
+// Deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
+// has changed.
+func (e *engine) Deploy(ctx context.Context, wanted admin.Deployment) error {
+	if !e.ready.Load() {
+		return errors.New("the engine is not ready; try again when it is")
+	}
+	e.deploy.Lock()
+	defer e.deploy.Unlock()
+	next := e.manifest
+	if wanted.Manifest != "" {
+		read, err := readManifest(wanted.Manifest)
+		if err != nil {
+			return err
+		}
+		next = read
+	}
+	if err := e.manifest.fits(next); err != nil {
+		return err
+	}
+	policies, err := e.registry.policies(next)
+	if err != nil {
+		return err
+	}
+	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors}); err != nil {
+		return err
+	}
+	if wanted.Manifest != "" {
+		e.manifest = next
+		e.node.SetPolicies(policies)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package pythonbridge
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// deploy runs Deploy beside the script.
+func deploy(t testing.TB, groups *Groups, generation uint64, executors ...*scriptedExecutor) <-chan error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	want := Roster{Generation: generation, Executors: map[string][]string{}}
+	for _, x := range executors {
+		want.Executors["default"] = append(want.Executors["default"], x.address)
+	}
+	done := make(chan error, 1)
+	go func() { done <- groups.Deploy(ctx, want) }()
+	return done
+}
+
+func wantRefusal(t testing.TB, done <-chan error, reason string) {
+	t.Helper()
+	if err := receive(t, done, "the refusal"); err == nil || !strings.Contains(err.Error(), reason) {
+		t.Fatalf("expected a refusal that says %q, got %v", reason, err)
+	}
+}
+
+// one is a group of one process that is ready with one policy.
+func one(t *testing.T, opts Options) (*Groups, *scriptedExecutor, *conversation, v1alpha.Policy) {
+	x := startExecutor(t)
+	groups := connect(t, opts, x)
+	c := x.greet(t)
+	return groups, x, c, bridgeOn(t, groups, c)
+}
+
+func answerNext(t *testing.T, c *conversation, waiting <-chan returned) {
+	t.Helper()
+	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
+	if result := receive(t, waiting, "the answer"); result.err != nil {
+		t.Fatal(result.err)
+	}
+}
+
+func callIn(t *testing.T, policy v1alpha.Policy, exchange *v1alpha.ExchangeMetadata) <-chan returned {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	req := request()
+	req.Metadata = exchange
+	return call(ctx, policy, req)
+}
+
+func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
+	groups, _, old, policy := one(t, Options{})
+	held := &v1alpha.ExchangeMetadata{}
+	answerNext(t, old, callIn(t, policy, held))
+
+	y := startExecutor(t)
+	done := deploy(t, groups, 2, y)
+	fresh := y.greet(t)
+	configure := fresh.take().GetConfigure()
+	if len(configure) != 1 || string(configure[0].GetParameters()) != `{"name":"X-A"}` {
+		t.Fatalf("expected the live instance with its parameters, got %v", configure)
+	}
+	meanwhile := &v1alpha.ExchangeMetadata{}
+	answerNext(t, old, callIn(t, policy, meanwhile)) // not ready yet: nothing goes there
+	meanwhile.End()
+	fresh.settle(configure[0].GetInstance(), nil)
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	if groups.Generation() != 2 {
+		t.Fatalf("expected generation 2, got %d", groups.Generation())
+	}
+	answerNext(t, fresh, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+	answerNext(t, old, callIn(t, policy, held)) // the exchange that began before stays
+	if stats := groups.Stats(); len(stats) != 2 || stats[0].Role != "leaving" || stats[1].Role != "serving" {
+		t.Fatalf("expected the old process leaving and the new one serving, got %+v", stats)
+	}
+	held.End()
+	old.broken()
+	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+}
+
+func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
+	groups, first, second, policy := pair(t, Options{})
+	held := callWith(t, patience, policy)
+	underWay := first.take().GetExecutions()[0]
+	stays, y := statsOf(groups, 1).Address, startExecutor(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- groups.Deploy(ctx, Roster{Generation: 1, Executors: map[string][]string{"default": {y.address, stays}}})
+	}()
+	fresh := y.greet(t)
+	fresh.configured()
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // whoever has less to do, but never the one that leaves
+		callWith(t, patience, policy)
+	}
+	if a, b := len(fresh.take().GetExecutions()), len(second.take().GetExecutions()); a != 1 || b != 1 {
+		t.Fatalf("expected one each in the new and in the other process, got %d and %d", a, b)
+	}
+	first.answer(&executorv1.Action{Id: underWay.GetId()})
+	if result := receive(t, held, "the answer of the process that leaves"); result.err != nil {
+		t.Fatal(result.err)
+	}
+	first.broken()
+	eventually(t, "the replaced process gone", func() bool { return len(groups.Stats()) == 2 })
+}
+
+func TestDeployIsRefused(t *testing.T) {
+	failure := &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "KeyError: 'x' (policy.py:7)", Hook: "prepare"}
+	cases := map[string]struct {
+		script func(*conversation)
+		reason string
+	}{
+		"an instance cannot be prepared": {
+			func(c *conversation) { c.hello(); c.settle(c.take().GetConfigure()[0].GetInstance(), failure) },
+			"add-python-header:v1.0.0 of API orders-v1: exception: prepare: KeyError: 'x' (policy.py:7)",
+		},
+		"a policy cannot be imported": {
+			func(c *conversation) {
+				hello := &executorv1.Hello{Policies: []*executorv1.LoadedPolicy{{Name: "a", Version: "v1.0.0", Failure: failure}}}
+				c.reply(&executorv1.ReplyFrame{Hello: hello})
+			},
+			"policy a:v1.0.0: KeyError: 'x' (policy.py:7)",
+		},
+		"the process is lost": {
+			func(c *conversation) { c.hello(); c.take(); c.breakOff() },
+			"was lost before it was ready",
+		},
+	}
+	for name, refusal := range cases {
+		t.Run(name, func(t *testing.T) {
+			groups, _, old, policy := one(t, Options{})
+			y := startExecutor(t)
+			done := deploy(t, groups, 2, y)
+			refusal.script(y.accept(t))
+			wantRefusal(t, done, refusal.reason)
+			answerNext(t, old, callWith(t, patience, policy))
+			if stats := groups.Stats(); len(stats) != 1 || stats[0].Role != "serving" || groups.Generation() != 1 {
+				t.Fatalf("expected the old process alone to serve, got %+v in generation %d", stats, groups.Generation())
+			}
+		})
+	}
+}
+
+func TestDeployOfAProcessThatNeverComes(t *testing.T) {
+	groups, _, _, _ := one(t, Options{ConfigureTimeout: 50 * time.Millisecond})
+	wantRefusal(t, deploy(t, groups, 2, newExecutor(t)), "has not become ready: 0 of 1 policy instances are configured")
+}
+
+func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
+	groups, x, _, _ := one(t, Options{Generation: 3})
+	wantRefusal(t, deploy(t, groups, 2, startExecutor(t)), "expected 3 or later, got 2")
+	wantRefusal(t, deploy(t, groups, 4, x), "expected a new address")
+	wantRefusal(t, deploy(t, groups, 4), "expected at least one process, for policy instances run there, got none: add-python-header:v1.0.0 of API orders-v1")
+}
+
+func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
+	failure := v1alpha.Failf(v1alpha.ClassException, "prepare: no such host")
+	failAt := func(i *instance, m *StreamManager) {
+		m.mu.Lock()
+		defer m.unlock()
+		m.fail(i.at(m), failure)
+	}
+	w := newMachine()
+	joiner := w.enlist(w.generations.current.Load(), roleJoining)
+	w.begin(nil)
+	failAt(w.instances[0], joiner)
+	failAt(w.instances[0], w.members[0])
+	if _, err := w.group.joined(joiner); err == nil || !strings.Contains(err.Error(), "no such host") {
+		t.Fatalf("expected a refusal while one process serves the instance, got %v", err)
+	}
+	failAt(w.instances[0], w.members[1])
+	if done, err := w.group.joined(joiner); !done || err != nil {
+		t.Fatalf("expected what works nowhere to hold nothing up, got %v, %v", done, err)
+	}
+}
+
+func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
+	groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
+	stuck := callWith(t, patience, policy)
+	old.take()
+	y := startExecutor(t)
+	done := deploy(t, groups, 2, y)
+	y.greet(t).configured()
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	wantClass(t, receive(t, stuck, "the crash").err, v1alpha.ClassCrashed)
+	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+}
+
+func TestHungExecutionsAreSaidOnceAndAgainWhenTheyGrow(t *testing.T) {
+	report, now := healthReport{}, time.Now()
+	news := func(after time.Duration, counts ...uint32) int {
+		check := &executorv1.HealthCheckResponse{}
+		for n, count := range counts {
+			check.Hung = append(check.Hung, &executorv1.HungExecutions{InstanceId: string(rune('a' + n)), Count: count})
+		}
+		return len(report.take(check, now.Add(after)))
+	}
+	for n, got := range []int{news(0, 3), news(time.Second, 3), news(2*time.Second, 4), news(3*time.Second, 4, 1), news(40*time.Second, 4, 1), news(41 * time.Second), news(42*time.Second, 1)} {
+		if want := []int{1, 0, 1, 1, 2, 0, 1}[n]; got != want {
+			t.Errorf("check %d: expected %d to be said, got %d", n, want, got)
+		}
+	}
+}
+
+func TestAProcessThatAnswersIsPreferred(t *testing.T) {
+	w := newMachine()
+	for _, m := range w.members {
+		w.attach(m)
+	}
+	first, second := w.members[0], w.members[1]
+	first.lagging.Store(true)
+	e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
+	if picked := w.group.pick(e).home; picked != second {
+		t.Fatal("expected the process that answers its health checks")
+	}
+	second.lagging.Store(true)
+	if picked := w.group.pick(e).home; picked != first {
+		t.Fatal("expected one that lags rather than none")
+	}
+}

@@ -1,0 +1,32 @@
+"""A bound on what the process may allocate, without cgroups: over it an allocation fails.
+
+RLIMIT_DATA counts private writable memory (setrlimit(2), proc_pid_status(5): VmData), stacks that no thread has touched
+included. So the limit is put where the process stands now, plus what it may still grow by, plus the threads to come.
+"""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+THREADS_TO_COME = 24
+KIB = 1024
+
+
+def limit(resident: int) -> None:
+    """Lets the process grow to about `resident` bytes of resident memory; then Python raises MemoryError, or ends."""
+    data, now = (_status(name) for name in ("VmData", "VmRSS"))
+    bound = data + max(0, resident - now) + THREADS_TO_COME * _stack()
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+
+
+def _stack() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return 8 * KIB * KIB if soft == resource.RLIM_INFINITY else soft
+
+
+def _status(name: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * KIB
