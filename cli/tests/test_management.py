@@ -25,6 +25,7 @@ def settings(bench: Bench) -> NodeSettings:
     (bench.folder / "policy-definitions").mkdir()
     return NodeSettings(
         build=BuildOutput(bench.folder, ()),
+        definitions=bench.folder / "policy-definitions",
         state_dir=bench.folder,
         envoy=Path("envoy"),
         bootstrap_template=bootstrap.find(),

@@ -24,6 +24,7 @@ def run_dir(tmp_path: Path) -> RunDir:
 def settings() -> NodeSettings:
     return NodeSettings(
         build=BuildOutput(Path("/build"), ("default",)),
+        definitions=Path("/build/policy-definitions"),
         state_dir=Path("/state"),
         envoy=Path("/bin/envoy"),
         bootstrap_template=bootstrap.find(),
@@ -74,7 +75,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     assert " ".join(specs["engine"].command) == (
         f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
         f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock --node-id node-1 --state-dir /state/engine"
-        f" --drain-timeout 10s --controller {sockets}/controller.sock"
+        f" --drain-timeout 10s --executor-drain 30s --generation 1 --controller {sockets}/controller.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
 

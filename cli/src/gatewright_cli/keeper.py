@@ -62,6 +62,7 @@ class Keeper:
     ) -> None:
         self.spec = spec
         self.state = State.WAITING
+        self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
         self._output = output
         self._changed = changed
@@ -76,7 +77,8 @@ class Keeper:
         return None if self._child is None or self._child.exited.done() else self._child.pid
 
     def status(self) -> dict[str, object]:
-        """For status.json: name, state, pid (null while there is no process), restarts, listen, sockets."""
+        """For status.json: name, state, pid (null while there is no process), restarts, listen, sockets, leaving
+        (another process has taken its place), and the spec's labels."""
         return {
             "name": self.spec.name,
             "state": self.state,
@@ -84,7 +86,19 @@ class Keeper:
             "restarts": self.restarts.count,
             "listen": self.spec.listen,
             "sockets": [str(socket) for socket in self.spec.sockets],
+            "leaving": self.leaving,
+            **self.spec.labels,
         }
+
+    @property
+    def lived(self) -> float:
+        """Seconds since the present process was started; 0.0 while there is none."""
+        return 0.0 if self._child is None or self.pid is None else self._child.lived
+
+    def leave(self) -> None:
+        """Notes that another process has taken its place: it only finishes what it has."""
+        self.leaving = True
+        self._changed()
 
     async def start(self) -> None:
         """Returns when the process is ready for the first time. Raises StartError where it cannot be started."""

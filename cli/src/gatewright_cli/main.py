@@ -16,6 +16,7 @@ from gatewright_cli import ports
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.run_dir import RunDirError, all_ready, read_status
+from gatewright_cli.units import DURATION, SIZE
 
 PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
@@ -58,6 +59,26 @@ def status(context: click.Context, run_dir: Path) -> None:
         raise PreflightError([str(error)]) from error
     click.echo(json.dumps(found, indent=2))
     context.exit(0 if all_ready(found) else 1)
+
+
+@cli.command()
+@click.option("--run-dir", type=a_path, help="The directory that the node runs in. [default: that of the only one]")
+@click.pass_context
+def reload(context: click.Context, run_dir: Path | None) -> None:
+    """Build again and have a running node take it over, without dropping a request.
+
+    Exit status 1 where it was refused; the node then goes on as it was.
+    """
+    from gatewright_cli import control
+
+    answer = control.ask(run_dir, lambda step: click.echo(f"reload: {step}", err=True))
+    for reason in answer.reasons:
+        click.echo(f"error: {reason}", err=True)
+    for note in answer.notes:
+        click.echo(f"note: {note}", err=True)
+    if answer.generation:
+        click.echo(f"reloaded generation={answer.generation} took={answer.seconds:.2f}s")
+    context.exit(1 if answer.reasons else 0)
 
 
 @cli.command()
@@ -115,6 +136,35 @@ def echo(listen: str) -> None:
     default=10.0,
     show_default=True,
     help="How long requests may take to end at a stop.",
+)
+@click.option("--watch", is_flag=True, help="Reload when build.yaml or a policy's file has changed.")
+@click.option(
+    "--executor-drain",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    help="How long an executor that was replaced may go on with what it has.",
+)
+@click.option("--recycle-after", type=DURATION, help="Replace executors of this age, as 24h. [default: never]")
+@click.option(
+    "--recycle-executions", type=click.IntRange(1), help="Replace executors after so many executions. [default: never]"
+)
+@click.option(
+    "--executor-memory-limit",
+    type=SIZE,
+    help="Replace executors that hold this much, as 512MiB; at twice as much their allocations fail. [default: none]",
+)
+@click.option(
+    "--hung-limit",
+    type=click.IntRange(1),
+    help="Replace executors with so many workers that hang. [default: a quarter of the workers]",
+)
+@click.option(
+    "--health-limit",
+    type=DURATION,
+    default="3s",
+    show_default=True,
+    help="Kill executors that answer no health check for so long.",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context

@@ -60,6 +60,19 @@ async def deploy(controller: str, apis: Sequence[ApiFile]) -> None:
         raise DeployError("\n".join(["not deployed:", *(f"  {line}" for line in failures)]))
 
 
+async def reload_policies(controller: str) -> None:
+    """Has the controller read the policy definitions again. Raises DeployError."""
+    async with http_client(None, controller) as client:
+        if token := os.environ.get(TOKEN_VARIABLE):
+            client.headers["authorization"] = f"Bearer {token}"
+        try:
+            answer = await client.post("/v1/policies/reload", timeout=WAIT_SECONDS)
+        except httpx.HTTPError as error:
+            raise DeployError(f"the controller gave no answer ({error!r})") from error
+        if answer.is_error:
+            raise DeployError("; ".join(_refusal(answer)))
+
+
 async def until_it_passes(url: str, trial: tuple[str, str], output: LogOutput) -> None:
     """Sends the trial request until an upstream's answer comes back; says what is in the way every ten seconds.
 

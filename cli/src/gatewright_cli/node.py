@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
+from gatewright_cli.generation import Generation
 from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers, EnvoyDrain
 from gatewright_cli.run_dir import RunDir
@@ -24,11 +26,15 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 class NodeSettings:
     """What to run and where.
 
+    build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
     host, port: where Envoy listens. controller, echo: HOST:PORT, or None to start none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
+    executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
+    come to hold before its allocations fail; None for no limit.
     """
 
     build: BuildOutput
+    definitions: Path
     state_dir: Path
     envoy: Path
     bootstrap_template: Path
@@ -40,6 +46,8 @@ class NodeSettings:
     executors: int = 1
     access_log: str = "/dev/stdout"
     drain_seconds: float = 10.0
+    executor_drain_seconds: float = 30.0
+    memory_limit: int | None = None
     forwarded: Forwarded = field(default_factory=Forwarded)
 
     @property
@@ -52,24 +60,49 @@ class NodeSettings:
         return url(self.address)
 
 
+@dataclass(frozen=True)
+class ExecutorId:
+    """One executor process. `serial` counts those that have stood in the same place of the same group, from 1."""
+
+    group: str
+    slot: int
+    serial: int = 1
+
+    @property
+    def name(self) -> str:
+        """executor-default-0, then executor-default-0.2 …"""
+        return f"executor-{self.group}-{self.slot}" + (f".{self.serial}" if self.serial > 1 else "")
+
+
+Roster = Mapping[ExecutorId, Path]
+"""Executor processes, each with its socket."""
+
+
+def first_executors(settings: NodeSettings, run_dir: RunDir) -> dict[ExecutorId, Path]:
+    """Empty without Python policies."""
+    ids = [ExecutorId(group, slot) for group in settings.build.groups for slot in range(settings.executors)]
+    return {one: run_dir.socket(one.name) for one in ids}
+
+
+def addresses(roster: Roster) -> dict[str, list[str]]:
+    """group → addresses, "unix:/path"."""
+    found: dict[str, list[str]] = {}
+    for one, socket in roster.items():
+        found.setdefault(one.group, []).append(f"unix:{socket}")
+    return found
+
+
 def processes(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
-    """All processes of a node; also writes Envoy's bootstrap into the run directory."""
-    executors = executor_sockets(settings, run_dir)
+    """All processes of a node at its start; also writes Envoy's bootstrap into the run directory."""
+    roster = first_executors(settings, run_dir)
+    first = Generation(1, settings.build)
     return [
         *([controller(settings, run_dir)] if settings.controller else []),
         *([echo(settings.echo)] if settings.echo else []),
-        *(executor(settings, name, socket) for sockets in executors.values() for name, socket in sockets.items()),
-        engine(settings, run_dir, {group: list(sockets.values()) for group, sockets in executors.items()}),
+        *(executor(settings, first, one, socket) for one, socket in roster.items()),
+        engine(settings, run_dir, first, roster),
         envoy(settings, run_dir),
     ]
-
-
-def executor_sockets(settings: NodeSettings, run_dir: RunDir) -> dict[str, dict[str, Path]]:
-    """group → process name → socket. Empty without Python policies."""
-    return {
-        group: {name: run_dir.socket(name) for name in _executor_names(group, settings.executors)}
-        for group in settings.build.groups
-    }
 
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
@@ -77,7 +110,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     options: Flags = {
         "listen": address,
         "node-listen": f"unix:{socket}",
-        "definitions": str(settings.build.definitions),
+        "definitions": str(settings.definitions),
         "database": f"sqlite:{settings.state_dir / 'controller.db'}",
     }
     return ProcessSpec(
@@ -102,39 +135,46 @@ def echo(address: str) -> ProcessSpec:
     )
 
 
-def executor(settings: NodeSettings, name: str, socket: Path) -> ProcessSpec:
+def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
     options: Flags = {"listen": f"unix:{socket}", "workers": "32"}
-    build = settings.build
+    if settings.memory_limit:
+        options["memory-limit"] = str(settings.memory_limit)
+    build = generation.build
     return ProcessSpec(
-        name=name,
+        name=one.name,
         command=(str(build.executor_python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
         environment=UNBUFFERED,
         ready=Accepts(path=socket),
         sockets=(socket,),
+        labels={"group": one.group, "generation": generation.number},
         cure=f"Its environment is {build.path / 'python-env'}; `gatewright build` makes it again.",
     )
 
 
-def engine(settings: NodeSettings, run_dir: RunDir, executors: dict[str, list[Path]]) -> ProcessSpec:
+def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
+    """The policy engine that serves with these executors from its start."""
     ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
     options: Flags = {
-        "manifest": str(settings.build.manifest),
+        "manifest": str(generation.build.manifest),
         "ext-proc": f"unix:{ext_proc}",
         "xds": f"unix:{xds}",
         "admin": f"unix:{admin}",
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
         "drain-timeout": f"{settings.drain_seconds:g}s",
+        "executor-drain": f"{settings.executor_drain_seconds:g}s",
+        "generation": str(generation.number),
     }
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
+    executors = [f"{group}={','.join(each)}" for group, each in addresses(roster).items()]
     return ProcessSpec(
         name="engine",
         command=(
-            str(settings.build.engine),
+            str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
-            *(word for group, sockets in executors.items() for word in ("--executor", _executor_value(group, sockets))),
+            *(word for executor in executors for word in ("--executor", executor)),
         ),
         ready=Answers("/ready", socket=admin),
         sockets=(ext_proc, xds, admin),
@@ -174,11 +214,3 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )
-
-
-def _executor_names(group: str, count: int) -> list[str]:
-    return [f"executor-{group}-{number}" for number in range(count)]
-
-
-def _executor_value(group: str, sockets: list[Path]) -> str:
-    return f"{group}={','.join(f'unix:{socket}' for socket in sockets)}"

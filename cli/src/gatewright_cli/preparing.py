@@ -16,17 +16,21 @@ from gatewright_cli import api_files, bootstrap, build_output, forwarded, ports,
 from gatewright_cli.api_files import ApiFile, ApiFileError
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
+from gatewright_cli.changing import Changes
 from gatewright_cli.forwarded import Forwarded, ForwardedError
+from gatewright_cli.generation import Generations
 from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.node import NodeSettings
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import NodeRun
+from gatewright_cli.upkeep import Limits
 
 ECHO_HOST = "127.0.0.1"
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
+HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,19 @@ class Options:
     access_log: str
     drain_seconds: float
     log_format: LogFormat
+    watch: bool
+    executor_drain: float
+    recycle_after: float | None
+    recycle_executions: int | None
+    executor_memory_limit: float | None
+    hung_limit: int | None
+    health_limit: float
+
+    @property
+    def limits(self) -> Limits:
+        """When executor processes are replaced."""
+        resident = None if self.executor_memory_limit is None else int(self.executor_memory_limit)
+        return Limits(self.recycle_after, self.recycle_executions, resident, self.hung_limit, self.health_limit)
 
 
 @dataclass(frozen=True)
@@ -72,9 +89,12 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = _build(options)
-        settings = node_settings(options, prepared, state_dir.path)
+        generations = _generations(options)
+        stack.callback(generations.close)
+        changes = _changes(options, generations)
+        settings = node_settings(options, prepared, state_dir.path, changes)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
-        return _run_node(settings, prepared.apis, options, spent)
+        return _run_node(settings, prepared.apis, options, changes, spent)
 
 
 def with_ports(options: Options) -> Options:
@@ -100,6 +120,8 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
         envoy = preflight.find_envoy()
     if options.apis and options.no_controller:
         mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
+    if options.build_output and options.watch:
+        mistakes.append("--watch needs a build.yaml to build from: leave out --build, or --watch")
     if options.build_output:
         with collecting(mistakes):
             build_output.load(options.build_output)
@@ -125,15 +147,27 @@ def listeners(options: Options) -> dict[str, tuple[str, int]]:
     return found
 
 
-def node_settings(options: Options, prepared: Prepared, state_dir: Path) -> NodeSettings:
-    """What the node is made of. Raises PreflightError where the build output cannot be read."""
+def _generations(options: Options) -> Generations:
+    """Raises PreflightError where the build output cannot be read."""
     mistakes: list[str] = []
     with collecting(mistakes):
         output = build_output.load(options.build_output or options.output)
     refuse(mistakes)
+    return Generations.open(output)
+
+
+def _changes(options: Options, generations: Generations) -> Changes:
+    manifest = None if options.build_output else options.manifest.absolute()
+    target = options.output.absolute()
+    return Changes(generations, generations.first(), target, manifest, options.watch, options.limits)
+
+
+def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes: Changes) -> NodeSettings:
+    """What the node is made of."""
     controller = ports.join_address(options.controller_host, options.controller_port)
     return NodeSettings(
-        build=output,
+        build=changes.first.build,
+        definitions=changes.generations.definitions,
         state_dir=state_dir,
         envoy=prepared.envoy,
         bootstrap_template=prepared.bootstrap,
@@ -145,6 +179,8 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path) -> Node
         executors=options.executors,
         access_log=options.access_log,
         drain_seconds=options.drain_seconds,
+        executor_drain_seconds=options.executor_drain,
+        memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
         forwarded=prepared.forwarded,
     )
 
@@ -173,14 +209,16 @@ def _build(options: Options) -> list[tuple[str, float]]:
     return [("build", building.build(options.manifest, options.output))]
 
 
-def _run_node(settings: NodeSettings, apis: list[ApiFile], options: Options, spent: list[tuple[str, float]]) -> int:
+def _run_node(
+    settings: NodeSettings, apis: list[ApiFile], options: Options, changes: Changes, spent: list[tuple[str, float]]
+) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
         run_dir = RunDir.open(options.run_dir)
     refuse(mistakes)
     output = LogOutput(sys.stderr.fileno(), options.log_format, colour=sys.stderr.isatty())
     try:
-        running = NodeRun(settings, run_dir, apis, output, spent)
+        running = NodeRun(settings, run_dir, apis, output, changes, spent)
         failure = asyncio.run(running.run())
         if failure is not None and options.log_format == "json":
             output.event(str(failure), "error")

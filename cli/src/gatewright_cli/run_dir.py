@@ -11,7 +11,7 @@ from typing import Any
 
 STATUS = "status.json"
 LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
-LONGEST_NAME = "executor-default-99.sock"
+LONGEST_NAME = "executor-default-99.99999.sock"
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def all_ready(status: dict[str, Any]) -> bool:
     """Whether a status is that of a node which takes requests, with all its processes."""
-    return status["state"] == "running" and all(each["state"] == "ready" for each in status["processes"])
+    staying = [each for each in status["processes"] if not each["leaving"]]
+    return status["state"] == "running" and all(each["state"] == "ready" for each in staying)
 
 
 class RunDirError(Exception):
@@ -61,6 +62,11 @@ class RunDir:
     def socket(self, name: str) -> Path:
         """Where the socket `name` goes."""
         return self._own(f"{name}.sock")
+
+    def forget(self, path: Path) -> None:
+        """A file of ours that has gone."""
+        path.unlink(missing_ok=True)
+        self._files.discard(path)
 
     def write(self, name: str, text: str) -> Path:
         """Writes a file atomically, 0600: a reader sees the old one or the new one, whole."""

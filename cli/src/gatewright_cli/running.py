@@ -13,6 +13,7 @@ import click
 
 from gatewright_cli import management, ports
 from gatewright_cli.api_files import ApiFile
+from gatewright_cli.changing import Changes, changing
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError
@@ -37,10 +38,11 @@ class NodeRun:
         run_dir: RunDir,
         apis: Sequence[ApiFile],
         output: LogOutput,
+        changes: Changes,
         spent: Sequence[tuple[str, float]] = (),
     ) -> None:
         self._settings, self._run_dir, self._apis, self._output = settings, run_dir, apis, output
-        self._spent = list(spent)
+        self._changes, self._spent = changes, list(spent)
         self._state = "starting"
         self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
         self._asked = asyncio.Event()
@@ -74,8 +76,9 @@ class NodeRun:
             await self._timed("first request", management.until_it_passes(self._settings.url, trial, self._output))
         self._state = "running"
         self._write_status()
-        self._say_ready(trial)
-        await asyncio.Event().wait()
+        async with changing(self._changes, self._settings, self._run_dir, self._supervisor, self._output):
+            self._say_ready(trial)
+            await asyncio.Event().wait()
 
     async def _timed(self, what: str, work: Coroutine[None, None, None]) -> None:
         began = time.monotonic()

@@ -20,6 +20,7 @@ class ProcessSpec:
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
+    labels: what status.json says of it besides.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
     cure: what a person should look at if it cannot be started.
     """
@@ -32,5 +33,6 @@ class ProcessSpec:
     sockets: tuple[Path, ...] = ()
     listen: str | None = None
     drain: Drain | None = None
+    labels: Mapping[str, object] = field(default_factory=dict)
     stop_seconds: float = 10.0
     cure: str = ""

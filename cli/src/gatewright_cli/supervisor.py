@@ -30,13 +30,13 @@ class Supervisor:
         policy: RestartPolicy | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._output = output
-        self.keepers = tuple(Keeper(spec, output, policy, changed) for spec in specs)
+        self._output, self._policy, self._changed = output, policy, changed
+        self.keepers = [self._keeper(spec) for spec in specs]
 
     async def start(self) -> list[Started]:
         """Raises StartError for the first process that cannot be started; those before it run on until stop."""
         started = []
-        for keeper in self.keepers:
+        for keeper in list(self.keepers):
             began = time.monotonic()
             await keeper.start()
             started.append(Started(keeper.spec.name, time.monotonic() - began))
@@ -44,8 +44,26 @@ class Supervisor:
 
     async def stop(self) -> None:
         """In reverse order: who takes requests in stops first, who serves others stops after them."""
-        for keeper in reversed(self.keepers):
+        for keeper in self.keepers[::-1]:
             await keeper.stop()
+
+    def keeper(self, name: str) -> Keeper:
+        return next(keeper for keeper in self.keepers if keeper.spec.name == name)
+
+    def add(self, spec: ProcessSpec, before: str) -> Keeper:
+        """A further process, which stops after the one named `before`. Start it; it is kept alive from then on."""
+        keeper = self._keeper(spec)
+        self.keepers.insert(self.keepers.index(self.keeper(before)), keeper)
+        return keeper
+
+    async def remove(self, keeper: Keeper) -> None:
+        """Stops a process for good."""
+        await keeper.stop()
+        self.keepers.remove(keeper)
+        self._changed()
+
+    def _keeper(self, spec: ProcessSpec) -> Keeper:
+        return Keeper(spec, self._output, self._policy, self._changed)
 
     def kill(self) -> None:
         """Ends all processes at once; a stop that is under way then returns."""

@@ -1,0 +1,70 @@
+"""What may change while a node runs: its executors, by reloads, by upkeep, by a file that was saved."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.control import SOCKET, Control
+from gatewright_cli.engine_admin import EngineAdmin
+from gatewright_cli.executors import Executors
+from gatewright_cli.generation import Generation, Generations
+from gatewright_cli.log_output import LogOutput
+from gatewright_cli.node import NodeSettings
+from gatewright_cli.reloading import Reloads
+from gatewright_cli.run_dir import RunDir
+from gatewright_cli.supervisor import Supervisor
+from gatewright_cli.upkeep import Limits, Upkeep
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Where changes come from.
+
+    generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
+    `target` first; None to take the output as it is. watch: whether a saved file reloads.
+    """
+
+    generations: Generations
+    first: Generation
+    target: Path
+    manifest: Path | None = None
+    watch: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@contextlib.asynccontextmanager
+async def changing(
+    changes: Changes, settings: NodeSettings, run_dir: RunDir, supervisor: Supervisor, output: LogOutput
+) -> AsyncIterator[None]:
+    """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
+    admin = EngineAdmin(run_dir.socket("engine-admin"))
+    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first)
+    reloads = Reloads(changes.generations, executors, output, changes.manifest, changes.target, settings.controller)
+    control = Control(run_dir.socket(SOCKET), reloads)
+    tasks = [asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep")]
+    if changes.watch and changes.manifest is not None:
+        from gatewright_cli.watching import Watch  # here, because an image runs without the builder
+
+        tasks.append(asyncio.create_task(Watch(changes.manifest, reloads, output).run(), name="watch"))
+    for task in tasks:
+        task.add_done_callback(lambda done: _say_if_failed(done, output))
+    await control.start()
+    try:
+        yield
+    finally:
+        await control.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await executors.close()
+        await admin.close()
+
+
+def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:
+    """A fault of ours must not look like a node that needs no upkeep."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        output.event(f"{task.get_name()} has ended: {error!r}", "error")

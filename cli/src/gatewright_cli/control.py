@@ -1,0 +1,138 @@
+"""The supervisor's own socket: who may write to it asks the run for something. One JSON object a line.
+
+→ {"command": "reload"}
+← {"step": "building"} …
+← {"generation": 2, "seconds": 1.2, "notes": []}        or {"reasons": ["…"]}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from gatewright_cli.preflight import PreflightError
+from gatewright_cli.reloading import ReloadError, Reloads
+
+SOCKET = "control"
+FILE = "control.sock"
+CONNECT_SECONDS = 2.0
+
+
+class _Command(msgspec.Struct):
+    command: str
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """One line of the answer. The last one has a generation, or reasons."""
+
+    step: str = ""
+    generation: int = 0
+    seconds: float = 0.0
+    notes: list[str] = []
+    reasons: list[str] = []
+
+
+class Control:
+    """Serves the socket. Start it, close it."""
+
+    def __init__(self, path: Path, reloads: Reloads) -> None:
+        self._path, self._reloads = path, reloads
+        self._server: asyncio.Server | None = None
+        self._talking: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._talk, str(self._path))
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._talking:
+            task.cancel()
+        if self._talking:
+            await asyncio.wait(self._talking)
+        self._path.unlink(missing_ok=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talking.add(task)
+        try:
+            _write(writer, await self._answer(await reader.readline(), lambda step: _write(writer, Answer(step=step))))
+            await writer.drain()
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # who asked has gone, or the run ends
+        finally:
+            self._talking.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes, say: Callable[[str], None]) -> Answer:
+        try:
+            command = msgspec.json.decode(line, type=_Command).command
+        except msgspec.DecodeError as error:
+            return Answer(reasons=[f"expected a command as JSON: {error}"])
+        if command != "reload":
+            return Answer(reasons=[f"expected the command reload, got {command!r}"])
+        try:
+            done = await self._reloads.reload(say)
+        except ReloadError as error:
+            return Answer(reasons=error.reasons)
+        return Answer(generation=done.generation, seconds=done.seconds, notes=list(done.notes))
+
+
+def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    with contextlib.suppress(ConnectionError):
+        writer.write(msgspec.json.encode(answer) + b"\n")
+
+
+def ask(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
+    """Has a run reload; returns the last answer. Raises PreflightError where no run can be asked."""
+    with _connect(run_dir) as connection:
+        connection.sendall(msgspec.json.encode(_Command("reload")) + b"\n")
+        for line in connection.makefile("rb"):
+            answer = msgspec.json.decode(line, type=Answer)
+            if not answer.step:
+                return answer
+            say(answer.step)
+    return Answer(reasons=["the run ended before the reload had"])
+
+
+def _connect(run_dir: Path | None) -> socket.socket:
+    path = (run_dir or find_run()) / FILE
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_SECONDS)
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        cure = "name its directory with --run-dir"
+        raise PreflightError([f"no run takes commands at {path} ({error.strerror}): {cure}"]) from error
+    connection.settimeout(None)
+    return connection
+
+
+def find_run() -> Path:
+    """The run directory of the only run of this user that takes commands. Raises PreflightError."""
+    home = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    found = [path.parent for path in sorted(home.glob(f"gatewright-*/{FILE}")) if _is_ours(path)]
+    if len(found) == 1:
+        return found[0]
+    got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
+    raise PreflightError([f"expected one run with its directory below {home}, got {got}: name one with --run-dir"])
+
+
+def _is_ours(path: Path) -> bool:
+    if path.stat().st_uid != os.getuid():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -1,0 +1,94 @@
+"""What the supervisor asks the policy engine, over its admin socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from gatewright_cli.probes import http_client
+
+DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
+
+
+class Hung(msgspec.Struct, frozen=True, rename="camel"):
+    """Executions of one attachment that run on long after their deadline."""
+
+    policy: str
+    api: str
+    instance: str
+    count: int
+    oldest_ms: int
+    blocks_instance: bool
+
+
+class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
+    """How the engine sees one executor process; see ProcessStats in the engine."""
+
+    group: str
+    address: str
+    generation: int
+    role: str
+    connected: bool
+    serving: bool
+    pid: int
+    workers: int
+    under_way: int
+    silent_ms: int
+    stuck: bool
+    executions_started: int
+    workers_hung: int
+    hung: list[Hung]
+
+
+class ExecutorsReport(msgspec.Struct, frozen=True):
+    """The answer of GET /executors."""
+
+    generation: int
+    processes: list[ExecutorReport]
+
+    def at(self, address: str) -> ExecutorReport | None:
+        return next((process for process in self.processes if process.address == address), None)
+
+
+class _Refusal(msgspec.Struct):
+    reason: str
+
+
+class RefusedError(Exception):
+    """The engine has not made the executors serve: why. Those that did go on."""
+
+
+class EngineAdmin:
+    """The admin socket of the engine. Close it."""
+
+    def __init__(self, socket: Path) -> None:
+        self._client = http_client(socket)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def executors(self) -> ExecutorsReport:
+        """Raises httpx.HTTPError where the engine gives no answer."""
+        answer = await self._client.get("/executors")
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=ExecutorsReport)
+
+    async def deploy(self, generation: int, manifest: Path, executors: Mapping[str, Sequence[str]]) -> None:
+        """Returns when these executors serve. Raises RefusedError; then nothing has changed."""
+        wanted = {"generation": generation, "manifest": str(manifest), "executors": executors}
+        try:
+            answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
+        except httpx.HTTPError as error:
+            raise RefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != httpx.codes.OK:
+            raise RefusedError(_reason(answer))
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return msgspec.json.decode(answer.content, type=_Refusal).reason
+    except msgspec.DecodeError:
+        return f"the policy engine answered {answer.status_code} {answer.text[:500]}"

@@ -1,0 +1,170 @@
+"""The executor processes of a run: which serve, and how others take their places without a lost execution.
+
+Whatever is replaced, a whole generation or one process, goes the same way: start the new ones → each is ready → the
+engine configures every policy instance in them and gives them the new exchanges → the old ones finish what they have →
+the engine lets go of them → they are stopped. Until the engine has taken the new ones, the old ones serve as if nothing
+had happened, and what was started is stopped again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+
+from gatewright_cli import node
+from gatewright_cli.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
+from gatewright_cli.generation import Generation
+from gatewright_cli.keeper import Keeper, StartError, State
+from gatewright_cli.log_output import LogOutput
+from gatewright_cli.node import ExecutorId, NodeSettings
+from gatewright_cli.run_dir import RunDir
+from gatewright_cli.supervisor import Supervisor
+
+ENGINE = "engine"
+ENGINE_SECONDS = 30.0
+POLL_SECONDS = 0.1
+SLACK_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Executor:
+    """One process that serves, or that takes a place."""
+
+    id: ExecutorId
+    keeper: Keeper
+    generation: Generation
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.keeper.spec.sockets[0]}"
+
+
+class Executors:
+    """All of them. One change at a time; who leaves does so in the background. Close it before the supervisor stops."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        run_dir: RunDir,
+        supervisor: Supervisor,
+        output: LogOutput,
+        admin: EngineAdmin,
+        first: Generation,
+    ) -> None:
+        self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
+        self._output, self._admin = output, admin
+        self.generation = first
+        self.serving = [
+            Executor(one, supervisor.keeper(one.name), first) for one in node.first_executors(settings, run_dir)
+        ]
+        self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
+        self._changing = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Lets go of those that leave: whoever stops all processes stops these too."""
+        for task in self._leaving:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def move_to(self, generation: Generation) -> asyncio.Task[None]:
+        """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
+
+        Returns what ends when all processes before it are gone.
+        """
+        async with self._changing:
+            count = self._settings.executors
+            ids = [self._next(group, slot) for group in generation.build.groups for slot in range(count)]
+            leaving = self.serving
+            self.serving = await self._take_over(generation, ids, [])
+            self.generation = generation
+            return self._let_go(leaving)
+
+    async def replace(self, old: Executor) -> asyncio.Task[None] | None:
+        """Gives one process's place to a new one of the same generation. Raises RefusedError, StartError."""
+        async with self._changing:
+            if old not in self.serving:
+                return None  # another change was faster
+            others = [one for one in self.serving if one is not old]
+            self.serving = await self._take_over(self.generation, [self._next(old.id.group, old.id.slot)], others)
+            return self._let_go([old])
+
+    async def _take_over(
+        self, generation: Generation, ids: Iterable[ExecutorId], others: list[Executor]
+    ) -> list[Executor]:
+        fresh = [self._add(generation, one) for one in ids]
+        serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
+        roster = {one.id: one.keeper.spec.sockets[0] for one in serving}
+        try:
+            await _all_started(fresh)
+            await self._engine_is_ready()
+            await self._admin.deploy(generation.number, generation.build.manifest, node.addresses(roster))
+        except BaseException:
+            await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
+            raise
+        self._supervisor.keeper(ENGINE).spec = node.engine(self._settings, self._run_dir, generation, roster)
+        return serving
+
+    def _next(self, group: str, slot: int) -> ExecutorId:
+        serial = self._serials.get((group, slot), 0) + 1
+        self._serials[group, slot] = serial
+        return ExecutorId(group, slot, serial)
+
+    def _add(self, generation: Generation, one: ExecutorId) -> Executor:
+        spec = node.executor(self._settings, generation, one, self._run_dir.socket(one.name))
+        return Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
+
+    async def _engine_is_ready(self) -> None:
+        """The engine may be on its way back at this moment."""
+        keeper, end = self._supervisor.keeper(ENGINE), time.monotonic() + ENGINE_SECONDS
+        while keeper.state is not State.READY:
+            if time.monotonic() > end:
+                raise RefusedError(f"the policy engine is not ready, it is {keeper.state}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _let_go(self, leaving: list[Executor]) -> asyncio.Task[None]:
+        for one in leaving:
+            one.keeper.leave()
+        task = asyncio.create_task(self._remove_when_done(leaving), name="executors leave")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
+    async def _remove_when_done(self, leaving: list[Executor]) -> None:
+        end = time.monotonic() + self._settings.executor_drain_seconds + SLACK_SECONDS
+        while leaving and time.monotonic() < end:
+            if report := await self._report():
+                done = [one for one in leaving if report.at(one.address) is None]
+                leaving = [one for one in leaving if one not in done]
+                await asyncio.gather(*(self._remove(one) for one in done))
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.gather(*(self._remove(one) for one in leaving))
+
+    async def _report(self) -> ExecutorsReport | None:
+        try:
+            return await self._admin.executors()
+        except httpx.HTTPError:  # the engine is on its way back
+            return None
+
+    async def _remove(self, one: Executor) -> None:
+        socket = one.keeper.spec.sockets[0]
+        await self._supervisor.remove(one.keeper)
+        self._run_dir.forget(socket)
+
+
+async def _all_started(executors: list[Executor]) -> None:
+    """Side by side. Raises the first StartError."""
+    starting = [asyncio.create_task(one.keeper.start()) for one in executors]
+    try:
+        await asyncio.gather(*starting)
+    except StartError:
+        raise
+    finally:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)

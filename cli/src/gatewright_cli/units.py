@@ -1,0 +1,31 @@
+"""Durations and sizes as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([a-zA-Z]*)")
+
+
+class Amount(click.ParamType[float]):
+    """A number with one of the given units; the value is in the first that counts as 1."""
+
+    def __init__(self, name: str, units: dict[str, float], example: str) -> None:
+        self.name, self._units, self._example = name, units, example
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        found = AMOUNT.fullmatch(str(value).strip())
+        if found is None or found[2] not in self._units:
+            units = ", ".join(unit for unit in self._units if unit)
+            self.fail(f"expected a number and one of {units}, such as {self._example}, got {value!r}", param, context)
+        return float(found[1]) * self._units[found[2]]
+
+
+DURATION = Amount("duration", SECONDS, "24h")
+SIZE = Amount("size", {unit: float(size) for unit, size in BYTES.items()}, "512MiB")
