@@ -29,15 +29,15 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = 10.0
 
 
 class Gateway:
-    """`gatewright run`, its management API, and what it logged."""
+    """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build."""
 
-    def __init__(self, build: Path, state: Path, *arguments: str) -> None:
+    def __init__(self, build: Path | None, state: Path, *arguments: str) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="gw-"))
         self.log: list[str] = []
         self.printed: list[str] = []
         self._ready = threading.Event()
         command = [
-            "gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0",
+            "gatewright", "run", *(["--build", str(build)] if build else []), "--port", "0", "--controller-port", "0",
             "--run-dir", str(self.run_dir), "--state-dir", str(state), "--log-format", "json", *arguments,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -78,6 +78,15 @@ class Gateway:
         found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
         assert found, f"no process {name}: {[each['name'] for each in self.status()['processes']]}"
         return found[0]
+
+    def executors(self) -> list[Json]:
+        """The processes that serve Python policies now; those that only finish what they have are left out."""
+        processes: list[Json] = self.status()["processes"]
+        return [each for each in processes if "generation" in each and not each["leaving"] and each["state"] == "ready"]
+
+    def reload(self) -> subprocess.CompletedProcess[str]:
+        command = ["gatewright", "reload", "--run-dir", str(self.run_dir)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     def pid(self, name: str) -> int | None:
         """None while the process is down."""
@@ -143,7 +152,7 @@ class Gateway:
 
 
 @contextmanager
-def running(build: Path, state: Path, *arguments: str) -> Iterator[Gateway]:
+def running(build: Path | None, state: Path, *arguments: str) -> Iterator[Gateway]:
     gateway = Gateway(build, state, *arguments)
     try:
         yield gateway.wait_ready()

@@ -150,7 +150,8 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
         assert [each["name"] for each in found["processes"]] == ["engine", "envoy"]
         assert found["processes"][1] == {
             "name": "envoy", "state": "waiting", "pid": None, "restarts": 0,
-            "listen": found["url"].removeprefix("http://"), "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
+            "listen": found["url"].removeprefix("http://"), "leaving": False,
+            "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
         }  # fmt: skip
         assert gatewright("status", "--run-dir", str(bench.folder / "run")).returncode == 1
         process.send_signal(number)

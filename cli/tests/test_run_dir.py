@@ -43,7 +43,9 @@ def test_a_given_one_is_used_and_left(bench: Bench) -> None:
 )
 def test_a_node_is_ready_when_all_of_it_is(bench: Bench, state: str, process: str, ready: bool) -> None:
     run_dir = RunDir.open(bench.folder)
-    run_dir.write_status({"state": state, "processes": [{"state": "ready"}, {"state": process}]})
+    run_dir.write_status(
+        {"state": state, "processes": [{"state": "ready", "leaving": False}, {"state": process, "leaving": False}]}
+    )
     assert all_ready(read_status(bench.folder)) is ready
 
 

@@ -44,7 +44,7 @@ async def changing(
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first)
     reloads = Reloads(changes.generations, executors, output, changes.manifest, changes.target, settings.controller)
-    control = Control(run_dir.socket(SOCKET), reloads)
+    control = Control(run_dir.socket(SOCKET), reloads, output)
     tasks = [asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep")]
     if changes.watch and changes.manifest is not None:
         from gatewright_cli.watching import Watch  # here, because an image runs without the builder

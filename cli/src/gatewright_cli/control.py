@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatewright_cli.log_output import LogOutput
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import ReloadError, Reloads
 
@@ -42,8 +43,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
 class Control:
     """Serves the socket. Start it, close it."""
 
-    def __init__(self, path: Path, reloads: Reloads) -> None:
-        self._path, self._reloads = path, reloads
+    def __init__(self, path: Path, reloads: Reloads, output: LogOutput) -> None:
+        self._path, self._reloads, self._output = path, reloads, output
         self._server: asyncio.Server | None = None
         self._talking: set[asyncio.Task[None]] = set()
 
@@ -87,6 +88,9 @@ class Control:
             done = await self._reloads.reload(say)
         except ReloadError as error:
             return Answer(reasons=error.reasons)
+        except Exception as error:
+            self._output.event(f"a reload failed by a fault of ours: {error!r}", "error")
+            return Answer(reasons=[f"a fault of Gatewright's own: {error!r}"])
         return Answer(generation=done.generation, seconds=done.seconds, notes=list(done.notes))
 
 

@@ -24,7 +24,7 @@ from gatewright_cli.node import NodeSettings
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.run_dir import RunDir, RunDirError
-from gatewright_cli.running import NodeRun
+from gatewright_cli.running import Failure, NodeRun
 from gatewright_cli.upkeep import Limits
 
 ECHO_HOST = "127.0.0.1"
@@ -220,8 +220,9 @@ def _run_node(
     try:
         running = NodeRun(settings, run_dir, apis, output, changes, spent)
         failure = asyncio.run(running.run())
+        said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":
-            output.event(str(failure), "error")
+            output.event(said, "error")
     except BootstrapError as error:
         raise PreflightError([str(error)]) from error
     finally:
@@ -230,5 +231,11 @@ def _run_node(
     if failure is None:
         return FORCED_STATUS if running.forced else 0
     if options.log_format == "text":
-        click.echo(f"error: {failure}", err=True)  # a text of several lines, and the last thing that is said
+        click.echo(f"error: {said}", err=True)  # a text of several lines, and the last thing that is said
     return 1
+
+
+def _said(failure: Failure | None, options: Options, changes: Changes) -> str:
+    """With the paths of the output: those of the run's own copy are gone when it is read."""
+    output = (options.build_output or options.output).absolute()
+    return str(failure).replace(str(changes.first.build.path), str(output))

@@ -87,8 +87,9 @@ class Reloads:
             say("starting the new executors")
             left = await self._executors.move_to(fresh)
         except (RefusedError, StartError) as error:
+            reasons = at_the_source(fresh.build, str(error)).splitlines()
             self._generations.drop(fresh)
-            raise ReloadError(at_the_source(fresh.build, str(error)).splitlines()) from error
+            raise ReloadError(reasons) from error
         except BaseException:
             self._generations.drop(fresh)
             raise

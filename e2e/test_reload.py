@@ -1,0 +1,242 @@
+"""Code changes while requests pass: a new generation of executors takes over, and nobody notices but for the change."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.upstream import Recorded, Reply, Upstream
+from e2e.workshop import Workshop
+
+STAMP = """\
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+from .words import WORD
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-request-word": WORD})
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={"x-response-word": WORD})
+"""
+
+
+PAUSE_SECONDS = 0.008
+
+
+def words(word: str) -> str:
+    return f"WORD = {word!r}\n"
+
+
+@dataclass
+class Load:
+    """Clients that ask one URL over and over, and what each answer said: status, request's word, response's word."""
+
+    url: str
+    answers: list[tuple[int | str, str, str]] = field(default_factory=list)
+
+    def run(self, ended: threading.Event) -> None:
+        split = urlsplit(self.url)
+        client = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)  # httpx costs too much here
+        while not ended.wait(PAUSE_SECONDS):
+            try:
+                client.request("GET", split.path)
+                answer = client.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                client.close()
+                self.answers.append((repr(error), "", ""))
+                continue
+            said = answer.headers
+            self.answers.append((answer.status, said.get("x-seen", ""), said.get("x-response-word", "")))
+        client.close()
+
+    def failures(self) -> list[tuple[int | str, str, str]]:
+        return [answer for answer in self.answers if answer[0] != 200]
+
+    def crossed(self) -> list[tuple[int | str, str, str]]:
+        """Exchanges whose request and response met different generations."""
+        return [answer for answer in self.answers if answer[1] != answer[2]]
+
+
+@contextmanager
+def load(url: str, clients: int = 2) -> Iterator[Load]:
+    ended, flow = threading.Event(), Load(url)
+    threads = [threading.Thread(target=flow.run, args=(ended,)) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield flow
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def show_word(request: Recorded) -> Reply:
+    return Reply(200, [("x-seen", request.value("x-request-word") or "")], b"{}")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-reload")
+    made.policy("stamp", STAMP, words_py=words("first"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def changing(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running(None, tmp_path_factory.mktemp("state"), *workshop.arguments, "--executors", "2") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def stamped(changing: Gateway, upstream: Upstream) -> str:
+    """The URL of an API with the policy stamp:v1.0.0."""
+    upstream.reply = show_word
+    changing.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    return f"{changing.url}/stamped/x"
+
+
+def word(url: str) -> str:
+    answer = httpx.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-response-word"]
+
+
+def test_ten_reloads_under_load_fail_nothing_and_no_exchange_crosses(
+    changing: Gateway, workshop: Workshop, stamped: str
+) -> None:
+    with load(stamped) as flow:
+        for number in range(10):
+            counted = len(flow.answers)
+            eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
+            workshop.policy("stamp", STAMP, words_py=words(f"word-{number}"))
+            done = changing.reload()
+            assert done.returncode == 0, done.stderr
+            assert "reloaded generation=" in done.stdout
+            assert word(stamped) == f"word-{number}"
+        eventually("2,000 requests", lambda: len(flow.answers) > 2000, 60)
+    assert flow.failures() == []
+    assert flow.crossed() == []
+    assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(10)}
+    eventually(
+        "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
+    )
+    assert len(changing.executors()) == 2
+    generations = [path.name for path in workshop.output.glob("generations/*/[0-9]*")]
+    assert len(generations) == 1, generations
+
+
+BROKEN = {
+    "syntax error": (STAMP + "\ndef (\n", "policy.py:10"),
+    "import error": (STAMP + "\nimport no_such_module\n", "policy.py:10"),
+    "raises at import": (STAMP + "\nraise KeyError('at import')\n", "policy.py:10"),
+    "prepare raises": (STAMP + "\ndef prepare(params):\n    raise KeyError('in prepare')\n", "policy.py:11"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_change_is_refused_with_its_place(
+    changing: Gateway, workshop: Workshop, stamped: str, what: str
+) -> None:
+    source, place = BROKEN[what]
+    before = word(stamped)
+    with load(stamped, clients=2) as flow:
+        workshop.policy("stamp", source, words_py=words("broken"))
+        done = changing.reload()
+        counted = len(flow.answers)
+        eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
+    workshop.policy("stamp", STAMP, words_py=words(before))
+    assert done.returncode == 1
+    assert f"stamp-v1.0.0/{place}" in done.stderr, done.stderr
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert flow.failures() == []
+    assert {answer[1:] for answer in flow.answers} == {(before, before)}
+    assert changing.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
+
+
+def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
+    changing: Gateway, workshop: Workshop, stamped: str, upstream: Upstream
+) -> None:
+    workshop.policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
+    workshop.policy("fresh", STAMP, words_py=words("fresh"))
+    before = word(stamped)
+    done = changing.reload()
+    assert done.returncode == 0, done.stderr
+    assert word(stamped) == before  # it stays with the version that it was deployed with
+    changing.deploy(api("newer", upstream.url, [attach("stamp")]))
+    changing.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    changing.deploy(api("fresh", upstream.url, [attach("fresh")]))
+    assert [word(f"{changing.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
+        "newer version",
+        before,
+        "fresh",
+    ]
+    workshop.forget("fresh")
+    refused = changing.reload()
+    assert refused.returncode == 1
+    assert "fresh:v1.0.0 of API fresh" in refused.stderr, refused.stderr
+    assert word(f"{changing.url}/fresh/x") == "fresh"
+    workshop.policy("fresh", STAMP, words_py=words("fresh"))
+
+
+def test_a_changed_definition_is_refused_with_the_cure(changing: Gateway, workshop: Workshop, stamped: str) -> None:
+    file = workshop.folder / "stamp-v1.0.0" / "policy-definition.yaml"
+    text, before = file.read_text(), word(stamped)
+    file.write_text(text.replace("For a test.", "Another one."))
+    done = changing.reload()
+    file.write_text(text)
+    assert done.returncode == 1
+    assert "policy stamp:v1.0.0 (stamp-v1.0.0)" in done.stderr
+    assert "give it a new version" in done.stderr
+    assert word(stamped) == before
+
+
+def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
+    changing: Gateway, workshop: Workshop, stamped: str
+) -> None:
+    workshop.policy("stamp", STAMP, words_py=words("after the reload"))
+    assert changing.reload().returncode == 0
+    killed = changing.kill("engine")
+    eventually("the engine is back", lambda: changing.pid("engine") not in {None, killed}, 20)
+    eventually("Python policies answer", lambda: httpx.get(stamped).status_code == 200, 20)
+    assert word(stamped) == "after the reload"
+    workshop.policy("stamp", STAMP, words_py=words("and another"))
+    assert changing.reload().returncode == 0
+    assert word(stamped) == "and another"
+
+
+def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    workshop = Workshop(tmp_path, "e2e-watch")
+    workshop.policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        url = f"{gateway.url}/stamped/x"
+        assert word(url) == "first"
+        began = time.monotonic()
+        workshop.policy("stamp", STAMP, words_py=words("second"))
+        eventually("the new word", lambda: word(url) == "second", 30)
+        assert time.monotonic() - began < 15
+        eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
+        (line,) = gateway.logged(message="reloaded")
+        assert line["took"].endswith("s")
+        workshop.policy("stamp", "def (", words_py=words("second"))
+        eventually("the refusal", lambda: [r for r in gateway.records() if "policy.py:1" in r["message"]], 30)
+        assert word(url) == "second"
+        workshop.policy("added", STAMP, words_py=words("added"))
+        workshop.policy("stamp", STAMP, words_py=words("third"))
+        eventually("the third word", lambda: word(url) == "third", 30)
+        gateway.deploy(api("added", upstream.url, [attach("added")]))
+        workshop.policy("added", STAMP, words_py=words("watched too"))
+        eventually("a new folder is watched", lambda: word(f"{gateway.url}/added/x") == "watched too", 30)

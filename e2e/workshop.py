@@ -1,0 +1,67 @@
+"""A folder of Python policies that a test changes while a gateway runs them."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFINITION = """
+name: {name}
+version: {version}
+displayName: {name}
+description: For a test.
+runtime: python
+processingMode: {{requestHeaderMode: PROCESS, responseHeaderMode: PROCESS}}
+parameters: {{type: object}}
+"""
+
+
+class Workshop:
+    """build.yaml with one Go policy and what `policy` has put there; `arguments` make `gatewright run` build it."""
+
+    def __init__(self, folder: Path, output: str) -> None:
+        self.folder = folder
+        self.output = ROOT / "build" / output  # the same each time, so that Go is compiled once
+        self._entries = {"log-message": str(ROOT / "policies" / "log-message")}
+        self._write_manifest()
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "build.yaml"
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["--manifest", str(self.manifest), "--output", str(self.output)]
+
+    def policy(self, name: str, source: str, version: str = "v1.0.0", **files: str) -> Path:
+        """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py."""
+        folder = self.folder / f"{name}-{version}"
+        folder.mkdir(exist_ok=True)
+        definition = DEFINITION.format(name=name, version=version)
+        for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
+            write_whole(folder / file, textwrap.dedent(text))
+        self._entries[f"{name}:{version}"] = folder.name
+        self._write_manifest()
+        return folder / "policy.py"
+
+    def forget(self, name: str, version: str = "v1.0.0") -> None:
+        """Takes a policy out of build.yaml."""
+        del self._entries[f"{name}:{version}"]
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        lines = [f"  - {{name: {key.partition(':')[0]}, filePath: {path}}}" for key, path in self._entries.items()]
+        write_whole(self.manifest, "\n".join(["version: v1", "policies:", *lines, ""]))
+
+
+def _named(files: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_py", ".py"): text for name, text in files.items()}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """As an editor does, and only where it changes something."""
+    if not path.exists() or path.read_text() != text:
+        scratch = path.with_name(f".{path.name}.new")
+        scratch.write_text(text)
+        scratch.replace(path)
