@@ -105,7 +105,7 @@ class Generations:
             shutil.rmtree(generation.build.path, ignore_errors=True)
 
     def close(self) -> None:
-        if self._lock is not None and self._folder is not None:
+        if self._lock is not None and self._folder is not None and not self._lock.closed:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.close()
             with contextlib.suppress(OSError):  # other runs have theirs there

@@ -1,0 +1,50 @@
+"""Build outputs that the tests make by hand: enough for a generation, and for an executor that only listens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from gatewright_cli.build_output import BuildOutput, load
+
+LISTENS = """
+import signal, socket, sys
+path = sys.argv[sys.argv.index("--listen") + 1].removeprefix("unix:")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen()
+while True:
+    server.accept()[0].close()
+"""
+
+
+def policy(name: str, version: str = "v1.0.0", runtime: str = "python", **changes: str) -> dict[str, str]:
+    """An entry of manifest.json."""
+    entry = {
+        "name": name, "version": version, "runtime": runtime, "group": "default" if runtime == "python" else "",
+        "definitionDigest": f"digest of {name}", "source": f"policies/{name}", "sourceDigest": "1",
+    }  # fmt: skip
+    return entry | changes
+
+
+def write_output(folder: Path, *policies: dict[str, str], main: str = LISTENS) -> BuildOutput:
+    """Makes it, or makes it anew in the way the builder does: new files in the old ones' places."""
+    for part in ("bin", "policy-definitions", "python-executor", "python-env/bin"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    put(folder / "bin" / "policy-engine", "an engine")
+    put(folder / "python-executor" / "main.py", main)
+    put(folder / "requirements.lock", "")
+    python = folder / "python-env" / "bin" / "python"
+    if not python.is_symlink():
+        python.symlink_to(sys.executable)
+    for entry in policies:
+        put(folder / "policy-definitions" / f"{entry['name']}-{entry['version']}.yaml", f"name: {entry['name']}\n")
+    put(folder / "manifest.json", json.dumps({"version": 1, "policies": list(policies)}))
+    return load(folder)
+
+
+def put(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.write_text(text)

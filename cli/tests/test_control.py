@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from gatewright_cli import control
+from gatewright_cli.control import Answer, Control
+from gatewright_cli.preflight import PreflightError
+from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+
+class Scripted(Reloads):
+    def __init__(self, outcome: Reloaded | Exception) -> None:
+        self.outcome = outcome
+
+    async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
+        say("building")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[Answer, list[str]]:
+    """What a run that does `outcome` answers to `gatewright reload`, or to raw bytes."""
+    steps: list[str] = []
+    answers: list[Answer] = []
+
+    async def live() -> None:
+        serving = Control(bench.folder / control.FILE, Scripted(outcome), bench.output)
+        await serving.start()
+        assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
+        if raw:
+            answers.append(await asyncio.to_thread(send, bench.folder / control.FILE, raw))
+        else:
+            answers.append(await asyncio.to_thread(control.ask, bench.folder, steps.append))
+        await serving.close()
+        assert not (bench.folder / control.FILE).exists()
+
+    bench.run(live())
+    return answers[0], steps
+
+
+def send(path: Path, raw: bytes) -> Answer:
+    import msgspec
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(raw)
+        return msgspec.json.decode(connection.makefile("rb").readline(), type=Answer)
+
+
+def test_what_came_of_a_reload(bench: Bench) -> None:
+    answer, steps = ask(bench, Reloaded(3, 1.5, ("a note",)))
+    assert (answer.generation, answer.seconds, answer.notes, answer.reasons) == (3, 1.5, ["a note"], [])
+    assert steps == ["building"]
+
+
+def test_why_there_was_none(bench: Bench) -> None:
+    answer, _ = ask(bench, ReloadError(["policy.py:3: this", "and that"]))
+    assert (answer.generation, answer.reasons) == (0, ["policy.py:3: this", "and that"])
+
+
+def test_a_fault_of_ours_is_said_and_logged(bench: Bench) -> None:
+    answer, _ = ask(bench, KeyError("x"))
+    assert "a fault of Gatewright's own: KeyError('x')" in answer.reasons[0]
+    assert "KeyError" in bench.output.text()
+
+
+@pytest.mark.parametrize("raw", [b"reload\n", b'{"command": "explode"}\n', b"\n"])
+def test_what_is_no_command(bench: Bench, raw: bytes) -> None:
+    answer, steps = ask(bench, Reloaded(1, 1.0), raw)
+    assert answer.reasons[0].startswith("expected ")
+    assert steps == []
+
+
+def test_no_run_to_ask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PreflightError, match="no run takes commands"):
+        control.ask(bench.folder, print)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    with pytest.raises(PreflightError, match="expected one run"):
+        control.find_run()
+
+
+def test_the_only_run_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    sockets = []
+    for name in ("gatewright-a", "gatewright-b"):
+        (bench.folder / name).mkdir()
+        sockets.append(socket.socket(socket.AF_UNIX))
+        sockets[-1].bind(str(bench.folder / name / control.FILE))
+    sockets[0].listen()
+    assert control.find_run() == bench.folder / "gatewright-a"  # nobody listens at the other
+    sockets[1].listen()
+    with pytest.raises(PreflightError, match=r"got 2 runs: .*gatewright-a, .*gatewright-b"):
+        control.find_run()
+    for each in sockets:
+        each.close()

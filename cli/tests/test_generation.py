@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.generation import Generation, GenerationError, Generations
+
+from cli.tests.outputs import policy, put, write_output
+
+GO = policy("go-one", runtime="go")
+Open = Callable[[BuildOutput], Generations]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens generations that are closed after the test."""
+    with ExitStack() as stack:
+
+        def opened(output: BuildOutput) -> Generations:
+            generations = Generations.open(output)
+            stack.callback(generations.close)
+            return generations
+
+        yield opened
+
+
+def names(generation: Generation) -> list[str]:
+    content = json.loads(generation.build.manifest.read_text())
+    return [f"{one['name']}:{one['version']}" for one in content["policies"]]
+
+
+def test_a_generation_stays_as_it_was_when_the_output_is_built_anew(opened: Open, tmp_path: Path) -> None:
+    generations = opened(write_output(tmp_path, policy("one"), main="old"))
+    first = generations.first()
+    write_output(tmp_path, policy("one", sourceDigest="2"), main="new")
+    second = generations.next(first)
+    assert (first.build.executor / "main.py").read_text() == "old"
+    assert (second.build.executor / "main.py").read_text() == "new"
+    assert (first.number, second.number, second.build.groups) == (1, 2, ("default",))
+    assert second.build.executor_python.exists()
+    generations.close()
+    assert not (tmp_path / "generations").exists()
+
+
+def test_it_costs_no_copies(opened: Open, tmp_path: Path) -> None:
+    output = write_output(tmp_path, policy("one"))
+    first = opened(output).first()
+    assert first.build.engine.samefile(output.engine)
+    assert (first.build.executor / "main.py").samefile(output.executor / "main.py")
+
+
+def test_the_definitions_are_those_of_the_adopted_generation(opened: Open, tmp_path: Path) -> None:
+    generations = opened(write_output(tmp_path, policy("one")))
+    first = generations.first()
+    write_output(tmp_path, policy("one"), policy("two"))
+    second = generations.next(first)
+    before = sorted(path.name for path in generations.definitions.iterdir())
+    generations.adopt(second)
+    after = sorted(path.name for path in generations.definitions.iterdir())
+    assert (before, after) == (["one-v1.0.0.yaml"], ["one-v1.0.0.yaml", "two-v1.0.0.yaml"])
+    generations.drop(first)
+    assert not first.build.path.exists()
+
+
+def test_go_policies_stay_those_that_were_compiled_in(opened: Open, tmp_path: Path) -> None:
+    gone = policy("go-gone", runtime="go")
+    generations = opened(write_output(tmp_path, GO, gone, policy("one")))
+    first = generations.first()
+    put(tmp_path / "bin" / "policy-engine", "another engine")
+    write_output(tmp_path, GO | {"sourceDigest": "2"}, policy("go-new", runtime="go"), policy("one"), policy("two"))
+    (tmp_path / "policy-definitions" / "go-gone-v1.0.0.yaml").unlink()
+    second = generations.next(first)
+    assert names(second) == ["go-gone:v1.0.0", "go-one:v1.0.0", "one:v1.0.0", "two:v1.0.0"]
+    assert second.build.engine.read_text() == "an engine"
+    assert (second.build.definitions / "go-gone-v1.0.0.yaml").exists()
+    assert [note.partition(",")[0].partition(";")[0] for note in second.notes] == [
+        "Go policy go-new:v1.0.0 is new",
+        "Go policy go-gone:v1.0.0 is no longer in the build",
+        "Go policy go-one:v1.0.0 has changed",
+    ]
+    assert all("restart the run" in note for note in second.notes)
+
+
+def test_a_changed_definition_needs_a_new_version(opened: Open, tmp_path: Path) -> None:
+    generations = opened(write_output(tmp_path, GO, policy("one")))
+    first = generations.first()
+    write_output(tmp_path, GO | {"definitionDigest": "x"}, policy("one", definitionDigest="y"))
+    with pytest.raises(GenerationError) as refused:
+        generations.next(first)
+    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
+        "policy go-one:v1.0.0 (policies/go-one)", "policy one:v1.0.0 (policies/one)",
+    ]  # fmt: skip
+    assert "give it a new version" in str(refused.value)
+    assert [path.name for path in sorted(first.build.path.parent.glob("[0-9]*"))] == ["1"]
+
+
+def test_what_a_killed_run_left_goes_and_what_a_live_one_uses_stays(opened: Open, tmp_path: Path) -> None:
+    output = write_output(tmp_path, policy("one"))
+    live = opened(output).first()
+    left = tmp_path / "generations" / "run-killed" / "1"
+    left.mkdir(parents=True)
+    (left.parent / ".lock").touch()
+    other = opened(output)
+    assert not left.exists()
+    assert live.build.manifest.exists()
+    other.close()
+    assert live.build.manifest.exists()
+
+
+def test_an_output_that_cannot_be_written_to_is_used_in_place(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = write_output(tmp_path, policy("one"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    generations = opened(output)
+    first = generations.first()
+    assert (first.build, generations.definitions) == (output, output.definitions)
+    with pytest.raises(GenerationError, match="cannot be written to"):
+        generations.next(first)
+    generations.close()
+    assert output.manifest.exists()

@@ -1,0 +1,17 @@
+import click
+import pytest
+from gatewright_cli.units import DURATION, SIZE
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [(DURATION, "24h", 86400.0), (DURATION, "500ms", 0.5), (DURATION, "1.5m", 90.0), (SIZE, "512MiB", 512 * 2**20)],
+)
+def test_amounts(kind: click.ParamType, text: str, value: float) -> None:  # type: ignore[type-arg]
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(("kind", "text"), [(DURATION, "24"), (DURATION, "-1s"), (SIZE, "5MB"), (SIZE, "much")])
+def test_what_is_none(kind: click.ParamType, text: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(click.BadParameter, match="expected a number and one of"):
+        kind.convert(text, None, None)
