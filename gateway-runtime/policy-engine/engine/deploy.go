@@ -27,7 +27,7 @@ func (e *engine) Deploy(ctx context.Context, wanted admin.Deployment) error {
 	if err := e.manifest.fits(next); err != nil {
 		return err
 	}
-	policies, err := e.registry.policies(next)
+	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them
 	if err != nil {
 		return err
 	}

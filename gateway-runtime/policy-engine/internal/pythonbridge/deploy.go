@@ -31,14 +31,14 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(g.lifetime, cancel)()
+	defer context.AfterFunc(g.lifetime, cancel)() //nolint:contextcheck // whichever ends first ends the wait
 	change, err := g.plan(want)
 	if err != nil {
 		return err
 	}
 	for _, joiner := range change.joining {
 		joiner.process = joiner.group.enlist(joiner.address, change.generation, roleJoining)
-		g.connect(joiner.process)
+		g.connect(joiner.process) //nolint:contextcheck // a process that joined outlives the request that named it
 	}
 	if err := change.await(ctx); err != nil {
 		change.abort()
