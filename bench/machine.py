@@ -15,7 +15,7 @@ from bench.gateway import OUTPUT
 from bench.processes import environment, program
 from bench.settings import Settings
 
-EXECUTOR_PYTHON = OUTPUT / "python-env" / "bin" / "python"
+EXECUTOR_PYTHON = OUTPUT / "python-env" / "default" / "bin" / "python"
 OF_EXECUTOR = "import grpc, platform; print('Python', platform.python_version() + ', grpcio', grpc.__version__)"
 
 

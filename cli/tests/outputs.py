@@ -31,17 +31,24 @@ def policy(name: str, version: str = "v1.0.0", runtime: str = "python", **change
 
 def write_output(folder: Path, *policies: dict[str, str], main: str = LISTENS) -> BuildOutput:
     """Makes it, or makes it anew in the way the builder does: new files in the old ones' places."""
-    for part in ("bin", "policy-definitions", "python-executor", "python-env/bin"):
+    groups = sorted({entry["group"] for entry in policies if entry["runtime"] == "python"})
+    for part in ("bin", "policy-definitions", "python-executor", "requirements"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     put(folder / "bin" / "policy-engine", "an engine")
     put(folder / "python-executor" / "main.py", main)
-    put(folder / "requirements.lock", "")
-    python = folder / "python-env" / "bin" / "python"
-    if not python.is_symlink():
-        python.symlink_to(sys.executable)
+    for name in groups:
+        put(folder / "requirements" / f"{name}.lock", "")
+        put(folder / "python-executor" / f"{name}.py", "")
+        python = folder / "python-env" / name / "bin" / "python"
+        python.parent.mkdir(parents=True, exist_ok=True)
+        if not python.is_symlink():
+            python.symlink_to(sys.executable)
     for entry in policies:
         put(folder / "policy-definitions" / f"{entry['name']}-{entry['version']}.yaml", f"name: {entry['name']}\n")
-    put(folder / "manifest.json", json.dumps({"version": 1, "policies": list(policies)}))
+    running = {
+        name: {"python": f"python-env/{name}/bin/python", "registry": f"python-executor/{name}.py"} for name in groups
+    }
+    put(folder / "manifest.json", json.dumps({"version": 1, "policies": list(policies), "groups": running}))
     return load(folder)
 
 

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
-from gatewright_cli.build_output import BuildOutputError, load
+from gatewright_cli.build_output import BuildOutputError, Group, load
 
 GO = {"name": "log-message", "version": "v1.0.0", "runtime": "go", "group": "", "definition": {}}
 PYTHON = {"name": "add-python-header", "version": "v1.0.0", "runtime": "python", "group": "default"}
+GROUPS = {
+    "slow": {"python": "python-env/slow/bin/python", "registry": "python-executor/slow.py"},
+    "default": {"python": "python-env/default/bin/python", "registry": "python-executor/python_policy_registry.py"},
+}
 
 
-def output(folder: Path, *policies: Mapping[str, object], files: tuple[str, ...] = ("bin/policy-engine",)) -> Path:
-    (folder / "manifest.json").write_text(json.dumps({"version": 1, "policies": policies}))
-    for file in files:
+def output(folder: Path, *policies: Mapping[str, object], groups: object = None, files: Iterable[str] = ()) -> Path:
+    content = {"version": 1, "policies": policies, "groups": groups or {}}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    for file in ("bin/policy-engine", *files):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
     return folder
@@ -24,14 +29,18 @@ def test_without_python_policies_there_is_no_group(tmp_path: Path) -> None:
 
 
 def test_groups_of_python_policies(tmp_path: Path) -> None:
-    files = ("bin/policy-engine", "python-executor/main.py", "python-env/bin/python")
-    made = output(tmp_path, GO, {**PYTHON, "group": "slow"}, PYTHON, {**PYTHON, "version": "v2.0.0"}, files=files)
-    assert load(made).groups == ("default", "slow")
+    files = ["python-executor/main.py", *(file for group in GROUPS.values() for file in group.values())]
+    made = output(tmp_path, GO, {**PYTHON, "group": "slow"}, PYTHON, groups=GROUPS, files=files)
+    assert load(made).groups == (
+        Group("default", made / GROUPS["default"]["python"], made / GROUPS["default"]["registry"]),
+        Group("slow", made / GROUPS["slow"]["python"], made / GROUPS["slow"]["registry"]),
+    )
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BuildOutputError, match=r"lacks python-executor/main.py, python-env/bin/python: make it again"):
-        load(output(tmp_path, PYTHON))
+    lacks = "lacks python-executor/main.py, python-env/slow/bin/python, python-executor/slow.py: make it again"
+    with pytest.raises(BuildOutputError, match=lacks):
+        load(output(tmp_path, PYTHON, groups={"slow": GROUPS["slow"]}))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 1}'])

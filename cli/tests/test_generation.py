@@ -40,8 +40,9 @@ def test_a_generation_stays_as_it_was_when_the_output_is_built_anew(opened: Open
     second = generations.next(first)
     assert (first.build.executor / "main.py").read_text() == "old"
     assert (second.build.executor / "main.py").read_text() == "new"
-    assert (first.number, second.number, second.build.groups) == (1, 2, ("default",))
-    assert second.build.executor_python.exists()
+    assert (first.number, second.number, [one.name for one in second.build.groups]) == (1, 2, ["default"])
+    assert second.build.group("default").python.is_relative_to(second.build.path)
+    assert second.build.group("default").python.exists()
     generations.close()
     assert not (tmp_path / "generations").exists()
 

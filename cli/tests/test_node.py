@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 import yaml
 from gatewright_cli import bootstrap
-from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.build_output import BuildOutput, Group
 from gatewright_cli.forwarded import Forwarded
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.probes import EnvoyDrain
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
+
+DEFAULT = Group(
+    "default", Path("/build/python-env/default/bin/python"), Path("/build/python-executor/python_policy_registry.py")
+)
+SLOW = Group(
+    "slow", Path("/build/python-env/slow/bin/python"), Path("/build/python-executor/python_policy_registry_slow.py")
+)
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def run_dir(tmp_path: Path) -> RunDir:
 @pytest.fixture
 def settings() -> NodeSettings:
     return NodeSettings(
-        build=BuildOutput(Path("/build"), ("default",)),
+        build=BuildOutput(Path("/build"), (DEFAULT,)),
         definitions=Path("/build/policy-definitions"),
         state_dir=Path("/state"),
         envoy=Path("/bin/envoy"),
@@ -69,7 +76,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
-        f"/build/python-env/bin/python main.py --listen {sockets}/executor-default-1.sock --workers 32"
+        f"/build/python-env/default/bin/python main.py --listen {sockets}/executor-default-1.sock --workers 32"
+        " --registry /build/python-executor/python_policy_registry.py"
     )
     assert executor.cwd == Path("/build/python-executor")
     assert " ".join(specs["engine"].command) == (
@@ -83,7 +91,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
     given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
     specs = by_name(replace(settings, forwarded=given), run_dir)
-    assert specs["executor-default-0"].command[-2:] == ("--workers", "8")
+    assert specs["executor-default-0"].command[4:6] == ("--workers", "8")
     assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
     assert specs["envoy"].command.count("--log-level") == 1
     assert specs["envoy"].command[-2:] == ("--concurrency", "1")
@@ -97,8 +105,10 @@ def test_the_drain_knows_how_long_envoy_takes_connections(settings: NodeSettings
 
 
 def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: RunDir) -> None:
-    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), ("default", "slow"))), run_dir)
+    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), (DEFAULT, SLOW))), run_dir)
     assert [name for name in specs if name.startswith("executor")] == ["executor-default-0", "executor-slow-0"]
+    assert specs["executor-slow-0"].command[0] == "/build/python-env/slow/bin/python"
+    assert specs["executor-slow-0"].command[-1] == "/build/python-executor/python_policy_registry_slow.py"
     assert specs["engine"].command[-1] == f"slow=unix:{run_dir.path}/executor-slow-0.sock"
 
 

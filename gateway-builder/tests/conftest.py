@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gatewright_builder.discovery import discover_policy
+from gatewright_builder.manifest import Entry
+from gatewright_builder.origin import Kind, Origin
+from gatewright_builder.policy import Policy
 
 TESTDATA = Path(__file__).parent / "testdata"
 collect_ignore = ["testdata"]
@@ -33,6 +38,26 @@ def product() -> Path:
     return TESTDATA / "product"
 
 
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the product's stock engine is compiled once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's own cache."""
+    monkeypatch.setenv("GATEWRIGHT_CACHE_DIR", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """For a test that looks into it."""
+    monkeypatch.setenv("GATEWRIGHT_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only packages that uv finds: made here, so no test asks a registry."""
@@ -45,6 +70,17 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     return folder
+
+
+@pytest.fixture
+def discovered() -> Callable[[Path], Policy]:
+    """Reads the policy in a folder, as an entry `sample` of a build.yaml finds it."""
+
+    def read(folder: Path) -> Policy:
+        entry = Entry("sample", Kind.FILE_PATH, "sample", 1)
+        return discover_policy(entry, Origin(Kind.FILE_PATH, "sample", "sample", folder, "sample"))
+
+    return read
 
 
 def write_wheel(folder: Path, name: str, version: str) -> None:

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, build
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Step, build
 from gatewright_builder.tree import read_tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -36,7 +36,11 @@ class Workplace:
 
     def build(self) -> BuildResult:
         self.said.clear()
-        return build(BuildOptions(self.folder / "build.yaml", self.output, self.said.append, self.product))
+        return build(BuildOptions(self.folder / "build.yaml", self.output, self.say, source_root=self.product))
+
+    def say(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self.said.append(event.text)
 
     def refused(self) -> str:
         before = fingerprint(self.output)
@@ -82,23 +86,25 @@ def run(*command: Path | str, folder: Path | None = None) -> str:
     return done.stdout
 
 
+def serve(result: BuildResult, group: str) -> list[str]:
+    """What the small product's executor prints of a group."""
+    assert result.executor is not None
+    found = result.groups[group]
+    return run(found.python, result.executor, "--registry", found.registry, folder=result.executor.parent).splitlines()
+
+
 def test_two_versions_of_two_policies_run_side_by_side(mixed: Workplace) -> None:
     result = mixed.build()
-    assert result.python_policies
     assert result.executor is not None
-    assert result.python is not None
     assert run(result.engine).splitlines() == [
         "add-headers v1.9.0 old words <nil>",
         "add-headers v1.10.0 new words <nil>",
         "paint v1.0.0 executor group default <nil>",
         "paint v2.0.0 executor group slow <nil>",
     ]
-    assert run(result.python, result.executor, folder=result.executor.parent).splitlines() == [
-        "served by tiny_rpc 1.3",
-        "paint:v1.0.0 painted 2.4",
-        "paint:v2.0.0 painted anew",
-    ]
-    _dependencies_belong_to_the_interpreter_that_runs_the_executor(result.python)
+    assert serve(result, "default") == ["served by tiny_rpc 1.3", "paint:v1.0.0 painted 2.4"]
+    assert serve(result, "slow") == ["served by tiny_rpc 1.3", "paint:v2.0.0 painted anew"]
+    _dependencies_belong_to_the_interpreter_that_runs_the_executor(result.groups["default"].python)
     _a_second_build_does_nothing(mixed)
     _a_changed_python_policy_compiles_no_go(mixed)
 
@@ -123,44 +129,51 @@ def _a_second_build_does_nothing(mixed: Workplace) -> None:
 def _a_changed_python_policy_compiles_no_go(mixed: Workplace) -> None:
     mixed.write("policies/paint/words.py", 'SAY = "repainted"\n')
     result = mixed.build()
-    assert result.changed == ("python-executor", "manifest.json")
+    assert result.changed == ("python-executor", "sbom.cdx.json", "manifest.json")
+    assert sum(result.seconds.values()) < 2.0, result.seconds
     assert mixed.said == ["importing the Python policies"]
-    assert result.executor is not None
-    assert result.python is not None
-    assert "paint:v1.0.0 repainted 2.4" in run(result.python, result.executor, folder=result.executor.parent)
+    assert "paint:v1.0.0 repainted 2.4" in serve(result, "default")
 
 
 def test_the_same_input_gives_the_same_output(mixed: Workplace, product: Path, tmp_path: Path) -> None:
     first = mixed.build()
     shutil.copytree(mixed.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("build"))
     second = Workplace(tmp_path / "copy", product).build()
-    for part in ("manifest.json", "bin/policy-engine", "requirements.txt", "requirements.lock"):
-        assert (first.output / part).read_bytes() == (second.output / part).read_bytes(), part
-    for part in ("policy-engine", "policy-definitions", "python-executor"):
-        assert read_tree(first.output / part) == read_tree(second.output / part), part
+    trees = [read_tree(result.output, is_installed) for result in (first, second)]
+    assert {file: hashlib.sha256(content).hexdigest() for file, content in trees[0].items()} == {
+        file: hashlib.sha256(content).hexdigest() for file, content in trees[1].items()
+    }
+    assert {"bin/policy-engine", "sbom.cdx.json", "requirements/default.lock", "manifest.json"} <= trees[0].keys()
+
+
+def is_installed(path: PurePosixPath) -> bool:
+    """What uv has put there from the lock: it names the folder that it was made in."""
+    return path.parts[0] == "python-env"
 
 
 def test_the_lock_keeps_versions_until_they_no_longer_fit(mixed: Workplace) -> None:
     mixed.write("policies/paint/requirements.txt", "colour==1.0\n")
-    assert "colour==1.0" in (mixed.build().output / "requirements.lock").read_text()
+    assert "colour==1.0" in (mixed.build().output / "requirements/default.lock").read_text()
     mixed.write("policies/paint/requirements.txt", "colour\n")
-    assert "colour==1.0" in (mixed.build().output / "requirements.lock").read_text()
+    assert "colour==1.0" in (mixed.build().output / "requirements/default.lock").read_text()
     mixed.write("policies/paint/requirements.txt", "colour>1\n")
-    lock = (mixed.build().output / "requirements.lock").read_text()
+    lock = (mixed.build().output / "requirements/default.lock").read_text()
     assert "colour==2.4" in lock
     assert lock.count("--hash=sha256:") >= 2
     mixed.write("policies/paint/requirements.txt", "colour>=7\n")
-    assert "merged requirements.txt: expected packages that can be installed together" in mixed.refused()
+    sentence = "policies/paint/requirements.txt:1: expected packages that exist and go together, got"
+    assert mixed.refused().startswith(sentence)
 
 
 def test_a_build_without_python_policies_has_no_environment(tmp_path: Path, product: Path, packages: Path) -> None:
     shutil.rmtree(packages)
     go_only = workplace(tmp_path / "work", product, ADD_HEADERS)
     result = go_only.build()
-    assert (result.python_policies, result.executor, result.python) == (False, None, None)
+    assert (result.executor, result.groups) == (None, {})
+    assert not (go_only.folder / "build.lock").exists()
     assert names(result.output / "python-executor") == [".keep"]
     assert names(result.output) == [
-        "bin", "manifest.json", "policy-definitions", "policy-engine", "python-executor",
+        "bin", "manifest.json", "policy-definitions", "policy-engine", "python-executor", "sbom.cdx.json",
     ]  # fmt: skip
     assert run(result.engine) == "add-headers v1.9.0 old words <nil>\n"
 
@@ -178,7 +191,7 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
     mixed.build()
     mixed.write("build.yaml", f"version: v1\npolicies:\n  - {ADD_HEADERS}\n")
     result = mixed.build()
-    assert {"python-env", "requirements.txt", "requirements.lock"} <= set(result.changed)
+    assert {"python-env", "requirements"} <= set(result.changed)
     assert not (result.output / "python-env").exists()
     assert names(result.output / "python-executor") == [".keep"]
 

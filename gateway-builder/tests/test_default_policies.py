@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from gatewright_builder.default_policies import generate_default_policies, main
 from gatewright_builder.discovery import discover
+from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.sources import find_sources
 from gatewright_builder.tree import read_tree
@@ -17,7 +18,7 @@ TESTDATA = Path(__file__).parent / "testdata"
 
 def test_default_policies_are_what_the_builder_writes() -> None:
     root = find_sources().root
-    expected = generate_default_policies(validate(discover(read_manifest(root / "build.yaml"))))
+    expected = generate_default_policies(validate(discover(locate(read_manifest(root / "build.yaml")))))
     shipped = read_tree(root / "gateway-controller" / "default-policies")
     cure = "run: python -m gatewright_builder.default_policies build.yaml gateway-controller/default-policies"
     assert shipped == expected, cure

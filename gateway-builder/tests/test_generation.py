@@ -11,14 +11,14 @@ import pytest
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
 from gatewright_builder.generation import generate_engine, generate_python_executor
+from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.output import MANIFEST, build_manifest
-from gatewright_builder.policy import of_runtime
-from gatewright_builder.requirements import REQUIREMENTS_FILE, executor_asks, merge_requirements
+from gatewright_builder.policy import groups
+from gatewright_builder.requirements import executor_asks, merge_requirements
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, below, read_tree, write_tree
 from gatewright_builder.validation import validate
-from sdk.definition import Runtime
 
 TESTDATA = Path(__file__).parent / "testdata"
 CASES = sorted(TESTDATA.glob("*.build"))
@@ -26,12 +26,12 @@ CASES = sorted(TESTDATA.glob("*.build"))
 
 def generated(case: Path, sources: Sources) -> Tree:
     """All of a build output that is generated and not installed or compiled."""
-    policies = validate(discover(read_manifest(case / "build.yaml")))
-    tree = below("policy-engine", generate_engine(policies, sources, case / "expected" / "policy-engine"))
+    policies = validate(discover(locate(read_manifest(case / "build.yaml"))))
+    tree = below("policy-engine", generate_engine(policies, sources))
     tree |= below("policy-definitions", generate_definitions(policies))
     tree |= below("python-executor", generate_python_executor(policies, sources))
-    if python_policies := of_runtime(policies, Runtime.PYTHON):
-        tree[REQUIREMENTS_FILE] = merge_requirements(executor_asks(sources), python_policies).encode()
+    for group, members in groups(policies).items():
+        tree[f"requirements/{group}.txt"] = merge_requirements(executor_asks(sources), members).encode()
     return tree | {MANIFEST: build_manifest(policies)}
 
 
@@ -60,5 +60,5 @@ def test_generated_python_parses_and_generated_go_is_formatted(case: Path, produ
 def test_a_build_without_python_has_an_empty_scaffold_and_no_registry(product: Path) -> None:
     tree = generated(TESTDATA / "go-only.build", Sources(product))
     assert [path for path in tree if path.startswith("python-executor/")] == ["python-executor/.keep"]
-    assert REQUIREMENTS_FILE not in tree
+    assert not any(path.startswith("requirements") for path in tree)
     assert b"BridgeFactory" not in tree["policy-engine/plugin_registry.go"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.discovery import discover_policy
 from gatewright_builder.go_module import go_version, moved_module
-from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import write_tree
 
@@ -47,14 +46,10 @@ var text = []string{
 
 
 @pytest.fixture
-def moved(tmp_path: Path) -> dict[str, bytes]:
+def moved(tmp_path: Path, discovered: Callable[[Path], Policy]) -> dict[str, bytes]:
     files = {"policy-definition.yaml": DEFINITION, "go.mod": GO_MOD, "sample.go": SOURCE, "doc.txt": SOURCE}
     write_tree(files, tmp_path / "sample")
-    return moved_module(_policy(tmp_path))
-
-
-def _policy(folder: Path) -> Policy:
-    return discover_policy(Manifest(folder / "build.yaml", ()), Entry("sample", "sample", "", 1))
+    return moved_module(discovered(tmp_path / "sample"))
 
 
 def test_imports_of_its_own_packages_are_replaced_and_no_others(moved: dict[str, bytes]) -> None:

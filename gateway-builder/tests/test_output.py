@@ -12,11 +12,11 @@ from gatewright_builder.tree import read_tree, write_tree
 
 def test_staged_parts_replace_those_of_the_output_and_unwanted_ones_leave(tmp_path: Path) -> None:
     output = tmp_path / "stock"
-    write_tree({"bin/old": b"1", "python-env/x": b"1", "requirements.txt": b"1", "kept-by-hand": b"1"}, output)
+    write_tree({"bin/old": b"1", "python-env/old/x": b"1", "requirements/old.txt": b"1", "kept-by-hand": b"1"}, output)
     with staged(output) as staging:
         stage(staging, output, "bin", {"new": b"2"})
-        changed = commit(staging, output, ("python-env", "requirements.txt", "requirements.lock"))
-    assert changed == ("bin", "python-env", "requirements.txt")
+        changed = commit(staging, output, ("python-env", "requirements"))
+    assert changed == ("bin", "python-env", "requirements")
     assert read_tree(output) == {"bin/new": b"2", "kept-by-hand": b"1"}
     assert [path.name for path in tmp_path.iterdir()] == ["stock"]
 
@@ -74,7 +74,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
         refuse_foreign(tmp_path / "requirements.txt")
 
 
-@pytest.mark.parametrize("own", ["manifest.json", "bin/gatewright-inputs"])
+@pytest.mark.parametrize("own", ["manifest.json", "bin/policy-engine.json"])
 def test_an_earlier_output_an_empty_folder_and_none_are_free(tmp_path: Path, own: str) -> None:
     refuse_foreign(tmp_path / "none")
     (tmp_path / "empty").mkdir()

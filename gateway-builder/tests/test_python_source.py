@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.discovery import discover_policy
-from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import collect_python_source_files, validate_python_directory_structure
 from gatewright_builder.tree import write_tree
@@ -17,10 +15,10 @@ Make = Callable[[str], Policy]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
+def make(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Make:
     def made(source: str) -> Policy:
         write_tree({"policy-definition.yaml": DEFINITION, "policy.py": source.encode()}, tmp_path / "sample")
-        return discover_policy(Manifest(tmp_path / "build.yaml", ()), Entry("sample", "sample", "", 1))
+        return discovered(tmp_path / "sample")
 
     return made
 

@@ -8,16 +8,15 @@ from pathlib import Path
 import msgspec
 
 
-class _Policy(msgspec.Struct):
-    name: str
-    version: str
-    runtime: str
-    group: str = "default"
+class _Group(msgspec.Struct):
+    python: str
+    registry: str
 
 
 class _Manifest(msgspec.Struct):
     version: int
-    policies: list[_Policy]
+    policies: list[dict[str, object]]
+    groups: dict[str, _Group] = {}
 
 
 class BuildOutputError(Exception):
@@ -25,11 +24,24 @@ class BuildOutputError(Exception):
 
 
 @dataclass(frozen=True)
+class Group:
+    """An executor group: its interpreter, with all that its policies need, and its registry of policies."""
+
+    name: str
+    python: Path
+    registry: Path
+
+
+@dataclass(frozen=True)
 class BuildOutput:
     """A build output (ARCHITECTURE.md, "Build output"). `groups`: executor groups that have Python policies, sorted."""
 
     path: Path
-    groups: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    def group(self, name: str) -> Group:
+        """The group of this name. Raises KeyError."""
+        return {group.name: group for group in self.groups}[name]
 
     @property
     def engine(self) -> Path:
@@ -47,10 +59,6 @@ class BuildOutput:
     def executor(self) -> Path:
         return self.path / "python-executor"
 
-    @property
-    def executor_python(self) -> Path:
-        return self.path / "python-env" / "bin" / "python"
-
 
 def load(path: Path) -> BuildOutput:
     """Reads the manifest of the build output at `path`. Raises BuildOutputError."""
@@ -62,9 +70,11 @@ def load(path: Path) -> BuildOutput:
         raise BuildOutputError(
             f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
         ) from failed
-    groups = {policy.group or "default" for policy in content.policies if policy.runtime == "python"}
-    output = BuildOutput(path.absolute(), tuple(sorted(groups)))
-    needed = [output.engine, *([output.executor / "main.py", output.executor_python] if groups else [])]
+    root = path.absolute()
+    groups = tuple(Group(name, root / one.python, root / one.registry) for name, one in sorted(content.groups.items()))
+    output = BuildOutput(root, groups)
+    needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
+    needed += [file for group in groups for file in (group.python, group.registry)]
     if missing := [str(file.relative_to(output.path)) for file in needed if not file.exists()]:
         raise BuildOutputError(f"{path} lacks {', '.join(missing)}: make it again with `gatewright build`")
     return output

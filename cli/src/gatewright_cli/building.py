@@ -2,21 +2,85 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
-from gatewright_builder import BuildError, BuildOptions
+import click
+from gatewright_builder import BuildError, BuildOptions, Download, Event, Step
 from gatewright_builder import build as run_builder
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from gatewright_cli.preflight import PreflightError
 
 
-def build(manifest: Path, output: Path) -> float:
+def build(manifest: Path, output: Path, locked: bool = False) -> float:
     """Builds; returns the seconds that it took. Raises PreflightError with a sentence for each mistake."""
-    console, began = Console(stderr=True, highlight=False), time.monotonic()
+    began = time.monotonic()
     try:
-        run_builder(BuildOptions(manifest, output, lambda step: console.print(f"build: {step}", markup=False)))
+        with _shown() as show:
+            run_builder(BuildOptions(manifest, output, show.say, locked))
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
     return time.monotonic() - began
+
+
+def build_as_json(manifest: Path, output: Path, locked: bool = False) -> int:
+    """Builds and says so on stdout, a JSON object a line; returns the exit status.
+
+    {"event": "step", "text"}, {"event": "download", "what", "received", "total", "done"}, at last one
+    {"event": "built", "output", "changed", "seconds"} or, for each mistake, {"event": "mistake", "file", "line",
+    "expected", "got", "cure"}.
+    """
+    try:
+        result = run_builder(BuildOptions(manifest, output, _say_json, locked))
+    except BuildError as error:
+        for mistake in error.mistakes:
+            _line("mistake", **asdict(mistake))
+        return 1
+    seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
+    _line("built", output=str(result.output), changed=result.changed, seconds=seconds)
+    return 0
+
+
+def _say_json(event: Event) -> None:
+    _line(type(event).__name__.lower(), **asdict(event))
+
+
+def _line(event: str, **fields: object) -> None:
+    click.echo(json.dumps({"event": event, **fields}, ensure_ascii=False))
+
+
+class _Show:
+    """Steps as lines, and below them a bar for each download, where stderr is a terminal; elsewhere only its end."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    def say(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self._progress.console.print(f"build: {event.text}", markup=False)
+        else:
+            self._bar(event)
+
+    def _bar(self, event: Download) -> None:
+        if event.what not in self._bars:
+            self._bars[event.what] = self._progress.add_task(event.what, total=event.total)
+        self._progress.update(self._bars[event.what], completed=event.received)
+        if event.done:
+            self._progress.remove_task(self._bars.pop(event.what))
+            self._progress.console.print(f"build: {event.what}: {event.received:,} bytes", markup=False)
+
+
+@contextmanager
+def _shown() -> Iterator[_Show]:
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("build: {task.description}", markup=False), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        yield _Show(progress)

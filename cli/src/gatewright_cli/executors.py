@@ -79,7 +79,7 @@ class Executors:
         """
         async with self._changing:
             count = self._settings.executors
-            ids = [self._next(group, slot) for group in generation.build.groups for slot in range(count)]
+            ids = [self._next(group.name, slot) for group in generation.build.groups for slot in range(count)]
             leaving = self.serving
             self.serving = await self._take_over(generation, ids, [])
             self.generation = generation

@@ -31,7 +31,11 @@ LOCK = ".lock"
 CURRENT = "current"
 MANIFEST = "manifest.json"
 DEFINITIONS = "policy-definitions"
-PYTHON_PARTS = ("python-executor", "python-env", "requirements.lock")
+PYTHON_PARTS = ("python-executor", "python-env", "requirements")
+
+
+class _Policies(msgspec.Struct):
+    policies: list[dict[str, object]]
 
 
 class GenerationError(Exception):
@@ -121,7 +125,8 @@ class Generations:
             _link(present.build.path if present else output.path, target, "bin")
             for part in PYTHON_PARTS:
                 _link(output.path, target, part)
-            _write_policies(policies, [output.path, *([present.build.path] if present else [])], target)
+            sources = [output.path, *([present.build.path] if present else [])]
+            _write_policies({**_content(output), "policies": policies}, policies, sources, target)
             return Generation(self._last, build_output.load(target), tuple(notes))
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
@@ -166,18 +171,24 @@ def _go_notes(compiled: dict[str, dict[str, object]], wanted: dict[str, dict[str
 
 
 def _policies(output: BuildOutput) -> list[dict[str, object]]:
-    content: dict[str, list[dict[str, object]]] = msgspec.json.decode(output.manifest.read_bytes())
-    return content["policies"]
+    content: _Policies = msgspec.json.decode(output.manifest.read_bytes(), type=_Policies)
+    return content.policies
+
+
+def _content(output: BuildOutput) -> dict[str, object]:
+    content: dict[str, object] = msgspec.json.decode(output.manifest.read_bytes())
+    return content
 
 
 def _key(policy: dict[str, object]) -> str:
     return f"{policy['name']}:{policy['version']}"
 
 
-def _write_policies(policies: list[dict[str, object]], sources: list[Path], target: Path) -> None:
+def _write_policies(
+    manifest: dict[str, object], policies: list[dict[str, object]], sources: list[Path], target: Path
+) -> None:
     """manifest.json, and the definitions of the policies in it from the first source that has them."""
-    content = msgspec.json.format(msgspec.json.encode({"version": 1, "policies": policies}), indent=2)
-    (target / MANIFEST).write_bytes(content)
+    (target / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
     (target / DEFINITIONS).mkdir()
     for policy in policies:
         name = f"{policy['name']}-{policy['version']}.yaml"

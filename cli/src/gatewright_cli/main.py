@@ -33,11 +33,16 @@ def cli() -> None:
 @cli.command()
 @click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
-def build(manifest: Path, output: Path) -> None:
+@click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
+@click.option("--json", "as_json", is_flag=True, help="Say what goes on as JSON lines, on stdout.")
+@click.pass_context
+def build(context: click.Context, manifest: Path, output: Path, locked: bool, as_json: bool) -> None:
     """Build a policy engine and an executor from build.yaml."""
     from gatewright_cli import building
 
-    building.build(manifest, output)
+    if as_json:
+        context.exit(building.build_as_json(manifest, output, locked))
+    building.build(manifest, output, locked)
 
 
 @cli.command()

@@ -80,7 +80,7 @@ Roster = Mapping[ExecutorId, Path]
 
 def first_executors(settings: NodeSettings, run_dir: RunDir) -> dict[ExecutorId, Path]:
     """Empty without Python policies."""
-    ids = [ExecutorId(group, slot) for group in settings.build.groups for slot in range(settings.executors)]
+    ids = [ExecutorId(group.name, slot) for group in settings.build.groups for slot in range(settings.executors)]
     return {one: run_dir.socket(one.name) for one in ids}
 
 
@@ -136,19 +136,19 @@ def echo(address: str) -> ProcessSpec:
 
 
 def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
-    options: Flags = {"listen": f"unix:{socket}", "workers": "32"}
+    build, group = generation.build, generation.build.group(one.group)
+    options: Flags = {"listen": f"unix:{socket}", "workers": "32", "registry": str(group.registry)}
     if settings.memory_limit:
         options["memory-limit"] = str(settings.memory_limit)
-    build = generation.build
     return ProcessSpec(
         name=one.name,
-        command=(str(build.executor_python), "main.py", *command_line(options, settings.forwarded.py)),
+        command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
         environment=UNBUFFERED,
         ready=Accepts(path=socket),
         sockets=(socket,),
         labels={"group": one.group, "generation": generation.number},
-        cure=f"Its environment is {build.path / 'python-env'}; `gatewright build` makes it again.",
+        cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
     )
 
 

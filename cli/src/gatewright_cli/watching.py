@@ -92,9 +92,9 @@ class Only(DefaultFilter):
 
 
 def policy_folders(manifest: Path) -> list[Path] | None:
-    """The folders that build.yaml names; None while it cannot be read."""
+    """The local folders that build.yaml names; None while it cannot be read."""
     try:
         entries = read_manifest(manifest).entries
     except BuildError:
         return None
-    return sorted({(manifest.parent / entry.file_path).resolve() for entry in entries})
+    return sorted({(manifest.parent / entry.local).resolve() for entry in entries if entry.local})

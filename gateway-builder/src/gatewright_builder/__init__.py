@@ -1,11 +1,12 @@
 """From build.yaml and policy folders to a policy engine and an executor.
 
-manifest → discovery → validation → requirements → generation → environment → compile → output: each step takes the
-last one's value and returns a new one; `build` strings them together. Nothing is written before all of the input is
-known to be right, and the output folder changes only when everything that goes into it is ready.
+manifest → location → discovery → validation → resolution → generation → environment → engine → output: each step takes
+the last one's value and returns a new one; `build` strings them together. Nothing is written before all of the input
+is known to be right, and the output folder changes only when everything that goes into it is ready.
 """
 
 from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Download, Event, Step
 from gatewright_builder.mistake import BuildError, Mistake
 
-__all__ = ["BuildError", "BuildOptions", "BuildResult", "Mistake", "build"]
+__all__ = ["BuildError", "BuildOptions", "BuildResult", "Download", "Event", "Mistake", "Step", "build"]

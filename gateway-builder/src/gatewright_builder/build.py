@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,53 +12,71 @@ from pathlib import Path
 from sdk.definition import Runtime
 
 from gatewright_builder import environment
-from gatewright_builder.compile import BIN, ENGINE, compile_engine, engine_inputs, engine_is_current
+from gatewright_builder.cache import user_cache
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.generation import MAIN_FILE, generate_engine, generate_python_executor
+from gatewright_builder.engine import BIN, make_engine
+from gatewright_builder.engine_record import ENGINE, read_record
+from gatewright_builder.events import Say, Step, say_nothing
+from gatewright_builder.generation import MAIN_FILE, generate_engine, generate_python_executor, registry_file
 from gatewright_builder.imports import check_imports
+from gatewright_builder.location import locate
+from gatewright_builder.lock_file import Lock, lock_path, read_lock, refuse_change, write_lock
 from gatewright_builder.manifest import read_manifest
+from gatewright_builder.mistake import Mistakes, refuse_if_any
 from gatewright_builder.output import (
     MANIFEST,
-    PYTHON_PARTS,
+    REQUIREMENTS,
     build_manifest,
     commit,
+    generate_requirements,
     refuse_foreign,
     stage,
     stage_file,
     staged,
+    unwanted_parts,
 )
 from gatewright_builder.policy import Policy, of_runtime
-from gatewright_builder.requirements import executor_asks, merge_requirements
+from gatewright_builder.requirements import executor_asks
+from gatewright_builder.resolution import Group, resolve
+from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
 from gatewright_builder.sources import Sources, find_sources
 from gatewright_builder.tree import Tree
 from gatewright_builder.validation import validate
 
-
-def _say_nothing(_: str) -> None:
-    pass
+IMPORTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What to build, and where to.
 
-    manifest: the build.yaml. output: the folder to make or to bring up to date. progress: told, in a few words, what
-    is about to take seconds. source_root: the checkout to build from, by default the one around this package.
+    manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: told
+    what goes on. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
+    default the one around this package.
     """
 
     manifest: Path
     output: Path
-    progress: Callable[[str], None] = _say_nothing
+    say: Say = say_nothing
+    locked: bool = False
     source_root: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """What a group's executor runs with: its interpreter and its registry of policies."""
+
+    python: Path
+    registry: Path
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
     """What is in the output folder, as absolute paths.
 
-    executor (its main.py) and python (its interpreter) are None without Python policies. changed names the parts that
-    this build wrote or removed; seconds says what each step took.
+    executor: main.py of the executors, None without Python policies. groups: by name, sorted. changed names the parts
+    that this build wrote or removed; seconds says what each step took.
     """
 
     output: Path
@@ -65,14 +84,19 @@ class BuildResult:
     engine: Path
     definitions: Path
     executor: Path | None
-    python: Path | None
+    groups: Mapping[str, GroupResult]
     changed: tuple[str, ...]
     seconds: dict[str, float]
 
-    @property
-    def python_policies(self) -> bool:
-        """Whether there are any, so whether an executor is to be started."""
-        return self.executor is not None
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Right input, resolved: nothing of it changes any more."""
+
+    policies: tuple[Policy, ...]
+    groups: tuple[Group, ...]
+    lock: Lock
+    sources: Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +105,13 @@ class _Work:
 
     output: Path
     staging: Path
-    policies: tuple[Policy, ...]
-    sources: Sources
-    progress: Callable[[str], None]
-
-    @property
-    def python_policies(self) -> tuple[Policy, ...]:
-        return of_runtime(self.policies, Runtime.PYTHON)
+    plan: _Plan
+    say: Say
 
     def newest(self, part: str) -> Path:
-        """The folder that holds a part: staging if this build made it, else the output."""
-        return self.staging if (self.staging / part).exists() else self.output
+        """Where a part is: in staging if this build made it, else in the output."""
+        made = self.staging / part
+        return made if made.exists() else self.output / part
 
 
 @dataclass(slots=True)
@@ -110,66 +130,106 @@ def build(options: BuildOptions) -> BuildResult:
     clock, output = _Clock(), options.output.resolve()
     refuse_foreign(output)
     with clock.step("read"):
-        sources = find_sources(options.source_root)
-        policies = validate(discover(read_manifest(options.manifest)))
-        requirements = merge_requirements(executor_asks(sources), of_runtime(policies, Runtime.PYTHON))
+        plan = _plan(options)
     with staged(output) as staging:
-        work = _Work(output, staging, policies, sources, options.progress)
+        work, mistakes = _Work(output, staging, plan, options.say), Mistakes()
         with clock.step("generate"):
             engine = _generate(work)
-        with clock.step("environment"):
-            _make_environment(work, requirements)
-        with clock.step("imports"):
-            _check_imports(work)
-        with clock.step("compile"):
-            _compile(work, engine)
+        with clock.step("environments"):
+            ready = _make_environments(work, mistakes)
+        with clock.step("imports"), mistakes.gather():
+            _check_imports(work, ready)
+        with clock.step("engine"), mistakes.gather():
+            make_engine(staging, output, plan.policies, engine, plan.sources, user_cache(), options.say)
+        refuse_if_any(mistakes.found)
         with clock.step("output"):
-            changed = commit(staging, output, () if work.python_policies else PYTHON_PARTS)
+            _stage_sbom(work)
+            write_lock(lock_path(options.manifest), plan.lock)
+            changed = commit(staging, output, unwanted_parts(output, plan.policies))
     return _result(work, changed, clock.seconds)
+
+
+def _plan(options: BuildOptions) -> _Plan:
+    """Everything that is read, and all mistakes that reading finds."""
+    sources, lock = find_sources(options.source_root), read_lock(lock_path(options.manifest))
+    executor = executor_asks(sources)
+    located = locate(read_manifest(options.manifest), lock.sources, options.say)
+    policies = validate(discover(located), executor)
+    groups = resolve(policies, executor, lock.groups, options.say)
+    plan = _Plan(policies, groups, Lock(1, located.pins, {group.name: group.pin for group in groups}), sources)
+    if options.locked:
+        refuse_change(lock_path(options.manifest), plan.lock)
+    return plan
 
 
 def _generate(work: _Work) -> Tree:
     """Stages all generated parts; answers the engine's tree, which compiling needs."""
-    engine = generate_engine(work.policies, work.sources, work.output / "policy-engine")
+    policies, sources = work.plan.policies, work.plan.sources
+    engine = generate_engine(policies, sources)
     for part, tree in {
         "policy-engine": engine,
-        "policy-definitions": generate_definitions(work.policies),
-        "python-executor": generate_python_executor(work.policies, work.sources),
+        "policy-definitions": generate_definitions(policies),
+        "python-executor": generate_python_executor(policies, sources),
+        **({REQUIREMENTS: generate_requirements(work.plan.groups)} if work.plan.groups else {}),
     }.items():
         stage(work.staging, work.output, part, tree)
-    stage_file(work.staging, work.output, MANIFEST, build_manifest(work.policies))
+    stage_file(work.staging, work.output, MANIFEST, build_manifest(policies))
     return engine
 
 
-def _make_environment(work: _Work, requirements: str) -> None:
-    if work.python_policies and not environment.is_current(work.output, requirements):
-        work.progress("installing what the executor and the Python policies need")
-        environment.make_environment(work.staging, requirements, work.output / environment.LOCK)
+def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
+    """Answers the groups whose environment is there."""
+    ready = []
+    for group in work.plan.groups:
+        with mistakes.gather():
+            if not environment.is_current(work.output, group):
+                work.say(Step(f"installing what the group {group.name} needs"))
+                environment.make_environment(work.staging, group)
+            ready.append(group)
+    return ready
 
 
-def _check_imports(work: _Work) -> None:
-    executor, python = work.newest("python-executor"), work.newest(environment.ENVIRONMENT)
-    if work.python_policies and work.staging in (executor, python):
-        work.progress("importing the Python policies")
-        check_imports(environment.environment_python(python), executor / "python-executor", work.python_policies)
+def _check_imports(work: _Work, ready: list[Group]) -> None:
+    """Of groups with something new: their environment, or anything in the executor's folder."""
+    executor, mistakes = work.newest("python-executor"), Mistakes()
+    parts = {group.name: work.newest(environment.environment_part(group.name)) for group in ready}
+    new = [one for one in ready if any(path.is_relative_to(work.staging) for path in (executor, parts[one.name]))]
+    if new:
+        work.say(Step("importing the Python policies"))
+    with ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
+        tries = [pool.submit(check_imports, parts[one.name] / "bin" / "python", executor, one.policies) for one in new]
+        for attempt in tries:
+            with mistakes.gather():
+                attempt.result()
+    refuse_if_any(mistakes.found)
 
 
-def _compile(work: _Work, engine: Tree) -> None:
-    inputs = engine_inputs(engine, work.sources)
-    if not engine_is_current(work.output, inputs):
-        work.progress("compiling the policy engine")
-        compile_engine(work.staging, engine, inputs, of_runtime(work.policies, Runtime.GO))
+def _stage_sbom(work: _Work) -> None:
+    record = read_record(work.newest(BIN))
+    assert record is not None, "an engine was made or was there"
+    packages = {
+        group.name: installed_packages(work.newest(environment.environment_part(group.name)), group.pin.text)
+        for group in work.plan.groups
+    }
+    materials, before = Materials(work.plan.policies, packages, record), work.output / SBOM
+    if not (before.is_file() and is_of(before.read_bytes(), materials)):
+        stage_file(work.staging, work.output, SBOM, generate_sbom(materials))
 
 
 def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float]) -> BuildResult:
-    output, has_python = work.output, bool(work.python_policies)
+    output, executor = work.output, work.output / "python-executor"
     return BuildResult(
         output=output,
         manifest=output / MANIFEST,
         engine=output / BIN / ENGINE,
         definitions=output / "policy-definitions",
-        executor=output / "python-executor" / MAIN_FILE if has_python else None,
-        python=environment.environment_python(output) if has_python else None,
+        executor=executor / MAIN_FILE if of_runtime(work.plan.policies, Runtime.PYTHON) else None,
+        groups={
+            group.name: GroupResult(
+                environment.environment_python(output, group.name), executor / registry_file(group.name)
+            )
+            for group in work.plan.groups
+        },
         changed=changed,
         seconds=seconds,
     )

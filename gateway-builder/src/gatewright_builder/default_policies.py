@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gatewright_builder.definitions import definition_copy, generate_definitions
 from gatewright_builder.discovery import discover
+from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     try:
-        tree = generate_default_policies(validate(discover(read_manifest(options.manifest))))
+        tree = generate_default_policies(validate(discover(locate(read_manifest(options.manifest)))))
     except BuildError as error:
         sys.exit(str(error))
     for path in options.folder.glob("*.yaml"):

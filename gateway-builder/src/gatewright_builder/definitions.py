@@ -14,5 +14,5 @@ def generate_definitions(policies: tuple[Policy, ...]) -> Tree:
 
 def definition_copy(policy: Policy) -> bytes:
     """A policy's definition, below a line that says where it comes from."""
-    origin = f"# Written by the gateway builder from {policy.entry.file_path}/{DEFINITION_FILE}: change that one.\n"
+    origin = f"# Written by the gateway builder from {policy.origin.resolved}/{DEFINITION_FILE}: change that one.\n"
     return origin.encode() + policy.definition.text

@@ -1,16 +1,17 @@
-"""From the entries of build.yaml to policies: the runtime is what the policy's own definition says."""
+"""From sources that were found to policies: the runtime is what the policy's own definition says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sdk.definition import Runtime
 
 from gatewright_builder.definition import Definition, read_definition
 from gatewright_builder.go_source import collect_go_source_files
+from gatewright_builder.location import Located
 from gatewright_builder.manifest import Entry, Manifest
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import Mistake, Mistakes
+from gatewright_builder.origin import Origin
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import collect_python_source_files
 
@@ -24,33 +25,29 @@ class Discovery:
     mistakes: tuple[Mistake, ...]
 
 
-def discover(manifest: Manifest) -> Discovery:
-    """Reads every policy of the manifest."""
+def discover(located: Located) -> Discovery:
+    """Reads every policy whose sources were found."""
     policies: list[Policy] = []
-    mistakes: list[Mistake] = []
-    for entry in manifest.entries:
-        try:
-            policies.append(discover_policy(manifest, entry))
-        except BuildError as error:
-            mistakes += error.mistakes
-    return Discovery(manifest, tuple(policies), tuple(mistakes))
+    mistakes = Mistakes(list(located.mistakes))
+    for entry, origin in located.origins:
+        with mistakes.gather():
+            policies.append(discover_policy(entry, origin))
+    return Discovery(located.manifest, tuple(policies), tuple(mistakes.found))
 
 
-def discover_policy(manifest: Manifest, entry: Entry) -> Policy:
+def discover_policy(entry: Entry, origin: Origin) -> Policy:
     """Reads one policy, as its definition says what it is. Raises BuildError."""
-    folder = (manifest.folder / entry.file_path).resolve()
-    shown = manifest.shown(folder)
-    definition = read_definition(folder, shown)
+    definition = read_definition(origin.folder, origin.shown)
     if definition.fields.runtime is Runtime.PYTHON:
-        return discover_python_policy(entry, folder, shown, definition)
-    return discover_go_policy(entry, folder, shown, definition)
+        return discover_python_policy(entry, origin, definition)
+    return discover_go_policy(entry, origin, definition)
 
 
-def discover_python_policy(entry: Entry, folder: Path, shown: str, definition: Definition) -> Policy:
+def discover_python_policy(entry: Entry, origin: Origin, definition: Definition) -> Policy:
     """A policy that an executor runs."""
-    return Policy(entry, folder, shown, definition, collect_python_source_files(folder))
+    return Policy(entry, origin, definition, collect_python_source_files(origin.folder))
 
 
-def discover_go_policy(entry: Entry, folder: Path, shown: str, definition: Definition) -> Policy:
+def discover_go_policy(entry: Entry, origin: Origin, definition: Definition) -> Policy:
     """A policy that is compiled into the engine."""
-    return Policy(entry, folder, shown, definition, collect_go_source_files(folder))
+    return Policy(entry, origin, definition, collect_go_source_files(origin.folder))

@@ -1,4 +1,4 @@
-"""python-env/: what the executor and the Python policies need, installed by the very interpreter that runs them.
+"""python-env/GROUP: what a group's executor and Python policies need, installed by the very interpreter that runs them.
 
 That is the machine's own python3: the one that runs the builder. Nothing downloads an interpreter.
 """
@@ -7,61 +7,61 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from uv import find_uv_bin
-
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
+from gatewright_builder.resolution import Group
 from gatewright_builder.tree import text_digest
+from gatewright_builder.uv_command import UvError, uv
 
 ENVIRONMENT = "python-env"
-REQUIREMENTS = "requirements.txt"
-LOCK = "requirements.lock"
 STAMP = "gatewright-inputs"
+LOCKED = ("--require-hashes", "--no-deps")
+OURS = ("gatewright_executor", "policies", "python_policy_registry", "sdk")
 
 
-def environment_python(folder: Path) -> Path:
-    """The interpreter of the environment in an output folder."""
-    return folder / ENVIRONMENT / "bin" / "python"
+def environment_part(group: str) -> str:
+    """The part of an output folder that is a group's environment."""
+    return f"{ENVIRONMENT}/{group}"
 
 
-def is_current(folder: Path, requirements: str) -> bool:
-    """Whether an output folder holds the environment for these requirements and this interpreter, as it was locked."""
-    stamp, lock = folder / ENVIRONMENT / STAMP, folder / LOCK
-    if not (stamp.is_file() and lock.is_file() and environment_python(folder).exists()):
-        return False
-    return stamp.read_text() == _inputs(requirements, lock.read_text())
+def environment_python(folder: Path, group: str) -> Path:
+    """The interpreter of a group's environment in an output folder."""
+    return folder / environment_part(group) / "bin" / "python"
 
 
-def make_environment(folder: Path, requirements: str, previous_lock: Path) -> None:
-    """Writes requirements.txt, requirements.lock and python-env into folder.
-
-    The versions of previous_lock, if it exists, are kept where they still fit. Raises BuildError: uv's own words.
-    """
-    (folder / REQUIREMENTS).write_text(requirements)
-    lock = folder / LOCK
-    if previous_lock.is_file():
-        lock.write_bytes(previous_lock.read_bytes())
-    _uv("venv", "--relocatable", "--python", sys.executable, str(folder / ENVIRONMENT))
-    python = str(environment_python(folder))
-    _uv("pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--python", python,
-        "--output-file", str(lock), str(folder / REQUIREMENTS))  # fmt: skip
-    _uv("pip", "install", "--require-hashes", "--compile-bytecode", "--python", python, "--requirement", str(lock))
-    (folder / ENVIRONMENT / STAMP).write_text(_inputs(requirements, lock.read_text()))
+def is_current(folder: Path, group: Group) -> bool:
+    """Whether an output folder holds the environment for this lock and this interpreter."""
+    stamp = folder / environment_part(group.name) / STAMP
+    return stamp.is_file() and environment_python(folder, group.name).exists() and stamp.read_text() == _inputs(group)
 
 
-def _inputs(requirements: str, lock: str) -> str:
+def make_environment(folder: Path, group: Group) -> None:
+    """Writes a group's environment into folder. Raises BuildError: uv's own words."""
+    environment, python = folder / environment_part(group.name), environment_python(folder, group.name)
+    environment.parent.mkdir(exist_ok=True)
+    try:
+        uv("venv", "--relocatable", "--python", sys.executable, environment)
+        uv("pip", "install", *LOCKED, "--compile-bytecode", "--python", python, "-r", "-", stdin=group.pin.text)
+    except UvError as error:
+        cure = "name the package index in the environment (UV_DEFAULT_INDEX), or remove build.lock to resolve anew"
+        where = f"lock of the group {group.name}"
+        raise BuildError([Mistake(where, "packages that install", str(error), cure)]) from error
+    refuse_if_any(_clashes(environment, group))
+    (environment / STAMP).write_text(_inputs(group))
+
+
+def _clashes(environment: Path, group: Group) -> Iterator[Mistake]:
+    """The executor's own modules come first on its path: a package of the same name would never be found."""
+    for site in environment.glob("lib/python*/site-packages"):
+        for name in OURS:
+            if (site / name).exists() or (site / f"{name}.py").exists():
+                where, cure = f"lock of the group {group.name}", "do without the package that brings it"
+                yield Mistake(where, "packages without a module of the executor's own", name, cure)
+
+
+def _inputs(group: Group) -> str:
     interpreter = (sys.version, platform.machine(), os.path.realpath(sys.executable))
-    return text_digest(requirements, lock, *interpreter)
-
-
-def _uv(*arguments: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    command = [find_uv_bin(), "--quiet", "--no-python-downloads", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        got = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        cure = "change what the policies' requirements.txt ask for, or give the build its package index"
-        raise BuildError([Mistake(f"merged {REQUIREMENTS}", "packages that can be installed together", got, cure)])
+    return text_digest(group.pin.text, *interpreter)

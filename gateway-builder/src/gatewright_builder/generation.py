@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import json
 
 from sdk.definition import Runtime
 
 from gatewright_builder.go_module import go_version, moved_module
-from gatewright_builder.policy import Policy, of_runtime
+from gatewright_builder.policy import DEFAULT_GROUP, Policy, groups, of_runtime
 from gatewright_builder.registry import BUILD_MODULE, plugin_registry, python_policy_registry, template
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, below, read_tree
@@ -16,33 +15,42 @@ from gatewright_builder.tree import Tree, below, read_tree
 REGISTRY_FILE = "python_policy_registry.py"
 MAIN_FILE = "main.py"
 KEEP_FILE = ".keep"
+OLDEST_GO = b"go 1.26.0\n"  # of an engine that is here only as a binary
 
 
-def generate_engine(policies: tuple[Policy, ...], sources: Sources, folder: Path) -> Tree:
-    """policy-engine/: a Go workspace of main.go, plugin_registry.go, copies of the Go policies, the engine and its SDK.
-
-    `folder` is where the tree will stand: go.work names the engine's and the SDK's sources relative to it.
-    """
+def generate_engine(policies: tuple[Policy, ...], sources: Sources) -> Tree:
+    """policy-engine/: the Go module of main.go, plugin_registry.go and copies of the Go policies."""
     go_policies = of_runtime(policies, Runtime.GO)
-    product = (sources.engine, sources.go_sdk)
-    modules = [".", *(f"./policies/{policy.identifier}" for policy in go_policies)]
-    modules += [Path(os.path.relpath(path, folder)).as_posix() for path in product]
-    go = go_version(
-        *((path / "go.mod").read_bytes() for path in product), *(policy.sources["go.mod"] for policy in go_policies)
-    )
+    go = go_version(*_go_mods(sources), *(policy.sources["go.mod"] for policy in go_policies))
     tree = {
         "main.go": template("main.go.tmpl").substitute().encode(),
         "plugin_registry.go": plugin_registry(policies).encode(),
         "go.mod": template("go.mod.tmpl").substitute(module=BUILD_MODULE, go=go).encode(),
-        "go.work": template("go.work.tmpl").substitute(go=go, modules=_go_list(modules)).encode(),
     }
     for policy in go_policies:
         tree |= below(f"policies/{policy.identifier}", moved_module(policy))
     return tree
 
 
+def generate_workspace(engine: Tree, sources: Sources) -> Tree:
+    """What the engine is compiled from: its tree, and a go.work with the engine's and the SDK's sources.
+
+    It names folders of this machine, so no output holds it.
+    """
+    policies = [path.removesuffix("/go.mod") for path in engine if path.endswith("/go.mod")]
+    modules = [".", *(f"./{folder}" for folder in policies), str(sources.engine), str(sources.go_sdk)]
+    go = go_version(engine["go.mod"])
+    return engine | {"go.work": template("go.work.tmpl").substitute(go=go, modules=_go_list(modules)).encode()}
+
+
+def _go_mods(sources: Sources) -> list[bytes]:
+    if not sources.has_go:
+        return [OLDEST_GO]
+    return [(folder / "go.mod").read_bytes() for folder in (sources.engine, sources.go_sdk)]
+
+
 def _go_list(items: list[str]) -> str:
-    return "".join(f"\t{item}\n" for item in items)
+    return "".join(f"\t{json.dumps(item)}\n" for item in items)
 
 
 def generate_python_executor(policies: tuple[Policy, ...], sources: Sources) -> Tree:
@@ -61,8 +69,15 @@ def generate_python_executor_base(sources: Sources) -> Tree:
 
 
 def generate_python_artifacts(policies: tuple[Policy, ...]) -> Tree:
-    """python_policy_registry.py and policies/IDENTIFIER/, a package for each Python policy."""
-    tree = {REGISTRY_FILE: python_policy_registry(policies).encode(), "policies/__init__.py": b""}
+    """policies/IDENTIFIER/, a package for each Python policy, and for each group the registry of its own ones."""
+    tree = {"policies/__init__.py": b""}
+    for group, members in groups(policies).items():
+        tree[registry_file(group)] = python_policy_registry(members).encode()
     for policy in policies:
         tree |= below(f"policies/{policy.identifier}", {"__init__.py": b""} | policy.sources)
     return tree
+
+
+def registry_file(group: str) -> str:
+    """python_policy_registry.py of the group default; another group's name stands in its own."""
+    return REGISTRY_FILE if group == DEFAULT_GROUP else f"python_policy_registry_{group.replace('-', '_')}.py"

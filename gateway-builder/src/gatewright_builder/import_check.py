@@ -3,18 +3,22 @@
     python -I -B import_check.py FOLDER MODULE…
 
 Writes JSON lines to stdout: {"module"} before an import; {"module", "error", "kind", "missing", "file", "line"} after
-one that failed, file and line being the last place below FOLDER that was reached. Standard library only.
+one that failed, file and line being the last place below FOLDER that was reached; {"module", "error", "kind",
+"expected", "line"} for a hook that the executor would refuse. Standard library only.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import sys
 import traceback
 from types import TracebackType
 from typing import TextIO
+
+HOOKS = {"on_request": ("ctx", "params"), "on_response": ("ctx", "params"), "prepare": ("params",)}
 
 
 def main(folder: str, *modules: str) -> None:
@@ -25,9 +29,32 @@ def main(folder: str, *modules: str) -> None:
     for module in modules:
         _say(report, {"module": module})
         try:
-            importlib.import_module(module)
+            imported = importlib.import_module(module)
         except BaseException as error:  # a policy may even exit
             _say(report, {"module": module} | _failure(error, folder))
+            continue
+        for hook in HOOKS:
+            if wrong := _wrong(getattr(imported, hook, None), hook):
+                _say(report, {"module": module, "kind": "hook"} | wrong)
+
+
+def _wrong(function: object, hook: str) -> dict[str, object] | None:
+    """What keeps the executor from calling a hook, however the module came by it."""
+    expected, code = f"{hook}({', '.join(HOOKS[hook])})", getattr(inspect.unwrap(function), "__code__", None)  # type: ignore[arg-type]
+    line = getattr(code, "co_firstlineno", None)
+    if function is None:
+        return None
+    if not callable(function):
+        return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)", "line": line}
+    try:
+        inspect.signature(function).bind(*HOOKS[hook])
+    except TypeError as error:
+        return {"expected": expected, "error": f"{hook}{inspect.signature(function)}: {error}", "line": line}
+    except ValueError:  # written in C: it says itself what it does not like
+        pass
+    return None
 
 
 def _failure(error: BaseException, folder: str) -> dict[str, object]:

@@ -20,11 +20,12 @@ LIMIT_SECONDS = 300.0  # an import that loads a model may take minutes
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One line of import_check.py. Without `kind` it says that an import began."""
+    """One line of import_check.py. Without `kind` it says that an import began; `expected` is of a hook alone."""
 
     module: str
     error: str = ""
     kind: str = ""
+    expected: str = ""
     missing: str | None = None
     file: str | None = None
     line: int | None = None
@@ -59,8 +60,12 @@ def _reports(stdout: bytes | None) -> Iterator[Report]:
 def _mistake(policy: Policy | None, report: Report) -> Mistake:
     got = f"{report.kind}: {report.error}"
     if policy is None:
-        cure = "remove OUTPUT/python-env and build again; if that does not help, the sources are broken"
+        cure = "remove the output folder and build again; if that does not help, the sources are broken"
         return Mistake(report.module, "an executor that can be imported", got, cure)
+    if report.expected:
+        return policy.mistake(
+            POLICY_FILE, report.expected, report.error, "mend it: the executor refuses it", report.line
+        )
     prefix = f"policies/{policy.identifier}/"
     is_own = report.file is not None and report.file.startswith(prefix)
     file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE

@@ -11,12 +11,34 @@ import msgspec
 
 from gatewright_builder.definition import NAME_PATTERN, PolicyName
 from gatewright_builder.document import Document, read_document
-from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
-from gatewright_builder.strict import decode, describe, shown
-
-NOT_YET = ("gomodule", "pythonmodule", "pipPackage")
+from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.origin import Kind
+from gatewright_builder.strict import decode, describe
 
 FilePath = Annotated[str, describe("the policy's folder, relative to this file", "write one like policies/add-headers")]
+GoModule = Annotated[
+    str,
+    describe(
+        "a Go module and its version", "write one like example.com/policies/limit@v1.2.0", r"^[\w.~/-]+@[\w.+~/-]+$"
+    ),
+]
+PythonModule = Annotated[
+    str,
+    describe(
+        "a folder of a GitHub repository at a tag, branch or commit",
+        "write one like github.com/org/repo/policies/limit@v1.2.0",
+        r"^github\.com(/(?!\.{1,2}(?:[/@]|$))[\w.-]+){2,}@(?![-/.])(?!.*\.\.)[\w./+-]+$",
+    ),
+]
+PipPackage = Annotated[
+    str,
+    describe(
+        "a package and its versions, without an address",
+        "write one like acme-limit==1.2.0: the index and its credentials come from the environment (UV_DEFAULT_INDEX)",
+        r"^[A-Za-z0-9][\w.-]*\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+(\s*,\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+)*$",
+    ),
+]
+Replace = Annotated[str, describe("a local folder, relative to this file", "write one like ../limit")]
 Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
 
 
@@ -24,7 +46,11 @@ class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
     """The keys of one entry of `policies`. A policy without `group` runs in the executor group `default`."""
 
     name: PolicyName
-    file_path: FilePath
+    file_path: FilePath = ""
+    gomodule: GoModule = ""
+    pythonmodule: PythonModule = ""
+    pip_package: PipPackage = ""
+    replace: Replace = ""
     group: Group = ""
 
 
@@ -37,20 +63,36 @@ class ManifestFields(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One policy of build.yaml: its name, its folder as written, its executor group ("" if not given), its line."""
+    """One policy of build.yaml: its name, where its sources are, its executor group ("" if not given), its line.
+
+    replace: the local folder that stands in for a Go module; "" for none.
+    """
 
     name: str
-    file_path: str
-    group: str
+    kind: Kind
+    source: str
     line: int
+    group: str = ""
+    replace: str = ""
+
+    @property
+    def local(self) -> str:
+        """The folder on this machine that its sources are in, as written; "" where they come from elsewhere."""
+        return self.source if self.kind is Kind.FILE_PATH else self.replace
+
+    @property
+    def key(self) -> str:
+        """What build.lock keeps its pin under."""
+        return f"{self.kind} {self.source}"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A right build.yaml."""
+    """A build.yaml: its right entries, and what is wrong with the others."""
 
     path: Path
     entries: tuple[Entry, ...]
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -61,26 +103,40 @@ class Manifest:
         """A file's name in mistakes."""
         return os.path.relpath(path, self.folder)
 
+    def mistake(self, entry: Entry, expected: str, got: str, cure: str) -> Mistake:
+        """A mistake in an entry."""
+        return Mistake(self.path.name, expected, got, cure, entry.line)
+
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads build.yaml. Raises BuildError with all its mistakes."""
+    """Reads build.yaml. Raises BuildError where it has no list of policies."""
     document = read_document(path, path.name)
     fields = decode(ManifestFields, document, document.value)
     if isinstance(fields, list):
         raise BuildError(fields)
     read = [_entry(document, value, index) for index, value in enumerate(fields.policies)]
-    refuse_if_any(mistake for entry in read if isinstance(entry, list) for mistake in entry)
-    return Manifest(path.resolve(), tuple(entry for entry in read if isinstance(entry, Entry)))
+    mistakes = tuple(mistake for entry in read if isinstance(entry, list) for mistake in entry)
+    return Manifest(path.resolve(), tuple(entry for entry in read if isinstance(entry, Entry)), mistakes)
 
 
 def _entry(document: Document, value: object, index: int) -> Entry | list[Mistake]:
     at = ("policies", index)
-    later = [key for key in NOT_YET if isinstance(value, dict) and key in value]
-    if later:
-        assert isinstance(value, dict)
-        cure = f"put the policy into a folder and name that by filePath: {later[0]} is not supported yet"
-        return [document.mistake((*at, later[0]), "filePath", f"{later[0]}: {shown(value[later[0]])}", cure)]
     fields = decode(EntryFields, document, value, at)
     if isinstance(fields, list):
         return fields
-    return Entry(fields.name, fields.file_path, fields.group, document.line(*at))
+    given = {kind: source for kind, source in zip(Kind, _sources(fields), strict=True) if source}
+    if len(given) != 1:
+        got = " and ".join(given) or "none of them"
+        return [
+            document.mistake(at, f"policies.{index}: one of {', '.join(Kind)}", got, "name the policy's sources once")
+        ]
+    if fields.replace and Kind.GO_MODULE not in given:
+        expected, cure = f"policies.{index}: replace beside gomodule", "remove it, or name the folder by filePath"
+        return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]
+    ((kind, source),) = given.items()
+    return Entry(fields.name, kind, source, document.line(*at), fields.group, fields.replace)
+
+
+def _sources(fields: EntryFields) -> tuple[str, ...]:
+    """In the order of Kind."""
+    return fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from gatewright_builder.secrecy import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,15 @@ class Mistake:
 
 
 class BuildError(Exception):
-    """The build cannot be made. `mistakes` holds all of them, in the order of build.yaml; str() is one per line."""
+    """The build cannot be made. `mistakes` holds all of them, in the order of build.yaml; str() is one per line.
+
+    What tools and files say goes through here, so here passwords are hidden.
+    """
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
+        self.mistakes = tuple(
+            replace(mistake, file=redacted(mistake.file), got=redacted(mistake.got)) for mistake in mistakes
+        )
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
@@ -37,3 +45,18 @@ def refuse_if_any(mistakes: Iterable[Mistake]) -> None:
     found = list(mistakes)
     if found:
         raise BuildError(found)
+
+
+@dataclass(slots=True)
+class Mistakes:
+    """Those of several steps, each of which is tried whatever the others say."""
+
+    found: list[Mistake] = field(default_factory=list)
+
+    @contextmanager
+    def gather(self) -> Iterator[None]:
+        """Keeps what the body refuses, and goes on."""
+        try:
+            yield
+        except BuildError as error:
+            self.found += error.mistakes

@@ -12,23 +12,28 @@ from pathlib import Path, PurePosixPath
 
 from sdk.definition import Runtime
 
-from gatewright_builder.compile import BIN, STAMP
+from gatewright_builder.engine import MARK
+from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
+from gatewright_builder.generation import registry_file
 from gatewright_builder.mistake import BuildError, Mistake
-from gatewright_builder.policy import Policy
+from gatewright_builder.policy import Policy, groups
+from gatewright_builder.resolution import Group
+from gatewright_builder.sbom import SBOM
 from gatewright_builder.tree import Tree, read_tree, write_tree
 
 MANIFEST = "manifest.json"
-PARTS = (
-    "bin", "policy-engine", "policy-definitions", "python-executor", "python-env", "requirements.txt",
-    "requirements.lock", MANIFEST,
-)  # fmt: skip
-OWN_MARKS = (MANIFEST, f"{BIN}/{STAMP}")  # even if a build is killed, one of them is there
-PYTHON_PARTS = ("python-env", "requirements.txt", "requirements.lock")
+REQUIREMENTS = "requirements"
+PARTS = ("bin", "policy-engine", "policy-definitions", "python-executor", ENVIRONMENT, REQUIREMENTS, SBOM, MANIFEST)
+OWN_MARKS = (MANIFEST, MARK)  # even if a build is killed, one of them is there
 
 
 def build_manifest(policies: tuple[Policy, ...]) -> bytes:
-    """manifest.json: the policies and what they were built from, sorted by name and version."""
-    content = {"version": 1, "policies": [_manifest_entry(policy) for policy in policies]}
+    """manifest.json: the policies and what they were built from, sorted by name and version; the groups' processes."""
+    content = {
+        "version": 1,
+        "policies": [_manifest_entry(policy) for policy in policies],
+        "groups": {name: _manifest_group(name) for name in groups(policies)},
+    }
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -40,9 +45,26 @@ def _manifest_entry(policy: Policy) -> dict[str, object]:
         "group": policy.group if policy.runtime is Runtime.PYTHON else "",
         "definition": policy.definition.content,
         "definitionDigest": policy.definition.digest,
-        "source": policy.entry.file_path,
+        "kind": policy.entry.kind,
+        "source": policy.origin.resolved,
         "sourceDigest": policy.source_digest,
+        "licence": policy.origin.licence,
     }
+
+
+def _manifest_group(name: str) -> dict[str, object]:
+    return {
+        "python": environment_python(Path(), name).as_posix(),
+        "registry": f"python-executor/{registry_file(name)}",
+        "requirements": f"{REQUIREMENTS}/{name}.lock",
+    }
+
+
+def generate_requirements(resolved: tuple[Group, ...]) -> Tree:
+    """requirements/: for each group GROUP.txt, what is asked for and by whom, and GROUP.lock, what that led to."""
+    texts = {f"{group.name}.txt": group.requirements for group in resolved}
+    locks = {f"{group.name}.lock": group.pin.text for group in resolved}
+    return {file: text.encode() for file, text in sorted((texts | locks).items())}
 
 
 def refuse_foreign(output: Path) -> None:
@@ -95,12 +117,13 @@ def commit(staging: Path, output: Path, unwanted: tuple[str, ...]) -> tuple[str,
     before = staging / "before"
     before.mkdir()
     output.mkdir(exist_ok=True)
-    changed = tuple(part for part in PARTS if _changes(part, staging, output, unwanted))
+    changed = tuple(part for part in _parts(staging, output) if _changes(part, staging, output, unwanted))
     done: list[tuple[Path, Path]] = []
     try:
         for part in changed:
             for source, target in ((output / part, before / part), (staging / part, output / part)):
                 if source.exists():
+                    target.parent.mkdir(exist_ok=True)
                     source.rename(target)
                     done.append((source, target))
     except OSError:
@@ -110,5 +133,21 @@ def commit(staging: Path, output: Path, unwanted: tuple[str, ...]) -> tuple[str,
     return changed
 
 
+def _parts(*folders: Path) -> list[str]:
+    """All that a build output may hold; an environment for each group."""
+    environments = {path.name for folder in folders for path in (folder / ENVIRONMENT).glob("*")}
+    named = [environment_part(name) for name in sorted(environments)]
+    return [name for part in PARTS for name in ((*named, part) if part == ENVIRONMENT else (part,))]
+
+
+def unwanted_parts(output: Path, policies: tuple[Policy, ...]) -> tuple[str, ...]:
+    """What an earlier build left in the output that this one has no use for."""
+    wanted = groups(policies)
+    if not wanted:
+        return ENVIRONMENT, REQUIREMENTS
+    return tuple(environment_part(path.name) for path in (output / ENVIRONMENT).glob("*") if path.name not in wanted)
+
+
 def _changes(part: str, staging: Path, output: Path, unwanted: tuple[str, ...]) -> bool:
-    return (staging / part).exists() or (part in unwanted and (output / part).exists())
+    is_staged = (staging / part).exists() and part != ENVIRONMENT
+    return is_staged or (part in unwanted and (output / part).exists())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sdk.definition import Runtime
 
 from gatewright_builder.definition import DEFINITION_FILE, Definition
 from gatewright_builder.manifest import Entry
 from gatewright_builder.mistake import Mistake
+from gatewright_builder.origin import Origin
 from gatewright_builder.tree import Tree, tree_digest
 
 DEFAULT_GROUP = "default"
@@ -18,13 +18,17 @@ DEFAULT_GROUP = "default"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy: its line in build.yaml, its definition, and its sources (tests and caches left out)."""
+    """One policy: its line in build.yaml, where it comes from, its definition, its sources without tests and caches."""
 
     entry: Entry
-    folder: Path
-    shown: str
+    origin: Origin
     definition: Definition
     sources: Tree
+
+    @property
+    def shown(self) -> str:
+        """Its folder's name in mistakes."""
+        return self.origin.shown
 
     @property
     def name(self) -> str:
@@ -74,6 +78,13 @@ class Policy:
 def of_runtime(policies: tuple[Policy, ...], runtime: Runtime) -> tuple[Policy, ...]:
     """The policies of one runtime, in their order."""
     return tuple(policy for policy in policies if policy.runtime == runtime)
+
+
+def groups(policies: tuple[Policy, ...]) -> dict[str, tuple[Policy, ...]]:
+    """The Python policies by their executor group; groups sorted, policies in their order."""
+    python = of_runtime(policies, Runtime.PYTHON)
+    names = sorted({policy.group for policy in python})
+    return {name: tuple(policy for policy in python if policy.group == name) for name in names}
 
 
 def sorted_policies(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

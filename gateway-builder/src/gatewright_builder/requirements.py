@@ -1,4 +1,4 @@
-"""What all Python policies of a build and the executor need, in one environment: merged, or refused by name."""
+"""What the Python policies of a group and the executor need, in one environment: merged, or refused by name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from gatewright_builder.sources import Sources
 
 REQUIREMENTS_FILE = "requirements.txt"
 OWN = ("gatewright-executor", "gatewright-sdk")  # copied from the source tree, so never installed
+EXECUTOR_OWNERS = ("gatewright-executor", "this source tree")
+APART = "put one of them in a group of its own (group: in build.yaml)"
 HEADER = "# Merged by gatewright build from what the executor and the policies ask for."
 
 
@@ -38,6 +40,11 @@ class Ask:
     def marker(self) -> str:
         """The environment marker, "" without one."""
         return str(self.requirement.marker or "")
+
+    @property
+    def is_executors(self) -> bool:
+        """Whether the executor, and not a policy, asks for it."""
+        return self.owner in EXECUTOR_OWNERS
 
     @property
     def applies(self) -> bool:
@@ -71,16 +78,31 @@ def executor_asks(sources: Sources) -> tuple[Ask, ...]:
 
 def merge_requirements(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> str:
     """The merged requirements.txt: one sorted line per package, with who asks for it. Raises BuildError."""
-    asks = sorted([*base, *(ask for policy in policies for ask in _asks(policy))], key=lambda ask: ask.name)
-    by_name = [list(group) for _, group in groupby(asks, key=lambda ask: ask.name)]
-    refuse_if_any(mistake for group in by_name for mistake in _conflict(group))
-    lines = [line for group in by_name if group[0].name not in OWN for line in _merged_lines(group)]
+    by_name = _by_name(base, policies)
+    refuse_if_any(mistake for asks in by_name for mistake in _conflict(asks))
+    lines = [line for asks in by_name if asks[0].name not in OWN for line in _merged_lines(asks)]
     return "\n".join([HEADER, *lines, ""])
 
 
-def _asks(policy: Policy) -> Iterator[Ask]:
+def conflicts(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> Iterator[Mistake]:
+    """What a merge would refuse: packages of which no version suits all policies of a group and its executor."""
+    for asks in _by_name(base, policies):
+        yield from _conflict(asks)
+
+
+def _by_name(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> list[list[Ask]]:
+    asks = sorted([*base, *(ask for policy in policies for ask in policy_asks(policy))], key=lambda ask: ask.name)
+    return [list(same) for _, same in groupby(asks, key=lambda ask: ask.name)]
+
+
+def policy_asks(policy: Policy) -> Iterator[Ask]:
+    """What a policy asks for, in requirements.txt and its package's METADATA; what is no requirement is left out."""
     for line, text in _lines(policy):
-        yield Ask(Requirement(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
+        if _is_plain(text):
+            yield Ask(Requirement(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
+    for text in policy.origin.requires:
+        if _is_plain(text):
+            yield Ask(Requirement(text), policy.key, f"{policy.shown}/{policy.origin.requires_file}")
 
 
 def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
@@ -93,11 +115,17 @@ def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
 
 def _conflict(asks: list[Ask]) -> Iterator[Mistake]:
     here = [ask for ask in asks if ask.applies]
-    together = SpecifierSet(",".join(str(ask.requirement.specifier) for ask in here))
-    if together.is_unsatisfiable():
-        got = " against ".join(f"{ask.requirement} ({ask.owner})" for ask in here)
-        cure = "let them agree: all policies of a build share one environment"
-        yield Mistake(here[-1].file, f"one version of {here[-1].name} that suits all", got, cure, here[-1].line)
+    if SpecifierSet(",".join(str(ask.requirement.specifier) for ask in here)).is_unsatisfiable():
+        got = ", ".join(f"{ask.owner} wants {ask.requirement}" for ask in here)
+        yield Mistake(here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line)
+
+
+def _cure(asks: list[Ask]) -> str:
+    """Groups part policies from each other, never from the executor."""
+    executors = [ask.requirement.specifier for ask in asks if ask.is_executors]
+    if any(SpecifierSet(f"{ask.requirement.specifier},{own}").is_unsatisfiable() for own in executors for ask in asks):
+        return "ask for what the executor can run with: every group needs it, so no group helps"
+    return APART
 
 
 def _merged_lines(asks: list[Ask]) -> Iterator[str]:

@@ -10,12 +10,26 @@ from pathlib import Path
 
 from gatewright_builder.mistake import BuildError, Mistake
 
+PACKAGE = Path(__file__).resolve().parent
+STOCK_POLICIES = ("add-headers", "log-message")
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The folders of a checkout that a build is made from."""
 
     root: Path
+
+    @property
+    def has_go(self) -> bool:
+        """Whether an engine can be compiled from them."""
+        return self.engine.is_dir() and self.go_sdk.is_dir()
+
+    @property
+    def stock_policies(self) -> tuple[Path, ...]:
+        """The Go policies that ship inside every stock engine."""
+        folders = (self.root / "policies" / name for name in STOCK_POLICIES)
+        return tuple(folder for folder in folders if folder.is_dir())
 
     @property
     def engine(self) -> Path:
@@ -49,11 +63,22 @@ class Sources:
 
 
 def find_sources(source_root: Path | None = None) -> Sources:
-    """The sources below source_root, by default those around this package. Raises BuildError if they are not there."""
-    root = source_root or Path(__file__).resolve().parents[3]
-    sources = Sources(root.resolve())
-    for folder in (sources.engine, sources.go_sdk, sources.executor, sources.python_sdk):
+    """The sources below source_root; by default those of the checkout around this package, else of its wheel.
+
+    Raises BuildError if they are not there. A wheel has no Go sources, but an engine (stock.py).
+    """
+    candidates = [source_root] if source_root else [PACKAGE.parents[2], PACKAGE / "product"]
+    lacks = [_lacking(Sources(root.resolve())) for root in candidates]
+    for root, lacking in zip(candidates, lacks, strict=True):
+        if not lacking:
+            return Sources(root.resolve())
+    raise BuildError(
+        [Mistake(str(candidates[0]), "a checkout of Gatewright", f"no {lacks[0]} in it", "name one with --source-root")]
+    )
+
+
+def _lacking(sources: Sources) -> str:
+    for folder in (sources.executor, sources.python_sdk):
         if not folder.is_dir():
-            got = f"no {folder.relative_to(sources.root)} in it"
-            raise BuildError([Mistake(str(root), "a checkout of Gatewright", got, "name one with --source-root")])
-    return sources
+            return str(folder.relative_to(sources.root))
+    return ""

@@ -10,17 +10,25 @@ from gatewright_builder.discovery import Discovery
 from gatewright_builder.go_source import validate_go_directory_structure
 from gatewright_builder.manifest import Manifest
 from gatewright_builder.mistake import Mistake, refuse_if_any
-from gatewright_builder.policy import Policy, sorted_policies
+from gatewright_builder.origin import Kind
+from gatewright_builder.policy import Policy, groups, sorted_policies
 from gatewright_builder.python_source import validate_python_directory_structure
-from gatewright_builder.requirements import requirement_mistakes
+from gatewright_builder.requirements import Ask, conflicts, requirement_mistakes
+
+RUNTIMES = {Kind.GO_MODULE: Runtime.GO, Kind.PYTHON_MODULE: Runtime.PYTHON, Kind.PIP_PACKAGE: Runtime.PYTHON}
 
 
-def validate(discovery: Discovery) -> tuple[Policy, ...]:
-    """The policies of a right build.yaml, sorted by name and version. Raises BuildError."""
+def validate(discovery: Discovery, executor: tuple[Ask, ...] = ()) -> tuple[Policy, ...]:
+    """The policies of a right build.yaml, sorted by name and version. Raises BuildError.
+
+    executor: what the executor itself asks for, beside which every group's packages must fit.
+    """
     mistakes = [*discovery.mistakes, *_twice(discovery)]
     for policy in discovery.policies:
         mistakes += _entry_mistakes(discovery.manifest, policy)
         mistakes += _source_mistakes(policy)
+    for policies in groups(discovery.policies).values():
+        mistakes += conflicts(executor, policies)
     refuse_if_any(mistakes)
     return sorted_policies(discovery.policies)
 
@@ -32,7 +40,7 @@ def _twice(discovery: Discovery) -> Iterator[Mistake]:
         if first is not policy:
             got = f"{policy.shown} beside {first.shown}"
             cure = "remove one, or raise the version in its definition"
-            yield Mistake(discovery.manifest.path.name, f"{policy.key} once", got, cure, policy.entry.line)
+            yield discovery.manifest.mistake(policy.entry, f"{policy.key} once", got, cure)
 
 
 def _entry_mistakes(manifest: Manifest, policy: Policy) -> Iterator[Mistake]:
@@ -41,9 +49,13 @@ def _entry_mistakes(manifest: Manifest, policy: Policy) -> Iterator[Mistake]:
         cure = "make the two names the same"
         yield policy.definition_mistake("name", f"{policy.entry.name}, as {where} says", policy.name, cure)
     if policy.entry.group and policy.runtime is Runtime.GO:
-        expected, got = f"no group for {policy.name}", f"group: {policy.entry.group} (it is a Go policy)"
+        got = f"group: {policy.entry.group} (it is a Go policy)"
         cure = "remove group: only Python policies run in an executor group"
-        yield Mistake(manifest.path.name, expected, got, cure, policy.entry.line)
+        yield manifest.mistake(policy.entry, f"no group for {policy.name}", got, cure)
+    wanted = RUNTIMES.get(policy.entry.kind)
+    if wanted and policy.runtime is not wanted:
+        cure = f"name its sources by {Kind.FILE_PATH}, or mend its runtime"
+        yield policy.definition_mistake("runtime", f"{wanted}, for {policy.entry.kind}", policy.runtime, cure)
 
 
 def _source_mistakes(policy: Policy) -> Iterator[Mistake]:

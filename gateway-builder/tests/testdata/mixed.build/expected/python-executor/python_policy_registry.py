@@ -2,5 +2,4 @@
 
 PYTHON_POLICIES: dict[str, str] = {
     "paint:v1.0.0": "policies.paint_v1_0_0.policy",
-    "paint:v2.0.0": "policies.paint_v2_0_0.policy",
 }

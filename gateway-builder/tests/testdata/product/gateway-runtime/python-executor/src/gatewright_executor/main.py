@@ -1,10 +1,11 @@
 import importlib
+import runpy
+import sys
 
 import tiny_rpc
-from python_policy_registry import PYTHON_POLICIES
 
 
 def main() -> None:
     print("served by tiny_rpc", tiny_rpc.VERSION)
-    for key, module in PYTHON_POLICIES.items():
+    for key, module in runpy.run_path(sys.argv[-1])["PYTHON_POLICIES"].items():
         print(key, importlib.import_module(module).on_request(None, {}))

@@ -1,0 +1,71 @@
+"""One file over HTTP: with a limit, tried again where that may help, told while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import httpx
+
+from gatewright_builder.events import Download, Say
+from gatewright_builder.retries import PassingError, persistently
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+MAX_REDIRECTS = 5
+TELL_EVERY = 1 << 18
+
+
+class RefusedError(Exception):
+    """The server has answered, and will not answer otherwise. `status`: HTTP's, 0 where it was not that."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def download(url: str, file: BinaryIO, what: str, say: Say, *, headers: Mapping[str, str], limit: int) -> None:
+    """Writes what url has, at most `limit` bytes, into an empty file. Raises RefusedError, or PassingError at last.
+
+    Credentials in headers reach url's own server only: a redirect to another one goes without.
+    """
+    with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=True, max_redirects=MAX_REDIRECTS) as client:
+        persistently(lambda: _attempt(client, url, file, what, say, limit))
+
+
+def _attempt(client: httpx.Client, url: str, file: BinaryIO, what: str, say: Say, limit: int) -> None:
+    file.seek(0)
+    file.truncate()
+    try:
+        with client.stream("GET", url) as answer:
+            _check(answer)
+            _copy(answer, file, what, say, limit)
+    except httpx.TooManyRedirects as error:
+        raise RefusedError(f"more than {MAX_REDIRECTS} redirects") from error
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise PassingError(str(error) or type(error).__name__) from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise RefusedError(str(error)) from error
+
+
+def _check(answer: httpx.Response) -> None:
+    text = f"HTTP {answer.status_code} {answer.reason_phrase}".strip()
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise PassingError(text)
+    if answer.status_code != 200:
+        raise RefusedError(text, answer.status_code)
+
+
+def _copy(answer: httpx.Response, file: BinaryIO, what: str, say: Say, limit: int) -> None:
+    total, received, told = None, 0, 0
+    with contextlib.suppress(KeyError, ValueError):
+        total = int(answer.headers["content-length"])
+    for piece in answer.iter_raw():
+        received += len(piece)
+        if received > limit:
+            raise RefusedError(f"more than {limit:,} bytes")
+        file.write(piece)
+        if received - told >= TELL_EVERY:
+            say(Download(what, received, total))
+            told = received
+    say(Download(what, received, total, done=True))

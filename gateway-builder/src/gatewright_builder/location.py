@@ -1,0 +1,57 @@
+"""From the entries of build.yaml to folders with sources: local ones as they are, others from cache or registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gatewright_builder.cache import user_cache
+from gatewright_builder.events import Say, say_nothing
+from gatewright_builder.go_resolution import find_go_module
+from gatewright_builder.licence import licence_of_folder
+from gatewright_builder.manifest import Entry, Manifest
+from gatewright_builder.mistake import Mistake, Mistakes
+from gatewright_builder.origin import Kind, Origin, Pin
+from gatewright_builder.pip_package import find_pip_package
+from gatewright_builder.python_module import find_python_module
+from gatewright_builder.search import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where each policy's sources are, in the order of build.yaml, and what is wrong with the others."""
+
+    manifest: Manifest
+    origins: tuple[tuple[Entry, Origin], ...]
+    mistakes: tuple[Mistake, ...]
+
+    @property
+    def pins(self) -> dict[str, Pin]:
+        """What build.lock is to keep."""
+        return {entry.key: origin.pin for entry, origin in self.origins if origin.pin}
+
+
+def locate(manifest: Manifest, pins: Mapping[str, Pin] | None = None, say: Say = say_nothing) -> Located:
+    """Finds every policy's sources. With a pin, none but the very same."""
+    origins: list[tuple[Entry, Origin]] = []
+    mistakes, cache = Mistakes(list(manifest.mistakes)), user_cache()
+    for entry in manifest.entries:
+        with mistakes.gather():
+            search = Search(manifest, entry, (pins or {}).get(entry.key), cache, say)
+            origins.append((entry, FINDERS[entry.kind](search)))
+    return Located(manifest, tuple(origins), tuple(mistakes.found))
+
+
+def find_folder(search: Search) -> Origin:
+    """A local folder, as it stands."""
+    folder = (search.manifest.folder / search.entry.source).resolve()
+    source = search.entry.source
+    return Origin(Kind.FILE_PATH, source, source, folder, search.manifest.shown(folder), licence_of_folder(folder))
+
+
+FINDERS: dict[Kind, Callable[[Search], Origin]] = {
+    Kind.FILE_PATH: find_folder,
+    Kind.GO_MODULE: find_go_module,
+    Kind.PYTHON_MODULE: find_python_module,
+    Kind.PIP_PACKAGE: find_pip_package,
+}

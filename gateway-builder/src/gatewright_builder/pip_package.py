@@ -1,0 +1,112 @@
+"""pipPackage: a policy inside a Python package; its folder is the one that has the definition.
+
+Wheels only: what builds a source distribution may be anything, and it would run here.
+"""
+
+from __future__ import annotations
+
+import sys
+from email import message_from_bytes
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from gatewright_builder.definition import DEFINITION_FILE
+from gatewright_builder.document import read_document
+from gatewright_builder.events import Step
+from gatewright_builder.licence import licence_of_package
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.origin import Kind, Origin, Pin
+from gatewright_builder.search import Search
+from gatewright_builder.tree import Tree, below, read_tree, tree_digest
+from gatewright_builder.uv_command import UvError, uv
+
+METADATA = "METADATA"
+POLICY_FOLDER = "policy"
+WHEELS_ONLY = ("--only-binary", ":all:", "--no-deps")
+INDEX_CURE = (
+    "check its name and versions, and the package index in the environment (UV_DEFAULT_INDEX): it must have a wheel"
+)
+
+
+def find_pip_package(search: Search) -> Origin:
+    """From the cache where build.lock says what it is to be, else by uv. Raises BuildError.
+
+    The cache holds METADATA and, as policy/, the one folder of the package that is this policy.
+    """
+    pin = search.pin
+    folder = search.cache.tree(pin.digest) if pin else None
+    if folder is None or pin is None:
+        folder, pin = _fetched(search)
+    metadata = (folder / METADATA).read_bytes()
+    resolved = f"{Requirement(search.entry.source).name}=={pin.version}"
+    return Origin(
+        Kind.PIP_PACKAGE, search.entry.source, resolved, folder / POLICY_FOLDER, resolved,
+        licence_of_package(metadata), _requires(metadata), METADATA, pin,
+    )  # fmt: skip
+
+
+def _requires(metadata: bytes) -> tuple[str, ...]:
+    """What the package asks for, without its extras."""
+    asked = [Requirement(str(text)) for text in message_from_bytes(metadata).get_all("Requires-Dist", [])]
+    return tuple(str(one) for one in asked if one.marker is None or "extra" not in str(one.marker))
+
+
+def _fetched(search: Search) -> tuple[Path, Pin]:
+    search.say(Step(f"fetching {search.name}"))
+    with search.cache.scratch() as scratch:
+        try:
+            version = _install(search, Path(scratch))
+        except UvError as error:
+            raise search.error(f"a package {search.name}", str(error), INDEX_CURE) from error
+        tree = _policy_tree(search, Path(scratch))
+    pin = Pin(tree_digest(tree), version)
+    search.verify(pin.digest)
+    return search.cache.keep(tree), pin
+
+
+def _install(search: Search, folder: Path) -> str:
+    """Puts the package into folder; answers its version."""
+    name = Requirement(search.entry.source).name
+    wanted = f"{name}=={search.pin.version}" if search.pin else search.entry.source
+    python = ("--python", sys.executable)
+    lock = uv(
+        "pip", "compile", "-", *WHEELS_ONLY, *python, "--generate-hashes", "--no-header", "--no-annotate", stdin=wanted
+    )
+    uv(
+        "pip",
+        "install",
+        *WHEELS_ONLY,
+        *python,
+        "--target",
+        folder,
+        "--require-hashes",
+        "--requirement",
+        "-",
+        stdin=lock,
+    )
+    return next(iter(Requirement(lock.split("\\")[0].split(" ;")[0].strip()).specifier)).version
+
+
+def _policy_tree(search: Search, site: Path) -> Tree:
+    name = canonicalize_name(Requirement(search.entry.source).name)
+    info = next(path for path in site.glob("*.dist-info") if canonicalize_name(path.name.split("-")[0]) == name)
+    folders = [path.parent for path in sorted(site.rglob(DEFINITION_FILE)) if path.is_file()]
+    mine = folders if len(folders) == 1 else [folder for folder in folders if _name_in(folder) == search.entry.name]
+    if len(mine) != 1:
+        got = ", ".join(str(folder.relative_to(site)) for folder in folders) or "none"
+        expected = f"one folder in {search.name} with the {DEFINITION_FILE} of {search.entry.name}"
+        raise search.error(expected, got, f"put {DEFINITION_FILE} and policy.py into one module folder of the package")
+    links = [path for path in mine[0].rglob("*") if path.is_symlink()]
+    if links:
+        raise search.error("plain files in a policy's folder", f"{links[0].name} (a link)", "use none of it")
+    return {METADATA: (info / METADATA).read_bytes()} | below(POLICY_FOLDER, read_tree(mine[0]))
+
+
+def _name_in(folder: Path) -> str:
+    try:
+        value = read_document(folder / DEFINITION_FILE, DEFINITION_FILE).value
+    except BuildError:
+        return ""
+    return str(value.get("name")) if isinstance(value, dict) else ""

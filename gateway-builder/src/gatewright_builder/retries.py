@@ -1,0 +1,24 @@
+"""Trying again what may have failed by accident, each time a little later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PAUSES = (0.5, 1.5, 4.0)  # seconds
+T = TypeVar("T")
+
+
+class PassingError(Exception):
+    """It may go better the next time: no connection, a busy server. str() says what happened."""
+
+
+def persistently(attempt: Callable[[], T]) -> T:
+    """What attempt answers; PassingError is raised only after the last try."""
+    for pause in PAUSES:
+        try:
+            return attempt()
+        except PassingError:
+            time.sleep(pause)
+    return attempt()

@@ -1,0 +1,27 @@
+"""Nothing that a build says names a password: the one place that knows what one looks like."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+HIDDEN = "****"
+IN_ADDRESS = re.compile(r"(?<=//)[^/\s@\"'`<>]+(?=@)")
+SECRET_NAME = re.compile(r"(TOKEN|PASSWORD|SECRET)$")
+SHORTEST = 4  # a value of fewer letters would be hidden all over ordinary words
+
+
+def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The text with USER:PASSWORD@ of addresses, and the environment's tokens and passwords, hidden."""
+    for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return IN_ADDRESS.sub(HIDDEN, text)
+
+
+def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST:
+            yield value
+        for found in IN_ADDRESS.finditer(value):
+            yield from (part for part in found[0].split(":")[1:] if len(part) >= SHORTEST)

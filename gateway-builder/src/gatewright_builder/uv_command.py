@@ -1,0 +1,28 @@
+"""uv, as this package brings it along. Where packages come from is the environment's business (UV_DEFAULT_INDEX, …)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from uv import find_uv_bin
+
+
+class UvError(Exception):
+    """uv could not do it: its own words, on one line."""
+
+    @property
+    def unsolvable(self) -> bool:
+        """Whether what was asked for contradicts itself, rather than, say, a registry that cannot be reached."""
+        return "No solution found" in str(self) or "unsatisfiable" in str(self)
+
+
+def uv(*arguments: str | Path, stdin: str = "") -> str:
+    """What uv prints. Raises UvError. Nothing it does downloads an interpreter."""
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    command = [find_uv_bin(), "--quiet", "--no-python-downloads", "--no-config", *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UvError(" ".join(done.stderr.split()) or f"exit code {done.returncode}")
+    return done.stdout
