@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from gatewright_builder.discovery import discover_policy
-from gatewright_builder.manifest import Entry
-from gatewright_builder.origin import Kind, Origin
+from gatewright_builder.location import locate
+from gatewright_builder.manifest import Entry, Manifest
+from gatewright_builder.mistake import refuse_if_any
+from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.policy import Policy
+from gatewright_builder.tree import Tree
 
 TESTDATA = Path(__file__).parent / "testdata"
+Find = Callable[..., Origin]
 collect_ignore = ["testdata"]
 
 
@@ -63,8 +70,12 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only packages that uv finds: made here, so no test asks a registry."""
     folder = tmp_path / "packages"
     folder.mkdir()
-    for name, version in (("tiny-rpc", "1.2"), ("tiny-rpc", "1.3"), ("colour", "1.0"), ("colour", "2.4")):
-        write_wheel(folder, name, version)
+    for name, versions in (("tiny-rpc", ("1.1", "1.2", "1.3")), ("colour", ("1.0", "2.4"))):
+        for version in versions:
+            write_wheel(folder, name, version)
+    for name, wants in (("dark-kit", "colour<2"), ("light-kit", "colour>=2"), ("old-kit", "tiny-rpc<1.2")):
+        write_wheel(folder, name, "1.0", requires=(wants,))
+    write_wheel(folder, "clash", "1.0", {"policies/__init__.py": b""})
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
@@ -83,14 +94,103 @@ def discovered() -> Callable[[Path], Policy]:
     return read
 
 
-def write_wheel(folder: Path, name: str, version: str) -> None:
-    """A package of one module that says its VERSION."""
+def write_wheel(
+    folder: Path, name: str, version: str, files: Tree | None = None, requires: tuple[str, ...] = (), fields: str = ""
+) -> Path:
+    """A wheel with these files, by default of one module that says its VERSION."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{module}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{module}.py", f'VERSION = "{version}"\n')
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", f"{module}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    asks = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    metadata = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{fields}{asks}"
+    about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    inside = files or {f"{module}.py": f'VERSION = "{version}"\n'.encode()}
+    inside = inside | {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
+    path = folder / f"{module}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file, content in inside.items():
+            wheel.writestr(file, content)
+        wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in (*inside, f"{info}/RECORD")))
+    return path
+
+
+@pytest.fixture
+def make_wheel() -> Callable[..., Path]:
+    """write_wheel, for tests that make packages of their own."""
+    return write_wheel
+
+
+@dataclass
+class Server:
+    """A server on loopback that answers each path with what `answers` says, in turn; the last answer stays.
+
+    `asked` is what came in, as (path, its Authorization header or "").
+    """
+
+    url: str
+    answers: dict[str, list[tuple[int, dict[str, str], bytes]]] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def answer(self, path: str, *answers: tuple[int, dict[str, str], bytes] | bytes) -> None:
+        self.answers[path] = [(200, {}, one) if isinstance(one, bytes) else one for one in answers]
+
+    def next(self, path: str, authorization: str) -> tuple[int, dict[str, str], bytes]:
+        self.asked.append((path, authorization))
+        waiting = self.answers.get(path, [(404, {}, b"")])
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
+    """A server of its own, for as long as the context lasts."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = server.next(self.path, self.headers.get("Authorization", ""))
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):  # who has seen enough goes away
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        server = Server(f"http://127.0.0.1:{listening.server_port}")
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def servers() -> Iterator[Callable[[], Server]]:
+    """Makes servers that end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(serving())
+
+
+@pytest.fixture
+def github(servers: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Server:
+    """What stands in for GitHub; it is asked without a token, and without long pauses."""
+    server = servers()
+    monkeypatch.setenv("GATEWRIGHT_GITHUB_URL", server.url)
+    for name in ("GATEWRIGHT_GITHUB_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("gatewright_builder.retries.PAUSES", (0.01, 0.01, 0.01))
+    return server
+
+
+@pytest.fixture
+def find() -> Find:
+    """Looks for the sources of one entry of a build.yaml in a folder."""
+
+    def found(folder: Path, kind: Kind, source: str, pin: Pin | None = None, **more: str) -> Origin:
+        entry = Entry(more.pop("name", "sample"), kind, source, 3, **more)
+        located = locate(Manifest(folder / "build.yaml", (entry,)), {entry.key: pin} if pin else {})
+        refuse_if_any(located.mistakes)
+        return located.origins[0][1]
+
+    return found

@@ -70,28 +70,17 @@ def _install(search: Search, folder: Path) -> str:
     """Puts the package into folder; answers its version."""
     name = Requirement(search.entry.source).name
     wanted = f"{name}=={search.pin.version}" if search.pin else search.entry.source
-    python = ("--python", sys.executable)
-    lock = uv(
-        "pip", "compile", "-", *WHEELS_ONLY, *python, "--generate-hashes", "--no-header", "--no-annotate", stdin=wanted
-    )
-    uv(
-        "pip",
-        "install",
-        *WHEELS_ONLY,
-        *python,
-        "--target",
-        folder,
-        "--require-hashes",
-        "--requirement",
-        "-",
-        stdin=lock,
-    )
-    return next(iter(Requirement(lock.split("\\")[0].split(" ;")[0].strip()).specifier)).version
+    uv("pip", "install", *WHEELS_ONLY, "--python", sys.executable, "--target", folder, wanted)
+    return _info(folder, name).name.removesuffix(".dist-info").partition("-")[2]
+
+
+def _info(site: Path, name: str) -> Path:
+    infos = site.glob("*.dist-info")
+    return next(path for path in infos if canonicalize_name(path.name.split("-")[0]) == canonicalize_name(name))
 
 
 def _policy_tree(search: Search, site: Path) -> Tree:
-    name = canonicalize_name(Requirement(search.entry.source).name)
-    info = next(path for path in site.glob("*.dist-info") if canonicalize_name(path.name.split("-")[0]) == name)
+    info = _info(site, Requirement(search.entry.source).name)
     folders = [path.parent for path in sorted(site.rglob(DEFINITION_FILE)) if path.is_file()]
     mine = folders if len(folders) == 1 else [folder for folder in folders if _name_in(folder) == search.entry.name]
     if len(mine) != 1:
