@@ -243,6 +243,26 @@ def test_what_only_shows_in_the_build_is_said_of_the_policy(
     assert mixed.refused().startswith(sentence)
 
 
+@pytest.mark.parametrize("case", sorted(TESTDATA.glob("*.bad-build")), ids=lambda case: case.stem)
+def test_what_only_tools_can_see_is_said_of_each_policy_at_once(
+    case: Path,
+    tmp_path: Path,
+    product: Path,
+    packages: Path,
+    update: bool,
+) -> None:
+    bad, expected = Workplace(tmp_path / "work", product), case / "expected.txt"
+    shutil.copytree(case, bad.folder)
+    with pytest.raises(BuildError) as caught:
+        bad.build()
+    sentences = f"{caught.value}\n"
+    if update:
+        expected.write_text(sentences)
+    assert sentences == expected.read_text()
+    assert not bad.output.exists()
+    assert not (bad.folder / "build.lock").exists()
+
+
 def test_the_manifest_names_sources_and_digests(mixed: Workplace) -> None:
     manifest = json.loads(mixed.build().manifest.read_text())
     entry = manifest["policies"][2]

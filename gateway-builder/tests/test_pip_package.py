@@ -90,13 +90,13 @@ def test_a_package_without_a_policy_is_said(package: Find) -> None:
 
 def test_a_version_that_is_not_there_is_said(package: Find) -> None:
     said = refused(package, "acme-limit==7")
-    assert said.startswith("build.yaml:3: expected a package acme-limit==7, got error: No solution found")
+    assert said.startswith("build.yaml:3: expected a package acme-limit==7, got No solution found")
     assert said.endswith("(UV_DEFAULT_INDEX): it must have a wheel")
 
 
 def test_a_source_distribution_never_runs(package: Find, packages: Path) -> None:
     (packages / "only_source-1.0.tar.gz").write_bytes(b"whatever is in it")
-    assert "expected a package only-source==1.0, got error: No solution found" in refused(package, "only-source==1.0")
+    assert "expected a package only-source==1.0, got No solution found" in refused(package, "only-source==1.0")
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -4,7 +4,7 @@
 
 Writes JSON lines to stdout: {"module"} before an import; {"module", "error", "kind", "missing", "file", "line"} after
 one that failed, file and line being the last place below FOLDER that was reached; {"module", "error", "kind",
-"expected", "line"} for a hook that the executor would refuse. Standard library only.
+"expected", "file", "line"} for a hook that the executor would refuse. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -34,27 +35,35 @@ def main(folder: str, *modules: str) -> None:
             _say(report, {"module": module} | _failure(error, folder))
             continue
         for hook in HOOKS:
-            if wrong := _wrong(getattr(imported, hook, None), hook):
+            if wrong := _wrong(getattr(imported, hook, None), hook, folder):
                 _say(report, {"module": module, "kind": "hook"} | wrong)
 
 
-def _wrong(function: object, hook: str) -> dict[str, object] | None:
+def _wrong(function: object, hook: str, folder: str) -> dict[str, object] | None:
     """What keeps the executor from calling a hook, however the module came by it."""
-    expected, code = f"{hook}({', '.join(HOOKS[hook])})", getattr(inspect.unwrap(function), "__code__", None)  # type: ignore[arg-type]
-    line = getattr(code, "co_firstlineno", None)
+    expected = f"{hook}({', '.join(HOOKS[hook])})"
     if function is None:
         return None
     if not callable(function):
         return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        return {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)", "line": line}
+        why = {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
+        return why | _definition(function, folder)
     try:
         inspect.signature(function).bind(*HOOKS[hook])
     except TypeError as error:
-        return {"expected": expected, "error": f"{hook}{inspect.signature(function)}: {error}", "line": line}
+        got = f"{hook}{inspect.signature(function)}: {error}"
+        return {"expected": expected, "error": got} | _definition(function, folder)
     except ValueError:  # written in C: it says itself what it does not like
         pass
     return None
+
+
+def _definition(function: Callable[..., object], folder: str) -> dict[str, object]:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not code.co_filename.startswith(folder + os.sep):
+        return {}
+    return {"file": os.path.relpath(code.co_filename, folder), "line": code.co_firstlineno}
 
 
 def _failure(error: BaseException, folder: str) -> dict[str, object]:

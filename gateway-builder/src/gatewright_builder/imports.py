@@ -62,13 +62,11 @@ def _mistake(policy: Policy | None, report: Report) -> Mistake:
     if policy is None:
         cure = "remove the output folder and build again; if that does not help, the sources are broken"
         return Mistake(report.module, "an executor that can be imported", got, cure)
-    if report.expected:
-        return policy.mistake(
-            POLICY_FILE, report.expected, report.error, "mend it: the executor refuses it", report.line
-        )
     prefix = f"policies/{policy.identifier}/"
     is_own = report.file is not None and report.file.startswith(prefix)
     file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE
+    if report.expected:
+        return policy.mistake(file, report.expected, report.error, "mend it: the executor refuses it", report.line)
     return policy.mistake(
         file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from gatewright_builder.document import Document, KeyPath
 from gatewright_builder.mistake import Mistake
+from gatewright_builder.secrecy import redacted
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -40,7 +41,7 @@ def decode(kind: type[S], document: Document, value: object, path: KeyPath = ())
 
 def shown(value: object) -> str:
     """A value as the reader of a mistake sees it: JSON, cut at 60 characters."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = redacted(json.dumps(value, ensure_ascii=False))  # before a cut could hide what a password looks like
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,5 +25,11 @@ def uv(*arguments: str | Path, stdin: str = "") -> str:
     command = [find_uv_bin(), "--quiet", "--no-python-downloads", "--no-config", *map(str, arguments)]
     done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UvError(" ".join(done.stderr.split()) or f"exit code {done.returncode}")
+        raise UvError(_sentence(done.stderr) or f"exit code {done.returncode}")
     return done.stdout
+
+
+def _sentence(stderr: str) -> str:
+    """Without the frames that uv draws around its words."""
+    plain = re.sub(r"^\s*(error:|[×╰─▶│]+)\s", "", stderr, flags=re.MULTILINE)
+    return " ".join(plain.split()).rstrip(".")

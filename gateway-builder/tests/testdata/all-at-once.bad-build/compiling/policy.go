@@ -1,0 +1,3 @@
+package compiling
+
+func GetPolicy(

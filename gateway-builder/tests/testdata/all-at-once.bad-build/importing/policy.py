@@ -1,0 +1,3 @@
+def on_request(ctx, params):
+    return None
+import nowhere

@@ -1,0 +1,1 @@
+from .more import on_request as on_request
