@@ -243,13 +243,10 @@ def test_what_only_shows_in_the_build_is_said_of_the_policy(
     assert mixed.refused().startswith(sentence)
 
 
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize("case", sorted(TESTDATA.glob("*.bad-build")), ids=lambda case: case.stem)
 def test_what_only_tools_can_see_is_said_of_each_policy_at_once(
-    case: Path,
-    tmp_path: Path,
-    product: Path,
-    packages: Path,
-    update: bool,
+    case: Path, tmp_path: Path, product: Path, update: bool
 ) -> None:
     bad, expected = Workplace(tmp_path / "work", product), case / "expected.txt"
     shutil.copytree(case, bad.folder)
