@@ -127,8 +127,6 @@ def test_a_wheel_compiles_nothing_in(installed: Place) -> None:
 
 
 def test_the_command_for_wheels_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place
-) -> None:
     monkeypatch.setattr(stock, "find_sources", lambda: Sources(place.product))
     stock.main(str(tmp_path / "for-wheel"))
     assert sorted(path.name for path in (tmp_path / "for-wheel").iterdir()) == ["policy-engine", "policy-engine.json"]
