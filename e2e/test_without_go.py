@@ -1,0 +1,40 @@
+"""Where there is no Go, and nothing else on PATH either: Python policies are built and served all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from e2e.conftest import HERE
+from e2e.gateway import api, attach, running
+from e2e.upstream import Upstream
+
+POLICY = HERE.parent / "sample-policies" / "add-python-header"
+
+
+def test_python_policies_are_built_with_an_empty_path_and_serve(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    assert build.is_dir(), "an earlier build, with Go, has put the stock engine into the cache"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "build.yaml").write_text(
+        f"version: v1\npolicies:\n  - {{name: add-python-header, filePath: {POLICY}}}\n"
+    )
+    command = [sys.executable, "-m", "gatewright_cli", "build", "--output", "out"]
+    environment = os.environ | {"PATH": str(tmp_path / "bin")}
+    began = time.monotonic()
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 30, "nothing was compiled"
+    assert "engine" not in done.stderr
+    with running(tmp_path / "out", tmp_path / "state") as gateway:
+        gateway.deploy(api("no-go", upstream.url, [attach("add-python-header")]))
+        assert httpx.get(f"{gateway.url}/no-go/x").status_code == 200
+    assert upstream.received[0].value("x-python-policy")

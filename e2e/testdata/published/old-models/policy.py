@@ -1,0 +1,13 @@
+from typing import Any
+
+import pydantic
+from sdk.policy import RequestAction, RequestContext, UpstreamRequestModifications
+
+
+class Seen(pydantic.BaseModel):
+    path: str
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    seen = Seen(path=ctx.path)
+    return UpstreamRequestModifications(set_headers={"x-old-models": f"{pydantic.VERSION} {seen.path}"})
