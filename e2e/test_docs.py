@@ -176,7 +176,7 @@ def options(command: list[str]) -> set[str]:
 
 def test_the_processes_of_the_architecture_take_their_options(build: Path) -> None:
     text = page("ARCHITECTURE.md")
-    python = str(build / "python-env" / "bin" / "python")
+    python = str(build / "python-env" / "default" / "bin" / "python")
     for process, helps in {
         "controller": [sys.executable, "-m", "gatewright_controller", "--help"],
         "executor": [python, str(build / "python-executor" / "main.py"), "--help"],
@@ -197,6 +197,10 @@ def test_bench_takes_its_options() -> None:
 @pages
 def test_variables_that_are_named_are_read(path: Path) -> None:
     names = set(re.findall(r"\bGATEWRIGHT_\w+", path.read_text()))
-    sources = [each for part in ("cli", "gateway-controller", "gateway-runtime") for each in (ROOT / part).rglob("*.*")]
+    sources = [
+        each
+        for part in ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")
+        for each in (ROOT / part).rglob("*.*")
+    ]
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
     assert {name for name in names if name not in read} == set()

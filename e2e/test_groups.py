@@ -42,7 +42,8 @@ class Builds:
 
     def build(self, output: str, *arguments: str, **environment: str) -> list[Json]:
         """The events of `gatewright build --json`."""
-        command = ["gatewright", "build", "--json", "--manifest", self.folder / "build.yaml", "--output", output]
+        manifest = str(self.folder / "build.yaml")
+        command = ["gatewright", "build", "--json", "--manifest", manifest, "--output", output]
         done = subprocess.run(
             [*command, *arguments], cwd=self.folder, env=self.environment | environment, capture_output=True, text=True,
             timeout=240, check=False,

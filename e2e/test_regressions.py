@@ -81,7 +81,7 @@ def test_every_module_of_a_build_imports_alone_from_anywhere(build: Path, tmp_pa
     folder = build / "python-executor"
     modules = [name for name in modules_in(folder) if name != "main"]  # main runs it
     assert "python_policy_registry" in modules
-    import_each(build / "python-env" / "bin" / "python", folder, modules, tmp_path)
+    import_each(build / "python-env" / "default" / "bin" / "python", folder, modules, tmp_path)
 
 
 STUBS = """
@@ -95,7 +95,7 @@ assert not lost, lost
 
 
 def test_generated_stubs_are_no_top_level_modules(build: Path, tmp_path: Path) -> None:
-    built, executor = build / "python-env" / "bin" / "python", "gatewright_executor._gen"
+    built, executor = build / "python-env" / "default" / "bin" / "python", "gatewright_executor._gen"
     for python, folder, package in (
         (built, build / "python-executor", executor),
         (Path(sys.executable), ROOT / "gateway-controller" / "src", "gatewright_controller._gen"),
@@ -132,7 +132,7 @@ def test_the_executor_runs_on_the_interpreter_that_its_dependencies_were_install
     python = Path(Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0])
     assert python.is_relative_to(build)
     environment = python.parent.parent
-    assert environment.name == "python-env"
+    assert environment.parent.name == "python-env"
     running = Path(f"/proc/{pid}/exe").resolve()
     assert running == python.resolve()
     config = dict(re.findall(r"^(\S+) = (.*)$", (environment / "pyvenv.cfg").read_text(), re.MULTILINE))
