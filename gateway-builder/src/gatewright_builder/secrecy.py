@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 HIDDEN = "****"
 IN_ADDRESS = re.compile(r"(?<=//)[^/\s@\"'`<>]+(?=@)")
 SECRET_NAME = re.compile(r"(TOKEN|PASSWORD|SECRET)$")
-SHORTEST = 4  # a value of fewer letters would be hidden all over ordinary words
+SHORTEST = 6  # a value of fewer letters would be hidden all over ordinary words
 
 
 def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
