@@ -412,3 +412,41 @@ func TestModeIsTheUnion(t *testing.T) {
 		t.Errorf("mode %+v, blocks %v, %v", c.Mode(), c.Blocks(), err)
 	}
 }
+
+type lease struct{ transcript *transcript }
+
+func (l lease) Release() { l.transcript.say("release") }
+
+// leases is a policy that takes a lease in each phase.
+type leases struct{ transcript *transcript }
+
+func (l leases) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	req.Metadata.Lease("key", l.take)
+	return nil, nil
+}
+
+func (l leases) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	res.Metadata.Lease("key", l.take)
+	return nil, nil
+}
+
+func (leases) Close() error { return nil }
+
+func (l leases) take() v1alpha.Lease {
+	l.transcript.say("lease")
+	return lease(l)
+}
+
+func TestALeaseLastsFromRequestToResponse(t *testing.T) {
+	x := get()
+	mode := v1alpha.ProcessingModeConfig{RequestHeaderMode: v1alpha.HeaderProcess, ResponseHeaderMode: v1alpha.HeaderProcess}
+	if err := x.run(t, chain.NewInstance("i", "leases:v1.0.0", leases{x}, chain.Settings{Mode: mode})); err != nil {
+		t.Error(err)
+	}
+	x.expect(t, `
+		lease
+		send request
+		wait for the response
+		send response
+		release`)
+}
