@@ -113,6 +113,7 @@ def word(url: str) -> str:
     return answer.headers["x-response-word"]
 
 
+@pytest.mark.timeout(400)  # half a minute where nothing else runs
 def test_ten_reloads_under_load_fail_nothing_and_no_exchange_crosses(
     changing: Gateway, workshop: Workshop, stamped: str
 ) -> None:
