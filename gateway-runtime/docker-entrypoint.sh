@@ -16,5 +16,6 @@ else
     management_host=127.0.0.1
 fi
 
-exec gatewright run --build /app/build --host 0.0.0.0 --controller-host "$management_host" \
+# `docker stop` kills after ten seconds: an orderly stop has to be shorter.
+exec gatewright run --build /app/build --host 0.0.0.0 --controller-host "$management_host" --drain-seconds 7 \
     --state-dir /var/lib/gatewright --run-dir "$GATEWRIGHT_RUN_DIR" --log-format json "$@"

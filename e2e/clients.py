@@ -1,0 +1,93 @@
+"""Clients that go on asking while a gateway stops: what became of every single request.
+
+`answered`: status 200. Refused: the connection was refused, so no request was sent, and a client goes elsewhere. All
+else is a lost request, and stands in `lost` in words.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 15
+REFUSALS = 3
+
+
+@dataclass
+class Clients:
+    """Each runs until it was refused REFUSALS times. Times are time.monotonic()."""
+
+    url: str
+    keep_alive: bool
+    answered: int = 0
+    lost: list[str] = field(default_factory=list)
+    last_answered_connect: float = 0.0
+    first_refusal: float = float("inf")
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        connection = self._connection()
+        refusals = 0
+        while refusals < REFUSALS:
+            if connection.sock is None or not self.keep_alive:
+                connection.close()
+                began = time.monotonic()
+                try:
+                    connection.connect()
+                except ConnectionRefusedError:
+                    self._refused()
+                    refusals += 1
+                    continue
+                except OSError as error:
+                    self._lose(f"connect: {error!r}", began)
+                    continue
+            self._ask(connection, began)
+        connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+
+    def _ask(self, connection: http.client.HTTPConnection, connected: float) -> None:
+        """The connection is closed afterwards if the server said so: http.client does that."""
+        try:
+            connection.request("GET", urlsplit(self.url).path)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            self._lose(repr(error), connected)
+            return
+        if answer.status != 200:
+            self._lose(f"status {answer.status}", connected)
+        with self._lock:
+            self.answered += 1
+            self.last_answered_connect = max(self.last_answered_connect, connected)
+
+    def _refused(self) -> None:
+        with self._lock:
+            self.first_refusal = min(self.first_refusal, time.monotonic())
+
+    def _lose(self, what: str, connected: float) -> None:
+        with self._lock:
+            ago = time.monotonic() - connected
+            self.lost.append(f"{what}, connected {ago:.3f} s ago, after {self.answered} answers")
+
+
+@contextmanager
+def asking(url: str, *, keep_alive: bool, clients: int = 8) -> Iterator[Clients]:
+    """Runs clients beside the block, which has to stop the gateway: they end when they are refused."""
+    flow = Clients(url, keep_alive)
+    threads = [threading.Thread(target=flow.run, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield flow
+    finally:
+        for thread in threads:
+            thread.join(TIMEOUT_SECONDS + 5)

@@ -1,0 +1,195 @@
+"""What the image is, and how it behaves when it is started as anyone would: `make image-test`.
+
+Not named test_*.py, because it needs root and Debian's packages: pytest runs it when it is named.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import httpx
+import pytest
+
+from e2e.clients import asking
+from e2e.gateway import api, attach, eventually
+from e2e.image.container import HARDENED, Container, started
+from e2e.image.engine import inspect, podman
+from e2e.test_chain import GO_HEADERS, SAMPLE
+from e2e.traffic import traffic
+from e2e.upstream import Upstream
+
+SUPERVISOR = "gatewright"
+COMPILERS = (
+    "gcc*", "cc", "c++*", "g++*", "cpp", "cpp-*", "clang*", "tcc", "as", "ld", "make", "go", "gofmt", "rustc", "cargo",
+    "pip", "pip3*", "uv",
+)  # fmt: skip
+
+
+def python_processes(container: Container) -> list[list[str]]:
+    return [line for line in container.command_lines() if "python" in line[0]]
+
+
+def test_it_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Container) -> None:
+    assert shared_container.shell("id -u") == "10001"
+    assert shared_container.shell("cat /proc/1/comm") == "tini"
+    assert shared_container.command_lines()[0][:3] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
+    assert shared_container.shell("touch /app/x /x /usr/x 2>/dev/null || echo refused") == "refused"
+    owners = shared_container.shell("stat -c %u $(ls -d /proc/[0-9]*)", check=False).split()
+    assert set(owners) == {"10001"}
+
+
+def test_the_image_says_how_it_is_run(image: str) -> None:
+    config = inspect(image)["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
+    assert config["Volumes"] == {"/var/lib/gatewright": {}}
+    assert config["ExposedPorts"].keys() == {"8080/tcp", "9090/tcp"}
+
+
+def test_the_health_check_passes_and_fails(image: str, shared_container: Container) -> None:
+    test = inspect(shared_container.id)["Config"]["Healthcheck"]["Test"]
+    assert test[0] == "CMD"
+    podman("healthcheck", "run", shared_container.id)
+    with started(image) as container:
+        container.shell("mv $GATEWRIGHT_RUN_DIR/status.json /tmp/elsewhere")
+        with pytest.raises(AssertionError, match="exit code 1"):
+            podman("healthcheck", "run", container.id)
+
+
+def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
+    names = " -o ".join(f"-name '{name}'" for name in ("tini", *COMPILERS))
+    script = f"find / -xdev -perm /111 ! -type d \\( {names} \\) -print 2>/dev/null"
+    found = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
+    assert found.split() == ["/usr/bin/tini"]
+
+
+def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
+    kept = set(shared_container.shell("ls -A /app/build").split())
+    assert kept == {
+        "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements.txt",
+        "requirements.lock",
+    }  # fmt: skip
+    packages = shared_container.shell("ls /app/venv/lib/python3*/site-packages")
+    assert "gatewright_cli" in packages
+    assert "gatewright_builder" not in packages
+
+
+def test_the_runtimes_own_python3_has_installed_what_the_policies_need(shared_container: Container) -> None:
+    runtime = shared_container.shell("readlink -f /usr/bin/python3")
+    for environment in ("/app/build/python-env", "/app/venv"):
+        assert shared_container.shell(f"readlink -f {environment}/bin/python") == runtime
+    script = "import grpc._cython.cygrpc as extension; print(extension.__file__)"
+    extension = shared_container.shell(f'/app/build/python-env/bin/python -c "{script}"')
+    assert extension.startswith(f"/app/build/python-env/lib/{runtime.rpartition('/')[2]}/site-packages/")
+
+
+def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
+    shared_container.deploy(api("sample", upstream.url, SAMPLE))
+    answer = httpx.get(f"{shared_container.url}/sample/7")
+    request = upstream.to("/7")[0]
+    assert answer.status_code == 200
+    assert request.value("X-Go-Policy") == answer.headers["X-Go-Policy"] == "go"
+    assert request.value("X-Python-Policy")
+    assert answer.headers["X-Python-Policy"]
+
+
+def test_options_are_passed_on(image: str) -> None:
+    options = ("--py.workers", "8", "--pe.drain-timeout=3s", "--envoy.concurrency", "1")
+    with started(image, *options) as container:
+        lines = {line[0].rpartition("/")[2]: " ".join(line) for line in container.command_lines() if line[0] != "sh"}
+        executor = next(" ".join(line) for line in container.command_lines() if "main.py" in line)
+    assert "--workers 8" in executor
+    assert "--drain-timeout 3s" in lines["policy-engine"]
+    assert "--concurrency 1" in lines["envoy"]
+
+
+def test_another_command_runs_in_its_place(image: str) -> None:
+    assert podman("run", "--rm", *HARDENED, image, "gatewright", "version").startswith("gatewright ")
+
+
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "new-connections"])
+def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: bool) -> None:
+    with started(image) as container:
+        container.deploy(api("stopping", upstream.url, SAMPLE))
+        with asking(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
+            eventually("traffic flows", lambda: clients.answered > 500)
+            began = time.monotonic()
+            assert container.stop() == 0
+            assert time.monotonic() - began < 10
+    assert clients.lost == []
+    assert clients.first_refusal > clients.last_answered_connect
+
+
+def test_what_is_killed_comes_back(image: str, upstream: Upstream) -> None:
+    with started(image) as container:
+        container.deploy(api("go", upstream.url, [GO_HEADERS]))
+        container.deploy(api("python", upstream.url, [attach("add-python-header")]))
+        container.deploy(api("bare", upstream.url))
+        for name, spared in (
+            ("executor-default-0", {"go", "bare"}),
+            ("controller", {"go", "python", "bare"}),
+            ("engine", {"bare"}),
+            ("envoy", set[str]()),
+        ):
+            _kill(container, name, spared)
+        assert container.stop() == 0
+
+
+def _kill(container: Container, name: str, spared: set[str]) -> None:
+    """Routes that need the killed process fail for a while, in the gateway's own form; the others never."""
+    routes = ("go", "python", "bare")
+    with traffic(*(f"{container.url}/{route}/x" for route in routes)) as flows:
+        eventually("traffic flows", lambda: min(len(flow.answers) for flow in flows) > 20)
+        killed = container.kill(name)
+        died = time.monotonic()
+        eventually(f"{name} is back", lambda: container.is_back(name, killed), 20)
+        eventually("all answer", lambda: all(flow.answers[-1][1] == 200 for flow in flows))
+        counts = [len(flow.answers) for flow in flows]
+        eventually("and go on", lambda: all(len(f.answers) > n + 50 for f, n in zip(flows, counts, strict=True)))
+    for route, flow in zip(routes, flows, strict=True):
+        if route in spared:
+            assert flow.counts().keys() == {200}, (name, route, flow.problems[:3])
+        assert flow.last_failure() - died < 5.0, (name, route, flow.problems[-1:])
+
+
+def test_without_its_supervisor_the_container_ends_with_all_its_processes(image: str) -> None:
+    with started(image) as container:
+        pid = container.status()["pid"]
+        envoy = next(line for line in podman("top", container.id, "hpid", "args").splitlines() if "envoy " in line)
+        container.shell(f"kill -9 {pid}", check=False)
+        assert container.exit_code() == 137
+        assert podman("ps", "--quiet", "--filter", f"id={container.id}") == ""
+        assert envoy.split()[0] not in podman_host_pids()
+
+
+def podman_host_pids() -> set[str]:
+    from pathlib import Path
+
+    return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+
+
+def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: str, upstream: Upstream) -> None:
+    volume = podman("volume", "create").strip()
+    options = ("--volume", f"{volume}:/var/lib/gatewright")
+    try:
+        with started(go_only_image, options=options) as container:
+            container.deploy(api("go-only", upstream.url, [attach("log-message"), GO_HEADERS]))
+            assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
+            assert not [each for each in container.status()["processes"] if "executor" in each["name"]]
+            assert container.shell("ls -A /app/build /app/build/python-executor").split() == [
+                "/app/build:", "bin", "manifest.json", "policy-definitions", "python-executor",
+                "/app/build/python-executor:", ".keep",
+            ]  # fmt: skip
+            assert container.stop() == 0
+        with started(go_only_image, "--no-controller", options=options) as container:
+            assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
+            (supervisor,) = python_processes(container)
+            assert supervisor[1].endswith(f"/{SUPERVISOR}")
+    finally:
+        podman("volume", "rm", "--force", volume)
+
+
+def test_logs_are_json_lines(shared_container: Container) -> None:
+    lines = [line for line in shared_container.logs().splitlines() if not line.startswith(("ready ", "curl "))]
+    assert all(json.loads(line)["component"] for line in lines)

@@ -1,0 +1,100 @@
+"""Builds images and runs containers without a container engine's daemon: buildah and podman with runc, as root.
+
+Everything is kept in .tools/image: `make clean` removes it, and a second run finds all layers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".tools" / "image"
+RUN_HOME = HOME / "run"
+PACKAGES = {"buildah": "buildah", "podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap"}
+BASE = "docker.io/library/debian:bookworm-slim"
+AUTHORITIES = Path("/usr/local/share/ca-certificates")
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STORAGE = ("--root", str(HOME / "store"), "--runroot", str(RUN_HOME), "--storage-driver", "overlay")
+PODMAN = ("podman", *STORAGE, "--cgroup-manager", "cgroupfs", "--runtime", "runc")
+BUILDAH = ("buildah", *STORAGE)
+
+
+def called(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+    """What the command printed on stdout, or `merged` on both outputs; fails with what it last said on stderr.
+
+    A command that hangs, a download mostly, is tried twice.
+    """
+    try:
+        done = _run(command, seconds, merged)
+    except subprocess.TimeoutExpired:
+        done = _run(command, seconds, merged)
+    said = "\n".join((done.stderr or done.stdout).splitlines()[-30:])
+    assert done.returncode == 0 or not check, f"{' '.join(command)}: exit code {done.returncode}\n{said}"
+    return done.stdout
+
+
+def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.CompletedProcess[str]:
+    errors = subprocess.STDOUT if merged else subprocess.PIPE
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=seconds, check=False)
+
+
+def podman(*arguments: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+    return called(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
+
+
+def install() -> None:
+    """Fetches the programs that are missing from Debian."""
+    assert os.geteuid() == 0, "the image test builds and runs containers itself: run it as root"
+    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if not missing:
+        return
+    assert shutil.which("apt-get"), f"the image test needs {', '.join(missing)}: install them (there is no apt-get)"
+    called("apt-get", "update", seconds=120)
+    called("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
+
+
+def make_base() -> None:
+    """Stands in for Docker Hub's image of the same name: the same distribution, made from Debian's archive.
+
+    The machine's own certificate authorities go into it, as they do where a company's proxy needs one.
+    """
+    if podman("images", "--quiet", BASE, check=False).strip():
+        return
+    HOME.mkdir(parents=True, exist_ok=True)
+    archive = HOME / "base.tar"
+    if not archive.exists():
+        partial = HOME / "partial.tar"
+        called("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
+        partial.rename(archive)
+    _commit_base(archive)
+
+
+def _commit_base(archive: Path) -> None:
+    container = called(*BUILDAH, "from", "scratch").strip()
+    called(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
+    for authority in sorted(AUTHORITIES.glob("*.crt")):
+        called(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
+    called(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
+    called(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
+
+
+def build_image(tag: str, manifest: str = "build.yaml") -> str:
+    """Builds the Dockerfile as it is; answers the tag. Docker's format, because OCI's has no HEALTHCHECK."""
+    command = (
+        *BUILDAH, "build", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker",
+        "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,
+        str(ROOT),
+    )  # fmt: skip
+    called(*command, seconds=540)
+    return tag
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """An image's or a container's description."""
+    found: list[dict[str, Any]] = json.loads(podman("inspect", name))
+    return found[0]
