@@ -8,9 +8,9 @@ import pytest
 import yaml
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput, Group
+from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Forwarded
 from gatewright_cli.node import NodeSettings, processes
-from gatewright_cli.probes import EnvoyDrain
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
 
@@ -100,8 +100,9 @@ def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: 
 def test_the_drain_knows_how_long_envoy_takes_connections(settings: NodeSettings, run_dir: RunDir) -> None:
     given = replace(settings, forwarded=Forwarded(envoy={"drain-time-s": "7"}), drain_seconds=20.0)
     admin = run_dir.path / "envoy-admin.sock"
-    assert by_name(given, run_dir)["envoy"].drain == EnvoyDrain(admin, seconds=20.0, accepts_seconds=7)
-    assert by_name(settings, run_dir)["envoy"].drain == EnvoyDrain(admin, seconds=10.0, accepts_seconds=1)
+    listen = settings.address
+    assert by_name(given, run_dir)["envoy"].drain == EnvoyDrain(admin, listen, seconds=20.0, accepts_seconds=7)
+    assert by_name(settings, run_dir)["envoy"].drain == EnvoyDrain(admin, listen, seconds=10.0, accepts_seconds=None)
 
 
 def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: RunDir) -> None:

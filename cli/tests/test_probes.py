@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.keeper import Keeper, State
 from gatewright_cli.ports import free_port
 from gatewright_cli.preflight import find_envoy
-from gatewright_cli.probes import Accepts, Answers, EnvoyDrain, http_client
+from gatewright_cli.probes import Accepts, Answers, http_client
 from gatewright_cli.specs import ProcessSpec
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def small_envoy(bench: Bench, port: int, upstream: Path) -> ProcessSpec:
     }
     bootstrap.write_text(json.dumps(content))
     command = (str(find_envoy()), "--config-path", str(bootstrap), "--disable-hot-restart", "--drain-time-s", "1")
-    drain = EnvoyDrain(admin, seconds=20.0)
+    drain = EnvoyDrain(admin, f"127.0.0.1:{port}", seconds=20.0)
     return ProcessSpec("envoy", command, Answers("/ready", socket=admin), sockets=(admin,), drain=drain)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
 from gatewright_cli.ports import join_address, url
-from gatewright_cli.probes import Accepts, Answers, EnvoyDrain
+from gatewright_cli.probes import Accepts, Answers
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec
 
@@ -204,13 +205,13 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "log-format": ENVOY_LOG,
     }
     drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
-    accepts_seconds = int(drain_time) if drain_time.isdecimal() else ENVOY_DRAIN_SECONDS
+    accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
     return ProcessSpec(
         name="envoy",
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
         sockets=(admin,),
         listen=settings.address,
-        drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
+        drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )

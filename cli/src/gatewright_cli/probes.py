@@ -1,10 +1,9 @@
-"""How a process shows that it is ready, and how it is drained: over its sockets, from outside."""
+"""How a process shows that it is ready: over its sockets, from outside."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +12,6 @@ import httpx
 
 ATTEMPT_SECONDS = 2.0
 POLL_SECONDS = 0.05
-IDLE_SECONDS = 1.0
 
 
 class Probe(Protocol):
@@ -72,37 +70,6 @@ class Drain(Protocol):
 
     async def run(self) -> None:
         """Returns when nothing is under way, or when it has waited long enough. May raise httpx.HTTPError."""
-
-
-@dataclass(frozen=True)
-class EnvoyDrain:
-    """Tells Envoy to take no new work and waits until all that it has is done, `seconds` at most.
-
-    Load balancers see the failed health check, clients are told to close their connections with the next answer, and
-    the listener closes after `accepts_seconds`, which is Envoy's own --drain-time-s
-    (https://www.envoyproxy.io/docs/envoy/latest/operations/admin). Done means: no connection; or, some time after the
-    listener has closed, connections on which nothing is under way.
-    """
-
-    admin: Path
-    seconds: float = 10.0
-    accepts_seconds: float = 1.0
-
-    async def run(self) -> None:
-        began = time.monotonic()
-        async with http_client(self.admin) as client:
-            await client.post("/healthcheck/fail")
-            await client.post("/drain_listeners?graceful")
-            while (waited := time.monotonic() - began) < self.seconds:
-                gauge = "rq" if waited > self.accepts_seconds + IDLE_SECONDS else "cx"
-                if not await self._active(client, gauge):
-                    return
-                await asyncio.sleep(POLL_SECONDS)
-
-    async def _active(self, client: httpx.AsyncClient, what: str) -> int:
-        answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{what}_active$"})
-        _, _, value = answer.text.partition(": ")
-        return int(value.strip() or 0)
 
 
 def http_client(socket: Path | None, base: str = "http://process") -> httpx.AsyncClient:
