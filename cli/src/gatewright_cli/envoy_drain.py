@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -43,11 +44,9 @@ class EnvoyDrain:
             await self._within(began, self._until_done(client))
 
     async def _within(self, began: float, step: Awaitable[None]) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, began + self.seconds - time.monotonic())):
                 await step
-        except TimeoutError:
-            pass
 
     async def _accept_on(self, client: httpx.AsyncClient) -> None:
         if self.accepts_seconds is not None:
@@ -60,7 +59,8 @@ class EnvoyDrain:
     async def _close_listener(self, client: httpx.AsyncClient, began: float) -> None:
         gate = ListenerGate(self.listen)
         try:
-            gate.shut()
+            with contextlib.suppress(OSError):  # another kernel: then the few in the queue at that moment are lost
+                gate.shut()
             await self._within(began, gate.until_accepted())
             await client.post("/drain_listeners")
             await self._within(began, gate.until_gone())

@@ -3,9 +3,12 @@
 A connection that the kernel has set up waits in the listener's queue until the process accepts it; when the listener
 is closed meanwhile, the client's request is lost with it. Envoy's workers listen with SO_REUSEPORT, each on a socket of
 its own (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener.proto, enable_reuse_port). So we
-join them with sockets that take nothing, and a classic BPF program sends every new connection to one of ours
-(socket(7), SO_ATTACH_REUSEPORT_CBPF). The client's SYN is dropped there; it is sent again a second later, and is then
-refused, because nobody listens any more. What had been set up before is accepted and served.
+join them with sockets that are deaf, and a classic BPF program sends every new connection to one of ours (socket(7),
+SO_ATTACH_REUSEPORT_CBPF). The client's SYN is dropped there; it is sent again a second later, and is then refused,
+because nobody listens any more. What had been set up before is accepted and served.
+
+Deaf: they want a time to live that no packet has which left with the usual 64 or 128 (ip(7), IP_MINTTL). None of this
+needs a capability; SO_ATTACH_FILTER, which could drop the SYN too, does on recent kernels.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from pathlib import Path
 
 from gatewright_cli.ports import split_address
 
-SO_ATTACH_REUSEPORT_CBPF = 51  # <asm-generic/socket.h>; Python has no name for it, nor for the next
-SO_ATTACH_FILTER = 26
+SO_ATTACH_REUSEPORT_CBPF = 51  # <asm-generic/socket.h>; Python has no names for these
+IP_MINTTL = 21  # <linux/in.h>
+IPV6_MINHOPCOUNT = 73  # <linux/in6.h>
+HIGHEST_TTL = 255
 RETURN = 0x06  # BPF_RET | BPF_K, <linux/bpf_common.h>
 LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
 HANDSHAKE_SECONDS = 0.2
@@ -55,7 +60,7 @@ class ListenerGate:
             for _ in range(theirs):
                 self._ours.append(_deaf_listener(self._host, self._port))
             for listener in self._ours[:1]:
-                _attach(listener, SO_ATTACH_REUSEPORT_CBPF, theirs)
+                _send_all_to(listener, theirs)
         except OSError:
             self.close()
             raise
@@ -83,7 +88,8 @@ def _deaf_listener(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        _attach(listener, SO_ATTACH_FILTER, 0)  # drops every packet, and before it listens
+        level, option = (socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT) if ":" in host else (socket.IPPROTO_IP, IP_MINTTL)
+        listener.setsockopt(level, option, HIGHEST_TTL)  # before it listens, and so joins the others
         listener.bind((host, port))
         listener.listen(1)
     except BaseException:
@@ -92,10 +98,11 @@ def _deaf_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _attach(to: socket.socket, option: int, result: int) -> None:
-    """A program of one instruction: return the number. See struct sock_filter and sock_fprog, <linux/filter.h>."""
-    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", RETURN, 0, 0, result))
-    to.setsockopt(socket.SOL_SOCKET, option, struct.pack("@HP", 1, ctypes.addressof(instruction)))
+def _send_all_to(member: socket.socket, number: int) -> None:
+    """Attaches a program of one instruction to its group: return the number (<linux/filter.h>, struct sock_fprog)."""
+    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", RETURN, 0, 0, number))
+    program = struct.pack("@HP", 1, ctypes.addressof(instruction))
+    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
 
 
 def _lines(path: Path) -> list[str]:

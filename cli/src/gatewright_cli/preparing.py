@@ -27,7 +27,9 @@ from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import Failure, NodeRun
 from gatewright_cli.upkeep import Limits
 
+APIS = "apis"
 ECHO_HOST = "127.0.0.1"
+DEFAULT_ECHO = f"http://{ECHO_HOST}:{ECHO_PORT}"
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
 HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
@@ -48,7 +50,7 @@ class Options:
     state_dir: Path
     run_dir: Path | None
     apis: Path | None
-    with_echo: bool
+    with_echo: bool | None
     echo_port: int
     executors: int
     node_id: str | None
@@ -83,7 +85,7 @@ class Prepared:
 
 def run(options: Options, rest: Sequence[str]) -> int:
     """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
-    options = with_ports(options)
+    options = with_ports(with_defaults(options))
     prepared = prepare(options, rest)
     with contextlib.ExitStack() as stack:
         state_dir = StateDir.open(options.state_dir)
@@ -95,6 +97,24 @@ def run(options: Options, rest: Sequence[str]) -> int:
         settings = node_settings(options, prepared, state_dir.path, changes)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
         return _run_node(settings, prepared.apis, options, changes, spent)
+
+
+def with_defaults(options: Options) -> Options:
+    """The options with what the manifest's folder says: the `apis` beside it, and the echo that one of them names."""
+    beside = options.manifest.parent / APIS
+    if options.apis is None and not (options.build_output or options.no_controller) and beside.is_dir():
+        options = replace(options, apis=beside)
+    if options.with_echo is None:
+        options = replace(options, with_echo=options.apis is not None and _names_a_free_echo(options.apis))
+    return options
+
+
+def _names_a_free_echo(apis: Path) -> bool:
+    try:
+        named = any(DEFAULT_ECHO.encode() in api.content for api in api_files.load(apis))
+    except ApiFileError:
+        return False  # said in a moment
+    return named and ports.obstacle(ECHO_HOST, ECHO_PORT) is None
 
 
 def with_ports(options: Options) -> Options:
@@ -133,8 +153,7 @@ def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
     """API files name the echo upstream's default port; where it was given another one, they mean that."""
     if not options.with_echo:
         return api
-    default, chosen = (f"http://{ECHO_HOST}:{port}" for port in (ECHO_PORT, options.echo_port))
-    return api_files.with_upstream(api, default, chosen)
+    return api_files.with_upstream(api, DEFAULT_ECHO, f"http://{ECHO_HOST}:{options.echo_port}")
 
 
 def listeners(options: Options) -> dict[str, tuple[str, int]]:
