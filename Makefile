@@ -8,7 +8,7 @@ PORT ?= 8080
 GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test check format generate lock e2e bench image image-test clean
+.PHONY: help setup run build test check format generate lock e2e bench image-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,5 +56,11 @@ bench: setup ## measure: plain Envoy, Go-only chain, Go → Python → Go (ARGS=
 image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)
 	pytest -q --timeout 900 e2e/image/check_image.py $(ARGS)
 
+wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
+	python tools/wheels.py dist
+
+wheel-test: setup ## install the wheels with pip and follow docs/quickstart.md (package registry, ports 8080, 9090, 9091)
+	pytest -q --timeout 900 e2e/check_wheels.py $(ARGS)
+
 clean: ## remove what the targets above made
-	rm -rf .venv .tools build .gatewright
+	rm -rf .venv .tools build dist .gatewright

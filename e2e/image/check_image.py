@@ -6,20 +6,26 @@ Not named test_*.py, because it needs root and Debian's packages: pytest runs it
 from __future__ import annotations
 
 import json
+import socket
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from e2e.clients import asking
 from e2e.gateway import api, attach, eventually
-from e2e.image.container import HARDENED, Container, started
+from e2e.image.container import HARDENED, LIMITS, Container, started
 from e2e.image.engine import inspect, podman
+from e2e.markdown import blocks, page
 from e2e.test_chain import GO_HEADERS, SAMPLE
 from e2e.traffic import traffic
 from e2e.upstream import Upstream
 
 SUPERVISOR = "gatewright"
+BUILD = (
+    "docker build -f gateway-runtime/Dockerfile -t gatewright --build-arg MANIFEST=build.yaml ."  # as engine.py does
+)
 COMPILERS = (
     "gcc*", "cc", "c++*", "g++*", "cpp", "cpp-*", "clang*", "tcc", "as", "ld", "make", "go", "gofmt", "rustc", "cargo",
     "pip", "pip3*", "uv",
@@ -67,8 +73,7 @@ def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
 def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
     kept = set(shared_container.shell("ls -A /app/build").split())
     assert kept == {
-        "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements.txt",
-        "requirements.lock",
+        "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements", "sbom.cdx.json",
     }  # fmt: skip
     packages = shared_container.shell("ls /app/venv/lib/python3*/site-packages")
     assert "gatewright_cli" in packages
@@ -77,11 +82,11 @@ def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
 
 def test_the_runtimes_own_python3_has_installed_what_the_policies_need(shared_container: Container) -> None:
     runtime = shared_container.shell("readlink -f /usr/bin/python3")
-    for environment in ("/app/build/python-env", "/app/venv"):
+    for environment in ("/app/build/python-env/default", "/app/venv"):
         assert shared_container.shell(f"readlink -f {environment}/bin/python") == runtime
     script = "import grpc._cython.cygrpc as extension; print(extension.__file__)"
-    extension = shared_container.shell(f'/app/build/python-env/bin/python -c "{script}"')
-    assert extension.startswith(f"/app/build/python-env/lib/{runtime.rpartition('/')[2]}/site-packages/")
+    extension = shared_container.shell(f'/app/build/python-env/default/bin/python -c "{script}"')
+    assert extension.startswith(f"/app/build/python-env/default/lib/{runtime.rpartition('/')[2]}/site-packages/")
 
 
 def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
@@ -92,6 +97,26 @@ def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
     assert request.value("X-Go-Policy") == answer.headers["X-Go-Policy"] == "go"
     assert request.value("X-Python-Policy")
     assert answer.headers["X-Python-Policy"]
+
+
+def test_the_operators_page_runs_it_as_it_stands(image: str, upstream: Upstream) -> None:
+    """docs/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
+    build, run, stop = (line.split() for line in blocks(page("docs/operations.md"), "sh")[0].splitlines())
+    assert " ".join(build) == BUILD
+    name = run[run.index("--name") + 1]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [word.replace("8080:8080", f"127.0.0.1:{port}:8080") for word in run[2:-1]]
+    try:
+        podman("run", "--detach", "--pull", "never", *LIMITS, *words, image, "--with-echo")
+        eventually("it is ready", lambda: "ready http" in podman("logs", name, merged=True), 60)
+        assert httpx.get(f"http://127.0.0.1:{port}/nothing").status_code == 404
+        assert stop == ["docker", "stop", name]
+        podman(*stop[1:])
+        assert inspect(name)["State"]["ExitCode"] == 0
+    finally:
+        podman("rm", "--force", "--time", "1", name, check=False)
+        podman("volume", "rm", "--force", "gateway-state", check=False)
 
 
 def test_options_are_passed_on(image: str) -> None:
@@ -160,13 +185,7 @@ def test_without_its_supervisor_the_container_ends_with_all_its_processes(image:
         container.shell(f"kill -9 {pid}", check=False)
         assert container.exit_code() == 137
         assert podman("ps", "--quiet", "--filter", f"id={container.id}") == ""
-        assert envoy.split()[0] not in podman_host_pids()
-
-
-def podman_host_pids() -> set[str]:
-    from pathlib import Path
-
-    return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+        assert not Path(f"/proc/{envoy.split()[0]}").exists()
 
 
 def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: str, upstream: Upstream) -> None:
@@ -178,7 +197,7 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
             assert not [each for each in container.status()["processes"] if "executor" in each["name"]]
             assert container.shell("ls -A /app/build /app/build/python-executor").split() == [
-                "/app/build:", "bin", "manifest.json", "policy-definitions", "python-executor",
+                "/app/build:", "bin", "manifest.json", "policy-definitions", "python-executor", "sbom.cdx.json",
                 "/app/build/python-executor:", ".keep",
             ]  # fmt: skip
             assert container.stop() == 0

@@ -11,12 +11,13 @@ import httpx
 from e2e.gateway import Json, eventually
 from e2e.image.engine import inspect, podman
 
-# Read-only root, no capability, nothing else to write to but /tmp and the volume; the small limits are what this
-# machine may give.
+LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+"""What any machine may give: podman asks for more, which needs a capability."""
 HARDENED = (
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",  # noqa: S108
-    "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--network", "host", "--pull", "never",
+    *LIMITS, "--network", "host", "--pull", "never",
 )  # fmt: skip
+"""Read-only root, no capability, nothing else to write to but /tmp and the volume."""
 FREE_PORTS = ("--port", "0", "--controller-port", "0")
 
 

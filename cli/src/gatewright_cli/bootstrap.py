@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-IN_CHECKOUT = Path("gateway-runtime") / "envoy" / "bootstrap.yaml"
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
 
 
@@ -16,12 +15,22 @@ class BootstrapError(Exception):
 
 
 def find(chosen: Path | None = None) -> Path:
-    """The template: the chosen one, or what GATEWRIGHT_BOOTSTRAP names, or the checkout's. Raises BootstrapError."""
+    """The template: the chosen one, or that of GATEWRIGHT_BOOTSTRAP, or the one that ships. Raises BootstrapError."""
     named = chosen or os.environ.get(VARIABLE)
-    path = Path(named) if named else Path(__file__).resolve().parents[3] / IN_CHECKOUT
+    path = Path(named) if named else _shipped()
     if not path.is_file():
         raise BootstrapError(f"Envoy's bootstrap template is not at {path}: name it with --bootstrap or {VARIABLE}")
     return path
+
+
+def _shipped() -> Path:
+    try:
+        from gatewright_builder.sources import find_sources  # here, because an image has no builder and names it
+    except ImportError:
+        raise BootstrapError(
+            f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}"
+        ) from None
+    return find_sources().bootstrap
 
 
 def render(template: Path, fields: Mapping[str, str]) -> str:

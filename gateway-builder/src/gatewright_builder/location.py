@@ -15,6 +15,7 @@ from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.pip_package import find_pip_package
 from gatewright_builder.python_module import find_python_module
 from gatewright_builder.search import Search
+from gatewright_builder.sources import find_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,19 @@ def find_folder(search: Search) -> Origin:
     return Origin(Kind.FILE_PATH, source, source, folder, search.manifest.shown(folder), licence_of_folder(folder))
 
 
+def find_shipped(search: Search) -> Origin:
+    """A policy that comes with the product: the folder in its sources, wherever those are."""
+    name = search.entry.source
+    for folder in find_sources().stock_policies:
+        if folder.name == name:
+            return Origin(Kind.SHIPPED, name, f"{Kind.SHIPPED} {name}", folder, name, licence_of_folder(folder))
+    raise search.error(f"{name} in this installation", "none", "install it again, or name the policy's sources")
+
+
 FINDERS: dict[Kind, Callable[[Search], Origin]] = {
     Kind.FILE_PATH: find_folder,
     Kind.GO_MODULE: find_go_module,
     Kind.PYTHON_MODULE: find_python_module,
     Kind.PIP_PACKAGE: find_pip_package,
+    Kind.SHIPPED: find_shipped,
 }

@@ -12,7 +12,8 @@ import msgspec
 from gatewright_builder.definition import NAME_PATTERN, PolicyName
 from gatewright_builder.document import Document, read_document
 from gatewright_builder.mistake import BuildError, Mistake
-from gatewright_builder.origin import Kind
+from gatewright_builder.origin import NAMED, Kind
+from gatewright_builder.sources import STOCK_POLICIES
 from gatewright_builder.strict import decode, describe
 
 FilePath = Annotated[str, describe("the policy's folder, relative to this file", "write one like policies/add-headers")]
@@ -38,12 +39,16 @@ PipPackage = Annotated[
         r"^[A-Za-z0-9][\w.-]*\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+(\s*,\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+)*$",
     ),
 ]
+SHIPPED = " and ".join(STOCK_POLICIES)
 Replace = Annotated[str, describe("a local folder, relative to this file", "write one like ../limit")]
 Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
 
 
 class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
-    """The keys of one entry of `policies`. A policy without `group` runs in the executor group `default`."""
+    """The keys of one entry of `policies`. A policy that ships has no source.
+
+    A policy without `group` runs in the executor group `default`.
+    """
 
     name: PolicyName
     file_path: FilePath = ""
@@ -124,12 +129,12 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
     fields = decode(EntryFields, document, value, at)
     if isinstance(fields, list):
         return fields
-    given = {kind: source for kind, source in zip(Kind, _sources(fields), strict=True) if source}
+    given = {kind: source for kind, source in zip(NAMED, _sources(fields), strict=True) if source}
+    if not given and fields.name in STOCK_POLICIES:
+        given = {Kind.SHIPPED: fields.name}
     if len(given) != 1:
-        got = " and ".join(given) or "none of them"
-        return [
-            document.mistake(at, f"policies.{index}: one of {', '.join(Kind)}", got, "name the policy's sources once")
-        ]
+        expected, got = f"policies.{index}: one of {', '.join(NAMED)}", " and ".join(given) or "none of them"
+        return [document.mistake(at, expected, got, f"name its sources once; only {SHIPPED} need none")]
     if fields.replace and Kind.GO_MODULE not in given:
         expected, cure = f"policies.{index}: replace beside gomodule", "remove it, or name the folder by filePath"
         return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]
@@ -138,5 +143,5 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
 
 
 def _sources(fields: EntryFields) -> tuple[str, ...]:
-    """In the order of Kind."""
+    """In the order of NAMED."""
     return fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package

@@ -1,4 +1,4 @@
-"""Where a policy's sources come from: the four kinds that build.yaml knows, and what each was found to be."""
+"""Where a policy's sources come from: the kinds that build.yaml knows, and what each was found to be."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class Kind(StrEnum):
     GO_MODULE = "gomodule"
     PYTHON_MODULE = "pythonmodule"
     PIP_PACKAGE = "pipPackage"
+    SHIPPED = "shipped"  # named by nothing but its name
+
+
+NAMED = (Kind.FILE_PATH, Kind.GO_MODULE, Kind.PYTHON_MODULE, Kind.PIP_PACKAGE)
+"""The kinds that are keys of an entry."""
 
 
 class Pin(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,7 @@
 """Where the product's own sources are: the one place that knows. The builder copies and compiles, and imports none.
 
-They are those of the checkout that this package lies in, or of the one that `--source-root` names.
+They are those of the checkout that this package lies in, or of the one that `--source-root` names; in a wheel, the
+folder product/ of this package, which is laid out as a checkout (tools/wheels.py).
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Sources:
         """The Go policies that ship inside every stock engine."""
         folders = (self.root / "policies" / name for name in STOCK_POLICIES)
         return tuple(folder for folder in folders if folder.is_dir())
+
+    @property
+    def bootstrap(self) -> Path:
+        """Envoy's bootstrap template."""
+        return self.root / "gateway-runtime" / "envoy" / "bootstrap.yaml"
 
     @property
     def engine(self) -> Path:

@@ -1,0 +1,101 @@
+"""The wheels as people meet them, with pip and with the product's own ports: `make wheel-test`.
+
+Not named test_*.py: it needs the registry, minutes, and the ports 8080, 9090 and 9091.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.gateway import eventually
+from e2e.installed import INSTALL_SECONDS, Installation, make_wheels
+from e2e.markdown import blocks, page
+from e2e.test_wheels import assert_greeted
+
+FIRST_ANSWER_SECONDS = 15.0
+READY = (
+    "gatewright run > run.log 2>&1 & echo $! > run.pid\nuntil grep -q '^ready' run.log; do sleep 0.1; kill -0 $!; done"
+)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    make_wheels(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """An empty environment, and `pip install gatewright` from a folder of wheels."""
+    place = tmp_path_factory.mktemp("installed")
+    one = Installation(place / "venv", place / "cache")
+    one.run("python3", "-m", "venv", str(one.folder), cwd=place)
+    one.run("pip", "install", "--quiet", "--find-links", str(wheels), "gatewright", cwd=place)
+    return one
+
+
+def test_pip_finds_nothing_wrong(installed: Installation, tmp_path: Path) -> None:
+    assert "No broken requirements" in installed.run("pip", "check", cwd=tmp_path)
+    assert installed.run("gatewright", "version", cwd=tmp_path).startswith("gatewright 0.1.0\n")
+
+
+def test_the_first_answer_comes_within_fifteen_seconds(installed: Installation, tmp_path: Path) -> None:
+    warm, folder = tmp_path / "warm", tmp_path / "gateway"
+    installed.run("gatewright", "init", str(warm), cwd=tmp_path)
+    installed.run("gatewright", "build", cwd=warm)  # what the policies need is in the package cache now
+    folder.mkdir()
+    assert list(folder.iterdir()) == []
+    installed.run("gatewright", "init", cwd=folder)
+    with installed.gateway(folder) as (url, seconds):
+        assert_greeted(url)
+        assert seconds < FIRST_ANSWER_SECONDS
+
+
+def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> None:
+    digests = [
+        {wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in made.values()}
+        for made in (make_wheels(tmp_path), {wheel.name: wheel for wheel in wheels.glob("*.whl")})
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_the_quickstart_does_what_it_says(wheels: Path, tmp_path: Path) -> None:
+    """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
+    commands = "".join(blocks(page("docs/quickstart.md"), "sh"))
+    assert commands.count("gatewright run\n") == 1
+    script = tmp_path / "quickstart.sh"
+    script.write_text("set -eu\n" + commands.replace("gatewright run\n", READY + "\n"))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GATEWRIGHT_", "PYTHON"))},
+        "PATH": "/usr/bin:/bin",
+        "PIP_FIND_LINKS": str(wheels),
+        "GATEWRIGHT_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    try:
+        done = subprocess.run(
+            ["bash", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            timeout=INSTALL_SECONDS,
+        )  # fmt: skip
+    finally:
+        _stop(tmp_path / "my-gateway" / "run.pid")
+    log = tmp_path / "my-gateway" / "run.log"
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
+    assert re.search(r"^x-greeted: yes\s*$", done.stdout, re.MULTILINE)
+    assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
+    assert '"state":"deployed"' in done.stdout.replace(" ", "")
+    assert "4 passed" in done.stdout
+
+
+def _stop(pid_file: Path) -> None:
+    if pid_file.exists():
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        eventually("the gateway has stopped", lambda: not Path(f"/proc/{pid}/exe").exists(), 20)
