@@ -99,7 +99,7 @@ def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
     assert answer.headers["X-Python-Policy"]
 
 
-def test_the_operators_page_runs_it_as_it_stands(image: str, upstream: Upstream) -> None:
+def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
     """docs/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
     build, run, stop = (line.split() for line in blocks(page("docs/operations.md"), "sh")[0].splitlines())
     assert " ".join(build) == BUILD

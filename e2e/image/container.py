@@ -106,4 +106,4 @@ def started(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Itera
         print("\n".join(container.logs().splitlines()[-60:]))
         raise
     finally:
-        podman("rm", "--force", "--volumes", "--time", "1", container.id)
+        podman("rm", "--force", "--volumes", "--time", "15", container.id)
