@@ -152,7 +152,7 @@ def echo(listen: str) -> None:
     help="Processes per group of Python policies.",
 )
 @click.option("--node-id", help="The node's name for the controller. [default: the host's name]")
-@click.option("--bootstrap", type=a_path, help="Envoy's bootstrap template. [default: the checkout's]")
+@click.option("--bootstrap", type=a_path, help="Envoy's bootstrap template. [default: the one that ships]")
 @click.option("--access-log", default="/dev/stdout", show_default=True, help="/dev/null for none.")
 @click.option(
     "--drain-seconds",
