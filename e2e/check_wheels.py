@@ -5,11 +5,14 @@ Not named test_*.py: it needs the registry, minutes, and the ports 8080, 9090 an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +70,14 @@ def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> 
     assert digests[0] == digests[1]
 
 
-def test_the_quickstart_does_what_it_says(wheels: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def runtime_dir() -> Iterator[str]:
+    """Where `gatewright reload` finds this test's run and no other. Short, because sockets are in it."""
+    with tempfile.TemporaryDirectory(prefix="gw-") as folder:
+        yield folder
+
+
+def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
     """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
     commands = "".join(blocks(page("docs/quickstart.md"), "sh"))
     assert commands.count("gatewright run\n") == 1
@@ -77,7 +87,7 @@ def test_the_quickstart_does_what_it_says(wheels: Path, tmp_path: Path) -> None:
         **{name: value for name, value in os.environ.items() if not name.startswith(("GATEWRIGHT_", "PYTHON"))},
         "PATH": "/usr/bin:/bin",
         "PIP_FIND_LINKS": str(wheels),
-        "XDG_RUNTIME_DIR": str(tmp_path),  # where `gatewright reload` finds this run and no other
+        "XDG_RUNTIME_DIR": runtime_dir,
         "GATEWRIGHT_CACHE_DIR": str(tmp_path / "cache"),
     }
     try:
@@ -90,7 +100,7 @@ def test_the_quickstart_does_what_it_says(wheels: Path, tmp_path: Path) -> None:
     log = tmp_path / "my-gateway" / "run.log"
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
     assert re.findall(r"^x-greeted: (\w+)", done.stdout, re.MULTILINE) == ["yes", "gladly"]
-    assert '["x-greeting", "good day, world"]' in done.stdout.replace('","', '", "')
+    assert '["x-greeting", "good day world"]' in done.stdout.replace('","', '", "')
     assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
     assert '"state":"deployed"' in done.stdout.replace(" ", "")
     assert "4 passed" in done.stdout
@@ -99,5 +109,6 @@ def test_the_quickstart_does_what_it_says(wheels: Path, tmp_path: Path) -> None:
 def _stop(pid_file: Path) -> None:
     if pid_file.exists():
         pid = int(pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         eventually("the gateway has stopped", lambda: not Path(f"/proc/{pid}/exe").exists(), 20)
