@@ -1,5 +1,6 @@
 // Command load is both ends of a measurement: `load upstream` answers requests and asserts their headers, `load generate`
-// sends them and asserts the answers. Both are meant to cost little beside what stands between them.
+// sends them and asserts the answers. Both are meant to cost little beside what stands between them. `load mix` sends
+// several kinds of requests at once and tells what became of each.
 package main
 
 import (
@@ -12,7 +13,7 @@ import (
 	"syscall"
 )
 
-const usage = "usage: load upstream|generate [flags]; `load generate -h` lists them"
+const usage = "usage: load upstream|generate|mix [flags]; `load generate -h` lists them"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -33,6 +34,8 @@ func run(ctx context.Context, arguments []string) error {
 		return upstreamCommand(ctx, arguments[1:])
 	case "generate":
 		return generateCommand(ctx, arguments[1:])
+	case "mix":
+		return mixCommand(ctx, arguments[1:])
 	}
 	return fmt.Errorf("unknown command %q: %s", arguments[0], usage)
 }

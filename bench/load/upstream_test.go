@@ -14,11 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// fasthttp's pool looks every 10 s whether it was stopped, and its clock runs for ever.
+// fasthttp's pools look every 10 s whether they were stopped; its clock and its list of addresses run for ever.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*TCPDialer).tcpAddrsClean"))
 }
 
 // startUpstream serves on a free port until the test ends and returns its address.
