@@ -1,0 +1,61 @@
+"""`python -m e2e.faults`: the fault suite. Prints one table; the exit status is 1 when a row broke its contract."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import load_tool
+from e2e.faults.row import Row
+from e2e.faults.rows import ROWS
+from e2e.faults.table import Line, cells, reasons, table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    arguments = _parse()
+    rows = [row for row in ROWS if all(word.lower() in row.name.lower() for word in arguments.only)]
+    if not rows:
+        sys.exit("no such row; there are:\n  " + "\n  ".join(row.name for row in ROWS))
+    with tempfile.TemporaryDirectory(prefix="gatewright-faults-") as folder:
+        tool, build = load_tool.build(Path(folder)), build_output()
+        lines = [told(tried(row, tool, build)) for row in rows]
+    print("\n" + table(lines))
+    return 0 if all(line.kept for line in lines) else 1
+
+
+def build_output() -> Path:
+    output = ROOT / "build" / "e2e"
+    subprocess.run(
+        ["gatewright", "build", "--manifest", str(ROOT / "e2e/build.yaml"), "--output", str(output)], check=True
+    )
+    return output
+
+
+def tried(row: Row, tool: Path, build: Path) -> Line:
+    if obstacle := row.obstacle():
+        return Line(row.name, skipped=f"skipped: {obstacle}")
+    try:
+        return Line(row.name, row.run(tool, build))
+    except Exception as error:  # the other rows still have something to say
+        return Line(row.name, crashed=f"{type(error).__name__}: {error}")
+
+
+def told(line: Line) -> Line:
+    """Says at once what a row came to."""
+    print(" | ".join(cells(line)), *reasons(line), sep="\n", flush=True)
+    return line
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m e2e.faults", description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="WORD", help="run the rows whose names have all these words")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

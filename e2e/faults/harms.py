@@ -1,0 +1,116 @@
+"""Policies that harm: on an API of their own, while the others must not notice, or not for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.kills import EXECUTOR, POLICY_ERRORS
+from e2e.faults.load import Flow
+from e2e.faults.row import Row
+from e2e.faults.site import Setting, Site
+from e2e.gateway import attach
+
+MEMORY_MEGABYTES = "1024"
+EXCEPTION: Outcomes = frozenset({"500"})
+TIMEOUT: Outcomes = frozenset({"504"})
+GONE: Outcomes = frozenset({"503"})
+
+
+def setting(how: str, *options: str, **params: object) -> Setting:
+    """A site with an API "harm", whose policy does so."""
+    return Setting(options=options, apis=(("harm", attach("harm", {"how": how, **params})),))
+
+
+def ask(count: int, seconds: float) -> Callable[[Site], Fault]:
+    """So many requests to the harmful API, evenly over so many seconds; the fault ends with the last answer."""
+    return partial(Site.send, flow=Flow("harm", "/harm/x", rate=count / seconds), seconds=seconds - seconds / count / 2)
+
+
+def still_runs(site: Site) -> list[str]:
+    restarts = site.gateway.process_status(EXECUTOR)["restarts"]
+    return [f"expected the executor to live on, it was restarted {restarts} times"] if restarts else []
+
+
+def names_the_policy(site: Site) -> list[str]:
+    """The log must tell which policy it was."""
+    if any("harm" in str(record) for record in site.gateway.records() if record.get("level") in {"warning", "error"}):
+        return []
+    return ["expected a warning or an error in the log that names the policy harm, found none"]
+
+
+def survived(site: Site) -> list[str]:
+    return [*still_runs(site), *names_the_policy(site)]
+
+
+ROWS = [
+    Row(
+        "50 hung calls of one policy",
+        ask(50, 0.1),
+        Contract(recovery=0.0, always={"harm": TIMEOUT | GONE}),
+        setting("sleep", seconds=8),
+        calm=10.0,
+    ),
+    Row(
+        "a policy that burns CPU for 5 s",
+        ask(1, 1.0),
+        Contract(recovery=1.0, always={"harm": TIMEOUT}),
+        setting("burn", seconds=5),
+        calm=6.0,
+        check=still_runs,
+    ),
+    Row(
+        "a policy that raises SystemExit",
+        ask(20, 2.0),
+        Contract(always={"harm": EXCEPTION}),
+        setting("raise-exit"),
+        check=survived,
+    ),
+    Row(
+        "a policy that recurses without end",
+        ask(20, 2.0),
+        Contract(always={"harm": EXCEPTION}),
+        setting("recurse"),
+        check=survived,
+    ),
+    Row(
+        "a policy that calls os._exit",
+        ask(1, 1.0),
+        Contract(meanwhile={"python": POLICY_ERRORS}, always={"harm": GONE}),
+        setting("exit"),
+    ),
+    Row(
+        "a policy that segfaults in C",
+        ask(1, 1.0),
+        Contract(meanwhile={"python": POLICY_ERRORS}, always={"harm": GONE}),
+        setting("segfault"),
+        check=names_the_policy,
+    ),
+    Row(
+        "a policy that allocates without end",
+        ask(1, 1.0),
+        Contract(meanwhile={"python": POLICY_ERRORS}, always={"harm": EXCEPTION | GONE | TIMEOUT}),
+        setting("allocate", "--py.memory-megabytes", MEMORY_MEGABYTES),
+        check=names_the_policy,
+    ),
+    Row(
+        "20 MB replies",
+        ask(6, 3.0),
+        Contract(always={"harm": frozenset({"200"})}),
+        setting("reply", megabytes=20),
+        check=still_runs,
+    ),
+    Row(
+        "replies beyond any limit (80 MB)",
+        ask(3, 3.0),
+        Contract(always={"harm": EXCEPTION}),
+        setting("reply", megabytes=80),
+        check=survived,
+    ),
+    Row(
+        "non-UTF-8 headers at 100/s",
+        partial(Site.send, flow=Flow("odd", "/odd/x", 100.0, headers=(("x-bin", "\xff\xfe"),)), seconds=5.0),
+        setting=Setting(apis=(("odd", attach("see-bytes")),)),
+    ),
+]

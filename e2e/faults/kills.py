@@ -1,0 +1,95 @@
+"""Processes that die or stand still."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.load import pause
+from e2e.faults.row import Row
+from e2e.faults.site import Setting, Site, now
+
+POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
+NO_ENGINE: Outcomes = frozenset({"503"})
+NO_ENVOY: Outcomes = frozenset({"refused", "broken"})
+EXECUTOR = "executor-default-0"
+STOPPED_SECONDS = 10.0
+
+
+def kill(site: Site, name: str) -> Fault:
+    """kill -9; returns when another process runs in its place."""
+    began = now()
+    site.restarted(name, site.gateway.kill(name))
+    return Fault(began, began)
+
+
+def stop_executor(site: Site) -> Fault:
+    """SIGSTOP: it is there, keeps its sockets, and does nothing."""
+    began = now()
+    pid = site.gateway.kill(EXECUTOR, signal.SIGSTOP)
+    try:
+        pause(STOPPED_SECONDS)
+    finally:
+        if site.gateway.pid(EXECUTOR) == pid:
+            os.kill(pid, signal.SIGCONT)
+    return Fault(began, now())
+
+
+def engine_without_controller(site: Site) -> Fault:
+    """The engine comes back from its disk: the controller is stopped meanwhile."""
+    controller = site.gateway.kill("controller", signal.SIGSTOP)
+    try:
+        return kill(site, "engine")
+    finally:
+        os.kill(controller, signal.SIGCONT)
+
+
+def terminate(site: Site) -> Fault:
+    """SIGTERM to the gateway: it answers what it took in, then takes nothing more."""
+    began = now()
+    site.gateway.process.send_signal(signal.SIGTERM)
+    site.gateway.process.wait(40)
+    return Fault(began, now())
+
+
+def ended_well(site: Site) -> list[str]:
+    status = site.gateway.process.poll()
+    return [] if status == 0 else [f"expected exit status 0, got {status}"]
+
+
+ROWS = [
+    Row(
+        "executor kill -9, 1 process", lambda site: kill(site, EXECUTOR), Contract(meanwhile={"python": POLICY_ERRORS})
+    ),
+    Row(
+        "executor kill -9, 1 of 2 processes",
+        lambda site: kill(site, EXECUTOR),
+        Contract(meanwhile={"python": POLICY_ERRORS}),
+        Setting(options=("--executors", "2")),
+    ),
+    Row("executor SIGSTOP 10 s, 1 process", stop_executor, Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS})),
+    Row(
+        "executor SIGSTOP 10 s, 1 of 2 processes",
+        stop_executor,
+        Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS}),
+        Setting(options=("--executors", "2")),
+    ),
+    Row(
+        "engine kill -9, controller away",
+        engine_without_controller,
+        Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE}),
+    ),
+    Row(
+        "Envoy kill -9",
+        lambda site: kill(site, "envoy"),
+        Contract(meanwhile=dict.fromkeys(("go", "python", "bare"), NO_ENVOY)),
+    ),
+    Row("controller kill -9", lambda site: kill(site, "controller")),
+    Row(
+        "SIGTERM under load",
+        terminate,
+        Contract(recovery=0.0, afterwards=dict.fromkeys(("go", "python", "bare"), frozenset({"refused"}))),
+        check=ended_well,
+    ),
+]

@@ -1,0 +1,97 @@
+"""A gateway of a row's own, with three APIs that always run and those that the row adds, under load."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from e2e.faults.answers import Answer
+from e2e.faults.contract import Fault
+from e2e.faults.load import Flow, Load, checking_upstream, loading, pause
+from e2e.gateway import Gateway, Json, api, attach, eventually, running
+
+EXPECTED: dict[str, dict[str, str]] = {
+    "/go": {"X-Go-Policy": "go"},
+    "/python": {"X-Order": "alive()"},
+    "/bare": {},
+    "/odd": {"X-Seen": "fffe"},
+}
+GO_POLICY = attach("add-headers", {"requestHeaders": [{"name": "X-Go-Policy", "value": "go"}]})
+PYTHON_POLICY = attach("mark", {"name": "alive"})
+RATE = 500.0
+MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", "/bare/x", 0.3))  # rates: shares
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a row needs: options of `gatewright run`, policies by the names of its own APIs."""
+
+    options: tuple[str, ...] = ()
+    apis: tuple[tuple[str, Json], ...] = ()
+    rate: float = RATE
+
+
+@dataclass
+class Site:
+    """Where a fault is injected."""
+
+    gateway: Gateway
+    load: Load
+    tool: Path
+    upstream: str
+    state: Path
+    others: list[Answer] = field(default_factory=list)  # to requests beside the load
+
+    def restarted(self, name: str, killed: int, seconds: float = 15.0) -> None:
+        """Returns when the process runs under another pid than `killed`."""
+        eventually(f"{name} is restarted", lambda: self.gateway.pid(name) not in {None, killed}, seconds)
+
+    def send(self, flow: Flow, seconds: float) -> Fault:
+        """Sends the flow for so long and waits for its answers; the time that this took."""
+        began = now()
+        with loading(self.tool, f"127.0.0.1:{self.gateway.port}", [flow]) as load:
+            pause(seconds)
+            self.others += load.stop()
+        return Fault(began, now())
+
+    def answers(self) -> list[Answer]:
+        """All of them, at the end of the row."""
+        return sorted([*self.load.stop(), *self.others], key=lambda answer: answer.ended)
+
+
+def mix(rate: float) -> list[Flow]:
+    """The flows of every row: `rate` requests per second in all."""
+    return [replace(flow, rate=flow.rate * rate) for flow in MIX]
+
+
+@contextmanager
+def site(tool: Path, build: Path, setting: Setting) -> Iterator[Site]:
+    """A gateway that has been under load for a moment."""
+    options = ("--access-log", "/dev/null", "--drain-seconds", "5", *setting.options)
+    expected = {f"/{name}": dict[str, str]() for name, _ in setting.apis} | EXPECTED
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-") as state,
+        checking_upstream(tool, expected) as upstream,
+        running(build, Path(state), *options) as gateway,
+    ):
+        deploy(gateway, upstream, setting.apis)
+        with loading(tool, f"127.0.0.1:{gateway.port}", mix(setting.rate)) as load:
+            load.flowing()
+            pause(1.0)
+            yield Site(gateway, load, tool, upstream, Path(state))
+
+
+def deploy(gateway: Gateway, upstream: str, apis: Sequence[tuple[str, Json]]) -> None:
+    """The row's APIs and those of the mix; each upstream request can be told apart by its first segment."""
+    for name, policy in [("go", GO_POLICY), ("python", PYTHON_POLICY), *apis]:
+        gateway.deploy(api(name, f"{upstream}/{name}", [policy]))
+    gateway.deploy(api("bare", f"{upstream}/bare"))
+
+
+def now() -> float:
+    """Seconds since the epoch, as the load generator counts."""
+    return time.time()

@@ -1,0 +1,45 @@
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sdk.policy import ImmediateResponse, RequestAction, RequestContext
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    if params["how"] == "reply":
+        return ImmediateResponse(200, body=bytes(params["megabytes"] << 20))
+    HARMS[params["how"]](params["seconds"])
+    return None
+
+
+def burn(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def recurse(seconds: float) -> None:
+    recurse(seconds)
+
+
+def allocate(seconds: float) -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(b"x") * (1 << 20))
+
+
+def leave(seconds: float) -> None:
+    raise SystemExit(3)
+
+
+HARMS: dict[str, Callable[[float], object]] = {
+    "sleep": time.sleep,
+    "burn": burn,
+    "raise-exit": leave,
+    "exit": lambda _: os._exit(3),
+    "recurse": recurse,
+    "segfault": lambda _: ctypes.string_at(8),
+    "allocate": allocate,
+}
