@@ -30,6 +30,7 @@ type flow struct {
 	Rate        float64     `json:"rate"`        // requests per second
 	Connections int         `json:"connections"` // and so many requests under way at most; one due beyond that is not sent
 	Seconds     float64     `json:"seconds"`     // until an answer is given up
+	Count       int         `json:"count"`       // requests in all; 0: as many as there is time for
 }
 
 // mixCommand sends the flows until the context or -duration ends, and writes what became of each request that was due.
@@ -102,7 +103,7 @@ func (s *source) run(ctx context.Context) {
 	defer s.client.CloseIdleConnections()
 	defer s.sent.Wait()
 	timetable := pace{due: time.Now(), step: time.Duration(float64(time.Second) / s.flow.Rate)}
-	for {
+	for n := 0; s.flow.Count == 0 || n < s.flow.Count; n++ {
 		due, ok := timetable.next(ctx)
 		if !ok {
 			return

@@ -43,6 +43,14 @@ func TestEachRequestHasALine(t *testing.T) {
 	}
 }
 
+func TestACountedFlowEndsByItself(t *testing.T) {
+	address := serve(t, func(*fasthttp.RequestCtx) {})
+	got := sendFor(t, time.Minute, address, flow{Path: "/", Rate: 500, Connections: 8, Seconds: 1, Count: 7})
+	if len(got) != 7 {
+		t.Errorf("expected 7 requests, got %d", len(got))
+	}
+}
+
 func TestALineSaysWhatWasWrong(t *testing.T) {
 	whole := `{"type":"about:blank","title":"Unavailable","status":503,"detail":"No\texecutor.","requestId":"1"}`
 	anonymous := `{"title":"Unavailable","status":503}`

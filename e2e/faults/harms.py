@@ -12,7 +12,7 @@ from e2e.faults.row import Row
 from e2e.faults.site import Setting, Site
 from e2e.gateway import attach
 
-MEMORY_MEGABYTES = "1024"
+MEMORY_BYTES = str(500 << 20)
 EXCEPTION: Outcomes = frozenset({"500"})
 TIMEOUT: Outcomes = frozenset({"504"})
 GONE: Outcomes = frozenset({"503"})
@@ -25,7 +25,7 @@ def setting(how: str, *options: str, **params: object) -> Setting:
 
 def ask(count: int, seconds: float) -> Callable[[Site], Fault]:
     """So many requests to the harmful API, evenly over so many seconds; the fault ends with the last answer."""
-    return partial(Site.send, flow=Flow("harm", "/harm/x", rate=count / seconds), seconds=seconds - seconds / count / 2)
+    return partial(Site.ask, flow=Flow("harm", "/harm/x", rate=count / seconds, count=count))
 
 
 def still_runs(site: Site) -> list[str]:
@@ -91,7 +91,7 @@ ROWS = [
         "a policy that allocates without end",
         ask(1, 1.0),
         Contract(meanwhile={"python": POLICY_ERRORS}, always={"harm": EXCEPTION | GONE | TIMEOUT}),
-        setting("allocate", "--py.memory-megabytes", MEMORY_MEGABYTES),
+        setting("allocate", "--py.memory-limit", MEMORY_BYTES),
         check=names_the_policy,
     ),
     Row(
@@ -110,7 +110,7 @@ ROWS = [
     ),
     Row(
         "non-UTF-8 headers at 100/s",
-        partial(Site.send, flow=Flow("odd", "/odd/x", 100.0, headers=(("x-bin", "\xff\xfe"),)), seconds=5.0),
+        partial(Site.ask, flow=Flow("odd", "/odd/x", 100.0, headers=(("x-bin", "\xff\xfe"),), count=500)),
         setting=Setting(apis=(("odd", attach("see-bytes")),)),
     ),
 ]

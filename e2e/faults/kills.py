@@ -6,13 +6,17 @@ import os
 import signal
 
 from e2e.faults.contract import Contract, Fault, Outcomes
-from e2e.faults.load import pause
+from e2e.faults.load import Flow, loading, pause
 from e2e.faults.row import Row
 from e2e.faults.site import Setting, Site, now
+from e2e.gateway import attach
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
 NO_ENGINE: Outcomes = frozenset({"503"})
 NO_ENVOY: Outcomes = frozenset({"refused", "broken"})
+ALL = ("go", "python", "bare")
+SLOW = Flow("harm", "/harm/x", 20.0)
+UNACCEPTED_SECONDS = 0.1
 EXECUTOR = "executor-default-0"
 STOPPED_SECONDS = 10.0
 
@@ -46,11 +50,16 @@ def engine_without_controller(site: Site) -> Fault:
 
 
 def terminate(site: Site) -> Fault:
-    """SIGTERM to the gateway: it answers what it took in, then takes nothing more."""
-    began = now()
-    site.gateway.process.send_signal(signal.SIGTERM)
-    site.gateway.process.wait(40)
-    return Fault(began, now())
+    """SIGTERM to the gateway: it answers what it took in, then takes nothing more. The fault is the moment when it
+    stops listening: connections that nobody had accepted then, the kernel resets.
+    """
+    with loading(site.tool, site.address, [SLOW]) as slow:
+        slow.flowing()
+        site.gateway.process.send_signal(signal.SIGTERM)
+        site.gateway.process.wait(40)
+        site.others += slow.stop()
+    closed = min(answer.due for answer in site.answers() if answer.outcome == "refused")
+    return Fault(closed - UNACCEPTED_SECONDS, closed)
 
 
 def ended_well(site: Site) -> list[str]:
@@ -83,13 +92,18 @@ ROWS = [
     Row(
         "Envoy kill -9",
         lambda site: kill(site, "envoy"),
-        Contract(meanwhile=dict.fromkeys(("go", "python", "bare"), NO_ENVOY)),
+        Contract(meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
     ),
     Row("controller kill -9", lambda site: kill(site, "controller")),
     Row(
         "SIGTERM under load",
         terminate,
-        Contract(recovery=0.0, afterwards=dict.fromkeys(("go", "python", "bare"), frozenset({"refused"}))),
+        Contract(
+            recovery=0.0,
+            meanwhile=dict.fromkeys((*ALL, "harm"), frozenset({"broken"})),
+            afterwards=dict.fromkeys((*ALL, "harm"), frozenset({"refused"})),
+        ),
+        Setting(apis=(("harm", attach("harm", {"how": "sleep", "seconds": 0.7})),)),
         check=ended_well,
     ),
 ]

@@ -23,7 +23,8 @@ STOP_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Flow:
-    """An open loop. A header's characters below 256 are bytes; `seconds` is when an answer is given up."""
+    """An open loop. A header's characters below 256 are bytes; `seconds` is when an answer is given up; `count`
+    requests are sent in all, 0: until the load is stopped."""
 
     name: str
     path: str
@@ -32,6 +33,7 @@ class Flow:
     headers: tuple[tuple[str, str], ...] = ()
     connections: int = 2000
     seconds: float = 20.0
+    count: int = 0
 
 
 class Load:
@@ -55,12 +57,17 @@ class Load:
         eventually("every flow has answers", lambda: wanted <= {answer.flow for answer in self.answers()}, 30)
 
     def stop(self) -> list[Answer]:
+        """Sends no more; all answers, once the last one is there."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_SECONDS)
-            finally:
-                self._process.kill()
+        return self.finish(STOP_SECONDS)
+
+    def finish(self, seconds: float) -> list[Answer]:
+        """All answers, once the counted flows have ended by themselves; fails if they have not within `seconds`."""
+        try:
+            self._process.wait(seconds)
+        finally:
+            self._process.kill()
         assert self._process.wait() == 0, f"the load generator ended with {self._process.returncode}"
         return self.answers()
 
@@ -87,6 +94,12 @@ def checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterat
         expectations.write_text(json.dumps(expected))
         with load_tool.upstream(tool, expectations, Path(folder)) as (_, address):
             yield f"http://{address}"
+
+
+def ask(tool: Path, address: str, flow: Flow) -> list[Answer]:
+    """Sends a counted flow; returns with its last answer."""
+    with loading(tool, address, [flow]) as load:
+        return load.finish(flow.count / flow.rate + flow.seconds + STOP_SECONDS)
 
 
 def pause(seconds: float) -> None:

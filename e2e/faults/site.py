@@ -11,7 +11,7 @@ from pathlib import Path
 
 from e2e.faults.answers import Answer
 from e2e.faults.contract import Fault
-from e2e.faults.load import Flow, Load, checking_upstream, loading, pause
+from e2e.faults.load import Flow, Load, ask, checking_upstream, loading, pause
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 
 EXPECTED: dict[str, dict[str, str]] = {
@@ -50,12 +50,14 @@ class Site:
         """Returns when the process runs under another pid than `killed`."""
         eventually(f"{name} is restarted", lambda: self.gateway.pid(name) not in {None, killed}, seconds)
 
-    def send(self, flow: Flow, seconds: float) -> Fault:
-        """Sends the flow for so long and waits for its answers; the time that this took."""
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.gateway.port}"
+
+    def ask(self, flow: Flow) -> Fault:
+        """Sends a counted flow and waits for its answers; the time that this took."""
         began = now()
-        with loading(self.tool, f"127.0.0.1:{self.gateway.port}", [flow]) as load:
-            pause(seconds)
-            self.others += load.stop()
+        self.others += ask(self.tool, self.address, flow)
         return Fault(began, now())
 
     def answers(self) -> list[Answer]:

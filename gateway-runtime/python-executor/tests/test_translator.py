@@ -174,10 +174,10 @@ def test_a_coroutine_from_a_sync_function_is_closed_and_named() -> None:
         encoded(answer())
 
 
-def test_a_body_that_no_frame_can_carry() -> None:
+def test_a_body_that_no_frame_can_carry_is_the_policys_fault() -> None:
     with pytest.raises(PolicyError, match="expected at most") as caught:
         encoded(REQUEST(body=b"x" * (MAX_BODY_BYTES + 1)))
-    assert caught.value.failure_class is FailureClass.BODY_TOO_LARGE
+    assert caught.value.failure_class is FailureClass.BAD_ACTION
 
 
 def test_a_failure_carries_any_text() -> None:

@@ -253,9 +253,7 @@ def _body(body: object) -> bytes:
     if not isinstance(body, bytes):
         _refuse("body", "bytes or str", body)
     if len(body) > MAX_BODY_BYTES:
-        raise PolicyError(
-            f"body: expected at most {MAX_BODY_BYTES} bytes, got {len(body)}", FailureClass.BODY_TOO_LARGE
-        )
+        raise PolicyError(f"body: expected at most {MAX_BODY_BYTES} bytes, got {len(body)}")
     return body
 
 
