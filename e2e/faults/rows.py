@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.faults import harms, kills
+from e2e.faults import disk, harms, kills
 from e2e.faults.row import Row
 
-ROWS: list[Row] = [*kills.ROWS, *harms.ROWS]
+ROWS: list[Row] = [*kills.ROWS, *harms.ROWS, *disk.ROWS]
