@@ -183,7 +183,7 @@ def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatc
 
 
 def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.instance.MAX_WAITING", 3)
+    monkeypatch.setattr("gatewright_executor.waiting.MAX_WAITING", 3)
     one = engine(gate=GATE)
     one.configure(1, "gate:v1.0.0", max_concurrency=1)
     gate = Gate()

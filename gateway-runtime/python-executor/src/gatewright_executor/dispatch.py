@@ -19,7 +19,7 @@ from sdk.policy import FailureClass
 from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.execution import execute, refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
-from gatewright_executor.instance import MAX_WAITING, Admission, Call, Instance
+from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.translator import encode_failure
 
 LOOP_STOP_SECONDS = 0.5
@@ -84,9 +84,7 @@ class Dispatcher:
             case Admission.RUN:
                 self.run([call])
             case Admission.FULL:
-                self._refuse(
-                    call, f"expected at most {MAX_WAITING} executions to wait for this policy instance, got more"
-                )
+                self._refuse(call, call.refusal or "")
             case Admission.FAILED:
                 self.fail(call)
 

@@ -7,7 +7,7 @@ queue and nobody else's. So do executions of an instance that is still being pre
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -17,8 +17,8 @@ from sdk.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure
 from gatewright_executor.policy_loader import Hook
+from gatewright_executor.waiting import Waiting
 
-MAX_WAITING = 1024
 COROUTINE_CONCURRENCY = 1000
 
 
@@ -27,7 +27,7 @@ class Admission(Enum):
 
     RUN = auto()  # it has a slot
     WAIT = auto()  # it waits for one
-    FULL = auto()  # too many wait
+    FULL = auto()  # waiting is of no use: `refusal` says why
     FAILED = auto()  # the instance could not be prepared
 
 
@@ -55,7 +55,7 @@ class Instance:
         self.prepared: Any = None
         self.failure: Failure | None = None
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[int, Call] = OrderedDict()
+        self._waiting = Waiting()
         self._running = 0
         self._limit = 0  # nothing runs before it is ready
 
@@ -68,7 +68,8 @@ class Instance:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
         with self._lock:
             self.hooks, self.prepared, self._limit = hooks, prepared, limit
-            calls = [self._waiting.popitem(last=False)[1] for _ in range(min(limit, len(self._waiting)))]
+            now, free = time.monotonic(), min(limit, len(self._waiting))
+            calls = [call for _ in range(free) if (call := self._waiting.take(now))]
             self._running += len(calls)
         return calls
 
@@ -76,9 +77,7 @@ class Instance:
         """Lets no execution run, ever; returns those that waited."""
         with self._lock:
             self.failure = failure
-            calls = [*self._waiting.values()]
-            self._waiting.clear()
-        return calls
+            return self._waiting.take_all()
 
     def admit(self, call: Call) -> Admission:
         """Gives `call` a slot, or a place in the queue."""
@@ -88,23 +87,21 @@ class Instance:
                 return Admission.RUN
             if self.failure is not None:
                 return Admission.FAILED
-            if len(self._waiting) >= MAX_WAITING:
-                return Admission.FULL
-            self._waiting[call.id] = call
-            return Admission.WAIT
+            call.refusal = self._waiting.offer(call, self._limit, time.monotonic())
+            return Admission.FULL if call.refusal else Admission.WAIT
 
     def release(self) -> Call | None:
         """Gives a slot back: to the execution that has waited longest, which is returned."""
         with self._lock:
-            if self._waiting:
-                return self._waiting.popitem(last=False)[1]
-            self._running -= 1
-            return None
+            call = self._waiting.take(time.monotonic()) if self._waiting else None
+            if call is None:
+                self._running -= 1
+            return call
 
     def forget(self, call: Call) -> None:
         """Takes a cancelled execution out of the queue, if it waits there."""
         with self._lock:
-            self._waiting.pop(call.id, None)
+            self._waiting.forget(call)
 
 
 class Caller(Protocol):
@@ -120,7 +117,7 @@ class Caller(Protocol):
 class Call:
     """An execution on its way through the executor."""
 
-    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "phase", "started")
+    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "phase", "refusal", "started")
 
     def __init__(self, execution: pb.Execution, instance: Instance, deadline: float, caller: Caller) -> None:
         self.id = execution.id
@@ -131,6 +128,7 @@ class Call:
         self.caller = caller
         self.started = 0.0  # time.monotonic(); 0: not yet
         self.partial = ""  # of what it prints
+        self.refusal: str | None = None  # why it may not wait for a slot
 
     @property
     def policy(self) -> str:

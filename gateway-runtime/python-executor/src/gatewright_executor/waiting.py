@@ -1,0 +1,90 @@
+"""Who waits for a slot of a policy instance, and who is told at once that waiting is of no use. Knows no clock.
+
+A burst may wait: a queue that is soon gone costs little. A queue that is still there, or there again, after
+BURST_SECONDS stands because more comes in than the policy gets through. Then each wait only makes everybody late, and
+in the end all are too late; so a standing queue is kept short, and what comes beyond is refused as long as it lasts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gatewright_executor.instance import Call
+
+MAX_WAITING = 1024
+BURST_SECONDS = 0.2
+STANDING_SECONDS = 0.04  # wait that a standing queue may mean; who comes more often than slots come free needs none
+REMEMBERED = 64  # slots that came free: older ones count half
+
+
+class Waiting:
+    """A queue, first in first out. `now` is time.monotonic(). Not safe for use by several threads at once."""
+
+    __slots__ = ("_calls", "_last_taken", "_measured_from", "_seen", "_since", "_taken")
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[int, Call] = OrderedDict()
+        self._since = self._seen = -BURST_SECONDS  # there is a queue, with short breaks; somebody was last seen in it
+        self._measured_from = self._last_taken = 0.0
+        self._taken = 0  # since _measured_from
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def offer(self, call: Call, slots: int, now: float) -> str | None:
+        """Takes `call` in; or says in words why it had better not wait. `slots` 0: it waits for a preparation."""
+        if not self._calls:
+            self._begin(now)
+        self._seen = now
+        if refusal := self._refusal(call, slots, now):
+            return refusal
+        self._calls[call.id] = call
+        return None
+
+    def take(self, now: float) -> Call | None:
+        """The one that has waited longest, for a slot that came free; None if nobody waits."""
+        if not self._calls:
+            return None
+        self._taken += 1
+        self._last_taken = self._seen = now
+        if self._taken >= REMEMBERED:
+            self._taken //= 2
+            self._measured_from = (self._measured_from + now) / 2
+        return self._calls.popitem(last=False)[1]
+
+    def take_all(self) -> list[Call]:
+        calls = [*self._calls.values()]
+        self._calls.clear()
+        return calls
+
+    def forget(self, call: Call) -> None:
+        """Takes out one that was cancelled, if it waits here."""
+        self._calls.pop(call.id, None)
+
+    def _begin(self, now: float) -> None:
+        """The first to wait after a break. A break is no time in which slots could have come free."""
+        if now - self._seen >= BURST_SECONDS:
+            self._since, self._measured_from, self._taken = now, now, 0
+        else:
+            self._measured_from += now - self._seen
+        self._last_taken = now
+
+    def _refusal(self, call: Call, slots: int, now: float) -> str | None:
+        count = len(self._calls)
+        if count >= MAX_WAITING:
+            return f"expected at most {MAX_WAITING} executions to wait for this policy instance, got more"
+        if not slots:
+            return None
+        wait, left = self._expected_wait(count + 1, now), call.deadline - now
+        if 0 < left < wait:  # one that is late already has timed out
+            return f"{count} wait for one of this instance's {slots} slots; its turn would not come in {left:.2f} s"
+        if now - self._since > BURST_SECONDS and wait > STANDING_SECONDS:
+            return f"more comes in than this instance gets through: {count} wait for one of its {slots} slots"
+        return None
+
+    def _expected_wait(self, count: int, now: float) -> float:
+        """As slots have come free so far; where none has for long, at least as long again."""
+        pace = (now - self._measured_from) / self._taken if self._taken else 0.0
+        return max(count * pace, now - self._last_taken)
