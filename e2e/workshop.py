@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,12 +19,12 @@ parameters: {{type: object}}
 
 
 class Workshop:
-    """build.yaml with one Go policy and what `policy` has put there; `arguments` make `gatewright run` build it."""
+    """build.yaml with Go policies and what `policy` has put there; `arguments` make `gatewright run` build it."""
 
-    def __init__(self, folder: Path, output: str) -> None:
+    def __init__(self, folder: Path, output: str, go: Sequence[str] = ("log-message",)) -> None:
         self.folder = folder
         self.output = ROOT / "build" / output  # the same each time, so that Go is compiled once
-        self._entries = {"log-message": str(ROOT / "policies" / "log-message")}
+        self._entries = {name: str(ROOT / "policies" / name) for name in go}
         self._write_manifest()
 
     @property

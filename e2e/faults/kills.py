@@ -29,7 +29,7 @@ def kill(site: Site, name: str) -> Fault:
 
 
 def stop_executor(site: Site) -> Fault:
-    """SIGSTOP: it is there, keeps its sockets, and does nothing."""
+    """SIGSTOP: it is there, keeps its sockets, and does nothing. The fault ends when that has been noticed."""
     began = now()
     pid = site.gateway.kill(EXECUTOR, signal.SIGSTOP)
     try:
@@ -37,7 +37,7 @@ def stop_executor(site: Site) -> Fault:
     finally:
         if site.gateway.pid(EXECUTOR) == pid:
             os.kill(pid, signal.SIGCONT)
-    return Fault(began, now())
+    return Fault(began, site.logged_at("executor is killed"))
 
 
 def engine_without_controller(site: Site) -> Fault:

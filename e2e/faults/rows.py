@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.faults import disk, harms, kills
+from e2e.faults import changes, disk, harms, hung, kills
 from e2e.faults.row import Row
 
-ROWS: list[Row] = [*kills.ROWS, *harms.ROWS, *disk.ROWS]
+ROWS: list[Row] = [*kills.ROWS, *changes.ROWS, *harms.ROWS, *hung.ROWS, *disk.ROWS]

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from e2e.faults.answers import Answer
 from e2e.faults.contract import Fault
 from e2e.faults.load import Flow, Load, ask, checking_upstream, loading, pause
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.workshop import Workshop
 
 EXPECTED: dict[str, dict[str, str]] = {
     "/go": {"X-Go-Policy": "go"},
@@ -22,16 +24,28 @@ EXPECTED: dict[str, dict[str, str]] = {
 }
 GO_POLICY = attach("add-headers", {"requestHeaders": [{"name": "X-Go-Policy", "value": "go"}]})
 PYTHON_POLICY = attach("mark", {"name": "alive"})
+MARK = """\
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={{"x-order": "alive()"}})
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={{"x-word": "{word}"}})
+"""
 RATE = 500.0
 MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", "/bare/x", 0.3))  # rates: shares
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row needs: options of `gatewright run`, policies by the names of its own APIs."""
+    """What a row needs: options of `gatewright run`, policies by the names of its own APIs, and whether the code of
+    the policy "mark" can be changed.
+    """
 
     options: tuple[str, ...] = ()
     apis: tuple[tuple[str, Json], ...] = ()
+    code: bool = False
     rate: float = RATE
 
 
@@ -44,11 +58,18 @@ class Site:
     tool: Path
     upstream: str
     state: Path
+    workshop: Workshop | None = None  # where the row can change code
     others: list[Answer] = field(default_factory=list)  # to requests beside the load
 
     def restarted(self, name: str, killed: int, seconds: float = 15.0) -> None:
         """Returns when the process runs under another pid than `killed`."""
         eventually(f"{name} is restarted", lambda: self.gateway.pid(name) not in {None, killed}, seconds)
+
+    def logged_at(self, message: str) -> float:
+        """When this was logged first, in seconds since the epoch."""
+        records = self.gateway.logged(message=message)
+        assert records, f"expected {message!r} in the log, found no such line"
+        return datetime.fromisoformat(str(records[0]["time"])).timestamp()
 
     @property
     def address(self) -> str:
@@ -78,13 +99,28 @@ def site(tool: Path, build: Path, setting: Setting) -> Iterator[Site]:
     with (
         tempfile.TemporaryDirectory(prefix="faults-") as state,
         checking_upstream(tool, expected) as upstream,
-        running(build, Path(state), *options) as gateway,
+        workplace(setting) as workshop,
+        running(
+            None if workshop else build, Path(state), *options, *(workshop.arguments if workshop else ())
+        ) as gateway,
     ):
         deploy(gateway, upstream, setting.apis)
         with loading(tool, f"127.0.0.1:{gateway.port}", mix(setting.rate)) as load:
             load.flowing()
             pause(1.0)
-            yield Site(gateway, load, tool, upstream, Path(state))
+            yield Site(gateway, load, tool, upstream, Path(state), workshop)
+
+
+@contextmanager
+def workplace(setting: Setting) -> Iterator[Workshop | None]:
+    """A build of its own, where a policy's code is to be changed."""
+    if not setting.code:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="faults-code-") as folder:
+        workshop = Workshop(Path(folder), "faults", go=("log-message", "add-headers"))
+        workshop.policy("mark", MARK.format(word="first"))
+        yield workshop
 
 
 def deploy(gateway: Gateway, upstream: str, apis: Sequence[tuple[str, Json]]) -> None:

@@ -1,0 +1,65 @@
+"""A hundred calls that never return: the process is given up, and all else that it held lives on in another."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import httpx
+
+from e2e.faults.contract import Contract
+from e2e.faults.harms import GONE, TIMEOUT
+from e2e.faults.load import Flow
+from e2e.faults.row import Row
+from e2e.faults.site import Setting, Site
+from e2e.gateway import attach, eventually
+
+CALLS = 100
+KEPT = [f"kept-{number}" for number in range(8)]
+FOREVER = Flow("harm", "/harm/x", rate=200.0, count=CALLS)
+APIS = (
+    ("harm", attach("harm", {"how": "sleep", "seconds": 3600})),
+    *((name, attach("mark", {"name": name})) for name in KEPT),
+)
+
+
+def replaced_whole(site: Site) -> list[str]:
+    """Waits for the replacement, then asks every instance for its parameters."""
+    eventually("the process is replaced", lambda: site.gateway.logged(message="executor replaced"), 30)
+    return [*wrong_instances(site), *untold(site)]
+
+
+def wrong_instances(site: Site) -> list[str]:
+    found = {name: answer_of(site, name) for name in KEPT}
+    return [
+        f"expected instance {name} to be itself, it answered {order!r}"
+        for name, order in found.items()
+        if order != f"{name}()"
+    ]
+
+
+def answer_of(site: Site, name: str) -> str:
+    return str(httpx.get(f"http://{site.address}/{name}/x", timeout=10).headers.get("x-order"))
+
+
+def untold(site: Site) -> list[str]:
+    """The log must name policy, attachment and age of the oldest."""
+    told = [
+        record
+        for record in site.gateway.records()
+        if str(record.get("message")).startswith("executions of a policy hang")
+    ]
+    if any((r["policy"], r["api"]) == ("harm:v1.0.0", "harm") and r["instance"] and r["oldest"] for r in told):
+        return []
+    return [f"expected the log to name policy, API, instance and age of what hangs, got {told}"]
+
+
+ROWS = [
+    Row(
+        f"sleep(3600) ×{CALLS} on one attachment",
+        partial(Site.ask, flow=FOREVER),
+        Contract(recovery=0.0, always={"harm": TIMEOUT | GONE}),
+        Setting(options=("--py.hung-seconds", "2", "--executor-drain", "2s"), apis=APIS),
+        calm=6.0,
+        check=replaced_whole,
+    ),
+]
