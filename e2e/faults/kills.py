@@ -77,7 +77,7 @@ ROWS = [
         Contract(meanwhile={"python": POLICY_ERRORS}),
         Setting(options=("--executors", "2")),
     ),
-    Row("executor SIGSTOP 10 s, 1 process", stop_executor, Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS})),
+    Row("executor SIGSTOP 10 s, 1 process", stop_executor, Contract(meanwhile={"python": POLICY_ERRORS})),
     Row(
         "executor SIGSTOP 10 s, 1 of 2 processes",
         stop_executor,

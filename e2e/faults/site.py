@@ -50,15 +50,31 @@ class Setting:
 
 
 @dataclass
-class Site:
-    """Where a fault is injected."""
+class Ground:
+    """A gateway without load. `upstream` is a URL, `workshop` where code can be changed."""
 
     gateway: Gateway
-    load: Load
     tool: Path
     upstream: str
     state: Path
-    workshop: Workshop | None = None  # where the row can change code
+    workshop: Workshop | None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.gateway.port}"
+
+    def under(self, flows: Sequence[Flow], seconds: float) -> list[Answer]:
+        """What became of so many seconds of load."""
+        with loading(self.tool, self.address, flows) as load:
+            pause(seconds)
+            return load.stop()
+
+
+@dataclass
+class Site(Ground):
+    """Where a fault is injected: a gateway under load."""
+
+    load: Load
     others: list[Answer] = field(default_factory=list)  # to requests beside the load
 
     def restarted(self, name: str, killed: int, seconds: float = 15.0) -> None:
@@ -70,10 +86,6 @@ class Site:
         records = self.gateway.logged(message=message)
         assert records, f"expected {message!r} in the log, found no such line"
         return datetime.fromisoformat(str(records[0]["time"])).timestamp()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.gateway.port}"
 
     def ask(self, flow: Flow) -> Fault:
         """Sends a counted flow and waits for its answers; the time that this took."""
@@ -92,23 +104,27 @@ def mix(rate: float) -> list[Flow]:
 
 
 @contextmanager
-def site(tool: Path, build: Path, setting: Setting) -> Iterator[Site]:
-    """A gateway that has been under load for a moment."""
+def ground(tool: Path, build: Path, setting: Setting) -> Iterator[Ground]:
+    """A gateway with its APIs deployed."""
     options = ("--access-log", "/dev/null", "--drain-seconds", "5", *setting.options)
     expected = {f"/{name}": dict[str, str]() for name, _ in setting.apis} | EXPECTED
     with (
         tempfile.TemporaryDirectory(prefix="faults-") as state,
         checking_upstream(tool, expected) as upstream,
-        workplace(setting) as workshop,
-        running(
-            None if workshop else build, Path(state), *options, *(workshop.arguments if workshop else ())
-        ) as gateway,
+        workplace(setting) as code,
+        running(None if code else build, Path(state), *options, *(code.arguments if code else ())) as gateway,
     ):
         deploy(gateway, upstream, setting.apis)
-        with loading(tool, f"127.0.0.1:{gateway.port}", mix(setting.rate)) as load:
-            load.flowing()
-            pause(1.0)
-            yield Site(gateway, load, tool, upstream, Path(state), workshop)
+        yield Ground(gateway, tool, upstream, Path(state), code)
+
+
+@contextmanager
+def site(tool: Path, build: Path, setting: Setting) -> Iterator[Site]:
+    """A gateway that has been under load for a moment."""
+    with ground(tool, build, setting) as bare, loading(tool, bare.address, mix(setting.rate)) as load:
+        load.flowing()
+        pause(1.0)
+        yield Site(bare.gateway, tool, bare.upstream, bare.state, bare.workshop, load)
 
 
 @contextmanager

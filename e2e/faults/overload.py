@@ -1,0 +1,66 @@
+"""Three times as much as a policy can do: what is accepted is served as usual, the rest hears so at once."""
+
+from __future__ import annotations
+
+import time
+
+from e2e.faults.load import Flow, loading
+from e2e.faults.measure import Figure, Measurement
+from e2e.faults.processes import resident
+from e2e.faults.quantile import latencies, p99
+from e2e.faults.site import Ground, Setting
+from e2e.gateway import attach
+
+SECONDS_EACH = 0.2
+SLOTS = 16  # half of the executor's 32 workers: what an attachment gets that does not say
+CAPACITY = SLOTS / SECONDS_EACH
+USUAL_SECONDS = 12.0
+OVERLOAD_SECONDS = 60.0
+SAMPLES = 12
+LATENCY_LIMIT, REFUSAL_SECONDS, GROWTH_LIMIT, SERVED_SHARE = 2.0, 0.05, 1.1, 0.9
+
+
+def overload(place: Ground) -> list[Figure]:
+    usual = place.under([flow(0.8)], USUAL_SECONDS)
+    with loading(place.tool, place.address, [flow(3.0), BARE]) as load:
+        memory = [resident_after(place, OVERLOAD_SECONDS / SAMPLES) for _ in range(SAMPLES)]
+        answers = load.stop()
+    served, refused, bare = (
+        latencies(answers, flow="harm"),
+        latencies(answers, "503", "harm"),
+        latencies(answers, flow="bare"),
+    )
+    other = len(answers) - len(served) - len(refused) - len(bare)
+    return [
+        Figure("p99 of the accepted against 0.8× capacity", p99(served) / p99(latencies(usual)), LATENCY_LIMIT),
+        Figure("p99 of refusals beyond a route's without policies, s", p99(refused) - p99(bare), REFUSAL_SECONDS),
+        Figure("served per second", len(served) / OVERLOAD_SECONDS),
+        Figure("share of the capacity not served", 1 - len(served) / OVERLOAD_SECONDS / CAPACITY, 1 - SERVED_SHARE),
+        Figure("answers other than 200 and 503", other, 0),
+        *(growth(name, [sample[name] for sample in memory]) for name in memory[0]),
+    ]
+
+
+BARE = Flow("bare", "/bare/x", 30.0)  # how long any answer takes on this machine now
+
+
+def flow(load: float) -> Flow:
+    return Flow("harm", "/harm/x", load * CAPACITY)
+
+
+def resident_after(place: Ground, seconds: float) -> dict[str, int]:
+    time.sleep(seconds)
+    return {name: memory for name, memory in resident(place.gateway).items() if name != "controller"}
+
+
+def growth(name: str, samples: list[int]) -> Figure:
+    """The last quarter's largest against the first's: flat, whatever the level is."""
+    quarter = len(samples) // 4
+    return Figure(f"memory of {name}, growth", max(samples[-quarter:]) / max(samples[:quarter]), GROWTH_LIMIT)
+
+
+OVERLOAD = Measurement(
+    f"overload at 3× capacity for {OVERLOAD_SECONDS:g} s",
+    overload,
+    Setting(apis=(("harm", attach("harm", {"how": "sleep", "seconds": SECONDS_EACH})),)),
+)

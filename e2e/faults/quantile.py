@@ -1,0 +1,22 @@
+"""Percentiles of latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from e2e.faults.answers import Answer
+
+
+def p99(values: Iterable[float]) -> float:
+    """By nearest rank; 0.0 of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else 0.0
+
+
+def latencies(answers: Sequence[Answer], outcome: str = "200", flow: str | None = None) -> list[float]:
+    return [answer.took for answer in answers if answer.outcome == outcome and flow in {None, answer.flow}]
+
+
+def ratio_of_medians(disturbed: Sequence[float], undisturbed: Sequence[float]) -> float:
+    return median(disturbed) / median(undisturbed)
