@@ -29,7 +29,8 @@ class Load:
     """A policy that takes `service` seconds and has SLOTS slots; `rate` executions come in each second, evenly."""
 
     def __init__(self, service: float, rate: float, timeout: float = 1.0) -> None:
-        self.queue, self.service, self.rate, self.timeout = Waiting(), service, rate, timeout
+        self.queue: Waiting[Call] = Waiting()
+        self.service, self.rate, self.timeout = service, rate, timeout
         self.busy: list[float] = []  # when each slot that is taken comes free
         self.refused = 0
         self.waits: list[float] = []
@@ -58,7 +59,7 @@ class Load:
 
 
 def test_a_burst_waits_and_is_served() -> None:
-    queue = Waiting()
+    queue: Waiting[Call] = Waiting()
     assert [queue.offer(call(n, 1.0), SLOTS, 0.0) for n in range(200)] == [None] * 200
     taken = [queue.take(0.001 * n) for n in range(201)]
     assert [each.id for each in taken if each is not None] == list(range(200))
@@ -78,7 +79,7 @@ def test_a_standing_queue_is_kept_short(service: float) -> None:
 
 
 def test_a_policy_whose_slots_all_hang_is_said_to_be_full() -> None:
-    queue = Waiting()
+    queue: Waiting[Call] = Waiting()
     assert queue.offer(call(1, 1.0), SLOTS, 0.0) is None
     refusal = queue.offer(call(2, 2.5), SLOTS, 1.5)
     assert refusal is not None
@@ -94,14 +95,15 @@ def test_a_while_after_the_load_a_burst_may_wait_again() -> None:
 
 
 def test_before_it_is_ready_only_the_number_counts() -> None:
-    queue = Waiting()
+    queue: Waiting[Call] = Waiting()
     assert [queue.offer(call(n, 100.0), 0, float(n % 50)) for n in range(MAX_WAITING)] == [None] * MAX_WAITING
     assert "expected at most" in str(queue.offer(call(MAX_WAITING, 100.0), 0, 50.0))
 
 
 @given(st.lists(st.sampled_from(["offer", "take", "forget"]), max_size=200), st.data())
 def test_whoever_waits_is_taken_once_in_order_or_forgotten(steps: list[str], data: st.DataObject) -> None:
-    queue, model, now = Waiting(), list[Call](), 0.0
+    queue: Waiting[Call] = Waiting()
+    model, now = list[Call](), 0.0
     for number, step in enumerate(steps):
         now += data.draw(st.floats(0, 0.3))
         if step == "offer":

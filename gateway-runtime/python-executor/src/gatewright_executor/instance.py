@@ -55,7 +55,7 @@ class Instance:
         self.prepared: Any = None
         self.failure: Failure | None = None
         self._lock = threading.Lock()
-        self._waiting = Waiting()
+        self._waiting: Waiting[Call] = Waiting()
         self._running = 0
         self._limit = 0  # nothing runs before it is ready
 

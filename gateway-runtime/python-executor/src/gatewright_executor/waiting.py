@@ -8,10 +8,7 @@ in the end all are too late; so a standing queue is kept short, and what comes b
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gatewright_executor.instance import Call
+from typing import Generic, Protocol, TypeVar
 
 MAX_WAITING = 1024
 BURST_SECONDS = 0.3
@@ -19,13 +16,23 @@ STANDING_SECONDS = 0.1  # wait that a standing queue may mean; who comes more of
 REMEMBERED = 64  # slots that came free: older ones count half
 
 
-class Waiting:
+class Waiter(Protocol):
+    """What is known of one that waits. `deadline` is in time.monotonic()."""
+
+    id: int
+    deadline: float
+
+
+W = TypeVar("W", bound=Waiter)
+
+
+class Waiting(Generic[W]):
     """A queue, first in first out. `now` is time.monotonic(). Not safe for use by several threads at once."""
 
     __slots__ = ("_calls", "_last_taken", "_measured_from", "_seen", "_since", "_taken")
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[int, Call] = OrderedDict()
+        self._calls: OrderedDict[int, W] = OrderedDict()
         self._since = self._seen = -BURST_SECONDS  # there is a queue, with short breaks; somebody was last seen in it
         self._measured_from = self._last_taken = 0.0
         self._taken = 0  # since _measured_from
@@ -33,7 +40,7 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def offer(self, call: Call, slots: int, now: float) -> str | None:
+    def offer(self, call: W, slots: int, now: float) -> str | None:
         """Takes `call` in; or says in words why it had better not wait. `slots` 0: it waits for a preparation."""
         if not self._calls:
             self._begin(now)
@@ -43,7 +50,7 @@ class Waiting:
         self._calls[call.id] = call
         return None
 
-    def take(self, now: float) -> Call | None:
+    def take(self, now: float) -> W | None:
         """The one that has waited longest, for a slot that came free; None if nobody waits."""
         if not self._calls:
             return None
@@ -54,12 +61,12 @@ class Waiting:
             self._measured_from = (self._measured_from + now) / 2
         return self._calls.popitem(last=False)[1]
 
-    def take_all(self) -> list[Call]:
+    def take_all(self) -> list[W]:
         calls = [*self._calls.values()]
         self._calls.clear()
         return calls
 
-    def forget(self, call: Call) -> None:
+    def forget(self, call: W) -> None:
         """Takes out one that was cancelled, if it waits here."""
         self._calls.pop(call.id, None)
 
@@ -71,7 +78,7 @@ class Waiting:
             self._measured_from += now - self._seen
         self._last_taken = now
 
-    def _refusal(self, call: Call, slots: int, now: float) -> str | None:
+    def _refusal(self, call: W, slots: int, now: float) -> str | None:
         count = len(self._calls)
         if count >= MAX_WAITING:
             return f"expected at most {MAX_WAITING} executions to wait for this policy instance, got more"
