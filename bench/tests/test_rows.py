@@ -49,7 +49,7 @@ def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
     template = (ROOT / BOOTSTRAP).read_text()
     theirs, ours = yaml.safe_load(template.replace("$port", "1")), bootstrap(template, 8081, "/plain", "127.0.0.1:9")
     assert "$" not in json.dumps(ours)
-    for text in ("ext_proc", "xds", "ads"):
+    for text in ("filters.http.ext_proc", "xds", "ads"):
         assert text not in json.dumps(ours)
     assert ours["overload_manager"] == theirs["overload_manager"]
     manager, original = (each["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
