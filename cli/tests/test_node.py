@@ -8,6 +8,7 @@ import pytest
 import yaml
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput, Group
+from gatewright_cli.child import inherited
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Forwarded
 from gatewright_cli.node import NodeSettings, processes
@@ -127,3 +128,15 @@ def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> No
 )
 def test_the_url_for_clients_here(settings: NodeSettings, host: str, url: str) -> None:
     assert replace(settings, host=host, port=80).url == url
+
+
+def test_only_the_controller_gets_what_it_is_told_by_variables(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "secret")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://user:secret@index.test/simple")
+    monkeypatch.setenv("TENANT", "blue")
+    given = {name: inherited(spec) for name, spec in by_name(settings, run_dir).items()}
+    assert [name for name, variables in given.items() if "secret" in str(variables.values())] == ["controller"]
+    assert "UV_DEFAULT_INDEX" not in given["controller"]
+    assert {variables["TENANT"] for variables in given.values()} == {"blue"}

@@ -23,6 +23,8 @@ PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
 LAST_LINES = 20
 MOST_LAST_READS = 64
+OUR_VARIABLES = ("GATEWRIGHT_", "GITHUB_TOKEN", "UV_", "PIP_")
+"""Prefixes of what the management API, the controller and builds are told: tokens, operators' parameters, indexes."""
 PRIVATE_UMASK = 0o077
 
 
@@ -141,6 +143,15 @@ def _pipe() -> tuple[int, int]:
     return read_end, write_end
 
 
+def inherited(spec: ProcessSpec) -> dict[str, str]:
+    """Our environment without what is ours: policies run in some of the processes, and can read theirs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(OUR_VARIABLES) or name.startswith(spec.keeps)
+    }
+
+
 def _start(spec: ProcessSpec, output: int) -> subprocess.Popen[bytes]:
     program = shutil.which(spec.command[0])
     if program is None:
@@ -153,7 +164,7 @@ def _start(spec: ProcessSpec, output: int) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             cwd=spec.cwd,
-            env={**os.environ, **spec.environment},
+            env={**inherited(spec), **spec.environment},
             start_new_session=True,
             umask=PRIVATE_UMASK,
         )

@@ -118,6 +118,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="controller",
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
         environment=UNBUFFERED,
+        keeps=("GATEWRIGHT_CONTROLLER_",),
         ready=Answers("/healthz", base=url(address)),
         sockets=(socket,),
         listen=address,

@@ -16,7 +16,8 @@ class ProcessSpec:
     name: unique in a node, the prefix of its log lines ("executor-0").
     command: program and arguments; the program is a path or a name on PATH.
     ready: asked until it has no obstacle any more; only then the next process starts.
-    environment: on top of the supervisor's own.
+    environment: on top of the supervisor's own, which comes without our own variables (child.OUR_VARIABLES).
+    keeps: prefixes of those of our own variables that it gets all the same.
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
@@ -30,6 +31,7 @@ class ProcessSpec:
     ready: Probe
     cwd: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
     sockets: tuple[Path, ...] = ()
     listen: str | None = None
     drain: Drain | None = None
