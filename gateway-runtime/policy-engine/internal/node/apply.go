@@ -109,13 +109,15 @@ func (n *Node) setAside(message *nodev1.ApiBundle, err error, outcome *outcome) 
 	}
 }
 
+// mayPass reports whether another try may do better. What has crashed executors would only crash them again, and all
+// other policies in them.
 func mayPass(err error) bool {
 	if errors.Is(err, xds.ErrNoAnswer) {
 		return true
 	}
 	failure, ok := errors.AsType[*v1alpha.Failure](err)
 	return ok && slices.Contains([]v1alpha.FailureClass{
-		v1alpha.ClassUnavailable, v1alpha.ClassTimeout, v1alpha.ClassCrashed, v1alpha.ClassOverloaded,
+		v1alpha.ClassUnavailable, v1alpha.ClassTimeout, v1alpha.ClassOverloaded,
 	}, failure.Class)
 }
 
