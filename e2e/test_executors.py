@@ -137,7 +137,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
 
 
 def hang(url: str, count: int) -> None:
-    """Sends so many requests that hang, at once, and waits for their timeouts."""
+    """Sends so many requests that hang, at once, and waits: those that got a slot time out, others may be refused."""
     statuses: list[int] = []
     threads = [
         threading.Thread(
@@ -149,7 +149,8 @@ def hang(url: str, count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert set(statuses) == {504}
+    assert 504 in statuses
+    assert set(statuses) <= {503, 504}
     assert len(statuses) == count
 
 

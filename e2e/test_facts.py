@@ -182,14 +182,14 @@ def test_6_routing_headers_change_only_where_the_rules_allow_it(upstream: Upstre
 # ---------------------------------------------------------------- 8, 9: which phases there are
 
 
-def test_8_an_engine_that_is_late_is_an_empty_504(upstream: Upstream) -> None:
+def test_8_an_engine_that_is_late_is_a_504(upstream: Upstream) -> None:
     def change(config: Json) -> None:
         assert ext_proc_filter(config)["message_timeout"] == "60s"
         ext_proc_filter(config)["message_timeout"] = "0.2s"
 
     with lone_envoy(upstream, Engine(late=is_late), routes(late=HEADERS), change) as envoy:
         answer = http1(envoy.port, "/late/x", GET)
-    assert (answer.status, answer.body, upstream.received) == (504, b"", [])
+    assert (answer.status, answer.value("content-type"), upstream.received) == (504, "application/problem+json", [])
 
 
 def test_9_an_answer_of_the_engine_does_not_come_back_but_one_of_envoy_does(upstream: Upstream) -> None:
