@@ -32,6 +32,11 @@ policies:
 pytestmark = pytest.mark.timeout(300)
 
 
+def go_proxies() -> str:
+    """Where Go finds modules on this machine."""
+    return subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 @dataclass
 class Builds:
     """A build.yaml, where its sources are published, and all that its builds said."""
@@ -74,7 +79,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory, publisher: Publisher) -> Bu
         "GATEWRIGHT_GITHUB_URL": publisher.url,
         "GATEWRIGHT_GITHUB_TOKEN": TOKEN,
         "UV_INDEX": publisher.index,
-        "GOPROXY": f"{(folder / 'proxy').as_uri()},{os.environ.get('GOPROXY', 'https://proxy.golang.org')}",
+        "GOPROXY": f"{(folder / 'proxy').as_uri()},{go_proxies()}",
         "GONOSUMDB": "example.com",
     }
     return Builds(folder, dict(os.environ) | own)
