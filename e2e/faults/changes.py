@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import httpx
 
 from e2e.faults.contract import Contract, Fault
-from e2e.faults.row import Row
+from e2e.faults.row import NO_COMPLAINTS, Row
 from e2e.faults.site import MARK, Setting, Site, now
 
 RELOADS = 20
@@ -18,10 +21,10 @@ BROKEN = {
 }
 
 
-def reload_often(site: Site) -> Fault:
-    """Twenty new generations, each of them seen to answer."""
+def reload_often(site: Site, times: int) -> Fault:
+    """So many new generations, each of them seen to answer."""
     began = now()
-    for number in range(RELOADS):
+    for number in range(times):
         write(site, MARK.format(word=f"word-{number}"))
         done = site.gateway.reload()
         assert done.returncode == 0, done.stderr
@@ -56,7 +59,12 @@ def many(site: Site) -> list[str]:
     return [] if sent >= ENOUGH else [f"expected at least {ENOUGH} requests under reloads, sent {sent}"]
 
 
+def reloads(times: int, check: Callable[[Site], list[str]] = NO_COMPLAINTS) -> Row:
+    inject = partial(reload_often, times=times)
+    return Row(f"hot code reload ×{times}", inject, Contract(recovery=0.0), Setting(code=True), check=check)
+
+
 ROWS = [
-    Row(f"hot code reload ×{RELOADS}", reload_often, Contract(recovery=0.0), Setting(code=True), check=many),
+    reloads(RELOADS, many),
     Row("broken code reload ×4", reload_broken, Contract(recovery=0.0), Setting(code=True)),
 ]

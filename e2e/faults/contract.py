@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from e2e.faults.answers import Answer
@@ -61,8 +61,15 @@ class Verdict:
         return not self.failed and not self.complaints
 
 
-def judge(answers: Sequence[Answer], fault: Fault, contract: Contract, complaints: Sequence[str] = ()) -> Verdict:
-    """A flow without any answer is a complaint: it would prove nothing."""
+def judge(
+    answers: Sequence[Answer],
+    fault: Fault,
+    contract: Contract,
+    complaints: Sequence[str] = (),
+    flows: Collection[str] = (),
+) -> Verdict:
+    """A flow of `flows` without any answer is a complaint: it would prove nothing."""
+    silent = sorted({*flows} - {answer.flow for answer in answers})
     victims = [a for a in answers if a.flow not in contract.always]
     unserved = [
         a.due for a in victims if a.outcome not in SERVED and a.outcome not in contract.afterwards.get(a.flow, ())
@@ -72,5 +79,5 @@ def judge(answers: Sequence[Answer], fault: Fault, contract: Contract, complaint
         failed=[answer for answer in answers if not contract.allows(answer, fault)],
         outcomes=Counter((answer.flow, answer.outcome) for answer in answers),
         recovery=max(max(unserved) - fault.end, 0.0) if unserved else None,
-        complaints=complaints,
+        complaints=[*complaints, *(f"expected answers of the flow {flow}, got none" for flow in silent)],
     )

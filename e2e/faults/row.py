@@ -36,4 +36,5 @@ class Row:
             fault = self.inject(place)
             pause(self.contract.recovery + self.calm)
             complaints = self.check(place)
-            return judge(place.answers(), fault, self.contract, complaints)
+            flows = {*self.contract.always, *(flow.name for flow in place.load.flows)}
+            return judge(place.answers(), fault, self.contract, complaints, flows)

@@ -1,0 +1,36 @@
+"""The short form of `make faults`: what breaks most often, under the same load and the same judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import load_tool
+from e2e.faults.changes import reloads
+from e2e.faults.row import Row
+from e2e.faults.rows import ROWS
+from e2e.faults.table import Line, cells, reasons
+
+NAMES = (
+    "executor kill -9, 1 process",
+    "executor kill -9, 1 of 2 processes",
+    "engine kill -9, controller away",
+    "a policy that calls os._exit",
+)
+SHORT = [*(row for row in ROWS if row.name in NAMES), reloads(3)]
+
+
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return load_tool.build(tmp_path_factory.mktemp("load"))
+
+
+def test_the_short_form_has_all_the_rows_that_it_names() -> None:
+    assert len(SHORT) == len(NAMES) + 1
+
+
+@pytest.mark.parametrize("row", SHORT, ids=lambda row: row.name)
+def test_a_fault_costs_what_it_may(row: Row, tool: Path, build: Path) -> None:
+    line = Line(row.name, row.run(tool, build))
+    assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
