@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.generation import generate_engine, generate_python_executor
+from gatewright_builder.generation import generate_engine, generate_python_executor, generate_workspace
+from gatewright_builder.go_command import go
 from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.output import MANIFEST, build_manifest
@@ -55,6 +56,16 @@ def test_generated_python_parses_and_generated_go_is_formatted(case: Path, produ
         if path in ("policy-engine/main.go", "policy-engine/plugin_registry.go"):
             done = subprocess.run(["gofmt"], input=content, capture_output=True, check=True, timeout=60)
             assert done.stdout == content, path
+
+
+@pytest.mark.compiles
+def test_the_generated_engine_compiles_with_its_python_registrations_too(product: Path, tmp_path: Path) -> None:
+    policies = validate(discover(locate(read_manifest(TESTDATA / "mixed.build" / "build.yaml"))))
+    write_tree(generate_workspace(generate_engine(policies, Sources(product)), Sources(product)), tmp_path)
+    done = go("build", "-o", tmp_path / "engine", ".", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = subprocess.run([tmp_path / "engine"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "paint v2.0.0 executor group slow <nil>" in said.splitlines()
 
 
 def test_a_build_without_python_has_an_empty_scaffold_and_no_registry(product: Path) -> None:

@@ -41,7 +41,6 @@ from gatewright_builder.requirements import executor_asks
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
 from gatewright_builder.sources import Sources, find_sources
-from gatewright_builder.tree import Tree
 from gatewright_builder.validation import validate
 
 IMPORTS_AT_ONCE = 2
@@ -134,13 +133,13 @@ def build(options: BuildOptions) -> BuildResult:
     with staged(output) as staging:
         work, mistakes = _Work(output, staging, plan, options.say), Mistakes()
         with clock.step("generate"):
-            engine = _generate(work)
+            _generate(work)
         with clock.step("environments"):
             ready = _make_environments(work, mistakes)
         with clock.step("imports"), mistakes.gather():
             _check_imports(work, ready)
         with clock.step("engine"), mistakes.gather():
-            make_engine(staging, output, plan.policies, engine, plan.sources, user_cache(), options.say)
+            make_engine(staging, output, plan.policies, plan.sources, user_cache(), options.say)
         refuse_if_any(mistakes.found)
         with clock.step("output"):
             _stage_sbom(work)
@@ -162,19 +161,16 @@ def _plan(options: BuildOptions) -> _Plan:
     return plan
 
 
-def _generate(work: _Work) -> Tree:
-    """Stages all generated parts; answers the engine's tree, which compiling needs."""
+def _generate(work: _Work) -> None:
     policies, sources = work.plan.policies, work.plan.sources
-    engine = generate_engine(policies, sources)
     for part, tree in {
-        "policy-engine": engine,
+        "policy-engine": generate_engine(policies, sources),
         "policy-definitions": generate_definitions(policies),
         "python-executor": generate_python_executor(policies, sources),
         **({REQUIREMENTS: generate_requirements(work.plan.groups)} if work.plan.groups else {}),
     }.items():
         stage(work.staging, work.output, part, tree)
     stage_file(work.staging, work.output, MANIFEST, build_manifest(policies))
-    return engine
 
 
 def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:

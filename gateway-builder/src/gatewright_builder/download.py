@@ -9,19 +9,11 @@ from typing import BinaryIO
 import httpx
 
 from gatewright_builder.events import Download, Say
-from gatewright_builder.retries import PassingError, persistently
+from gatewright_builder.retries import PassingError, RefusedError, persistently
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 MAX_REDIRECTS = 5
 TELL_EVERY = 1 << 18
-
-
-class RefusedError(Exception):
-    """The server has answered, and will not answer otherwise. `status`: HTTP's, 0 where it was not that."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def download(url: str, file: BinaryIO, what: str, say: Say, *, headers: Mapping[str, str], limit: int) -> None:

@@ -11,20 +11,23 @@ from gatewright_builder.cache import Cache
 from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.engine_record import RECORD, read_record
 from gatewright_builder.events import Say, Step
+from gatewright_builder.generation import generate_engine
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.sources import Sources
 from gatewright_builder.stock import stock_engine
-from gatewright_builder.tree import Tree
 
 BIN = "bin"
 MARK = f"{BIN}/{RECORD}"
 
 
 def make_engine(
-    staging: Path, output: Path, policies: tuple[Policy, ...], tree: Tree, sources: Sources, cache: Cache, say: Say
+    staging: Path, output: Path, policies: tuple[Policy, ...], sources: Sources, cache: Cache, say: Say
 ) -> None:
-    """Stages bin/, unless the output has the very same. Raises BuildError."""
+    """Stages bin/, unless the output has the very same. Raises BuildError.
+
+    It is made of the Go policies alone: the engine registers the Python ones from the manifest, so these cost no Go.
+    """
     stock, current = stock_engine(policies, sources, cache, say), read_record(output / BIN)
     if stock is not None:
         if read_record(stock) != current:
@@ -33,6 +36,7 @@ def make_engine(
     go_policies = of_runtime(policies, Runtime.GO)
     if not sources.has_go:
         raise BuildError([_no_sources(go_policies)])
+    tree = generate_engine(go_policies, sources)
     if not is_made_of(current, engine_inputs(tree, sources)):
         say(Step("compiling the policy engine"))
         compile_engine(staging / BIN, tree, sources, go_policies)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,13 +45,24 @@ def make_environment(folder: Path, group: Group) -> None:
     environment.parent.mkdir(exist_ok=True)
     try:
         uv("venv", "--relocatable", "--python", sys.executable, environment)
-        uv("pip", "install", *LOCKED, "--compile-bytecode", "--python", python, "-r", "-", stdin=group.pin.text)
+        uv("pip", "install", *LOCKED, "--python", python, "-r", "-", stdin=group.pin.text)
     except UvError as error:
         cure = "name the package index in the environment (UV_DEFAULT_INDEX), or remove build.lock to resolve anew"
         where = f"lock of the group {group.name}"
         raise BuildError([Mistake(where, "packages that install", str(error), cure)]) from error
     refuse_if_any(_clashes(environment, group))
+    _compile_bytecode(environment, python)
     (environment / STAMP).write_text(_inputs(group))
+
+
+def _compile_bytecode(environment: Path, python: Path) -> None:
+    """The same bytes wherever the environment lies: no folder above it and no time gets into them.
+
+    One file after the other, since what a process has compiled before can show in what it writes. Files that do not
+    compile, such as templates, are left to whoever imports them.
+    """
+    compileall = ("-I", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-s", environment)
+    subprocess.run([python, *compileall, environment / "lib"], capture_output=True, check=False)
 
 
 def _clashes(environment: Path, group: Group) -> Iterator[Mistake]:

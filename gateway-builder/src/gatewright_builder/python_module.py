@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from gatewright_builder import archive
 from gatewright_builder.archive import ArchiveError, read_archive
-from gatewright_builder.download import RefusedError, download
 from gatewright_builder.events import Step
 from gatewright_builder.licence import licence_of_folder
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.retries import PassingError
+from gatewright_builder.retries import PassingError, RefusedError
 from gatewright_builder.search import Search
 from gatewright_builder.tree import tree_digest
 
@@ -71,6 +70,8 @@ def _fetched(search: Search) -> tuple[Path, Pin]:
 
 
 def _fetch(search: Search, wanted: Reference) -> archive.Archive:
+    from gatewright_builder.download import download  # here, because an HTTP client takes longer than a small build
+
     with search.cache.scratch() as folder, (Path(folder) / "archive.tar.gz").open("w+b") as file:
         try:
             download(wanted.url, file, search.name, search.say, headers=_headers(), limit=archive.LIMITS.packed)

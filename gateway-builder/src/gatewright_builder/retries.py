@@ -14,6 +14,14 @@ class PassingError(Exception):
     """It may go better the next time: no connection, a busy server. str() says what happened."""
 
 
+class RefusedError(Exception):
+    """The server has answered, and will not answer otherwise. `status`: HTTP's, 0 where it was not that."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def persistently(attempt: Callable[[], T]) -> T:
     """What attempt answers; PassingError is raised only after the last try."""
     for pause in PAUSES:
