@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench import load_tool, rows
 from bench.gateway import gateway
-from bench.plain import plain_envoy
+from bench.peers import PEERS
+from bench.peers.site import Site
 from bench.rows import Row
 from bench.sample import Bench, Sample, undisturbed
 from bench.settings import Settings
@@ -58,12 +59,19 @@ def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
     with contextlib.ExitStack() as stack:
         found: dict[str, Target] = {}
         for row in settings.rows:
-            if row.policies is None:
-                found[row.key] = stack.enter_context(plain_envoy(settings, row, upstream, FOLDER))
-        with_api = tuple(row for row in settings.rows if row.policies is not None)
+            if row.key in PEERS:
+                found[row.key] = stack.enter_context(PEERS[row.key](site(settings, row, upstream)))
+        with_api = tuple(row for row in settings.rows if row.key not in PEERS)
         if with_api:
             apis = FOLDER / "apis"
             rows.write_apis(with_api, upstream, apis)
             one = stack.enter_context(gateway(settings, apis, FOLDER))
             found |= {row.key: one for row in with_api}
         yield found
+
+
+def site(settings: Settings, row: Row, upstream: str) -> Site:
+    """A folder of the row's own."""
+    folder = FOLDER / row.key
+    folder.mkdir(exist_ok=True)
+    return Site(settings, row, upstream, folder)

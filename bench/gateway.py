@@ -13,7 +13,7 @@ from bench.error import BenchError
 from bench.load_tool import bounded
 from bench.processes import program, running, tail
 from bench.settings import Settings
-from bench.target import COLUMNS, ENGINE, ENVOY, EXECUTORS, REST, Pids, Target
+from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
 
 MANIFEST, OUTPUT = Path("build.yaml"), Path("build/stock")
 START_SECONDS = 900.0
@@ -63,8 +63,8 @@ def pids(status: dict[str, object]) -> Pids:
 def column_of(name: str) -> str:
     """The column of a process by its name in status.json."""
     if name.startswith("executor"):
-        return EXECUTORS
-    return {"envoy": ENVOY, "engine": ENGINE}.get(name, REST)
+        return PYTHON
+    return {"envoy": ENVOY, "engine": GO}.get(name, REST)
 
 
 def _await_ready(process: subprocess.Popen[str], log: Path) -> None:

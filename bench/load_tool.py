@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import go_build
 from bench.error import BenchError
-from bench.processes import HOST, environment, program, running, tail
+from bench.processes import HOST, running, tail
 from bench.rows import Row
 
 SOURCE = "./bench/load"
@@ -61,13 +62,7 @@ class Load:
 
 def build(folder: Path) -> Path:
     """The compiled program, in `folder`."""
-    binary = folder / "load"
-    go = program("go", "`make setup` installs it")
-    command = [go, "build", "-trimpath", "-o", str(binary), SOURCE]
-    built = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
-    if built.returncode != 0:
-        raise BenchError(f"expected {SOURCE} to compile, got\n{built.stderr}")
-    return binary
+    return go_build.build(SOURCE, folder / "load")
 
 
 @contextlib.contextmanager

@@ -84,6 +84,15 @@ def await_answer(port: int, path: str, process: subprocess.Popen[str], log: Path
         time.sleep(0.05)
 
 
+def await_file(file: Path, process: subprocess.Popen[str], log: Path) -> None:
+    """Waits until the process has made the file, as a server does with the socket it listens on."""
+    deadline = time.monotonic() + START_SECONDS
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"expected {file.name} from {process.args!r}, got none\n{tail(log)}")
+        time.sleep(0.05)
+
+
 def _ask(port: int, path: str) -> str:
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:

@@ -16,7 +16,7 @@ class Row:
     """One row of the table.
 
     key: its name on the command line, its path prefix at the gateway and at the upstream.
-    policies: the attachments of its API; None for plain Envoy, which has no API.
+    policies: the attachments of its API; None for peers, which have none.
     upstream: headers that each request must carry when it arrives there. client: the same for each answer.
     """
 
@@ -36,6 +36,9 @@ class Row:
 
 
 PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"
+GO_EXT_PROC = "peer-go-ext-proc"
+PEER_HEADERS = {"X-Peer": "1"}
+"""What every peer adds, in both directions."""
 
 
 def add_headers(position: str) -> Attachment:
@@ -73,6 +76,7 @@ ROWS = (
         ALL_HEADERS,
         ALL_HEADERS,
     ),
+    Row(GO_EXT_PROC, "Envoy, minimal Go ext_proc server", None, PEER_HEADERS, PEER_HEADERS),
 )
 """Go → Go has both Go policies of the last row, so that the two differ by the Python one alone."""
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ENVOY, ENGINE, EXECUTORS, REST = "Envoy", "engine", "executors", "rest"
-COLUMNS = (ENVOY, ENGINE, EXECUTORS, REST)
-"""rest: the supervisor and the controller, which should have nothing to do while requests pass."""
+ENVOY, GO, PYTHON, REST = "Envoy", "Go", "Python", "rest"
+COLUMNS = (ENVOY, GO, PYTHON, REST)
+"""Go: the policy engine, or what a peer has in its place. Python: the executors, or a peer's Python process. rest: the
+supervisor and the controller, which should have nothing to do while requests pass."""
 
 Pids = Mapping[str, tuple[int, ...]]
 

@@ -12,7 +12,7 @@ def status(engine: int | None = 12) -> dict[str, object]:
 
 
 def test_processes_go_to_their_columns() -> None:
-    assert gateway.pids(status()) == {"Envoy": (13,), "engine": (12,), "executors": (11, 14), "rest": (9, 10)}
+    assert gateway.pids(status()) == {"Envoy": (13,), "Go": (12,), "Python": (11, 14), "rest": (9, 10)}
 
 
 def test_a_process_that_is_not_running_is_named() -> None:
@@ -23,9 +23,9 @@ def test_a_process_that_is_not_running_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "column"),
     [
-        ("executor-0", "executors"),
-        ("executor-ml-3", "executors"),
-        ("engine", "engine"),
+        ("executor-0", "Python"),
+        ("executor-ml-3", "Python"),
+        ("engine", "Go"),
         ("envoy", "Envoy"),
         ("x", "rest"),
     ],

@@ -6,10 +6,8 @@ from pathlib import Path
 import yaml
 
 from bench import rows
-from bench.plain import BOOTSTRAP, bootstrap
-from bench.rows import ROWS
-
-ROOT = Path(rows.__file__).parent.parent
+from bench.peers import PEERS
+from bench.rows import PLAIN, ROWS
 
 
 def test_each_row_with_an_api_has_a_definition(tmp_path: Path) -> None:
@@ -29,8 +27,17 @@ def test_a_definition_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
 
 def test_each_policy_of_a_row_must_be_seen_in_both_directions() -> None:
     for row in ROWS:
-        assert len(row.upstream) == len(row.client) == len(row.policies or ())
+        assert len(row.upstream) == len(row.client) == len(row.policies or row.upstream)
         assert set(row.upstream) == set(row.client)
+
+
+def test_each_row_is_a_peers_or_has_an_api() -> None:
+    assert {row.key for row in ROWS if row.policies is None} == set(PEERS)
+
+
+def test_each_peer_but_plain_envoy_adds_the_same_header() -> None:
+    peers = [row for row in ROWS if row.key in PEERS and row.key != PLAIN]
+    assert all(row.upstream == {"X-Peer": "1"} for row in peers)
 
 
 def test_the_python_row_differs_from_the_go_row_by_the_python_policy_alone() -> None:
@@ -43,18 +50,3 @@ def test_the_upstream_expects_what_the_rows_say(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "expect.json").read_text())
     assert found["/plain"] == {}
     assert found["/go-python-go"] == {"X-Go-First": "1", "X-Go-Last": "1", "X-Python-Policy": "1"}
-
-
-def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
-    template = (ROOT / BOOTSTRAP).read_text()
-    theirs, ours = yaml.safe_load(template.replace("$port", "1")), bootstrap(template, 8081, "/plain", "127.0.0.1:9")
-    assert "$" not in json.dumps(ours)
-    for text in ("filters.http.ext_proc", "xds", "ads"):
-        assert text not in json.dumps(ours)
-    assert ours["overload_manager"] == theirs["overload_manager"]
-    manager, original = (each["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-                         for each in (json.loads(json.dumps(ours)), theirs))  # fmt: skip
-    assert manager["local_reply_config"] == original["local_reply_config"]
-    assert set(original) - set(manager) == {"rds"}
-    assert set(manager) - set(original) == {"route_config"}
-    assert [each["name"] for each in manager["http_filters"]] == ["envoy.filters.http.router"]

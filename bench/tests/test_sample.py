@@ -53,8 +53,8 @@ def result(seconds: float, count: int) -> Result:
 
 def test_cpu_per_answer_sums_the_processes_of_a_column() -> None:
     before, after = mark(10.0, p5=1.0, p6=0.0, p7=3.0), mark(14.0, p5=1.5, p6=0.25, p7=3.0)
-    found = sampling.per_answer(before, after, {"executors": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
-    assert found == pytest.approx({"executors": 750.0, "Envoy": 0.0, "rest": 0.0})
+    found = sampling.per_answer(before, after, {"Python": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
+    assert found == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
 
 
 def test_marks_that_are_further_apart_than_the_span_do_not_make_answers_dearer() -> None:

@@ -31,7 +31,10 @@ def test_rows_keep_the_order_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--rows", "plain,python"], "expected some of plain, no-policies, go, go-python-go, got python"),
+        (
+            ["--rows", "plain,python"],
+            "expected some of plain, no-policies, go, go-python-go, ",
+        ),
         (["--connections", "1,0"], "expected a whole number ≥ 1, got '0'"),
         (["--duration", "nan"], "expected a number > 0, got 'nan'"),
         (["--rounds", "-1"], "expected a whole number ≥ 1, got '-1'"),

@@ -53,7 +53,7 @@ def test_a_line_has_the_samples_of_its_row_and_connections() -> None:
 
 
 def test_total_leaves_upstream_and_load_generator_out() -> None:
-    assert sample(Envoy=1, engine=2, executors=4, rest=8, upstream=100, load=100).total == 15
+    assert sample(Envoy=1, Go=2, Python=4, rest=8, upstream=100, load=100).total == 15
 
 
 def test_a_python_execution_is_half_of_what_the_python_row_adds() -> None:
@@ -62,8 +62,8 @@ def test_a_python_execution_is_half_of_what_the_python_row_adds() -> None:
         for n, slow in enumerate((1.0, 3.0, 2.0))
         for each in (
             sample("plain", n, Envoy=40 * slow),
-            sample("go", n, Envoy=60 * slow, engine=40 * slow),
-            sample("go-python-go", n, Envoy=70 * slow, engine=50 * slow, executors=60 * slow),
+            sample("go", n, Envoy=60 * slow, Go=40 * slow),
+            sample("go-python-go", n, Envoy=70 * slow, Go=50 * slow, Python=60 * slow),
         )
     ]
     assert summary.python_execution(rounds, 16) == pytest.approx((80.0, 1.0))

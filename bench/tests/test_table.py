@@ -22,9 +22,9 @@ def test_figures_stand_under_their_headings() -> None:
     settings = Settings(connections=(16,), rows=ROWS[:1] + ROWS[2:3])
     samples = [
         sample("plain", 0, 1000, Envoy=40, upstream=9, load=8),
-        sample("go", 0, 250, p50=150, Envoy=60, engine=20, upstream=9.5, load=8),
+        sample("go", 0, 250, p50=150, Envoy=60, Go=20, upstream=9.5, load=8),
         sample("plain", 1, 1200, Envoy=40, upstream=9, load=8),
-        sample("go", 1, 600, p50=150, Envoy=60, engine=20, upstream=9.5, load=8),
+        sample("go", 1, 600, p50=150, Envoy=60, Go=20, upstream=9.5, load=8),
     ]
     found = dict(zip(table.HEADINGS[1:4], cells(table.markdown(samples, settings))["gateway, Go → Go"], strict=False))
     assert found == {"req/s": "425 (250–600)", "× plain": "0.38", "× Go": "1.00"}

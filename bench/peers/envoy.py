@@ -1,0 +1,111 @@
+"""Envoy by the gateway's own bootstrap without what makes it a gateway, so that all other settings are equal: plain, or
+with a peer's ext_proc server behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import yaml
+
+from bench.peers.site import Site
+from bench.processes import HOST, await_answer, free_port, program, running
+from bench.target import ENVOY, Target
+
+BOOTSTRAP = Path("gateway-runtime/envoy/bootstrap.yaml")
+CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
+ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
+LOG = "envoy.log"
+
+
+class Filter(TypedDict):
+    """An HTTP or network filter of Envoy."""
+
+    name: str
+    typed_config: dict[str, object]
+    disabled: NotRequired[bool]
+
+
+@contextlib.contextmanager
+def plain_envoy(site: Site) -> Iterator[Target]:
+    """Envoy alone."""
+    with envoy(site) as (port, pid):
+        yield Target(port, lambda: {ENVOY: (pid,)}, site.folder / LOG)
+
+
+@contextlib.contextmanager
+def envoy(site: Site, ext_proc: Path | None = None) -> Iterator[tuple[int, int]]:
+    """Envoy with one static route to the upstream, answering: its port and its pid. ext_proc: the socket of a server
+    that it asks about the headers of each request and each response."""
+    port, log, config = free_port(), site.folder / LOG, site.folder / "envoy.json"
+    found = bootstrap(BOOTSTRAP.read_text(), port, site.row.prefix, site.upstream, ext_proc)
+    config.write_text(json.dumps(found, indent=2))
+    with running(command(config, site.settings.concurrency), log) as process:
+        await_answer(port, site.row.path, process, log)
+        yield port, process.pid
+
+
+def command(config: Path, concurrency: int) -> list[str]:
+    """As the gateway's supervisor starts it."""
+    envoy = program("envoy", "`make setup` installs it")
+    options = ["--disable-hot-restart", "--log-level", "warning", "--concurrency", str(concurrency)]
+    return [envoy, "--config-path", str(config), *options]
+
+
+def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Path | None = None) -> dict[str, object]:
+    """The template without xDS and admin, with a route for `prefix` instead; of its filters only the router and, where
+    there is a socket for it, ext_proc."""
+    fields = {"host": HOST, "port": str(port), "access_log": "/dev/null", "ext_proc_socket": str(ext_proc)}
+    found = yaml.safe_load(string.Template(template).safe_substitute(fields))
+    for gateway_only in ("admin", "dynamic_resources", "node"):
+        del found[gateway_only]
+    for listener in found["static_resources"]["listeners"]:
+        for chain in listener["filter_chains"]:
+            _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
+    clusters = found["static_resources"]["clusters"]
+    servers = [each for each in clusters if ext_proc and each["name"] == EXT_PROC_CLUSTER]
+    found["static_resources"]["clusters"] = [_cluster(upstream), *servers]
+    return dict(found)
+
+
+def _route_statically(filters: list[Filter], prefix: str, kept: list[str]) -> None:
+    for each in filters:
+        manager = each["typed_config"]
+        del manager["rds"]
+        route = {"match": {"prefix": prefix}, "route": {"cluster": CLUSTER}}
+        manager["route_config"] = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
+        inner = [filter_ for filter_ in _filters(manager) if filter_["name"] in kept]
+        for filter_ in inner:
+            if filter_["name"] == EXT_PROC:
+                _enable(filter_)
+        manager["http_filters"] = inner
+
+
+def _enable(ext_proc: Filter) -> None:
+    """For all routes, both kinds of headers, and nothing more: a peer needs no attributes and sends no metadata."""
+    ext_proc.pop("disabled", None)
+    settings = ext_proc["typed_config"]
+    for engine_only in ("request_attributes", "metadata_options"):
+        del settings[engine_only]
+    modes = settings["processing_mode"]
+    settings["processing_mode"] = {**(modes if isinstance(modes, dict) else {}), "response_header_mode": "SEND"}
+
+
+def _filters(manager: dict[str, object]) -> list[Filter]:
+    listed = manager["http_filters"]
+    return listed if isinstance(listed, list) else []
+
+
+def _cluster(upstream: str) -> dict[str, object]:
+    host, _, port = upstream.rpartition(":")
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}
+    return {
+        "name": CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }

@@ -1,0 +1,20 @@
+"""Where a peer is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.rows import Row
+from bench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Site:
+    """upstream: HOST:PORT, to which requests of the row go with their path. folder: the row's own, for programs,
+    configuration and logs."""
+
+    settings: Settings
+    row: Row
+    upstream: str
+    folder: Path

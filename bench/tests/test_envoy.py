@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from bench import rows
+from bench.peers.envoy import BOOTSTRAP, bootstrap
+
+TEMPLATE = (Path(rows.__file__).parent.parent / BOOTSTRAP).read_text()
+THEIRS = yaml.safe_load(TEMPLATE.replace("$port", "1"))
+
+
+def manager(bootstrap: object) -> dict[str, object]:
+    """The HTTP connection manager's settings."""
+    found = json.loads(json.dumps(bootstrap))["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    return dict(found["typed_config"])
+
+
+def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
+    ours = bootstrap(TEMPLATE, 8081, "/plain", "127.0.0.1:9")
+    assert "$" not in json.dumps(ours)
+    for text in ("filters.http.ext_proc", "xds", "ads"):
+        assert text not in json.dumps(ours)
+    assert ours["overload_manager"] == THEIRS["overload_manager"]
+    changed, original = manager(ours), manager(THEIRS)
+    assert changed["local_reply_config"] == original["local_reply_config"]
+    assert set(original) - set(changed) == {"rds"}
+    assert set(changed) - set(original) == {"route_config"}
+    assert json.dumps(changed["http_filters"]).count('"name"') == 1
+
+
+def test_with_ext_proc_it_asks_a_peer_about_headers_alone() -> None:
+    ours = bootstrap(TEMPLATE, 8081, "/peer", "127.0.0.1:9", Path("/s/x.sock"))
+    assert "$" not in json.dumps(ours)
+    ext_proc, router = json.loads(json.dumps(manager(ours)["http_filters"]))
+    assert router["name"] == "envoy.filters.http.router"
+    assert "disabled" not in ext_proc
+    assert "request_attributes" not in ext_proc["typed_config"]
+    assert set(ext_proc["typed_config"]["processing_mode"].values()) == {"SEND", "NONE", "SKIP"}
+    assert [mode for mode, value in ext_proc["typed_config"]["processing_mode"].items() if value == "SEND"] == [
+        "request_header_mode",
+        "response_header_mode",
+    ]
+    assert [each["name"] for each in json.loads(json.dumps(ours))["static_resources"]["clusters"]] == [
+        "upstream",
+        "gatewright_policy_engine",
+    ]
+    assert '"/s/x.sock"' in json.dumps(ours)
