@@ -20,7 +20,9 @@ HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000,
     ("report", "seen", "limits", "reason", "lost"),
     [
         ({}, {}, Limits(), None, False),
-        ({"silent_ms": 2900}, {}, Limits(), None, False),
+        ({"silent_ms": 1400}, {}, Limits(), None, False),
+        ({"silent_ms": 1600}, {}, Limits(), "answered no health check for 1.6 s", False),
+        ({"silent_ms": 2900}, {}, Limits(), "answered no health check for 2.9 s", False),
         ({"silent_ms": 3100}, {}, Limits(), "answered no health check for 3.1 s", True),
         ({"silent_ms": 9000, "pid": 6}, {}, Limits(), None, False),  # said of the process before
         ({"stuck": True}, {}, Limits(), "all its workers are busy", True),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.load import Flow, loading, pause
@@ -19,6 +21,7 @@ SLOW = Flow("harm", "/harm/x", 20.0)
 UNACCEPTED_SECONDS = 0.1
 EXECUTOR = "executor-default-0"
 STOPPED_SECONDS = 10.0
+NOTICED_SECONDS = 20.0
 
 
 def kill(site: Site, name: str) -> Fault:
@@ -29,24 +32,36 @@ def kill(site: Site, name: str) -> Fault:
 
 
 def stop_executor(site: Site) -> Fault:
-    """SIGSTOP: it is there, keeps its sockets, and does nothing. The fault ends when that has been noticed."""
+    """The fault ends when it has been noticed."""
     began = now()
-    pid = site.gateway.kill(EXECUTOR, signal.SIGSTOP)
-    try:
+    with stopped(site, EXECUTOR):
         pause(STOPPED_SECONDS)
+    return Fault(began, site.logged_at("executor is replaced"))
+
+
+@contextmanager
+def stopped(site: Site, name: str) -> Iterator[int]:
+    """SIGSTOP: it is there, keeps its sockets, and does nothing. Its pid."""
+    pid = site.gateway.kill(name, signal.SIGSTOP)
+    try:
+        yield pid
     finally:
-        if site.gateway.pid(EXECUTOR) == pid:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-    return Fault(began, site.logged_at("executor is killed"))
+
+
+def stop_for_good(site: Site, name: str) -> Fault:
+    """Nobody wakes it up: it has to be noticed, killed and started again."""
+    began = now()
+    with stopped(site, name) as pid:
+        site.restarted(name, pid, NOTICED_SECONDS)
+    return Fault(began, site.logged_at("process is killed"))
 
 
 def engine_without_controller(site: Site) -> Fault:
     """The engine comes back from its disk: the controller is stopped meanwhile."""
-    controller = site.gateway.kill("controller", signal.SIGSTOP)
-    try:
+    with stopped(site, "controller"):
         return kill(site, "engine")
-    finally:
-        os.kill(controller, signal.SIGCONT)
 
 
 def terminate(site: Site) -> Fault:
@@ -77,7 +92,11 @@ ROWS = [
         Contract(meanwhile={"python": POLICY_ERRORS}),
         Setting(options=("--executors", "2")),
     ),
-    Row("executor SIGSTOP 10 s, 1 process", stop_executor, Contract(meanwhile={"python": POLICY_ERRORS})),
+    Row(
+        "executor SIGSTOP 10 s, 1 process",
+        stop_executor,
+        Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS}),
+    ),
     Row(
         "executor SIGSTOP 10 s, 1 of 2 processes",
         stop_executor,
@@ -95,6 +114,17 @@ ROWS = [
         Contract(meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
     ),
     Row("controller kill -9", lambda site: kill(site, "controller")),
+    Row(
+        "engine SIGSTOP",
+        lambda site: stop_for_good(site, "engine"),
+        Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE}),
+    ),
+    Row(
+        "Envoy SIGSTOP",
+        lambda site: stop_for_good(site, "envoy"),
+        Contract(recovery=1.0, meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
+    ),
+    Row("controller SIGSTOP", lambda site: stop_for_good(site, "controller")),
     Row(
         "SIGTERM under load",
         terminate,

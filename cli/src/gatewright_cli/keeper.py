@@ -13,6 +13,7 @@ from gatewright_cli.probes import POLL_SECONDS, Drain
 from gatewright_cli.progress import Progress, Sign
 from gatewright_cli.restarts import RestartPolicy, Restarts
 from gatewright_cli.specs import ProcessSpec
+from gatewright_cli.vigil import until_silent
 
 STALL_SECONDS = 60.0
 SAY_AFTER_SECONDS = 10.0
@@ -162,8 +163,25 @@ class Keeper:
         self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.lived:.2f}s")
         if not came_up.done():
             came_up.set_result(None)
-        await asyncio.wait({child.exited})
+        await self._watch(child)
         raise self._ended(child)
+
+    async def _watch(self, child: Child) -> None:
+        """Returns when the process has ended. One that stands still is ended."""
+        if self.spec.alive is None:
+            await asyncio.wait({child.exited})
+            return
+        vigil = asyncio.create_task(until_silent(self.spec.alive, child, self.spec.silence_seconds))
+        either: set[asyncio.Task[str] | asyncio.Future[int]] = {vigil, child.exited}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not child.exited.done():
+                self._output.event("process is killed", "error", process=self.spec.name, reason=vigil.result())
+                child.kill()
+                await asyncio.wait({child.exited})
+        finally:
+            vigil.cancel()
+            await asyncio.wait({vigil})
 
     def _spawn(self) -> Child:
         try:

@@ -188,7 +188,14 @@ def echo(listen: str) -> None:
     type=DURATION,
     default="3s",
     show_default=True,
-    help="Kill executors that answer no health check for so long.",
+    help="Kill executors that answer no health check for so long; after half of it another one takes their place.",
+)
+@click.option(
+    "--silence-limit",
+    type=DURATION,
+    default="5s",
+    show_default=True,
+    help="Kill the controller, the engine or Envoy when it answers nothing and does nothing for so long.",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context

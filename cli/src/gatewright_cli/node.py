@@ -31,7 +31,8 @@ class NodeSettings:
     host, port: where Envoy listens. controller, echo: HOST:PORT, or None to start none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
-    come to hold before its allocations fail; None for no limit.
+    come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
+    nothing, and do nothing, before it is killed and started again.
     """
 
     build: BuildOutput
@@ -49,6 +50,7 @@ class NodeSettings:
     drain_seconds: float = 10.0
     executor_drain_seconds: float = 30.0
     memory_limit: int | None = None
+    silence_seconds: float = 5.0
     forwarded: Forwarded = field(default_factory=Forwarded)
 
     @property
@@ -120,6 +122,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         environment=UNBUFFERED,
         keeps=("GATEWRIGHT_CONTROLLER_",),
         ready=Answers("/healthz", base=url(address)),
+        alive=Answers("/healthz", base=url(address), any_status=True),
+        silence_seconds=settings.silence_seconds,
         sockets=(socket,),
         listen=address,
         cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
@@ -179,6 +183,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
             *(word for executor in executors for word in ("--executor", executor)),
         ),
         ready=Answers("/ready", socket=admin),
+        alive=Answers("/healthz", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
         sockets=(ext_proc, xds, admin),
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
         cure=f"Its last good state is in {settings.state_dir / 'engine'}; another --state-dir starts with none.",
@@ -211,6 +217,8 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="envoy",
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
+        alive=Answers("/ready", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
         sockets=(admin,),
         listen=settings.address,
         drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),

@@ -65,6 +65,7 @@ class Options:
     executor_memory_limit: float | None
     hung_limit: int | None
     health_limit: float
+    silence_limit: float
 
     @property
     def limits(self) -> Limits:
@@ -200,6 +201,7 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         drain_seconds=options.drain_seconds,
         executor_drain_seconds=options.executor_drain,
         memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
+        silence_seconds=options.silence_limit,
         forwarded=prepared.forwarded,
     )
 

@@ -48,11 +48,15 @@ class Accepts:
 
 @dataclass(frozen=True)
 class Answers:
-    """Ready once GET `path` answers 200, on a Unix socket or at `base` ("http://127.0.0.1:9090")."""
+    """Ready once GET `path` answers 200, on a Unix socket or at `base` ("http://127.0.0.1:9090").
+
+    any_status: once it answers at all.
+    """
 
     path: str
     socket: Path | None = None
     base: str = "http://process"
+    any_status: bool = False
 
     async def obstacle(self) -> str | None:
         try:
@@ -60,9 +64,9 @@ class Answers:
                 answer = await client.get(self.path)
         except httpx.HTTPError as error:
             return f"GET {self.path}: {type(error).__name__}"
-        return (
-            None if answer.status_code == 200 else f"GET {self.path}: {answer.status_code} {answer.text.strip()[:200]}"
-        )
+        if self.any_status or answer.status_code == 200:
+            return None
+        return f"GET {self.path}: {answer.status_code} {answer.text.strip()[:200]}"
 
 
 class Drain(Protocol):

@@ -21,6 +21,8 @@ class ProcessSpec:
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
+    alive: asked for as long as it runs; None where somebody else watches it. silence_seconds: how long it may answer
+    nothing, and do nothing, before it is killed and started again.
     labels: what status.json says of it besides.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
     cure: what a person should look at if it cannot be started.
@@ -35,6 +37,8 @@ class ProcessSpec:
     sockets: tuple[Path, ...] = ()
     listen: str | None = None
     drain: Drain | None = None
+    alive: Probe | None = None
+    silence_seconds: float = 5.0
     labels: Mapping[str, object] = field(default_factory=dict)
     stop_seconds: float = 10.0
     cure: str = ""

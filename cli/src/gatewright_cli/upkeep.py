@@ -19,6 +19,7 @@ from gatewright_cli.log_output import LogOutput
 POLL_SECONDS = 0.25
 NOT_SERVING_SECONDS = 2.0
 SPREAD = 0.1
+SUSPICION = 0.5  # of the time that an executor may be silent
 FIRST_PAUSE, LONGEST_PAUSE, FORGIVEN_AFTER = 5.0, 300.0, 600.0
 
 
@@ -28,7 +29,8 @@ class Limits:
 
     age, in seconds since it was started; executions that it has begun; resident, in bytes. hung: workers that are held
     by executions long past their deadline, None for a quarter of the workers. silent: seconds without an answer to the
-    engine's health check.
+    engine's health check; a process that is silent for half of it is replaced on suspicion, which costs nothing if it
+    was only slow.
     """
 
     age: float | None = None
@@ -61,8 +63,9 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
     """None: it is well. A report of the process that had the place before says nothing of this one."""
     if report.pid != seen.pid:
         return None
-    if report.silent_ms > limits.silent * 1000:
-        return Verdict(f"it has answered no health check for {report.silent_ms / 1000:.1f} s", lost=True)
+    if report.silent_ms > limits.silent * 1000 * SUSPICION:
+        silent = report.silent_ms / 1000
+        return Verdict(f"it has answered no health check for {silent:.1f} s", lost=silent > limits.silent)
     if report.stuck:
         return Verdict(f"all its workers are busy with what nobody waits for: {_hung(report.hung)}", lost=True)
     if seen.not_serving > NOT_SERVING_SECONDS:

@@ -27,7 +27,7 @@ type Options struct {
 	StallAfter       time.Duration // how long all workers may be busy and overdue with nothing finished; 10 s
 	RetryConfigure   time.Duration // until an instance that failed is configured again; 5 s
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
-	BackoffMax       time.Duration // longest wait before a reconnect; 500 ms
+	BackoffMax       time.Duration // longest wait before a reconnect; 100 ms
 	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
 }
 
@@ -43,7 +43,7 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.StallAfter, 10*time.Second)
 	orDuration(&o.RetryConfigure, 5*time.Second)
 	orDuration(&o.BackoffMin, 20*time.Millisecond)
-	orDuration(&o.BackoffMax, 500*time.Millisecond)
+	orDuration(&o.BackoffMax, 100*time.Millisecond)
 	orDuration(&o.Drain, 30*time.Second)
 	return o
 }
