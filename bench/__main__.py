@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bench import campaign, machine, report, sanity, settings, table
 from bench.error import BenchError
+from bench.executor import command as executors
 from bench.sample import Sample
 from bench.settings import Settings
 
@@ -15,6 +16,9 @@ from bench.settings import Settings
 def main() -> None:
     """Exit status 1 when there were wrong answers or, with --short, absurd ratios; then nothing is written down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
+    if sys.argv[1:2] == ["executor"]:
+        executor_command(sys.argv[2:])
+        return
     chosen = settings.parse(sys.argv[1:])
     try:
         samples = measured(chosen)
@@ -24,6 +28,16 @@ def main() -> None:
             raise BenchError("\n".join(mistakes))
         if chosen.output:
             report.write(chosen.output, section)
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def executor_command(arguments: Sequence[str]) -> None:
+    """Executors alone."""
+    try:
+        executors.main(arguments)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:

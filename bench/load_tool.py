@@ -81,9 +81,15 @@ def generate(
     binary: Path, load: Load, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
 ) -> Result:
     """Drives one sample. `begin` and `end` are called with the generator's pid as the measured span begins and ends."""
+    return drive(generate_command(binary, load), load.warmup + load.duration, folder, begin, end)
+
+
+def drive(
+    command: list[str], seconds: float, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
+) -> Result:
+    """As `generate`, for any command line of the program."""
     log = folder / "generate.log"
-    limit = load.warmup + load.duration + 2 * GRACE
-    with running(generate_command(binary, load), log, **ONE_CORE) as process, bounded(process, limit):
+    with running(command, log, **ONE_CORE) as process, bounded(process, seconds + 2 * GRACE):
         for word, call in (("begin", begin), ("end", end)):
             if (line := _line(process)) != word:
                 raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")

@@ -31,6 +31,17 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def describe_executors(words: str, rounds: int, duration: float) -> str:
+    """As `describe`, for executors alone."""
+    lines = (
+        f"`{words}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
+        f"{go_version()}, {_output(sys.executable, '-c', OF_EXECUTOR)}",
+        f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
+        f"rounds: {rounds}, samples of {duration:g} s",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def loop(settings: Settings) -> str:
     """How load is made, in words."""
     return f"open loop at {settings.rate:g} requests/s" if settings.rate else "closed loop"

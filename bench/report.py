@@ -7,20 +7,21 @@ from pathlib import Path
 from bench.error import BenchError
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+EXECUTORS_BEGIN, EXECUTORS_END = "<!-- executors: begin -->", "<!-- executors: end -->"
 
 
-def write(file: Path, section: str) -> None:
+def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
     """Replaces what stands between the markers; all else stays."""
     try:
-        file.write_text(replaced(file.read_text(), section))
+        file.write_text(replaced(file.read_text(), section, begin, end))
     except (OSError, ValueError) as error:
         raise BenchError(f"{file}: {error}") from error
 
 
-def replaced(text: str, section: str) -> str:
+def replaced(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
     """Raises ValueError unless each marker is there once, in order."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in before + after:
-        raise ValueError(f"expected {BEGIN} and, after it, {END}, once each")
-    return f"{before}{BEGIN}\n\n{section.strip()}\n\n{END}{after}"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end) or begin in rest or end in before + after:
+        raise ValueError(f"expected {begin} and, after it, {end}, once each")
+    return f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}"

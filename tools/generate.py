@@ -19,8 +19,9 @@ PLUGINS = (
     "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
 )
 PYTHON = {  # package source root, package, proto folder
-    "gateway-runtime/python-executor/src": ("gatewright_executor/_gen", "gatewright/executor/v1"),
-    "gateway-controller/src": ("gatewright_controller/_gen", "gatewright/node/v1"),
+    "gateway-runtime/python-executor/src": ("gatewright_executor/_gen", "proto/gatewright/executor/v1"),
+    "gateway-controller/src": ("gatewright_controller/_gen", "proto/gatewright/node/v1"),
+    ".": ("bench/naive/_gen", "bench/naive"),
 }
 GO_ROOT, GO_MODULE = "gateway-runtime/policy-engine", "gatewright.dev/policy-engine"
 GO = ("gatewright/executor/v1", "gatewright/node/v1")
@@ -30,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
         for root, (package, protos) in PYTHON.items():
-            generate_python(out / root, package, ROOT / "proto" / protos)
+            generate_python(out / root, package, ROOT / protos)
         generate_go(out / GO_ROOT)
         (check if "--check" in sys.argv else write)(out)
 

@@ -1,0 +1,1 @@
+"""Executors alone, without a gateway: `python -m bench executor`."""

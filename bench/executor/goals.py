@@ -1,0 +1,106 @@
+"""What is to be reached: ratios within one round, and the median of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.executor.campaign import IMPORT, INPROC, RESIDENT, START, Figures, Sample
+from bench.executor.cases import COMPUTING, EIGHT, HEAVY, LIGHT, MANY, ONE_PERCENT, OURS, PAIR, QUIET, SLEEPY, V0, V1
+
+Figure = Callable[[Sample], float]
+CAP = 8 / (0.01 * 0.02)  # executions per second that eight workers get through when one in a hundred sleeps 20 ms
+
+
+@dataclass(frozen=True)
+class Goal:
+    """must, aim: None where there is none. more: as much as that is wanted; else at most that."""
+
+    title: str
+    value: float
+    must: float | None = None
+    aim: float | None = None
+    more: bool = True
+
+    def verdict(self) -> str:
+        """In a word."""
+        if math.isnan(self.value):
+            return "–"
+        for limit, word in ((self.aim, "aim"), (self.must, "must")):
+            if limit is not None and (self.value >= limit if self.more else self.value <= limit):
+                return word
+        return "" if self.must is None else "**missed**"
+
+
+def rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def cpu(sample: Sample) -> float:
+    return sample.cpu
+
+
+def p50(sample: Sample) -> float:
+    return float(sample.result.p50) if sample.result else math.nan
+
+
+def value(sample: Sample) -> float:
+    return sample.value
+
+
+def ratio(ours: Sequence[Sample], theirs: Sequence[Sample], figure: Figure) -> float:
+    """The median of the ratios within a round; nan where there is none."""
+    other = {sample.round: figure(sample) for sample in theirs}
+    found = [figure(sample) / other[sample.round] for sample in ours if other.get(sample.round)]
+    return median(found) if found else math.nan
+
+
+def goals(found: Figures) -> Iterator[Goal]:
+    """All of them."""
+    yield from _closed(found)
+    yield from _mixes(found)
+    yield from _start(found)
+
+
+def _closed(found: Figures) -> Iterator[Goal]:
+    def of(case: str, server: str) -> Sequence[Sample]:
+        return found.get((case, server), ())
+
+    at = "request-64"
+    yield Goal("64 in flight: executions/s × V0", ratio(of(at, OURS), of(at, V0), rate), 6, 9)
+    yield Goal("64 in flight: executions/s × V1", ratio(of(at, OURS), of(at, V1), rate), 18, 24)
+    yield Goal("64 in flight: CPU × V0", ratio(of(at, OURS), of(at, V0), cpu), 0.16, 0.10, more=False)
+    yield Goal("64 in flight: CPU × V1", ratio(of(at, OURS), of(at, V1), cpu), 0.055, 0.038, more=False)
+    one = "request-1"
+    yield Goal("1 in flight: p50 × V0", ratio(of(one, OURS), of(one, V0), p50), 1.6, 1.0, more=False)
+    yield Goal("1 in flight: p50 × V1", ratio(of(one, OURS), of(one, V1), p50), 0.7, 0.4, more=False)
+    for case in ("response-64", "body-64"):
+        yield Goal(f"{case.partition('-')[0]}, 64 in flight: CPU × V1", ratio(of(case, OURS), of(case, V1), cpu))
+
+
+def _mixes(found: Figures) -> Iterator[Goal]:
+    quiet, mixed = (found.get((case, EIGHT.key), ()) for case in (QUIET, ONE_PERCENT))
+    capped = [Sample(s.case, s.server, s.round, min(s.rate, CAP)) for s in quiet]
+    possible = {s.round: s.value for s in capped}
+    shares = [sample.rate / possible[sample.round] for sample in mixed if possible.get(sample.round)]
+    title = "1 % sleep 20 ms, 8 workers, 64 in flight"
+    yield Goal(f"{title}: executions/s × what is possible", median(shares) if shares else math.nan, 0.7, 0.9)
+    yield Goal(f"{title}: p50 × undisturbed", ratio(mixed, quiet, p50), 1.6, 1.2, more=False)
+    sleepy, v1 = found.get((SLEEPY, MANY.key), ()), found.get(("request-64", V1), ())
+    yield Goal("each sleeps 1 ms, 72 workers: executions/s × V1 without sleep", ratio(sleepy, v1, rate))
+    pair, single = (found.get((COMPUTING, server), ()) for server in (PAIR.key, OURS))
+    yield Goal("computing policy, 2 processes: executions/s × 1 process", ratio(pair, single, rate), 1.5)
+    heavy, light = (found.get((case, OURS), ()) for case in (HEAVY, LIGHT))
+    yield Goal("open loop at 5 × V0: p50 × light load", ratio(heavy, light, p50), 2.5, 1.5, more=False)
+
+
+def _start(found: Figures) -> Iterator[Goal]:
+    begun, imported, resident = (found.get((case, OURS), ()) for case in (START, IMPORT, RESIDENT))
+    yield Goal("start to serving × `import grpc`", ratio(begun, imported, value), 1.8, 1.4, more=False)
+    yield Goal("MB at rest", median([s.value for s in resident]) if resident else math.nan, 48, 40, more=False)
+    at, inproc = (found.get((case, OURS), ()) for case in ("request-64", f"{INPROC}-request"))
+    by_round = {sample.round: sample.value for sample in inproc}
+    shares = [sample.cpu / by_round[sample.round] for sample in at if by_round.get(sample.round)]
+    yield Goal("64 in flight: CPU × INPROC", median(shares) if shares else math.nan)

@@ -1,0 +1,82 @@
+"""INPROC: what an execution costs in Python without any network. `python -m bench.executor.inproc KIND` prints µs.
+
+Frames of 64 are parsed, each execution runs the policy, its action is serialized: the executor's own code, called
+in a loop by one thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import sys
+import time
+
+from gatewright_executor import policy_loader, wire
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.execution import execute
+from gatewright_executor.instance import Call, Instance
+from gatewright_executor.policy_loader import Hook
+from sdk.policy import PolicyMetadata
+
+from bench.executor import messages
+from bench.executor.cases import REGISTRY
+
+EXECUTIONS = 64
+SECONDS = 0.5
+
+
+class Nobody:
+    """Waits for no answer."""
+
+    def begin(self, _call: Call) -> bool:
+        return True
+
+    def end(self, _call: Call, _action: bytes | None) -> None:
+        pass
+
+
+def main() -> None:
+    frame = _frame(sys.argv[1])
+    policies = policy_loader.load_all(policy_loader.read_registry(REGISTRY))
+    policy = policies["headers:v1.0.0"]
+    hooks = {pb.PHASE_REQUEST: policy.on_request, pb.PHASE_RESPONSE: policy.on_response}
+    instance = Instance(PolicyMetadata("headers", "v1.0.0"), dict(messages.PARAMS))
+    instance.ready({phase: hook for phase, hook in hooks.items() if hook}, None, 1)
+    _measure(frame, instance)
+    print(json.dumps({"us": _measure(frame, instance)}))
+
+
+def _frame(kind: str) -> bytes:
+    execution = messages.execution(kind)
+    keys, execution_keys = wire.keys(pb.RequestFrame), wire.keys(pb.Execution)
+    return b"".join(
+        wire.delimited(keys["executions"], execution + execution_keys["id"] + wire.varint(number))
+        for number in range(1, EXECUTIONS + 1)
+    )
+
+
+def _measure(frame: bytes, instance: Instance) -> float:
+    """CPU µs per execution."""
+    began, count = time.process_time(), 0
+    while time.process_time() - began < SECONDS:
+        _take(frame, instance)
+        count += EXECUTIONS
+    return (time.process_time() - began) / count * 1e6
+
+
+def _take(frame: bytes, instance: Instance) -> bytes:
+    key = wire.keys(pb.ReplyFrame)["actions"]
+    deadline, caller = time.monotonic() + 1, Nobody()
+    return b"".join(
+        wire.delimited(key, _run(Call(execution, instance, deadline, caller)))
+        for execution in pb.RequestFrame.FromString(frame).executions
+    )
+
+
+def _run(call: Call) -> bytes:
+    hook: Hook = call.instance.hooks[call.phase]
+    return contextvars.Context().run(execute, call, hook)
+
+
+if __name__ == "__main__":
+    main()

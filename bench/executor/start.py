@@ -1,0 +1,51 @@
+"""Start to serving, and memory at rest."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.error import BenchError
+from bench.executor.cases import EXECUTOR
+from bench.processes import START_SECONDS, running, tail
+
+POLL_SECONDS = 0.002
+
+
+def await_socket(path: Path, process: subprocess.Popen[str], log: Path) -> None:
+    """Until somebody listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while not _listens(path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"expected a server on {path}\n{tail(log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def executor_seconds(folder: Path) -> float:
+    """From the start of an executor process to its socket."""
+    path, log = folder / "start.sock", folder / "start.log"
+    began = time.monotonic()
+    with running(EXECUTOR.command(f"unix:{path}"), log) as process:
+        await_socket(path, process, log)
+        return time.monotonic() - began
+
+
+def import_seconds() -> float:
+    """`import grpc` in a fresh interpreter."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import grpc"], check=True)
+    return time.monotonic() - began
+
+
+def resident_mb(pid: int) -> float:
+    """VmRSS."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// executionsPlan is one measurement of executors alone: what one message or frame holds, how many executions are in
+// flight, what each answer must hold.
+type executionsPlan struct {
+	sockets  []string // unix:PATH of each process; executions go to the one with the fewest in flight
+	method   string   // /package.Service/Method, a bidi stream
+	message  []byte   // an execution without its id
+	idField  protowire.Number
+	framed   bool   // frames of python_executor.proto; else one message for each execution
+	first    []byte // framed: the frame that configures what the executions name
+	expect   []byte // what each answer must hold
+	inFlight int    // over all processes
+	rate     float64
+	warmup   time.Duration
+	duration time.Duration
+	grace    time.Duration
+}
+
+func parseExecutionsPlan(arguments []string) (executionsPlan, error) {
+	p := executionsPlan{}
+	flags := flag.NewFlagSet("executions", flag.ContinueOnError)
+	flags.Func("socket", "unix:PATH of an executor; may be given many times", func(text string) error {
+		p.sockets = append(p.sockets, text)
+		return nil
+	})
+	flags.StringVar(&p.method, "method", "", "/package.Service/Method, a stream both ways")
+	message := flags.String("message", "", "file with an execution, serialized, without its id")
+	idField := flags.Int("id-field", 1, "the number of the id's field, a varint, in execution and answer")
+	first := flags.String("configure", "", "file with the first frame, serialized; then executions travel in frames")
+	expect := flags.String("expect", "", "what each answer must hold")
+	flags.IntVar(&p.inFlight, "in-flight", 1, "executions in flight")
+	flags.Float64Var(&p.rate, "rate", 0, "executions per second (an open loop, bounded by those in flight); 0: a closed loop")
+	flags.DurationVar(&p.warmup, "warmup", time.Second, "load before the measurement begins")
+	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
+	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long an answer may be out after the end")
+	if err := flags.Parse(arguments); err != nil {
+		return executionsPlan{}, err
+	}
+	p.idField, p.expect = protowire.Number(*idField), []byte(*expect)
+	return p.complete(*message, *first)
+}
+
+func (p executionsPlan) complete(message, first string) (executionsPlan, error) {
+	if len(p.sockets) == 0 || p.method == "" || p.inFlight < len(p.sockets) || p.duration <= 0 || p.rate < 0 {
+		return p, fmt.Errorf("expected -socket, -method, -in-flight ≥ %d, -duration > 0, -rate ≥ 0; got %q, %q, %d, %s, %g",
+			len(p.sockets), p.sockets, p.method, p.inFlight, p.duration, p.rate)
+	}
+	var errs [2]error
+	p.message, errs[0] = os.ReadFile(message)
+	if p.framed = first != ""; p.framed {
+		p.first, errs[1] = os.ReadFile(first)
+	}
+	return p, errors.Join(errs[:]...)
+}

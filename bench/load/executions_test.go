@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// framesExecutor answers each execution of each frame with its own bytes, as a real executor would answer at its best.
+func framesExecutor(_ any, stream grpc.ServerStream) error {
+	for taken := uint64(1); ; taken++ {
+		var frame []byte
+		if err := stream.RecvMsg(&frame); err != nil {
+			return nil //nolint:nilerr // the end of the stream
+		}
+		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyTakenIn, protowire.VarintType), taken)
+		_ = fields(frame, func(number protowire.Number, _ uint64, data []byte) {
+			answer := protowire.Number(replyInstances)
+			if number == frameOfExecutions {
+				answer = replyActions
+			}
+			reply = protowire.AppendBytes(protowire.AppendTag(reply, answer, protowire.BytesType), data)
+		})
+		if err := stream.SendMsg(&reply); err != nil {
+			return err
+		}
+	}
+}
+
+func echoExecutor(_ any, stream grpc.ServerStream) error {
+	for {
+		var message []byte
+		if err := stream.RecvMsg(&message); err != nil {
+			return nil //nolint:nilerr // the end of the stream
+		}
+		if err := stream.SendMsg(&message); err != nil {
+			return err
+		}
+	}
+}
+
+func serveExecutor(t *testing.T, handler grpc.StreamHandler) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(handler))
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return "unix:" + path
+}
+
+func written(t *testing.T, data []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "message")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func executions(t *testing.T, handler grpc.StreamHandler, more ...string) result {
+	t.Helper()
+	message := protowire.AppendString(protowire.AppendTag(nil, 9, protowire.BytesType), "x-wanted")
+	arguments := append([]string{"-socket", serveExecutor(t, handler), "-method", "/s/m", "-message", written(t, message),
+		"-in-flight", "8", "-warmup", "10ms", "-duration", "100ms"}, more...)
+	var out bytes.Buffer
+	if err := executionsCommand(context.Background(), arguments, &out); err != nil {
+		t.Fatal(err)
+	}
+	words := strings.SplitN(out.String(), "\n", 3)
+	if words[0] != "begin" || words[1] != "end" {
+		t.Fatalf("expected begin and end before the result, got %q", out.String())
+	}
+	var found result
+	if err := json.Unmarshal([]byte(words[2]), &found); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestExecutions(t *testing.T) {
+	configure := written(t, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil))
+	for name, run := range map[string]func() result{
+		"one message each": func() result { return executions(t, echoExecutor, "-expect", "x-wanted") },
+		"frames":           func() result { return executions(t, framesExecutor, "-expect", "x-wanted", "-configure", configure) },
+		"an open loop":     func() result { return executions(t, echoExecutor, "-expect", "x-wanted", "-rate", "500") },
+	} {
+		if got := run(); got.Count == 0 || got.Failures != 0 {
+			t.Errorf("%s: expected right answers only, got %+v", name, got)
+		}
+	}
+}
+
+func TestExecutionsWithAWrongAnswer(t *testing.T) {
+	got := executions(t, echoExecutor, "-expect", "x-other")
+	if got.Count != 0 || got.Failures == 0 || !strings.Contains(got.FirstFailure, `expected "x-other" in the answer`) {
+		t.Errorf("expected wrong answers only, got %+v", got)
+	}
+}

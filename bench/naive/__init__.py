@@ -1,0 +1,1 @@
+"""What the bench measures against: an executor as one writes it first."""

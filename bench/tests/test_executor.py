@@ -1,0 +1,61 @@
+import math
+
+import pytest
+
+from bench.error import BenchError
+from bench.executor import command, goals, table
+from bench.executor.campaign import IMPORT, START, Sample, by_case
+from bench.executor.goals import Goal
+from bench.load_tool import Result
+
+
+def load(case: str, server: str, round_: int, rate: int, cpu: float, failures: int = 0) -> Sample:
+    result = Result(1.0, rate, failures, "refused", 0, 100, 200, 300, 400)
+    return Sample(case, server, round_, result=result, cpu=cpu)
+
+
+SAMPLES = [
+    load("request-64", "V0", 0, 1000, 100.0),
+    load("request-64", "V0", 1, 4000, 100.0),
+    load("request-64", "ours", 0, 8000, 9.0),
+    load("request-64", "ours", 1, 32000, 10.0),
+    load("request-64", "ours", 2, 1, 500.0),
+    Sample(IMPORT, "ours", 0, 0.1),
+    Sample(START, "ours", 0, 0.3),
+]
+
+
+def found(title: str) -> Goal:
+    return next(goal for goal in goals.goals(by_case(SAMPLES)) if goal.title.startswith(title))
+
+
+def test_ratios_are_of_one_round() -> None:
+    assert (found("64 in flight: executions/s × V0").value, found("64 in flight: CPU × V0").value) == (8, 0.095)
+    assert math.isnan(found("1 in flight").value)
+
+
+def test_what_is_met() -> None:
+    assert found("64 in flight: executions/s × V0").verdict() == "must"
+    assert found("64 in flight: CPU × V0").verdict() == "aim"
+    assert found("start to serving").verdict() == "**missed**"
+    assert found("1 in flight").verdict() == "–"
+
+
+def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:
+    lines = table.markdown(SAMPLES).splitlines()
+    assert "| 64 in flight: executions/s × V0 | 8 | ≥ 6 | ≥ 9 | must |" in lines
+    assert "| request-64 | V0 | 2,500 | 100 | 300 | 100 | 0 | |" in lines
+    assert "| start | ours | | | | | | 0.3 |" in lines
+
+
+def test_many_wrong_answers_spoil_it() -> None:
+    few, many = (load("heavy", "ours", 0, 1000, 1.0, failures) for failures in (10, 11))
+    assert [*command.wrong_answers([few])] == []
+    (sentence,) = command.wrong_answers([few, many])
+    assert sentence == "heavy of ours: 11 wrong answers beside 1000 right ones, the first: refused"
+
+
+def test_cases_are_chosen_by_how_they_begin() -> None:
+    assert {case.server.key for case in command.chosen("request-64/")} == {"V0", "V1", "ours"}
+    with pytest.raises(BenchError, match="request-64/ours"):
+        command.chosen("nothing")
