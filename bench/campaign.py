@@ -60,7 +60,7 @@ def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
         found: dict[str, Target] = {}
         for row in settings.rows:
             if row.key in PEERS:
-                found[row.key] = stack.enter_context(PEERS[row.key](site(settings, row, upstream)))
+                found[row.key] = stack.enter_context(PEERS[row.key].start(site(settings, row, upstream)))
         with_api = tuple(row for row in settings.rows if row.key not in PEERS)
         if with_api:
             apis = FOLDER / "apis"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import peers
 from bench.gateway import OUTPUT
 from bench.processes import environment, program
 from bench.settings import Settings
@@ -24,6 +25,7 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
     lines = (
         f"`{' '.join(['python -m bench', *arguments])}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
         f"{envoy_version()}, {go_version()}, {executor_versions()}",
+        *(f"peers: {'; '.join(found)}" for found in [peers.versions(row.key for row in settings.rows)] if found),
         f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
         f"rounds: {settings.rounds}, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
         f"{loop(settings)}, {settings.concurrency} Envoy workers, executor processes: {settings.executors}",

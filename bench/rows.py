@@ -36,7 +36,8 @@ class Row:
 
 
 PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"
-GO_EXT_PROC = "peer-go-ext-proc"
+GO_EXT_PROC, AIO_EXT_PROC, SYNC_EXT_PROC = "ext-proc-go", "ext-proc-aio", "ext-proc-sync"
+PYVOY, AIOHTTP, FASTAPI, MITMPROXY = "pyvoy", "aiohttp", "fastapi", "mitmproxy"
 PEER_HEADERS = {"X-Peer": "1"}
 """What every peer adds, in both directions."""
 
@@ -62,6 +63,11 @@ def add_python_header() -> Attachment:
     }
 
 
+def peer(key: str, title: str) -> Row:
+    """It sets one header each way."""
+    return Row(key, title, None, PEER_HEADERS, PEER_HEADERS)
+
+
 GO_HEADERS = {"X-Go-First": "1", "X-Go-Last": "1"}
 ALL_HEADERS = {**GO_HEADERS, "X-Python-Policy": "1"}
 
@@ -76,7 +82,13 @@ ROWS = (
         ALL_HEADERS,
         ALL_HEADERS,
     ),
-    Row(GO_EXT_PROC, "Envoy, minimal Go ext_proc server", None, PEER_HEADERS, PEER_HEADERS),
+    peer(GO_EXT_PROC, "Envoy, minimal Go ext_proc server"),
+    peer(AIO_EXT_PROC, "Envoy, Python ext_proc server, grpc.aio"),
+    peer(SYNC_EXT_PROC, "Envoy, Python ext_proc server, threads"),
+    peer(PYVOY, "pyvoy: ASGI inside Envoy"),
+    peer(AIOHTTP, "aiohttp reverse proxy"),
+    peer(FASTAPI, "FastAPI + httpx reverse proxy"),
+    peer(MITMPROXY, "mitmdump reverse proxy"),
 )
 """Go → Go has both Go policies of the last row, so that the two differ by the Python one alone."""
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.rows import ROWS, Row
+from bench.rows import GO, NONE, PLAIN, PYTHON, ROWS, Row
 
 README = Path("bench/README.md")
 STDOUT = "-"
+SHORT_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON))
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
         connections=given.connections,
-        rows=given.rows,
+        rows=given.rows or (SHORT_ROWS if short else ROWS),
         rate=given.rate,
         concurrency=given.concurrency,
         executors=given.executors,
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_at_least_one, help="samples per row and number of connections (5)")
     add("--duration", type=_positive, metavar="S", help="seconds of one sample (4)")
     add("--connections", type=_counts, default=(1, 16, 64), metavar="N,…", help="connections (1,16,64)")
-    add("--rows", type=_rows, default=ROWS, metavar="ROW,…", help=f"some of {_known()} (all)")
+    add("--rows", type=_rows, metavar="ROW,…", help=f"some of {_known()} (all)")
     add("--rate", type=_positive, default=0.0, help="open loop: requests per second (a closed loop)")
     add("--concurrency", type=_at_least_one, default=2, help="worker threads of each Envoy (2)")
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")

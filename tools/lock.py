@@ -1,4 +1,4 @@
-"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for.
+"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for, and the peers' too.
 
 Universal, and without index addresses: the files say what, never from where.
 """
@@ -16,15 +16,18 @@ OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no
 
 def main() -> None:
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
-    compile_requirements("dev", *(f"{member}/pyproject.toml" for member in workspace["members"]))
-    compile_requirements("uv")
-    compile_requirements("go")
+    compile_requirements("requirements/dev", *(f"{member}/pyproject.toml" for member in workspace["members"]))
+    compile_requirements("requirements/uv")
+    compile_requirements("requirements/go")
+    for peer in sorted((ROOT / "bench" / "peers" / "requirements").glob("*.in")):
+        compile_requirements(str(peer.with_suffix("").relative_to(ROOT)))
 
 
 def compile_requirements(name: str, *projects: str) -> None:
+    """`name` is a path without its suffix: NAME.in is compiled into NAME.txt."""
     ours = [option for distribution in OWN for option in ("--no-emit-package", distribution)]
-    inputs = (f"requirements/{name}.in", *projects)
-    command = ["uv", "pip", "compile", *OPTIONS, *ours, *inputs, "-o", f"requirements/{name}.txt"]
+    inputs = (f"{name}.in", *projects)
+    command = ["uv", "pip", "compile", *OPTIONS, *ours, *inputs, "-o", f"{name}.txt"]
     subprocess.run(command, cwd=ROOT, check=True)
 
 

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
+from bench import rows
+from bench.peers import environment, ext_proc, proxies
 from bench.peers.envoy import plain_envoy
-from bench.peers.go_ext_proc import go_ext_proc
 from bench.peers.site import Site
-from bench.rows import GO_EXT_PROC, PLAIN
 from bench.target import Target
 
-Peer = Callable[[Site], AbstractContextManager[Target]]
-"""Starts all that a row is measured through, and stops it in the end."""
+
+@dataclass(frozen=True)
+class Peer:
+    """start: starts all that a row is measured through, and stops it in the end. requirements: what its environment is
+    made of, for a peer in Python."""
+
+    start: Callable[[Site], AbstractContextManager[Target]]
+    requirements: str = ""
+
 
 PEERS: Mapping[str, Peer] = {
-    PLAIN: plain_envoy,
-    GO_EXT_PROC: go_ext_proc,
+    rows.PLAIN: Peer(plain_envoy),
+    rows.GO_EXT_PROC: Peer(ext_proc.go_ext_proc),
+    rows.AIO_EXT_PROC: Peer(ext_proc.aio_ext_proc, ext_proc.REQUIREMENTS),
+    rows.SYNC_EXT_PROC: Peer(ext_proc.sync_ext_proc, ext_proc.REQUIREMENTS),
+    rows.PYVOY: Peer(proxies.pyvoy, "pyvoy"),
+    rows.AIOHTTP: Peer(proxies.aiohttp_proxy, "aiohttp"),
+    rows.FASTAPI: Peer(proxies.fastapi_proxy, "fastapi"),
+    rows.MITMPROXY: Peer(proxies.mitmproxy, "mitmproxy"),
 }
 """By the row's key. Rows that are not here have an API at our gateway."""
+
+
+def versions(keys: Iterable[str]) -> list[str]:
+    """What the peers of these rows are made of, each once."""
+    used = {PEERS[key].requirements for key in keys if key in PEERS}
+    return [environment.versions(name) for name in sorted(used) if name]

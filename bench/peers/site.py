@@ -8,6 +8,9 @@ from pathlib import Path
 from bench.rows import Row
 from bench.settings import Settings
 
+PROGRAMS = Path(__file__).parent / "programs"
+"""Peers in Python. They run in environments of their own, and nothing here imports them."""
+
 
 @dataclass(frozen=True)
 class Site:

@@ -1,0 +1,43 @@
+"""The environments of peers in Python: each from its own hashed requirements, nothing of the machine's or of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.error import BenchError
+from bench.processes import environment, program
+
+REQUIREMENTS = Path("bench/peers/requirements")
+ENVIRONMENTS = Path("build/bench/env")
+VERSIONS = "import sys, importlib.metadata as m; print(', '.join(f'{name} {m.version(name)}' for name in sys.argv[1:]))"
+
+
+def python(name: str) -> Path:
+    """The interpreter of the environment with what REQUIREMENTS/NAME.txt lists; made when it is not there as listed."""
+    home, lock = ENVIRONMENTS / name, REQUIREMENTS / f"{name}.txt"
+    interpreter, stamp = home / "bin" / "python", home / "made-of"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        _uv("venv", "--clear", "--python", sys.executable, str(home))
+        _uv("pip", "install", "--python", str(interpreter), "--require-hashes", "-r", str(lock))
+        stamp.write_text(digest)
+    return interpreter.absolute()
+
+
+def versions(name: str) -> str:
+    """ "aiohttp 3.14.3": what the peer asks for, without what that brings along."""
+    asked = re.findall(r"^[\w.-]+", (REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
+    command = [str(python(name)), "-c", VERSIONS, *asked]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _uv(*arguments: str) -> None:
+    command = [program("uv", "`make setup` installs it"), *arguments, "--quiet"]
+    variables = {key: value for key, value in environment().items() if key != "VIRTUAL_ENV"}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"expected `{' '.join(command)}` to succeed, got\n{done.stderr}")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.peers import PEERS, environment
+
+NAMES = sorted({peer.requirements for peer in PEERS.values()} - {""})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_peer_is_made_of_is_pinned_and_hashed(name: str) -> None:
+    asked = re.findall(r"^[\w.-]+", (environment.REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
+    text = (environment.REQUIREMENTS / f"{name}.txt").read_text()
+    assert asked
+    assert {each.lower() for each in asked} <= set(re.findall(r"^([\w.-]+)(?:\[.*\])?==", text, re.MULTILINE))
+    assert len(re.findall("==", text)) <= len(re.findall("--hash=sha256:", text))
+    assert "://" not in text
+
+
+def test_all_requirements_are_some_peers() -> None:
+    assert sorted(file.stem for file in environment.REQUIREMENTS.glob("*.in")) == NAMES
+
+
+def test_an_environment_is_made_once_and_again_when_its_list_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "REQUIREMENTS", tmp_path)
+    monkeypatch.setattr(environment, "ENVIRONMENTS", tmp_path / "env")
+    (tmp_path / "none.txt").write_text("# nothing\n")
+    interpreter = environment.python("none")
+    assert interpreter.exists()
+    assert not Path(sys.prefix).samefile(interpreter.parent.parent)
+    mark = interpreter.parent / "mark"
+    mark.touch()
+    assert environment.python("none") == interpreter
+    assert mark.exists()
+    (tmp_path / "none.txt").write_text("# still nothing\n")
+    environment.python("none")
+    assert not mark.exists()
