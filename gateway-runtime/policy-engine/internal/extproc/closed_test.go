@@ -10,6 +10,8 @@ import (
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
@@ -17,7 +19,8 @@ import (
 	"gatewright.dev/policy-engine/internal/extproc"
 )
 
-// script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream.
+// script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream. Messages pass the
+// engine's codec, as on the wire.
 type script struct {
 	grpc.ServerStream
 	ctx   context.Context
@@ -27,18 +30,23 @@ type script struct {
 
 func (s *script) Context() context.Context { return s.ctx }
 
-func (s *script) Recv() (*servicev3.ProcessingRequest, error) {
+func (s *script) RecvMsg(into any) error {
 	if len(s.sends) == 0 {
-		return nil, io.EOF
+		return io.EOF
 	}
 	next := s.sends[0]
 	s.sends = s.sends[1:]
-	return next, nil
+	return extproc.Codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(must(proto.Marshal(next)))}, into)
 }
 
-func (s *script) Send(response *servicev3.ProcessingResponse) error {
+func (s *script) SendMsg(message any) error {
+	wire, err := extproc.Codec.Marshal(message)
+	if err != nil {
+		return err
+	}
+	response := &servicev3.ProcessingResponse{}
 	s.got = append(s.got, response)
-	return nil
+	return proto.Unmarshal(wire.Materialize(), response)
 }
 
 // opening is the first message to the chain of that name.

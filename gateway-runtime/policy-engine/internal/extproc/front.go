@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
-	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -19,13 +20,15 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 type front struct {
-	stream servicev3.ExternalProcessor_ProcessServer
-	first  *servicev3.ProcessingRequest
-	early  *servicev3.HttpHeaders // response headers that came before the request had come in
+	stream grpc.ServerStream
+	now    incoming    // the last message that came
+	last   outgoing    // the last one that went
+	early  *chain.Head // of a response that came before the request had come in
 
-	head           chain.Head
-	route, chainID string
-	refusal        int // the status of Envoy's own answer, where no request came
+	head                      chain.Head
+	route, chainID            string
+	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
+	refusal                   int // the status of Envoy's own answer, where no request came
 
 	request, response direction
 	responding        bool // the chain has asked for the response
@@ -39,40 +42,39 @@ type direction struct {
 	dropped  bool // what still comes is of no interest: Envoy has answered the request
 }
 
-func unexpected(want string, got *servicev3.ProcessingRequest) error {
-	return fmt.Errorf("ext_proc: expected %s, got %T", want, got.GetRequest())
+func (f *front) unexpected(want string) error {
+	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.now.kind)
 }
 
 // begin takes in the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
 // comes in their place: then refusal is its status.
 func (f *front) begin() error {
-	message, err := f.receive()
-	if err != nil {
+	if err := f.receive(); err != nil {
 		return err
 	}
-	if own := message.GetResponseHeaders(); own != nil {
-		if f.refusal = headOf(own).Status; f.refusal >= http.StatusBadRequest {
-			return nil
-		}
+	if f.now.kind == responseHeaders && f.now.head.Status >= http.StatusBadRequest {
+		f.refusal = f.now.head.Status
+		return nil
 	}
-	headers := message.GetRequestHeaders()
-	if headers == nil {
-		return unexpected("request headers first", message)
+	if f.now.kind != requestHeaders {
+		return f.unexpected("request headers first")
 	}
-	f.first = message
-	f.head = headOf(headers)
-	f.request.ended = headers.GetEndOfStream()
-	f.readAttributes(message.GetAttributes())
+	f.head = f.now.head
+	f.head.ClientAddress = f.now.client
+	f.head.RequestID = f.head.Headers.Get("x-request-id")
+	f.route = f.now.route
+	f.chainID = f.route[strings.LastIndexByte(f.route, '|')+1:]
+	f.requestMode, f.responseMode = f.now.requestMode, f.now.responseMode
+	f.request.ended = f.now.ended
 	return nil
 }
 
 // checkModes refuses a route whose body modes are not those the chain needs: its policies would be passed by.
 func (f *front) checkModes(mode v1alpha.ProcessingModeConfig) error {
-	config := f.first.GetProtocolConfig()
-	if err := checkBodyMode("request", mode.WantsRequestBody(), config.GetRequestBodyMode()); err != nil {
+	if err := checkBodyMode("request", mode.WantsRequestBody(), f.requestMode); err != nil {
 		return err
 	}
-	return checkBodyMode("response", mode.WantsResponseBody(), config.GetResponseBodyMode())
+	return checkBodyMode("response", mode.WantsResponseBody(), f.responseMode)
 }
 
 func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySendMode) error {
@@ -91,73 +93,68 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 // errEnded says that Envoy has closed the stream, which is no proper end of a message.
 var errEnded = errors.New("ext_proc: Envoy has ended the stream")
 
-func (f *front) receive() (*servicev3.ProcessingRequest, error) {
-	message, err := f.stream.Recv()
+// receive makes the next message the one that is now.
+func (f *front) receive() error {
+	err := f.stream.RecvMsg(&f.now)
 	if errors.Is(err, io.EOF) {
-		return nil, errEnded
+		return errEnded
 	}
-	return message, err
+	return err
 }
 
-// next gives the next message that is not to be passed on or dropped.
-func (f *front) next() (*servicev3.ProcessingRequest, error) {
+func (f *front) send(message outgoing) error {
+	f.last = message
+	return f.stream.SendMsg(&f.last)
+}
+
+// next receives the next message that is not to be passed on or dropped.
+func (f *front) next() error {
 	for {
-		message, err := f.receive()
-		if err != nil {
-			return nil, err
+		if err := f.receive(); err != nil {
+			return err
 		}
-		if handled, err := f.pass(message); !handled || err != nil {
-			return message, err
+		if handled, err := f.pass(); !handled || err != nil {
+			return err
 		}
 	}
 }
 
 // pass takes care of a piece or trailers that the chain does not read.
-func (f *front) pass(message *servicev3.ProcessingRequest) (bool, error) {
-	d := f.directionOf(message)
+func (f *front) pass() (bool, error) {
+	d := f.direction()
 	if d == nil {
 		return false, nil
 	}
-	d.note(message)
+	if d.ended = f.now.ended; f.now.kind == requestTrailers || f.now.kind == responseTrailers {
+		d.ended, d.trailers = true, true
+	}
 	if d.passing {
-		return true, f.stream.Send(echo(message))
+		return true, f.send(echo(&f.now))
 	}
 	return d.dropped, nil
 }
 
-// directionOf is the direction that a piece or trailers belong to, nil for headers.
-func (f *front) directionOf(message *servicev3.ProcessingRequest) *direction {
-	switch message.GetRequest().(type) {
-	case *servicev3.ProcessingRequest_RequestBody, *servicev3.ProcessingRequest_RequestTrailers:
+// direction is that of a piece or trailers, nil for headers.
+func (f *front) direction() *direction {
+	switch f.now.kind {
+	case requestBody, requestTrailers:
 		return &f.request
-	case *servicev3.ProcessingRequest_ResponseBody, *servicev3.ProcessingRequest_ResponseTrailers:
+	case responseBody, responseTrailers:
 		return &f.response
 	}
 	return nil
 }
 
-func (d *direction) note(message *servicev3.ProcessingRequest) {
-	switch m := message.GetRequest().(type) {
-	case *servicev3.ProcessingRequest_RequestTrailers, *servicev3.ProcessingRequest_ResponseTrailers:
-		d.ended, d.trailers = true, true
-	case *servicev3.ProcessingRequest_RequestBody:
-		d.ended = m.RequestBody.GetEndOfStream()
-	case *servicev3.ProcessingRequest_ResponseBody:
-		d.ended = m.ResponseBody.GetEndOfStream()
-	}
-}
-
 // finish waits until what passes on has passed.
 func (f *front) finish() error {
 	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
-		message, err := f.receive()
-		if err != nil {
+		if err := f.receive(); err != nil {
 			return err
 		}
-		if handled, err := f.pass(message); err != nil {
+		if handled, err := f.pass(); err != nil {
 			return err
 		} else if !handled {
-			return unexpected("the rest of a body", message)
+			return f.unexpected("the rest of a body")
 		}
 	}
 	return nil
@@ -170,22 +167,21 @@ func (f *front) Request() chain.Head { return f.head }
 
 // Response waits for the response headers.
 func (f *front) Response(context.Context) (chain.Head, error) {
-	headers := f.early
-	if headers == nil {
-		message, err := f.next()
-		if err != nil {
+	if f.early == nil {
+		if err := f.next(); err != nil {
 			return chain.Head{}, err
 		}
-		if headers = message.GetResponseHeaders(); headers == nil {
-			return chain.Head{}, unexpected("response headers", message)
+		if f.now.kind != responseHeaders {
+			return chain.Head{}, f.unexpected("response headers")
 		}
+		f.early = &f.now.head
 	}
 	f.responding = true
-	f.response.ended = headers.GetEndOfStream()
+	f.response.ended = f.early.Ended
 	if !f.request.passing {
 		f.request.dropped = true
 	}
-	return headOf(headers), nil
+	return *f.early, nil
 }
 
 // NextPiece waits for the next piece of the body under way.
@@ -194,24 +190,21 @@ func (f *front) NextPiece(context.Context) ([]byte, error) {
 	if current.ended {
 		return nil, io.EOF
 	}
-	message, err := f.next()
-	if err != nil {
+	if err := f.next(); err != nil {
 		return nil, err
 	}
-	if early := message.GetResponseHeaders(); early != nil && !f.responding {
-		f.early = early
+	if f.now.kind == responseHeaders && !f.responding {
+		early := f.now.head
+		f.early = &early
 		return nil, chain.ErrResponded
 	}
-	if f.directionOf(message) != current {
-		return nil, unexpected("a piece of the body", message)
+	if f.direction() != current {
+		return nil, f.unexpected("a piece of the body")
 	}
 	if current.trailers {
 		return nil, io.EOF
 	}
-	if f.responding {
-		return message.GetResponseBody().GetBody(), nil
-	}
-	return message.GetRequestBody().GetBody(), nil
+	return f.now.piece, nil
 }
 
 func (f *front) current() *direction {
@@ -223,29 +216,29 @@ func (f *front) current() *direction {
 
 // SendHeaders answers the headers message.
 func (f *front) SendHeaders(changes chain.Changes) error {
-	response, err := f.headersAnswer(changes)
+	message, err := headersAnswer(&changes, f.responding)
 	if err != nil {
 		return err
 	}
-	return f.stream.Send(response)
+	return f.send(message)
 }
 
 // SendPiece sends a piece of the body, in as many messages as it takes. Trailers close a body that came with them.
 func (f *front) SendPiece(piece []byte, last bool) error {
 	trailers := f.current().trailers
 	for len(piece) > pieceSize {
-		if err := f.stream.Send(f.pieceAnswer(piece[:pieceSize], false)); err != nil {
+		if err := f.send(pieceAnswer(piece[:pieceSize], false, f.responding)); err != nil {
 			return err
 		}
 		piece = piece[pieceSize:]
 	}
 	if len(piece) > 0 || last && !trailers {
-		if err := f.stream.Send(f.pieceAnswer(piece, last && !trailers)); err != nil {
+		if err := f.send(pieceAnswer(piece, last && !trailers, f.responding)); err != nil {
 			return err
 		}
 	}
 	if last && trailers {
-		return f.stream.Send(trailersAnswer(f.responding))
+		return f.send(trailersAnswer(f.responding))
 	}
 	return nil
 }
@@ -258,11 +251,11 @@ func (f *front) SendRest() error {
 
 // Answer ends the exchange.
 func (f *front) Answer(answer chain.Answer) error {
-	response, err := immediateAnswer(answer)
+	message, err := immediateAnswer(&answer)
 	if err != nil {
 		return err
 	}
-	return f.stream.Send(response)
+	return f.send(message)
 }
 
 // answerProblem ends an exchange that has no chain.

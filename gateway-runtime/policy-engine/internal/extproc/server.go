@@ -17,7 +17,6 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
-	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -27,7 +26,6 @@ import (
 
 // Server answers Envoy's ext_proc streams, one for each HTTP exchange.
 type Server struct {
-	servicev3.UnimplementedExternalProcessorServer
 	table *chain.Table
 
 	exchanges, unknownChain, cancelled, failed atomic.Uint64
@@ -37,10 +35,8 @@ type Server struct {
 // NewServer makes a server that finds its chains in table.
 func NewServer(table *chain.Table) *Server { return &Server{table: table} }
 
-// Register adds the service to server, which ServerOptions should have made.
-func (s *Server) Register(server grpc.ServiceRegistrar) {
-	servicev3.RegisterExternalProcessorServer(server, s)
-}
+// Register adds the service to server, which ServerOptions must have made.
+func (s *Server) Register(server grpc.ServiceRegistrar) { server.RegisterService(&service, s) }
 
 // ServerOptions are the gRPC options that suit ext_proc: many short streams, and bodies in large pieces.
 func ServerOptions() []grpc.ServerOption {
@@ -48,7 +44,7 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
 		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(8 * window),
-		grpc.MaxRecvMsgSize(largestMessage),
+		grpc.MaxRecvMsgSize(largestMessage), grpc.ForceServerCodecV2(codec{}),
 	}
 }
 
@@ -70,7 +66,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Process takes one HTTP exchange through its chain.
-func (s *Server) Process(stream servicev3.ExternalProcessor_ProcessServer) (err error) {
+func (s *Server) Process(stream grpc.ServerStream) (err error) {
 	s.exchanges.Add(1)
 	s.active.Add(1)
 	defer s.active.Add(-1)

@@ -1,0 +1,4 @@
+package extproc
+
+// Codec is the codec that ServerOptions force.
+var Codec = codec{}

@@ -1,0 +1,273 @@
+package extproc
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// incoming is what the engine reads of a ProcessingRequest. What it does not read is not decoded either.
+type incoming struct {
+	kind  kind
+	head  chain.Head // of headers
+	ended bool       // of headers and pieces: nothing follows
+	piece []byte     // of a body
+
+	route, client             string // of the first message
+	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
+}
+
+// kind is what a ProcessingRequest brings: the field of its `request` that is set.
+type kind tag
+
+// The fields of ProcessingRequest.
+const (
+	nothing          kind = 0
+	requestHeaders        = kind(2<<3 + bytesField)
+	responseHeaders       = kind(3<<3 + bytesField)
+	requestBody           = kind(4<<3 + bytesField)
+	responseBody          = kind(5<<3 + bytesField)
+	requestTrailers       = kind(6<<3 + bytesField)
+	responseTrailers      = kind(7<<3 + bytesField)
+	attributesTag         = 9<<3 + bytesField
+	protocolConfig        = 11<<3 + bytesField
+)
+
+var kindNames = map[kind]string{
+	nothing: "nothing", requestHeaders: "request headers", requestBody: "a piece of the request body", requestTrailers: "request trailers",
+	responseHeaders: "response headers", responseBody: "a piece of the response body", responseTrailers: "response trailers",
+}
+
+func (k kind) String() string { return kindNames[k] }
+
+var errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
+
+// decode reads a message. It keeps nothing of it.
+func (m *incoming) decode(message []byte) error {
+	*m = incoming{}
+	for len(message) > 0 {
+		f, err := takeField(&message)
+		if err == nil {
+			err = m.take(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *incoming) take(f field[[]byte]) error {
+	switch f.tag {
+	case attributesTag:
+		return m.takeAttributes(string(f.value))
+	case protocolConfig:
+		return m.takeModes(f.value)
+	case tag(requestHeaders), tag(responseHeaders), tag(requestBody), tag(responseBody), tag(requestTrailers), tag(responseTrailers):
+		if m.kind != nothing {
+			return errTwoRequests
+		}
+		m.kind = kind(f.tag)
+	}
+	switch kind(f.tag) {
+	case requestHeaders, responseHeaders:
+		return m.takeHeaders(string(f.value))
+	case requestBody, responseBody:
+		return m.takePiece(f.value)
+	}
+	return nil
+}
+
+// takeHeaders reads HttpHeaders. The headers share the text.
+func (m *incoming) takeHeaders(text string) error {
+	const headers, endOfStream = 1<<3 + bytesField, 3<<3 + varintField
+	for text != "" {
+		f, err := takeField(&text)
+		switch {
+		case err != nil:
+			return err
+		case f.tag == headers:
+			err = takeLines(&m.head, f.value)
+		case f.tag == endOfStream:
+			m.ended = f.number != 0
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m.head.Ended = m.ended
+	return nil
+}
+
+// takeLines reads a HeaderMap.
+func takeLines(head *chain.Head, text string) error {
+	const headers = 1<<3 + bytesField
+	if head.Headers == nil {
+		head.Headers = make(v1alpha.Headers, 0, countFields(text))
+	}
+	for text != "" {
+		f, err := takeField(&text)
+		if err != nil {
+			return err
+		}
+		if f.tag != headers {
+			continue
+		}
+		line, err := lineOf(f.value)
+		if err != nil {
+			return err
+		}
+		add(head, line)
+	}
+	return nil
+}
+
+// countFields is the number of fields, as far as they can be read.
+func countFields(text string) (count int) {
+	for text != "" {
+		if _, err := takeField(&text); err != nil {
+			return count
+		}
+		count++
+	}
+	return count
+}
+
+// lineOf reads a HeaderValue. Envoy sends its bytes in raw_value, whatever they are.
+func lineOf(text string) (line v1alpha.Header, err error) {
+	const key, value, rawValue = 1<<3 + bytesField, 2<<3 + bytesField, 3<<3 + bytesField
+	for text != "" {
+		f, err := takeField(&text)
+		switch {
+		case err != nil:
+			return line, err
+		case (f.tag == key || f.tag == value) && !utf8.ValidString(f.value):
+			return line, errNotUTF8
+		case f.tag == key:
+			line.Name = f.value
+		case f.tag == rawValue:
+			line.Value = f.value
+		}
+	}
+	return line, nil
+}
+
+func add(head *chain.Head, line v1alpha.Header) {
+	switch line.Name {
+	case ":method":
+		head.Method = line.Value
+	case ":path":
+		head.Path = line.Value
+	case ":authority":
+		head.Authority = line.Value
+	case ":scheme":
+		head.Scheme = line.Value
+	case ":status":
+		head.Status, _ = strconv.Atoi(line.Value) // Envoy has checked it
+	default:
+		head.Headers = append(head.Headers, line)
+	}
+}
+
+// takePiece reads HttpBody.
+func (m *incoming) takePiece(message []byte) error {
+	const body, endOfStream = 1<<3 + bytesField, 2<<3 + varintField
+	for len(message) > 0 {
+		f, err := takeField(&message)
+		switch {
+		case err != nil:
+			return err
+		case f.tag == body:
+			m.piece = bytes.Clone(f.value)
+		case f.tag == endOfStream:
+			m.ended = f.number != 0
+		}
+	}
+	return nil
+}
+
+// takeModes reads ProtocolConfiguration.
+func (m *incoming) takeModes(message []byte) error {
+	const requestBodyMode, responseBodyMode = 1<<3 + varintField, 2<<3 + varintField
+	for len(message) > 0 {
+		f, err := takeField(&message)
+		switch {
+		case err != nil:
+			return err
+		case f.tag == requestBodyMode:
+			m.requestMode = filterv3.ProcessingMode_BodySendMode(f.number)
+		case f.tag == responseBodyMode:
+			m.responseMode = filterv3.ProcessingMode_BodySendMode(f.number)
+		}
+	}
+	return nil
+}
+
+// takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings.
+func (m *incoming) takeAttributes(text string) error {
+	const fields = 1<<3 + bytesField
+	_, group, err := entryOf(text)
+	for err == nil && group != "" {
+		var f field[string]
+		if f, err = takeField(&group); err == nil && f.tag == fields {
+			err = m.takeAttribute(f.value)
+		}
+	}
+	return err
+}
+
+func (m *incoming) takeAttribute(text string) error {
+	name, value, err := entryOf(text)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "xds.route_name":
+		m.route, err = stringOf(value)
+	case "source.address":
+		m.client, err = stringOf(value)
+	}
+	return err
+}
+
+// entryOf reads an entry of a map from text to messages.
+func entryOf(text string) (key, message string, err error) {
+	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
+	for text != "" {
+		f, err := takeField(&text)
+		switch {
+		case err != nil:
+			return "", "", err
+		case f.tag == keyTag && !utf8.ValidString(f.value):
+			return "", "", errNotUTF8
+		case f.tag == keyTag:
+			key = f.value
+		case f.tag == valueTag:
+			message = f.value
+		}
+	}
+	return key, message, nil
+}
+
+// stringOf reads a Value (google.protobuf): its string, or "".
+func stringOf(text string) (value string, err error) {
+	const stringValue = 3<<3 + bytesField
+	for text != "" {
+		f, err := takeField(&text)
+		switch {
+		case err != nil:
+			return "", err
+		case f.tag == stringValue && !utf8.ValidString(f.value):
+			return "", errNotUTF8
+		case f.tag == stringValue:
+			value = f.value
+		}
+	}
+	return value, nil
+}

@@ -1,0 +1,231 @@
+package extproc
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, unless a policy
+// has chosen one: it reads the field "value" of the authority namespace.
+const (
+	analyticsNamespace = "gatewright"
+	authorityNamespace = "gatewright.authority"
+)
+
+// outgoing is a ProcessingResponse, encoded. What most exchanges send is encoded here; answers and metadata, which are
+// rare, by generated code. Names of headers are tokens, and values go as bytes, so that all text is UTF-8.
+type outgoing = []byte
+
+// room is what most messages fit in.
+const room = 256
+
+// The fields of ProcessingResponse for a request. That for a response is the next one.
+const (
+	toHeaders  = protowire.Number(1)
+	toBody     = protowire.Number(3)
+	toTrailers = protowire.Number(5)
+)
+
+func answerTo(what protowire.Number, response bool) protowire.Number {
+	if response {
+		return what + 1
+	}
+	return what
+}
+
+// The fields of what is in it.
+const (
+	commonResponse   = protowire.Number(1) // of HeadersResponse and BodyResponse
+	commonStatus     = protowire.Number(1) // of CommonResponse, as are
+	headerMutation   = protowire.Number(2)
+	bodyMutation     = protowire.Number(3)
+	wholeBody        = protowire.Number(1) // of BodyMutation, as is
+	streamedResponse = protowire.Number(3)
+	streamedBody     = protowire.Number(1) // of StreamedBodyResponse, as is
+	streamedEnd      = protowire.Number(2)
+	setHeaders       = protowire.Number(1) // of HeaderMutation, as is
+	removeHeaders    = protowire.Number(2)
+	optionHeader     = protowire.Number(1) // of HeaderValueOption, as are
+	optionAppend     = protowire.Number(2)
+	optionAction     = protowire.Number(3)
+	headerKey        = protowire.Number(1) // of HeaderValue, as is
+	headerRawValue   = protowire.Number(3)
+	boolValue        = protowire.Number(1) // of BoolValue
+)
+
+func headersAnswer(changes *chain.Changes, response bool) (outgoing, error) {
+	b := make(builder, 0, room)
+	if changes.Body != nil {
+		b = make(builder, 0, room+len(*changes.Body))
+	}
+	answer := b.open(answerTo(toHeaders, response))
+	common := b.open(commonResponse)
+	if changes.Body != nil {
+		b.varint(commonStatus, uint64(servicev3.CommonResponse_CONTINUE_AND_REPLACE))
+	}
+	b.headerMutation(changes)
+	if changes.Body != nil {
+		mutation := b.open(bodyMutation)
+		b.bytes(wholeBody, *changes.Body)
+		b.close(mutation)
+	}
+	b.close(common)
+	b.close(answer)
+	return withMetadata(b, changes.Analytics, changes.Authority)
+}
+
+func (b *builder) headerMutation(changes *chain.Changes) {
+	mutation := b.open(headerMutation)
+	for n, header := range changes.Headers.Set {
+		b.header(header.Name, header.Value, addsTo(changes.Headers.Set, n))
+	}
+	for _, header := range changes.Headers.Append {
+		b.header(header.Name, header.Value, true)
+	}
+	b.pseudoHeader(":method", changes.Method)
+	b.pseudoHeader(":path", changes.Path)
+	b.pseudoHeader(":authority", changes.Authority)
+	if changes.Status != 0 {
+		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
+	}
+	for _, name := range changes.Headers.Remove {
+		b.text(removeHeaders, name)
+	}
+	b.closeUnlessEmpty(mutation)
+}
+
+// addsTo reports whether a header has the name of one before it: the first value overwrites, the others are appended.
+func addsTo(headers []v1alpha.Header, n int) bool {
+	return v1alpha.Headers(headers[:n]).Has(headers[n].Name)
+}
+
+func (b *builder) pseudoHeader(name, value string) {
+	if value != "" {
+		b.header(name, value, false)
+	}
+}
+
+// header overwrites a header, or appends to it. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot tell
+// from unset and takes for overwrite; only the old field makes it append.
+func (b *builder) header(name, value string, appends bool) {
+	option := b.open(setHeaders)
+	header := b.open(optionHeader)
+	b.text(headerKey, name)
+	if value != "" {
+		b.text(headerRawValue, value)
+	}
+	b.close(header)
+	if appends {
+		yes := b.open(optionAppend)
+		b.varint(boolValue, 1)
+		b.close(yes)
+	} else {
+		b.varint(optionAction, uint64(corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+	}
+	b.close(option)
+}
+
+func pieceAnswer(piece []byte, last, response bool) outgoing {
+	size := protowire.SizeTag(streamedBody) + protowire.SizeBytes(len(piece))
+	if last {
+		size += protowire.SizeTag(streamedEnd) + 1
+	}
+	b := make(builder, 0, size+64)
+	b.nest(size, answerTo(toBody, response), commonResponse, bodyMutation, streamedResponse)
+	b.bytes(streamedBody, piece)
+	if last {
+		b.varint(streamedEnd, 1)
+	}
+	return b
+}
+
+func trailersAnswer(response bool) outgoing {
+	b := make(builder, 0, 2)
+	b.close(b.open(answerTo(toTrailers, response)))
+	return b
+}
+
+// echo answers a piece or trailers with themselves.
+func echo(message *incoming) outgoing {
+	switch message.kind {
+	case requestBody, responseBody:
+		return pieceAnswer(message.piece, message.ended, message.kind == responseBody)
+	default:
+		return trailersAnswer(message.kind == responseTrailers)
+	}
+}
+
+func immediateAnswer(answer *chain.Answer) (outgoing, error) {
+	immediate := &servicev3.ImmediateResponse{
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(answer.Status)},
+		Headers: &servicev3.HeaderMutation{SetHeaders: setOptions(answer.Headers)},
+		Body:    answer.Body,
+		Details: answer.Details,
+	}
+	if answer.GRPCStatus != 0 {
+		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
+	}
+	encoded, err := proto.Marshal(&servicev3.ProcessingResponse{
+		Response: &servicev3.ProcessingResponse_ImmediateResponse{ImmediateResponse: immediate},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return withMetadata(encoded, answer.Analytics, "")
+}
+
+func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
+	options := make([]*corev3.HeaderValueOption, 0, len(headers))
+	for n, header := range headers {
+		option := &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: header.Name, RawValue: []byte(header.Value)}}
+		if addsTo(headers, n) {
+			option.Append = wrapperspb.Bool(true) //nolint:staticcheck // see builder.header
+		} else {
+			option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+		}
+		options = append(options, option)
+	}
+	return options
+}
+
+// withMetadata adds the analytics, whatever JSON can say, and the authority that a policy chose, if any.
+func withMetadata(to outgoing, analytics map[string]any, authority string) (outgoing, error) {
+	if authority == "" && len(analytics) == 0 {
+		return to, nil
+	}
+	fields := map[string]*structpb.Value{}
+	if authority != "" {
+		chosen := map[string]*structpb.Value{"value": structpb.NewStringValue(authority)}
+		fields[authorityNamespace] = structpb.NewStructValue(&structpb.Struct{Fields: chosen})
+	}
+	if len(analytics) > 0 {
+		values, err := structOf(analytics)
+		if err != nil {
+			return nil, fmt.Errorf("analytics metadata: %w", err)
+		}
+		fields[analyticsNamespace] = structpb.NewStructValue(values)
+	}
+	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
+	return proto.MarshalOptions{}.MarshalAppend(to, metadata) // one message after another is both, merged
+}
+
+func structOf(object map[string]any) (*structpb.Struct, error) {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	values := &structpb.Struct{}
+	return values, values.UnmarshalJSON(text)
+}

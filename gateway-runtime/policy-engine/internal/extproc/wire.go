@@ -1,0 +1,130 @@
+package extproc
+
+import (
+	"errors"
+	"math/bits"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The protobuf wire format, as far as ext_proc needs it (https://protobuf.dev/programming-guides/encoding).
+
+// tag is a field's number and the kind of its value, as they stand before it.
+type tag uint64
+
+const (
+	varintField tag = iota
+	fixed64Field
+	bytesField
+	fixed32Field tag = 5
+)
+
+var (
+	errTruncated = errors.New("protobuf: expected more bytes")
+	errMalformed = errors.New("protobuf: expected a field, got something else")
+	errNotUTF8   = errors.New("protobuf: expected text in UTF-8")
+)
+
+// field is one field of a message. A message that is a string gives fields that share its text.
+type field[Message string | []byte] struct {
+	tag    tag
+	number uint64  // of a varint
+	value  Message // of text, bytes or a message
+}
+
+// takeField takes the first field off a message. Fields of other kinds than the two come without their value.
+func takeField[Message string | []byte](rest *Message) (f field[Message], err error) {
+	var length uint64
+	key, err := takeVarint(rest)
+	f.tag = tag(key)
+	if key>>3 == 0 || key>>3 > uint64(protowire.MaxValidNumber) {
+		return f, errors.Join(err, errMalformed)
+	}
+	switch f.tag & 7 {
+	case varintField:
+		f.number, err = takeVarint(rest)
+		return f, err
+	case bytesField:
+		length, err = takeVarint(rest)
+	case fixed64Field:
+		length = 8
+	case fixed32Field:
+		length = 4
+	default:
+		return f, errMalformed // a group: in proto3 there is none
+	}
+	if err != nil || length > uint64(len(*rest)) {
+		return f, errors.Join(err, errTruncated)
+	}
+	f.value, *rest = (*rest)[:length], (*rest)[length:]
+	return f, nil
+}
+
+func takeVarint[Message string | []byte](rest *Message) (value uint64, err error) {
+	message := *rest
+	for n := 0; n < len(message); n++ {
+		b := message[n]
+		if n == 9 && b > 1 {
+			return 0, errMalformed
+		}
+		if value |= uint64(b&0x7f) << (7 * n); b < 0x80 {
+			*rest = message[n+1:]
+			return value, nil
+		}
+	}
+	return 0, errTruncated
+}
+
+// builder writes a message. Fields that are unset are not to be written.
+type builder []byte
+
+func (b *builder) varint(number protowire.Number, value uint64) {
+	*b = protowire.AppendVarint(protowire.AppendTag(*b, number, protowire.VarintType), value)
+}
+
+func (b *builder) text(number protowire.Number, value string) {
+	*b = protowire.AppendString(protowire.AppendTag(*b, number, protowire.BytesType), value)
+}
+
+func (b *builder) bytes(number protowire.Number, value []byte) {
+	*b = protowire.AppendBytes(protowire.AppendTag(*b, number, protowire.BytesType), value)
+}
+
+// open begins a message in the message. What is written until close, which wants what open returned, is in it.
+func (b *builder) open(number protowire.Number) (start int) {
+	*b = append(protowire.AppendTag(*b, number, protowire.BytesType), 0)
+	return len(*b)
+}
+
+// close writes the length, for which open has left one byte.
+func (b *builder) close(start int) {
+	length := len(*b) - start
+	if more := sizeVarint(length) - 1; more > 0 {
+		*b = append(*b, make([]byte, more)...)
+		copy((*b)[start+more:], (*b)[start:start+length])
+	}
+	protowire.AppendVarint((*b)[:start-1], uint64(length))
+}
+
+// closeUnlessEmpty takes back a message, with a tag of one byte, that nothing was written to.
+func (b *builder) closeUnlessEmpty(start int) {
+	if len(*b) == start {
+		*b = (*b)[:start-2]
+		return
+	}
+	b.close(start)
+}
+
+// nest begins messages of which each holds but the next one. The last one is to have size bytes.
+func (b *builder) nest(size int, numbers ...protowire.Number) {
+	var sizes [4]int
+	for n := len(numbers) - 1; n >= 0; n-- {
+		sizes[n] = size
+		size += protowire.SizeTag(numbers[n]) + sizeVarint(size)
+	}
+	for n, number := range numbers {
+		*b = protowire.AppendVarint(protowire.AppendTag(*b, number, protowire.BytesType), uint64(sizes[n]))
+	}
+}
+
+func sizeVarint(value int) int { return (bits.Len(uint(value|1)) + 6) / 7 }
