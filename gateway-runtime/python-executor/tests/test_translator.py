@@ -7,7 +7,6 @@ from gatewright_executor.failure import Failure, PolicyError
 from gatewright_executor.instance import Instance
 from gatewright_executor.testing import request_execution, response_execution
 from gatewright_executor.translator import (
-    MAX_BODY_BYTES,
     encode_action,
     encode_failure,
     request_context,
@@ -15,6 +14,7 @@ from gatewright_executor.translator import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk.action import MAX_BODY_BYTES
 from sdk.policy import (
     FailureClass,
     ImmediateResponse,

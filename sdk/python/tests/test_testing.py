@@ -1,6 +1,10 @@
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sdk.action import ActionError
 
 from sdk import testing
 
@@ -25,3 +29,56 @@ def test_a_policy_is_loaded_anew(tmp_path: Path) -> None:
 def test_no_policy_is_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected policy\.py beside"):
         testing.load_policy(str(tmp_path / "a" / "b" / "test_policy.py"))
+
+
+@pytest.fixture
+def returning(tmp_path: Path) -> Callable[..., Any]:
+    """A policy whose hooks return what an expression says."""
+
+    def load(expression: str, start: str = "def") -> Any:
+        hooks = "".join(f"{start} {hook}(ctx, params):\n    return {expression}\n" for hook in testing.HOOKS)
+        (tmp_path / "policy.py").write_text(f"from sdk.policy import *\n{hooks}")
+        return testing.load_policy(str(tmp_path / "test_policy.py"))
+
+    return load
+
+
+REFUSED = [
+    ('UpstreamRequestModifications(set_headers={"Host": "a"})', "expected a header that policies can change, got str"),
+    ('UpstreamRequestModifications(set_headers={"connection": "close"})', "it belongs to one connection"),
+    ('UpstreamRequestModifications(append_headers={"x-a": "1\\r\\nx-b: 2"})', "a value without CR, LF and NUL"),
+    ('UpstreamRequestModifications(remove_headers=["x-envoy-retry-on"])', "x-envoy-\\* steers the proxy"),
+    ('UpstreamRequestModifications(set_headers={"x-gatewright-route": "a"})', "is the gateway's own"),
+    ('UpstreamRequestModifications(set_headers={"x-count": 3})', "expected str, bytes or a list of them, got int 3"),
+    ('UpstreamRequestModifications(path="/a?b=c")', "path: expected a path like"),
+    ('UpstreamRequestModifications(path="/a/%2e%2E/b")', "path: expected no dot segments"),
+    ('UpstreamRequestModifications(method="CONNECT")', "method: expected"),
+    ('UpstreamRequestModifications(authority="a b")', "authority: expected a host"),
+    ('UpstreamRequestModifications(analytics_metadata={"a": b""})', "expected a JSON value"),
+    ("UpstreamResponseModifications()", "expected on_request to return UpstreamRequestModifications"),
+    ("ImmediateResponse(102)", "status_code: expected an int from 200 to 599, got int 102"),
+    ("ImmediateResponse(200, body={})", "body: expected bytes or str, got dict"),
+    ("ImmediateResponse(200, body=bytes(61 << 20))", "body: expected at most 62914560 bytes, got 63963136"),
+    ("{}", "expected on_request to return UpstreamRequestModifications, ImmediateResponse or None, got dict"),
+]
+
+
+@pytest.mark.parametrize(("expression", "sentence"), REFUSED)
+def test_an_action_that_the_gateway_refuses_fails_the_test(
+    returning: Callable[..., Any], expression: str, sentence: str
+) -> None:
+    with pytest.raises(ActionError, match=sentence):
+        returning(expression).on_request(testing.request(), {})
+
+
+@pytest.mark.parametrize(
+    "expression", ["None", "ImmediateResponse(204)", 'UpstreamRequestModifications(set_headers={"x-a": ["1", b"2"]})']
+)
+def test_what_the_gateway_takes_is_returned_as_it_is(returning: Callable[..., Any], expression: str) -> None:
+    assert repr(returning(expression).on_request(testing.request(), {})).startswith(expression.partition("(")[0])
+
+
+def test_responses_and_coroutines_are_checked_too(returning: Callable[..., Any]) -> None:
+    policy = returning("UpstreamResponseModifications(status_code=42)", "async def")
+    with pytest.raises(ActionError, match="status_code: expected"):
+        asyncio.run(policy.on_response(testing.response(), {}))

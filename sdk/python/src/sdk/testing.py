@@ -12,19 +12,23 @@ An `async def` policy is called with `asyncio.run(policy.on_request(…))`.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sdk.action import check
 from sdk.metadata import checked_json
 from sdk.policy import HeaderValue, Metadata, PolicyMetadata, RequestContext, ResponseContext
 
+HOOKS = ("on_request", "on_response")
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
 """Headers by name, or line by line."""
 
@@ -33,6 +37,7 @@ def load_policy(file: str) -> ModuleType:
     """The module policy.py in the folder of `file` (a test gives its `__file__`) or in the one above it.
 
     It is loaded anew, as a module of its own, wherever pytest runs; the modules beside it import as `from . import x`.
+    What its on_request and on_response return is checked as the gateway does, and refused by sdk.action.ActionError.
     """
     folders = [folder for folder in Path(file).resolve().parents[:2] if (folder / "policy.py").is_file()]
     if not folders:
@@ -42,7 +47,27 @@ def load_policy(file: str) -> ModuleType:
         del sys.modules[stale]
     package = sys.modules[name] = ModuleType(name)
     package.__path__ = [str(folders[0])]
-    return importlib.import_module(f"{name}.policy")
+    module = importlib.import_module(f"{name}.policy")
+    for hook in HOOKS:
+        if callable(function := getattr(module, hook, None)):
+            setattr(module, hook, _checked(hook, function))
+    return module
+
+
+def _checked(hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        action = function(*arguments)
+        check(hook, action)
+        return action
+
+    @functools.wraps(function)
+    async def call_async(*arguments: Any) -> Any:
+        action = await function(*arguments)
+        check(hook, action)
+        return action
+
+    return call_async if inspect.iscoroutinefunction(function) else call
 
 
 def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
