@@ -18,7 +18,6 @@ from gatewright_cli.generation import Generation, GenerationError, Generations
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError
-from gatewright_cli.sources import at_the_source
 
 MISTAKE = "error: "
 STEP = "build: "
@@ -87,7 +86,7 @@ class Reloads:
             say("starting the new executors")
             left = await self._executors.move_to(fresh)
         except (RefusedError, StartError) as error:
-            reasons = at_the_source(fresh.build, str(error)).splitlines()
+            reasons = str(error).splitlines()
             self._generations.drop(fresh)
             raise ReloadError(reasons) from error
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from string import Template
 
@@ -36,9 +37,10 @@ def _factory(policy: Policy) -> str:
 
 
 def python_policy_registry(policies: tuple[Policy, ...]) -> str:
-    """python_policy_registry.py: NAME:VERSION → module."""
+    """python_policy_registry.py: NAME:VERSION → module, and for each copy where it is from."""
     entries = [f'    "{policy.key}": "{python_module(policy)}",\n' for policy in policies]
-    return template("python_policy_registry.py.tmpl").substitute(entries="".join(entries))
+    sources = [f"    {json.dumps(policy.identifier)}: {json.dumps(policy.shown)},\n" for policy in policies]
+    return template("python_policy_registry.py.tmpl").substitute(entries="".join(entries), sources="".join(sources))
 
 
 def python_module(policy: Policy) -> str:

@@ -68,16 +68,16 @@ func (c *chains) hold(bundles []*nodev1.ApiBundle) map[string]error {
 
 func (c *chains) holdBundle(bundle *nodev1.ApiBundle, built map[string]*chain.Instance, failures map[string]error) error {
 	fresh := map[string]*chain.Chain{}
-	var errs []error
+	var wrong complaints
 	for _, message := range bundle.GetChains() {
 		if c.held[message.GetId()] != nil {
 			continue
 		}
-		chain, err := c.newChain(bundle, message, built, failures)
-		errs = append(errs, err)
+		chain, errs := c.newChain(bundle, message, built, failures)
+		wrong.add(message.GetOperation(), errs)
 		fresh[message.GetId()] = chain
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := wrong.err(); err != nil {
 		return err
 	}
 	for _, message := range bundle.GetChains() {
@@ -88,9 +88,11 @@ func (c *chains) holdBundle(bundle *nodev1.ApiBundle, built map[string]*chain.In
 
 func (c *chains) newChain(
 	bundle *nodev1.ApiBundle, message *nodev1.Chain, built map[string]*chain.Instance, failures map[string]error,
-) (*chain.Chain, error) {
-	where := fmt.Sprintf("operation %q", message.GetOperation())
-	errs := []error{checkMode(message)}
+) (*chain.Chain, []error) {
+	var errs []error
+	if err := checkMode(message); err != nil {
+		errs = append(errs, err)
+	}
 	var instances []*chain.Instance
 	for i, attachment := range message.GetAttachments() {
 		instance := built[attachment.GetInstance()]
@@ -102,15 +104,15 @@ func (c *chains) newChain(
 		}
 		instances = append(instances, instance)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+	if len(errs) > 0 {
+		return nil, errs
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: bundle.GetApi(), APIVersion: bundle.GetVersion(), Context: bundle.GetContext(),
 		Operation: message.GetOperation(), Instances: instances,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+		return nil, []error{err}
 	}
 	return made, nil
 }

@@ -30,7 +30,7 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	}
 	added, err := processes.add(configure)
 	if err != nil {
-		return nil, fmt.Errorf("configure Python policy %s:%s: %w", metadata.PolicyName, metadata.PolicyVersion, err)
+		return nil, err
 	}
 	return &PythonBridge{group: processes, instance: added}, nil
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from types import FrameType, TracebackType
 
 from sdk.policy import FailureClass
 
+from gatewright_executor import authors
+
+_FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
 _HOST = str(Path(__file__).parent)
 
 
@@ -46,9 +50,10 @@ def describe(error: BaseException) -> str:
 
 
 def policy_traceback(error: BaseException) -> str:
-    """The traceback without the executor's own frames."""
+    """The traceback without the executor's own frames, naming the files that people write."""
     trace = traceback.TracebackException(type(error), error, _skip_host(error.__traceback__), max_group_width=3)
-    return "".join(trace.format()).rstrip()
+    text = "".join(trace.format()).rstrip()
+    return _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text)
 
 
 def _skip_host(trace: TracebackType | None) -> TracebackType | None:
@@ -58,17 +63,15 @@ def _skip_host(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost frame that is the policy's, or of what the policy called."""
-    place, trace = "", _skip_host(error.__traceback__)
-    while trace is not None:
-        if _is_policys(trace.tb_frame):
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    """The innermost line of a policy's own file; without one, of what is not the executor's."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+              if _is_policys(frame)]  # fmt: skip
+    own = [(file, line) for file, line in frames if authors.is_authors(file)] or frames
+    return f"{authors.shown(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
 def _syntax_place(error: SyntaxError) -> str:
-    return f"{error.filename}:{error.lineno}" if error.filename else _place(error)
+    return f"{authors.shown(error.filename)}:{error.lineno}" if error.filename else _place(error)
 
 
 def _is_policys(frame: FrameType) -> bool:

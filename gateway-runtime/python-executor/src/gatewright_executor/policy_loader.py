@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from gatewright_executor import logs
+from gatewright_executor import authors, logs
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
 
 REGISTRY = "python_policy_registry"
@@ -59,7 +59,10 @@ class RegistryError(Exception):
 
 
 def read_registry(file: Path) -> dict[str, str]:
-    """PYTHON_POLICIES of the generated file; its folder goes on sys.path, for the policies lie beside it."""
+    """PYTHON_POLICIES of the generated file; its folder goes on sys.path, for the policies lie beside it.
+
+    Its POLICY_SOURCES are what messages call the policies' files by from now on.
+    """
     if not file.is_file():
         raise RegistryError(f"expected the generated {REGISTRY}.py at {file}, found no file. Name it with --registry")
     sys.path.insert(0, str(file.parent))
@@ -67,6 +70,7 @@ def read_registry(file: Path) -> dict[str, str]:
     policies = getattr(module, "PYTHON_POLICIES", None)
     if not isinstance(policies, dict) or not all(isinstance(text, str) for pair in policies.items() for text in pair):
         raise RegistryError(f"expected PYTHON_POLICIES: dict[str, str] in {file}, got {policies!r:.80}")
+    authors.learn(getattr(module, "POLICY_SOURCES", {}))
     return policies
 
 
@@ -107,7 +111,7 @@ def load(key: str, module: str) -> LoadedPolicy:
 
 
 def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
-    file = str(module.__file__)
+    file = authors.shown(str(module.__file__))
     loaded = LoadedPolicy(
         name,
         version,
@@ -155,7 +159,7 @@ def _check_signature(function: Function, wanted: str, arguments: int, place: str
 
 def _place(function: Function, file: str) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else f"{file}:1"
+    return f"{authors.shown(code.co_filename)}:{code.co_firstlineno}" if code else f"{file}:1"
 
 
 def _deprecate(key: str, hook: Hook, file: str) -> None:

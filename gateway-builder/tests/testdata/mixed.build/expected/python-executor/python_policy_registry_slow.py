@@ -3,3 +3,8 @@
 PYTHON_POLICIES: dict[str, str] = {
     "paint:v2.0.0": "policies.paint_v2_0_0.policy",
 }
+
+# Where each policy was copied from, as build.yaml names it.
+POLICY_SOURCES: dict[str, str] = {
+    "paint_v2_0_0": "../policies/paint-next",
+}

@@ -1,0 +1,40 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// complaints are what is wrong with the chains of one API: each reason once, with the operations that it concerns. An
+// attachment of the API itself is wrong in all of them.
+type complaints []complaint
+
+type complaint struct {
+	reason     error
+	operations []string
+}
+
+func (c *complaints) add(operation string, errs []error) {
+	for _, err := range errs {
+		at := slices.IndexFunc(*c, func(known complaint) bool { return known.reason.Error() == err.Error() })
+		if at < 0 {
+			at = len(*c)
+			*c = append(*c, complaint{reason: err})
+		}
+		(*c)[at].operations = append((*c)[at].operations, operation)
+	}
+}
+
+// err is nil where there is no complaint, else one line for each.
+func (c complaints) err() error {
+	errs := make([]error, len(c))
+	for i, one := range c {
+		more := ""
+		if others := len(one.operations) - 1; others > 0 {
+			more = fmt.Sprintf(" and %d more", others)
+		}
+		errs[i] = fmt.Errorf("operation %q%s: %w", one.operations[0], more, one.reason)
+	}
+	return errors.Join(errs...)
+}
