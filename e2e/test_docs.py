@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from gatewright_controller.settings import reference
+from sdk.policy import PolicyMetadata, RequestContext, ResponseContext, TraceContext
 
 from e2e.gateway import Gateway, Json, api, attach, running
 from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page
@@ -95,6 +97,15 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert "1 passed" in done.stdout, done.stdout
+
+
+def test_all_that_a_context_has_is_listed() -> None:
+    text = page("docs/policies.md")
+    listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
+    for context in (RequestContext, ResponseContext):
+        assert {name for name in vars(context) if not name.startswith("_")} <= listed
+    for held in (TraceContext, PolicyMetadata):
+        assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
 
 
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
@@ -207,4 +218,5 @@ def test_variables_that_are_named_are_read(path: Path) -> None:
         for each in (ROOT / part).rglob("*.*")
     ]
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
+    read += reference()
     assert {name for name in names if name not in read} == set()

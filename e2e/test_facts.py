@@ -322,18 +322,18 @@ def test_19_envoys_own_answers_are_problems_and_those_of_policies_stay(upstream:
                 answer = http1(envoy.port, f"/answers/{status}", GET)
                 assert (answer.status, answer.body) == (status, b"of a policy")
                 assert answer.value("content-type") == "text/plain"
-            assert own_answer(envoy, "/no-such-route") == (404, "no such route")
-            assert own_answer(envoy, "/nowhere/x") == (503, "upstream unavailable")
-            assert own_answer(envoy, "/slow/x") == (504, "upstream timed out")
+            assert own_answer(envoy, "/no-such-route") == (404, "Not Found", "There is no such route.")
+            assert own_answer(envoy, "/nowhere/x") == (503, "Service Unavailable", "The upstream is not available.")
+            assert own_answer(envoy, "/slow/x") == (504, "Gateway Timeout", "The upstream did not answer in time.")
 
 
-def own_answer(envoy: LoneEnvoy, path: str) -> tuple[int, str]:
+def own_answer(envoy: LoneEnvoy, path: str) -> tuple[int, str, str]:
     answer = httpx.get(f"http://127.0.0.1:{envoy.port}{path}")
     assert answer.headers["content-type"] == "application/problem+json"
     said = answer.json()
     assert (said["type"], said["status"]) == ("about:blank", answer.status_code)
     assert said["requestId"]
-    return answer.status_code, said["title"]
+    return answer.status_code, said["title"], said["detail"]
 
 
 # ---------------------------------------------------------------- 25: xDS

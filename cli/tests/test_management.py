@@ -47,8 +47,8 @@ def test_what_the_real_controller_refuses_is_said_file_by_file(bench: Bench) -> 
         await keeper.stop()
         said = str(caught.value)
         assert said.startswith("not deployed:\n")
-        assert f"{SAMPLE}: spec.policies[0].name: expected a policy of this build, got 'log-message'" in said
-        assert "second.yaml: apiVersion: " in said
+        assert f"{SAMPLE}:11: spec.policies[0].name: expected a policy of this build, got 'log-message'" in said
+        assert "second.yaml:1: apiVersion: " in said
         assert f"{SAMPLE}: " in said.splitlines()[-1]
 
     bench.run(live())

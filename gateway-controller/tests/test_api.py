@@ -229,6 +229,58 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [("POST", "/v1/apis?wiat=5", "wait"), ("GET", "/v1/apis?wait=5", "none"), ("DELETE", "/v1/apis/a?x=&y=1", "wait")],
+)
+async def test_query_parameters_that_nobody_reads_are_refused(
+    client: httpx.AsyncClient, orders: JsonObject, method: str, path: str, known: str
+) -> None:
+    refused = await client.request(method, path, json=orders if method == "POST" else None)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, PROBLEM)
+    assert refused.json()["detail"].endswith(f"; known here are {known}")
+    assert (await client.get("/v1/apis")).json() == {"apis": []}
+
+
+YAML = """apiVersion: gatewright.dev/v1
+kind: Api
+metadata: {name: orders}
+spec:
+  displayName: Orders
+  version: v1.0
+  context: /orders
+  upstream: {main: {url: "ftp://orders.internal"}}
+  policies:
+    - name: nope
+      version: v1
+  operations:
+    - method: GET
+      path: /a
+      policies:
+        - {name: add-headers, version: v1,
+           timeout: soon}
+    - method: FETCH
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (YAML, {"spec.upstream.main.url": 8, "spec.policies[0].name": 10, "spec.operations[0].policies[0].timeout": 17,
+                "spec.operations[1].method": 18, "spec.operations[1].path": 18}),
+        ("kind: Api\n", {"apiVersion": 1, "metadata": 1, "spec": 1}),
+        ("kind: Api\nspec: [\n", {"": 3}),
+        ("kind: Api\nspec:\n  a: 1\n  a: 2\n", {"": 4}),
+        ("kind: Api\n3: a\n", {"": 2}),
+    ],
+)  # fmt: skip
+async def test_mistakes_in_yaml_have_their_lines(client: httpx.AsyncClient, text: str, lines: dict[str, int]) -> None:
+    refused = await client.post("/v1/apis", content=text, headers={"content-type": "application/yaml"})
+    assert refused.status_code == 422
+    told = {each["field"]: each.get("line") for each in refused.json()["errors"]}
+    assert lines.items() <= told.items(), told
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nowhere", 404), ("PATCH", "/v1/apis", 405), ("POST", "/v1/nodes", 405)]
 )
 async def test_other_paths_and_methods_are_problems_too(

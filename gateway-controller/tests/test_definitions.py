@@ -63,6 +63,15 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
         assert part in told
 
 
+def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) -> None:
+    schema = b"systemParameters: {type: object, required: [key], properties: {key: {type: string}}}\n"
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + schema)
+    for given, sentence in (({}, "is required"), ({"key": 3}, "expected a string, got 3")):
+        with pytest.raises(Invalid) as caught:
+            load_definitions(tmp_path, {"plain": given})
+        assert str(caught.value) == f"systemParameters.plain.key: {sentence}"
+
+
 def test_a_policy_is_defined_once(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_bytes(PLAIN)

@@ -38,7 +38,7 @@ def test_aliases_are_followed() -> None:
         (b"", "expected an object with apiVersion, kind, metadata and spec"),
         (b"- a", "expected an object with apiVersion, kind, metadata and spec"),
         (b"a: 1\nb: 2\na: 3", "expected each key once in an object, got 'a' twice"),
-        (b"a: {1: b}", "expected keys that are text, got '1' in line 1; quote it"),
+        (b"a: {1: b}", "expected keys that are text, got '1'; quote it"),
         (b"a: .nan", "expected numbers that JSON has, got nan"),
         (b"a: &a [*a]", "expected a finite document, got an alias to a value that holds it"),
         (b"a: [" + b"[" * 200 + b"]" * 200 + b"]", "expected a document nested at most 100 deep"),

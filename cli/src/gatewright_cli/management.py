@@ -36,6 +36,10 @@ class _Deployed(msgspec.Struct):
 class _Mistake(msgspec.Struct):
     field: str
     message: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return (f":{self.line}" if self.line else "") + (f": {self.field}" if self.field else "") + f": {self.message}"
 
 
 class _Problem(msgspec.Struct):
@@ -70,7 +74,7 @@ async def reload_policies(controller: str) -> None:
         except httpx.HTTPError as error:
             raise DeployError(f"the controller gave no answer ({error!r})") from error
         if answer.is_error:
-            raise DeployError("; ".join(_refusal(answer)))
+            raise DeployError("; ".join(said.removeprefix(": ") for said in _refusal(answer)))
 
 
 async def until_it_passes(url: str, trial: tuple[str, str], output: LogOutput) -> None:
@@ -97,7 +101,9 @@ async def _deploy(client: httpx.AsyncClient, api: ApiFile) -> list[str]:
             answer = await _write(client, "PUT", f"/v1/apis/{api.name}", api)
     except httpx.HTTPError as error:
         return [f"{api.path}: the controller gave no answer ({error!r})"]
-    return [f"{api.path}: {said}" for said in (_refusal(answer) if answer.is_error else _unsettled(answer))]
+    if answer.is_error:
+        return [f"{api.path}{said}" for said in _refusal(answer)]
+    return [f"{api.path}: {said}" for said in _unsettled(answer)]
 
 
 async def _write(client: httpx.AsyncClient, method: str, path: str, api: ApiFile) -> httpx.Response:
@@ -107,11 +113,12 @@ async def _write(client: httpx.AsyncClient, method: str, path: str, api: ApiFile
 
 
 def _refusal(answer: httpx.Response) -> list[str]:
+    """What goes behind the name of a file: ":LINE: FIELD: MESSAGE" for each mistake."""
     try:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
-        return [f"{answer.status_code} {answer.text[:500]}"]
-    return [f"{each.field}: {each.message}" for each in problem.errors] or [f"{answer.status_code} {problem.detail}"]
+        return [f": {answer.status_code} {answer.text[:500]}"]
+    return [str(each) for each in problem.errors] or [f": {answer.status_code} {problem.detail}"]
 
 
 def _unsettled(answer: httpx.Response) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,7 +17,7 @@ from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
-from gatewright_controller.documents import parse_json, parse_yaml
+from gatewright_controller.documents import parse_json, parse_yaml, yaml_lines
 from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import JsonObject, to_document
 from gatewright_controller.problems import HANDLERS, Problem
@@ -28,6 +30,7 @@ PARSERS = {
     "text/yaml": parse_yaml,
 }
 LONGEST_WAIT = 300.0
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(controller: Controller, *, token: str = "", max_request_bytes: int = 1024 * 1024) -> Starlette:
@@ -35,20 +38,32 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
     endpoints = Endpoints(controller, max_request_bytes)
     return Starlette(
         routes=[
-            Route("/healthz", endpoints.health, methods=["GET"]),
-            Route("/v1/apis", endpoints.list_apis, methods=["GET"]),
-            Route("/v1/apis", endpoints.create_api, methods=["POST"]),
-            Route("/v1/apis/{name}", endpoints.get_api, methods=["GET"]),
-            Route("/v1/apis/{name}", endpoints.replace_api, methods=["PUT"]),
-            Route("/v1/apis/{name}", endpoints.delete_api, methods=["DELETE"]),
-            Route("/v1/apis/{name}/status", endpoints.api_status, methods=["GET"]),
-            Route("/v1/policies", endpoints.list_policies, methods=["GET"]),
-            Route("/v1/policies/reload", endpoints.reload_policies, methods=["POST"]),
-            Route("/v1/nodes", endpoints.list_nodes, methods=["GET"]),
+            _route("GET", "/healthz", endpoints.health),
+            _route("GET", "/v1/apis", endpoints.list_apis),
+            _route("POST", "/v1/apis", endpoints.create_api, "wait"),
+            _route("GET", "/v1/apis/{name}", endpoints.get_api),
+            _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait"),
+            _route("DELETE", "/v1/apis/{name}", endpoints.delete_api, "wait"),
+            _route("GET", "/v1/apis/{name}/status", endpoints.api_status),
+            _route("GET", "/v1/policies", endpoints.list_policies),
+            _route("POST", "/v1/policies/reload", endpoints.reload_policies),
+            _route("GET", "/v1/nodes", endpoints.list_nodes),
         ],
         middleware=[Middleware(Access, token=token)],
         exception_handlers=HANDLERS,
     )
+
+
+def _route(method: str, path: str, endpoint: Endpoint, *parameters: str) -> Route:
+    """A route that refuses any query parameter but these: one that is misspelt would seem to have worked."""
+
+    async def checked(request: Request) -> Response:
+        if unknown := sorted(set(request.query_params) - set(parameters)):
+            known = ", ".join(parameters) or "none"
+            raise Problem(400, f"expected no query parameter {', '.join(unknown)}; known here are {known}")
+        return await endpoint(request)
+
+    return Route(path, checked, methods=[method])
 
 
 class Endpoints:
@@ -67,7 +82,8 @@ class Endpoints:
 
     async def create_api(self, request: Request) -> Response:
         wait = _wait(request)
-        stored = await self._controller.create(await self._document(request))
+        async with self._document(request) as document:
+            stored = await self._controller.create(document)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
 
@@ -77,9 +93,10 @@ class Endpoints:
     async def replace_api(self, request: Request) -> Response:
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.get(name)
-        document = await self._document(request)
-        _refuse_rename(document, name)
-        return JSONResponse(await self._resource_after(await self._controller.replace(document), wait))
+        async with self._document(request) as document:
+            _refuse_rename(document, name)
+            stored = await self._controller.replace(document)
+        return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
         wait, name = _wait(request), request.path_params["name"]
@@ -102,13 +119,19 @@ class Endpoints:
     async def list_nodes(self, _: Request) -> Response:
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
 
-    async def _document(self, request: Request) -> JsonObject:
+    @contextlib.asynccontextmanager
+    async def _document(self, request: Request) -> AsyncIterator[JsonObject]:
+        """What the body holds. What is found to be wrong with it is told with its lines, where it is YAML."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
-        document = PARSERS[media_type](await self._body(request))
-        document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
-        return document
+        parse, body = PARSERS[media_type], await self._body(request)
+        try:
+            document = parse(body)
+            document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
+            yield document
+        except Invalid as invalid:
+            raise invalid.at(yaml_lines(body) if parse is parse_yaml else {}) from None
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()

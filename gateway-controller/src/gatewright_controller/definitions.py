@@ -112,15 +112,18 @@ def load_definitions(folder: Path, system_parameters: Mapping[str, JsonObject] |
     settings = dict(system_parameters or {})
     mistakes: list[Mistake] = []
     found: dict[tuple[str, str], Definition] = {}
+    names: set[str] = set()
     for path in sorted(folder.glob("*.yaml")):
         try:
-            definition = load_definition(path.read_bytes(), path.name, settings)
+            policy, digest = _read(path.read_bytes(), path.name)
+            names.add(policy.name)
+            definition = _definition(policy, digest, path.name, settings)
         except Invalid as invalid:
             mistakes += invalid.mistakes
             continue
         if found.setdefault((definition.name, definition.version), definition) is not definition:
             mistakes.append(Mistake(path.name, f"defines {definition.name}:{definition.version} a second time"))
-    mistakes += _unused(settings, {name for name, _ in found})
+    mistakes += _unused(settings, names)
     if mistakes:
         raise Invalid(mistakes)
     return Definitions(found.values())
@@ -134,14 +137,22 @@ def _unused(settings: Mapping[str, JsonObject], names: set[str]) -> Iterator[Mis
 
 def load_definition(text: bytes, where: str, system_parameters: Mapping[str, JsonObject] | None = None) -> Definition:
     """One definition from its YAML. Raises `Invalid`; `where` is the name of the file."""
+    policy, digest = _read(text, where)
+    return _definition(policy, digest, where, dict(system_parameters or {}))
+
+
+def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
     document = _document(text, where)
     try:
-        policy = PolicyDefinition.from_document(document)
+        return PolicyDefinition.from_document(document), definition_digest(document)
     except DefinitionError as error:
         raise Invalid([Mistake(where, mistake) for mistake in error.mistakes]) from None
+
+
+def _definition(policy: PolicyDefinition, digest: str, where: str, settings: Mapping[str, JsonObject]) -> Definition:
     parameters = _schema(policy.parameters, f"{where}: parameters")
-    own = _system_parameters(policy, where, dict(system_parameters or {}).get(policy.name, {}))
-    return Definition(policy, definition_digest(document), parameters, own)
+    own = _system_parameters(policy, where, settings.get(policy.name, {}))
+    return Definition(policy, digest, parameters, own)
 
 
 def _document(text: bytes, where: str) -> JsonObject:

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 
 import yaml
 
-from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.mistake import Invalid, Mistake, place
 from gatewright_controller.model import JsonObject, JsonValue
 
 MAX_NODES = 200_000
@@ -33,7 +33,35 @@ def parse_yaml(body: bytes) -> JsonObject:
     except RecursionError:
         raise _too_deep() from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Invalid([Mistake("", f"expected a YAML document: {_one_line(error)}")]) from None
+        mark = getattr(error, "problem_mark", None)
+        mistake = Mistake("", f"expected a YAML document: {_one_line(error)}", mark.line + 1 if mark else 0)
+        raise Invalid([mistake]) from None
+
+
+def yaml_lines(body: bytes) -> dict[str, int]:
+    """The line of each field, as mistakes name it, of a document that `parse_yaml` reads; {} of any other."""
+    found: dict[str, int] = {}
+    try:
+        node = yaml.compose(body, _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return found
+    if node is not None:
+        _note_lines(node, (), found)
+    return found
+
+
+def _note_lines(node: yaml.Node, path: tuple[str | int, ...], found: dict[str, int]) -> None:
+    """Where a value stands, or its key if it has one. What an alias stands for is not looked into."""
+    found.setdefault(place(path), node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*path, index), found)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inside = (*path, str(key.value))
+            if value.start_mark.index >= key.end_mark.index:  # an alias stands further up
+                found[place(inside)] = key.start_mark.line + 1
+                _note_lines(value, inside, found)
 
 
 def _construct(body: bytes) -> JsonValue:
@@ -94,8 +122,8 @@ def _refuse_constant(name: str) -> JsonValue:
     raise Invalid([Mistake("", f"expected numbers that JSON has, got {name}")])
 
 
-def _twice(key: object) -> Invalid:
-    return Invalid([Mistake("", f"expected each key once in an object, got {key!r} twice")])
+def _twice(key: object, line: int = 0) -> Invalid:
+    return Invalid([Mistake("", f"expected each key once in an object, got {key!r} twice", line)])
 
 
 def _too_deep() -> Invalid:
@@ -132,10 +160,11 @@ class _Loader(yaml.CSafeLoader):
         keys = [key.value for key, _ in node.value]
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                where = f"line {key.start_mark.line + 1}"
-                raise Invalid([Mistake("", f"expected keys that are text, got {key.value!r} in {where}; quote it")])
-        if len(set(keys)) != len(keys):
-            raise _twice(next(key for key in keys if keys.count(key) > 1))
+                said = f"expected keys that are text, got {key.value!r}; quote it"
+                raise Invalid([Mistake("", said, key.start_mark.line + 1)])
+        for index, (key, _) in enumerate(node.value):
+            if key.value in keys[:index]:
+                raise _twice(key.value, key.start_mark.line + 1)
         return super().construct_mapping(node, deep=deep)
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
+LAST_STEP = re.compile(r'(?:\["[^"]*"\]|\[\d+\]|\.?[^.\[]*)$')
 LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """`field` is a path such as `spec.operations[0].policies[1].params.headerName`, empty for the whole document."""
+    """`field` is a path such as `spec.operations[0].policies[1].params.headerName`, empty for the whole document.
+
+    `line` is where it stands in the text that came, from 1; 0 where nobody has looked.
+    """
 
     field: str
     message: str
+    line: int = 0
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
@@ -27,6 +32,17 @@ class Invalid(Exception):  # noqa: N818 - the input is invalid; nothing of ours 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = sorted(set(mistakes))
         super().__init__("; ".join(str(mistake) for mistake in self.mistakes))
+
+    def at(self, lines: Mapping[str, int]) -> Invalid:
+        """The same, each with the line of its field, or of the nearest thing around it that has one."""
+        return Invalid([mistake if mistake.line else replace(mistake, line=_line(mistake.field, lines))
+                        for mistake in self.mistakes])  # fmt: skip
+
+
+def _line(field: str, lines: Mapping[str, int]) -> int:
+    while field and field not in lines:
+        field = LAST_STEP.sub("", field)
+    return lines.get(field, 0)
 
 
 def place(path: Sequence[str | int], root: str = "") -> str:

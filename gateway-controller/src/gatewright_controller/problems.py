@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gatewright_controller.mistake import Invalid
-from gatewright_controller.model import JsonValue
+from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.store import ApiExistsError, NoSuchApiError
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,14 @@ def _on_problem(_: Request, error: Exception) -> Response:
 
 def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, Invalid)
-    errors = [{"field": mistake.field, "message": mistake.message} for mistake in error.mistakes]
+    errors = [_told(mistake) for mistake in error.mistakes]
     detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
     return problem_response(422, detail, errors=errors)
+
+
+def _told(mistake: Mistake) -> JsonObject:
+    line: JsonObject = {"line": mistake.line} if mistake.line else {}
+    return {"field": mistake.field, "message": mistake.message, **line}
 
 
 def _on_exists(_: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gatewright_executor import authors
 from gatewright_executor.failure import describe, policy_traceback
-from gatewright_executor.policy_loader import LoadedPolicy, load, read_registry
+from gatewright_executor.policy_loader import LoadedPolicy, load_all, read_registry
 
 from sdk import testing
 
@@ -42,8 +42,7 @@ def loaded(folder: Path, source: str) -> LoadedPolicy:
     for file, text in {"policy.py": source, "__init__.py": "", "../__init__.py": ""}.items():
         (package / file).write_text(text)
     (folder / "registry.py").write_text(REGISTRY)
-    ((key, module),) = read_registry(folder / "registry.py").items()
-    return load(key, module)
+    return load_all(read_registry(folder / "registry.py"))["mark:v1.0.0"]
 
 
 @pytest.mark.parametrize(("how", "line"), [("sdk", 5), ("package", 7), ("own", 8)])

@@ -82,3 +82,11 @@ def test_responses_and_coroutines_are_checked_too(returning: Callable[..., Any])
     policy = returning("UpstreamResponseModifications(status_code=42)", "async def")
     with pytest.raises(ActionError, match="status_code: expected"):
         asyncio.run(policy.on_response(testing.response(), {}))
+
+
+def test_a_response_shares_what_its_request_has() -> None:
+    ctx = testing.request(metadata={"tenant": "blue"}, prepared=["made once"])
+    ctx.metadata["quota"] = 7
+    answer = testing.response(404, headers={"Retry-After": "3"}, request=ctx)
+    assert dict(answer.metadata) == {"tenant": "blue", "quota": 7}
+    assert (answer.prepared, answer.request, answer.headers["retry-after"]) == (["made once"], ctx, "3")

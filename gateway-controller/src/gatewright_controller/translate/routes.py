@@ -17,7 +17,14 @@ from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import goes_on_when_crashed
 from gatewright_controller.upstream import UpstreamUrl
 
-NOT_ALLOWED = json.dumps({"type": "about:blank", "title": "Method Not Allowed", "status": 405})
+NOT_ALLOWED = json.dumps(
+    {
+        "type": "about:blank",
+        "title": "Method Not Allowed",
+        "status": 405,
+        "detail": "Allow names the methods of this path.",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
+// envoysOwn is what Envoy adds to requests by itself, and what is none of upstream's business.
+var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
+
 // Compose places the routes of all bundles in the one route configuration: a virtual host for each host name, and in
 // it a prefix tree from context to routes, so that a request costs the same with 10 and with 10,000 APIs.
 //
@@ -21,7 +24,7 @@ import (
 // not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
 // of wildcards and of every host with the same context. What no API claims is Envoy's 404.
 func Compose(bundles []*Bundle) (Resource, error) {
-	config := &routev3.RouteConfiguration{Name: RouteConfigName}
+	config := &routev3.RouteConfiguration{Name: RouteConfigName, RequestHeadersToRemove: envoysOwn}
 	for _, host := range hostsOf(bundles) {
 		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
 	}
