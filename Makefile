@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
 export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
-GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc
+GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc bench/policies/body_length_go
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
 .PHONY: help setup run build test check format generate lock e2e faults bench image-test wheels wheel-test clean

@@ -47,7 +47,8 @@ def executor_command(arguments: Sequence[str]) -> None:
 def measured(chosen: Settings) -> list[Sample]:
     """All samples, with a line on standard error for each as it comes."""
     print("bench: building and starting what is measured …", file=sys.stderr, flush=True)
-    amount, samples = chosen.rounds * len(chosen.connections) * len(chosen.rows), list[Sample]()
+    amount = chosen.rounds * sum(len(chosen.measured_at(count)) for count in chosen.connections)
+    samples = list[Sample]()
     for sample in campaign.run(chosen):
         samples.append(sample)
         print(f"bench: {len(samples)}/{amount} {progress(sample)}", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def measure(settings: Settings, found: Mapping[str, Target], bench: Bench) -> It
     """Round by round, within it number by number of connections, within that row by row."""
     for round_ in range(settings.rounds):
         for connections in settings.connections:
-            for row in in_order(settings.rows, round_):
+            for row in in_order(settings.measured_at(connections), round_):
                 port = found[row.key].port
                 load = load_tool.of(row, port, connections, settings.warmup, settings.duration, settings.rate)
                 yield undisturbed(partial(bench.take, row.key, round_, found[row.key], load), settings.repeats)

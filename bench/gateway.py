@@ -15,7 +15,7 @@ from bench.processes import program, running, tail
 from bench.settings import Settings
 from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
 
-MANIFEST, OUTPUT = Path("build.yaml"), Path("build/stock")
+MANIFEST, OUTPUT = Path("bench/build.yaml"), Path("build/bench/gateway")
 START_SECONDS = 900.0
 """Includes the build where there is none yet: compiling the engine, and the executor's environment."""
 
@@ -42,7 +42,7 @@ def command(settings: Settings, apis: Path, home: Path, run_dir: Path) -> list[s
         "--state-dir", str(home / "state"), "--run-dir", str(run_dir),
         "--apis", str(apis),
         "--access-log", "/dev/null", "--log-format", "json", "--drain-seconds", "1",
-        "--executors", str(settings.executors),
+        "--executors", str(settings.executors), "--py.workers", str(settings.workers),
         "--envoy.concurrency", str(settings.concurrency),
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import go_build
+from bench import go_build, request
 from bench.error import BenchError
 from bench.processes import HOST, running, tail
 from bench.rows import Row
@@ -19,18 +19,6 @@ SOURCE = "./bench/load"
 GRACE = 5.0
 ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
 """Neither end needs a second core, and a Go program that has one spends CPU time on looking for work there."""
-CLIENT_HEADERS = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
-    "Accept": "application/json, text/plain, */*",
-    "Accept-Encoding": "gzip, deflate, br",
-    "Accept-Language": "en-US,en;q=0.9",
-    "Authorization": "Bearer " + "eyJhbGciOiJSUzI1NiJ9." * 14,
-    "Content-Type": "application/json",
-    "X-Tenant": "acme",
-    "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "X-Internal": "1",
-}
-"""What a browser's request brings: each policy and each hop pays for carrying it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Load:
-    """One sample's load. `rate` 0: a closed loop."""
+    """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST."""
 
     url: str
     connections: int
@@ -58,6 +46,7 @@ class Load:
     duration: float
     rate: float = 0.0
     expect: Mapping[str, str] | None = None
+    body: int = 0
 
 
 def build(folder: Path) -> Path:
@@ -99,10 +88,10 @@ def drive(
 
 def generate_command(binary: Path, load: Load) -> list[str]:
     """The generator's command line."""
-    sent = [word for name, value in CLIENT_HEADERS.items() for word in ("-header", f"{name}: {value}")]
+    sent = [word for name, value in request.HEADERS.items() for word in ("-header", f"{name}: {value}")]
     expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
-    amount = ["-connections", str(load.connections), "-rate", str(load.rate)]
+    amount = ["-connections", str(load.connections), "-rate", str(load.rate), "-body", str(load.body)]
     return [str(binary), "generate", "-url", load.url, *amount, *times, *sent, *expected]
 
 
@@ -119,7 +108,7 @@ def parse_result(line: str) -> Result:
 
 def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
-    return Load(f"http://{HOST}:{port}{row.path}", connections, warmup, duration, rate, row.client)
+    return Load(f"http://{HOST}:{port}{row.path}", connections, warmup, duration, rate, row.client, row.body)
 
 
 def _line(process: subprocess.Popen[str]) -> str:

@@ -28,7 +28,8 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
         *(f"peers: {'; '.join(found)}" for found in [peers.versions(row.key for row in settings.rows)] if found),
         f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
         f"rounds: {settings.rounds}, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
-        f"{loop(settings)}, {settings.concurrency} Envoy workers, executor processes: {settings.executors}",
+        f"{loop(settings)}, {settings.concurrency} Envoy workers, "
+        f"executor processes: {settings.executors}, each with {settings.workers} workers",
     )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench import request
 from bench.error import BenchError
 
 HOST = "127.0.0.1"
@@ -96,7 +97,7 @@ def await_file(file: Path, process: subprocess.Popen[str], log: Path) -> None:
 def _ask(port: int, path: str) -> str:
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=request.HEADERS)
         answer = connection.getresponse()
         body = answer.read().decode(errors="backslashreplace")
         return str(answer.status) if answer.status == 200 else f"{answer.status}: {body[:300]}"

@@ -1,4 +1,4 @@
-"""What is measured: plain Envoy, and our gateway with the chains of a row. Each says what headers must arrive."""
+"""What is measured: our gateway with the chains of a row, and peers. Each says what headers must arrive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Attachment = Mapping[str, object]
+Headers = Mapping[str, str]
+COUNTS = (1, 16, 64, 256)
+"""Of connections, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,17 @@ class Row:
     key: its name on the command line, its path prefix at the gateway and at the upstream.
     policies: the attachments of its API; None for peers, which have none.
     upstream: headers that each request must carry when it arrives there. client: the same for each answer.
+    body: bytes of each request's body; with one it is a POST.
+    connections: those of COUNTS at which it is measured, since all rows at all of them would take an hour.
     """
 
     key: str
     title: str
     policies: tuple[Attachment, ...] | None = ()
-    upstream: Mapping[str, str] = field(default_factory=dict)
-    client: Mapping[str, str] = field(default_factory=dict)
+    upstream: Headers = field(default_factory=dict)
+    client: Headers = field(default_factory=dict)
+    body: int = 0
+    connections: tuple[int, ...] = COUNTS
 
     @property
     def prefix(self) -> str:
@@ -34,12 +41,17 @@ class Row:
     def path(self) -> str:
         return f"{self.prefix}/orders/4711"
 
+    @property
+    def method(self) -> str:
+        return "POST" if self.body else "GET"
+
 
 PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"
+PYTHON_1, PYTHON_2, PYTHON_5 = "python-1", "python-2", "python-5"
+BODY_GO, BODY_PYTHON = "body-go", "body-python"
 GO_EXT_PROC, AIO_EXT_PROC, SYNC_EXT_PROC = "ext-proc-go", "ext-proc-aio", "ext-proc-sync"
-PYVOY, AIOHTTP, FASTAPI, MITMPROXY = "pyvoy", "aiohttp", "fastapi", "mitmproxy"
-PEER_HEADERS = {"X-Peer": "1"}
-"""What every peer adds, in both directions."""
+NAIVE, PYVOY, AIOHTTP, FASTAPI, MITMPROXY = "naive", "pyvoy", "aiohttp", "fastapi", "mitmproxy"
+BODY_BYTES = 10_000
 
 
 def add_headers(position: str) -> Attachment:
@@ -54,43 +66,55 @@ def add_headers(position: str) -> Attachment:
     }
 
 
-def add_python_header() -> Attachment:
+def add_python_header(name: str = "X-Python-Policy") -> Attachment:
     """The Python policy, in both phases."""
-    return {
-        "name": "add-python-header",
-        "version": "v1",
-        "params": {"headerName": "X-Python-Policy", "headerValue": "1"},
-    }
+    return {"name": "add-python-header", "version": "v1", "params": {"headerName": name, "headerValue": "1"}}
 
 
-def peer(key: str, title: str) -> Row:
+def python_chain(key: str, length: int) -> Row:
+    """Nothing but Python policies."""
+    headers = {f"X-Python-{number}": "1" for number in range(1, length + 1)}
+    title = f"gateway, {length} Python {'policies' if length > 1 else 'policy'}"
+    return Row(key, title, tuple(map(add_python_header, headers)), headers, headers, connections=(64,))
+
+
+def body_row(key: str, title: str, policy: str) -> Row:
+    """The policy tells how much it has seen, the upstream how much has come."""
+    told = {"X-Body-Length": "told", "X-Received-Bytes": str(BODY_BYTES)}
+    attached: Attachment = {"name": policy, "version": "v1"}
+    return Row(key, title, (attached,), {"X-Body-Length": str(BODY_BYTES)}, told, BODY_BYTES, (1, 64))
+
+
+def peer(key: str, title: str, connections: tuple[int, ...]) -> Row:
     """It sets one header each way."""
-    return Row(key, title, None, PEER_HEADERS, PEER_HEADERS)
+    return Row(key, title, None, {"X-Peer": "1"}, {"X-Peer": "1"}, connections=connections)
 
 
 GO_HEADERS = {"X-Go-First": "1", "X-Go-Last": "1"}
 ALL_HEADERS = {**GO_HEADERS, "X-Python-Policy": "1"}
+BETWEEN = (add_headers("First"), add_python_header(), add_headers("Last"))
 
 ROWS = (
     Row(PLAIN, "plain Envoy", policies=None),
     Row(NONE, "gateway, API without policies"),
-    Row(GO, "gateway, Go → Go", (add_headers("First"), add_headers("Last")), GO_HEADERS, GO_HEADERS),
-    Row(
-        PYTHON,
-        "gateway, Go → Python → Go",
-        (add_headers("First"), add_python_header(), add_headers("Last")),
-        ALL_HEADERS,
-        ALL_HEADERS,
-    ),
-    peer(GO_EXT_PROC, "Envoy, minimal Go ext_proc server"),
-    peer(AIO_EXT_PROC, "Envoy, Python ext_proc server, grpc.aio"),
-    peer(SYNC_EXT_PROC, "Envoy, Python ext_proc server, threads"),
-    peer(PYVOY, "pyvoy: ASGI inside Envoy"),
-    peer(AIOHTTP, "aiohttp reverse proxy"),
-    peer(FASTAPI, "FastAPI + httpx reverse proxy"),
-    peer(MITMPROXY, "mitmdump reverse proxy"),
+    Row(GO, "gateway, Go → Go", (BETWEEN[0], BETWEEN[-1]), GO_HEADERS, GO_HEADERS),
+    Row(PYTHON, "gateway, Go → Python → Go", BETWEEN, ALL_HEADERS, ALL_HEADERS),
+    python_chain(PYTHON_1, 1),
+    python_chain(PYTHON_2, 2),
+    python_chain(PYTHON_5, 5),
+    body_row(BODY_GO, "gateway, Go policy that reads a 10 KB body", "body-length-go"),
+    body_row(BODY_PYTHON, "gateway, Python policy that reads a 10 KB body", "body-length"),
+    peer(GO_EXT_PROC, "Envoy, minimal Go ext_proc server", COUNTS),
+    peer(AIO_EXT_PROC, "Envoy, Python ext_proc server, grpc.aio", COUNTS),
+    peer(SYNC_EXT_PROC, "Envoy, Python ext_proc server, threads", (64,)),
+    Row(NAIVE, "Envoy, naive engine, naive executor", None, {"X-Peer": "1acme"}, {"X-Peer": "1application/json"}),
+    peer(PYVOY, "pyvoy: ASGI inside Envoy", (1, 64)),
+    peer(AIOHTTP, "aiohttp reverse proxy", (1, 64)),
+    peer(FASTAPI, "FastAPI + httpx reverse proxy", (1, 64)),
+    peer(MITMPROXY, "mitmdump reverse proxy", (1, 64)),
 )
-"""Go → Go has both Go policies of the last row, so that the two differ by the Python one alone."""
+"""Go → Go has both Go policies of Go → Python → Go, so that the two differ by the Python one alone. The naive policy
+adds to its parameter what it has read."""
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:
@@ -105,7 +129,7 @@ def api(row: Row, upstream: str) -> dict[str, object]:
             "context": row.prefix,
             "upstream": {"main": {"url": f"http://{upstream}{row.prefix}"}},
             "policies": list(row.policies or ()),
-            "operations": [{"method": "GET", "path": "/orders/{id}"}],
+            "operations": [{"method": row.method, "path": "/orders/{id}"}],
         },
     }
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.rows import GO, NONE, PLAIN, PYTHON, ROWS, Row
+from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row
 
 README = Path("bench/README.md")
 STDOUT = "-"
@@ -21,21 +21,31 @@ class Settings:
     rounds: samples per row and number of connections. duration, warmup: seconds of one sample.
     rate: requests per second of an open loop that `connections` bound; 0: a closed loop.
     repeats: how often a sample that others disturb is taken again.
-    concurrency: worker threads of each Envoy. executors: processes of Python policies.
+    concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
     output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
     """
 
     rounds: int = 5
-    duration: float = 4.0
+    duration: float = 2.0
     warmup: float = 1.0
     repeats: int = 3
-    connections: tuple[int, ...] = (1, 16, 64)
+    connections: tuple[int, ...] = COUNTS
     rows: tuple[Row, ...] = ROWS
     rate: float = 0.0
     concurrency: int = 2
     executors: int = 1
+    workers: int = 32
     output: Path | None = README
     short: bool = False
+
+    def measured_at(self, connections: int) -> tuple[Row, ...]:
+        """The rows that are measured with so many connections; all of them with a number that no row names."""
+        return tuple(row for row in self.rows if connections in row.connections or connections not in COUNTS)
+
+
+def everywhere(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows that were asked for by name are measured with all numbers of connections."""
+    return tuple(replace(row, connections=COUNTS) for row in rows)
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -45,14 +55,15 @@ def parse(arguments: Sequence[str]) -> Settings:
     output = given.output or (STDOUT if short else str(README))
     return Settings(
         rounds=given.rounds or (1 if short else 5),
-        duration=given.duration or (1.0 if short else 4.0),
+        duration=given.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
         connections=given.connections,
-        rows=given.rows or (SHORT_ROWS if short else ROWS),
+        rows=everywhere(given.rows) if given.rows else SHORT_ROWS if short else ROWS,
         rate=given.rate,
         concurrency=given.concurrency,
         executors=given.executors,
+        workers=given.workers,
         output=None if output == STDOUT else Path(output),
         short=short,
     )
@@ -62,12 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures all rows, interleaved, in one run.")
     add = parser.add_argument
     add("--rounds", type=_at_least_one, help="samples per row and number of connections (5)")
-    add("--duration", type=_positive, metavar="S", help="seconds of one sample (4)")
-    add("--connections", type=_counts, default=(1, 16, 64), metavar="N,…", help="connections (1,16,64)")
+    add("--duration", type=_positive, metavar="S", help="seconds of one sample (2)")
+    add("--connections", type=_counts, default=COUNTS, metavar="N,…", help="connections (1,16,64,256)")
     add("--rows", type=_rows, metavar="ROW,…", help=f"some of {_known()} (all)")
     add("--rate", type=_positive, default=0.0, help="open loop: requests per second (a closed loop)")
     add("--concurrency", type=_at_least_one, default=2, help="worker threads of each Envoy (2)")
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
+    add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
     add("--short", action="store_true", help="1 round of 1 s, no file: fails on wrong answers and absurd ratios")
     return parser

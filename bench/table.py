@@ -26,7 +26,7 @@ def markdown(samples: Sequence[Sample], settings: Settings) -> str:
 def _block(samples: Sequence[Sample], settings: Settings, connections: int) -> str:
     lines = [f"### {connections} connection{'s' if connections > 1 else ''}", "", _line(HEADINGS)]
     lines.append(_line(["---", *["---:"] * (len(HEADINGS) - 1)]))
-    lines += [_line(_cells(samples, row, connections)) for row in settings.rows]
+    lines += [_line(_cells(samples, row, connections)) for row in settings.measured_at(connections)]
     notes = list(_notes(samples, settings, connections))
     return "\n".join([*lines, "", *notes] if notes else lines)
 

@@ -23,8 +23,10 @@ PYTHON = {  # package source root, package, proto folder
     "gateway-controller/src": ("gatewright_controller/_gen", "proto/gatewright/node/v1"),
     ".": ("bench/naive/_gen", "bench/naive"),
 }
-GO_ROOT, GO_MODULE = "gateway-runtime/policy-engine", "gatewright.dev/policy-engine"
-GO = ("gatewright/executor/v1", "gatewright/node/v1")
+GO = {  # module root, module, where its proto files lie and import from
+    "gateway-runtime/policy-engine": ("gatewright.dev/policy-engine", "proto"),
+    "bench/peers/extproc": ("gatewright.dev/bench/extproc", "bench/naive"),
+}
 
 
 def main() -> None:
@@ -32,7 +34,8 @@ def main() -> None:
         out = Path(scratch)
         for root, (package, protos) in PYTHON.items():
             generate_python(out / root, package, ROOT / protos)
-        generate_go(out / GO_ROOT)
+        for root, (module, protos) in GO.items():
+            generate_go(out / root, module, ROOT / protos)
         (check if "--check" in sys.argv else write)(out)
 
 
@@ -44,17 +47,18 @@ def generate_python(out: Path, package: str, protos: Path) -> None:
            f"--mypy_grpc_out={out}", *files)  # fmt: skip
 
 
-def generate_go(out: Path) -> None:
+def generate_go(out: Path, module: str, protos: Path) -> None:
     out.mkdir(parents=True)
     plugins = go_plugins()
-    for protos in GO:
-        files = [str(proto) for proto in sorted((ROOT / "proto" / protos).glob("*.proto"))]
+    for folder in sorted(
+        {proto.parent for proto in protos.rglob("*.proto")}
+    ):  # protoc-gen-go takes a package at a time
         protoc(
-            f"-I{ROOT / 'proto'}",
+            f"-I{protos}",
             *(f"--plugin={plugins / name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")),
             *(f"--{name}_out={out}" for name in ("go", "go-grpc")),
-            *(f"--{name}_opt=module={GO_MODULE}" for name in ("go", "go-grpc")),
-            *files,
+            *(f"--{name}_opt=module={module}" for name in ("go", "go-grpc")),
+            *(str(proto) for proto in sorted(folder.glob("*.proto"))),
         )
 
 
@@ -85,7 +89,10 @@ def protoc(*arguments: str) -> None:
 
 
 def generated(root: Path) -> dict[Path, Path]:
-    folders = [*(root / source / package for source, (package, _) in PYTHON.items()), root / GO_ROOT / "gen"]
+    folders = [
+        *(root / source / package for source, (package, _) in PYTHON.items()),
+        *(root / each / "gen" for each in GO),
+    ]
     files = (
         file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 
-from bench.load_tool import CLIENT_HEADERS
+from bench import request
 from bench.naive._gen import naive_pb2 as naive
 
 REQUEST, RESPONSE, BODY = "request", "response", "body"
@@ -16,7 +16,7 @@ PARAMS = {"headerName": "X-Python-Policy", "headerValue": "1"}
 EXPECT = "x-tenant"  # of the echo
 BODY_BYTES = 16 << 10
 TIMEOUT_US = 20_000_000
-REQUEST_HEADERS = {name.lower(): value for name, value in CLIENT_HEADERS.items()} | {
+REQUEST_HEADERS = {name.lower(): value for name, value in request.HEADERS.items()} | {
     "x-request-id": "5d9e2e8a-6f0a-9f5c-8a57-0d1f3c0a77aa",
     "x-forwarded-for": "10.0.0.1",
     "x-forwarded-proto": "https",

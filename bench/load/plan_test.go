@@ -16,6 +16,17 @@ func TestPlanHoldsTheRequestAsSent(t *testing.T) {
 	}
 }
 
+func TestPlanWithABodyIsAPost(t *testing.T) {
+	p, err := parsePlan([]string{"-url", "http://127.0.0.1:80/go/1", "-body", "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "POST /go/1 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Length: 3\r\n\r\nxxx"
+	if string(p.request) != want {
+		t.Errorf("expected %q, got %q", want, p.request)
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	for want, arguments := range map[string][]string{
 		"-url: expected":            {"-url", "https://127.0.0.1:80/"},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -63,6 +64,9 @@ func (e expectations) handle(exchange *fasthttp.RequestCtx) {
 	headers.Set("Cache-Control", "no-cache")
 	headers.Set("Etag", "abc")
 	headers.Set("X-Ratelimit-Remaining", "41")
+	if received := len(exchange.Request.Body()); received > 0 {
+		headers.Set("X-Received-Bytes", strconv.Itoa(received))
+	}
 	exchange.SetBodyString(answer)
 }
 

@@ -110,3 +110,21 @@ func TestReadExpectationsSaysWhichFile(t *testing.T) {
 		}
 	}
 }
+
+func TestUpstreamTellsHowMuchCame(t *testing.T) {
+	address := startUpstream(t, `{"/body": {}}`)
+	for body, want := range map[string]string{"": "", strings.Repeat("x", 10000): "10000"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/body/1", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := new(http.Client).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if got := response.Header.Get("X-Received-Bytes"); got != want {
+			t.Errorf("body of %d bytes: expected %q, got %q", len(body), want, got)
+		}
+	}
+}

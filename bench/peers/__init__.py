@@ -27,6 +27,7 @@ PEERS: Mapping[str, Peer] = {
     rows.GO_EXT_PROC: Peer(ext_proc.go_ext_proc),
     rows.AIO_EXT_PROC: Peer(ext_proc.aio_ext_proc, ext_proc.REQUIREMENTS),
     rows.SYNC_EXT_PROC: Peer(ext_proc.sync_ext_proc, ext_proc.REQUIREMENTS),
+    rows.NAIVE: Peer(ext_proc.naive),
     rows.PYVOY: Peer(proxies.pyvoy, "pyvoy"),
     rows.AIOHTTP: Peer(proxies.aiohttp_proxy, "aiohttp"),
     rows.FASTAPI: Peer(proxies.fastapi_proxy, "fastapi"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import go_build
@@ -14,7 +16,7 @@ from bench.peers.site import PROGRAMS, Site
 from bench.processes import await_file, running
 from bench.target import ENVOY, GO, PYTHON, Target
 
-MINIMAL = "./bench/peers/extproc/minimal"
+MINIMAL, NAIVE = "./bench/peers/extproc/minimal", "./bench/peers/extproc/naive"
 REQUIREMENTS = "ext-proc"
 AS_OUR_ENGINE = {"GOGC": "400"}
 """It sets this for itself, where the environment says nothing."""
@@ -40,6 +42,19 @@ def sync_ext_proc(site: Site) -> Iterator[Target]:
     """In Python, by threads."""
     with _behind_envoy(site, PYTHON, _python("sync_ext_proc.py")) as target:
         yield target
+
+
+@contextlib.contextmanager
+def naive(site: Site) -> Iterator[Target]:
+    """An engine and an executor that exchange one self-describing message for each execution."""
+    binary, log = go_build.build(NAIVE, site.folder / "naive"), site.folder / "executor.log"
+    with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:
+        socket = Path(home) / "executor.sock"
+        with running([sys.executable, "-m", "bench.naive.executor", "--listen", f"unix:{socket}"], log) as executor:
+            await_file(socket, executor, log)
+            engine = [str(binary), "-executor", f"unix:{socket}", "-listen"]
+            with _behind_envoy(site, GO, engine, **AS_OUR_ENGINE) as target:
+                yield replace(target, processes=lambda: {**target.processes(), PYTHON: (executor.pid,)})
 
 
 def _python(file: str) -> list[str]:

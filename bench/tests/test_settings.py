@@ -11,7 +11,7 @@ from bench.rows import ROWS
 def test_the_defaults_record() -> None:
     found = settings.parse([])
     assert found == settings.Settings()
-    assert (found.rounds, found.duration, found.connections) == (5, 4.0, (1, 16, 64))
+    assert (found.rounds, found.duration, found.connections) == (5, 2.0, (1, 16, 64, 256))
     assert (found.rows, found.output) == (ROWS, Path("bench/README.md"))
 
 
@@ -27,6 +27,18 @@ def test_rows_keep_the_order_of_the_table() -> None:
     assert [row.key for row in found.rows] == ["plain", "go"]
     assert found.connections == (64, 1)
     assert found.output is None
+
+
+def test_not_all_rows_are_measured_with_all_numbers_of_connections() -> None:
+    found = settings.parse([])
+    few, all_ = ({row.key for row in found.measured_at(count)} for count in (256, 64))
+    assert {"plain", "go", "go-python-go", "naive", "ext-proc-aio"} <= few < all_ == {row.key for row in ROWS}
+    assert found.measured_at(8) == ROWS
+
+
+def test_rows_that_are_named_are() -> None:
+    found = settings.parse(["--rows", "plain,mitmproxy"])
+    assert [row.key for row in found.measured_at(256)] == ["plain", "mitmproxy"]
 
 
 @pytest.mark.parametrize(
