@@ -42,7 +42,7 @@ class Admin(EngineAdmin):
         self.has |= {address for addresses in executors.values() for address in addresses}
 
     async def executors(self) -> ExecutorsReport:
-        return ExecutorsReport(1, [_report(address) for address in self.has])
+        return ExecutorsReport(1, [_report(address) for address in self.has], [])
 
 
 def _report(address: str) -> ExecutorReport:

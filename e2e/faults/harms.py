@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from functools import partial
 
@@ -12,10 +14,13 @@ from e2e.faults.row import Row
 from e2e.faults.site import Setting, Site
 from e2e.gateway import attach
 
+HARM = ("harm:v1.0.0", "harm")
+QUARANTINE = "policy under quarantine: executor processes die while it runs"
 MEMORY = "256MiB"  # at twice as much, allocations fail
 EXCEPTION: Outcomes = frozenset({"500"})
 TIMEOUT: Outcomes = frozenset({"504"})
 GONE: Outcomes = frozenset({"503"})
+MOST_DEATHS = 5  # three confine the policy; a probe or two follow
 
 
 def setting(how: str, *options: str, **params: object) -> Setting:
@@ -31,6 +36,21 @@ def ask(count: int, seconds: float) -> Callable[[Site], Fault]:
 def still_runs(site: Site) -> list[str]:
     restarts = site.gateway.process_status(EXECUTOR)["restarts"]
     return [f"expected the executor to live on, it was restarted {restarts} times"] if restarts else []
+
+
+def is_confined(site: Site) -> list[str]:
+    """Few deaths, and the gateway says of which policy."""
+    deaths = site.gateway.process_status(EXECUTOR)["restarts"]
+    status = subprocess.run(
+        ["gatewright", "status", "--run-dir", str(site.gateway.run_dir)], capture_output=True, check=False
+    )
+    named = {(one["policy"], one["api"]) for one in json.loads(status.stdout)["quarantined"]}
+    logged = {(one["policy"], one["api"]) for one in site.gateway.logged(message=QUARANTINE)}
+    return [
+        *([f"expected at most {MOST_DEATHS} deaths, got {deaths}"] if deaths > MOST_DEATHS else []),
+        *([f"expected the status to name the policy alone, got {named}"] if named != {HARM} else []),
+        *([f"expected the log to name the policy alone, got {logged}"] if logged != {HARM} else []),
+    ]
 
 
 def names_the_policy(site: Site) -> list[str]:
@@ -79,6 +99,13 @@ ROWS = [
         ask(1, 1.0),
         Contract(meanwhile={"python": POLICY_ERRORS}, always={"harm": GONE}),
         setting("exit"),
+    ),
+    Row(
+        "a policy that always calls os._exit, at 20/s",
+        ask(200, 10.0),
+        Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS}, always={"harm": GONE}),
+        setting("exit"),
+        check=is_confined,
     ),
     Row(
         "a policy that segfaults in C",

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from gatewright_cli.probes import http_client
+from gatewright_cli.probes import ATTEMPT_SECONDS, http_client
 
+ENGINE_SOCKET = "engine-admin.sock"
 DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
 
 
@@ -43,11 +44,23 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
     hung: list[Hung]
 
 
+class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
+    """A policy instance that is not executed: so many processes died while it ran. left_ms: until it is tried."""
+
+    group: str
+    policy: str
+    api: str
+    instance: str
+    deaths: int
+    left_ms: int
+
+
 class ExecutorsReport(msgspec.Struct, frozen=True):
     """The answer of GET /executors."""
 
     generation: int
     processes: list[ExecutorReport]
+    quarantined: list[Quarantined]
 
     def at(self, address: str) -> ExecutorReport | None:
         return next((process for process in self.processes if process.address == address), None)
@@ -85,6 +98,17 @@ class EngineAdmin:
             raise RefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != httpx.codes.OK:
             raise RefusedError(_reason(answer))
+
+
+def quarantined(socket: Path) -> list[object]:
+    """The policy instances that are not executed now, as JSON objects; none where the engine gives no answer."""
+    transport = httpx.HTTPTransport(uds=str(socket))
+    try:
+        with httpx.Client(transport=transport, base_url="http://engine", timeout=ATTEMPT_SECONDS) as client:
+            report = msgspec.json.decode(client.get("/executors").content, type=ExecutorsReport)
+            return [msgspec.to_builtins(one) for one in report.quarantined]
+    except (httpx.HTTPError, msgspec.DecodeError):
+        return []
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -75,12 +75,17 @@ def _own_version() -> str:
 @click.option("--run-dir", type=a_path, required=True, help="The directory that the node runs in.")
 @click.pass_context
 def status(context: click.Context, run_dir: Path) -> None:
-    """Print what a node runs, as JSON. Exit status 0 if all of it is ready, else 1."""
+    """Print what a node runs, and which policies are under quarantine, as JSON.
+
+    Exit status 0 if all processes are ready, else 1.
+    """
+    from gatewright_cli.engine_admin import ENGINE_SOCKET, quarantined
+
     try:
         found = read_status(run_dir)
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
-    click.echo(json.dumps(found, indent=2))
+    click.echo(json.dumps(found | {"quarantined": quarantined(run_dir / ENGINE_SOCKET)}, indent=2))
     context.exit(0 if all_ready(found) else 1)
 
 

@@ -16,7 +16,7 @@ class RestartPolicy:
 
     first_delay: float = 0.1
     longest_delay: float = 5.0
-    forgiven_after: float = 30.0
+    forgiven_after: float = 5.0
     jitter: float = 0.2
     start_attempts: int = 3
 

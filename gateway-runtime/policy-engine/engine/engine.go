@@ -134,7 +134,8 @@ func build(options *options, log *slog.Logger, register func(*Registry)) (*engin
 	if err != nil {
 		return nil, err
 	}
-	bridge := pythonbridge.Options{Generation: options.generation, Drain: options.executorDrain}
+	bridge := pythonbridge.Options{Generation: options.generation, Drain: options.executorDrain,
+		QuarantineDeaths: options.quarantineDeaths}
 	executors := options.executors
 	if !manifest.hasPython() {
 		executors = nil
@@ -192,7 +193,7 @@ func (e *engine) listen(ctx context.Context) (*servers, error) {
 	e.extProc.Register(s.extProcServer)
 	e.xds.Register(s.xdsServer)
 	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
-		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Deploy: e.Deploy, Table: e.table})
+		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.Deploy, Table: e.table})
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	for _, socket := range []struct {
 		flag, address string

@@ -17,6 +17,7 @@ type options struct {
 	logLevel                                                    slog.Level
 	drainTimeout, executorDrain                                 time.Duration
 	generation                                                  uint64
+	quarantineDeaths                                            int
 }
 
 func parseOptions(arguments []string, usage io.Writer) (*options, error) {
@@ -35,6 +36,7 @@ func parseOptions(arguments []string, usage io.Writer) (*options, error) {
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")
 	flags.Uint64Var(&o.generation, "generation", 1, "`NUMBER` of the generation that the executors and the manifest are of")
 	flags.DurationVar(&o.executorDrain, "executor-drain", 30*time.Second, "how long executor processes that are replaced may go on with what they have")
+	flags.IntVar(&o.quarantineDeaths, "quarantine-deaths", 3, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}

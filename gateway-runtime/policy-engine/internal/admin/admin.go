@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
@@ -28,8 +29,9 @@ type Sources struct {
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
 
-	Generation func() uint64
-	Deploy     func(context.Context, Deployment) error
+	Generation  func() uint64
+	Quarantined func() []pythonbridge.QuarantineStats
+	Deploy      func(context.Context, Deployment) error
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -41,8 +43,9 @@ type Deployment struct {
 
 // Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.
 type Executors struct {
-	Generation uint64                      `json:"generation"`
-	Processes  []pythonbridge.ProcessStats `json:"processes"`
+	Generation  uint64                         `json:"generation"`
+	Processes   []pythonbridge.ProcessStats    `json:"processes"`
+	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 }
 
 // Refusal is the answer of POST /executors with status 409: nothing has changed.
@@ -52,11 +55,13 @@ type Refusal struct {
 
 // Stats is the answer of /stats.
 type Stats struct {
-	Node      node.Stats                            `json:"node"`
-	XDS       xds.Stats                             `json:"xds"`
-	ExtProc   extproc.Stats                         `json:"extProc"`
-	Executors []pythonbridge.ProcessStats           `json:"executors"`
-	Policies  map[string]map[string]InstanceCounter `json:"policies"` // by name:version, then by instance id
+	Node        node.Stats                            `json:"node"`
+	XDS         xds.Stats                             `json:"xds"`
+	ExtProc     extproc.Stats                         `json:"extProc"`
+	Executors   []pythonbridge.ProcessStats           `json:"executors"`
+	Quarantined []pythonbridge.QuarantineStats        `json:"quarantined"`
+	Policies    map[string]map[string]InstanceCounter `json:"policies"` // by name:version, then by instance id
+	Goroutines  int                                   `json:"goroutines"`
 }
 
 // InstanceCounter is a policy instance in /stats.
@@ -100,7 +105,9 @@ func Handler(sources Sources) http.Handler {
 	return mux
 }
 
-func (s Sources) executors() Executors { return Executors{s.Generation(), s.Executors()} }
+func (s Sources) executors() Executors {
+	return Executors{s.Generation(), s.Executors(), s.Quarantined()}
+}
 
 func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 	var wanted Deployment
@@ -144,7 +151,8 @@ func (s Sources) stats() Stats {
 			policies[instance.Name()][instance.ID()] = InstanceCounter{c.API(), instance.Stats()}
 		}
 	}
-	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.ExtProc(), Executors: s.Executors(), Policies: policies}
+	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.ExtProc(), Executors: s.Executors(), Quarantined: s.Quarantined(),
+		Policies: policies, Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -25,6 +28,7 @@ type StreamManager struct {
 	log        *slog.Logger
 	rehome     func(*execution) // finds another process for an execution that was never started, or ends it
 	changed    func()           // tells the group that a process or an instance changed
+	died       func([]suspect)  // tells the group that the process is gone, and what it was at
 	stop       func()           // ends run
 	wake       chan struct{}    // holds a token when there may be something to send
 
@@ -73,6 +77,7 @@ func newStreamManager(address string, generation *generation, options Options, l
 		address: address, generation: generation, options: options, log: log, stop: func() {},
 		wake: make(chan struct{}, 1), numbered: map[uint32]*placement{}, sent: map[uint64]*execution{},
 		rehome: func(e *execution) { e.finish(outcome{err: failUnavailable}) }, changed: func() {},
+		died: func([]suspect) {},
 	}
 }
 
@@ -125,6 +130,9 @@ func (m *StreamManager) detach(cause error) {
 	defer m.unlock()
 	m.connected.Store(false)
 	m.lost = cause
+	if status.Code(cause) == codes.Unavailable { // the connection is gone, and nobody here has ended it
+		m.died(m.atWork(time.Now()))
+	}
 	for _, e := range m.sent {
 		if orderly && e.frame > m.framesTakenIn {
 			m.refuse(e, crashed)
@@ -140,6 +148,23 @@ func (m *StreamManager) detach(cause error) {
 	clear(m.numbered)
 	m.unsent, m.cancels, m.closes = nil, nil, nil
 	m.instancesChange = true
+}
+
+// atWork are the instances that had executions under way.
+func (m *StreamManager) atWork(now time.Time) (all []suspect) {
+	found := map[*instance]bool{}
+	for _, e := range m.sent {
+		found[e.instance] = true
+	}
+	for _, p := range m.live {
+		if now.Sub(p.leftAt) < abandonedMemory {
+			found[p.instance] = true
+		}
+	}
+	for i := range found {
+		all = append(all, suspect{i, len(found) == 1})
+	}
+	return all
 }
 
 // release empties a queue; its executions find another process.
@@ -194,6 +219,7 @@ func (m *StreamManager) forget(e *execution) {
 	case m.sent[e.message.GetId()] == e:
 		delete(m.sent, e.message.GetId())
 		m.cancels = append(m.cancels, e.message.GetId())
+		e.at.leftAt = time.Now()
 		m.wakeSender()
 	}
 }
@@ -211,8 +237,8 @@ func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 	for _, action := range frame.GetActions() {
 		m.answer(action)
 	}
-	for _, status := range frame.GetInstances() {
-		m.settle(status)
+	for _, instance := range frame.GetInstances() {
+		m.settle(instance)
 	}
 	return nil
 }
@@ -238,6 +264,9 @@ func (m *StreamManager) answer(action *executorv1.Action) {
 	if neverStarted(action) {
 		m.refuse(e, failureFrom(action.GetFailure()))
 	} else {
+		if ran(action) {
+			e.instance.answered.Add(1)
+		}
 		e.finish(outcome{action: action})
 	}
 }
@@ -246,6 +275,17 @@ func (m *StreamManager) answer(action *executorv1.Action) {
 // another process may try an execution that was sent.
 func neverStarted(action *executorv1.Action) bool {
 	return action.GetFailure().GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE
+}
+
+// ran reports whether the policy was called, and returned or raised.
+func ran(action *executorv1.Action) bool {
+	switch action.GetFailure().GetFailureClass() {
+	case executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE, executorv1.FailureClass_FAILURE_CLASS_TIMEOUT,
+		executorv1.FailureClass_FAILURE_CLASS_OVERLOADED:
+		return false
+	default:
+		return true
+	}
 }
 
 // refuse gives an execution that was sent and not started to another process, once.
@@ -265,15 +305,15 @@ func (m *StreamManager) give(e *execution) {
 }
 
 // settle notes whether an instance is ready, and lets go of what waited for it.
-func (m *StreamManager) settle(status *executorv1.InstanceStatus) {
-	p, ok := m.numbered[status.GetInstance()]
+func (m *StreamManager) settle(answer *executorv1.InstanceStatus) {
+	p, ok := m.numbered[answer.GetInstance()]
 	if !ok { // closed meanwhile
 		return
 	}
 	p.answered = true
 	m.instancesChange = true
-	if status.GetFailure() != nil {
-		m.fail(p, failureFrom(status.GetFailure()))
+	if answer.GetFailure() != nil {
+		m.fail(p, failureFrom(answer.GetFailure()))
 		return
 	}
 	p.failure = nil
@@ -344,7 +384,7 @@ func (m *StreamManager) displace(p *placement) {
 	if p.is(stateAsked) && !p.answered {
 		p.breaks++
 	}
-	p.failure = nil
+	p.failure, p.leftAt = nil, time.Time{}
 	p.become(stateWaiting)
 	m.release(&p.parked)
 }

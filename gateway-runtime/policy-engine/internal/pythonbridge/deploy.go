@@ -44,7 +44,11 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 		change.abort()
 		return err
 	}
+	renewed := change.generation != g.generations.current.Load()
 	change.carryOut(g.generations)
+	if renewed {
+		g.pardon()
+	}
 	g.log.Info("executors deployed", "generation", change.generation.number, "joined", len(change.joining), "leaving", len(change.leaving))
 	g.runs.Go(g.sweep)
 	return nil
@@ -147,6 +151,12 @@ func (c *change) carryOut(generations *generations) {
 	generations.current.Store(c.generation)
 	for _, process := range c.leaving {
 		process.leave(process.options.Drain)
+	}
+}
+
+func (g *Groups) pardon() {
+	for _, name := range g.names() {
+		g.group(name).ledger.pardon()
 	}
 }
 

@@ -22,6 +22,7 @@ type group struct {
 	lifetime    context.Context // done when the group is closed
 	log         *slog.Logger
 	changes     signal
+	ledger      *ledger
 
 	mu        sync.Mutex
 	processes []*StreamManager // in the order they came; replaced as a whole
@@ -30,13 +31,14 @@ type group struct {
 
 func newGroup(lifetime context.Context, name string, generations *generations, options Options, log *slog.Logger) *group {
 	return &group{name: name, options: options, generations: generations, lifetime: lifetime, log: log.With("group", name),
-		instances: map[*instance]struct{}{}}
+		ledger: newLedger(options, log.With("group", name)), instances: map[*instance]struct{}{}}
 }
 
 // enlist adds a process, in which every live instance is to be configured. Nothing connects to it yet.
 func (g *group) enlist(address string, of *generation, as role) *StreamManager {
 	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number))
 	m.rehome, m.changed = g.rehome, g.changes.tell
+	m.died = func(suspects []suspect) { g.ledger.blame(suspects, time.Now()) }
 	m.become(as)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -73,13 +75,19 @@ func (g *group) serving() []*StreamManager {
 // execute runs one execution to its end, at the latest when ctx is done.
 func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, error) {
 	if err := g.submit(e); err != nil {
+		g.ledger.conclude(e, false)
 		return nil, err
 	}
-	return e.wait(ctx)
+	action, err := e.wait(ctx)
+	g.ledger.conclude(e, err == nil && ran(action))
+	return action, err
 }
 
 // submit gives an execution to the best process; to the next best if that one is lost at this moment.
 func (g *group) submit(e *execution) error {
+	if q := e.instance.confined.Load(); q != nil && !q.admits(e, time.Now()) {
+		return q.failure(e.instance, time.Now())
+	}
 	for range e.instance.placements() {
 		best := g.pick(e)
 		if best == nil {
@@ -167,6 +175,7 @@ func (g *group) enrol(i *instance) {
 func (g *group) remove(i *instance) {
 	g.mu.Lock()
 	delete(g.instances, i)
+	g.ledger.forget(i)
 	placements := i.placements()
 	g.mu.Unlock()
 	for _, p := range placements {

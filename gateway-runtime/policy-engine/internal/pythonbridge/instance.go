@@ -14,6 +14,8 @@ import (
 type instance struct {
 	configure *executorv1.ConfigureInstance // without its number
 	placed    atomic.Pointer[[]*placement]  // replaced as a whole, by one goroutine at a time
+	answered  atomic.Uint64                 // executions, by any process
+	confined  atomic.Pointer[quarantine]    // nil: executions are sent
 }
 
 func newInstance(configure *executorv1.ConfigureInstance) *instance {
@@ -81,6 +83,7 @@ type placement struct {
 	answered bool             // it was ready or failed at least once
 	breaks   int              // streams that broke while it was asked for and never answered
 	parked   fifo             // executions that wait for it to be ready
+	leftAt   time.Time        // when an execution was last abandoned that may still run
 }
 
 func (p *placement) become(state placementState) { p.state.Store(int32(state)) }

@@ -29,6 +29,10 @@ type Options struct {
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
 	BackoffMax       time.Duration // longest wait before a reconnect; 100 ms
 	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
+	QuarantineDeaths int           // deaths of processes, within the window, that put a policy instance under quarantine; 3
+	QuarantineWindow time.Duration // 30 s
+	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
+	QuarantineMax    time.Duration // the longest one; 10 min
 }
 
 func (o Options) withDefaults() Options {
@@ -45,6 +49,10 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.BackoffMin, 20*time.Millisecond)
 	orDuration(&o.BackoffMax, 100*time.Millisecond)
 	orDuration(&o.Drain, 30*time.Second)
+	orInt(&o.QuarantineDeaths, 3)
+	orDuration(&o.QuarantineWindow, 30*time.Second)
+	orDuration(&o.QuarantineMin, 10*time.Second)
+	orDuration(&o.QuarantineMax, 10*time.Minute)
 	return o
 }
 
