@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Mistake, Step
+from gatewright_builder import BuildError, BuildOptions, BuildResult, BuiltPolicy, Download, Mistake, Step
 from gatewright_cli import building
 from gatewright_cli.main import main
 
@@ -54,7 +56,8 @@ def builder(options: BuildOptions) -> BuildResult:
     if options.locked:
         raise BuildError([Mistake("build.lock", "it", "none", "make one")])
     path = options.output
-    return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345})
+    policies = (BuiltPolicy("limit", "v1.2.0", "go", ""), BuiltPolicy("greet", "v1.0.0", "python", "slow"))
+    return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345}, policies, is_stock=False)
 
 
 def test_as_json_what_goes_on_is_events(
@@ -66,8 +69,44 @@ def test_as_json_what_goes_on_is_events(
         {"event": "step", "text": "fetching limit"},
         {"event": "download", "what": "limit", "received": 5, "total": 10, "done": False},
         {"event": "download", "what": "limit", "received": 10, "total": 10, "done": True},
-        {"event": "built", "output": str(tmp_path), "changed": ["bin"], "seconds": {"read": 0.123}},
+        {"event": "built", "output": str(tmp_path), "changed": ["bin"], "seconds": {"read": 0.123},
+         "policies": [{"name": "limit", "version": "v1.2.0", "runtime": "go", "group": ""},
+                      {"name": "greet", "version": "v1.0.0", "runtime": "python", "group": "slow"}],
+         "engine": "compiled"},
+    ]  # fmt: skip
+
+
+def test_a_person_is_told_what_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "run_builder", builder)
+    assert status_of(monkeypatch, "--output", str(tmp_path)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"built {tmp_path} in 0.1 s",
+        "  limit v1.2.0   go",
+        "  greet v1.0.0   python, group slow",
+        "  policy engine  compiled for this build",
     ]
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_an_output_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "build.yaml").write_text("version: v1\npolicies: []\n")
+    assert status_of(monkeypatch, "--manifest", str(tmp_path / "build.yaml"), "--output", place) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {place}: expected an output folder that can be written, got /"), said
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_while_it_is_still_importing_is_no_traceback(tmp_path: Path) -> None:
+    slow = tmp_path / "click.py"
+    slow.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "gatewright_cli", "version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_person_reads_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

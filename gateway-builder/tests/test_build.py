@@ -229,7 +229,13 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
             "paint/words.py",
             "import os\nos._exit(7)\n",
             "policies/paint/policy.py: expected a module that can be imported, got the import ended the process:"
-            " exit code 7; mend it: an executor imports each policy when it starts",
+            " exit code 7; take out what ends or stops the process (os._exit, a crash in C): it would be the executor",
+        ),
+        (
+            "paint/words.py",
+            "import os\nos._exit(0)\n",
+            "policies/paint/policy.py: expected a module that can be imported, got the import ended the process:"
+            " exit code 0; take out what ends or stops the process",
         ),
         (
             "add-headers/internal/words/words.go",

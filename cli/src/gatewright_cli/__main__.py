@@ -1,6 +1,19 @@
-"""`python -m gatewright_cli` is the command `gatewright`: how the supervisor starts the echo upstream."""
+"""The command `gatewright`, also as `python -m gatewright_cli`: how the supervisor starts the echo upstream."""
 
-from gatewright_cli.main import main
+import sys
+
+INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
+
+
+def main() -> None:
+    """The entry point. Ctrl-C ends it without a traceback, also while it is still importing itself."""
+    try:
+        from gatewright_cli.main import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

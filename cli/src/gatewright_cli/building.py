@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from gatewright_builder import BuildError, BuildOptions, Download, Event, Step
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Step
 from gatewright_builder import build as run_builder
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
@@ -19,23 +18,32 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from gatewright_cli.preflight import PreflightError
 
 
-def build(manifest: Path, output: Path, locked: bool = False) -> float:
-    """Builds; returns the seconds that it took. Raises PreflightError with a sentence for each mistake."""
-    began = time.monotonic()
+def build(manifest: Path, output: Path, locked: bool = False) -> BuildResult:
+    """Builds. Raises PreflightError with a sentence for each mistake."""
     try:
         with _shown() as show:
-            run_builder(BuildOptions(manifest, output, show.say, locked))
+            return run_builder(BuildOptions(manifest, output, show.say, locked))
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
-    return time.monotonic() - began
+
+
+def summary(result: BuildResult) -> str:
+    """What was built, for a person: the output, then each policy and the engine on lines of their own."""
+    rows = [(f"{one.name} {one.version}", f"{one.runtime}, group {one.group}" if one.group else one.runtime)
+            for one in result.policies]  # fmt: skip
+    rows.append(("policy engine", "the stock one" if result.is_stock else "compiled for this build"))
+    width = max(len(name) for name, _ in rows)
+    changed = "" if result.changed else ", nothing has changed"
+    head = f"built {result.output} in {sum(result.seconds.values()):.1f} s{changed}"
+    return "\n".join([head, *(f"  {name:{width}}  {what}" for name, what in rows)])
 
 
 def build_as_json(manifest: Path, output: Path, locked: bool = False) -> int:
     """Builds and says so on stdout, a JSON object a line; returns the exit status.
 
     {"event": "step", "text"}, {"event": "download", "what", "received", "total", "done"}, at last one
-    {"event": "built", "output", "changed", "seconds"} or, for each mistake, {"event": "mistake", "file", "line",
-    "expected", "got", "cure"}.
+    {"event": "built", "output", "changed", "seconds", "policies", "engine"} or, for each mistake, {"event": "mistake",
+    "file", "line", "expected", "got", "cure"}.
     """
     try:
         result = run_builder(BuildOptions(manifest, output, _say_json, locked))
@@ -44,7 +52,8 @@ def build_as_json(manifest: Path, output: Path, locked: bool = False) -> int:
             _line("mistake", **asdict(mistake))
         return 1
     seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
-    _line("built", output=str(result.output), changed=result.changed, seconds=seconds)
+    policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"
+    _line("built", output=str(result.output), changed=result.changed, seconds=seconds, policies=policies, engine=engine)
     return 0
 
 

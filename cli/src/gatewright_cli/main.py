@@ -52,7 +52,7 @@ def build(context: click.Context, manifest: Path, output: Path, locked: bool, as
 
     if as_json:
         context.exit(building.build_as_json(manifest, output, locked))
-    building.build(manifest, output, locked)
+    click.echo(building.summary(building.build(manifest, output, locked)))
 
 
 @cli.command()

@@ -5,8 +5,8 @@ the last one's value and returns a new one; `build` strings them together. Nothi
 is known to be right, and the output folder changes only when everything that goes into it is ready.
 """
 
-from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.build import BuildOptions, BuildResult, BuiltPolicy, build
 from gatewright_builder.events import Download, Event, Step
 from gatewright_builder.mistake import BuildError, Mistake
 
-__all__ = ["BuildError", "BuildOptions", "BuildResult", "Download", "Event", "Mistake", "Step", "build"]
+__all__ = ["BuildError", "BuildOptions", "BuildResult", "BuiltPolicy", "Download", "Event", "Mistake", "Step", "build"]

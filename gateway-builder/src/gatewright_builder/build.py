@@ -71,11 +71,21 @@ class GroupResult:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltPolicy:
+    """A policy of a build. group: of its executors; "" for a Go policy."""
+
+    name: str
+    version: str
+    runtime: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildResult:
     """What is in the output folder, as absolute paths.
 
     executor: main.py of the executors, None without Python policies. groups: by name, sorted. changed names the parts
-    that this build wrote or removed; seconds says what each step took.
+    that this build wrote or removed; seconds says what each step took. is_stock: whether the engine is a stock one.
     """
 
     output: Path
@@ -86,6 +96,8 @@ class BuildResult:
     groups: Mapping[str, GroupResult]
     changed: tuple[str, ...]
     seconds: dict[str, float]
+    policies: tuple[BuiltPolicy, ...]
+    is_stock: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,7 @@ class _Clock:
 
 def build(options: BuildOptions) -> BuildResult:
     """Builds what the manifest says, and only what has changed. Raises BuildError; the output is then as before."""
-    clock, output = _Clock(), options.output.resolve()
+    clock, output, is_stock = _Clock(), options.output.resolve(), False
     refuse_foreign(output)
     with clock.step("read"):
         plan = _plan(options)
@@ -139,13 +151,13 @@ def build(options: BuildOptions) -> BuildResult:
         with clock.step("imports"), mistakes.gather():
             _check_imports(work, ready)
         with clock.step("engine"), mistakes.gather():
-            make_engine(staging, output, plan.policies, plan.sources, user_cache(), options.say)
+            is_stock = make_engine(staging, output, plan.policies, plan.sources, user_cache(), options.say)
         refuse_if_any(mistakes.found)
         with clock.step("output"):
             _stage_sbom(work)
             write_lock(lock_path(options.manifest), plan.lock)
             changed = commit(staging, output, unwanted_parts(output, plan.policies))
-    return _result(work, changed, clock.seconds)
+    return _result(work, changed, clock.seconds, is_stock)
 
 
 def _plan(options: BuildOptions) -> _Plan:
@@ -212,7 +224,7 @@ def _stage_sbom(work: _Work) -> None:
         stage_file(work.staging, work.output, SBOM, generate_sbom(materials))
 
 
-def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float]) -> BuildResult:
+def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float], is_stock: bool) -> BuildResult:
     output, executor = work.output, work.output / "python-executor"
     return BuildResult(
         output=output,
@@ -228,4 +240,12 @@ def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float]) ->
         },
         changed=changed,
         seconds=seconds,
+        policies=tuple(map(_built, work.plan.policies)),
+        is_stock=is_stock,
+    )
+
+
+def _built(policy: Policy) -> BuiltPolicy:
+    return BuiltPolicy(
+        policy.name, policy.version, policy.runtime, policy.group if policy.runtime is Runtime.PYTHON else ""
     )

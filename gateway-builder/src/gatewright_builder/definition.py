@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
-import jsonschema_rs
 import msgspec
 from sdk.definition import PolicyDefinition, definition_digest
 
-from gatewright_builder.document import Document, read_document
+from gatewright_builder.document import Document, KeyPath, read_document
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
+from gatewright_builder.schema import DIALECT, SchemaError, schema_errors
 from gatewright_builder.strict import decode, describe
 
 DEFINITION_FILE = "policy-definition.yaml"
 NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-META_SCHEMA = jsonschema_rs.Draft202012Validator({"$ref": DIALECT})
 JSON_TYPES = "one or a list of array, boolean, integer, null, number, object, string"
 SCHEMA_FIELDS = ("parameters", "systemParameters")
 
@@ -108,25 +106,15 @@ def _schema_mistakes(document: Document, content: dict[str, object]) -> Iterator
             yield document.mistake((field, "type"), f"{field}.type: object", f"type: {schema['type']}", cure)
         if schema.get("$schema", DIALECT) != DIALECT:
             yield document.mistake((field, "$schema"), f"{field}: {DIALECT}", str(schema["$schema"]), "leave it out")
-        for error in _schema_errors(schema):
-            path = (field, *error.instance_path)
-            expected = JSON_TYPES if path[-1] == "type" else "a JSON Schema 2020-12"
-            yield document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", error.message, "mend the schema")
+        for error in schema_errors(schema):
+            yield _schema_mistake(document, (field, *error.path), error)
 
 
-def _schema_errors(schema: dict[str, object]) -> list[jsonschema_rs.ValidationError]:
-    """What the meta-schema says; if that is nothing, what cannot be compiled: patterns, references."""
-    errors = list(META_SCHEMA.iter_errors(schema))
-    if not errors:
-        try:
-            jsonschema_rs.Draft202012Validator(schema, retriever=_refuse_address)
-        except jsonschema_rs.ValidationError as error:
-            return [error]
-    return errors
-
-
-def _refuse_address(uri: str) -> NoReturn:
-    raise ValueError(f"{uri} is outside this schema")
+def _schema_mistake(document: Document, path: KeyPath, error: SchemaError) -> Mistake:
+    expected, cure = JSON_TYPES if path[-1] == "type" else "a JSON Schema 2020-12", "mend the schema"
+    if error.is_default:
+        expected, cure = "a default that its own schema takes", "mend one of the two"
+    return document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", error.message, cure)
 
 
 def _mode_mistakes(document: Document, fields: PolicyDefinition) -> Iterator[Mistake]:

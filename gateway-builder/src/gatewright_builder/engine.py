@@ -23,8 +23,8 @@ MARK = f"{BIN}/{RECORD}"
 
 def make_engine(
     staging: Path, output: Path, policies: tuple[Policy, ...], sources: Sources, cache: Cache, say: Say
-) -> None:
-    """Stages bin/, unless the output has the very same. Raises BuildError.
+) -> bool:
+    """Stages bin/, unless the output has the very same; answers whether it is a stock one. Raises BuildError.
 
     It is made of the Go policies alone: the engine registers the Python ones from the manifest, so these cost no Go.
     """
@@ -32,7 +32,7 @@ def make_engine(
     if stock is not None:
         if read_record(stock) != current:
             shutil.copytree(stock, staging / BIN)
-        return
+        return True
     go_policies = of_runtime(policies, Runtime.GO)
     if not sources.has_go:
         raise BuildError([_no_sources(go_policies)])
@@ -40,6 +40,7 @@ def make_engine(
     if not is_made_of(current, engine_inputs(tree, sources)):
         say(Step("compiling the policy engine"))
         compile_engine(staging / BIN, tree, sources, go_policies)
+    return False
 
 
 def _no_sources(policies: tuple[Policy, ...]) -> Mistake:

@@ -4,7 +4,8 @@
 
 Writes JSON lines to stdout: {"module"} before an import; {"module", "error", "kind", "missing", "file", "line"} after
 one that failed, file and line being the last place below FOLDER that was reached; {"module", "error", "kind",
-"expected", "file", "line"} for a hook that the executor would refuse. Standard library only.
+"expected", "file", "line"} for a hook that the executor would refuse; {"module": ""} at the end, which a module that
+ends the process does not let it reach. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
+END = ""
 HOOKS = {"on_request": ("ctx", "params"), "on_response": ("ctx", "params"), "prepare": ("params",)}
 
 
@@ -37,6 +39,7 @@ def main(folder: str, *modules: str) -> None:
         for hook in HOOKS:
             if wrong := _wrong(getattr(imported, hook, None), hook, folder):
                 _say(report, {"module": module, "kind": "hook"} | wrong)
+    _say(report, {"module": END})
 
 
 def _wrong(function: object, hook: str, folder: str) -> dict[str, object] | None:

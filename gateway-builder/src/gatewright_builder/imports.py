@@ -15,12 +15,16 @@ from gatewright_builder.registry import python_module
 from gatewright_builder.requirements import REQUIREMENTS_FILE
 
 SCRIPT = Path(__file__).with_name("import_check.py")
+ENDED = "the import ended the process"
 EXECUTOR_MODULE = "gatewright_executor.main"
 LIMIT_SECONDS = 300.0  # an import that loads a model may take minutes
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One line of import_check.py. Without `kind` it says that an import began; `expected` is of a hook alone."""
+    """One line of import_check.py: without `kind` that an import began, without `module` that all are over.
+
+    `expected` is of a hook alone.
+    """
 
     module: str
     error: str = ""
@@ -38,7 +42,7 @@ def check_imports(python: Path, executor: Path, policies: tuple[Policy, ...], li
     failed = [report for report in reports if report.kind]
     if end:
         last = reports[-1] if reports else Report(EXECUTOR_MODULE)
-        failed.append(Report(last.module, end, "the import ended the process"))
+        failed.append(Report(last.module, end, ENDED))
     by_module = {python_module(policy): policy for policy in policies}
     refuse_if_any(_mistake(by_module.get(report.module), report) for report in failed)
 
@@ -49,7 +53,9 @@ def _run(command: list[str], limit: float) -> tuple[list[Report], str]:
         done = subprocess.run(command, capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
         return list(_reports(error.stdout)), f"no end after {limit:g} s"
-    return list(_reports(done.stdout)), f"exit code {done.returncode}" if done.returncode else ""
+    reports = list(_reports(done.stdout))
+    is_whole = done.returncode == 0 and reports and reports[-1].module == ""
+    return reports, "" if is_whole else f"exit code {done.returncode}"
 
 
 def _reports(stdout: bytes | None) -> Iterator[Report]:
@@ -73,6 +79,8 @@ def _mistake(policy: Policy | None, report: Report) -> Mistake:
 
 
 def _cure(policy: Policy, report: Report) -> str:
+    if report.kind == ENDED:
+        return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]

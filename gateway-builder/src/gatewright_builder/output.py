@@ -78,18 +78,34 @@ def refuse_foreign(output: Path) -> None:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """A folder beside output, empty, for the parts of one build; gone afterwards. One build at a time goes on there."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    """A folder beside output, empty, for the parts of one build; gone afterwards. One build at a time goes on there.
+
+    What the file system refuses meanwhile (no permission, no space) is a BuildError.
+    """
     folder = output.with_name(f".{output.name}.staging")
-    parent = os.open(output.parent, os.O_RDONLY)
     try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield folder
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(output.parent):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        got = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        cure = "name another one with --output, or make room and give permission"
+        raise BuildError([Mistake(str(output), "an output folder that can be written", got, cure)]) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(parent)
+        os.close(handle)
 
 
 def stage(staging: Path, output: Path, part: str, tree: Tree) -> bool:

@@ -83,6 +83,23 @@ def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines]
     assert all(line["time"].endswith("Z") for line in lines())
 
 
+@pytest.mark.parametrize("text", ["a" * 100_000, "\U0001f600" * 9_000, "\n".join(["b"] * 2)])
+def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
+    set_up: Callable[[], Lines], engine: Start, text: str
+) -> None:
+    lines = set_up()
+    one = engine(long=f"def on_request(ctx, params):\n    print({text!r})\n    raise KeyError({text!r})")
+    one.configure(1, "long:v1.0.0")
+    one.execute(request_execution(7))
+    own = [line for line in lines() if line.get("requestId") == "request-7"]
+    assert {line["policy"] for line in own} == {"long:v1.0.0"}
+    assert "exception" in own[-1]
+    assert all(len(json.dumps(line)) <= 60_000 for line in own)
+    if len(text) > 100:
+        assert own[0]["message"].startswith(text[:1000])
+        assert own[0]["message"].endswith(" characters cut]")
+
+
 def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], engine: Start) -> None:
     lines = set_up()
     one = engine(raises="def on_request(ctx, params):\n    inner()\ndef inner():\n    raise KeyError('x')")

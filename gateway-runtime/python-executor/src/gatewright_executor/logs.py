@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TextIO
 
 COMPONENT = "python-executor"
+LONGEST = 60_000  # the supervisor cuts what is longer than 64 KiB, and then it is no JSON any more
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -69,7 +70,22 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         elif trace := getattr(record, "trace", ""):
             line["exception"] = trace
-        return json.dumps(line, ensure_ascii=True)
+        return _line(line)
+
+
+def _line(fields: dict[str, str]) -> str:
+    """JSON of at most LONGEST bytes: long texts lose their ends, and nothing else is lost with them."""
+    text = json.dumps(fields)
+    if len(text) <= LONGEST:
+        return text
+    return json.dumps(fields | {key: _cut(fields[key]) for key in ("message", "exception") if key in fields})
+
+
+def _cut(text: str) -> str:
+    kept = text[: LONGEST // 3]
+    while len(json.dumps(kept)) > LONGEST // 3:
+        kept = kept[: len(kept) // 2]
+    return text if kept == text else f"{kept} [{len(text) - len(kept)} characters cut]"
 
 
 def _origin(origin: Origin | None) -> dict[str, str]:
