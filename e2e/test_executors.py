@@ -116,6 +116,9 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
     assert set(answers) <= {500, 503}, answers
     eventually("the other API answers", lambda: httpx.get(f"{gateway.url}/well/x").status_code == 200)
     assert value(f"{gateway.url}/well/x") == "well"
+    if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
+        eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
+        assert any("memory" in told["reason"] for told in gateway.logged(message="executor is replaced"))
 
 
 def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
@@ -176,7 +179,7 @@ def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None
         eventually("some traffic", lambda: len(flow.answers) > 20)
         began = time.monotonic()
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
-        eventually("it is killed", lambda: gateway.logged(message="executor is killed"), 10)
+        eventually("it is suspected", lambda: gateway.logged(message="executor is replaced"), 10)
         detected = time.monotonic()
         eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway), 10)
         back = time.monotonic()

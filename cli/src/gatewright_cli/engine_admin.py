@@ -39,6 +39,7 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
     under_way: int
     silent_ms: int
     stuck: bool
+    exhausted: bool
     executions_started: int
     workers_hung: int
     hung: list[Hung]

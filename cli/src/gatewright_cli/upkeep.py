@@ -70,6 +70,8 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
         return Verdict(f"all its workers are busy with what nobody waits for: {_hung(report.hung)}", lost=True)
     if seen.not_serving > NOT_SERVING_SECONDS:
         return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
+    if report.exhausted:
+        return Verdict("it has run out of memory: allocations fail")
     return _hangs(report, limits) or _is_due(report, seen, limits)
 
 

@@ -2,6 +2,13 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from gatewright_executor import memory
+from gatewright_executor.testing import Engine, request_execution
+from sdk.params import JsonValue
 
 HOGS = """
 import sys
@@ -16,6 +23,23 @@ except MemoryError:
     held.clear()
     print(count * 4)
 """
+
+GREEDY = """
+    def on_request(ctx, params):
+        raise MemoryError if params else KeyError
+"""
+
+
+@pytest.mark.parametrize(("parameters", "exhausted"), [({"greedy": True}, True), ({}, False)])
+def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
+    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, parameters: dict[str, JsonValue], exhausted: bool
+) -> None:
+    monkeypatch.setattr(memory, "exhausted", threading.Event())
+    one = engine(greedy=GREEDY)
+    one.configure(1, "greedy:v1.0.0", parameters)
+    one.send(request_execution(1))
+    assert one.action(1).HasField("failure")
+    assert one.health().exhausted is exhausted
 
 
 def test_over_the_limit_allocations_fail() -> None:

@@ -59,7 +59,7 @@ func (h *healthReport) into(stats *ProcessStats, now time.Time) {
 	if !h.answered.IsZero() {
 		stats.SilentMs = now.Sub(h.answered).Milliseconds()
 	}
-	stats.Stuck = h.stuck
+	stats.Stuck, stats.Exhausted = h.stuck, h.last.GetExhausted()
 	stats.ExecutionsStarted = h.last.GetExecutionsStarted()
 	stats.WorkersBusy, stats.WorkersHung = h.last.GetWorkersBusy(), h.last.GetWorkersHung()
 	stats.Hung = []HungStats{}

@@ -9,7 +9,7 @@ import logging
 
 from sdk.policy import FailureClass, RequestContext, ResponseContext
 
-from gatewright_executor import logs
+from gatewright_executor import logs, memory
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure, classify, describe, policy_traceback
 from gatewright_executor.instance import Call
@@ -41,6 +41,8 @@ def context_of(call: Call) -> RequestContext | ResponseContext:
 
 def fault(call: Call, hook: Hook, error: BaseException) -> bytes:
     """The Action for what a hook raised, or returned against its contract. The traceback goes to the log."""
+    if isinstance(error, MemoryError):
+        memory.exhausted.set()
     failure = Failure(classify(error), describe(error), call.instance.key, hook.name)
     trace = policy_traceback(error) if failure.failure_class is FailureClass.EXCEPTION else ""
     log.error("%s failed: %s", hook.name, failure.message, extra={"trace": trace})

@@ -7,11 +7,14 @@ included. So the limit is put where the process stands now, plus what it may sti
 from __future__ import annotations
 
 import resource
+import threading
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 THREADS_TO_COME = 24
 KIB = 1024
+exhausted = threading.Event()
+"""Set once an allocation of a policy has failed. What holds the memory is not known, so only another process helps."""
 
 
 def limit(resident: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 
 import sdk
+from gatewright_executor import memory
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.hung import HUNG_SECONDS, Hung
@@ -99,6 +100,7 @@ class Server:
             oldest_execution_policy=progress.oldest_policy,
             workers_hung=progress.workers_hung,
             hung=[_hung(hung) for hung in progress.hung],
+            exhausted=memory.exhausted.is_set(),
         )
 
     def _ended(self, stream: Stream) -> None:

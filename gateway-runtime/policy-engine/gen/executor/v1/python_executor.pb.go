@@ -1125,6 +1125,7 @@ type HealthCheckResponse struct {
 	OldestExecutionPolicy string                 `protobuf:"bytes,8,opt,name=oldest_execution_policy,json=oldestExecutionPolicy,proto3" json:"oldest_execution_policy,omitempty"`
 	Hung                  []*HungExecutions      `protobuf:"bytes,9,rep,name=hung,proto3" json:"hung,omitempty"`                                    // one for each instance that has some
 	WorkersHung           uint32                 `protobuf:"varint,10,opt,name=workers_hung,json=workersHung,proto3" json:"workers_hung,omitempty"` // workers that a hung execution holds
+	Exhausted             bool                   `protobuf:"varint,11,opt,name=exhausted,proto3" json:"exhausted,omitempty"`                        // an allocation has failed: the process should be replaced
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1227,6 +1228,13 @@ func (x *HealthCheckResponse) GetWorkersHung() uint32 {
 		return x.WorkersHung
 	}
 	return 0
+}
+
+func (x *HealthCheckResponse) GetExhausted() bool {
+	if x != nil {
+		return x.Exhausted
+	}
+	return false
 }
 
 // Executions of one instance that still run although their deadline is long past: nobody waits for them, and only the
@@ -1427,7 +1435,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\"\x14\n" +
-	"\x12HealthCheckRequest\"\xa5\x03\n" +
+	"\x12HealthCheckRequest\"\xc3\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x18\n" +
@@ -1439,7 +1447,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x17oldest_execution_policy\x18\b \x01(\tR\x15oldestExecutionPolicy\x12:\n" +
 	"\x04hung\x18\t \x03(\v2&.gatewright.executor.v1.HungExecutionsR\x04hung\x12!\n" +
 	"\fworkers_hung\x18\n" +
-	" \x01(\rR\vworkersHung\"\xc0\x01\n" +
+	" \x01(\rR\vworkersHung\x12\x1c\n" +
+	"\texhausted\x18\v \x01(\bR\texhausted\"\xc0\x01\n" +
 	"\x0eHungExecutions\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x19\n" +
 	"\bapi_name\x18\x02 \x01(\tR\aapiName\x12\x1f\n" +

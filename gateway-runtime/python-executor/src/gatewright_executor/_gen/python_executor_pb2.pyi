@@ -220,7 +220,7 @@ class HealthCheckRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class HealthCheckResponse(_message.Message):
-    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy", "hung", "workers_hung")
+    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy", "hung", "workers_hung", "exhausted")
     SERVING_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +231,7 @@ class HealthCheckResponse(_message.Message):
     OLDEST_EXECUTION_POLICY_FIELD_NUMBER: _ClassVar[int]
     HUNG_FIELD_NUMBER: _ClassVar[int]
     WORKERS_HUNG_FIELD_NUMBER: _ClassVar[int]
+    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     serving: bool
     pid: int
     workers: int
@@ -241,7 +242,8 @@ class HealthCheckResponse(_message.Message):
     oldest_execution_policy: str
     hung: _containers.RepeatedCompositeFieldContainer[HungExecutions]
     workers_hung: int
-    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ...) -> None: ...
+    exhausted: bool
+    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ..., exhausted: _Optional[bool] = ...) -> None: ...
 
 class HungExecutions(_message.Message):
     __slots__ = ("policy", "api_name", "instance_id", "count", "oldest_ms", "blocks_instance")
