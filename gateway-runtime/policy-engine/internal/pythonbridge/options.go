@@ -9,6 +9,7 @@ const (
 	aloneBodyBytes     = 64 << 10 // an execution with a larger body has a frame of its own
 	maxMessageBytes    = 64 << 20
 	maxExecutionBytes  = maxMessageBytes - 1<<20
+	window             = 4 << 20 // what an executor may send before it is read
 )
 
 // longestExchange bounds an execution whose context has no deadline: the gateway keeps no exchange waiting longer.
