@@ -32,11 +32,12 @@ type StreamManager struct {
 	stop       func()           // ends run
 	wake       chan struct{}    // holds a token when there may be something to send
 
-	role      atomic.Int32 // in its group
-	connected atomic.Bool  // hello was said on the present stream
-	serving   atomic.Bool  // the process takes executions, by its last health check
-	lagging   atomic.Bool  // it did not answer its last health check
-	load      atomic.Int64 // executions queued and sent
+	current   atomic.Pointer[session] // that moves the frames; nil without a stream
+	role      atomic.Int32            // in its group
+	connected atomic.Bool             // hello was said on the present stream
+	serving   atomic.Bool             // the process takes executions, by its last health check
+	lagging   atomic.Bool             // it did not answer its last health check
+	load      atomic.Int64            // executions queued and sent
 
 	mu              sync.Mutex
 	hello           *executorv1.Hello
@@ -175,9 +176,24 @@ func (m *StreamManager) release(queue *fifo) {
 	}
 }
 
-// submit queues an execution at this process's placement of its instance. A failed instance answers its failure, a
-// full queue refuses at once.
+// submit queues an execution at this process's placement of its instance, and has it sent. A failed instance answers
+// its failure, a full queue refuses at once.
 func (m *StreamManager) submit(e *execution, p *placement) error {
+	err := m.enqueue(e, p)
+	if err == nil {
+		m.dispatch()
+	}
+	return err
+}
+
+// dispatch sends at once where nothing is on its way, so that no other goroutine need be woken; else the sender does.
+func (m *StreamManager) dispatch() {
+	if s := m.current.Load(); s == nil || !s.sendNow() {
+		m.wakeSender()
+	}
+}
+
+func (m *StreamManager) enqueue(e *execution, p *placement) error {
 	m.mu.Lock()
 	defer m.unlock()
 	switch {
@@ -204,7 +220,6 @@ func (m *StreamManager) hold(p *placement, e *execution) {
 		return
 	}
 	m.queue.push(e)
-	m.wakeSender()
 }
 
 // forget takes out an execution that has ended for its waiter. If it was sent, the process is told.

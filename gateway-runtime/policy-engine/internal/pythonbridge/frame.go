@@ -27,6 +27,13 @@ func (m *StreamManager) takeFrame(frame *executorv1.RequestFrame, now time.Time)
 	return true
 }
 
+// idle reports whether the process has taken in all that was sent.
+func (m *StreamManager) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.framesSent == m.framesTakenIn
+}
+
 // emptyFrame keeps the room of the frame that was sent last.
 func emptyFrame(frame *executorv1.RequestFrame) {
 	clear(frame.Configure)

@@ -23,6 +23,9 @@ type session struct {
 	client executorv1.PythonExecutorServiceClient
 	stream executorv1.PythonExecutorService_ExecuteStreamClient
 	end    context.CancelCauseFunc // ends the session; the first cause counts
+
+	sending sync.Mutex // from taking a frame until it is sent
+	frame   executorv1.RequestFrame
 }
 
 var dialOptions = []grpc.DialOption{
@@ -105,6 +108,8 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
 	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
 	helpers.Go(func() { s.end(s.watch(ctx, s.client, leaving)) })
+	s.current.Store(s)
+	defer s.current.Store(nil)
 	first.Hello = nil
 	s.end(s.receiveFrames(first))
 	cause := context.Cause(ctx)
@@ -146,22 +151,48 @@ func receiveError(address string, err error) error {
 	return fmt.Errorf("receive from %s: %w", address, err)
 }
 
-// sendFrames sends whenever something waits and credit is left. Send marshals before it returns, so one frame is
-// used again and again.
+// sendFrames sends whenever something waits and credit is left.
 func (s *session) sendFrames(ctx context.Context) error {
-	frame := &executorv1.RequestFrame{}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.wake:
 		}
-		for s.takeFrame(frame, time.Now()) {
-			if err := s.stream.Send(frame); err != nil {
-				return s.sendError(ctx, err)
-			}
+		if err := s.sendWaiting(); err != nil {
+			return s.sendError(ctx, err)
 		}
 	}
+}
+
+// sendWaiting sends what waits. Send marshals before it returns, so one frame is used again and again.
+func (s *session) sendWaiting() error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	for s.takeFrame(&s.frame, time.Now()) {
+		if err := s.stream.Send(&s.frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendNow sends what waits for the goroutine of an exchange, and reports whether it has. It does so only where Send
+// cannot wait, since what was sent before has arrived: an exchange has a deadline, which Send does not know.
+func (s *session) sendNow() bool {
+	if !s.sending.TryLock() {
+		return false
+	}
+	defer s.sending.Unlock()
+	if !s.idle() {
+		return false
+	}
+	if s.takeFrame(&s.frame, time.Now()) {
+		if err := s.stream.Send(&s.frame); err != nil && !errors.Is(err, io.EOF) { // of EOF the receiver knows why
+			s.end(fmt.Errorf("send to %s: %w", s.address, err))
+		}
+	}
+	return true
 }
 
 // sendError waits for the receiver's word, for Send knows only that the stream has ended.
