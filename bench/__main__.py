@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from bench import campaign, machine, report, sanity, settings, table
+from bench import campaign, goal, goals, machine, ratios, report, sanity, settings, table
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
-from bench.settings import Settings
+from bench.settings import README, Settings
 
 
 def main() -> None:
-    """Exit status 1 when there were wrong answers or, with --short, absurd ratios; then nothing is written down."""
+    """Exit status 1 after wrong answers or, with --short, ratios that have fallen; then nothing is written down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
     if sys.argv[1:2] == ["executor"]:
         executor_command(sys.argv[2:])
@@ -22,12 +22,14 @@ def main() -> None:
     chosen = settings.parse(sys.argv[1:])
     try:
         samples = measured(chosen)
-        section = "\n\n".join([machine.describe(chosen, sys.argv[1:]), table.markdown(samples, chosen)])
+        section = "\n\n".join(described(samples, chosen))
         print(section)
         if mistakes := complaints(samples, chosen):
             raise BenchError("\n".join(mistakes))
         if chosen.output:
             report.write(chosen.output, section)
+        if chosen.output == README:
+            ratios.write(samples)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
@@ -55,6 +57,14 @@ def measured(chosen: Settings) -> list[Sample]:
     return samples
 
 
+def described(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
+    """How it was measured, what was to be reached, and all figures."""
+    yield machine.describe(chosen, sys.argv[1:])
+    if goals.CONNECTIONS in chosen.connections and not chosen.short:
+        yield f"### Goals\n\n{goal.markdown(goals.goals(samples))}"
+    yield table.markdown(samples, chosen)
+
+
 def progress(sample: Sample) -> str:
     """A sample in a line."""
     wrong = f", {sample.result.failures} wrong answers" if sample.result.failures else ""
@@ -64,7 +74,8 @@ def progress(sample: Sample) -> str:
 
 def complaints(samples: Sequence[Sample], chosen: Settings) -> list[str]:
     """Why the figures cannot stand."""
-    return [*sanity.wrong_answers(samples), *(sanity.absurd_ratios(samples, chosen) if chosen.short else ())]
+    fallen = ratios.fallen(ratios.found(samples), ratios.read()) if chosen.short else ()
+    return [*sanity.wrong_answers(samples), *fallen]
 
 
 if __name__ == "__main__":

@@ -54,11 +54,11 @@ def parse(arguments: Sequence[str]) -> Settings:
     short = bool(given.short)
     output = given.output or (STDOUT if short else str(README))
     return Settings(
-        rounds=given.rounds or (1 if short else 5),
+        rounds=given.rounds or (3 if short else 5),
         duration=given.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
-        connections=given.connections,
+        connections=given.connections or ((64,) if short else COUNTS),
         rows=everywhere(given.rows) if given.rows else SHORT_ROWS if short else ROWS,
         rate=given.rate,
         concurrency=given.concurrency,
@@ -74,14 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--rounds", type=_at_least_one, help="samples per row and number of connections (5)")
     add("--duration", type=_positive, metavar="S", help="seconds of one sample (2)")
-    add("--connections", type=_counts, default=COUNTS, metavar="N,…", help="connections (1,16,64,256)")
+    add("--connections", type=_counts, metavar="N,…", help="connections (1,16,64,256)")
     add("--rows", type=_rows, metavar="ROW,…", help=f"some of {_known()} (all)")
     add("--rate", type=_positive, default=0.0, help="open loop: requests per second (a closed loop)")
     add("--concurrency", type=_at_least_one, default=2, help="worker threads of each Envoy (2)")
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
-    add("--short", action="store_true", help="1 round of 1 s, no file: fails on wrong answers and absurd ratios")
+    add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and fallen ratios")
     return parser
 
 

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from bench.executor.campaign import IMPORT, INPROC, RESIDENT, START, Figures, Sample
 from bench.executor.cases import COMPUTING, EIGHT, HEAVY, LIGHT, MANY, ONE_PERCENT, OURS, PAIR, QUIET, SLEEPY, V0, V1
+from bench.goal import Goal
 
 Figure = Callable[[Sample], float]
 CAP = 8 / (0.01 * 0.02)  # executions per second that eight workers get through when one in a hundred sleeps 20 ms
-
-
-@dataclass(frozen=True)
-class Goal:
-    """must, aim: None where there is none. more: as much as that is wanted; else at most that."""
-
-    title: str
-    value: float
-    must: float | None = None
-    aim: float | None = None
-    more: bool = True
-
-    def verdict(self) -> str:
-        """In a word."""
-        if math.isnan(self.value):
-            return "–"
-        for limit, word in ((self.aim, "aim"), (self.must, "must")):
-            if limit is not None and (self.value >= limit if self.more else self.value <= limit):
-                return word
-        return "" if self.must is None else "**missed**"
 
 
 def rate(sample: Sample) -> float:

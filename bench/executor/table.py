@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from bench import goal
 from bench.executor.campaign import Figures, Sample, by_case
-from bench.executor.goals import Goal, cpu, goals, p50, rate, value
+from bench.executor.goals import cpu, goals, p50, rate, value
 from bench.sample import FOREIGN_LIMIT
 from bench.table import number
 
@@ -14,21 +15,17 @@ from bench.table import number
 def markdown(samples: Sequence[Sample]) -> str:
     """The goals, then all figures."""
     found = by_case(samples)
-    lines = ["| what | got | must | aim | met |", "| --- | ---: | ---: | ---: | --- |"]
-    lines += [_goal(goal) for goal in goals(found)]
-    lines += ["", "| case | server | executions/s | p50 µs | p99 µs | CPU µs | refused | other |"]
+    lines = [
+        goal.markdown(goals(found)),
+        "",
+        "| case | server | executions/s | p50 µs | p99 µs | CPU µs | refused | other |",
+    ]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *_figures(found)]
     disturbed = sum(sample.disturbed for sample in samples)
     if disturbed:
         most = f"others took more than {100 * FOREIGN_LIMIT:.0f} % of a core"
         lines += ["", f"- The machine was noisy: in {disturbed} of {len(samples)} samples {most}."]
     return "\n".join(lines)
-
-
-def _goal(goal: Goal) -> str:
-    sign = "≥" if goal.more else "≤"
-    limits = [f"{sign} {limit:g}" if limit is not None else "" for limit in (goal.must, goal.aim)]
-    return f"| {goal.title} | {goal.value:.3g} | {' | '.join(limits)} | {goal.verdict()} |"
 
 
 def _figures(found: Figures) -> Iterator[str]:

@@ -5,7 +5,7 @@ import pytest
 from bench.error import BenchError
 from bench.executor import command, goals, table
 from bench.executor.campaign import IMPORT, START, Sample, by_case
-from bench.executor.goals import Goal
+from bench.goal import Goal
 from bench.load_tool import Result
 
 

@@ -17,7 +17,8 @@ def test_the_defaults_record() -> None:
 
 def test_short_checks_and_records_nothing() -> None:
     found = settings.parse(["--short"])
-    assert (found.rounds, found.duration, found.output, found.short) == (1, 1.0, None, True)
+    assert (found.rounds, found.duration, found.output, found.short) == (3, 1.0, None, True)
+    assert found.connections == (64,)
     assert [row.key for row in found.rows] == ["plain", "no-policies", "go", "go-python-go"]
     assert settings.parse(["--short", "--rounds", "2", "--output", "x.md"]).output == Path("x.md")
 

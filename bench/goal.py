@@ -1,0 +1,40 @@
+"""What is to be reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """must, aim: None where there is none. more: as much as that is wanted; else at most that."""
+
+    title: str
+    value: float
+    must: float | None = None
+    aim: float | None = None
+    more: bool = True
+
+    def verdict(self) -> str:
+        """In a word."""
+        if math.isnan(self.value):
+            return "–"
+        for limit, word in ((self.aim, "aim"), (self.must, "must")):
+            if limit is not None and (self.value >= limit if self.more else self.value <= limit):
+                return word
+        return "" if self.must is None else "**missed**"
+
+
+def markdown(goals: Iterable[Goal]) -> str:
+    """A table of them."""
+    lines = ["| what | got | must | aim | met |", "| --- | ---: | ---: | ---: | --- |"]
+    return "\n".join([*lines, *map(_line, goals)])
+
+
+def _line(goal: Goal) -> str:
+    sign = "≥" if goal.more else "≤"
+    limits = [f"{sign} {limit:g}" if limit is not None else "" for limit in (goal.must, goal.aim)]
+    got = "–" if math.isnan(goal.value) else f"{goal.value:.3g}"
+    return f"| {goal.title} | {got} | {' | '.join(limits)} | {goal.verdict()} |"

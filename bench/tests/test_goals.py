@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench import goal
+from bench.goal import Goal
+from bench.goals import goals
+from bench.rows import ROWS
+from bench.sample import Sample
+from bench.tests.samples import sample
+
+RATES = {"go": 5000, "go-python-go": 3500, "naive": 1000, "ext-proc-aio": 2000, "python-1": 4000, "python-5": 1200}
+CPU = {"plain": (50, 0), "go": (200, 60), "go-python-go": (300, 120), "ext-proc-go": (180, 50)}
+"""Of Envoy and of what is in Go."""
+
+
+def measured(row: str) -> Sample:
+    envoy, go = CPU.get(row, (1, 1))
+    return sample(row, 0, float(RATES.get(row, 1000)), connections=64, Envoy=envoy, Go=go)
+
+
+def found(title: str) -> Goal:
+    """The goal by how it begins."""
+    return next(each for each in goals([measured(row.key) for row in ROWS]) if each.title.startswith(title))
+
+
+@pytest.mark.parametrize(
+    ("title", "value", "verdict"),
+    [
+        ("Go → Python → Go: req/s × Go → Go", 0.7, "must"),
+        ("Go → Python → Go: req/s × naive", 3.5, "aim"),
+        ("Go → Python → Go: req/s × Python ext_proc", 1.75, "must"),
+        ("one Python execution", 1.6, "must"),
+        ("five Python policies", 0.3, "**missed**"),
+        ("Go → Go: engine's CPU", 1.2, "must"),
+    ],
+)
+def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verdict: str) -> None:
+    assert found(title).value == pytest.approx(value)
+    assert found(title).verdict() == verdict
+
+
+def test_what_was_not_measured_meets_nothing() -> None:
+    assert all(math.isnan(each.value) and each.verdict() == "–" for each in goals([sample(connections=64)]))
+    assert "| – | ≥ 0.55 | ≥ 0.72 | – |" in goal.markdown(goals([]))
