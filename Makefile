@@ -8,7 +8,7 @@ PORT ?= 8080
 GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc bench/policies/body_length_go
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test check format generate lock e2e faults bench image-test wheels wheel-test clean
+.PHONY: help setup run build test check format generate lock e2e faults soak bench image-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ lock: setup ## compile requirements/*.txt anew
 
 faults: setup ## break a gateway under load in every way, and account for every request (ARGS="kill": rows with this word)
 	python -m e2e.faults $(ARGS)
+
+soak: setup ## 30 minutes of load, API changes and reloads, after which nothing may have grown (ARGS="--minutes 5")
+	python -m e2e.faults.soak $(ARGS)
 
 bench: setup ## measure: plain Envoy, Go-only chain, Go → Python → Go (ARGS="--rounds 5")
 	python -m bench $(ARGS)

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 from bench import load_tool
+from e2e.faults.measure import Measurement
 from e2e.faults.row import Row
-from e2e.faults.rows import ROWS
+from e2e.faults.rows import MEASUREMENTS, ROWS
 from e2e.faults.table import Line, cells, reasons, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> int:
     arguments = _parse()
-    rows = [row for row in ROWS if all(word.lower() in row.name.lower() for word in arguments.only)]
+    every: list[Row | Measurement] = [*ROWS, *MEASUREMENTS]
+    rows = [row for row in every if all(word.lower() in row.name.lower() for word in arguments.only)]
     if not rows:
-        sys.exit("no such row; there are:\n  " + "\n  ".join(row.name for row in ROWS))
+        sys.exit("no such row; there are:\n  " + "\n  ".join(row.name for row in every))
     with tempfile.TemporaryDirectory(prefix="gatewright-faults-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()
         lines = [told(tried(row, tool, build)) for row in rows]
@@ -36,10 +38,12 @@ def build_output() -> Path:
     return output
 
 
-def tried(row: Row, tool: Path, build: Path) -> Line:
-    if obstacle := row.obstacle():
-        return Line(row.name, skipped=f"skipped: {obstacle}")
+def tried(row: Row | Measurement, tool: Path, build: Path) -> Line:
     try:
+        if isinstance(row, Measurement):
+            return Line(row.name, figures=row.run(tool, build))
+        if obstacle := row.obstacle():
+            return Line(row.name, skipped=f"skipped: {obstacle}")
         return Line(row.name, row.run(tool, build))
     except Exception as error:  # the other rows still have something to say
         return Line(row.name, crashed=f"{type(error).__name__}: {error}")

@@ -6,8 +6,9 @@ Rounds with and without the sleep alternate, at the same rates, so that what dif
 from __future__ import annotations
 
 from e2e.faults.answers import Answer
+from e2e.faults.figure import Figure
 from e2e.faults.load import Flow
-from e2e.faults.measure import Figure, Measurement
+from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, p99, ratio_of_medians
 from e2e.faults.site import Ground, Setting, mix
 from e2e.gateway import attach
@@ -40,7 +41,7 @@ def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> Figure:
 
 
 ISOLATION = Measurement(
-    f"a policy that sleeps 50 ms at {SLEEPY_RATE:g}/s, {ROUNDS} rounds",
+    f"a policy that sleeps 50 ms at {SLEEPY_RATE:g}/s",
     alternate,
     Setting(apis=tuple((name, attach("harm", {"how": "sleep", "seconds": s})) for name, s in SLEEPS.items())),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from e2e.faults.figure import Figure
 from e2e.faults.load import Flow, loading
-from e2e.faults.measure import Figure, Measurement
+from e2e.faults.measure import Measurement
 from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
 from e2e.faults.site import Ground, Setting

@@ -14,12 +14,14 @@ def resident(gateway: Gateway) -> dict[str, int]:
     return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in found.items()}
 
 
-def threads(gateway: Gateway) -> dict[str, int]:
-    return {name: len([*(folder / "task").iterdir()]) for name, folder in folders(gateway).items()}
-
-
-def files(gateway: Gateway) -> dict[str, int]:
-    return {name: len([*(folder / "fd").iterdir()]) for name, folder in folders(gateway).items()}
+def held(folder: Path) -> dict[str, int]:
+    """By what: "memory" in bytes, "threads", "files". Empty if the process has ended meanwhile."""
+    try:
+        pages = int((folder / "statm").read_text().split()[1])
+        tasks, files = [*(folder / "task").iterdir()], [*(folder / "fd").iterdir()]
+    except OSError:
+        return {}
+    return {"memory": pages * os.sysconf("SC_PAGE_SIZE"), "threads": len(tasks), "files": len(files)}
 
 
 def folders(gateway: Gateway) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from e2e.faults.contract import Verdict
+from e2e.faults.figure import Figure
 
 HEAD = ("fault", "sent", "as specified", "failed", "recovery", "not 200, by flow")
 MOST_EXAMPLES = 5
@@ -14,16 +15,18 @@ MOST_EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Line:
-    """A row's result: its verdict, or why there is none."""
+    """A row's result: its verdict, or its figures, or why there is none."""
 
     name: str
     verdict: Verdict | None = None
     skipped: str = ""
     crashed: str = ""
+    figures: Sequence[Figure] = ()
 
     @property
     def kept(self) -> bool:
-        return not self.crashed and (self.verdict is None or self.verdict.kept)
+        figures = all(figure.kept for figure in self.figures)
+        return not self.crashed and figures and (self.verdict is None or self.verdict.kept)
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -34,6 +37,8 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def cells(line: Line) -> tuple[str, ...]:
+    if line.figures:
+        return (line.name, *["–"] * 4, "; ".join(map(str, line.figures)))
     if (verdict := line.verdict) is None:
         return (line.name, *["–"] * 4, line.skipped or "did not run to its end")
     failed = len(verdict.failed)
@@ -51,6 +56,7 @@ def reasons(line: Line) -> Iterator[str]:
     """Why a row broke its contract."""
     if line.crashed:
         yield f"✗ {line.name}: {line.crashed}"
+    yield from (f"✗ {line.name}: {figure}" for figure in line.figures if not figure.kept)
     if line.verdict is None:
         return
     for complaint in line.verdict.complaints:

@@ -8,6 +8,7 @@ import pytest
 
 from e2e.faults.answers import Answer, read
 from e2e.faults.contract import Contract, Fault, Verdict, judge
+from e2e.faults.figure import Figure
 from e2e.faults.table import Line, table
 
 FAULT = Fault(begin=100.0, end=101.0)
@@ -82,6 +83,13 @@ def test_the_table_accounts_for_every_request_and_says_why_a_row_failed() -> Non
     assert "✗ a fault: python: 500 bare ×1" in text
     assert "skipped: no root" in text
     assert "✗ third: KeyError" in text
+
+
+def test_a_figure_beyond_its_limit_breaks_a_row() -> None:
+    good, bad = Figure("p99", 1.2, 1.3), Figure("p99", 1.4, 1.3)
+    assert Line("a", figures=[good]).kept
+    assert not Line("a", figures=[good, bad]).kept
+    assert "✗ a: p99 1.4 (at most 1.3)" in table([Line("a", figures=[good, bad])])
 
 
 def test_a_line_that_is_still_being_written_is_left_for_the_next_reading(tmp_path: Path) -> None:

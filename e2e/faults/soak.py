@@ -1,0 +1,136 @@
+"""`python -m e2e.faults.soak`: a long run under load, with an API changed every second and code reloaded every 10 s.
+
+At the end no request may have failed, and no process may have grown. The exit status is 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import load_tool
+from e2e.faults.__main__ import build_output
+from e2e.faults.changes import write
+from e2e.faults.contract import Contract, Fault, judge
+from e2e.faults.flat import Sample, grown, report
+from e2e.faults.load import pause
+from e2e.faults.processes import folders, held
+from e2e.faults.site import GO_POLICY, MARK, PYTHON_POLICY, Setting, Site, now, site
+from e2e.faults.table import Line, table
+from e2e.gateway import api
+
+RATE = 100.0
+CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
+CHURNING = 8
+SETTLE_SECONDS = 300.0
+SETTLE_SHARE = 0.4  # of a run too short to settle for so long
+
+
+def main() -> int:
+    arguments = _parse()
+    seconds = arguments.minutes * 60
+    with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
+        tool, build = load_tool.build(Path(folder)), build_output()
+        with site(tool, build, Setting(code=True, rate=RATE)) as place:
+            chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
+            samples, complaints = soak(place, seconds, chance)
+            verdict = judge(place.answers(), Fault(now(), now()), Contract(recovery=0.0), complaints)
+    settled = [one for one in samples if one.at >= min(SETTLE_SECONDS, SETTLE_SHARE * seconds)]
+    growth = grown(settled)
+    print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(settled), *growth, sep="\n\n")
+    return 0 if verdict.kept and not growth else 1
+
+
+def soak(place: Site, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
+    """What the processes held, and what went wrong beside the load."""
+    samples: list[Sample] = []
+    complaints: list[str] = []
+    began, deployed, reloads = time.monotonic(), set[str](), Reloads(place)
+    for at in ticks(began, seconds):
+        complaints += change(place, deployed, chance)
+        if at >= reloads.due:
+            complaints += reloads.again(at)
+        if at >= len(samples) * SAMPLE_SECONDS:
+            samples.append(sample(place, at))
+    complaints += reloads.finished()
+    print(f"reloads: {reloads.count}, samples: {len(samples)}", file=sys.stderr)
+    return samples, complaints
+
+
+def ticks(began: float, seconds: float) -> Iterator[float]:
+    """Seconds since the beginning, one for each change."""
+    while (at := time.monotonic() - began) < seconds:
+        yield at
+        pause(max(0.0, CHANGE_SECONDS - (time.monotonic() - began - at)))
+
+
+def change(place: Site, deployed: set[str], chance: random.Random) -> list[str]:
+    """Creates, replaces or deletes an API that the load does not ask."""
+    name = f"churn-{chance.randrange(CHURNING)}"
+    if name in deployed and chance.random() < 0.3:
+        deployed.remove(name)
+        with place.gateway.controller() as client:
+            answer = client.delete(f"/v1/apis/{name}")
+        return [] if answer.is_success else [f"{name} could not be deleted: {answer.status_code} {answer.text}"]
+    policies = [policy for policy in (GO_POLICY, PYTHON_POLICY) if chance.random() < 0.6]
+    deployed.add(name)
+    try:
+        place.gateway.deploy(api(name, f"{place.upstream}/bare", policies))
+    except AssertionError as error:
+        return [f"{name} could not be deployed: {error}"]
+    return []
+
+
+class Reloads:
+    """`gatewright reload`, again and again, beside all else."""
+
+    def __init__(self, place: Site) -> None:
+        self._place = place
+        self._running: subprocess.Popen[str] | None = None
+        self.count = 0
+        self.due = RELOAD_SECONDS
+
+    def again(self, at: float) -> list[str]:
+        """Begins the next one; what the last one had to complain of."""
+        if self._running is not None and self._running.poll() is None:
+            return []
+        complaints = self.finished()
+        self.due = at + RELOAD_SECONDS
+        self.count += 1
+        write(self._place, MARK.format(word=f"word-{self.count}"))
+        command = ["gatewright", "reload", "--run-dir", str(self._place.gateway.run_dir)]
+        self._running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return complaints
+
+    def finished(self) -> list[str]:
+        if self._running is None:
+            return []
+        _, said = self._running.communicate(timeout=120)
+        return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {said}"]
+
+
+def sample(place: Site, at: float) -> Sample:
+    """What each process holds; executors by their place, whichever process stands in it."""
+    everyone = folders(place.gateway) | {"supervisor": Path(f"/proc/{place.gateway.process.pid}")}
+    found = {name: held(folder) for name, folder in everyone.items()}
+    held_by = {name.partition(".")[0]: values for name, values in found.items() if values}
+    held_by["engine"] |= {"goroutines": json.loads(place.gateway.admin("engine", "/stats"))["goroutines"]}
+    return Sample(at, held_by)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m e2e.faults.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
+    parser.add_argument("--seed", type=int, default=None, help="of the random changes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
