@@ -78,5 +78,6 @@ class Drain(Protocol):
 
 def http_client(socket: Path | None, base: str = "http://process") -> httpx.AsyncClient:
     """A client that talks to one process, never through a proxy of the environment."""
-    transport = httpx.AsyncHTTPTransport(uds=str(socket) if socket else None)
+    speaks_tls = base.startswith("https:")  # to read the CA certificates for nothing takes 40 ms of CPU
+    transport = httpx.AsyncHTTPTransport(uds=str(socket) if socket else None, verify=speaks_tls)
     return httpx.AsyncClient(transport=transport, base_url=base, timeout=ATTEMPT_SECONDS, trust_env=False)
