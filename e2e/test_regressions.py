@@ -101,7 +101,7 @@ def test_generated_stubs_are_no_top_level_modules(build: Path, tmp_path: Path) -
         (Path(sys.executable), ROOT / "gateway-controller" / "src", "gatewright_controller._gen"),
     ):
         names = [name for name in modules_in(folder) if name.startswith(package)]
-        assert len(names) >= 3
+        assert len(names) >= 2
         done = subprocess.run(
             [str(python), "-c", STUBS, str(folder), *names],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
@@ -138,9 +138,9 @@ def test_the_executor_runs_on_the_interpreter_that_its_dependencies_were_install
     config = dict(re.findall(r"^(\S+) = (.*)$", (environment / "pyvenv.cfg").read_text(), re.MULTILINE))
     assert Path(config["home"]).resolve() == running.parent
     loaded = set(re.findall(r"(/\S+\.so)\b", Path(f"/proc/{pid}/maps").read_text()))
-    grpc = [path for path in loaded if "cygrpc" in path]
-    assert grpc, f"no C extension of grpcio among {sorted(loaded)}"
-    assert all(Path(path).is_relative_to(os.path.realpath(environment)) for path in grpc)
+    extensions = [path for path in loaded if "_upb" in path]
+    assert extensions, f"no C extension of protobuf among {sorted(loaded)}"
+    assert all(Path(path).is_relative_to(os.path.realpath(environment)) for path in extensions)
 
 
 def test_a_file_path_leads_to_the_runtime_that_the_definition_names(build: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_runtimes_own_python3_has_installed_what_the_policies_need(shared_co
     runtime = shared_container.shell("readlink -f /usr/bin/python3")
     for environment in ("/app/build/python-env/default", "/app/venv"):
         assert shared_container.shell(f"readlink -f {environment}/bin/python") == runtime
-    script = "import grpc._cython.cygrpc as extension; print(extension.__file__)"
+    script = "import google._upb._message as extension; print(extension.__file__)"
     extension = shared_container.shell(f'/app/build/python-env/default/bin/python -c "{script}"')
     assert extension.startswith(f"/app/build/python-env/default/lib/{runtime.rpartition('/')[2]}/site-packages/")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.server import SERVICE, Server, SocketError
+from gatewright_executor.listener import SocketError
+from gatewright_executor.server import SERVICE, Server
 from gatewright_executor.testing import Engine, configuration, request_execution, response_execution
 
 Start = Callable[..., Engine]
@@ -316,7 +317,7 @@ def test_stopping_answers_what_is_under_way_and_refuses_the_rest(load: Callable[
         one.send(request_execution(1))
         gate.wait_started()
         stopped = pool.submit(server.stop, 10)
-        one.wait(lambda: not one.ended and server._stopping)
+        one.wait(lambda: all(stream._draining for stream in server._streams))
         one.send(request_execution(2))
         assert one.action(2).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
         assert not stopped.done()

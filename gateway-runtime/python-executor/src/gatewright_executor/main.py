@@ -15,8 +15,9 @@ from pathlib import Path
 from gatewright_executor import logs, memory, policy_loader
 from gatewright_executor.hung import HUNG_SECONDS
 from gatewright_executor.importing import Importing
+from gatewright_executor.listener import SocketError
 from gatewright_executor.policy_loader import REGISTRY, RegistryError
-from gatewright_executor.server import Server, SocketError
+from gatewright_executor.server import Server
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
 EXIT_SECONDS = 1.0  # for what policies left behind (their own threads, atexit functions)

@@ -24,7 +24,6 @@ class Replies:
         self._taken_in = 0
         self._acknowledged = 0
         self._done: Callable[[], bool] = lambda: False
-        self._error: BaseException | None = None
 
     def put_action(self, action: bytes) -> None:
         self._queue.put(wire.delimited(_REPLY["actions"], action))
@@ -46,9 +45,9 @@ class Replies:
         """For when something changed that is no answer."""
         self._queue.put(None)
 
-    def end(self, done: Callable[[], bool], error: BaseException | None = None) -> None:
-        """Ends `frames` once `done()` says so and everything is sent; with `error`, by raising it."""
-        self._done, self._error = done, error
+    def end(self, done: Callable[[], bool]) -> None:
+        """Ends `frames` once `done()` says so and everything is sent."""
+        self._done = done
         self._queue.put(None)
 
     def frames(self, hello: pb.Hello) -> Iterator[bytes]:
@@ -60,8 +59,6 @@ class Replies:
                 yield b"".join(fields)
             if self._done() and self._queue.empty():
                 break
-        if self._error is not None:
-            raise self._error
 
     def _next(self) -> list[bytes]:
         """Waits for something, then takes all that is there."""

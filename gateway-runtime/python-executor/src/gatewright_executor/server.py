@@ -1,24 +1,22 @@
-"""gRPC around the streams, on a Unix socket that only its owner can open."""
+"""The service of python_executor.proto: its streams, and its health check."""
 
 from __future__ import annotations
 
 import logging
 import os
 import platform
-import socket
-import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import grpc
 
 import sdk
 from gatewright_executor import memory
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.calls import Status
+from gatewright_executor.connection import Answer, Methods
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.hung import HUNG_SECONDS, Hung
+from gatewright_executor.listener import Listener
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import Preparer
 from gatewright_executor.stream import Process, Stream
@@ -27,12 +25,7 @@ from gatewright_executor.translator import failure_message
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
 SILENCE_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
-CONCURRENT_CALLS = 16  # one stream, its successor, health checks
 log = logging.getLogger(__name__)
-
-
-class SocketError(Exception):
-    """The path to listen on cannot be used."""
 
 
 class Server:
@@ -44,50 +37,28 @@ class Server:
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.coroutines), hello)
         self._streams: set[Stream] = set()
         self._stopping = False
-        self._server = grpc.server(
-            ThreadPoolExecutor(CONCURRENT_CALLS, "grpc"),
-            handlers=[self._handlers()],
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ],
-        )
+        methods: Methods = {
+            f"/{SERVICE}/ExecuteStream": self._execute_stream,
+            f"/{SERVICE}/HealthCheck": self._health_check,
+        }
+        self._listener = Listener(methods, MAX_MESSAGE_BYTES)
 
     def start(self, path: Path) -> None:
         """Listens on a Unix socket at `path`, made with mode 0600; SocketError where that cannot be."""
-        _free(path)
-        mask = os.umask(0o177)  # no other thread of ours runs yet
-        try:
-            self._server.add_insecure_port(f"unix:{path.absolute()}")
-        except RuntimeError as error:
-            raise SocketError(f"expected to listen on {path}, got: {error}") from None
-        finally:
-            os.umask(mask)
+        self._listener.start(path)
         self._dispatcher.start()
-        self._server.start()
 
     def stop(self, seconds: float) -> None:
         """Takes nothing new in, answers what is under way for at most `seconds`, and ends the streams."""
         self._stopping = True
-        ended = self._server.stop(seconds)
+        self._listener.go_away()
         for stream in self._streams.copy():
             stream.drain()
-        ended.wait()
+        self._listener.close(seconds)
         self._dispatcher.stop()
 
-    def execute_stream(self, requests: Iterable[pb.RequestFrame], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """ExecuteStream: this thread writes, another reads."""
-        stream = Stream(self._process)
-        self._streams.add(stream)
-        if self._stopping:
-            stream.drain()
-        if not context.add_callback(lambda: self._ended(stream)):
-            self._ended(stream)
-        threading.Thread(target=_read, args=(stream, requests), name="reader", daemon=True).start()
-        return stream.frames()
-
-    def health(self, _request: pb.HealthCheckRequest, _context: grpc.ServicerContext) -> pb.HealthCheckResponse:
-        """HealthCheck: what the workers do and have done, as they themselves noted it."""
+    def health(self) -> pb.HealthCheckResponse:
+        """What the workers do and have done, as they themselves noted it."""
         progress = self._dispatcher.progress()
         return pb.HealthCheckResponse(
             serving=not self._stopping and self._dispatcher.coroutines.silent_seconds() < SILENCE_SECONDS,
@@ -103,21 +74,62 @@ class Server:
             exhausted=memory.exhausted.is_set(),
         )
 
-    def _ended(self, stream: Stream) -> None:
-        self._streams.discard(stream)
-        stream.abandon()
+    def _execute_stream(self, answer: Answer) -> ExecuteStream:
+        stream = Stream(self._process)
+        self._streams.add(stream)
+        if self._stopping:
+            stream.drain()
+        return ExecuteStream(stream, answer, self._streams.discard)
 
-    def _handlers(self) -> grpc.GenericRpcHandler:
-        """By hand, for the replies are serialized already."""
-        execute: grpc.RpcMethodHandler[pb.RequestFrame, bytes] = grpc.stream_stream_rpc_method_handler(
-            self.execute_stream, request_deserializer=pb.RequestFrame.FromString
-        )
-        health = grpc.unary_unary_rpc_method_handler(
-            self.health,
-            request_deserializer=pb.HealthCheckRequest.FromString,
-            response_serializer=pb.HealthCheckResponse.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(SERVICE, {"ExecuteStream": execute, "HealthCheck": health})
+    def _health_check(self, answer: Answer) -> HealthCheck:
+        return HealthCheck(self, answer)
+
+
+class ExecuteStream:
+    """The call of that name: this thread, which reads, takes frames in; another sends the answers."""
+
+    def __init__(self, stream: Stream, answer: Answer, forget: Callable[[Stream], None]) -> None:
+        self._stream = stream
+        self._answer = answer
+        self._forget = forget
+        threading.Thread(target=self._write, name="writer", daemon=True).start()
+
+    def message(self, data: bytes) -> None:
+        try:
+            self._stream.take_in(pb.RequestFrame.FromString(data))
+        except Exception as error:
+            log.exception("a frame could not be taken in; the stream ends")
+            self._answer.finish(Status.INTERNAL, f"a frame could not be taken in: {error}")
+            self._stream.abandon()
+
+    def half_closed(self) -> None:
+        self._stream.drain()
+
+    def aborted(self) -> None:
+        self._stream.abandon()
+
+    def _write(self) -> None:
+        for frame in self._stream.frames():
+            self._answer.send(frame)
+        self._answer.finish()
+        self._forget(self._stream)
+
+
+class HealthCheck:
+    """The call of that name."""
+
+    def __init__(self, server: Server, answer: Answer) -> None:
+        self._server = server
+        self._answer = answer
+
+    def message(self, _data: bytes) -> None:
+        self._answer.send(self._server.health().SerializeToString())
+
+    def half_closed(self) -> None:
+        self._answer.finish()
+
+    def aborted(self) -> None:
+        pass
 
 
 def _hung(hung: Hung) -> pb.HungExecutions:
@@ -129,19 +141,6 @@ def _hung(hung: Hung) -> pb.HungExecutions:
         oldest_ms=int(hung.oldest_seconds * 1000),
         blocks_instance=hung.blocks_instance,
     )
-
-
-def _read(stream: Stream, requests: Iterable[pb.RequestFrame]) -> None:
-    try:
-        for frame in requests:
-            stream.take_in(frame)
-    except grpc.RpcError:  # the engine went away
-        stream.abandon()
-    except Exception as error:
-        log.exception("a frame could not be taken in; the stream ends")
-        stream.abandon(error)
-    else:
-        stream.drain()
 
 
 def _hello(policies: Mapping[str, LoadedPolicy], workers: int) -> pb.Hello:
@@ -163,19 +162,3 @@ def _loaded(policy: LoadedPolicy) -> pb.LoadedPolicy:
         message.on_request = either or policy.on_request is not None
         message.on_response = either or policy.on_response is not None
     return message
-
-
-def _free(path: Path) -> None:
-    """Removes the socket that a killed process left behind; refuses anything else that is in the way."""
-    if len(os.fsencode(path.absolute())) > 107:
-        raise SocketError(f"expected a socket path of at most 107 bytes, got {path.absolute()}")
-    if not path.parent.is_dir():
-        raise SocketError(f"expected a folder at {path.parent} for the socket, found none")
-    if not path.exists():
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise SocketError(f"expected a socket or nothing at {path}, found a file; it is left alone")
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(str(path)) == 0:
-            raise SocketError(f"another process listens on {path}; stop it, or listen elsewhere")
-    path.unlink()

@@ -69,12 +69,12 @@ class Stream:
         self._draining = True
         self._replies.end(lambda: not self._pending and not self._running)
 
-    def abandon(self, error: BaseException | None = None) -> None:
+    def abandon(self) -> None:
         """Ends the stream now. Nobody waits for its answers: what has not started never will."""
         self._draining = True
         for number in [*self._pending]:
             self._cancel(number)
-        self._replies.end(lambda: True, error)
+        self._replies.end(lambda: True)
 
     # -------------------------------------------------------------- Caller
 

@@ -1,4 +1,4 @@
-"""A small engine, for the tests of whoever speaks to an executor."""
+"""A small engine, for the tests of whoever speaks to an executor. It needs grpcio, which an executor does not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Engine:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ]
-        self._channel = grpc.insecure_channel(f"unix:{socket}", options=options)
+        self.address = f"unix:{socket}"
+        self._channel = grpc.insecure_channel(self.address, options=options)
         grpc.channel_ready_future(self._channel).result(SECONDS)
         self._stub = PythonExecutorServiceStub(self._channel)
         self._requests: SimpleQueue[pb.RequestFrame | None] = SimpleQueue()

@@ -1,0 +1,181 @@
+"""A connection: a socket, and the gRPC calls on it. One thread reads; whoever has something to say writes.
+
+Nobody who writes ever waits for the client to read. What the socket does not take at once goes out from a thread of
+its own, so that a client that stands still holds up neither a worker nor the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message, Status
+
+READ_BYTES = 128 << 10
+
+
+class Call(Protocol):
+    """The server's side of one call."""
+
+    def message(self, data: bytes) -> None: ...
+
+    def half_closed(self) -> None:
+        """No further messages come."""
+
+    def aborted(self) -> None:
+        """Nobody waits for the answer any more."""
+
+
+class Answer:
+    """Where a call's answer goes. From any thread; once the call is gone, nowhere."""
+
+    __slots__ = ("_connection", "_number")
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self._connection = connection
+        self._number = number
+
+    def send(self, message: bytes) -> None:
+        """One message."""
+        self._connection.send(self._number, message)
+
+    def finish(self, status: Status = Status.OK, why: str = "") -> None:
+        """No more, and how it ended."""
+        self._connection.finish(self._number, status, why)
+
+
+Methods: TypeAlias = Mapping[str, Callable[[Answer], Call]]
+"""By path: what begins a call."""
+
+
+class Connection:
+    """`serve` reads until the client has left; the other methods are for any thread."""
+
+    def __init__(self, client: socket.socket, methods: Methods, limit: int) -> None:
+        self._client = client
+        self._methods = methods
+        self._http = Calls(limit)
+        self._lock = threading.Lock()  # of _http and of what goes into the socket
+        self._unsent = bytearray()
+        self._draining = False  # a thread sends _unsent
+        self._begun: dict[int, Call] = {}
+        self._idle = threading.Condition(self._lock)
+
+    def serve(self) -> None:
+        """Reads, and calls what the methods made, until the connection ends; then all its calls are aborted."""
+        with self._lock:
+            self._write()
+        while data := self._read():
+            with self._lock:
+                events = self._http.receive(data)
+                self._write()
+            for event in events:
+                self._take(event)
+        self._lose()
+
+    def send(self, number: int, message: bytes) -> None:
+        with self._lock:
+            self._http.send(number, message)
+            self._write()
+
+    def finish(self, number: int, status: Status, why: str) -> None:
+        with self._lock:
+            self._http.finish(number, status, why)
+            self._write()
+
+    def go_away(self) -> None:
+        """Takes no new calls."""
+        with self._lock:
+            self._http.go_away()
+            self._write()
+
+    def await_idle(self, seconds: float) -> bool:
+        """Waits until all calls are answered and all is sent; False where that took too long."""
+        with self._lock:
+            return self._idle.wait_for(lambda: self._http.is_idle and not self._unsent, seconds)
+
+    def close(self) -> None:
+        """`serve` returns."""
+        with contextlib.suppress(OSError):  # the client was faster
+            self._client.shutdown(socket.SHUT_RDWR)
+
+    # -------------------------------------------------------------- in
+
+    def _read(self) -> bytes:
+        try:
+            return self._client.recv(READ_BYTES)
+        except OSError:
+            return b""
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Begun):
+            self._begin(event.call, event.path)
+        elif isinstance(event, ConnectionLost):
+            self.close()
+        elif (call := self._begun.get(event.call)) is not None:
+            self._tell(call, event)
+
+    def _tell(self, call: Call, event: Message | HalfClosed | Aborted) -> None:
+        match event:
+            case Message(_, data):
+                call.message(data)
+            case HalfClosed():
+                call.half_closed()
+            case Aborted(number):
+                del self._begun[number]
+                call.aborted()
+
+    def _begin(self, number: int, path: str) -> None:
+        begin = self._methods.get(path)
+        if begin is None:
+            self.finish(number, Status.UNIMPLEMENTED, f"expected one of {', '.join(self._methods)}, got {path}")
+        else:
+            self._begun[number] = begin(Answer(self, number))
+
+    def _lose(self) -> None:
+        with self._lock:
+            self._unsent.clear()
+            self._http.lose()
+            self._idle.notify_all()
+        self._client.close()
+        for call in self._begun.values():
+            call.aborted()
+        self._begun.clear()
+
+    # -------------------------------------------------------------- out, with the lock held
+
+    def _write(self) -> None:
+        """Sends what there is, as far as the socket takes it now."""
+        self._unsent += self._http.outgoing()
+        if self._unsent and not self._draining:
+            self._push()
+            if self._unsent:
+                self._draining = True
+                threading.Thread(target=self._drain, name="drain", daemon=True).start()
+        if not self._unsent and self._http.is_idle:
+            self._idle.notify_all()
+
+    def _push(self) -> None:
+        try:
+            sent = self._client.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return
+        except OSError:  # the client has left; whoever reads notices too
+            self._unsent.clear()
+        else:
+            del self._unsent[:sent]
+
+    def _drain(self) -> None:
+        poll = select.poll()
+        poll.register(self._client, select.POLLOUT)
+        while self._draining:
+            poll.poll()
+            with self._lock:
+                self._push()
+                self._draining = bool(self._unsent)
+                if not self._draining and self._http.is_idle:
+                    self._idle.notify_all()

@@ -1,0 +1,104 @@
+"""Connections on a Unix socket that only its owner can open."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+
+from gatewright_executor.connection import Connection, Methods
+
+PATH_BYTES = 107  # unix(7)
+
+
+class SocketError(Exception):
+    """The path to listen on cannot be used."""
+
+
+class Listener:
+    """Each connection has a thread that reads. Start, stop; each once."""
+
+    def __init__(self, methods: Methods, limit: int) -> None:
+        self._methods = methods
+        self._limit = limit
+        self._socket: socket.socket | None = None
+        self._connections: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def start(self, path: Path) -> None:
+        """Listens at `path`, made with mode 0600; SocketError where that cannot be."""
+        _free(path)
+        self._socket = _bound(path)
+        self._socket.listen()
+        threading.Thread(target=self._accept, args=(self._socket,), name="accept", daemon=True).start()
+
+    def go_away(self) -> None:
+        """Takes no new connections, and no new calls on those that are there."""
+        with self._lock:
+            self._stopping = True
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_RDWR)  # accept returns
+            self._socket.close()
+        for connection in self._connections.copy():
+            connection.go_away()
+
+    def close(self, seconds: float) -> None:
+        """Waits until all calls are answered, for at most `seconds`, and closes."""
+        deadline = time.monotonic() + seconds
+        for connection in self._connections.copy():
+            connection.await_idle(max(0.0, deadline - time.monotonic()))
+            connection.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:  # go_away
+                return
+            connection = Connection(client, self._methods, self._limit)
+            with self._lock:
+                if self._stopping:
+                    client.close()
+                    return
+                self._connections.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True).start()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+
+def _bound(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)  # no other thread of ours runs yet
+    try:
+        made.bind(str(path.absolute()))
+    except OSError as error:
+        made.close()
+        raise SocketError(f"expected to listen on {path}, got: {error}") from None
+    finally:
+        os.umask(mask)
+    return made
+
+
+def _free(path: Path) -> None:
+    """Removes the socket that a killed process left behind; refuses anything else that is in the way."""
+    if len(os.fsencode(path.absolute())) > PATH_BYTES:
+        raise SocketError(f"expected a socket path of at most {PATH_BYTES} bytes, got {path.absolute()}")
+    if not path.parent.is_dir():
+        raise SocketError(f"expected a folder at {path.parent} for the socket, found none")
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise SocketError(f"expected a socket or nothing at {path}, found a file; it is left alone")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise SocketError(f"another process listens on {path}; stop it, or listen elsewhere")
+    path.unlink()
