@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from bench import campaign, goal, goals, machine, ratios, report, sanity, settings, table
+from bench import campaign, goal, goals, machine, plot, ratios, report, sanity, settings, table
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
@@ -26,14 +26,21 @@ def main() -> None:
         print(section)
         if mistakes := complaints(samples, chosen):
             raise BenchError("\n".join(mistakes))
-        if chosen.output:
-            report.write(chosen.output, section)
-        if chosen.output == README:
-            ratios.write(samples)
+        write_down(samples, chosen, section)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> None:
+    """The page, and before it what it shows."""
+    if plot.wanted(chosen):
+        plot.write(samples, chosen.rows)
+    if chosen.output:
+        report.write(chosen.output, section)
+    if chosen.output == README:
+        ratios.write(samples)
 
 
 def executor_command(arguments: Sequence[str]) -> None:
@@ -62,6 +69,8 @@ def described(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
     yield machine.describe(chosen, sys.argv[1:])
     if goals.CONNECTIONS in chosen.connections and not chosen.short:
         yield f"### Goals\n\n{goal.markdown(goals.goals(samples))}"
+    if plot.wanted(chosen):
+        yield plot.SHOWN
     yield table.markdown(samples, chosen)
 
 

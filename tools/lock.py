@@ -1,4 +1,4 @@
-"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for, and the peers' too.
+"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for, and the bench's own.
 
 Universal, and without index addresses: the files say what, never from where.
 """
@@ -19,8 +19,8 @@ def main() -> None:
     compile_requirements("requirements/dev", *(f"{member}/pyproject.toml" for member in workspace["members"]))
     compile_requirements("requirements/uv")
     compile_requirements("requirements/go")
-    for peer in sorted((ROOT / "bench" / "peers" / "requirements").glob("*.in")):
-        compile_requirements(str(peer.with_suffix("").relative_to(ROOT)))
+    for listed in sorted((ROOT / "bench" / "requirements").glob("*.in")):
+        compile_requirements(str(listed.with_suffix("").relative_to(ROOT)))
 
 
 def compile_requirements(name: str, *projects: str) -> None:

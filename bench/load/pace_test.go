@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -22,6 +24,27 @@ func TestConnectionsShareOneTimetable(t *testing.T) {
 			t.Errorf("request %d: expected due after %s, got %s", i, want, offset)
 		}
 	}
+}
+
+func TestATimetableIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := context.WithDeadline(t.Context(), start.Add(time.Second))
+		defer cancel()
+		one, p := 0, plan{connections: 4, rate: 200}
+		for pace := newPace(p, start, 1); ; one++ {
+			due, ok := pace.next(ctx)
+			if !ok {
+				break
+			}
+			if want := start.Add(time.Duration(5+20*one) * time.Millisecond); !due.Equal(want) {
+				t.Errorf("request %d: expected due at %s, got %s", one, want, due)
+			}
+		}
+		if one != 50 {
+			t.Errorf("expected 50 requests of one of four connections in a second, got %d", one)
+		}
+	})
 }
 
 func TestLeftCountsWhatWasDueBeforeTheEnd(t *testing.T) {

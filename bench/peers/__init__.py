@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bench import rows
-from bench.peers import environment, ext_proc, proxies
+from bench import environment, rows
+from bench.peers import ext_proc, proxies
 from bench.peers.envoy import plain_envoy
 from bench.peers.site import Site
 from bench.target import Target

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import go_build
-from bench.peers import environment
+from bench import environment, go_build
 from bench.peers.envoy import envoy
 from bench.peers.site import PROGRAMS, Site
 from bench.processes import await_file, running

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import cpu
-from bench.peers import environment
+from bench import cpu, environment
 from bench.peers.site import PROGRAMS, Site
 from bench.processes import HOST, await_answer, free_port, running
 from bench.target import PYTHON, Target

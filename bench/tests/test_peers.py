@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import PEERS, environment
+from bench import environment, plot
+from bench.peers import PEERS
 
-NAMES = sorted({peer.requirements for peer in PEERS.values()} - {""})
+NAMES = sorted({plot.REQUIREMENTS, *(peer.requirements for peer in PEERS.values())} - {""})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_peer_is_made_of_is_pinned_and_hashed(name: str) -> None:
+def test_what_an_environment_is_made_of_is_pinned_and_hashed(name: str) -> None:
     asked = re.findall(r"^[\w.-]+", (environment.REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
     text = (environment.REQUIREMENTS / f"{name}.txt").read_text()
     assert asked
@@ -21,7 +22,7 @@ def test_what_a_peer_is_made_of_is_pinned_and_hashed(name: str) -> None:
     assert "://" not in text
 
 
-def test_all_requirements_are_some_peers() -> None:
+def test_all_requirements_are_used() -> None:
     assert sorted(file.stem for file in environment.REQUIREMENTS.glob("*.in")) == NAMES
 
 

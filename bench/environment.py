@@ -1,4 +1,5 @@
-"""The environments of peers in Python: each from its own hashed requirements, nothing of the machine's or of ours."""
+"""The environments of peers in Python, and of the plot: each from its own hashed requirements, nothing of the machine's
+or of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from bench.error import BenchError
 from bench.processes import environment, program
 
-REQUIREMENTS = Path("bench/peers/requirements")
+REQUIREMENTS = Path("bench/requirements")
 ENVIRONMENTS = Path("build/bench/env")
 VERSIONS = "import sys, importlib.metadata as m; print(', '.join(f'{name} {m.version(name)}' for name in sys.argv[1:]))"
 

@@ -1,0 +1,53 @@
+"""The plot: what each row serves and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import environment, summary
+from bench.error import BenchError
+from bench.rows import Row
+from bench.sample import Sample
+from bench.settings import README, Settings
+
+FILE = Path("bench/bench.svg")
+CONNECTIONS = 64
+REQUIREMENTS = "plot"
+PROGRAM = Path(__file__).parent / "draw.py"
+"""It runs in an environment of its own, and nothing here imports it."""
+
+SHOWN = f"""![Requests per second, and CPU per request, of each row at {CONNECTIONS} connections]({FILE.name})
+
+Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all rounds."""
+
+
+def wanted(settings: Settings) -> bool:
+    """Whether the run writes the page that shows it, with figures to draw."""
+    return settings.output == README and CONNECTIONS in settings.connections
+
+
+def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> None:
+    """Draws the rows that were measured at CONNECTIONS, in the order of the table, as SVG."""
+    command = [str(environment.python(REQUIREMENTS)), str(PROGRAM), str(file)]
+    text = json.dumps({"connections": CONNECTIONS, "bars": [*bars(samples, rows)]})
+    done = subprocess.run(command, input=text, capture_output=True, text=True, env=_variables(), check=False)
+    if done.returncode != 0:
+        raise BenchError(f"expected {PROGRAM.name} to draw {file}, got\n{done.stderr}")
+
+
+def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, object]]:
+    """What is drawn of each row: medians and ranges, in requests/s and in µs of CPU."""
+    for row in rows:
+        if measured := summary.of(samples, row.key, CONNECTIONS):
+            rate, cpu = (asdict(summary.spread(measured, figure)) for figure in (summary.rate, summary.total))
+            yield {"title": row.title, "ours": row.policies is not None, "rate": rate, "cpu": cpu}
+
+
+def _variables() -> dict[str, str]:
+    """It keeps its list of fonts beside its environment, not in the home folder."""
+    return {**os.environ, "MPLCONFIGDIR": str((environment.ENVIRONMENTS / REQUIREMENTS / "settings").absolute())}

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bench import plot
+from bench.__main__ import described
+from bench.rows import ROWS
+from bench.sample import Sample
+from bench.settings import README, parse
+from bench.tests.samples import sample
+
+RECORDED = [
+    sample(row.key, round_, 1000.0 * number + round_, connections=64, Envoy=50.0 + number, Go=10.0 + round_)
+    for number, row in enumerate(ROWS, 1)
+    for round_ in range(3)
+]
+
+
+def drawn(samples: list[Sample], file: Path) -> list[str]:
+    """The texts of the plot."""
+    plot.write(samples, ROWS, file)
+    root = ElementTree.parse(file).getroot()  # noqa: S314 it is our own
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_each_row_is_drawn_with_its_figures(tmp_path: Path) -> None:
+    texts = drawn(RECORDED, tmp_path / "bench.svg")
+    assert [text for text in texts if text in {row.title for row in ROWS}] == [row.title for row in ROWS]
+    medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number in range(1, len(ROWS) + 1))
+    assert set(medians) <= set(texts)
+
+
+def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+    other = sample("go", connections=16)
+    texts = drawn([*RECORDED[:3], other], tmp_path / "bench.svg")
+    assert [text for text in texts if text in {row.title for row in ROWS}] == ["plain Envoy"]
+
+
+def test_the_same_figures_are_the_same_bytes_on_any_background(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.svg", tmp_path / "two.svg"
+    drawn(RECORDED, one)
+    drawn(RECORDED, two)
+    assert one.read_bytes() == two.read_bytes()
+    assert "#ffffff" not in one.read_text()
+
+
+def test_a_run_shows_what_it_draws() -> None:
+    for chosen, shown in ((parse([]), True), (parse(["--output", "-"]), False), (parse(["--connections", "1"]), False)):
+        assert (plot.SHOWN in list(described(RECORDED, chosen))) is shown
+    assert plot.FILE.parent == README.parent
