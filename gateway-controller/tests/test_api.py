@@ -14,7 +14,7 @@ from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import JsonObject
-from gatewright_controller.store import open_store
+from gatewright_controller.store import StorageError, open_store
 from gatewright_controller.translate import EdgeSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -365,3 +365,24 @@ async def test_an_api_that_was_held_back_comes_with_its_definition(
     file.write_text(text)
     await later.reload_definitions()
     assert later.deployment.status("orders-v1").state == "pending"
+
+
+@pytest.mark.parametrize(("full", "status"), [(True, 507), (False, 503)])
+async def test_a_storage_that_fails_is_a_problem_and_changes_nothing(
+    controller: Controller,
+    client: httpx.AsyncClient,
+    orders: JsonObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    full: bool,
+    status: int,
+) -> None:
+    def fail(_: object) -> None:
+        raise StorageError("no room", full)
+
+    monkeypatch.setattr(controller.store, "create", fail)
+    answer = await client.post("/v1/apis", json=orders)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    assert "as it was" in answer.json()["detail"]
+    assert [(record.message, record.exc_info) for record in caplog.records] == [("storage failed", None)]
+    assert (await client.get("/v1/apis")).json() == {"apis": []}

@@ -12,6 +12,7 @@ from gatewright_controller.store import (
     ContextTakenError,
     NoSuchApiError,
     SqliteStore,
+    StorageError,
     Store,
     StoreError,
     open_store,
@@ -162,3 +163,23 @@ def test_what_is_no_database_is_named(tmp_path: Path) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(StoreError, match="expected a database such as sqlite:"):
         open_store(url)
+
+
+def fill(store: Store) -> None:
+    for number in range(1000):
+        store.create(api(f"more-{number}", f"/more-{number}"))
+
+
+def test_what_there_is_no_room_for_is_refused_and_undone(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "controller.db"))
+    kept = store.create(api("kept", "/kept"))
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="full") as refused:
+        fill(store)
+    assert refused.value.full
+    assert store.get("kept") == kept
+    assert store.revision == len(store.list())
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.create(api("room-again", "/room-again"))
+    store.close()

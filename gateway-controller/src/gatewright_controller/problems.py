@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import JsonObject, JsonValue
-from gatewright_controller.store import ApiExistsError, NoSuchApiError
+from gatewright_controller.store import ApiExistsError, NoSuchApiError, StorageError
 
 log = logging.getLogger(__name__)
+RETRY_SECONDS = "5"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -57,6 +58,15 @@ def _on_missing(_: Request, error: Exception) -> Response:
     return problem_response(404, f"there is no API {error}; POST /v1/apis creates one")
 
 
+def _on_storage(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StorageError)
+    log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
+    if error.full:
+        return problem_response(507, "there is no room to store the change; what was stored before is as it was")
+    detail = "the controller's storage does not answer; its log says why. What was stored before is as it was"
+    return problem_response(503, detail, {"retry-after": RETRY_SECONDS})
+
+
 def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem_response(error.status_code, "there is nothing at this path for this method", error.headers)
@@ -72,6 +82,7 @@ HANDLERS = {
     Invalid: _on_invalid,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
+    StorageError: _on_storage,
     HTTPException: _on_http,
     Exception: _on_fault,
 }

@@ -55,8 +55,19 @@ class ContextTakenError(Exception):
         super().__init__(f"{context} is {api}'s")
 
 
+class StorageError(Exception):
+    """The storage does not do now what is asked of it; what was stored is as it was. `full`: for want of room."""
+
+    def __init__(self, reason: str, full: bool) -> None:
+        self.full = full
+        super().__init__(reason)
+
+
 class Store(Protocol):
-    """Every write is whole and on disk when it returns, and has a revision of its own, greater than all before."""
+    """Every write is whole and on disk when it returns, and has a revision of its own, greater than all before.
+
+    All raise `StorageError`.
+    """
 
     @property
     def revision(self) -> int:
@@ -117,7 +128,7 @@ class SqliteStore:
 
     @property
     def revision(self) -> int:
-        with self._lock:
+        with self._using():
             value: int = self._connection.execute("SELECT value FROM revision").fetchone()[0]
         return value
 
@@ -146,16 +157,16 @@ class SqliteStore:
             return revision
 
     def get(self, name: str) -> StoredApi:
-        with self._lock:
+        with self._using():
             return self._existing(name)
 
     def list(self) -> list[StoredApi]:
-        with self._lock:
+        with self._using():
             rows = self._connection.execute(f"SELECT {COLUMNS} FROM apis ORDER BY name")  # noqa: S608 - a constant
             return [_decode(row) for row in rows]
 
     def contexts(self) -> dict[str, str]:
-        with self._lock:
+        with self._using():
             return dict(self._connection.execute("SELECT context, name FROM apis"))
 
     def close(self) -> None:
@@ -163,9 +174,18 @@ class SqliteStore:
             self._connection.close()
 
     @contextmanager
+    def _using(self) -> Iterator[None]:
+        """The connection, for one thread."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StorageError(str(error), error.sqlite_errorcode == sqlite3.SQLITE_FULL) from error
+
+    @contextmanager
     def _write(self) -> Iterator[tuple[int, str]]:
         """One transaction with its revision and time; committed at its end, undone by any exception."""
-        with self._lock:
+        with self._using():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 statement = "UPDATE revision SET value = value + 1 RETURNING value"
@@ -173,7 +193,8 @@ class SqliteStore:
                 yield revision, datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite itself undoes one for which there is no room
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def _row(self, name: str) -> tuple[str, int, str, str] | None:
