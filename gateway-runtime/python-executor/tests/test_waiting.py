@@ -5,7 +5,7 @@ import heapq
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.instance import Call, Instance
-from gatewright_executor.waiting import BURST_SECONDS, MAX_WAITING, Waiting
+from gatewright_executor.waiting import FORGIVEN_SECONDS, MAX_WAITING, Waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import PolicyMetadata
@@ -26,22 +26,30 @@ def call(number: int, deadline: float) -> Call:
 
 
 class Load:
-    """A policy that takes `service` seconds and has SLOTS slots; `rate` executions come in each second, evenly."""
+    """A policy that takes `service` seconds and has SLOTS slots; `rate` executions come in each second, evenly.
 
-    def __init__(self, service: float, rate: float, timeout: float = 1.0) -> None:
+    stall: between these two times the machine does nothing; what would have happened then happens at its end.
+    """
+
+    def __init__(self, service: float, rate: float, timeout: float = 1.0, stall: tuple[float, float] = (0, 0)) -> None:
         self.queue: Waiting[Call] = Waiting()
-        self.service, self.rate, self.timeout = service, rate, timeout
+        self.service, self.rate, self.timeout, self.stall = service, rate, timeout, stall
         self.busy: list[float] = []  # when each slot that is taken comes free
         self.refused = 0
         self.waits: list[float] = []
 
     def run(self, seconds: float) -> Load:
         for number in range(int(seconds * self.rate)):
-            now = number / self.rate
+            due = number / self.rate
+            now = self._woken(due)
             while self.busy and self.busy[0] <= now:
                 self._free(heapq.heappop(self.busy))
             self._arrive(call(number, now + self.timeout), now)
         return self
+
+    def _woken(self, due: float) -> float:
+        begin, end = self.stall
+        return end if begin < due < end else due
 
     def _arrive(self, new: Call, now: float) -> None:
         if len(self.busy) < SLOTS:
@@ -55,7 +63,7 @@ class Load:
 
     def _start(self, taken: Call, now: float) -> None:
         self.waits.append(now - (taken.deadline - self.timeout))
-        heapq.heappush(self.busy, now + self.service)
+        heapq.heappush(self.busy, self._woken(now + self.service))
 
 
 def test_a_burst_waits_and_is_served() -> None:
@@ -78,6 +86,20 @@ def test_a_standing_queue_is_kept_short(service: float) -> None:
     assert load.refused > len(load.waits)
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.3, 0.45])
+def test_what_a_stall_of_the_machine_held_back_is_served(seconds: float) -> None:
+    load = Load(service=0.05, rate=200, stall=(2.0, 2.0 + seconds)).run(5)
+    assert load.refused == 0
+    assert max(load.waits) < seconds
+
+
+@pytest.mark.parametrize("seconds", [0.35, 0.7, 1.5])
+def test_a_stall_is_no_end_of_the_load(seconds: float) -> None:
+    load = Load(service=0.2, rate=3 * SLOTS / 0.2, stall=(10.0, 10.0 + seconds)).run(20)
+    late = [wait for wait in load.waits[len(load.waits) // 10 :] if wait > 0.21]
+    assert len(late) <= SLOTS, "only who waited already when it began"
+
+
 def test_a_policy_whose_slots_all_hang_is_said_to_be_full() -> None:
     queue: Waiting[Call] = Waiting()
     assert queue.offer(call(1, 1.0), SLOTS, 0.0) is None
@@ -90,7 +112,7 @@ def test_a_while_after_the_load_a_burst_may_wait_again() -> None:
     queue, now = Load(service=0.05, rate=960).run(3).queue, 3.0
     while queue.take(now):
         now += 0.003
-    later = now + BURST_SECONDS
+    later = now + FORGIVEN_SECONDS
     assert [queue.offer(call(n, later + 1), SLOTS, later) for n in range(100)] == [None] * 100
 
 

@@ -1,8 +1,9 @@
 """Who waits for a slot of a policy instance, and who is told at once that waiting is of no use. Knows no clock.
 
 A burst may wait: a queue that is soon gone costs little. A queue that is still there, or there again, after
-BURST_SECONDS stands because more comes in than the policy gets through. Then each wait only makes everybody late, and
-in the end all are too late; so a standing queue is kept short, and what comes beyond is refused as long as it lasts.
+BURST_SECONDS and does not shrink stands because more comes in than the policy gets through. Then each wait only makes
+everybody late, and in the end all are too late; so a standing queue is kept short, and what comes beyond is refused as
+long as it lasts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Generic, Protocol, TypeVar
 
 MAX_WAITING = 1024
 BURST_SECONDS = 0.3
+SOON_SECONDS = 1.0  # a queue that will be gone by then, as it shrinks, does not stand
+FORGIVEN_SECONDS = 2.0  # since the last refusal: a break before that is a stall, not the end of the load
 STANDING_SECONDS = 0.1  # wait that a standing queue may mean; who comes more often than slots come free needs none
 REMEMBERED = 64  # slots that came free: older ones count half
 
@@ -29,13 +32,26 @@ W = TypeVar("W", bound=Waiter)
 class Waiting(Generic[W]):
     """A queue, first in first out. `now` is time.monotonic(). Not safe for use by several threads at once."""
 
-    __slots__ = ("_calls", "_last_taken", "_measured_from", "_seen", "_since", "_taken")
+    __slots__ = (
+        "_calls",
+        "_last_taken",
+        "_measured_from",
+        "_peak",
+        "_refused",
+        "_seen",
+        "_since",
+        "_surplus",
+        "_taken",
+    )
 
     def __init__(self) -> None:
         self._calls: OrderedDict[int, W] = OrderedDict()
         self._since = self._seen = -BURST_SECONDS  # there is a queue, with short breaks; somebody was last seen in it
         self._measured_from = self._last_taken = 0.0
         self._taken = 0  # since _measured_from
+        self._surplus = 0  # what has come since the queue began, refused or not, beyond what has gone
+        self._peak = (0, 0.0)  # the largest surplus, and when it was last that large
+        self._refused = -FORGIVEN_SECONDS  # when one was last refused since the queue stands
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -45,6 +61,8 @@ class Waiting(Generic[W]):
         if not self._calls:
             self._begin(now)
         self._seen = now
+        self._surplus += 1
+        self._peak = max(self._peak, (self._surplus, now))
         if refusal := self._refusal(call, slots, now):
             return refusal
         self._calls[call.id] = call
@@ -55,6 +73,7 @@ class Waiting(Generic[W]):
         if not self._calls:
             return None
         self._taken += 1
+        self._surplus -= 1
         self._last_taken = self._seen = now
         if self._taken >= REMEMBERED:
             self._taken //= 2
@@ -68,12 +87,14 @@ class Waiting(Generic[W]):
 
     def forget(self, call: W) -> None:
         """Takes out one that was cancelled, if it waits here."""
-        self._calls.pop(call.id, None)
+        if self._calls.pop(call.id, None):
+            self._surplus -= 1
 
     def _begin(self, now: float) -> None:
         """The first to wait after a break. A break is no time in which slots could have come free."""
-        if now - self._seen >= BURST_SECONDS:
+        if now - self._seen >= BURST_SECONDS and now - self._refused >= FORGIVEN_SECONDS:
             self._since, self._measured_from, self._taken = now, now, 0
+            self._surplus, self._peak = 0, (0, now)
         else:
             self._measured_from += now - self._seen
         self._last_taken = now
@@ -87,9 +108,15 @@ class Waiting(Generic[W]):
         wait, left = self._expected_wait(count + 1, now), call.deadline - now
         if 0 < left < 2 * wait:  # half of its time is for the call itself; one that is late already has timed out
             return f"{count} wait for one of this instance's {slots} slots; its turn would not come in {left:.2f} s"
-        if now - self._since > BURST_SECONDS and wait > STANDING_SECONDS:
+        if now - self._since > BURST_SECONDS and wait > STANDING_SECONDS and not self._soon_gone(count, now):
+            self._refused = now
             return f"more comes in than this instance gets through: {count} wait for one of its {slots} slots"
         return None
+
+    def _soon_gone(self, count: int, now: float) -> bool:
+        """Whether the queue shrinks, and how fast: those that were refused count as if they were in it."""
+        surplus, at = self._peak
+        return (surplus - self._surplus) * SOON_SECONDS > count * (now - at)
 
     def _expected_wait(self, count: int, now: float) -> float:
         """As slots have come free so far; where none has for long, at least as long again."""
