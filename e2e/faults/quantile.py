@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
+from statistics import quantiles
 
 from e2e.faults.answers import Answer
 
@@ -18,5 +18,6 @@ def latencies(answers: Sequence[Answer], outcome: str = "200", flow: str | None 
     return [answer.took for answer in answers if answer.outcome == outcome and flow in {None, answer.flow}]
 
 
-def ratio_of_medians(disturbed: Sequence[float], undisturbed: Sequence[float]) -> float:
-    return median(disturbed) / median(undisturbed)
+def lower_quartile(values: Sequence[float]) -> float:
+    """Of rounds of one kind: what they come to where little else runs on the machine. Two values at least."""
+    return quantiles(values, n=4)[0]
