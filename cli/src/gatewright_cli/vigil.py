@@ -10,7 +10,7 @@ from gatewright_cli.child import Child
 from gatewright_cli.probes import ATTEMPT_SECONDS, Probe
 from gatewright_cli.progress import Progress, Sign
 
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 LONGEST_STEP_SECONDS = ATTEMPT_SECONDS + 2 * PAUSE_SECONDS
 PATIENCE_WITH_WORK = 12  # times as long may a process be silent that uses CPU or logs
 
