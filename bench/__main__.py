@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from bench import campaign, goal, goals, machine, plot, ratios, report, sanity, settings, table
+from bench import campaign, comparison, goal, goals, machine, plot, ratios, report, sanity, settings, table
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
@@ -67,7 +67,9 @@ def measured(chosen: Settings) -> list[Sample]:
 def described(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
     """How it was measured, what was to be reached, and all figures."""
     yield machine.describe(chosen, sys.argv[1:])
-    if goals.CONNECTIONS in chosen.connections and not chosen.short:
+    if chosen.compare:
+        yield comparison.markdown(samples, chosen)
+    elif goals.CONNECTIONS in chosen.connections and not chosen.short:
         yield f"### Goals\n\n{goal.markdown(goals.goals(samples))}"
     if plot.wanted(chosen):
         yield plot.SHOWN

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from bench import load_tool, rows
+from bench import load_tool, revision, rows
 from bench.gateway import gateway
 from bench.peers import PEERS
 from bench.peers.site import Site
@@ -55,19 +55,30 @@ def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
 
 @contextlib.contextmanager
 def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
-    """Row → what it is measured through. Rows with an API share one gateway; without such rows there is none."""
+    """Row → what it is measured through. Rows with an API share one gateway for each commit; without such rows there is
+    none."""
     with contextlib.ExitStack() as stack:
         found: dict[str, Target] = {}
         for row in settings.rows:
             if row.key in PEERS:
                 found[row.key] = stack.enter_context(PEERS[row.key].start(site(settings, row, upstream)))
-        with_api = tuple(row for row in settings.rows if row.key not in PEERS)
-        if with_api:
-            apis = FOLDER / "apis"
-            rows.write_apis(with_api, upstream, apis)
-            one = stack.enter_context(gateway(settings, apis, FOLDER))
-            found |= {row.key: one for row in with_api}
+        with_api = [row for row in settings.rows if row.key not in PEERS]
+        for commit in dict.fromkeys(row.revision for row in with_api):
+            served = tuple(row for row in with_api if row.revision == commit)
+            one = stack.enter_context(of_commit(commit, settings, served, upstream))
+            found |= {row.key: one for row in served}
         yield found
+
+
+def of_commit(
+    commit: str, settings: Settings, served: tuple[Row, ...], upstream: str
+) -> contextlib.AbstractContextManager[Target]:
+    """The gateway with the APIs of these rows; all that belongs to another commit is in a folder of its own."""
+    folder = FOLDER / commit
+    folder.mkdir(exist_ok=True)
+    tree = revision.checkout(commit, folder / "tree") if commit else None
+    rows.write_apis(served, upstream, folder / "apis")
+    return gateway(settings, folder / "apis", folder, tree)
 
 
 def site(settings: Settings, row: Row, upstream: str) -> Site:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.error import BenchError
 from bench.load_tool import bounded
-from bench.processes import program, running, tail
+from bench.processes import environment, program, running, tail
 from bench.settings import Settings
 from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
 
@@ -21,22 +21,24 @@ START_SECONDS = 900.0
 
 
 @contextlib.contextmanager
-def gateway(settings: Settings, apis: Path, folder: Path) -> Iterator[Target]:
-    """Builds and runs a node until it has answered a first request."""
+def gateway(settings: Settings, apis: Path, folder: Path, tree: Path | None = None) -> Iterator[Target]:
+    """Builds and runs a node until it has answered a first request: this tree's, or that of another work tree, with the
+    programs of its own environment."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         run_dir = Path(home) / "run"
-        with running(command(settings, apis, Path(home), run_dir), log) as process:
+        started = command(settings, apis.absolute(), Path(home), run_dir, tree)
+        with running(started, log, environment(tree), tree) as process:
             _await_ready(process, log)
             status = run_dir / "status.json"
             port = int(str(_read(status)["url"]).rpartition(":")[2])
             yield Target(port, lambda: pids(_read(status)), log)
 
 
-def command(settings: Settings, apis: Path, home: Path, run_dir: Path) -> list[str]:
+def command(settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None) -> list[str]:
     """Access log lines are made and thrown away, as in plain Envoy: where they go is not what is measured."""
     return [
-        program("gatewright", "`make setup` installs it"), "run",
+        program("gatewright", "`make setup` installs it", environment(tree)), "run",
         "--manifest", str(MANIFEST), "--output", str(OUTPUT),
         "--port", "0", "--controller-port", "0",
         "--state-dir", str(home / "state"), "--run-dir", str(run_dir),

@@ -59,7 +59,7 @@ def upstream(binary: Path, expectations: Path, folder: Path) -> Iterator[tuple[i
     """A running upstream: its pid and HOST:PORT."""
     log = folder / "upstream.log"
     command = [str(binary), "upstream", "-listen", f"{HOST}:0", "-expect", str(expectations)]
-    with running(command, log, **ONE_CORE) as process:
+    with running(command, log, ONE_CORE) as process:
         word, _, address = _line(process).partition(" ")
         if word != "listening":
             raise BenchError(f"the upstream did not start\n{tail(log)}")
@@ -78,7 +78,7 @@ def drive(
 ) -> Result:
     """As `generate`, for any command line of the program."""
     log = folder / "generate.log"
-    with running(command, log, **ONE_CORE) as process, bounded(process, seconds + 2 * GRACE):
+    with running(command, log, ONE_CORE) as process, bounded(process, seconds + 2 * GRACE):
         for word, call in (("begin", begin), ("end", end)):
             if (line := _line(process)) != word:
                 raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")

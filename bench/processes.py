@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import request
@@ -22,22 +22,26 @@ START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
 
-def environment() -> dict[str, str]:
-    """Ours, with the programs of the environment that Python runs in first on PATH."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+def environment(tree: Path | None = None) -> dict[str, str]:
+    """Ours, with the programs of the environment that Python runs in, or of a work tree, first on PATH."""
+    first = [str(tree / ".venv" / "bin"), str(tree / ".tools" / "go")] if tree else [str(Path(sys.executable).parent)]
+    return os.environ | {"PATH": os.pathsep.join([*first, os.environ.get("PATH", "")])}
 
 
-def program(name: str, cure: str) -> str:
+def program(name: str, cure: str, variables: Mapping[str, str] | None = None) -> str:
     """Where the program is."""
-    found = shutil.which(name, path=environment()["PATH"])
+    found = shutil.which(name, path=(variables or environment())["PATH"])
     if found is None:
         raise BenchError(f"expected the program {name} on PATH, got none: {cure}")
     return found
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """The process, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then SIGKILL."""
+def running(
+    command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The process, in `folder`, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then
+    SIGKILL."""
     with log.open("w") as errors:
         process = subprocess.Popen(
             command,
@@ -45,7 +49,8 @@ def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[sub
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=environment() | variables,
+            cwd=folder,
+            env=environment() | dict(variables or {}),
             start_new_session=True,  # Ctrl-C is for us: we stop it in order
         )
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 Attachment = Mapping[str, object]
@@ -23,6 +23,7 @@ class Row:
     upstream: headers that each request must carry when it arrives there. client: the same for each answer.
     body: bytes of each request's body; with one it is a POST.
     connections: those of COUNTS at which it is measured, since all rows at all of them would take an hour.
+    revision: the commit whose gateway serves it; none: this tree's.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Row:
     client: Headers = field(default_factory=dict)
     body: int = 0
     connections: tuple[int, ...] = COUNTS
+    revision: str = ""
 
     @property
     def prefix(self) -> str:
@@ -115,6 +117,19 @@ ROWS = (
 )
 """Go → Go has both Go policies of Go → Python → Go, so that the two differ by the Python one alone. The naive policy
 adds to its parameter what it has read."""
+
+
+def then(key: str) -> str:
+    """The key of the same row at another commit."""
+    return f"then-{key}"
+
+
+def paired(rows: Sequence[Row], revision: str) -> Iterator[Row]:
+    """Each row with an API is followed by the same one at the commit, so that they are measured close together."""
+    for row in rows:
+        yield row
+        if row.policies is not None:
+            yield replace(row, key=then(row.key), title=f"{row.title}, {revision}", revision=revision)
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row
+from bench import revision
+from bench.error import BenchError
+from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, paired
 
 README = Path("bench/README.md")
 STDOUT = "-"
 SHORT_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON))
+COMPARED_ROWS = SHORT_ROWS[1:]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Settings:
     repeats: how often a sample that others disturb is taken again.
     concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
     output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
+    compare: the commit that this tree is measured against, or none.
     """
 
     rounds: int = 5
@@ -37,6 +41,7 @@ class Settings:
     workers: int = 32
     output: Path | None = README
     short: bool = False
+    compare: str = ""
 
     def measured_at(self, connections: int) -> tuple[Row, ...]:
         """The rows that are measured with so many connections; all of them with a number that no row names."""
@@ -49,24 +54,31 @@ def everywhere(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """A command line as settings. `--short` changes the defaults of the others."""
+    """A command line as settings. `--short` and `--compare` change the defaults of the others."""
     given = _parser().parse_args(arguments)
     short = bool(given.short)
-    output = given.output or (STDOUT if short else str(README))
+    few = short or bool(given.compare)
+    output = given.output or (STDOUT if few else str(README))
     return Settings(
         rounds=given.rounds or (3 if short else 5),
         duration=given.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
-        connections=given.connections or ((64,) if short else COUNTS),
-        rows=everywhere(given.rows) if given.rows else SHORT_ROWS if short else ROWS,
+        connections=given.connections or ((64,) if few else COUNTS),
+        rows=_chosen(given.rows, short, given.compare),
         rate=given.rate,
         concurrency=given.concurrency,
         executors=given.executors,
         workers=given.workers,
         output=None if output == STDOUT else Path(output),
         short=short,
+        compare=given.compare or "",
     )
+
+
+def _chosen(named: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
+    rows = everywhere(named) if named else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
+    return tuple(paired(rows, compare)) if compare else rows
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
+    add("--compare", type=_revision, metavar="REV", help="rows of the gateway, beside those of this commit")
     add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and fallen ratios")
     return parser
 
@@ -90,6 +103,13 @@ def _rows(text: str) -> tuple[Row, ...]:
     if unknown := [key for key in text.split(",") if key not in known]:
         raise argparse.ArgumentTypeError(f"expected some of {_known()}, got {', '.join(unknown)}")
     return tuple(row for row in ROWS if row.key in text.split(","))
+
+
+def _revision(text: str) -> str:
+    try:
+        return revision.resolve(text)
+    except BenchError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _known() -> str:

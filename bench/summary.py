@@ -26,16 +26,24 @@ class Spread:
 
 def spread(samples: Sequence[Sample], figure: Figure) -> Spread:
     """Over rounds without a right answer there is no figure: nan, and all of it is nan without any."""
-    values = [value for value in map(figure, samples) if not math.isnan(value)]
-    return Spread(median(values), min(values), max(values)) if values else Spread(math.nan, math.nan, math.nan)
+    return _spread(map(figure, samples))
 
 
 def ratio(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> float:
-    """The median of the ratios within a round, since what disturbs it disturbs both. nan without a common round."""
+    """The median of `ratios`."""
+    return ratios(samples, reference, figure).median
+
+
+def ratios(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> Spread:
+    """Of the ratios within a round, since what disturbs it disturbs both. nan without a common round."""
     theirs = {sample.round: figure(sample) for sample in reference}
     pairs = [(figure(sample), theirs.get(sample.round, math.nan)) for sample in samples]
-    ratios = [ours / other for ours, other in pairs if other and not math.isnan(ours) and not math.isnan(other)]
-    return median(ratios) if ratios else math.nan
+    return _spread(ours / other for ours, other in pairs if other)
+
+
+def _spread(figures: Iterable[float]) -> Spread:
+    values = [value for value in figures if not math.isnan(value)]
+    return Spread(median(values), min(values), max(values)) if values else Spread(math.nan, math.nan, math.nan)
 
 
 def rate(sample: Sample) -> float:

@@ -66,7 +66,7 @@ def _behind_envoy(site: Site, column: str, command: Sequence[str], **variables: 
     log = site.folder / "server.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         socket = Path(home) / "ext_proc.sock"
-        with running([*command, str(socket)], log, **variables) as server:
+        with running([*command, str(socket)], log, variables) as server:
             await_file(socket, server, log)
             with envoy(site, socket) as (port, pid):
                 yield Target(port, lambda: {ENVOY: (pid,), column: (server.pid,)}, log)

@@ -55,7 +55,7 @@ def _proxy(site: Site, port: int, command: Sequence[str]) -> Iterator[Target]:
     log = site.folder / "proxy.log"
     # An embedded Python looks for its home there.
     path = os.pathsep.join([str(Path(command[0]).parent), os.environ["PATH"]])
-    with running(command, log, PATH=path, PYTHONPATH=str(PROGRAMS)) as process:
+    with running(command, log, {"PATH": path, "PYTHONPATH": str(PROGRAMS)}) as process:
         await_answer(port, site.row.path, process, log)
         family = tuple(sorted(cpu.snapshot().descendants(process.pid)))
         yield Target(port, lambda: {PYTHON: family}, log)

@@ -11,7 +11,7 @@ from bench.error import BenchError
 
 def test_a_process_is_gone_after_its_block(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os, signal; print(os.environ['X'], flush=True); signal.pause()"]
-    with processes.running(command, tmp_path / "log", X="here") as process:
+    with processes.running(command, tmp_path / "log", {"X": "here"}) as process:
         assert process.stdout
         assert process.stdout.readline() == "here\n"
         assert process.poll() is None

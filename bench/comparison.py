@@ -1,0 +1,42 @@
+"""Two commits in one run, in Markdown: what each figure of this tree is, in units of the other one's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from bench import summary
+from bench.rows import Row, then
+from bench.sample import Sample
+from bench.settings import Settings
+from bench.summary import Spread
+from bench.target import ENVOY, GO, PYTHON
+
+FIGURES = {
+    "req/s": summary.rate,
+    "p50": summary.p50,
+    "p99": summary.p99,
+    **{f"CPU {column}": summary.cpu_of(column) for column in (ENVOY, GO, PYTHON)},
+    "CPU all": summary.total,
+}
+
+
+def markdown(samples: Sequence[Sample], settings: Settings) -> str:
+    """Medians of the ratios within a round, and their ranges; a dash where there is nothing to compare."""
+    lines = [f"### This tree / {settings.compare}", "", f"| connections | row | {' | '.join(FIGURES)} |"]
+    lines.append(f"| ---: | --- |{' ---: |' * len(FIGURES)}")
+    for connections in settings.connections:
+        compared = [row for row in settings.measured_at(connections) if row.policies is not None and not row.revision]
+        lines += [
+            f"| {connections} | {row.title} | {' | '.join(_cells(samples, row, connections))} |" for row in compared
+        ]
+    return "\n".join(lines)
+
+
+def _cells(samples: Sequence[Sample], row: Row, connections: int) -> Iterator[str]:
+    now, before = (summary.of(samples, key, connections) for key in (row.key, then(row.key)))
+    return (_with_range(summary.ratios(now, before, figure)) for figure in FIGURES.values())
+
+
+def _with_range(found: Spread) -> str:
+    return "–" if math.isnan(found.median) else f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"

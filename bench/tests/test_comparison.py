@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from bench import comparison, revision
+from bench.campaign import in_order
+from bench.rows import PLAIN
+from bench.settings import Settings, parse
+from bench.tests.samples import sample
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(revision, "resolve", lambda text: {"v1": "0123456789ab"}[text])
+    return parse(["--compare", "v1"])
+
+
+def test_each_row_is_measured_beside_the_same_one_of_the_other_commit(chosen: Settings) -> None:
+    assert [(row.key, row.revision) for row in in_order(chosen.measured_at(64), 0)] == [
+        ("no-policies", ""), ("then-no-policies", "0123456789ab"),
+        ("go", ""), ("then-go", "0123456789ab"),
+        ("go-python-go", ""), ("then-go-python-go", "0123456789ab"),
+    ]  # fmt: skip
+    assert (chosen.connections, chosen.output, chosen.rounds) == ((64,), None, 5)
+
+
+def test_both_have_the_same_policies_under_paths_of_their_own(chosen: Settings) -> None:
+    for now, then in zip(chosen.rows[::2], chosen.rows[1::2], strict=True):
+        assert (now.policies, now.upstream, now.client) == (then.policies, then.upstream, then.client)
+        assert (then.prefix, then.title) == (f"/then-{now.key}", f"{now.title}, 0123456789ab")
+
+
+@pytest.mark.usefixtures("chosen")
+def test_what_has_no_other_commit_is_measured_once() -> None:
+    named = parse(["--compare", "v1", "--rows", "plain,go"])
+    assert [row.key for row in named.rows] == [PLAIN, "go", "then-go"]
+
+
+def test_ratios_are_of_the_same_round(chosen: Settings) -> None:
+    samples = [
+        sample("go", 0, 1200, connections=64, p50=50, Envoy=60, Go=20),
+        sample("then-go", 0, 1000, connections=64, p50=100, Envoy=80, Go=40),
+        sample("go", 1, 500, connections=64, p50=90, Envoy=90, Go=30),
+        sample("then-go", 1, 500, connections=64, p50=90, Envoy=90, Go=30),
+    ]
+    lines = comparison.markdown(samples, chosen).splitlines()
+    assert lines[0] == "### This tree / 0123456789ab"
+    assert lines[2] == "| connections | row | req/s | p50 | p99 | CPU Envoy | CPU Go | CPU Python | CPU all |"
+    assert lines[5] == (
+        "| 64 | gateway, Go → Go | 1.10 (1.00–1.20) | 0.75 (0.50–1.00) | 0.75 (0.50–1.00) "
+        "| 0.88 (0.75–1.00) | 0.75 (0.50–1.00) | – | 0.83 (0.67–1.00) |"
+    )
+    assert lines[4].endswith("| – | – | – | – | – | – | – |")
+
+
+def test_what_git_does_not_know_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--compare", "no-such-commit"])
+    assert "expected a commit, as git names it, got 'no-such-commit'" in capsys.readouterr().err
