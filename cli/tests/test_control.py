@@ -86,20 +86,4 @@ def test_no_run_to_ask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         control.ask(bench.folder, print)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
     with pytest.raises(PreflightError, match="expected one run"):
-        control.find_run()
-
-
-def test_the_only_run_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
-    sockets = []
-    for name in ("gatewright-a", "gatewright-b"):
-        (bench.folder / name).mkdir()
-        sockets.append(socket.socket(socket.AF_UNIX))
-        sockets[-1].bind(str(bench.folder / name / control.FILE))
-    sockets[0].listen()
-    assert control.find_run() == bench.folder / "gatewright-a"  # nobody listens at the other
-    sockets[1].listen()
-    with pytest.raises(PreflightError, match=r"got 2 runs: .*gatewright-a, .*gatewright-b"):
-        control.find_run()
-    for each in sockets:
-        each.close()
+        control.ask(None, print)

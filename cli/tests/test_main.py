@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from gatewright_cli.stopping import REPEAT_SECONDS
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -26,9 +27,11 @@ FAILS = "#!/bin/sh\necho 'no such flag: --colour' >&2\nexit 2\n"
 DEAF = "#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.05; done\n"
 
 
-def gatewright(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def gatewright(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = (*COMMAND, *arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS, cwd=cwd, env=env)
 
 
 def build_output(folder: Path, engine: str) -> Path:
@@ -48,8 +51,9 @@ def run_arguments(folder: Path, engine: str) -> list[str]:
 
 
 @contextmanager
-def running(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen((*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def running(arguments: list[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    command = (*COMMAND, *arguments)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
         yield process
     finally:
@@ -170,6 +174,10 @@ def test_a_second_signal_forces_it(bench: Bench) -> None:
         while "once more to force it" not in process.stderr.readline():
             pass
         assert bench.alive(pid)
+        process.send_signal(signal.SIGINT)  # at once, it is taken for a part of the first
+        later = time.monotonic() + REPEAT_SECONDS
+        until(lambda: time.monotonic() > later)
+        assert bench.alive(pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_SECONDS) == 130
         assert not bench.alive(pid)
@@ -206,6 +214,35 @@ def test_the_status_of_no_node(bench: Bench) -> None:
     said = gatewright("status", "--run-dir", str(bench.folder))
     assert said.returncode == 1
     assert said.stderr.startswith(f"error: no node runs in {bench.folder} (status.json: No such file or directory)")
+
+
+def test_the_status_of_the_only_node(bench: Bench) -> None:
+    home = {**os.environ, "XDG_RUNTIME_DIR": str(bench.folder)}
+    arguments = [word for word in run_arguments(bench.folder, NEVER_READY) if word not in given_run_dir(bench.folder)]
+    with running(arguments, home) as process:
+        until(lambda: [*bench.folder.glob("gatewright-*/status.json")])
+        found = gatewright("status", env=home)
+        assert json.loads(found.stdout)["pid"] == process.pid
+        process.kill()
+        process.wait(LIMIT_SECONDS)
+        none = gatewright("status", env=home)
+    assert none.stderr.startswith(f"error: expected one run with its directory below {bench.folder}, got none")
+
+
+def test_what_a_killed_run_left_is_taken_away_by_the_next(bench: Bench) -> None:
+    home = {**os.environ, "XDG_RUNTIME_DIR": str(bench.folder)}
+    arguments = [word for word in run_arguments(bench.folder, NEVER_READY) if word not in given_run_dir(bench.folder)]
+    with running(arguments, home) as process:
+        until(lambda: [*bench.folder.glob("gatewright-*/status.json")])
+        left = next(bench.folder.glob("gatewright-*"))
+        process.kill()
+        process.wait(LIMIT_SECONDS)
+    with running(arguments, home):
+        until(lambda: not left.exists())
+
+
+def given_run_dir(folder: Path) -> tuple[str, str]:
+    return "--run-dir", str(folder / "run")
 
 
 def test_echo_refuses_what_is_no_address() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.run_dir import RunDir, RunDirError, all_ready, read_status
+from gatewright_cli.run_dir import RunDir, RunDirError, all_ready, find_run, read_status
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -60,3 +60,41 @@ def test_one_whose_sockets_would_be_too_long_is_refused_and_not_left(tmp_path: P
     with pytest.raises(RunDirError, match="the system takes 107: choose a shorter one with --run-dir"):
         RunDir.open(long)
     assert not long.exists()
+
+
+def test_the_only_run_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    first = RunDir.open()
+    first.write_status({})
+    assert find_run() == first.path
+    second = RunDir.open()
+    second.write_status({})
+    with pytest.raises(RunDirError, match=r"got 2 runs: .*gatewright-.*, .*gatewright-"):
+        find_run()
+    first.remove()
+    assert find_run() == second.path
+    second.remove()
+    with pytest.raises(RunDirError, match="got none"):
+        find_run()
+
+
+def test_what_nobody_holds_is_taken_away_and_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
+    for left in ("gatewright-left", "gatewright-without-status", "another"):
+        (bench.folder / left).mkdir()
+    for left in ("gatewright-left", "another"):
+        (bench.folder / left / "status.json").touch()
+    (bench.folder / "gatewright-left" / "xds.sock").touch()
+    held = RunDir.open()
+    held.write_status({})
+    second = RunDir.open()
+    kept = sorted(["another", "gatewright-without-status", held.path.name, second.path.name])
+    assert [name for name in names(bench.folder) if name != "events"] == kept
+
+
+def test_one_that_another_run_has_is_refused_and_left_as_it_is(bench: Bench) -> None:
+    first = RunDir.open(bench.folder / "run")
+    first.write_status({"pid": 1})
+    with pytest.raises(RunDirError, match="another run has it: choose another with --run-dir"):
+        RunDir.open(bench.folder / "run")
+    assert read_status(first.path) == {"pid": 1}

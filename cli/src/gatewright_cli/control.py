@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import msgspec
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import ReloadError, Reloads
+from gatewright_cli.run_dir import RunDirError, find_run
 
 SOCKET = "control"
 FILE = "control.sock"
@@ -112,7 +112,10 @@ def ask(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
 
 
 def _connect(run_dir: Path | None) -> socket.socket:
-    path = (run_dir or find_run()) / FILE
+    try:
+        path = (run_dir or find_run()) / FILE
+    except RunDirError as error:
+        raise PreflightError([str(error)]) from error
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(CONNECT_SECONDS)
     try:
@@ -123,20 +126,3 @@ def _connect(run_dir: Path | None) -> socket.socket:
         raise PreflightError([f"no run takes commands at {path} ({error.strerror}): {cure}"]) from error
     connection.settimeout(None)
     return connection
-
-
-def find_run() -> Path:
-    """The run directory of the only run of this user that takes commands. Raises PreflightError."""
-    home = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    found = [path.parent for path in sorted(home.glob(f"gatewright-*/{FILE}")) if _is_ours(path)]
-    if len(found) == 1:
-        return found[0]
-    got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
-    raise PreflightError([f"expected one run with its directory below {home}, got {got}: name one with --run-dir"])
-
-
-def _is_ours(path: Path) -> bool:
-    if path.stat().st_uid != os.getuid():
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0

@@ -15,7 +15,7 @@ import click
 from gatewright_cli import ports
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
-from gatewright_cli.run_dir import RunDirError, all_ready, read_status
+from gatewright_cli.run_dir import RunDirError, all_ready, find_run, read_status
 from gatewright_cli.units import DURATION, SIZE
 
 PORT = click.IntRange(0, 65535)
@@ -72,9 +72,9 @@ def _own_version() -> str:
 
 
 @cli.command()
-@click.option("--run-dir", type=a_path, required=True, help="The directory that the node runs in.")
+@click.option("--run-dir", type=a_path, help="The directory that the node runs in. [default: that of the only one]")
 @click.pass_context
-def status(context: click.Context, run_dir: Path) -> None:
+def status(context: click.Context, run_dir: Path | None) -> None:
     """Print what a node runs, and which policies are under quarantine, as JSON.
 
     Exit status 0 if all processes are ready, else 1.
@@ -82,6 +82,7 @@ def status(context: click.Context, run_dir: Path) -> None:
     from gatewright_cli.engine_admin import ENGINE_SOCKET, quarantined
 
     try:
+        run_dir = run_dir or find_run()
         found = read_status(run_dir)
     except RunDirError as error:
         raise PreflightError([str(error)]) from error

@@ -58,13 +58,16 @@ def as_json(component: str, line: bytes) -> bytes:
 
 
 def as_text(component: str, line: bytes, colour: bool) -> bytes:
-    """The line for a person: `component │ message key=value`. The prefix names the process that wrote it."""
+    """The line for a person: `12:34:56.789Z component │ message key=value`.
+
+    The prefix names the process that wrote it, and the time, in UTC, at which it did; where it does not say, now.
+    """
     record = parse(component, line)
     words = [_message(record, colour)]
     if record.component not in (component, *OWN_NAMES):
         words.append(f"component={record.component}")
     words += [f"{key}={_value(value)}" for key, value in record.fields.items() if value not in (None, "")]
-    return f"{_prefix(component, colour)} {' '.join(words)}".encode("utf-8", "backslashreplace")
+    return f"{_clock(record.time)} {_prefix(component, colour)} {' '.join(words)}".encode("utf-8", "backslashreplace")
 
 
 def event(component: str, message: str, level: str = "info", **fields: object) -> bytes:
@@ -85,6 +88,14 @@ def _json_object(line: bytes) -> Fields | None:
         return msgspec.json.decode(line, type=Fields)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _clock(time: str) -> str:
+    try:
+        at = datetime.fromisoformat(time).astimezone(UTC)
+    except (ValueError, OverflowError):
+        at = datetime.now(UTC)
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
 def _prefix(component: str, colour: bool) -> str:

@@ -1,15 +1,23 @@
-"""The private directory of a running node: its sockets, Envoy's bootstrap, status.json."""
+"""The private directory of a running node: its sockets, Envoy's bootstrap, status.json.
+
+It is locked (flock(2)) for as long as the run lasts, however it ends: so a run is found, and what a killed one left.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 STATUS = "status.json"
+PREFIX = "gatewright-"
 LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
 LONGEST_NAME = "executor-default-99.99999.sock"
 
@@ -31,6 +39,15 @@ def all_ready(status: dict[str, Any]) -> bool:
     return status["state"] == "running" and all(each["state"] == "ready" for each in staying)
 
 
+def find_run() -> Path:
+    """The run directory of this user's only run, as long as it made it itself. Raises RunDirError."""
+    found = [path for path in _own(_home()) if _is_held(path)]
+    if len(found) == 1:
+        return found[0]
+    got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
+    raise RunDirError(f"expected one run with its directory below {_home()}, got {got}: name one with --run-dir")
+
+
 class RunDirError(Exception):
     """The directory cannot be used: which, why, and the cure."""
 
@@ -42,18 +59,23 @@ class RunDir:
         self.path = path
         self._made = made
         self._files: set[Path] = set()
+        self._lock: int | None = None
 
     @classmethod
     def open(cls, requested: Path | None = None) -> RunDir:
-        """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory."""
+        """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory.
+
+        There, what killed runs have left is taken away.
+        """
         if requested is None:
-            home = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-            directory = cls(Path(tempfile.mkdtemp(prefix="gatewright-", dir=home)), made=True)
+            _remove_abandoned(_home())
+            directory = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=_home())), made=True)
         else:
             directory = cls(requested.absolute(), made=not requested.exists())
             directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             directory._check()
+            directory._hold()
         except RunDirError:
             directory.remove()
             raise
@@ -85,11 +107,19 @@ class RunDir:
             path.unlink(missing_ok=True)
         if self._made and self.path.exists() and not any(self.path.iterdir()):
             self.path.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _own(self, name: str) -> Path:
         path = self.path / name
         self._files.add(path)
         return path
+
+    def _hold(self) -> None:
+        self._lock = _locked(self.path)
+        if self._lock is None:
+            raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
 
     def _check(self) -> None:
         found = self.path.stat()
@@ -102,3 +132,39 @@ class RunDir:
                 f"run directory {self.path}: its sockets' paths would have {length} bytes, the system takes "
                 f"{LONGEST_SOCKET_PATH}: choose a shorter one with --run-dir"
             )
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+
+def _own(home: Path) -> Iterator[Path]:
+    """Directories of this user's runs. One without a status is still being made."""
+    for path in sorted(home.glob(f"{PREFIX}*/{STATUS}")):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if path.lstat().st_uid == path.parent.lstat().st_uid == os.getuid():
+                yield path.parent
+
+
+def _remove_abandoned(home: Path) -> None:
+    for path in _own(home):
+        if (lock := _locked(path)) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def _is_held(path: Path) -> bool:
+    if (lock := _locked(path)) is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor with the directory's lock; None where another process has it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

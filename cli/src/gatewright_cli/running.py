@@ -19,6 +19,7 @@ from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.run_dir import STATUS, RunDir
+from gatewright_cli.stopping import Wish, Wishes
 from gatewright_cli.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,7 +47,7 @@ class NodeRun:
         self._state = "starting"
         self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
         self._asked = asyncio.Event()
-        self._signals = 0
+        self._wishes = Wishes()
 
     async def run(self) -> Failure | None:
         """Until a signal asks to stop: None; or until the start has failed: why. Leaves nothing behind either way."""
@@ -64,7 +65,7 @@ class NodeRun:
     @property
     def forced(self) -> bool:
         """Whether a second signal cut the orderly stop short."""
-        return self._signals > 1
+        return self._wishes.forced
 
     async def _serve(self) -> None:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
@@ -94,13 +95,13 @@ class NodeRun:
                 click.echo(f"curl {'-I' if trial[0] == 'HEAD' else '-i'} {self._settings.url}{trial[1]}")
 
     def _on_signal(self, name: str) -> None:
-        self._signals += 1
-        if self._signals == 1:
-            self._output.event("stopping (once more to force it)", signal=name)
-            self._asked.set()
-        else:
-            self._output.event("stopping by force", "warning", signal=name)
-            self._supervisor.kill()
+        match self._wishes.heard(time.monotonic()):
+            case Wish.STOP:
+                self._output.event("stopping (once more to force it)", signal=name)
+                self._asked.set()
+            case Wish.FORCE:
+                self._output.event("stopping by force", "warning", signal=name)
+                self._supervisor.kill()
 
     async def _stop(self) -> None:
         self._state = "stopping"
