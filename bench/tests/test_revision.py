@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import revision
+from bench.error import BenchError
+
+
+def git(*arguments: str) -> None:
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two commits; the work tree is at the second one."""
+    home = tmp_path / "repository"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    git("init", "--quiet")
+    for line in ("@echo first >> set-up", "@echo second >> set-up"):
+        (home / "Makefile").write_text(f"setup:\n\t{line}\n")
+        git("add", "Makefile")
+        git("commit", "--quiet", "--message", line)
+    return home
+
+
+def test_a_work_tree_is_made_and_set_up_as_its_commit_says(repository: Path) -> None:
+    commit = revision.resolve("HEAD~1")
+    tree = revision.checkout(commit, Path("build") / commit)
+    assert tree.is_absolute()
+    assert (tree / "set-up").read_text() == "first\n"
+    assert not (repository / "set-up").exists()
+
+
+def test_a_work_tree_that_is_there_is_set_up_again_and_one_that_was_deleted_is_made_again(repository: Path) -> None:
+    commit = revision.resolve("HEAD~1")
+    tree = revision.checkout(commit, Path("tree"))
+    assert revision.checkout(commit, Path("tree")) == tree == repository / "tree"
+    assert (tree / "set-up").read_text() == "first\nfirst\n"
+    for file in [*tree.iterdir()]:
+        file.unlink()
+    tree.rmdir()
+    assert (revision.checkout(commit, Path("tree")) / "set-up").read_text() == "first\n"
+
+
+def test_a_setup_that_fails_says_what_it_said(repository: Path) -> None:
+    (repository / "Makefile").write_text("setup:\n\t@echo no network && exit 1\n")
+    git("commit", "--all", "--quiet", "--message", "broken")
+    with pytest.raises(BenchError, match=r"make -C tree setup` to succeed, got\n(.*\n)*no network"):
+        revision.checkout(revision.resolve("HEAD"), Path("tree"))
