@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, api, attach
+from e2e.gateway import Gateway, api, attach, eventually
 from e2e.upstream import Recorded, Reply, Upstream
 
 GO_HEADERS = attach(
@@ -128,4 +128,8 @@ def test_policies_log_with_policy_and_request_id(gateway: Gateway, upstream: Ups
     gateway.deploy(api("logged", upstream.url, [attach("log-message", {"message": "logged-here"})]))
     httpx.get(f"{gateway.url}/logged/x")
     request_id = upstream.received[0].value("x-request-id")
-    assert any("logged-here" in str(record) and record.get("requestId") == request_id for record in gateway.records())
+
+    def is_it(record: dict[str, object]) -> bool:
+        return "logged-here" in str(record) and record.get("requestId") == request_id
+
+    eventually("the policy's line", lambda: any(map(is_it, gateway.records())))

@@ -34,6 +34,9 @@ class Nobody:
     def end(self, _call: Call, _action: bytes | None) -> None:
         pass
 
+    def flush(self) -> None:
+        pass
+
 
 def main() -> None:
     frame = _frame(sys.argv[1])

@@ -30,8 +30,8 @@ class Quiet:
         self.answer, self.gone = answer, threading.Event()
         begun.set()
 
-    def message(self, data: bytes) -> None:
-        pass
+    def message(self, _data: bytes) -> bool:
+        return True
 
     def half_closed(self) -> None:
         pass
@@ -48,9 +48,9 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
         calls.append(Quiet(answer, begun))
         return calls[0]
 
-    connection = Connection(ours, {"/p.Service/Method": begin}, 1 << 20)
-    serving = threading.Thread(target=connection.serve)
-    serving.start()
+    left = threading.Event()
+    connection = Connection(ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: left.set())
+    connection.start()
     client = H2Connection(H2Configuration(client_side=True))
     client.initiate_connection()
     client.increment_flow_control_window(1 << 24)
@@ -70,8 +70,7 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
     assert received == 64 * ((64 << 10) + 5)
     assert connection.await_idle(10)
     theirs.close()
-    serving.join(10)
-    assert not serving.is_alive()
+    assert left.wait(10)
 
 
 def test_a_method_that_there_is_not(serve: Callable[..., Path]) -> None:

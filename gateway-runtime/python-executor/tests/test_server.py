@@ -112,7 +112,7 @@ def test_frames_are_taken_in_before_they_are_answered(engine: Start) -> None:
     gate = Gate()
     one.send(request_execution(1))
     one.send(request_execution(2))
-    one.wait(lambda: one.taken_in == 3)
+    one.wait(lambda: one.taken_in >= 2)
     assert one.actions == []
     gate.open()
     one.wait(lambda: len(one.actions) == 2)
@@ -220,7 +220,8 @@ def test_a_cancelled_execution_is_not_started_and_not_answered(engine: Start) ->
     one.send(*map(request_execution, (1, 2, 3)))
     gate.wait_started()
     one.send(cancel=[1, 2, 77])
-    one.wait(lambda: one.taken_in == 3)
+    one.send()
+    one.wait(lambda: one.taken_in >= 3)
     gate.open()
     one.action(3)
     assert {action.id for action in one.actions} == {1, 3}

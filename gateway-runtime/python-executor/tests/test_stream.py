@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
+from gatewright_executor import pace
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.policy_loader import Hook, LoadedPolicy
@@ -31,6 +32,12 @@ def raising(_ctx: RequestContext, _params: object) -> None:
     raise SystemExit
 
 
+def seldom(ctx: RequestContext, _params: object) -> None:
+    """Quick for long enough to be taken for a quick one."""
+    if ctx.request_id.endswith("9"):
+        threading.Event().wait(0.02)
+
+
 async def waiting(_ctx: RequestContext, _params: object) -> None:
     import asyncio
 
@@ -52,6 +59,7 @@ def unprepared(_params: object) -> None:
 POLICIES = [
     LoadedPolicy("quick", "v1", Hook("on_request", quick)),
     LoadedPolicy("slow", "v1", Hook("on_request", slow)),
+    LoadedPolicy("seldom", "v1", Hook("on_request", seldom)),
     LoadedPolicy("raising", "v1", Hook("on_request", raising)),
     LoadedPolicy("waiting", "v1", Hook("on_request", waiting, is_coroutine=True)),
     LoadedPolicy("inline", "v1", Hook("on_request", inline, is_coroutine=True)),
@@ -65,7 +73,9 @@ def process() -> Iterator[Process]:
     dispatcher = Dispatcher(WORKERS)
     dispatcher.start()
     policies = {policy.key: policy for policy in POLICIES}
-    yield Process(policies, dispatcher, Preparer(dispatcher.coroutines), pb.Hello(workers=WORKERS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pace, "ROW", 3)
+        yield Process(policies, dispatcher, Preparer(dispatcher.coroutines), pb.Hello(workers=WORKERS))
     dispatcher.stop()
 
 
@@ -133,24 +143,42 @@ def test_each_execution_is_answered_exactly_once(process: Process, steps: list[S
     assert sum(len(reply.instances) for reply in replies) == script.configured
 
 
+class Engine:
+    """Who the stream speaks to: sends frames as a connection does, from another thread once one is held up."""
+
+    def __init__(self, process: Process, frames: list[pb.RequestFrame], configured: int) -> None:
+        self.replies: list[pb.ReplyFrame] = []
+        self.settled, self.sent, self.finished = threading.Event(), threading.Event(), threading.Event()
+        self._configured = configured
+        self._frames = iter(frames)
+        self.stream = Stream(process, self, self.read_on)
+
+    def read_on(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for frame in self._frames:
+            if not self.stream.take_in(frame):
+                return
+        self.sent.set()
+
+    def send(self, message: bytes) -> None:
+        self.replies.append(pb.ReplyFrame.FromString(message))
+        if sum(len(reply.instances) for reply in self.replies) == self._configured:
+            self.settled.set()
+
+    def finish(self) -> None:
+        assert not self.finished.is_set()
+        self.finished.set()
+
+
 def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -> list[pb.ReplyFrame]:
     """Sends all frames, then drains; statuses of preparations count as answers to wait for."""
-    stream = Stream(process)
-    replies: list[pb.ReplyFrame] = []
-    settled = threading.Event()
-
-    def write() -> None:
-        for raw in stream.frames():
-            replies.append(pb.ReplyFrame.FromString(raw))
-            if sum(len(reply.instances) for reply in replies) == configured:
-                settled.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    for frame in frames:
-        stream.take_in(frame)
-    assert settled.wait(20)
-    stream.drain()
-    writer.join(20)
-    assert not writer.is_alive()
-    return replies
+    engine = Engine(process, frames, configured)
+    engine.read_on()
+    assert engine.sent.wait(20)
+    assert not configured or engine.settled.wait(20)
+    engine.stream.drain()
+    assert engine.finished.wait(20)
+    engine.stream.close()
+    return engine.replies

@@ -15,6 +15,9 @@ INSTANCE = Instance(PolicyMetadata("slow", "v1.0.0", "orders", "v1.0"), {})
 
 
 class Nobody:
+    def flush(self) -> None:
+        raise NotImplementedError
+
     def begin(self, _call: Call) -> bool:
         return True
 

@@ -10,6 +10,7 @@ import contextlib
 import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
@@ -21,7 +22,8 @@ READ_BYTES = 128 << 10
 class Call(Protocol):
     """The server's side of one call."""
 
-    def message(self, data: bytes) -> None: ...
+    def message(self, data: bytes) -> bool:
+        """False: it took long, another thread reads on since (Answer.hand_on), and this one is to go."""
 
     def half_closed(self) -> None:
         """No further messages come."""
@@ -47,17 +49,25 @@ class Answer:
         """No more, and how it ended."""
         self._connection.finish(self._number, status, why)
 
+    def hand_on(self) -> None:
+        """The thread that is in a call's `message` is held up, and is to answer False there: another one reads on."""
+        self._connection.hand_on()
+
 
 Methods: TypeAlias = Mapping[str, Callable[[Answer], Call]]
 """By path: what begins a call."""
 
 
 class Connection:
-    """`serve` reads until the client has left; the other methods are for any thread."""
+    """`start` lets a thread read until the client has left, which `ended` hears of. All methods are for any thread."""
 
-    def __init__(self, client: socket.socket, methods: Methods, limit: int) -> None:
+    def __init__(
+        self, client: socket.socket, methods: Methods, limit: int, ended: Callable[[Connection], None]
+    ) -> None:
         self._client = client
         self._methods = methods
+        self._ended = ended
+        self._events: deque[Event] = deque()  # read and not taken yet
         self._http = Calls(limit)
         self._lock = threading.Lock()  # of _http and of what goes into the socket
         self._unsent = bytearray()
@@ -65,17 +75,15 @@ class Connection:
         self._begun: dict[int, Call] = {}
         self._idle = threading.Condition(self._lock)
 
-    def serve(self) -> None:
-        """Reads, and calls what the methods made, until the connection ends; then all its calls are aborted."""
+    def start(self) -> None:
+        """Begins to read, and to call what the methods made. When the connection ends, all its calls are aborted."""
         with self._lock:
             self._write()
-        while data := self._read():
-            with self._lock:
-                events = self._http.receive(data)
-                self._write()
-            for event in events:
-                self._take(event)
-        self._lose()
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        """Lets another thread read on than the one that has read so far."""
+        threading.Thread(target=self._serve, name="connection", daemon=True).start()
 
     def send(self, number: int, message: bytes) -> None:
         with self._lock:
@@ -99,11 +107,28 @@ class Connection:
             return self._idle.wait_for(lambda: self._http.is_idle and not self._unsent, seconds)
 
     def close(self) -> None:
-        """`serve` returns."""
+        """Whoever reads comes to the end."""
         with contextlib.suppress(OSError):  # the client was faster
             self._client.shutdown(socket.SHUT_RDWR)
 
     # -------------------------------------------------------------- in
+
+    def _serve(self) -> None:
+        while self._take_events():
+            data = self._read()
+            if not data:
+                self._lose()
+                return
+            with self._lock:
+                self._events += self._http.receive(data)
+                self._write()
+
+    def _take_events(self) -> bool:
+        """False: this thread does not read on."""
+        while self._events:
+            if not self._take(self._events.popleft()):
+                return False
+        return True
 
     def _read(self) -> bytes:
         try:
@@ -111,23 +136,25 @@ class Connection:
         except OSError:
             return b""
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event) -> bool:
         if isinstance(event, Begun):
             self._begin(event.call, event.path)
         elif isinstance(event, ConnectionLost):
             self.close()
         elif (call := self._begun.get(event.call)) is not None:
-            self._tell(call, event)
+            return self._tell(call, event)
+        return True
 
-    def _tell(self, call: Call, event: Message | HalfClosed | Aborted) -> None:
+    def _tell(self, call: Call, event: Message | HalfClosed | Aborted) -> bool:
         match event:
             case Message(_, data):
-                call.message(data)
+                return call.message(data)
             case HalfClosed():
                 call.half_closed()
             case Aborted(number):
                 del self._begun[number]
                 call.aborted()
+        return True
 
     def _begin(self, number: int, path: str) -> None:
         begin = self._methods.get(path)
@@ -145,6 +172,7 @@ class Connection:
         for call in self._begun.values():
             call.aborted()
         self._begun.clear()
+        self._ended(self)
 
     # -------------------------------------------------------------- out, with the lock held
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from gatewright_executor import logs
 from gatewright_executor.execution import context_of, fault, too_late
-from gatewright_executor.instance import Call, Instance
+from gatewright_executor.instance import Call, Caller, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.translator import encode_action
 
@@ -53,6 +53,7 @@ class Coroutines:
         self._runners: set[asyncio.Task[None]] = set()
         self._tasks: dict[Call, asyncio.Task[None]] = {}  # of the executions that run
         self._cancelled: set[Call] = set()
+        self._answered_to: set[Caller] = set()  # and not sent yet
         self._asked: float | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -140,6 +141,10 @@ class Coroutines:
             self._runners.add(runner)
             runner.add_done_callback(self._ended)
 
+    def _suspended(self) -> None:
+        self._hand_over()
+        self._flush()
+
     def _ended(self, runner: asyncio.Task[None]) -> None:
         self._runners.discard(runner)
         if not runner.cancelled() and runner.exception() is not None:
@@ -173,6 +178,13 @@ class Coroutines:
         if call.caller.begin(call):
             call.caller.end(call, await self._answer(call, hook, task))
         self._release(call.instance)
+        self._answered_to.add(call.caller)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Sends what has ended, unless more ends at once."""
+        while self._answered_to and not self._todo:
+            self._answered_to.pop().flush()
 
     async def _answer(self, call: Call, hook: Hook, task: asyncio.Task[None]) -> bytes | None:
         now = time.monotonic()
@@ -196,7 +208,7 @@ class Coroutines:
         try:
             given = context_of(call)
             coroutine = context.run(hook.function, given, call.instance.params)
-            returned = await drive(coroutine, context, self._hand_over)
+            returned = await drive(coroutine, context, self._suspended)
             action = encode_action(call.id, call.phase, returned, given.metadata)
         except BaseException as error:  # what a policy raises must not reach the loop
             action = b"" if call in self._cancelled else context.run(fault, call, hook, error)

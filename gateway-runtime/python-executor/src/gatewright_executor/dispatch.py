@@ -1,8 +1,9 @@
 """The core: executions in, Actions out, on worker threads. No I/O.
 
 One execution is the unit of hand-over: a SimpleQueue to N daemon workers, so a policy that blocks takes one worker
-and nothing else. Coroutine policies go to one event loop instead (coroutines.py). Each execution that was not
-cancelled before it started is answered exactly once, whatever its policy does.
+and nothing else. Those known to be quick stay with the thread that took them in (turn.py), and coroutines go to one
+event loop (coroutines.py). Each execution that was not cancelled before it started is answered exactly once, whatever
+its policy does.
 """
 
 from __future__ import annotations
@@ -21,19 +22,10 @@ from gatewright_executor.execution import execute, refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.translator import encode_failure
+from gatewright_executor.turn import Watch
+from gatewright_executor.worker import Worker
 
 LOOP_STOP_SECONDS = 0.5
-
-
-class Worker:
-    """What one worker does now, and has done. Written by its thread only."""
-
-    __slots__ = ("call", "finished", "started")
-
-    def __init__(self) -> None:
-        self.call: Call | None = None
-        self.started = 0
-        self.finished = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,7 @@ class Dispatcher:
         self._hung_seconds = hung_seconds
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._workers = [Worker() for _ in range(workers)]
+        self.watch = Watch()
         self.coroutines = Coroutines(self._release)
 
     @property
@@ -71,6 +64,7 @@ class Dispatcher:
     def start(self) -> None:
         for number, worker in enumerate(self._workers):
             threading.Thread(target=self._work, args=(worker,), name=f"worker-{number}", daemon=True).start()
+        self.watch.start()
 
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
@@ -80,13 +74,13 @@ class Dispatcher:
 
     def submit(self, call: Call) -> None:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
-        match call.instance.admit(call):
-            case Admission.RUN:
-                self.run([call])
-            case Admission.FULL:
-                self._refuse(call, call.refusal or "")
-            case Admission.FAILED:
-                self.fail(call)
+        if self._admit(call):
+            self.run([call])
+
+    def work_on(self, call: Call, worker: Worker) -> None:
+        """Takes an execution in and, if it has a slot, runs it in this thread."""
+        if self._admit(call):
+            self._finish(call, worker)
 
     def run(self, calls: Iterable[Call]) -> None:
         """Sends executions that have a slot to a worker, or to the event loop."""
@@ -109,15 +103,16 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
-        now, running = time.monotonic(), [call for worker in self._workers if (call := worker.call)]
+        workers = [*self._workers, *self.watch.workers]
+        now, running = time.monotonic(), [call for worker in workers if (call := worker.call)]
         loop, on_loop = self.coroutines.counts, self.coroutines.running()
         oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
         hung = overdue(running, now, self._hung_seconds)
         return Progress(
             workers=len(self._workers),
             busy=len(running),
-            started=sum(worker.started for worker in self._workers) + loop.started,
-            finished=sum(worker.finished for worker in self._workers) + loop.finished,
+            started=sum(worker.started for worker in workers) + loop.started,
+            finished=sum(worker.finished for worker in workers) + loop.finished,
             oldest_seconds=now - oldest.started if oldest else 0.0,
             oldest_policy=oldest.policy if oldest else "",
             workers_hung=len(hung),
@@ -127,10 +122,15 @@ class Dispatcher:
     def _work(self, worker: Worker) -> None:
         get = self._queue.get
         while (call := get()) is not None:
-            if call.caller.begin(call):
-                call.caller.end(call, self._run(call, worker))
-            self._release(call.instance)
+            worker.mark()
+            self._finish(call, worker)
+            call.caller.flush()
             del call  # or its frame would stay in memory until the next one
+
+    def _finish(self, call: Call, worker: Worker) -> None:
+        if call.caller.begin(call):
+            call.caller.end(call, self._run(call, worker))
+        self._release(call.instance)
 
     def _run(self, call: Call, worker: Worker) -> bytes:
         now = time.monotonic()
@@ -143,9 +143,19 @@ class Dispatcher:
         worker.call = call
         worker.started += 1
         action = Context().run(execute, call, hook)
-        worker.call = None
-        worker.finished += 1
+        worker.end(call, now)
         return action
+
+    def _admit(self, call: Call) -> bool:
+        """Whether it is to run now; else it waits for a slot, or is answered already."""
+        match call.instance.admit(call):
+            case Admission.RUN:
+                return True
+            case Admission.FULL:
+                self._refuse(call, call.refusal or "")
+            case Admission.FAILED:
+                self.fail(call)
+        return False
 
     def _release(self, instance: Instance) -> None:
         call = instance.release()

@@ -16,6 +16,7 @@ from sdk.policy import PolicyMetadata
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure
+from gatewright_executor.pace import Pace
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.waiting import Waiting
 
@@ -43,7 +44,8 @@ class Instance:
     """Built when it is configured, used by many executions at once, dropped after the last of them."""
 
     __slots__ = (
-        "_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "id", "key", "params", "prepared",
+        "_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "id", "key", "pace", "params",
+        "prepared",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
@@ -53,6 +55,7 @@ class Instance:
         self.params: dict[str, Any] = freeze(params)
         self.hooks: dict[int, Hook] = {}
         self.prepared: Any = None
+        self.pace = Pace()
         self.failure: Failure | None = None
         self._lock = threading.Lock()
         self._waiting: Waiting[Call] = Waiting()
@@ -63,6 +66,10 @@ class Instance:
     def limit(self) -> int:
         """How many executions may be under way at once; 0 before it is ready."""
         return self._limit
+
+    def is_quick(self, phase: int) -> bool:
+        """Whether the thread that takes an execution in may run it, as it takes no time to speak of."""
+        return self.pace.is_quick and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
 
     def ready(self, hooks: dict[int, Hook], prepared: Any, limit: int) -> list[Call]:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
@@ -112,6 +119,9 @@ class Caller(Protocol):
 
     def end(self, call: Call, action: bytes | None) -> None:
         """Called once for each execution that began, or was refused. None: it was cancelled while it ran."""
+
+    def flush(self) -> None:
+        """Sends what has ended so far, and what else ends meanwhile. Whoever ends executions calls it in time."""
 
 
 class Call:

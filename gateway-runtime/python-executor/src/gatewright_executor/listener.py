@@ -59,20 +59,17 @@ class Listener:
                 client, _ = listening.accept()
             except OSError:  # go_away
                 return
-            connection = Connection(client, self._methods, self._limit)
+            connection = Connection(client, self._methods, self._limit, self._forget)
             with self._lock:
                 if self._stopping:
                     client.close()
                     return
                 self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True).start()
+            connection.start()
 
-    def _serve(self, connection: Connection) -> None:
-        try:
-            connection.serve()
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
 
 
 def _bound(path: Path) -> socket.socket:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from gatewright_executor import wire
 from gatewright_executor._gen import python_executor_pb2 as pb
@@ -15,61 +17,80 @@ CREDIT = 2  # frames that an engine sends without hearing back
 _REPLY = wire.keys(pb.ReplyFrame)
 
 
-class Replies:
-    """Filled from any thread, drained by the one that iterates over `frames`."""
+class Out(Protocol):
+    """Where frames go. Never waits for whoever reads them."""
 
-    def __init__(self, backlog: Callable[[], int]) -> None:
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()  # fields of ReplyFrame; None: look again
+    def send(self, message: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """No more comes."""
+
+
+class Replies:
+    """Filled from any thread, and sent by those that filled it; what comes while one of them sends, that one takes."""
+
+    def __init__(self, out: Out, backlog: Callable[[], int]) -> None:
+        self._out = out
+        self._fields: deque[bytes] = deque()  # of ReplyFrame
         self._backlog = backlog
         self._taken_in = 0
         self._acknowledged = 0
+        self._sending = threading.Lock()
         self._done: Callable[[], bool] = lambda: False
+        self._finished = False
+
+    def put_hello(self, hello: pb.Hello) -> None:
+        self._fields.append(wire.delimited(_REPLY["hello"], hello.SerializeToString()))
 
     def put_action(self, action: bytes) -> None:
-        self._queue.put(wire.delimited(_REPLY["actions"], action))
+        self._fields.append(wire.delimited(_REPLY["actions"], action))
 
     def put_status(self, status: pb.InstanceStatus) -> None:
-        self._queue.put(wire.delimited(_REPLY["instances"], status.SerializeToString()))
+        self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))
 
     def take_in(self) -> None:
-        """Counts a frame that was handed to the workers.
+        """Counts a frame whose executions are under way.
 
-        The next answer takes the acknowledgement along, which saves a message and a wake-up where answers are quick.
-        Only an engine that is at the end of its credit hears at once.
+        The next answer takes the acknowledgement along, which saves a message where answers are quick. Only an engine
+        that is at the end of its credit hears at once.
         """
         self._taken_in += 1
-        if self._taken_in - self._acknowledged >= CREDIT:
-            self._queue.put(None)
 
-    def wake(self) -> None:
-        """For when something changed that is no answer."""
-        self._queue.put(None)
-
-    def end(self, done: Callable[[], bool]) -> None:
-        """Ends `frames` once `done()` says so and everything is sent."""
+    def end_when(self, done: Callable[[], bool]) -> None:
+        """No more comes once `done()` says so and everything is sent."""
         self._done = done
-        self._queue.put(None)
 
-    def frames(self, hello: pb.Hello) -> Iterator[bytes]:
-        """ReplyFrames, serialized: hello first, then whenever there is something, until the end."""
-        yield pb.ReplyFrame(hello=hello).SerializeToString()
-        while True:
-            fields = self._next()
-            if fields:
-                yield b"".join(fields)
-            if self._done() and self._queue.empty():
-                break
+    def flush(self) -> None:
+        """Sends what there is, if there is reason to, and whatever other threads put meanwhile."""
+        while self._has_reason and self._sending.acquire(blocking=False):
+            try:
+                self._send()
+            finally:
+                self._sending.release()
 
-    def _next(self) -> list[bytes]:
-        """Waits for something, then takes all that is there."""
-        queue, fields, size = self._queue, [], 0
-        while True:
-            field = queue.get()
-            if field is not None:
-                fields.append(field)
-                size += len(field)
-            if size > MAX_FRAME_BYTES or queue.empty():
-                break
+    @property
+    def _has_reason(self) -> bool:
+        return bool(self._fields) or self._owes_credit or (not self._finished and self._done())
+
+    @property
+    def _owes_credit(self) -> bool:
+        return self._taken_in - self._acknowledged >= CREDIT and self._backlog() <= MAX_BACKLOG
+
+    def _send(self) -> None:
+        done = self._done()  # before it is seen what there is
+        fields = self._take()
+        if fields:
+            self._out.send(b"".join(fields))
+        if done and not self._fields and not self._finished:
+            self._finished = True
+            self._out.finish()
+
+    def _take(self) -> list[bytes]:
+        """All that is there, or as much as a frame may have."""
+        fields, size = [], 0
+        while self._fields and size <= MAX_FRAME_BYTES:
+            fields.append(self._fields.popleft())
+            size += len(fields[-1])
         if self._taken_in != self._acknowledged and self._backlog() <= MAX_BACKLOG:
             self._acknowledged = self._taken_in
             fields.append(_REPLY["frames_taken_in"] + wire.varint(self._acknowledged))

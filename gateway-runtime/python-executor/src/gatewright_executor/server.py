@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -75,44 +74,48 @@ class Server:
         )
 
     def _execute_stream(self, answer: Answer) -> ExecuteStream:
-        stream = Stream(self._process)
-        self._streams.add(stream)
+        call = ExecuteStream(self._process, answer, self._streams.discard)
+        self._streams.add(call.stream)
         if self._stopping:
-            stream.drain()
-        return ExecuteStream(stream, answer, self._streams.discard)
+            call.stream.drain()
+        return call
 
     def _health_check(self, answer: Answer) -> HealthCheck:
         return HealthCheck(self, answer)
 
 
 class ExecuteStream:
-    """The call of that name: this thread, which reads, takes frames in; another sends the answers."""
+    """The call of that name: frames in, to its stream; frames out, from it."""
 
-    def __init__(self, stream: Stream, answer: Answer, forget: Callable[[Stream], None]) -> None:
-        self._stream = stream
+    def __init__(self, process: Process, answer: Answer, forget: Callable[[Stream], None]) -> None:
         self._answer = answer
         self._forget = forget
-        threading.Thread(target=self._write, name="writer", daemon=True).start()
+        self.stream = Stream(process, self, answer.hand_on)
 
-    def message(self, data: bytes) -> None:
+    def message(self, data: bytes) -> bool:
         try:
-            self._stream.take_in(pb.RequestFrame.FromString(data))
+            return self.stream.take_in(pb.RequestFrame.FromString(data))
         except Exception as error:
             log.exception("a frame could not be taken in; the stream ends")
             self._answer.finish(Status.INTERNAL, f"a frame could not be taken in: {error}")
-            self._stream.abandon()
+            self.stream.abandon()
+            return True
 
     def half_closed(self) -> None:
-        self._stream.drain()
+        self.stream.drain()
 
     def aborted(self) -> None:
-        self._stream.abandon()
+        self.stream.abandon()
 
-    def _write(self) -> None:
-        for frame in self._stream.frames():
-            self._answer.send(frame)
+    # -------------------------------------------------------------- Out
+
+    def send(self, message: bytes) -> None:
+        self._answer.send(message)
+
+    def finish(self) -> None:
         self._answer.finish()
-        self._forget(self._stream)
+        self.stream.close()
+        self._forget(self.stream)
 
 
 class HealthCheck:
@@ -122,8 +125,9 @@ class HealthCheck:
         self._server = server
         self._answer = answer
 
-    def message(self, _data: bytes) -> None:
+    def message(self, _data: bytes) -> bool:
         self._answer.send(self._server.health().SerializeToString())
+        return True
 
     def half_closed(self) -> None:
         self._answer.finish()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,9 @@ from gatewright_executor.failure import Failure
 from gatewright_executor.instance import Call, Instance, concurrency
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
-from gatewright_executor.replies import Replies
+from gatewright_executor.replies import Out, Replies
 from gatewright_executor.translator import encode_failure, failure_message
+from gatewright_executor.turn import Reader, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,46 +37,56 @@ class Process:
 
 
 class Stream:
-    """Takes frames in from one thread; answers leave by `frames` in another."""
+    """Takes frames in from one thread; answers leave by `out`, from any. `hand_on` lets another thread read on."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, out: Out, hand_on: Callable[[], None]) -> None:
         self._process = process
         self._dispatcher = process.dispatcher
-        self._replies = Replies(lambda: process.dispatcher.backlog)
+        self._replies = Replies(out, lambda: process.dispatcher.backlog)
+        self._reader = Reader(process.dispatcher.watch, self._displace)
+        self._hand_on = hand_on
         self._instances: dict[int, Instance] = {}
         self._pending: dict[int, Call] = {}  # taken in, not started
         self._running: dict[int, Call] = {}
         self._draining = False
+        self._replies.put_hello(process.hello)
+        self._replies.flush()
 
-    def frames(self) -> Iterator[bytes]:
-        """The reply frames, serialized."""
-        return self._replies.frames(self._process.hello)
+    def take_in(self, frame: pb.RequestFrame) -> bool:
+        """Hands a frame's content on: configure, executions, cancel, close, in this order; runs what is quick itself.
 
-    def take_in(self, frame: pb.RequestFrame) -> None:
-        """Hands a frame's content on: configure, executions, cancel, close, in this order."""
+        False: an execution stood still, and another thread reads on.
+        """
         for configure in frame.configure:
             self._configure(configure)
-        if frame.executions:
-            now = time.monotonic()
-            for execution in frame.executions:
-                self._execute(execution, now)
+        now = time.monotonic() if frame.executions else 0.0
+        quick = deque(call for execution in frame.executions if (call := self._accept(execution, now)) is not None)
         for number in frame.cancel:
             self._cancel(number)
         for number in frame.close:
             self._instances.pop(number, None)
         self._replies.take_in()
+        reads_on = self._take_turn(quick) if quick else True
+        self._replies.flush()
+        return reads_on
 
     def drain(self) -> None:
         """Ends the stream when all that it has taken in is answered; what comes now is refused as unavailable."""
         self._draining = True
-        self._replies.end(lambda: not self._pending and not self._running)
+        self._replies.end_when(lambda: not self._pending and not self._running)
+        self._replies.flush()
 
     def abandon(self) -> None:
         """Ends the stream now. Nobody waits for its answers: what has not started never will."""
         self._draining = True
         for number in [*self._pending]:
             self._cancel(number)
-        self._replies.end(lambda: True)
+        self._replies.end_when(lambda: True)
+        self._replies.flush()
+
+    def close(self) -> None:
+        """After its last answer."""
+        self._reader.close()
 
     # -------------------------------------------------------------- Caller
 
@@ -83,19 +95,38 @@ class Stream:
         if self._pending.pop(call.id, None) is not None:  # whoever pops it, a worker or a cancel, decides
             return True
         self._running.pop(call.id, None)
-        self._replies.wake()
         return False
 
     def end(self, call: Call, action: bytes | None) -> None:
         if action is not None:
             self._replies.put_action(action)
         self._running.pop(call.id, None)
-        if action is None or self._draining:
-            self._replies.wake()
+
+    def flush(self) -> None:
+        self._replies.flush()
+
+    # -------------------------------------------------------------- its reader's turn
+
+    def _take_turn(self, calls: deque[Call]) -> bool:
+        reads_on = self._reader.take_turn(calls, self._dispatcher.work_on)
+        if reads_on:
+            self._leave_to_workers(calls)
+        return reads_on
+
+    def _displace(self, turn: Turn) -> None:
+        """The reader is held up by an execution."""
+        self._leave_to_workers(turn.calls)
+        self._replies.flush()
+        self._hand_on()
+
+    def _leave_to_workers(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self._dispatcher.submit(call)
 
     # -------------------------------------------------------------- what a frame carries
 
-    def _execute(self, execution: pb.Execution, now: float) -> None:
+    def _accept(self, execution: pb.Execution, now: float) -> Call | None:
+        """Sends an execution to the workers; returns it where this thread may run it."""
         instance = self._instances.get(execution.instance)
         if instance is None or self._draining:
             why = (
@@ -103,17 +134,20 @@ class Stream:
             )
             failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
             self._replies.put_action(encode_failure(execution.id, failure))
-            return
+            return None
         call = Call(execution, instance, now + execution.timeout_us / 1e6, self)
         self._pending[call.id] = call
+        if instance.is_quick(call.phase):
+            return call
         self._dispatcher.submit(call)
+        return None
 
     def _cancel(self, number: int) -> None:
         call = self._pending.pop(number, None) or self._running.get(number)
         if call is not None:
             self._dispatcher.cancel(call)
         if self._draining:
-            self._replies.wake()
+            self._replies.flush()
 
     def _configure(self, configure: pb.ConfigureInstance) -> None:
         policy = self._policy(configure)
@@ -146,7 +180,9 @@ class Stream:
         if isinstance(made, Failure):
             for call in instance.fail(made):
                 self._dispatcher.fail(call)
+            self._replies.flush()
             return
+        self._replies.flush()
         hooks = [hook for hook in made.hooks.values() if hook is not PASS]
         limit = concurrency(
             configure.max_concurrency, self._dispatcher.workers, all(hook.is_coroutine for hook in hooks)

@@ -117,6 +117,8 @@ def _encode_modifications(
 
 
 def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> None:
+    if action.path is action.query is action.method is action.authority is None:
+        return
     for name in checked.TARGETS:
         value = getattr(action, name)
         if value is not None:

@@ -87,12 +87,12 @@ _MAX_KNOWN_NAMES = 4096
 
 def header_blob(where: str, headers: object) -> bytes:
     """Headers as sdk.headers reads them: each name and each value with a NUL behind it."""
-    if not isinstance(headers, Mapping):
+    if type(headers) is not dict and not isinstance(headers, Mapping):  # to ask for a Mapping takes longer
         _refuse(where, "a dict of header names and values", headers)
     out: list[bytes] = []
     for name, value in headers.items():
         key = _KNOWN_NAMES.get(name) or _name(where, name)
-        for one in _values(where, name, value):
+        for one in (value,) if type(value) is str else _values(where, name, value):
             out += key, _value(where, name, one), b"\0"
     return b"".join(out)
 
@@ -101,7 +101,7 @@ def header_names(names: object) -> bytes:
     """Names for remove_headers, each with a NUL behind it."""
     if not isinstance(names, list | tuple | set | frozenset):
         _refuse("remove_headers", "a list of header names", names)
-    return b"".join(_known(name) or _name("remove_headers", name) for name in names)
+    return b"".join([_known(name) or _name("remove_headers", name) for name in names])
 
 
 def _known(name: object) -> bytes | None:
@@ -134,7 +134,7 @@ def _values(where: str, name: str, value: HeaderValue) -> list[object] | tuple[o
 
 def _value(where: str, name: str, value: object) -> bytes:
     if isinstance(value, str):
-        raw = _encode(f"{where}[{name!r}]", value)
+        raw = value.encode() if value.isascii() else _encode(f"{where}[{name!r}]", value)
     elif isinstance(value, bytes):
         raw = value
     else:
