@@ -31,6 +31,7 @@ def on_response(ctx, params):
 
 
 PAUSE_SECONDS = 0.008
+RELOADS = 4  # each starts five interpreters, one after the other; twenty are a row of `make faults`
 
 
 def words(word: str) -> str:
@@ -113,12 +114,11 @@ def word(url: str) -> str:
     return answer.headers["x-response-word"]
 
 
-@pytest.mark.timeout(400)  # half a minute where nothing else runs
-def test_ten_reloads_under_load_fail_nothing_and_no_exchange_crosses(
+def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
     changing: Gateway, workshop: Workshop, stamped: str
 ) -> None:
     with load(stamped) as flow:
-        for number in range(10):
+        for number in range(RELOADS):
             counted = len(flow.answers)
             eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
             workshop.policy("stamp", STAMP, words_py=words(f"word-{number}"))
@@ -126,10 +126,10 @@ def test_ten_reloads_under_load_fail_nothing_and_no_exchange_crosses(
             assert done.returncode == 0, done.stderr
             assert "reloaded generation=" in done.stdout
             assert word(stamped) == f"word-{number}"
-        eventually("2,000 requests", lambda: len(flow.answers) > 2000, 60)
+        eventually("enough requests", lambda: len(flow.answers) > 250 * RELOADS, 60)
     assert flow.failures() == []
     assert flow.crossed() == []
-    assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(10)}
+    assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(RELOADS)}
     eventually(
         "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
     )
