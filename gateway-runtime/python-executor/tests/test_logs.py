@@ -53,7 +53,7 @@ SPEAKS = """
 
     async def on_response(ctx, params):
         print("from a coroutine")
-        return 5
+        raise LookupError(5)
 """
 
 
@@ -76,7 +76,7 @@ def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines]
         (found[7][0], "error", "gatewright_executor.execution", "request-8"),
         ("not a policy's", "info", "host", None),
     ]
-    assert found[7][0].startswith("on_response failed: expected on_response to return")
+    assert found[7][0].startswith("on_response failed: LookupError: 5")
     assert {line.get("policy") for line in lines()[:-1]} == {"speaks:v1.0.0"}
     assert "policy" not in lines()[-1]
     assert {line["component"] for line in lines()} == {"python-executor"}
@@ -98,6 +98,14 @@ def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
     if len(text) > 100:
         assert own[0]["message"].startswith(text[:1000])
         assert own[0]["message"].endswith(" characters cut]")
+
+
+def test_what_the_engine_says_of_an_action_is_not_said_twice(set_up: Callable[[], Lines], engine: Start) -> None:
+    lines = set_up()
+    one = engine(returns="def on_request(ctx, params):\n    return 5")
+    one.configure(1, "returns:v1.0.0")
+    one.execute(request_execution(7))
+    assert [line for line in lines() if line["level"] == "error"] == []
 
 
 def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], engine: Start) -> None:

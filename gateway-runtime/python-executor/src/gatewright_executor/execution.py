@@ -40,12 +40,15 @@ def context_of(call: Call) -> RequestContext | ResponseContext:
 
 
 def fault(call: Call, hook: Hook, error: BaseException) -> bytes:
-    """The Action for what a hook raised, or returned against its contract. The traceback goes to the log."""
+    """The Action for what a hook raised, or returned against its contract. Its traceback goes to the log.
+
+    All else is the engine's to log: it knows the API too, and what becomes of the request.
+    """
     if isinstance(error, MemoryError):
         memory.exhausted.set()
     failure = Failure(classify(error), describe(error), call.instance.key, hook.name)
-    trace = policy_traceback(error) if failure.failure_class is FailureClass.EXCEPTION else ""
-    log.error("%s failed: %s", hook.name, failure.message, extra={"trace": trace})
+    if failure.failure_class is FailureClass.EXCEPTION:
+        log.error("%s failed: %s", hook.name, failure.message, extra={"trace": policy_traceback(error)})
     return encode_failure(call.id, failure)
 
 
