@@ -70,6 +70,7 @@ class Dispatcher:
         """Ends each worker after what it does now; what is queued behind is not started."""
         for _ in self._workers:
             self._queue.put(None)
+        self.watch.stop()
         self.coroutines.stop(LOOP_STOP_SECONDS)
 
     def submit(self, call: Call) -> None:

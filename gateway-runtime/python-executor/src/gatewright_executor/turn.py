@@ -96,7 +96,7 @@ class Reader:
 
 
 class Watch:
-    """Looks at all readers' turns, as long as there are any."""
+    """Looks at all readers' turns, as long as there are any. Start, stop; each once."""
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
@@ -104,12 +104,18 @@ class Watch:
         self._retired = Worker()  # what those that have gone have done
         self._lock = threading.Lock()
         self._awake = threading.Event()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def stop(self) -> None:
+        self._stopped = True
+        self._awake.set()
+
     def wake(self) -> None:
+        """A turn begins."""
         if not self._awake.is_set():
             self._awake.set()
 
@@ -145,20 +151,19 @@ class Watch:
     # -------------------------------------------------------------- its thread
 
     def _run(self) -> None:
-        while True:
-            self._awake.wait()
+        while self._awake.wait() and not self._stopped:
             self._look_until_all_rest()
 
     def _look_until_all_rest(self) -> None:
         before, resting = -1, 0
-        while resting < RESTING_LOOKS:
+        while resting < RESTING_LOOKS and not self._stopped:
             time.sleep(LOOK_SECONDS)
             readers = self._look()
             ran = _started(self.workers)
             resting = resting + 1 if ran == before and not any(reader.turn for reader in readers) else 0
             before = ran
         self._awake.clear()
-        if _started(self.workers) != before:
+        if _started(self.workers) != before or self._stopped:
             self._awake.set()
 
     def _look(self) -> list[Reader]:
