@@ -69,12 +69,13 @@ def share_the_core() -> None:
         compute(60)
         os._exit(0)
     try:
-        held_up, until = 0, time.monotonic() + 30
-        while held_up < 5:
+        held_up, taken_for_slow, until = 0, 0, time.monotonic() + 30
+        while held_up < 50:
             assert time.monotonic() < until, "nothing was held up, so nothing was tested"
             began = time.monotonic()
-            assert not slow(lambda: compute(QUICK_SECONDS / 2))
+            taken_for_slow += slow(lambda: compute(QUICK_SECONDS / 2))
             held_up += time.monotonic() - began >= QUICK_SECONDS
+        assert taken_for_slow <= 5  # a machine that is itself a guest counts time as computed that its host took
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
