@@ -100,9 +100,18 @@ def test_an_output_that_cannot_be_written_is_a_sentence(
     assert said.count("\n") == 1
 
 
+INTERRUPTED_IMPORT = """
+import os, signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started with it ignored
+os.kill(os.getpid(), signal.SIGINT)
+signal.pause()
+"""
+
+
 def test_ctrl_c_while_it_is_still_importing_is_no_traceback(tmp_path: Path) -> None:
     slow = tmp_path / "click.py"
-    slow.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
+    slow.write_text(INTERRUPTED_IMPORT)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "gatewright_cli", "version"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

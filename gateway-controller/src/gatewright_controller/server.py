@@ -101,6 +101,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # so that "ready" is true, whenever the server gets to its first connection
         except OSError as error:
             reason = f"{error.strerror}; stop what uses port {port}, or choose another with --listen"
             raise ListenError(f"cannot listen on {host}:{port}: {reason}") from None
