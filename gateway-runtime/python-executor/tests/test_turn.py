@@ -1,9 +1,24 @@
 """Executions that the reader runs itself: nobody sees a difference, but for the time it takes."""
 
+import threading
+from collections import deque
 from collections.abc import Callable
 
+from gatewright_executor.instance import Call, Instance
 from gatewright_executor.pace import ROW
 from gatewright_executor.testing import Engine, request_execution
+from gatewright_executor.turn import taken
+from sdk.policy import PolicyMetadata
+
+
+class Nobody:
+    def begin(self, _call: Call) -> bool:
+        return True
+
+    def end(self, _call: Call, _action: bytes | None) -> None: ...
+
+    def flush(self) -> None: ...
+
 
 SAYS_WHERE = """
     import threading
@@ -61,3 +76,16 @@ def test_what_its_turn_has_done_is_counted_once_it_is_over(engine: Callable[...,
         one.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
     one.wait(lambda: one.health().executions_finished == 3 * (ROW + 1))
     assert one.health().executions_started == 3 * (ROW + 1)
+
+
+def test_each_call_is_taken_by_one_thread_however_many_take() -> None:
+    instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
+    calls = deque(Call(request_execution(number), instance, 0.0, Nobody()) for number in range(20_000))
+    found: list[list[int]] = [[] for _ in range(4)]
+    takers = [threading.Thread(target=lambda mine=mine: mine.extend(c.id for c in taken(calls))) for mine in found]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join(10)
+    assert sorted(number for mine in found for number in mine) == [*range(20_000)]
+    assert all(mine == sorted(mine) for mine in found)

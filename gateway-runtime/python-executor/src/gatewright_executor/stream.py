@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
 from gatewright_executor.replies import Out, Replies
 from gatewright_executor.translator import encode_failure, failure_message
-from gatewright_executor.turn import Reader, Turn
+from gatewright_executor.turn import Reader, Turn, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class Stream:
         self._replies.flush()
         self._hand_on()
 
-    def _leave_to_workers(self, calls: Iterable[Call]) -> None:
-        for call in calls:
+    def _leave_to_workers(self, calls: deque[Call]) -> None:
+        for call in taken(calls):
             self._dispatcher.submit(call)
 
     # -------------------------------------------------------------- what a frame carries

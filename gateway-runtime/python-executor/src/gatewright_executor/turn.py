@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from gatewright_executor.instance import Call
 from gatewright_executor.worker import Worker
@@ -19,6 +19,16 @@ TURN_SECONDS = 0.005  # after which a turn leaves the rest to the workers
 LOOK_SECONDS = 0.004
 LOOKS = 3  # at which the same execution is there: it stands still
 RESTING_LOOKS = 25  # that saw nothing run, after which the watch sleeps
+
+
+def taken(calls: deque[Call]) -> Iterator[Call]:
+    """Takes the calls out, first in first out; each goes to one thread, however many take at once."""
+    while True:
+        try:
+            call = calls.popleft()
+        except IndexError:
+            return
+        yield call
 
 
 class Turn:
@@ -42,10 +52,7 @@ class Turn:
 
     def _take(self) -> Call | None:
         """The next execution; None where there is none, or the turn is over."""
-        try:
-            return self.calls.popleft() if self._ends else None
-        except IndexError:
-            return None
+        return next(taken(self.calls), None) if self._ends else None
 
     def end(self) -> bool:
         """Whether it was the first to do so; only one thread ever is."""
