@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.child import Child, NotStartedError, describe_exit
 from gatewright_cli.probes import Accepts
-from gatewright_cli.specs import ProcessSpec
+from gatewright_cli.specs import ProcessSpec, Scheduling
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -69,6 +71,19 @@ def test_a_program_that_the_system_cannot_execute(bench: Bench) -> None:
 
     bench.run(live())
     assert said == [f"cannot execute {broken}: Exec format error".encode()]
+
+
+@pytest.mark.parametrize(("scheduling", "expected"), [("batch", os.SCHED_BATCH), ("normal", os.SCHED_OTHER)])
+def test_a_child_is_scheduled_as_its_spec_says(bench: Bench, scheduling: Scheduling, expected: int) -> None:
+    said: list[bytes] = []
+    program = "import os; print(os.sched_getscheduler(0))"
+
+    async def live() -> None:
+        spec = replace(python(program), scheduling=scheduling)
+        assert await Child(spec, said.append).exited == 0
+
+    bench.run(live())
+    assert said == [str(expected).encode()]
 
 
 def test_sigterm_first_then_sigkill_to_the_whole_group(bench: Bench) -> None:

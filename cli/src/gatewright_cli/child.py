@@ -156,7 +156,7 @@ def _start(spec: ProcessSpec, output: int) -> subprocess.Popen[bytes]:
     program = shutil.which(spec.command[0])
     if program is None:
         raise NotStartedError(f"{spec.command[0]} is not there, or is not executable")
-    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()))
+    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), spec.scheduling)
     try:
         return subprocess.Popen(
             (*launcher, str(Path(program).absolute()), *spec.command[1:]),

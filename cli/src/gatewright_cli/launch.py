@@ -1,8 +1,9 @@
 """Becomes another program that cannot outlive the process which started it.
 
-Run by path, as `python -I -S launch.py PARENT_PID PROGRAM ARGUMENT…`: asks the kernel for SIGKILL on the parent's
-death (prctl(2), PR_SET_PDEATHSIG; it survives execve), then executes PROGRAM in its own place, under the same pid. A
-program of its own because Python code between fork and exec (`preexec_fn`) is unsafe in a process that has threads.
+Run by path, as `python -I -S launch.py PARENT_PID SCHEDULING PROGRAM ARGUMENT…`: asks the kernel for SIGKILL on the
+parent's death (prctl(2), PR_SET_PDEATHSIG; it survives execve) and for the scheduling, "normal" or "batch" (sched(7);
+all threads inherit it), then executes PROGRAM in its own place, under the same pid. A program of its own because
+Python code between fork and exec (`preexec_fn`) is unsafe in a process that has threads.
 """
 
 import ctypes
@@ -14,10 +15,12 @@ PR_SET_PDEATHSIG = 1
 CANNOT_EXECUTE = 126
 
 
-def main(parent: int, command: list[str]) -> None:
+def main(parent: int, scheduling: str, command: list[str]) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked: no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
+    if scheduling == "batch":
+        _schedule_as_batch()
     try:
         os.execv(command[0], command)  # noqa: S606 - a shell is what nobody wants here
     except OSError as error:
@@ -25,5 +28,12 @@ def main(parent: int, command: list[str]) -> None:
         sys.exit(CANNOT_EXECUTE)
 
 
+def _schedule_as_batch() -> None:
+    try:  # noqa: SIM105 - contextlib takes longer to import than all else here
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # not allowed here (a seccomp profile, say): it is slower, and works
+        pass
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

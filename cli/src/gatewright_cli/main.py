@@ -203,6 +203,13 @@ def echo(listen: str) -> None:
     show_default=True,
     help="Kill the controller, the engine or Envoy when it answers nothing and does nothing for so long.",
 )
+@click.option(
+    "--engine-scheduling",
+    type=click.Choice(["batch", "normal"]),
+    default="batch",
+    show_default=True,
+    help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
+)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def run(context: click.Context, /, **options: object) -> None:

@@ -15,7 +15,7 @@ from gatewright_cli.generation import Generation
 from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers
 from gatewright_cli.run_dir import RunDir
-from gatewright_cli.specs import ProcessSpec
+from gatewright_cli.specs import ProcessSpec, Scheduling
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_DRAIN_SECONDS = 1
@@ -32,7 +32,7 @@ class NodeSettings:
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
-    nothing, and do nothing, before it is killed and started again.
+    nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     """
 
     build: BuildOutput
@@ -51,6 +51,7 @@ class NodeSettings:
     executor_drain_seconds: float = 30.0
     memory_limit: int | None = None
     silence_seconds: float = 5.0
+    engine_scheduling: Scheduling = "batch"
     forwarded: Forwarded = field(default_factory=Forwarded)
 
     @property
@@ -183,6 +184,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
             *(word for executor in executors for word in ("--executor", executor)),
         ),
         ready=Answers("/ready", socket=admin),
+        scheduling=settings.engine_scheduling,
         alive=Answers("/healthz", socket=admin, any_status=True),
         silence_seconds=settings.silence_seconds,
         sockets=(ext_proc, xds, admin),

@@ -26,6 +26,7 @@ from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import Failure, NodeRun
+from gatewright_cli.specs import Scheduling
 from gatewright_cli.upkeep import Limits
 
 APIS = "apis"
@@ -67,6 +68,7 @@ class Options:
     hung_limit: int | None
     health_limit: float
     silence_limit: float
+    engine_scheduling: Scheduling
 
     @property
     def limits(self) -> Limits:
@@ -203,6 +205,7 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         executor_drain_seconds=options.executor_drain,
         memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
         silence_seconds=options.silence_limit,
+        engine_scheduling=options.engine_scheduling,
         forwarded=prepared.forwarded,
     )
 

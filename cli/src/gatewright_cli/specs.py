@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from gatewright_cli.probes import Drain, Probe
+
+Scheduling: TypeAlias = Literal["normal", "batch"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class ProcessSpec:
     command: program and arguments; the program is a path or a name on PATH.
     ready: asked until it has no obstacle any more; only then the next process starts.
     environment: on top of the supervisor's own, which comes without our own variables (child.OUR_VARIABLES).
+    scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on; else "normal".
     keeps: prefixes of those of our own variables that it gets all the same.
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
@@ -33,6 +37,7 @@ class ProcessSpec:
     ready: Probe
     cwd: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    scheduling: Scheduling = "normal"
     keeps: tuple[str, ...] = ()
     sockets: tuple[Path, ...] = ()
     listen: str | None = None
