@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	credit          = 2 // frames sent and not yet taken in, as the engine has it
+	credit          = 1 // frames sent and not yet taken in, as the engine has it
 	frameExecutions = 256
 	frameBytes      = 256 << 10
 	window          = 16 << 20

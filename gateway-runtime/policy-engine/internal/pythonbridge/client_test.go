@@ -37,7 +37,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 
 func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
 	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
+	groups := connect(t, Options{CreditFrames: 2}, x)
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	var answers []<-chan returned

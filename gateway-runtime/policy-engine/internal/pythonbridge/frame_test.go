@@ -109,6 +109,7 @@ func TestConfigurationsAreCappedToo(t *testing.T) {
 		if !m.takeFrame(frame, time.Now()) || len(frame.Configure) != want {
 			t.Fatalf("expected %d configurations in a frame, got %d", want, len(frame.Configure))
 		}
+		m.framesTakenIn = m.framesSent
 	}
 }
 

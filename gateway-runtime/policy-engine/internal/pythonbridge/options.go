@@ -18,7 +18,7 @@ const longestExchange = 60 * time.Second
 // Options are the settings of all groups. A zero field means its default.
 type Options struct {
 	Generation       uint64        // of the processes that NewGroups is given; 1
-	CreditFrames     int           // frames sent to a process and not yet taken in; 2. The executor acknowledges every second frame at the latest
+	CreditFrames     int           // frames sent to a process and not yet taken in; 1
 	QueueLength      int           // executions that wait for a frame, per process; 4096
 	ConnectTimeout   time.Duration // how long a Factory waits for a process to connect; 10 s
 	ConfigureTimeout time.Duration // how long a Factory waits for its instance to be ready; 35 s
@@ -38,7 +38,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Generation = max(o.Generation, 1)
-	orInt(&o.CreditFrames, 2)
+	orInt(&o.CreditFrames, 1)
 	orInt(&o.QueueLength, 4096)
 	orInt(&o.HealthMisses, 6)
 	orDuration(&o.ConnectTimeout, 10*time.Second)

@@ -21,6 +21,7 @@ from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.execution import execute, refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
+from gatewright_executor.sender import Sender
 from gatewright_executor.translator import encode_failure
 from gatewright_executor.turn import Watch
 from gatewright_executor.worker import Worker
@@ -49,6 +50,7 @@ class Dispatcher:
         self._hung_seconds = hung_seconds
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._workers = [Worker() for _ in range(workers)]
+        self._sender = Sender()
         self.watch = Watch()
         self.coroutines = Coroutines(self._release)
 
@@ -64,12 +66,14 @@ class Dispatcher:
     def start(self) -> None:
         for number, worker in enumerate(self._workers):
             threading.Thread(target=self._work, args=(worker,), name=f"worker-{number}", daemon=True).start()
+        self._sender.start()
         self.watch.start()
 
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
         for _ in self._workers:
             self._queue.put(None)
+        self._sender.stop()
         self.watch.stop()
         self.coroutines.stop(LOOP_STOP_SECONDS)
 
@@ -125,7 +129,10 @@ class Dispatcher:
         while (call := get()) is not None:
             worker.mark()
             self._finish(call, worker)
-            call.caller.flush()
+            if self._queue.empty():
+                call.caller.flush()
+            else:
+                self._sender.leave(call.caller)
             del call  # or its frame would stay in memory until the next one
 
     def _finish(self, call: Call, worker: Worker) -> None:

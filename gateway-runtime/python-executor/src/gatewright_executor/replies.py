@@ -12,7 +12,6 @@ from gatewright_executor._gen import python_executor_pb2 as pb
 
 MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
 MAX_BACKLOG = 1024  # executions that wait for a worker; beyond it, frames are not acknowledged: the engine waits
-CREDIT = 2  # frames that an engine sends without hearing back
 
 _REPLY = wire.keys(pb.ReplyFrame)
 
@@ -49,11 +48,7 @@ class Replies:
         self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))
 
     def take_in(self) -> None:
-        """Counts a frame whose executions are under way.
-
-        The next answer takes the acknowledgement along, which saves a message where answers are quick. Only an engine
-        that is at the end of its credit hears at once.
-        """
+        """Counts a frame whose executions are under way. What is sent next, if only that, acknowledges it."""
         self._taken_in += 1
 
     def end_when(self, done: Callable[[], bool]) -> None:
@@ -70,11 +65,11 @@ class Replies:
 
     @property
     def _has_reason(self) -> bool:
-        return bool(self._fields) or self._owes_credit or (not self._finished and self._done())
+        return bool(self._fields) or self._owes_word or (not self._finished and self._done())
 
     @property
-    def _owes_credit(self) -> bool:
-        return self._taken_in - self._acknowledged >= CREDIT and self._backlog() <= MAX_BACKLOG
+    def _owes_word(self) -> bool:
+        return self._taken_in != self._acknowledged and self._backlog() <= MAX_BACKLOG
 
     def _send(self) -> None:
         done = self._done()  # before it is seen what there is
@@ -91,7 +86,7 @@ class Replies:
         while self._fields and size <= MAX_FRAME_BYTES:
             fields.append(self._fields.popleft())
             size += len(fields[-1])
-        if self._taken_in != self._acknowledged and self._backlog() <= MAX_BACKLOG:
+        if self._owes_word:
             self._acknowledged = self._taken_in
             fields.append(_REPLY["frames_taken_in"] + wire.varint(self._acknowledged))
         return fields

@@ -519,8 +519,8 @@ func (x *Execution) GetMetadata() []byte {
 type ReplyFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Hello *Hello                 `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"` // in the first frame of a stream only
-	// The acknowledgement: request frames handed to workers since the stream began, apart from answers. It may wait for
-	// an answer to ride with while less than two frames are unacknowledged: a sender needs a credit of at least 2.
+	// The acknowledgement: request frames that were run, or handed to workers, since the stream began. It waits for no
+	// answer of a worker.
 	FramesTakenIn uint64            `protobuf:"varint,2,opt,name=frames_taken_in,json=framesTakenIn,proto3" json:"frames_taken_in,omitempty"`
 	Actions       []*Action         `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"` // one for each execution that was not cancelled, in the order they finished
 	Instances     []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`

@@ -1,0 +1,113 @@
+"""What workers have finished is sent together, and waits for no execution. No gRPC, real threads."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.dispatch import Dispatcher
+from gatewright_executor.instance import Call, Instance
+from gatewright_executor.policy_loader import Hook
+from gatewright_executor.testing import request_execution
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sdk.policy import PolicyMetadata, RequestContext
+
+SECONDS = 5.0
+MANY = 1000
+
+
+class Caller:
+    """Sends what has ended when it is told to, as a stream does."""
+
+    def __init__(self) -> None:
+        self.ended: list[int] = []
+        self.sent: set[int] = set()
+        self.flushes = 0
+
+    def begin(self, _call: Call) -> bool:
+        return True
+
+    def end(self, call: Call, _action: bytes | None) -> None:
+        self.ended.append(call.id)
+
+    def flush(self) -> None:
+        self.flushes += 1
+        self.sent |= set(self.ended)
+
+
+class Gate:
+    """A policy whose executions wait, as their request says, until it is open."""
+
+    def __init__(self, waits: list[bool]) -> None:
+        self._waits = waits
+        self._open = threading.Event()
+
+    def on_request(self, ctx: RequestContext, _params: object) -> None:
+        if self._waits[int(ctx.request_id.removeprefix("request-"))]:
+            self._open.wait(SECONDS)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@contextmanager
+def working(workers: int) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher(workers)
+    dispatcher.start()
+    yield dispatcher
+    dispatcher.stop()
+
+
+def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int) -> None:
+    instance = Instance(PolicyMetadata("gate", "v1"), {})
+    instance.ready({pb.PHASE_REQUEST: Hook("on_request", gate.on_request)}, None, MANY)
+    calls = [
+        Call(request_execution(n), instance, time.monotonic() + SECONDS, callers[n % len(callers)])
+        for n in range(count)
+    ]
+    dispatcher.run(calls)
+
+
+def come_true(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def finishable(waits: list[bool], workers: int) -> set[int]:
+    """Those that come to an end although the others wait: they are begun in order, and each that waits holds a worker."""
+    found, free = set[int](), workers
+    for number, waiting in enumerate(waits):
+        if not free:
+            break
+        free -= waiting
+        if not waiting:
+            found.add(number)
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(waits=st.lists(st.booleans(), min_size=1, max_size=12), workers=st.integers(1, 4), streams=st.integers(1, 2))
+def test_no_answer_waits_for_an_execution(waits: list[bool], workers: int, streams: int) -> None:
+    gate, callers = Gate(waits), [Caller() for _ in range(streams)]
+    expected = finishable(waits, workers)
+    with working(workers) as dispatcher:
+        submit(dispatcher, gate, callers, len(waits))
+        assert come_true(lambda: {n for caller in callers for n in caller.ended} == expected)
+        assert come_true(lambda: {n for caller in callers for n in caller.sent} == expected), "ended, and not sent"
+        gate.open()
+        assert come_true(lambda: sum(len(caller.sent) for caller in callers) == len(waits))
+
+
+def test_what_a_worker_finishes_in_a_row_is_sent_together() -> None:
+    gate, caller = Gate([True] + MANY * [False]), Caller()
+    with working(2) as dispatcher:
+        submit(dispatcher, gate, [caller], 1 + MANY)
+        assert come_true(lambda: len(caller.sent) == MANY)
+        assert caller.flushes < MANY / 4
+        gate.open()
