@@ -80,7 +80,7 @@ def come_true(condition: Callable[[], bool]) -> bool:
 
 
 def finishable(waits: list[bool], workers: int) -> set[int]:
-    """Those that come to an end although the others wait: they are begun in order, and each that waits holds a worker."""
+    """Those that end although the others wait: they are begun in order, and each that waits holds a worker."""
     found, free = set[int](), workers
     for number, waiting in enumerate(waits):
         if not free:

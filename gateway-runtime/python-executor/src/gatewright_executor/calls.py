@@ -35,7 +35,7 @@ from h2.events import (
 from h2.events import Event as Http2Event
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import DataFrame, GoAwayFrame
 
 from gatewright_executor.prefixed import CompressedError, Messages, MessageTooLargeError, prefixed
 
@@ -44,6 +44,9 @@ DEFAULT_WINDOW_BYTES = (1 << 16) - 1  # RFC 9113, 6.9.2
 FRAME_BYTES = 1 << 20  # of one DATA frame, where the client cuts so large
 CALLS_AT_ONCE = 100
 CONTENT_TYPE = b"application/grpc"
+
+# h2 makes the text of each frame it receives, logged or not; that of DATA held all of its bytes in hex.
+DataFrame._body_repr = lambda frame: f"{frame.body_len} bytes"  # type: ignore[method-assign]
 
 
 class Status(IntEnum):

@@ -1,8 +1,8 @@
 """Sends what a worker has finished while more waits for it.
 
-To send costs more than most policies. So a worker that has the next execution at hand leaves its answers to this thread,
-which comes to its turn, by Python's lock, when an execution waits, or else after a switch interval (main.SWITCH_SECONDS):
-what has ended until then leaves in one frame, and no answer waits for an execution.
+To send costs more than most policies. So a worker that has the next execution at hand leaves its answers to this
+thread. By Python's lock it comes to its turn when an execution waits, or else after a switch interval
+(main.SWITCH_SECONDS): what has ended until then leaves in one frame, and no answer waits for an execution.
 """
 
 from __future__ import annotations

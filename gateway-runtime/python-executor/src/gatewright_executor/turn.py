@@ -52,7 +52,10 @@ class Turn:
 
     def _take(self) -> Call | None:
         """The next execution; None where there is none, or the turn is over."""
-        return next(taken(self.calls), None) if self._ends else None
+        try:
+            return self.calls.popleft() if self._ends else None
+        except IndexError:
+            return None
 
     def end(self) -> bool:
         """Whether it was the first to do so; only one thread ever is."""

@@ -101,11 +101,10 @@ def header_names(names: object) -> bytes:
     """Names for remove_headers, each with a NUL behind it."""
     if not isinstance(names, list | tuple | set | frozenset):
         _refuse("remove_headers", "a list of header names", names)
-    return b"".join([_known(name) or _name("remove_headers", name) for name in names])
-
-
-def _known(name: object) -> bytes | None:
-    return _KNOWN_NAMES.get(name) if isinstance(name, str) else None
+    known = _KNOWN_NAMES
+    return b"".join(
+        [(known.get(name) if type(name) is str else None) or _name("remove_headers", name) for name in names]
+    )
 
 
 def _name(where: str, name: object) -> bytes:
