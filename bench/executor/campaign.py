@@ -90,7 +90,7 @@ class Campaign:
         yield from self._without_load(number)
 
     def _without_load(self, number: int) -> Iterator[Sample]:
-        yield Sample(IMPORT, OURS, number, start.import_seconds())
+        yield Sample(IMPORT, OURS, number, start.import_seconds(self._folder))
         yield Sample(START, OURS, number, start.executor_seconds(self._folder))
         for kind in (REQUEST, messages.RESPONSE, messages.BODY):
             yield Sample(f"{INPROC}-{kind}", OURS, number, _inproc(kind))

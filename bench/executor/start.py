@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.error import BenchError
 from bench.executor.cases import EXECUTOR
-from bench.processes import START_SECONDS, running, tail
+from bench.processes import START_SECONDS, environment, running, tail
 
 POLL_SECONDS = 0.002
 
@@ -33,16 +33,21 @@ def executor_seconds(folder: Path) -> float:
     """From the start of an executor process to its socket."""
     path, log = folder / "start.sock", folder / "start.log"
     began = time.monotonic()
-    with running(EXECUTOR.command(f"unix:{path}"), log) as process:
+    with running(EXECUTOR.command(f"unix:{path}"), log, _compiled(folder)) as process:
         await_socket(path, process, log)
         return time.monotonic() - began
 
 
-def import_seconds() -> float:
+def import_seconds(folder: Path) -> float:
     """`import grpc` in a fresh interpreter."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import grpc"], check=True)
+    subprocess.run([sys.executable, "-c", "import grpc"], check=True, env=environment() | _compiled(folder))
     return time.monotonic() - began
+
+
+def _compiled(folder: Path) -> dict[str, str]:
+    """Variables under which modules are compiled once, as a build and an image have them; here by the first round."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder.absolute() / "pycache")}
 
 
 def resident_mb(pid: int) -> float:
