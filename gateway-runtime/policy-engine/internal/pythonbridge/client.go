@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type StreamManager struct {
 	serving   atomic.Bool             // the process takes executions, by its last health check
 	lagging   atomic.Bool             // it did not answer its last health check
 	load      atomic.Int64            // executions queued and sent
+	gathering atomic.Bool             // somebody is about to send what waits
 
 	mu              sync.Mutex
 	hello           *executorv1.Hello
@@ -187,7 +189,14 @@ func (m *StreamManager) submit(e *execution, p *placement) error {
 }
 
 // dispatch sends at once where nothing is on its way, so that no other goroutine need be woken; else the sender does.
+// Executions come in bursts, as Envoy's messages do: goroutines that are ready go first, so that a frame takes what they
+// bring.
 func (m *StreamManager) dispatch() {
+	if !m.gathering.CompareAndSwap(false, true) {
+		return // whoever gathers sends this one too
+	}
+	runtime.Gosched()
+	m.gathering.Store(false) // before it is seen what there is
 	if s := m.current.Load(); s == nil || !s.sendNow() {
 		m.wakeSender()
 	}
