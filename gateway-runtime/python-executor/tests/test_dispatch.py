@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.instance import Call, Instance
+from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.testing import request_execution
+from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sdk.policy import PolicyMetadata, RequestContext
@@ -60,14 +61,19 @@ def working(workers: int) -> Iterator[Dispatcher]:
     dispatcher.stop()
 
 
-def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int) -> None:
+def instance_of(gate: Gate, limit: int) -> Instance:
     instance = Instance(PolicyMetadata("gate", "v1"), {})
-    instance.ready({pb.PHASE_REQUEST: Hook("on_request", gate.on_request)}, None, MANY)
-    calls = [
-        Call(request_execution(n), instance, time.monotonic() + SECONDS, callers[n % len(callers)])
-        for n in range(count)
-    ]
-    dispatcher.run(calls)
+    instance.ready({pb.PHASE_REQUEST: Hook("on_request", gate.on_request)}, None, limit)
+    return instance
+
+
+def call_of(number: int, instance: Instance, caller: Caller) -> Call:
+    return Call(request_execution(number), instance, time.monotonic() + SECONDS, caller)
+
+
+def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int) -> None:
+    instance = instance_of(gate, MANY)
+    dispatcher.run([call_of(n, instance, callers[n % len(callers)]) for n in range(count)])
 
 
 def come_true(condition: Callable[[], bool]) -> bool:
@@ -111,3 +117,20 @@ def test_what_a_worker_finishes_in_a_row_is_sent_together() -> None:
         assert come_true(lambda: len(caller.sent) == MANY)
         assert caller.flushes < MANY / 4
         gate.open()
+
+
+def test_a_row_holds_one_slot_for_as_long_as_its_executions_are_of_one_instance() -> None:
+    gate, caller = Gate([False] * 4), Caller()
+    first, second = instance_of(gate, 1), instance_of(gate, 1)
+    with working(1) as dispatcher:
+        row = dispatcher.row(Worker())
+        row.run(call_of(0, first, caller))
+        row.run(call_of(1, first, caller))
+        dispatcher.submit(call_of(2, first, caller))
+        assert caller.ended == [0, 1], "the row has the only slot"
+        row.run(call_of(3, second, caller))
+        assert come_true(lambda: sorted(caller.ended) == [0, 1, 2, 3])
+        row.end()
+        assert (first.admit(call_of(4, first, caller)), second.admit(call_of(5, second, caller))) == 2 * (
+            Admission.RUN,
+        )

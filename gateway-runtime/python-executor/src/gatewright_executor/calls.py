@@ -46,7 +46,7 @@ CALLS_AT_ONCE = 100
 CONTENT_TYPE = b"application/grpc"
 
 # h2 makes the text of each frame it receives, logged or not; that of DATA held all of its bytes in hex.
-DataFrame._body_repr = lambda frame: f"{frame.body_len} bytes"  # type: ignore[method-assign]
+DataFrame._body_repr = lambda self: f"{self.body_len} bytes"  # type: ignore[method-assign]
 
 
 class Status(IntEnum):

@@ -52,7 +52,7 @@ class Dispatcher:
         self._workers = [Worker() for _ in range(workers)]
         self._sender = Sender()
         self.watch = Watch()
-        self.coroutines = Coroutines(self._release)
+        self.coroutines = Coroutines(self.release)
 
     @property
     def workers(self) -> int:
@@ -79,13 +79,12 @@ class Dispatcher:
 
     def submit(self, call: Call) -> None:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
-        if self._admit(call):
+        if self.admit(call):
             self.run([call])
 
-    def work_on(self, call: Call, worker: Worker) -> None:
-        """Takes an execution in and, if it has a slot, runs it in this thread."""
-        if self._admit(call):
-            self._finish(call, worker)
+    def row(self, worker: Worker) -> Row:
+        """For executions that this thread takes in and runs, one after the other."""
+        return Row(self, worker)
 
     def run(self, calls: Iterable[Call]) -> None:
         """Sends executions that have a slot to a worker, or to the event loop."""
@@ -95,6 +94,28 @@ class Dispatcher:
                 self.coroutines.put(call, hook)
             else:
                 self._queue.put(call)
+
+    def admit(self, call: Call) -> bool:
+        """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
+        match call.instance.admit(call):
+            case Admission.RUN:
+                return True
+            case Admission.FULL:
+                self._refuse(call, call.refusal or "")
+            case Admission.FAILED:
+                self.fail(call)
+        return False
+
+    def finish(self, call: Call, worker: Worker) -> None:
+        """Runs an execution that has a slot in this thread."""
+        if call.caller.begin(call):
+            call.caller.end(call, self._run(call, worker))
+
+    def release(self, instance: Instance) -> None:
+        """Gives a slot back."""
+        call = instance.release()
+        if call is not None:
+            self.run([call])
 
     def fail(self, call: Call) -> None:
         """Answers an execution of an instance that could not be prepared."""
@@ -128,17 +149,13 @@ class Dispatcher:
         get = self._queue.get
         while (call := get()) is not None:
             worker.mark()
-            self._finish(call, worker)
+            self.finish(call, worker)
+            self.release(call.instance)
             if self._queue.empty():
                 call.caller.flush()
             else:
                 self._sender.leave(call.caller)
             del call  # or its frame would stay in memory until the next one
-
-    def _finish(self, call: Call, worker: Worker) -> None:
-        if call.caller.begin(call):
-            call.caller.end(call, self._run(call, worker))
-        self._release(call.instance)
 
     def _run(self, call: Call, worker: Worker) -> bytes:
         now = time.monotonic()
@@ -154,22 +171,32 @@ class Dispatcher:
         worker.end(call, now)
         return action
 
-    def _admit(self, call: Call) -> bool:
-        """Whether it is to run now; else it waits for a slot, or is answered already."""
-        match call.instance.admit(call):
-            case Admission.RUN:
-                return True
-            case Admission.FULL:
-                self._refuse(call, call.refusal or "")
-            case Admission.FAILED:
-                self.fail(call)
-        return False
-
-    def _release(self, instance: Instance) -> None:
-        call = instance.release()
-        if call is not None:
-            self.run([call])
-
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):
             call.caller.end(call, refusal(call, FailureClass.OVERLOADED, message))
+
+
+class Row:
+    """Executions of one thread: at most one of them is under way, so those of one instance in a row share a slot."""
+
+    __slots__ = ("_dispatcher", "_holder", "_worker")
+
+    def __init__(self, dispatcher: Dispatcher, worker: Worker) -> None:
+        self._dispatcher = dispatcher
+        self._worker = worker
+        self._holder: Instance | None = None  # of the slot
+
+    def run(self, call: Call) -> None:
+        """Takes an execution in and, if there is a slot for it, runs it."""
+        if call.instance is not self._holder:
+            self.end()
+            if not self._dispatcher.admit(call):
+                return
+            self._holder = call.instance
+        self._dispatcher.finish(call, self._worker)
+
+    def end(self) -> None:
+        """Gives the slot back."""
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            self._dispatcher.release(holder)

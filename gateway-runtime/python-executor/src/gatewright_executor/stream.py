@@ -108,7 +108,7 @@ class Stream:
     # -------------------------------------------------------------- its reader's turn
 
     def _take_turn(self, calls: deque[Call]) -> bool:
-        reads_on = self._reader.take_turn(calls, self._dispatcher.work_on)
+        reads_on = self._reader.take_turn(calls, self._dispatcher.row)
         if reads_on:
             self._leave_to_workers(calls)
         return reads_on

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from gatewright_executor.instance import Call
 from gatewright_executor.worker import Worker
@@ -31,6 +32,14 @@ def taken(calls: deque[Call]) -> Iterator[Call]:
         yield call
 
 
+class Row(Protocol):
+    """What runs the executions, one after the other (dispatch.Row)."""
+
+    def run(self, call: Call) -> None: ...
+    def end(self) -> None:
+        """After the last one."""
+
+
 class Turn:
     """One frame's quick executions. Whoever ends it first, its reader or the watch, decides who reads on."""
 
@@ -41,14 +50,15 @@ class Turn:
         self.worker = worker
         self._ends = [True]
 
-    def run(self, run: Callable[[Call, Worker], None]) -> None:
+    def run(self, row: Row) -> None:
         """Runs the executions, as many as there is time for; ends early where the watch has ended it."""
         self.worker.mark()
         until = time.monotonic() + TURN_SECONDS
         while time.monotonic() < until and (call := self._take()) is not None:
-            run(call, self.worker)
+            row.run(call)
             if not self._ends and not self.worker.was_slow:
                 call.instance.pace.forgive()
+        row.end()
 
     def _take(self) -> Call | None:
         """The next execution; None where there is none, or the turn is over."""
@@ -77,11 +87,11 @@ class Reader:
         self._looks = 0  # that have seen it
         watch.add(self)
 
-    def take_turn(self, calls: deque[Call], run: Callable[[Call, Worker], None]) -> bool:
+    def take_turn(self, calls: deque[Call], begin: Callable[[Worker], Row]) -> bool:
         """Runs the executions, as many as there is time for. False: another thread reads on, and this one is to go."""
         turn = self.turn = Turn(calls, self.worker)
         self._watch.wake()
-        turn.run(run)
+        turn.run(begin(self.worker))
         if turn.end():
             self.turn = None
             return True

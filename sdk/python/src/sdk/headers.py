@@ -76,11 +76,11 @@ class Headers(Mapping[str, str]):
 
     def _parse(self) -> dict[str, str]:
         flat = self._flat = self._blob.decode("utf-8", "surrogateescape").split("\0")
-        names, values = flat[:-1:2], flat[1::2]
-        first = dict(zip(names, values, strict=True))
-        if len(first) != len(names):
+        parts = iter(flat)  # and "" after the last NUL, which has no partner
+        first = dict(zip(parts, parts, strict=False))
+        if 2 * len(first) + 1 != len(flat):  # some names stand more than once
             first = {}
-            for name, value in zip(names, values, strict=True):
+            for name, value in zip(flat[:-1:2], flat[1::2], strict=True):
                 first.setdefault(name, value)
         self._first = first
         return first
