@@ -92,14 +92,17 @@ def header_blob(where: str, headers: object) -> bytes:
     out: list[bytes] = []
     for name, value in headers.items():
         key = _KNOWN_NAMES.get(name) or _name(where, name)
-        for one in (value,) if type(value) is str else _values(where, name, value):
+        if type(value) is str and value.isascii() and value.isprintable():  # as most are: no CR, LF or NUL in it
+            out += key, value.encode(), b"\0"
+            continue
+        for one in _values(where, name, value):
             out += key, _value(where, name, one), b"\0"
     return b"".join(out)
 
 
 def header_names(names: object) -> bytes:
     """Names for remove_headers, each with a NUL behind it."""
-    if not isinstance(names, list | tuple | set | frozenset):
+    if type(names) is not list and not isinstance(names, list | tuple | set | frozenset):  # a union takes time to make
         _refuse("remove_headers", "a list of header names", names)
     known = _KNOWN_NAMES
     return b"".join(
