@@ -89,6 +89,13 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     )
 
 
+def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(settings, run_dir)
+    assert [name for name, spec in specs.items() if spec.scheduling == "batch"] == ["engine"]
+    chosen = by_name(replace(settings, engine_scheduling="normal"), run_dir)
+    assert chosen["engine"].scheduling == "normal"
+
+
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
     given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
     specs = by_name(replace(settings, forwarded=given), run_dir)
