@@ -23,6 +23,7 @@ import (
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/grpcstream"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -178,7 +179,7 @@ func (e *engine) close() {
 // servers are the engine's sockets and what serves them.
 type servers struct {
 	extProc, xds, admin endpoint
-	extProcServer       *grpc.Server
+	extProcServer       *grpcstream.Server
 	xdsServer           *grpc.Server
 	adminServer         *http.Server
 }
@@ -189,8 +190,7 @@ type endpoint struct {
 }
 
 func (e *engine) listen(ctx context.Context) (*servers, error) {
-	s := &servers{extProcServer: grpc.NewServer(extproc.ServerOptions()...), xdsServer: grpc.NewServer()}
-	e.extProc.Register(s.extProcServer)
+	s := &servers{extProcServer: e.extProc.GRPC(), xdsServer: grpc.NewServer()}
 	e.xds.Register(s.xdsServer)
 	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
 		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.Deploy, Table: e.table})

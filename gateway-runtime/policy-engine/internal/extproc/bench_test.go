@@ -17,39 +17,32 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
-
-	"gatewright.dev/policy-engine/internal/extproc"
 )
 
 // replay is a stream of encoded messages, over and over.
 type replay struct {
-	grpc.ServerStream
 	ctx   context.Context
-	sends []mem.BufferSlice
+	sends [][]byte
 	next  int
 }
 
 func (r *replay) Context() context.Context { return r.ctx }
 
-func (r *replay) RecvMsg(into any) error {
+func (r *replay) Receive() ([]byte, error) {
 	message := r.sends[r.next%len(r.sends)]
 	r.next++
-	return extproc.Codec.Unmarshal(message, into)
+	return message, nil
 }
 
-func (r *replay) SendMsg(message any) error {
-	_, err := extproc.Codec.Marshal(message)
-	return err
-}
+func (r *replay) Send([]byte) error { return nil }
 
 // BenchmarkHeaderExchange is the engine's own work for a chain of two Go policies, both header phases, without gRPC.
 func BenchmarkHeaderExchange(b *testing.B) {
 	server, stream := serverOf("order"), &replay{ctx: b.Context()}
 	request, response := messages("order")
 	for _, message := range []proto.Message{request, response} {
-		stream.sends = append(stream.sends, mem.BufferSlice{mem.SliceBuffer(must(proto.Marshal(message)))})
+		stream.sends = append(stream.sends, must(proto.Marshal(message)))
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -62,23 +55,29 @@ func BenchmarkHeaderExchange(b *testing.B) {
 // BenchmarkEngine is the same over gRPC, as Envoy would ask: cpu-µs/op is what the process with the engine takes.
 func BenchmarkEngine(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the engine does
-	overGRPC(b, extproc.ServerOptions(), serverOf("order").Register)
+	overGRPC(b, func() server { return serverOf("order").GRPC() })
 }
 
 // BenchmarkMinimalServer is the least that a Go ext_proc server of generated code does: one header each way.
 func BenchmarkMinimalServer(b *testing.B) {
-	overGRPC(b, nil, func(server grpc.ServiceRegistrar) {
+	overGRPC(b, func() server {
+		server := grpc.NewServer()
 		servicev3.RegisterExternalProcessorServer(server, minimalServer{})
+		return server
 	})
 }
 
+type server interface {
+	Serve(net.Listener) error
+	Stop()
+}
+
 // overGRPC lets a process of its own put a load of b.N exchanges on a server, for each number of streams.
-func overGRPC(b *testing.B, options []grpc.ServerOption, register func(grpc.ServiceRegistrar)) {
+func overGRPC(b *testing.B, made func() server) {
 	for _, streams := range []int{2, 64} {
 		b.Run(fmt.Sprintf("%d-streams", streams), func(b *testing.B) {
 			socket := filepath.Join(b.TempDir(), "s")
-			server := grpc.NewServer(options...)
-			register(server)
+			server := made()
 			listener := must(new(net.ListenConfig).Listen(b.Context(), "unix", socket))
 			go func() { _ = server.Serve(listener) }()
 			defer server.Stop()

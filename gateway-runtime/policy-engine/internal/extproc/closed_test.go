@@ -9,8 +9,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
@@ -22,7 +20,6 @@ import (
 // script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream. Messages pass the
 // engine's codec, as on the wire.
 type script struct {
-	grpc.ServerStream
 	ctx   context.Context
 	sends []*servicev3.ProcessingRequest
 	got   []*servicev3.ProcessingResponse
@@ -30,23 +27,19 @@ type script struct {
 
 func (s *script) Context() context.Context { return s.ctx }
 
-func (s *script) RecvMsg(into any) error {
+func (s *script) Receive() ([]byte, error) {
 	if len(s.sends) == 0 {
-		return io.EOF
+		return nil, io.EOF
 	}
 	next := s.sends[0]
 	s.sends = s.sends[1:]
-	return extproc.Codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(must(proto.Marshal(next)))}, into)
+	return proto.Marshal(next)
 }
 
-func (s *script) SendMsg(message any) error {
-	wire, err := extproc.Codec.Marshal(message)
-	if err != nil {
-		return err
-	}
+func (s *script) Send(message []byte) error {
 	response := &servicev3.ProcessingResponse{}
 	s.got = append(s.got, response)
-	return proto.Unmarshal(wire.Materialize(), response)
+	return proto.Unmarshal(message, response)
 }
 
 // opening is the first message to the chain of that name.

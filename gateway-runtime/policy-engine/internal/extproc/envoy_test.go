@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/extproc"
@@ -88,8 +87,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 		})))
 	}
 	w.server = extproc.NewServer(table)
-	server := grpc.NewServer(extproc.ServerOptions()...)
-	w.server.Register(server)
+	server := w.server.GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
-	"google.golang.org/grpc"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -20,9 +19,8 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 type front struct {
-	stream grpc.ServerStream
+	stream Stream
 	now    incoming    // the last message that came
-	last   outgoing    // the last one that went
 	early  *chain.Head // of a response that came before the request had come in
 
 	head                      chain.Head
@@ -95,16 +93,18 @@ var errEnded = errors.New("ext_proc: Envoy has ended the stream")
 
 // receive makes the next message the one that is now.
 func (f *front) receive() error {
-	err := f.stream.RecvMsg(&f.now)
+	message, err := f.stream.Receive()
 	if errors.Is(err, io.EOF) {
 		return errEnded
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return f.now.decode(message)
 }
 
 func (f *front) send(message outgoing) error {
-	f.last = message
-	return f.stream.SendMsg(&f.last)
+	return f.stream.Send(message)
 }
 
 // next receives the next message that is not to be passed on or dropped.

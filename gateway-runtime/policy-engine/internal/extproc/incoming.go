@@ -1,10 +1,10 @@
 package extproc
 
 import (
-	"bytes"
 	"errors"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
@@ -48,7 +48,7 @@ func (k kind) String() string { return kindNames[k] }
 
 var errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
 
-// decode reads a message. It keeps nothing of it.
+// decode reads a message, and keeps parts of it.
 func (m *incoming) decode(message []byte) error {
 	*m = incoming{}
 	for len(message) > 0 {
@@ -66,7 +66,7 @@ func (m *incoming) decode(message []byte) error {
 func (m *incoming) take(f field[[]byte]) error {
 	switch f.tag {
 	case attributesTag:
-		return m.takeAttributes(string(f.value))
+		return m.takeAttributes(textOf(f.value))
 	case protocolConfig:
 		return m.takeModes(f.value)
 	case tag(requestHeaders), tag(responseHeaders), tag(requestBody), tag(responseBody), tag(requestTrailers), tag(responseTrailers):
@@ -77,12 +77,15 @@ func (m *incoming) take(f field[[]byte]) error {
 	}
 	switch kind(f.tag) {
 	case requestHeaders, responseHeaders:
-		return m.takeHeaders(string(f.value))
+		return m.takeHeaders(textOf(f.value))
 	case requestBody, responseBody:
 		return m.takePiece(f.value)
 	}
 	return nil
 }
+
+// textOf is a part of the message as text, without a copy: nobody changes a message that was received.
+func textOf(part []byte) string { return unsafe.String(unsafe.SliceData(part), len(part)) } //nolint:gosec // see above
 
 // takeHeaders reads HttpHeaders. The headers share the text.
 func (m *incoming) takeHeaders(text string) error {
@@ -184,7 +187,7 @@ func (m *incoming) takePiece(message []byte) error {
 		case err != nil:
 			return err
 		case f.tag == body:
-			m.piece = bytes.Clone(f.value)
+			m.piece = f.value
 		case f.tag == endOfStream:
 			m.ended = f.number != 0
 		}

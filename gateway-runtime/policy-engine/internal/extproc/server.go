@@ -17,11 +17,12 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
 // Server answers Envoy's ext_proc streams, one for each HTTP exchange.
@@ -35,18 +36,21 @@ type Server struct {
 // NewServer makes a server that finds its chains in table.
 func NewServer(table *chain.Table) *Server { return &Server{table: table} }
 
-// Register adds the service to server, which ServerOptions must have made.
-func (s *Server) Register(server grpc.ServiceRegistrar) { server.RegisterService(&service, s) }
-
-// ServerOptions are the gRPC options that suit ext_proc: many short streams, and bodies in large pieces.
-func ServerOptions() []grpc.ServerOption {
-	const buffer, window, largestMessage = 64 << 10, 1 << 20, 64 << 20
-	return []grpc.ServerOption{
-		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
-		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(8 * window),
-		grpc.MaxRecvMsgSize(largestMessage), grpc.ForceServerCodecV2(codec{}),
-	}
+// Stream is one ext_proc stream: messages, encoded.
+type Stream interface {
+	// Context is done when nobody waits for the exchange any more.
+	Context() context.Context
+	// Receive waits for the next message, which is the caller's to keep; io.EOF after the last.
+	Receive() ([]byte, error)
+	Send(message []byte) error
 }
+
+// GRPC makes a gRPC server of it.
+func (s *Server) GRPC() *grpcstream.Server {
+	return grpcstream.NewServer(servicev3.ExternalProcessor_Process_FullMethodName, s.serve)
+}
+
+func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(stream) }
 
 // Stats are the server's counters since it was made.
 type Stats struct {
@@ -66,7 +70,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Process takes one HTTP exchange through its chain.
-func (s *Server) Process(stream grpc.ServerStream) (err error) {
+func (s *Server) Process(stream Stream) (err error) {
 	s.exchanges.Add(1)
 	s.active.Add(1)
 	defer s.active.Add(-1)

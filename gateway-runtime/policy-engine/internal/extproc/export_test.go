@@ -1,4 +1,0 @@
-package extproc
-
-// Codec is the codec that ServerOptions force.
-var Codec = codec{}

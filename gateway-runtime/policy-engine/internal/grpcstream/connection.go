@@ -1,0 +1,115 @@
+package grpcstream
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// farewellTime is how long a peer that has broken the rules may take to read why the connection ends.
+const farewellTime = time.Second
+
+// connection is one HTTP/2 connection.
+type connection struct {
+	server *Server
+	socket net.Conn
+
+	mu       sync.Mutex // guards what follows, and the streams
+	streams  map[uint32]*Stream
+	lastID   uint32 // of the streams that were opened
+	received int    // bytes of data since the peer was given credit for the connection
+	leaving  bool   // the peer was told to open no more streams,
+	draining bool   // and has heard it
+	out      outbox
+}
+
+func newConnection(server *Server, socket net.Conn) *connection {
+	c := &connection{server: server, socket: socket, streams: map[uint32]*Stream{}}
+	c.out = newOutbox(&c.mu)
+	c.out.putSetting(http2.SettingInitialWindowSize, streamWindow) // before anything else (RFC 9113, 3.4)
+	c.out.putWindow(0, connectionWindow-defaultWindow)
+	return c
+}
+
+// run serves the connection until it ends, and ends all that is on it.
+func (c *connection) run() {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.out.write(c.socket)
+	}()
+	err := newInbox(c).read(c.socket)
+	c.mu.Lock()
+	for id := range c.streams {
+		c.abandon(id, errLost)
+	}
+	c.end(err)
+	c.mu.Unlock()
+	<-written
+}
+
+// end has what was put out written, and closes. A breach of the rules of HTTP/2 is told to the peer, if it listens.
+func (c *connection) end(cause error) {
+	if breach, ok := errors.AsType[http2.ConnectionError](cause); ok {
+		slog.Error("grpcstream: a peer broke the rules of HTTP/2", "reason", cause.Error())
+		_ = c.socket.SetWriteDeadline(time.Now().Add(farewellTime))
+		c.out.putGoAway(c.lastID, http2.ErrCode(breach))
+	}
+	c.out.close()
+}
+
+// unlock ends a change, and has written what it put out.
+func (c *connection) unlock() {
+	pending := len(c.out.pending) > 0
+	c.mu.Unlock()
+	if pending {
+		c.out.more.Signal() // not before: whoever wakes wants the mutex
+	}
+}
+
+// abandon ends a stream, if there is one, for its handler.
+func (c *connection) abandon(id uint32, why error) {
+	if s := c.streams[id]; s != nil {
+		delete(c.streams, id)
+		s.fail(why)
+		c.closeIfDone()
+	}
+}
+
+// ---------------------------------------------------------------- ends
+
+// cut ends the connection at once.
+func (c *connection) cut() { _ = c.socket.Close() }
+
+// lastOfAll is the largest number that a stream can have.
+const lastOfAll = 1<<31 - 1
+
+// drainPing asks whether the peer has heard that it is to open no more streams.
+var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
+
+// drain tells the peer to open no more streams. Those that it opens before it has heard of that are served: only its
+// answer to a ping says which one was the last (RFC 9113, 6.8).
+func (c *connection) drain() {
+	c.mu.Lock()
+	defer c.unlock()
+	c.leaving = true
+	c.out.putGoAway(lastOfAll, http2.ErrCodeNo)
+	c.out.put(http2.FramePing, 0, 0, drainPing[:])
+}
+
+func (c *connection) heardDrain() {
+	c.draining = true
+	c.out.putGoAway(c.lastID, http2.ErrCodeNo)
+	c.closeIfDone()
+}
+
+// closeIfDone closes a connection that drains when it has no stream left.
+func (c *connection) closeIfDone() {
+	if c.draining && len(c.streams) == 0 {
+		c.out.close()
+	}
+}

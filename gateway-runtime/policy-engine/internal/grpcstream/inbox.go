@@ -1,0 +1,263 @@
+package grpcstream
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// What a peer may send, in bytes.
+const (
+	streamWindow     = 1 << 20  // on a stream, before its handler asks for more
+	connectionWindow = 8 << 20  // on a connection, before it is read
+	largestMessage   = 64 << 20 // whole
+	largestHeaders   = 64 << 10 // of a stream, encoded
+	readBuffer       = 64 << 10
+)
+
+// inbox reads a connection's frames. It belongs to one goroutine.
+type inbox struct {
+	connection *connection
+	frames     *http2.Framer
+	fields     *hpack.Decoder
+
+	// Of the headers that are coming:
+	path  string
+	size  int // encoded
+	ended bool
+}
+
+func newInbox(c *connection) *inbox {
+	in := &inbox{connection: c}
+	in.fields = hpack.NewDecoder(headerTable, func(field hpack.HeaderField) {
+		if field.Name == ":path" {
+			in.path = field.Value
+		}
+	})
+	return in
+}
+
+// read takes in frames until the connection ends, and returns why it did.
+func (in *inbox) read(from io.Reader) error {
+	buffered := bufio.NewReaderSize(from, readBuffer)
+	if err := readPreface(buffered); err != nil {
+		return err
+	}
+	in.frames = http2.NewFramer(nil, buffered)
+	in.frames.SetReuseFrames()
+	in.frames.SetMaxReadFrameSize(defaultFrame)
+	for {
+		if err := in.readFrame(); err != nil {
+			return err
+		}
+	}
+}
+
+func readPreface(from io.Reader) error {
+	var preface [len(http2.ClientPreface)]byte
+	_, err := io.ReadFull(from, preface[:])
+	if err == nil && string(preface[:]) != http2.ClientPreface {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	return err
+}
+
+// readFrame takes in one frame. Its error ends the connection.
+func (in *inbox) readFrame() error {
+	frame, err := in.frames.ReadFrame()
+	if broken, ok := errors.AsType[http2.StreamError](err); ok {
+		return in.connection.refuse(broken.StreamID, broken.Code)
+	}
+	if errors.Is(err, http2.ErrFrameTooLarge) {
+		return http2.ConnectionError(http2.ErrCodeFrameSize)
+	}
+	if err != nil {
+		return err
+	}
+	switch frame := frame.(type) {
+	case *http2.HeadersFrame:
+		in.path, in.size, in.ended = "", 0, frame.StreamEnded()
+		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
+	case *http2.ContinuationFrame:
+		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
+	default:
+		return in.connection.take(frame)
+	}
+}
+
+// takeBlock takes in a part of the headers that open a stream, or of the trailers that end one.
+func (in *inbox) takeBlock(id uint32, block []byte, complete bool) error {
+	if in.size += len(block); in.size > largestHeaders {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	if _, err := in.fields.Write(block); err != nil {
+		return http2.ConnectionError(http2.ErrCodeCompression)
+	}
+	if !complete {
+		return nil
+	}
+	if err := in.fields.Close(); err != nil {
+		return http2.ConnectionError(http2.ErrCodeCompression)
+	}
+	return in.connection.takeHeaders(id, in.path, in.ended)
+}
+
+// ---------------------------------------------------------------- what frames mean
+
+// refuse resets a stream that breaks the rules. One that was not opened cannot be: its headers were not read.
+func (c *connection) refuse(id uint32, code http2.ErrCode) error {
+	c.mu.Lock()
+	defer c.unlock()
+	if c.isIdle(id) {
+		return http2.ConnectionError(code)
+	}
+	c.out.putReset(id, code)
+	c.abandon(id, errBroken)
+	return nil
+}
+
+func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
+	c.mu.Lock()
+	defer c.unlock()
+	switch s := c.streams[id]; {
+	case s != nil:
+		return s.take(nil, 0, ended)
+	case id <= c.lastID: // it has ended here
+		return nil
+	case id%2 == 0:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case c.draining: // it was told
+		return nil
+	}
+	c.accept(id, path, ended)
+	return nil
+}
+
+// accept begins a stream that the peer has opened.
+func (c *connection) accept(id uint32, path string, ended bool) {
+	c.lastID = id
+	s := newStream(c, id)
+	s.ended = ended
+	if path != c.server.method {
+		s.answer(errUnknownMethod)
+		return
+	}
+	c.streams[id] = s
+	c.server.run(s)
+}
+
+// take takes in a frame of any other kind. From those that it leaves out (priorities, a peer's farewell) nothing follows.
+func (c *connection) take(frame http2.Frame) error {
+	c.mu.Lock()
+	defer c.unlock()
+	switch frame := frame.(type) {
+	case *http2.DataFrame:
+		return c.takeData(frame)
+	case *http2.RSTStreamFrame:
+		return c.takeReset(frame.StreamID)
+	case *http2.WindowUpdateFrame:
+		return c.takeCredit(frame.StreamID, int(frame.Increment))
+	case *http2.SettingsFrame:
+		return c.takeSettings(frame)
+	case *http2.PingFrame:
+		c.takePing(frame)
+	case *http2.PushPromiseFrame:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	return nil
+}
+
+// isIdle reports whether the peer has not opened the stream, as far as it was heard.
+func (c *connection) isIdle(id uint32) bool { return id > c.lastID && !c.draining }
+
+func (c *connection) takeReset(id uint32) error {
+	if c.isIdle(id) {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	c.abandon(id, errReset)
+	return nil
+}
+
+// takeData gives a stream its data. The connection has credit again at once, the stream when its handler has it.
+func (c *connection) takeData(frame *http2.DataFrame) error {
+	if c.received += int(frame.Length); c.received > connectionWindow/4 {
+		c.out.putWindow(0, c.received)
+		c.received = 0
+	}
+	if s := c.streams[frame.StreamID]; s != nil {
+		return s.take(frame.Data(), int(frame.Length), frame.StreamEnded())
+	}
+	if c.isIdle(frame.StreamID) {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	return nil // it has ended here
+}
+
+func (c *connection) takeCredit(id uint32, more int) error {
+	switch s := c.streams[id]; {
+	case id == 0:
+		return c.widen(&c.out.window, more)
+	case s != nil:
+		return c.widen(&s.window, more)
+	case c.isIdle(id):
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	return nil
+}
+
+func (c *connection) widen(window *int, more int) error {
+	if *window += more; *window > largestWindow {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	}
+	c.out.room.Broadcast()
+	return nil
+}
+
+func (c *connection) takeSettings(frame *http2.SettingsFrame) error {
+	if frame.IsAck() {
+		return nil
+	}
+	if err := frame.ForeachSetting(c.takeSetting); err != nil {
+		return err
+	}
+	c.out.put(http2.FrameSettings, http2.FlagSettingsAck, 0, nil)
+	return nil
+}
+
+func (c *connection) takeSetting(setting http2.Setting) error {
+	if err := setting.Valid(); err != nil {
+		return err
+	}
+	switch size := int(setting.Val); setting.ID {
+	case http2.SettingInitialWindowSize:
+		return c.resize(size)
+	case http2.SettingMaxFrameSize:
+		c.out.largestFrame = size
+	case http2.SettingHeaderTableSize:
+		c.out.encoder.SetMaxDynamicTableSizeLimit(setting.Val)
+	}
+	return nil
+}
+
+// resize changes what the peer takes in on each stream, which may make a window negative (RFC 9113, 6.9.2).
+func (c *connection) resize(size int) error {
+	for _, s := range c.streams {
+		if err := c.widen(&s.window, size-c.out.perStream); err != nil {
+			return err
+		}
+	}
+	c.out.perStream = size
+	return nil
+}
+
+func (c *connection) takePing(frame *http2.PingFrame) {
+	switch {
+	case !frame.IsAck():
+		c.out.put(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
+	case c.leaving && frame.Data == drainPing:
+		c.heardDrain()
+	}
+}

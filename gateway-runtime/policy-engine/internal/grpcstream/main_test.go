@@ -1,0 +1,134 @@
+package grpcstream_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gatewright.dev/policy-engine/internal/grpcstream"
+)
+
+// method is that of all servers here.
+const method = "/test.Service/Call"
+
+// patience bounds the wait for what has to come.
+const patience = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // breaches of the rules are logged, and made here on purpose
+	goleak.VerifyTestMain(m)
+}
+
+// host is a server that serves.
+type host struct {
+	*grpcstream.Server
+	path   string
+	served chan error
+}
+
+// serve starts a server, which is stopped at the end of the test.
+func serve(t *testing.T, handler grpcstream.Handler) *host {
+	h := &host{Server: grpcstream.NewServer(method, handler), path: filepath.Join(t.TempDir(), "s"), served: make(chan error, 1)}
+	listener := listen(t, h.path)
+	go func() { h.served <- h.Serve(listener) }()
+	t.Cleanup(func() {
+		h.Stop()
+		if err := next(t, h.served); err != nil {
+			t.Errorf("expected Serve to return nil, got %v", err)
+		}
+	})
+	return h
+}
+
+func listen(t *testing.T, path string) net.Listener {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+// next waits for what a channel has to bring.
+func next[T any](t tester, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(patience):
+		t.Fatalf("nothing came")
+	}
+	return value
+}
+
+// still fails if a channel has brought something already.
+func still[T any](t tester, from <-chan T, what string) {
+	t.Helper()
+	select {
+	case value := <-from:
+		t.Fatalf("expected %s, got %v", what, value)
+	default:
+	}
+}
+
+// expectCode fails unless the error has the code.
+func expectCode(t tester, want codes.Code, err error) {
+	t.Helper()
+	if got := status.Code(err); got != want {
+		t.Errorf("expected %v, got %v", want, err)
+	}
+}
+
+// ---------------------------------------------------------------- handlers
+
+// each calls a function with each message, until the last.
+func each(stream *grpcstream.Stream, use func([]byte) error) error {
+	for {
+		message, err := stream.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := use(message); err != nil {
+			return err
+		}
+	}
+}
+
+func echo(stream *grpcstream.Stream) error { return each(stream, stream.Send) }
+
+// sink receives all, and sends nothing.
+func sink(stream *grpcstream.Stream) error {
+	return each(stream, func([]byte) error { return nil })
+}
+
+// idle receives and sends nothing until the stream is cut off.
+func idle(stream *grpcstream.Stream) error {
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
+// await waits until a handler may go on, or its stream is cut off.
+func await(stream *grpcstream.Stream, may <-chan struct{}) {
+	select {
+	case <-may:
+	case <-stream.Context().Done():
+	}
+}
+
+// reporting is a handler that passes on what another returned.
+func reporting(to chan<- error, handler grpcstream.Handler) grpcstream.Handler {
+	return func(stream *grpcstream.Stream) error {
+		err := handler(stream)
+		to <- err
+		return err
+	}
+}

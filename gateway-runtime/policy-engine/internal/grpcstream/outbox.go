@@ -1,0 +1,165 @@
+package grpcstream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/status"
+)
+
+// What HTTP/2 starts with (RFC 9113, 6.5.2), and its limit for windows, in bytes.
+const (
+	defaultWindow = 64<<10 - 1
+	defaultFrame  = 16 << 10
+	headerTable   = 4 << 10
+	largestWindow = 1<<31 - 1
+)
+
+// longestStatus is how many bytes of a status message go out. Each may take three, and all must fit in a frame.
+const longestStatus = 4 << 10
+
+// outboxLimit is how many bytes may wait to be written before senders wait, too.
+const outboxLimit = 512 << 10
+
+// outbox is what is to be written to a connection, whose mutex guards it, and the peer's limits for it.
+type outbox struct {
+	mu      *sync.Mutex
+	pending []byte     // frames
+	closing bool       // nothing is written after them
+	more    *sync.Cond // pending or closing has changed
+	room    *sync.Cond // a sender may go on: credit has come, pending was taken, a stream is no more
+
+	window       int // bytes of data that the peer takes in on the connection,
+	perStream    int // and on a new stream
+	largestFrame int // the largest payload that it takes
+	encoder      *hpack.Encoder
+	encoded      *bytes.Buffer // by encoder
+}
+
+func newOutbox(mu *sync.Mutex) outbox {
+	encoded := &bytes.Buffer{}
+	return outbox{
+		mu: mu, more: sync.NewCond(mu), room: sync.NewCond(mu), window: defaultWindow, perStream: defaultWindow,
+		largestFrame: defaultFrame, encoder: hpack.NewEncoder(encoded), encoded: encoded,
+	}
+}
+
+// close has nothing written after what is pending.
+func (o *outbox) close() {
+	o.closing = true
+	o.more.Signal()
+}
+
+// write writes what is pending, again and again, and closes the socket at the end.
+func (o *outbox) write(socket io.WriteCloser) {
+	defer func() { _ = socket.Close() }()
+	var batch []byte
+	for o.take(&batch) {
+		if _, err := socket.Write(batch); err != nil {
+			break // the reader notices, and ends the streams
+		}
+	}
+}
+
+// take waits for something to write, and changes it for what was written. It reports false at the end.
+func (o *outbox) take(batch *[]byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.pending) == 0 && !o.closing {
+		o.more.Wait()
+	}
+	o.mu.Unlock()
+	runtime.Gosched() // goroutines that are ready may have something, too
+	o.mu.Lock()
+	*batch, o.pending = o.pending, (*batch)[:0]
+	o.room.Broadcast()
+	return len(*batch) > 0
+}
+
+// ---------------------------------------------------------------- frames
+
+func (o *outbox) put(kind http2.FrameType, flags http2.Flags, stream uint32, payload []byte) {
+	o.putHead(len(payload), kind, flags, stream)
+	o.pending = append(o.pending, payload...)
+}
+
+func (o *outbox) putHead(length int, kind http2.FrameType, flags http2.Flags, stream uint32) {
+	o.pending = append(o.pending, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags))
+	o.putNumber(stream)
+}
+
+func (o *outbox) putNumber(number uint32) {
+	o.pending = binary.BigEndian.AppendUint32(o.pending, number)
+}
+
+func (o *outbox) putSetting(setting http2.SettingID, value uint32) {
+	o.putHead(6, http2.FrameSettings, 0, 0)
+	o.pending = binary.BigEndian.AppendUint16(o.pending, uint16(setting))
+	o.putNumber(value)
+}
+
+func (o *outbox) putWindow(stream uint32, more int) {
+	o.putHead(4, http2.FrameWindowUpdate, 0, stream)
+	o.putNumber(uint32(more))
+}
+
+func (o *outbox) putReset(stream uint32, code http2.ErrCode) {
+	o.putHead(4, http2.FrameRSTStream, 0, stream)
+	o.putNumber(uint32(code))
+}
+
+func (o *outbox) putGoAway(last uint32, code http2.ErrCode) {
+	o.putHead(8, http2.FrameGoAway, 0, 0)
+	o.putNumber(last)
+	o.putNumber(uint32(code))
+}
+
+// putHeaders opens the answer to a stream.
+func (o *outbox) putHeaders(stream uint32) {
+	o.encodeResponse()
+	o.put(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, o.encoded.Bytes())
+}
+
+// putStatus ends the answer to a stream; one that was not opened it opens, too.
+func (o *outbox) putStatus(stream uint32, opened bool, err error) {
+	if o.encoded.Reset(); !opened {
+		o.encodeResponse()
+	}
+	end := status.Convert(err)
+	o.encode("grpc-status", strconv.Itoa(int(end.Code())))
+	if text := end.Message(); text != "" {
+		o.encode("grpc-message", percentEncoded(text[:min(len(text), longestStatus)]))
+	}
+	o.put(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, stream, o.encoded.Bytes())
+}
+
+func (o *outbox) encodeResponse() {
+	o.encoded.Reset()
+	o.encode(":status", "200")
+	o.encode("content-type", "application/grpc")
+}
+
+func (o *outbox) encode(name, value string) {
+	_ = o.encoder.WriteField(hpack.HeaderField{Name: name, Value: value}) // to memory: without errors
+}
+
+// percentEncoded is a status message as grpc-message has it.
+func percentEncoded(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '%' {
+			_, _ = fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
