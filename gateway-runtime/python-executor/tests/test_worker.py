@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 
+from gatewright_executor._gen.python_executor_pb2 import Action
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.pace import QUICK_SECONDS
+from gatewright_executor.policy_loader import Hook
 from gatewright_executor.testing import request_execution
 from gatewright_executor.worker import Worker
 from sdk.policy import PolicyMetadata
@@ -24,15 +26,17 @@ class Nobody:
         pass
 
 
-def slow(run: Callable[[], object], before: Callable[[], object] = lambda: None) -> bool:
+def slow(run: Callable[[], None], before: Callable[[], object] = lambda: None) -> bool:
     """Whether the execution `run` counts as slow; `before` was another one of the same turn."""
     instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
     worker = Worker()
     worker.mark()
     before()
     began = time.monotonic()
-    run()
-    worker.end(Call(request_execution(1), instance, began + 1, Nobody()), began)
+    call = Call(request_execution(1), instance, began + 1, Nobody())
+    assert not Action.FromString(worker.run(call, Hook("on_request", lambda _ctx, _params: run()), began)).HasField(
+        "failure"
+    )
     assert worker.finished == 1
     return worker.was_slow
 

@@ -209,7 +209,7 @@ class Coroutines:
             given = context_of(call)
             coroutine = context.run(hook.function, given, call.instance.params)
             returned = await drive(coroutine, context, self._suspended)
-            action = encode_action(call.id, call.phase, returned, given.metadata)
+            action = encode_action(call.id, call.phase, returned, given.touched_metadata)
         except BaseException as error:  # what a policy raises must not reach the loop
             action = b"" if call in self._cancelled else context.run(fault, call, hook, error)
         if call.partial:

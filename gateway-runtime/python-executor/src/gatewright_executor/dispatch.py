@@ -11,14 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from contextvars import Context
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from sdk.policy import FailureClass
 
 from gatewright_executor.coroutines import Coroutines
-from gatewright_executor.execution import execute, refusal, too_late
+from gatewright_executor.execution import refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.sender import Sender
@@ -108,8 +107,17 @@ class Dispatcher:
 
     def finish(self, call: Call, worker: Worker) -> None:
         """Runs an execution that has a slot in this thread."""
-        if call.caller.begin(call):
-            call.caller.end(call, self._run(call, worker))
+        if not call.caller.begin(call):
+            return
+        now = time.monotonic()
+        hook = call.instance.hooks.get(call.phase)
+        if now >= call.deadline:
+            action = too_late(call, now)
+        elif hook is None:
+            action = refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.phase}")
+        else:
+            action = worker.run(call, hook, now)
+        call.caller.end(call, action)
 
     def release(self, instance: Instance) -> None:
         """Gives a slot back."""
@@ -156,20 +164,6 @@ class Dispatcher:
             else:
                 self._sender.leave(call.caller)
             del call  # or its frame would stay in memory until the next one
-
-    def _run(self, call: Call, worker: Worker) -> bytes:
-        now = time.monotonic()
-        if now >= call.deadline:
-            return too_late(call, now)
-        hook = call.instance.hooks.get(call.phase)
-        if hook is None:
-            return refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.phase}")
-        call.started = now
-        worker.call = call
-        worker.started += 1
-        action = Context().run(execute, call, hook)
-        worker.end(call, now)
-        return action
 
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):

@@ -25,7 +25,7 @@ def execute(call: Call, hook: Hook) -> bytes:
     try:
         context = context_of(call)
         returned = hook.function(context, call.instance.params)
-        action = encode_action(call.id, call.phase, returned, context.metadata)
+        action = encode_action(call.id, call.phase, returned, context.touched_metadata)
     except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
         action = fault(call, hook, error)
     if call.partial:

@@ -44,8 +44,7 @@ _CLASSES = {
 def request_context(execution: pb.Execution, instance: Instance, deadline: float) -> RequestContext:
     """The context of on_request. It reads the execution's bytes when it is asked."""
     body = execution.request_body if execution.HasField("request_body") else None
-    metadata = Metadata(execution.metadata, instance.key)
-    return RequestContext(execution, body, metadata, instance.about, instance.prepared, deadline)
+    return RequestContext(execution, body, instance.about, instance.prepared, deadline)
 
 
 def response_context(execution: pb.Execution, instance: Instance, deadline: float) -> ResponseContext:
@@ -57,15 +56,15 @@ def response_context(execution: pb.Execution, instance: Instance, deadline: floa
 # ------------------------------------------------------------------ what a policy returned
 
 
-def encode_action(number: int, phase: int, returned: object, metadata: Metadata) -> bytes:
-    """An Action, serialized. PolicyError where `returned` is none that the phase allows."""
+def encode_action(number: int, phase: int, returned: object, metadata: Metadata | None) -> bytes:
+    """An Action, serialized. PolicyError where `returned` is none that the phase allows. None: nobody asked for it."""
     out = [_ACTION["id"], wire.varint(number)]
     if returned is not None:
         try:
             _encode_returned(out, phase, returned)
         except ActionError as error:
             raise PolicyError(str(error)) from None
-    if metadata.changed:
+    if metadata is not None and metadata.changed:
         _encode_metadata(out, metadata)
     return b"".join(out)
 
@@ -88,7 +87,8 @@ def failure_message(failure: Failure) -> pb.Failure:
 def _encode_returned(out: list[bytes], phase: int, returned: object) -> None:
     if isinstance(returned, UpstreamRequestModifications) and phase == pb.PHASE_REQUEST:
         _encode_modifications(out, returned)
-        _encode_target(out, returned)
+        if not returned.path is returned.query is returned.method is returned.authority is None:
+            _encode_target(out, returned)
     elif isinstance(returned, UpstreamResponseModifications) and phase == pb.PHASE_RESPONSE:
         _encode_modifications(out, returned)
         if returned.status_code is not None:
@@ -103,26 +103,22 @@ def _encode_modifications(
     out: list[bytes], action: UpstreamRequestModifications | UpstreamResponseModifications
 ) -> None:
     if action.remove_headers != []:
-        out.append(wire.delimited(_ACTION["remove_headers"], checked.header_names(action.remove_headers)))
+        wire.put(out, _ACTION["remove_headers"], checked.header_names(action.remove_headers))
     if action.set_headers != {}:
-        out.append(wire.delimited(_ACTION["set_headers"], checked.header_blob("set_headers", action.set_headers)))
+        wire.put(out, _ACTION["set_headers"], checked.header_blob("set_headers", action.set_headers))
     if action.append_headers != {}:
-        out.append(
-            wire.delimited(_ACTION["append_headers"], checked.header_blob("append_headers", action.append_headers))
-        )
+        wire.put(out, _ACTION["append_headers"], checked.header_blob("append_headers", action.append_headers))
     if action.body is not None:
-        out.append(wire.delimited(_ACTION["body"], checked.body(action.body)))
+        wire.put(out, _ACTION["body"], checked.body(action.body))
     if action.analytics_metadata != {}:
         _encode_analytics(out, action.analytics_metadata)
 
 
 def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> None:
-    if action.path is action.query is action.method is action.authority is None:
-        return
     for name in checked.TARGETS:
         value = getattr(action, name)
         if value is not None:
-            out.append(wire.delimited(_ACTION[name], checked.target(name, value)))
+            wire.put(out, _ACTION[name], checked.target(name, value))
 
 
 def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:

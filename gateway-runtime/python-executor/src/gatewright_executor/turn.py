@@ -54,18 +54,15 @@ class Turn:
         """Runs the executions, as many as there is time for; ends early where the watch has ended it."""
         self.worker.mark()
         until = time.monotonic() + TURN_SECONDS
-        while time.monotonic() < until and (call := self._take()) is not None:
+        for call in taken(self.calls):
             row.run(call)
-            if not self._ends and not self.worker.was_slow:
-                call.instance.pace.forgive()
+            if not self._ends:
+                if not self.worker.was_slow:
+                    call.instance.pace.forgive()
+                break
+            if self.worker.ended >= until:
+                break
         row.end()
-
-    def _take(self) -> Call | None:
-        """The next execution; None where there is none, or the turn is over."""
-        try:
-            return self.calls.popleft() if self._ends else None
-        except IndexError:
-            return None
 
     def end(self) -> bool:
         """Whether it was the first to do so; only one thread ever is."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import resource
 import time
+from contextvars import Context
 
+from gatewright_executor.execution import execute
 from gatewright_executor.instance import Call
 from gatewright_executor.pace import QUICK_SECONDS
+from gatewright_executor.policy_loader import Hook
 
 
 class Worker:
     """What one thread does now, and has done. Written by that thread only."""
 
-    __slots__ = ("_computed", "_marked", "_waits", "call", "finished", "started", "was_slow")
+    __slots__ = ("_computed", "_marked", "_waits", "call", "ended", "finished", "started", "was_slow")
 
     def __init__(self) -> None:
         self.call: Call | None = None
         self.started = 0
         self.finished = 0
         self.was_slow = False  # the last execution
+        self.ended = 0.0  # when it did; time.monotonic()
         self._marked = self._computed = 0.0
         self._waits = 0
 
@@ -29,12 +33,18 @@ class Worker:
         self._waits = usage.ru_nvcsw
         self._computed = usage.ru_utime + usage.ru_stime
 
-    def end(self, call: Call, began: float) -> None:
-        """The execution is over. Where it took long, it is slow if it waited or computed; else others had the core."""
+    def run(self, call: Call, hook: Hook, began: float) -> bytes:
+        """Runs an execution. Where it took long, it is slow if it waited or computed; else others had the core."""
+        call.started = began
+        self.call = call
+        self.started += 1
+        action = Context().run(execute, call, hook)
         self.call = None
         self.finished += 1
-        self.was_slow = time.monotonic() - began >= QUICK_SECONDS and self._waited_or_computed(began)
+        self.ended = time.monotonic()
+        self.was_slow = self.ended - began >= QUICK_SECONDS and self._waited_or_computed(began)
         call.instance.pace.note(self.was_slow)
+        return action
 
     def _waited_or_computed(self, began: float) -> bool:
         waits, before, computed = self._waits, began - self._marked, self._computed

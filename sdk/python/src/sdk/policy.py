@@ -137,6 +137,8 @@ class RequestFields(Protocol):
     def operation(self) -> bytes: ...
     @property
     def request_headers(self) -> bytes: ...
+    @property
+    def metadata(self) -> bytes: ...  # of the exchange, as JSON
 
 
 class ResponseFields(Protocol):
@@ -175,7 +177,6 @@ class RequestContext:
         self,
         fields: RequestFields,
         body: bytes | None,
-        metadata: Metadata,
         policy: PolicyMetadata,
         prepared: Any,
         deadline: float,  # time.monotonic()
@@ -184,7 +185,7 @@ class RequestContext:
         self._deadline = deadline
         self._headers: Headers | None = None
         self._body = body
-        self._metadata = metadata
+        self._metadata: Metadata | None = None
         self._policy = policy
         self._prepared = prepared
 
@@ -196,6 +197,14 @@ class RequestContext:
     @property
     def metadata(self) -> Metadata:
         """One object per exchange, shared by all its policies, from request to response."""
+        if self._metadata is None:
+            about = self._policy
+            self._metadata = Metadata(self._fields.metadata, f"{about.policy_name}:{about.policy_version}")
+        return self._metadata
+
+    @property
+    def touched_metadata(self) -> Metadata | None:
+        """The metadata if it was ever asked for. For whoever runs the policy."""
         return self._metadata
 
     @property
@@ -305,6 +314,11 @@ class ResponseContext:
     @property
     def metadata(self) -> Metadata:
         return self._request.metadata
+
+    @property
+    def touched_metadata(self) -> Metadata | None:
+        """The metadata if it was ever asked for. For whoever runs the policy."""
+        return self._request.touched_metadata
 
     @property
     def policy(self) -> PolicyMetadata:

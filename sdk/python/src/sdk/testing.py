@@ -26,7 +26,7 @@ from typing import Any
 
 from sdk.action import check
 from sdk.metadata import checked_json
-from sdk.policy import HeaderValue, Metadata, PolicyMetadata, RequestContext, ResponseContext
+from sdk.policy import HeaderValue, PolicyMetadata, RequestContext, ResponseContext
 
 HOOKS = ("on_request", "on_response")
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
@@ -104,10 +104,10 @@ def request(
         client_address=_raw(client_address),
         operation=_raw(operation or f"{method} {path}"),
         request_headers=header_blob(headers),
+        metadata=json.dumps(dict(metadata or {})).encode(),
     )
-    exchange = Metadata(json.dumps(dict(metadata or {})).encode(), "test")
     about = policy or PolicyMetadata("test", "v0.0.0")
-    return RequestContext(fields, body, exchange, about, prepared, time.monotonic() + timeout)
+    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
 
 
 def response(
@@ -143,6 +143,7 @@ class _Fields:
     client_address: bytes = b""
     operation: bytes = b""
     request_headers: bytes = b""
+    metadata: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 
