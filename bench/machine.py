@@ -17,7 +17,7 @@ from bench.processes import environment, program
 from bench.settings import Settings
 
 EXECUTOR_PYTHON = OUTPUT / "python-env" / "default" / "bin" / "python"
-OF_EXECUTOR = "import h2, platform; print('Python', platform.python_version() + ', h2', h2.__version__)"
+OF_EXECUTOR = "import hpack, platform; print('Python', platform.python_version() + ', hpack', hpack.__version__)"
 
 
 def describe(settings: Settings, arguments: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.events import Event as Http2Event
 from h2.settings import SettingCodes
-from hyperframe.frame import DataFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,10 +233,3 @@ def test_a_client_that_goes_away() -> None:
     talk.client.close_connection()
     talk.talk()
     assert talk.heard[-1] == ConnectionLost()
-
-
-def test_what_h2_makes_a_text_of_holds_no_body() -> None:
-    """It does so for each frame: a change of h2's would cost as much again as all else."""
-    frame = DataFrame(1, b"x" * 16384)
-    frame.body_len = len(frame.data)
-    assert repr(frame).endswith(": 16384 bytes")

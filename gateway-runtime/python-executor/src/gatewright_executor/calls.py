@@ -1,52 +1,38 @@
 """One connection as gRPC calls: bytes in, events out; messages in, bytes out. No I/O, no threads.
 
-HTTP/2 is h2's; this is what gRPC adds to it: which headers open and end a call, how messages lie in DATA, what a status
-is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+What a server has to keep of HTTP/2, and what gRPC adds to it: which headers open and end a call, how messages lie in
+DATA, what a status is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
     client                              events                   then
     HEADERS (:path)                     Begun(call, path)        open
     DATA …                              Message(call, data)      send, any number of times
     END_STREAM                          HalfClosed(call)         finish
     RST_STREAM, too large a message     Aborted(call)            nothing: the call is gone
-    GOAWAY, a violation of HTTP/2       ConnectionLost           nothing: all calls are gone
+    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 from urllib.parse import quote
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
-from h2.events import Event as Http2Event
-from h2.exceptions import ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import DataFrame, GoAwayFrame
-
+from gatewright_executor import frames
+from gatewright_executor.frames import BreachError, Code, Flag, Frames, Headers, Kind, Setting
+from gatewright_executor.outbox import DEFAULT_WINDOW, Outbox, widened
 from gatewright_executor.prefixed import CompressedError, Messages, MessageTooLargeError, prefixed
 
 WINDOW_BYTES = 16 << 20  # that a client may send ahead, on a call and over all: no frame waits for a window
-DEFAULT_WINDOW_BYTES = (1 << 16) - 1  # RFC 9113, 6.9.2
-FRAME_BYTES = 1 << 20  # of one DATA frame, where the client cuts so large
+CREDIT_BYTES = WINDOW_BYTES // 4  # taken in, after which it may send as many more
 CALLS_AT_ONCE = 100
+LONGEST_STATUS = 1024  # characters of its text, each of which may take twelve bytes
 CONTENT_TYPE = b"application/grpc"
-
-# h2 makes the text of each frame it receives, logged or not; that of DATA held all of its bytes in hex.
-DataFrame._body_repr = lambda self: f"{self.body_len} bytes"  # type: ignore[method-assign]
+_SETTINGS = {Setting.INITIAL_WINDOW_SIZE: WINDOW_BYTES, Setting.MAX_CONCURRENT_STREAMS: CALLS_AT_ONCE}
+_OPENING = [(b":status", b"200"), (b"content-type", CONTENT_TYPE)]
+log = logging.getLogger(__name__)
 
 
 class Status(IntEnum):
@@ -97,13 +83,15 @@ Event: TypeAlias = Begun | Message | HalfClosed | Aborted | ConnectionLost
 class _Call:
     """What came in and is no whole message yet, what is to go out and had no window yet."""
 
-    __slots__ = ("half_closed", "incoming", "opened", "outgoing", "status")
+    __slots__ = ("half_closed", "incoming", "opened", "outgoing", "status", "uncredited", "window")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, window: int) -> None:
         self.incoming = Messages(limit)
-        self.outgoing: deque[memoryview] = deque()
-        self.opened = False
+        self.uncredited = 0  # bytes that were taken in since the client was given credit
         self.half_closed = False
+        self.outgoing: deque[memoryview] = deque()
+        self.window = window  # bytes that the client takes in
+        self.opened = False
         self.status: list[tuple[bytes, bytes]] | None = None  # that ends the call once all is out
 
 
@@ -115,96 +103,172 @@ class Calls:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._http = H2Connection(H2Configuration(client_side=False, header_encoding=None))
-        self._http.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
-                SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
-                SettingCodes.MAX_CONCURRENT_STREAMS: CALLS_AT_ONCE,
-            },
-        )
-        self._http.max_inbound_frame_size = FRAME_BYTES
-        self._http.initiate_connection()
-        self._http.increment_flow_control_window(WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+        self._frames = Frames()
+        self._headers = Headers()
+        self._out = Outbox()
         self._calls: dict[int, _Call] = {}
-        self._before = b""  # of what h2 has, and is to go out first
+        self._last = 0  # the number of the call that began last
+        self._uncredited = 0  # bytes of all calls
         self._leaving = False
+        self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
+        self._out.put_credit(0, WINDOW_BYTES - DEFAULT_WINDOW)
 
     # -------------------------------------------------------------- in
 
     def receive(self, data: bytes) -> list[Event]:
         """What the client's bytes mean, in order."""
+        events: list[Event] = []
         try:
-            received = self._http.receive_data(data)
-        except ProtocolError:  # h2 has the GOAWAY that says so ready
-            return [ConnectionLost()]
-        return [event for one in received for event in self._events(one)]
+            for frame in self._frames.feed(data):
+                events += self._take(*frame)
+        except BreachError as breach:
+            log.error("a client broke the rules of HTTP/2: %s", breach)
+            self._out.put_go_away(self._last, breach.code)
+            events.append(ConnectionLost())
+        return events
 
-    def _events(self, event: Http2Event) -> Iterator[Event]:
-        match event:
-            case DataReceived():
-                yield from self._data(event)
-            case RequestReceived():
-                yield from self._begin(event)
-            case StreamEnded():
-                yield from self._half_close(event.stream_id)
-            case StreamReset():
-                yield from self._forget(event.stream_id)
-            case WindowUpdated() | RemoteSettingsChanged():
-                self._pump_all()
-            case ConnectionTerminated():
-                yield ConnectionLost()
+    def _take(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
+        if self._headers.number and kind != Kind.CONTINUATION:
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected the rest of the headers of call {self._headers.number}")
+        if kind == Kind.DATA:
+            return self._take_data(flags, number, payload)
+        if kind == Kind.HEADERS:
+            return self._take_headers(number, self._headers.begin(number, flags, payload))
+        if kind == Kind.CONTINUATION:
+            return self._take_headers(number, self._headers.go_on(number, flags, payload))
+        if kind == Kind.RST_STREAM:
+            return self._take_reset(number, payload)
+        return self._take_control(kind, flags, number, payload)
 
-    def _begin(self, event: RequestReceived) -> Iterator[Event]:
-        call, headers = event.stream_id, dict(event.headers)
-        if self._leaving:
-            self._http.reset_stream(call, ErrorCodes.REFUSED_STREAM)
+    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
+        """Of the connection. From kinds that it leaves out nothing follows."""
+        match kind:
+            case Kind.WINDOW_UPDATE:
+                self._take_credit(number, frames.number_in(payload))
+            case Kind.SETTINGS:
+                self._take_settings(flags, number, payload)
+            case Kind.PING:
+                self._take_ping(flags, number, payload)
+            case Kind.PUSH_PROMISE:
+                raise BreachError(Code.PROTOCOL_ERROR, "expected no promises of a client")
+            case Kind.GOAWAY:
+                return [ConnectionLost()]
+        return []
+
+    def _call(self, number: int) -> _Call | None:
+        """None: it has ended here. BreachError: it never began."""
+        if not 0 < number <= self._last:
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {number}")
+        return self._calls.get(number)
+
+    # -------------------------------------------------------------- of a call
+
+    def _take_headers(self, number: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
+        if fields is None:
+            return []
+        if number <= self._last:  # trailers: whatever they say, the call has no further messages
+            return self._half_close(number, self._call(number)) if self._headers.are_last else []
+        if number % 2 == 0:
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
+        self._last = number
+        events = self._begin(number, dict(fields))
+        return events + self._half_close(number, self._calls.get(number)) if self._headers.are_last else events
+
+    def _begin(self, number: int, headers: dict[bytes, bytes]) -> list[Event]:
+        if self._leaving or len(self._calls) >= CALLS_AT_ONCE:
+            self._out.put_reset(number, Code.REFUSED_STREAM)
         elif headers.get(b":method") != b"POST" or not headers.get(b"content-type", b"").startswith(CONTENT_TYPE):
-            self._http.send_headers(call, [(b":status", b"415")], end_stream=True)
+            self._out.put_headers(number, [(b":status", b"415")], Flag.END_STREAM)
         else:
-            self._calls[call] = _Call(self._limit)
-            yield Begun(call, headers[b":path"].decode("utf-8", "backslashreplace"))
+            self._calls[number] = _Call(self._limit, self._out.call_window)
+            return [Begun(number, headers.get(b":path", b"").decode("utf-8", "backslashreplace"))]
+        return []
 
-    def _data(self, event: DataReceived) -> Iterator[Event]:
-        number = event.stream_id
-        self._reopen(number, event.flow_controlled_length)
-        call = self._calls.get(number)
-        if call is None or call.status is not None:
-            return
-        try:
-            for message in call.incoming.feed(event.data):
-                yield Message(number, message)
-        except MessageTooLargeError as error:
-            yield from self._abort(number, Status.RESOURCE_EXHAUSTED, str(error))
-        except CompressedError:
-            yield from self._abort(number, Status.UNIMPLEMENTED, "expected messages that are not compressed")
-
-    def _reopen(self, number: int, length: int) -> None:
-        """Gives the window back. What is taken in is bounded by the protocol above, not here."""
-        if length:
-            self._http.acknowledge_received_data(length, number)
-
-    def _half_close(self, number: int) -> Iterator[Event]:
-        call = self._calls.get(number)
+    def _take_data(self, flags: int, number: int, payload: bytes) -> list[Event]:
+        self._uncredited += len(payload)
+        if self._uncredited >= CREDIT_BYTES:
+            self._out.put_credit(0, self._uncredited)
+            self._uncredited = 0
+        call = self._call(number)
         if call is None:
-            return
+            return []
+        if call.half_closed:
+            raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
+        self._credit(number, call, len(payload))
+        events = [] if call.status is not None else self._messages(number, call, frames.unpadded(flags, payload))
+        return events + self._half_close(number, call) if flags & Flag.END_STREAM else events
+
+    def _credit(self, number: int, call: _Call, size: int) -> None:
+        """Gives a call's window back. What is taken in is bounded by the protocol above, not here."""
+        call.uncredited += size
+        if call.uncredited >= CREDIT_BYTES:
+            self._out.put_credit(number, call.uncredited)
+            call.uncredited = 0
+
+    def _messages(self, number: int, call: _Call, data: bytes) -> list[Event]:
+        try:
+            return [Message(number, message) for message in call.incoming.feed(data)]
+        except MessageTooLargeError as error:
+            return self._abort(number, call, Status.RESOURCE_EXHAUSTED, str(error))
+        except CompressedError:
+            return self._abort(number, call, Status.UNIMPLEMENTED, "expected messages that are not compressed")
+
+    def _half_close(self, number: int, call: _Call | None) -> list[Event]:
+        if call is None:
+            return []
+        if call.half_closed:
+            raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
         call.half_closed = True
         if call.status is not None:
-            return
+            return []
         if call.incoming.is_between:
-            yield HalfClosed(number)
-        else:
-            yield from self._abort(number, Status.INTERNAL, "expected a whole message before the end of the call")
+            return [HalfClosed(number)]
+        return self._abort(number, call, Status.INTERNAL, "expected a whole message before the end of the call")
 
-    def _forget(self, number: int) -> Iterator[Event]:
-        if self._calls.pop(number, None) is not None:
-            yield Aborted(number)
+    def _take_reset(self, number: int, payload: bytes) -> list[Event]:
+        frames.number_in(payload)
+        if self._call(number) is None:
+            return []
+        del self._calls[number]
+        return [Aborted(number)]
 
-    def _abort(self, number: int, status: Status, why: str) -> Iterator[Event]:
-        self._calls[number].outgoing.clear()
+    def _abort(self, number: int, call: _Call, status: Status, why: str) -> list[Event]:
+        call.outgoing.clear()
         self.finish(number, status, why)
-        yield Aborted(number)
+        return [Aborted(number)]
+
+    # -------------------------------------------------------------- of the connection
+
+    def _take_credit(self, number: int, more: int) -> None:
+        if not more:
+            raise BreachError(Code.PROTOCOL_ERROR, "expected credit of a byte or more")
+        if number == 0:
+            self._out.window = widened(self._out.window, more)
+            self._pump_all()
+        elif call := self._call(number):
+            call.window = widened(call.window, more)
+            self._pump(number, call)
+
+    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number or (flags & Flag.ACK and payload):
+            code = Code.PROTOCOL_ERROR if number else Code.FRAME_SIZE_ERROR
+            raise BreachError(code, "expected settings of a connection, or an acknowledgement")
+        if flags & Flag.ACK:
+            return
+        before = self._out.call_window
+        for setting, value in frames.read_settings(payload):
+            self._out.obey(setting, value)
+        for call in self._calls.values():  # a window may become negative (RFC 9113, 6.9.2)
+            call.window = widened(call.window, self._out.call_window - before)
+        self._out.put(Kind.SETTINGS, Flag.ACK, 0)
+        self._pump_all()
+
+    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) != 8:  # RFC 9113, 6.7
+            code = Code.PROTOCOL_ERROR if number else Code.FRAME_SIZE_ERROR
+            raise BreachError(code, "expected pings of a connection, of 8 bytes")
+        if not flags & Flag.ACK:
+            self._out.put(Kind.PING, Flag.ACK, 0, payload)
 
     # -------------------------------------------------------------- out
 
@@ -215,9 +279,9 @@ class Calls:
             return
         if not call.opened:
             call.opened = True
-            self._http.send_headers(number, [(b":status", b"200"), (b"content-type", CONTENT_TYPE)])
+            self._out.put_headers(number, _OPENING)
         call.outgoing.append(memoryview(prefixed(message)))
-        self._pump(number)
+        self._pump(number, call)
 
     def finish(self, number: int, status: Status = Status.OK, why: str = "") -> None:
         """Ends the call, after what was sent."""
@@ -226,15 +290,15 @@ class Calls:
             return
         call.status = [(b"grpc-status", b"%d" % status)]
         if why:
-            call.status.append((b"grpc-message", quote(why, " !#$&'()*+,/:;=?@[]").encode()))
-        self._pump(number)
+            text = quote(why[:LONGEST_STATUS], " !#$&'()*+,/:;=?@[]")
+            call.status.append((b"grpc-message", text.encode()))
+        self._pump(number, call)
 
     def go_away(self) -> None:
-        """Takes no new calls; those that have begun go on. h2's own GOAWAY would end them."""
+        """Takes no new calls; those that have begun go on."""
         if not self._leaving:
             self._leaving = True
-            frame = GoAwayFrame(0, last_stream_id=self._http.highest_inbound_stream_id)
-            self._before = self.outgoing() + frame.serialize()
+            self._out.put_go_away(self._last, Code.NO_ERROR)
 
     def lose(self) -> None:
         """The connection is gone, and all calls with it."""
@@ -242,8 +306,7 @@ class Calls:
 
     def outgoing(self) -> bytes:
         """The bytes to send, once."""
-        before, self._before = self._before, b""
-        return before + self._http.data_to_send()
+        return self._out.take()
 
     @property
     def is_idle(self) -> bool:
@@ -251,30 +314,24 @@ class Calls:
         return not self._calls
 
     def _pump_all(self) -> None:
-        for number in [*self._calls]:
-            self._pump(number)
+        for number, call in [*self._calls.items()]:
+            self._pump(number, call)
 
-    def _pump(self, number: int) -> None:
+    def _pump(self, number: int, call: _Call) -> None:
         """Sends as much of a call as the client's windows allow."""
-        call = self._calls[number]
-        try:
-            while call.outgoing and (room := self._room(number)):
-                piece = call.outgoing.popleft()
-                if len(piece) > room:
-                    call.outgoing.appendleft(piece[room:])
-                self._http.send_data(number, piece[:room])
-            if call.status is not None and not call.outgoing:
-                self._end(number, call)
-        except (ProtocolError, StreamClosedError):  # the client has left meanwhile; its event says so
-            call.outgoing.clear()
+        out = self._out
+        while call.outgoing and (room := min(call.window, out.window, out.largest_frame)) > 0:
+            piece = call.outgoing.popleft()
+            if len(piece) > room:
+                call.outgoing.appendleft(piece[room:])
+                piece = piece[:room]
+            call.window -= len(piece)
+            out.put_data(number, piece)
+        if call.status is not None and not call.outgoing:
+            self._end(number, call, call.status)
 
-    def _room(self, number: int) -> int:
-        return max(0, min(self._http.local_flow_control_window(number), self._http.max_outbound_frame_size))
-
-    def _end(self, number: int, call: _Call) -> None:
-        assert call.status is not None
-        opening = [] if call.opened else [(b":status", b"200"), (b"content-type", CONTENT_TYPE)]
-        self._http.send_headers(number, opening + call.status, end_stream=True)
+    def _end(self, number: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
+        self._out.put_headers(number, status if call.opened else _OPENING + status, Flag.END_STREAM)
         del self._calls[number]
         if not call.half_closed:  # the client may still be sending, and is told to stop
-            self._http.reset_stream(number, ErrorCodes.NO_ERROR)
+            self._out.put_reset(number, Code.NO_ERROR)

@@ -1,0 +1,187 @@
+"""HTTP/2's frames in a stream of bytes (RFC 9113, 4 and 6). No I/O; what a frame means is for calls.py to know."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from enum import IntEnum, IntFlag
+from typing import TypeAlias
+
+import hpack
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+LARGEST_FRAME = 16 << 10  # bytes of a payload; a peer may allow us more, we allow it no more
+LARGEST_HEADERS = 64 << 10  # of a call, encoded
+_HEAD = struct.Struct(">HBBBI")  # the length in three bytes, the kind, the flags, the call's number
+_SETTING = struct.Struct(">HI")
+_NUMBER = (1 << 31) - 1  # the bit before it is reserved
+
+
+class Kind(IntEnum):
+    """Of a frame. Others are to be left out (RFC 9113, 4.1)."""
+
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+class Flag(IntFlag):
+    """Some mean one thing for one kind, another for another."""
+
+    NONE = 0
+    ACK = 1
+    END_STREAM = 1
+    END_HEADERS = 4
+    PADDED = 8
+    PRIORITY = 32
+
+
+class Setting(IntEnum):
+    """Those that either side makes use of."""
+
+    HEADER_TABLE_SIZE = 1
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+
+
+class Code(IntEnum):
+    """Why a call or a connection ends."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
+
+
+class BreachError(Exception):
+    """The peer has broken the rules of HTTP/2, which ends the connection."""
+
+    def __init__(self, code: Code, what: str) -> None:
+        super().__init__(f"{what} ({code.name})")
+        self.code = code
+
+
+Frame: TypeAlias = tuple[int, int, int, bytes]
+"""Kind, flags, the call's number or 0, payload."""
+
+
+class Frames:
+    """Cuts what a client sends into frames, however it comes in pieces."""
+
+    __slots__ = ("_begun", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are complete now. Raises BreachError, after those that come before the breach."""
+        data, at = self._rest + data, 0
+        if not self._begun:
+            at = self._preface(data)
+        while len(data) - at >= _HEAD.size:
+            high, low, kind, flags, number = _HEAD.unpack_from(data, at)
+            length, begin = high << 8 | low, at + _HEAD.size
+            if length > LARGEST_FRAME:
+                raise BreachError(Code.FRAME_SIZE_ERROR, f"expected at most {LARGEST_FRAME} bytes, got {length}")
+            if begin + length > len(data):
+                break
+            at = begin + length
+            yield kind, flags, number & _NUMBER, data[begin:at]
+        self._rest = data[at:]
+
+    def _preface(self, data: bytes) -> int:
+        """Where the frames begin."""
+        if not PREFACE.startswith(data[: len(PREFACE)]):
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected HTTP/2, got {data[: len(PREFACE)]!r}")
+        self._begun = len(data) >= len(PREFACE)
+        return len(PREFACE) if self._begun else 0
+
+
+class Headers:
+    """Puts headers together, which come in one frame or in several. The Decoder is the connection's: one for all."""
+
+    __slots__ = ("_block", "_decoder", "_flags", "number")
+
+    def __init__(self) -> None:
+        self._decoder = hpack.Decoder()
+        self._block = b""
+        self._flags = 0
+        self.number = 0  # of the call whose headers have begun; 0: none have, and other frames may come
+
+    def begin(self, number: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
+        """HEADERS. What they are, once they are whole. Raises BreachError."""
+        block = unpadded(flags, payload)
+        self._block, self._flags, self.number = b"", flags, number
+        return self._add(flags, block[5:] if flags & Flag.PRIORITY else block)
+
+    def go_on(self, number: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
+        """CONTINUATION. What the headers are, once they are whole. Raises BreachError."""
+        if number != self.number or not number:
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected no continuation of headers of call {number}")
+        return self._add(flags, payload)
+
+    @property
+    def are_last(self) -> bool:
+        """Whether nothing follows them."""
+        return bool(self._flags & Flag.END_STREAM)
+
+    def _add(self, flags: int, block: bytes) -> list[tuple[bytes, bytes]] | None:
+        self._block += block
+        if len(self._block) > LARGEST_HEADERS:
+            raise BreachError(Code.ENHANCE_YOUR_CALM, f"expected headers of at most {LARGEST_HEADERS} bytes, got more")
+        if not flags & Flag.END_HEADERS:
+            return None
+        self.number = 0
+        try:
+            return [(bytes(name), bytes(value)) for name, value, *_ in self._decoder.decode(self._block, raw=True)]
+        except hpack.HPACKError as error:
+            raise BreachError(Code.COMPRESSION_ERROR, f"expected headers, got {error}") from None
+
+
+# ------------------------------------------------------------------ payloads
+
+
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """What DATA and HEADERS carry."""
+    if not flags & Flag.PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise BreachError(Code.PROTOCOL_ERROR, "expected less padding than there is in the frame")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def read_settings(payload: bytes) -> Iterable[tuple[int, int]]:
+    """Names (Setting, and others) and values."""
+    if len(payload) % _SETTING.size:
+        raise BreachError(Code.FRAME_SIZE_ERROR, f"expected whole settings, got {len(payload)} bytes")
+    return _SETTING.iter_unpack(payload)
+
+
+def settings(values: dict[Setting, int]) -> bytes:
+    """The payload that says so."""
+    return b"".join(_SETTING.pack(*item) for item in values.items())
+
+
+def number_in(payload: bytes) -> int:
+    """What WINDOW_UPDATE and RST_STREAM carry."""
+    if len(payload) != 4:  # RFC 9113, 6.4, 6.9
+        raise BreachError(Code.FRAME_SIZE_ERROR, f"expected a number of 4 bytes, got {len(payload)}")
+    return int.from_bytes(payload) & _NUMBER
+
+
+def head(length: int, kind: Kind, flags: int, number: int) -> bytes:
+    """What stands before a payload of `length` bytes."""
+    return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, number)

@@ -1,0 +1,315 @@
+"""The rules of HTTP/2, byte for byte: what a client must not do, what it may, and what it has allowed. No socket."""
+
+import struct
+from collections import Counter
+
+import hpack
+import pytest
+from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message
+from gatewright_executor.frames import PREFACE
+from gatewright_executor.prefixed import Messages, prefixed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+LIMIT = 1 << 20
+FRAME = 16 << 10
+DATA, HEADERS, PRIORITY, RESET, SETTINGS, PROMISE, PING, AWAY, CREDIT, CONTINUATION = range(10)
+ACK = END = 1
+WHOLE, PADDED, WITH_PRIORITY = 4, 8, 32
+PROTOCOL, FLOW_CONTROL, CLOSED, FRAME_SIZE, REFUSED, COMPRESSION, CALM = 1, 3, 5, 6, 7, 9, 11
+FIELDS = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", "/p.Service/Method"),
+    ("content-type", "application/grpc"),
+]
+BLOCK = hpack.Encoder().encode(FIELDS)
+
+
+def frame(kind: int, flags: int = 0, number: int = 0, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, number) + payload
+
+
+def setting(name: int, value: int) -> bytes:
+    return frame(SETTINGS, payload=struct.pack(">HI", name, value))
+
+
+def credit(number: int, more: int) -> bytes:
+    return frame(CREDIT, 0, number, struct.pack(">I", more))
+
+
+def frames_of(data: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Kind, flags, number, payload."""
+    found, at = [], 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 3])
+        kind, flags, number = struct.unpack_from(">BBI", data, at + 3)
+        found.append((kind, flags, number, data[at + 9 : at + 9 + length]))
+        at += 9 + length
+    return found
+
+
+class Peer:
+    """A client that says what it likes."""
+
+    def __init__(self) -> None:
+        self.server = Calls(LIMIT)
+        self.heard = self.server.receive(PREFACE + frame(SETTINGS))
+        self.server.outgoing()
+
+    def open(self, number: int, flags: int = WHOLE) -> None:
+        self.say(frame(HEADERS, flags, number, BLOCK))
+
+    def say(self, data: bytes) -> list[tuple[int, int, int, bytes]]:
+        """What the server answers."""
+        self.heard += self.server.receive(data)
+        return frames_of(self.server.outgoing())
+
+
+BREACHES = {
+    "data of no call": (PROTOCOL, frame(DATA, 0, 0, b"x")),
+    "data of a call that never began": (PROTOCOL, frame(DATA, 0, 3, b"x")),
+    "data after the end": (CLOSED, frame(DATA, END, 1) + frame(DATA, 0, 1, b"x")),
+    "a second end": (CLOSED, frame(DATA, END, 1) + frame(DATA, END, 1)),
+    "trailers after the end": (CLOSED, frame(DATA, END, 1) + frame(HEADERS, WHOLE | END, 1, BLOCK)),
+    "more padding than data": (PROTOCOL, frame(DATA, PADDED, 1, b"\x09x")),
+    "padding of nothing": (PROTOCOL, frame(DATA, PADDED, 1)),
+    "a frame over 16 KiB": (FRAME_SIZE, frame(DATA, 0, 1, b"x" * (FRAME + 1))),
+    "too large a window for all calls": (FLOW_CONTROL, credit(0, (1 << 31) - 1)),
+    "too large a window for a call": (FLOW_CONTROL, credit(1, (1 << 31) - 1)),
+    "credit of nothing": (PROTOCOL, credit(0, 0)),
+    "credit of nothing for a call": (PROTOCOL, credit(1, 0)),
+    "credit for a call that never began": (PROTOCOL, credit(3, 1)),
+    "credit of five bytes": (FRAME_SIZE, frame(CREDIT, 0, 0, b"\0\0\0\1\0")),
+    "an even number": (PROTOCOL, frame(HEADERS, WHOLE, 2, BLOCK)),
+    "headers of no call": (PROTOCOL, frame(HEADERS, WHOLE | END, 0, BLOCK)),
+    "an index of no header": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x80")),
+    "headers cut off": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x40\x05x")),
+    "trailers that are none": (COMPRESSION, frame(HEADERS, WHOLE, 1, b"\x80")),
+    "headers with more padding than there is": (PROTOCOL, frame(HEADERS, WHOLE | PADDED, 3, b"\x09x")),
+    "headers over 64 KiB": (
+        CALM,
+        frame(HEADERS, 0, 3, b"x" * FRAME) + 4 * frame(CONTINUATION, 0, 3, b"x" * FRAME),
+    ),
+    "headers in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(HEADERS, WHOLE, 5, BLOCK)),
+    "data in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(DATA, 0, 1, b"x")),
+    "a ping in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(PING, payload=b"12345678")),
+    "a continuation of nothing": (PROTOCOL, frame(CONTINUATION, WHOLE, 1, BLOCK)),
+    "a continuation of no call": (PROTOCOL, frame(CONTINUATION, WHOLE, 0, BLOCK)),
+    "a continuation of another's headers": (
+        PROTOCOL,
+        frame(HEADERS, 0, 3, BLOCK) + frame(CONTINUATION, WHOLE, 1),
+    ),
+    "a promise": (PROTOCOL, frame(PROMISE, WHOLE, 1, b"\0\0\0\2")),
+    "a ping of seven bytes": (FRAME_SIZE, frame(PING, payload=b"1234567")),
+    "a ping of a call": (PROTOCOL, frame(PING, 0, 1, b"12345678")),
+    "a reset of three bytes": (FRAME_SIZE, frame(RESET, 0, 1, b"\0\0\0")),
+    "a reset of a call that never began": (PROTOCOL, frame(RESET, 0, 3, b"\0\0\0\x08")),
+    "half a setting": (FRAME_SIZE, frame(SETTINGS, payload=b"\0\4\0")),
+    "settings of a call": (PROTOCOL, frame(SETTINGS, 0, 1)),
+    "an acknowledgement with settings": (FRAME_SIZE, frame(SETTINGS, ACK, 0, b"\0\4\0\0\0\1")),
+    "too large a window for new calls": (FLOW_CONTROL, setting(4, 1 << 31)),
+    "too large a window for begun calls": (FLOW_CONTROL, credit(1, (1 << 31) - (1 << 16)) + setting(4, 1 << 17)),
+    "frames of no size": (PROTOCOL, setting(5, 0)),
+    "frames of any size": (PROTOCOL, setting(5, 1 << 24)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BREACHES)
+def test_a_breach_ends_the_connection_with_its_reason(what: str) -> None:
+    code, said = BREACHES[what]
+    peer = Peer()
+    peer.open(1)
+    answer = peer.say(said)
+    assert peer.heard[-1] == ConnectionLost()
+    assert answer[-1] == (AWAY, 0, 0, struct.pack(">II", 1, code)), "GOAWAY, the last call, the reason"
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])
+def test_another_protocol_is_none_of_ours(said: bytes) -> None:
+    server = Calls(LIMIT)
+    assert server.receive(said) == [ConnectionLost()]
+    assert frames_of(server.outgoing())[-1][3] == struct.pack(">II", 0, PROTOCOL)
+
+
+def test_what_came_before_a_breach_counts() -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.say(frame(DATA, 0, 1, prefixed(b"one")) + frame(PING))
+    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), ConnectionLost()]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(PRIORITY, 0, 3, b"\0\0\0\1\x10"),
+        frame(200, 0xFF, 1, b"of a later version"),
+        setting(200, 1),
+        frame(SETTINGS, ACK),
+        frame(PING, ACK, 0, b"12345678"),
+    ],
+)
+def test_what_means_nothing_here_changes_nothing(said: bytes) -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.say(said)
+    peer.say(frame(DATA, END, 1, prefixed(b"one")))
+    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
+
+
+def test_headers_with_padding_and_priority_in_pieces() -> None:
+    peer = Peer()
+    block = b"\x02" + b"\0\0\0\0\x10" + BLOCK[:3] + b"\0\0"
+    peer.say(frame(HEADERS, PADDED | WITH_PRIORITY, 1, block) + frame(CONTINUATION, 0, 1, BLOCK[3:9]))
+    assert peer.heard == []
+    peer.say(frame(CONTINUATION, WHOLE, 1, BLOCK[9:]))
+    peer.say(frame(DATA, PADDED, 1, b"\x03" + prefixed(b"one") + b"\0\0\0"))
+    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one")]
+
+
+@pytest.mark.parametrize("end", [frame(DATA, END, 1), frame(HEADERS, WHOLE | END, 1, BLOCK)])
+def test_either_end_of_a_call(end: bytes) -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.say(end)
+    peer.open(3, WHOLE | END)
+    begun: list[Event] = [Begun(1, "/p.Service/Method"), HalfClosed(1), Begun(3, "/p.Service/Method"), HalfClosed(3)]
+    assert peer.heard == begun
+
+
+def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.server.finish(1)
+    peer.server.outgoing()
+    late = (
+        frame(DATA, 0, 1, b"late")
+        + credit(1, 1)
+        + frame(HEADERS, WHOLE | END, 1, BLOCK)
+        + frame(RESET, 0, 1, b"\0\0\0\x08")
+    )
+    assert peer.say(late) == []
+    assert peer.heard == [Begun(1, "/p.Service/Method")]
+
+
+def test_trailers_that_end_nothing_are_left_out() -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.open(1)
+    assert peer.heard == [Begun(1, "/p.Service/Method")]
+
+
+def test_more_calls_than_are_allowed_at_once() -> None:
+    peer = Peer()
+    for number in range(1, 201, 2):
+        peer.open(number)
+    assert peer.say(frame(HEADERS, WHOLE, 201, BLOCK)) == [(RESET, 0, 201, struct.pack(">I", REFUSED))]
+    peer.say(frame(RESET, 0, 1, b"\0\0\0\x08"))
+    peer.open(203)
+    assert peer.heard[-2:] == [Aborted(1), Begun(203, "/p.Service/Method")]
+
+
+def test_credit_comes_before_a_client_needs_it() -> None:
+    peer = Peer()
+    peer.open(1)
+    sent, given, data = 0, {0: 0, 1: 0}, frame(DATA, 0, 1, prefixed(b"x" * (FRAME - 5)))
+    while sent < 64 << 20:
+        for _, _, number, payload in peer.say(data):
+            given[number] += int.from_bytes(payload)
+        sent += FRAME
+        assert all(sent - credit <= 4 << 20 for credit in given.values())
+
+
+def test_an_end_while_the_answer_still_waits() -> None:
+    peer = Peer()
+    peer.say(setting(4, 0))
+    peer.open(1)
+    peer.server.send(1, b"answer")
+    peer.server.finish(1)
+    peer.say(frame(DATA, 0, 1, prefixed(b"unread")) + frame(DATA, END, 1))
+    answer = peer.say(credit(1, 100))
+    assert [(kind, flags) for kind, flags, _, _ in answer] == [(DATA, 0), (HEADERS, WHOLE | END)], "and no reset"
+    assert peer.heard == [Begun(1, "/p.Service/Method")]
+
+
+# ------------------------------------------------------------------ a ledger of the client's windows
+
+CALLS = (1, 3)
+SIZES = st.integers(1, 3 * FRAME)
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from(CALLS), SIZES),
+    st.tuples(st.just("credit"), st.sampled_from((0, *CALLS)), SIZES),
+    st.tuples(st.just("resize"), st.just(0), SIZES),
+    st.tuples(st.just("frames"), st.just(0), st.integers(FRAME, 4 * FRAME)),
+)
+
+
+class Ledger(Peer):
+    """A client that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = FRAME
+        self.initial = (1 << 16) - 1
+        self.window = Counter({0: self.initial, **dict.fromkeys(CALLS, self.initial)})
+        self.readers = {number: Messages(1 << 20) for number in CALLS}
+        self.read: dict[int, list[bytes]] = {number: [] for number in CALLS}
+        for number in CALLS:
+            self.open(number)
+
+    def do(self, what: str, number: int, amount: int) -> None:
+        if what == "send":
+            self.server.send(number, b"x" * amount)
+            self.read_answers(b"")
+        elif what == "credit":
+            self.window[number] += amount
+            self.read_answers(credit(number, amount))
+        elif what == "resize":
+            for call in CALLS:
+                self.window[call] += amount - self.initial
+            self.initial = amount
+            self.read_answers(setting(4, amount))
+        else:
+            self.largest = amount
+            self.read_answers(setting(5, amount))
+
+    def read_answers(self, said: bytes) -> None:
+        for kind, _, number, payload in self.say(said):
+            if kind == DATA:
+                assert 0 < len(payload) <= min(self.largest, self.window[0], self.window[number])
+                self.window.subtract({0: len(payload), number: len(payload)})
+                self.read[number] += self.readers[number].feed(payload)
+
+
+@settings(deadline=None)
+@given(st.lists(STEPS, max_size=30))
+def test_no_more_is_sent_than_the_client_takes_in_and_in_the_end_all(steps: list[tuple[str, int, int]]) -> None:
+    client = Ledger()
+    for step in steps:
+        client.do(*step)
+    for number in (0, *CALLS):
+        client.do("credit", number, 1 << 22)
+    sent = {number: [size for what, to, size in steps if (what, to) == ("send", number)] for number in CALLS}
+    assert {number: [len(message) for message in client.read[number]] for number in CALLS} == sent
+
+
+def test_headers_are_remembered_as_far_as_the_client_allows() -> None:
+    """The first block after it says how much that is (RFC 7541, 6.3); what it may not remember is never referred to."""
+    peer = Peer()
+    peer.say(setting(1, 0))
+    blocks = []
+    for number in (1, 3):
+        peer.open(number)
+        peer.server.finish(number)
+        blocks += [payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS]
+    assert blocks[0].removeprefix(b"\x20") == blocks[1]
+
+
+def test_a_reset_takes_back_what_waits() -> None:
+    peer = Peer()
+    peer.say(setting(4, 0))
+    peer.open(1)
+    peer.server.send(1, b"x")
+    peer.say(frame(RESET, 0, 1, b"\0\0\0\x08"))
+    assert [kind for kind, *_ in peer.say(credit(0, 100))] == []
+    assert peer.server.is_idle
