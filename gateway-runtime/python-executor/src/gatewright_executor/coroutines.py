@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
+from sdk.policy import touched_metadata
+
 from gatewright_executor import logs
 from gatewright_executor.execution import context_of, fault, too_late
 from gatewright_executor.instance import Call, Caller, Instance
@@ -209,7 +211,7 @@ class Coroutines:
             given = context_of(call)
             coroutine = context.run(hook.function, given, call.instance.params)
             returned = await drive(coroutine, context, self._suspended)
-            action = encode_action(call.id, call.phase, returned, given.touched_metadata)
+            action = encode_action(call.id, call.phase, returned, touched_metadata(given))
         except BaseException as error:  # what a policy raises must not reach the loop
             action = b"" if call in self._cancelled else context.run(fault, call, hook, error)
         if call.partial:

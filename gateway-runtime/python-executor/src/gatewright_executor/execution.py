@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from sdk.policy import FailureClass, RequestContext, ResponseContext
+from sdk.policy import FailureClass, RequestContext, ResponseContext, touched_metadata
 
 from gatewright_executor import logs, memory
 from gatewright_executor._gen import python_executor_pb2 as pb
@@ -25,7 +25,7 @@ def execute(call: Call, hook: Hook) -> bytes:
     try:
         context = context_of(call)
         returned = hook.function(context, call.instance.params)
-        action = encode_action(call.id, call.phase, returned, context.touched_metadata)
+        action = encode_action(call.id, call.phase, returned, touched_metadata(context))
     except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
         action = fault(call, hook, error)
     if call.partial:

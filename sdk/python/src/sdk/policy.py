@@ -203,11 +203,6 @@ class RequestContext:
         return self._metadata
 
     @property
-    def touched_metadata(self) -> Metadata | None:
-        """The metadata if it was ever asked for. For whoever runs the policy."""
-        return self._metadata
-
-    @property
     def prepared(self) -> Any:
         """What prepare(params) returned; None without one."""
         return self._prepared
@@ -316,11 +311,6 @@ class ResponseContext:
         return self._request.metadata
 
     @property
-    def touched_metadata(self) -> Metadata | None:
-        """The metadata if it was ever asked for. For whoever runs the policy."""
-        return self._request.touched_metadata
-
-    @property
     def policy(self) -> PolicyMetadata:
         return self._request.policy
 
@@ -331,6 +321,12 @@ class ResponseContext:
     def time_remaining(self) -> float:
         """Seconds until this execution's timeout, never below 0."""
         return self._request.time_remaining()
+
+
+def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
+    """The metadata if the policy ever asked for it. For whoever runs the policy."""
+    request = context.request if isinstance(context, ResponseContext) else context
+    return request._metadata
 
 
 # ------------------------------------------------------------------ the functions
