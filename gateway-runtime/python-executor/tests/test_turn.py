@@ -3,11 +3,14 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import pytest
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.pace import ROW
 from gatewright_executor.testing import Engine, request_execution
-from gatewright_executor.turn import taken
+from gatewright_executor.turn import Turn, taken
+from gatewright_executor.worker import Worker
 from sdk.policy import PolicyMetadata
 
 
@@ -76,6 +79,36 @@ def test_what_its_turn_has_done_is_counted_once_it_is_over(engine: Callable[...,
         one.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
     one.wait(lambda: one.health().executions_finished == 3 * (ROW + 1))
     assert one.health().executions_started == 3 * (ROW + 1)
+
+
+class Slow:
+    """A row and its worker: each execution takes as long, by a clock of their own. What was sent when is noted."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.ran = seconds, 0
+        self.sent: list[int] = []
+        self.worker = Worker()
+
+    def run(self, _call: Call) -> None:
+        self.ran += 1
+        self.worker.ended = self.ran * self.seconds
+
+    def begin(self, _call: Call) -> bool:
+        return True
+
+    def end(self, _call: Call | None = None, _action: bytes | None = None) -> None: ...
+
+    def flush(self) -> None:
+        self.sent.append(self.ran)
+
+
+def test_a_long_turn_sends_what_it_has_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_executor.turn.time", SimpleNamespace(monotonic=lambda: 0.0))
+    instance, row = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {}), Slow(0.0003)
+    calls = deque(Call(request_execution(number), instance, 0.0, row) for number in range(100))
+    Turn(calls, row.worker).run(row)
+    assert row.sent == [2, 8], "after 0.4 ms, and 1.6 ms later"
+    assert (row.ran, len(calls)) == (17, 83), "after 5 ms the rest is the workers'"
 
 
 def test_each_call_is_taken_by_one_thread_however_many_take() -> None:

@@ -17,6 +17,7 @@ from gatewright_executor.instance import Call
 from gatewright_executor.worker import Worker
 
 TURN_SECONDS = 0.005  # after which a turn leaves the rest to the workers
+SEND_SECONDS = 0.0004  # after which it sends what it has; then after four times as long, and so on
 LOOK_SECONDS = 0.004
 LOOKS = 3  # at which the same execution is there: it stands still
 RESTING_LOOKS = 25  # that saw nothing run, after which the watch sleeps
@@ -53,15 +54,21 @@ class Turn:
     def run(self, row: Row) -> None:
         """Runs the executions, as many as there is time for; ends early where the watch has ended it."""
         self.worker.mark()
-        until = time.monotonic() + TURN_SECONDS
+        began = time.monotonic()
+        until, pause, due = began + TURN_SECONDS, SEND_SECONDS, began + SEND_SECONDS
         for call in taken(self.calls):
             row.run(call)
             if not self._ends:
                 if not self.worker.was_slow:
                     call.instance.pace.forgive()
                 break
-            if self.worker.ended >= until:
+            if (ended := self.worker.ended) < due:
+                continue
+            if ended >= until:
                 break
+            call.caller.flush()  # whoever waits for these goes on meanwhile
+            pause *= 4
+            due = min(ended + pause, until)
         row.end()
 
     def end(self) -> bool:
