@@ -79,7 +79,7 @@ class Dispatcher:
     def submit(self, call: Call) -> None:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
         if self.admit(call):
-            self.run([call])
+            self._put(call)
 
     def row(self, worker: Worker) -> Row:
         """For executions that this thread takes in and runs, one after the other."""
@@ -88,11 +88,14 @@ class Dispatcher:
     def run(self, calls: Iterable[Call]) -> None:
         """Sends executions that have a slot to a worker, or to the event loop."""
         for call in calls:
-            hook = call.instance.hooks.get(call.phase)
-            if hook is not None and hook.is_coroutine:
-                self.coroutines.put(call, hook)
-            else:
-                self._queue.put(call)
+            self._put(call)
+
+    def _put(self, call: Call) -> None:
+        hook = call.instance.hooks.get(call.phase)
+        if hook is not None and hook.is_coroutine:
+            self.coroutines.put(call, hook)
+        else:
+            self._queue.put(call)
 
     def admit(self, call: Call) -> bool:
         """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
@@ -123,7 +126,7 @@ class Dispatcher:
         """Gives a slot back."""
         call = instance.release()
         if call is not None:
-            self.run([call])
+            self._put(call)
 
     def fail(self, call: Call) -> None:
         """Answers an execution of an instance that could not be prepared."""
@@ -154,9 +157,8 @@ class Dispatcher:
         )
 
     def _work(self, worker: Worker) -> None:
-        get = self._queue.get
-        while (call := get()) is not None:
-            worker.mark()
+        worker.mark()
+        while (call := self._next(worker)) is not None:
             self.finish(call, worker)
             self.release(call.instance)
             if self._queue.empty():
@@ -164,6 +166,14 @@ class Dispatcher:
             else:
                 self._sender.leave(call.caller)
             del call  # or its frame would stay in memory until the next one
+
+    def _next(self, worker: Worker) -> Call | None:
+        """Waits for an execution. Those that need no wait share a mark, as they do in a turn."""
+        if not self._queue.empty():
+            return self._queue.get()
+        call = self._queue.get()
+        worker.mark()
+        return call
 
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):

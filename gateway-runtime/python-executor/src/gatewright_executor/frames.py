@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import TypeAlias
 
 import hpack
@@ -17,8 +17,8 @@ _SETTING = struct.Struct(">HI")
 _NUMBER = (1 << 31) - 1  # the bit before it is reserved
 
 
-class Kind(IntEnum):
-    """Of a frame. Others are to be left out (RFC 9113, 4.1)."""
+class Kind:
+    """Of a frame; others are to be left out (RFC 9113, 4.1). Plain numbers: to look an enum's up takes 0.1 µs."""
 
     DATA = 0
     HEADERS = 1
@@ -32,8 +32,8 @@ class Kind(IntEnum):
     CONTINUATION = 9
 
 
-class Flag(IntFlag):
-    """Some mean one thing for one kind, another for another."""
+class Flag:
+    """Bits. Some mean one thing for one kind, another for another."""
 
     NONE = 0
     ACK = 1
@@ -182,6 +182,6 @@ def number_in(payload: bytes) -> int:
     return int.from_bytes(payload) & _NUMBER
 
 
-def head(length: int, kind: Kind, flags: int, number: int) -> bytes:
+def head(length: int, kind: int, flags: int, number: int) -> bytes:
     """What stands before a payload of `length` bytes."""
     return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, number)

@@ -54,7 +54,7 @@ class Outbox:
 
     # -------------------------------------------------------------- frames
 
-    def put(self, kind: Kind, flags: int, number: int, payload: bytes = b"") -> None:
+    def put(self, kind: int, flags: int, number: int, payload: bytes = b"") -> None:
         self._pieces += frames.head(len(payload), kind, flags, number), payload
 
     def put_data(self, number: int, data: memoryview) -> None:
