@@ -20,7 +20,8 @@ class ProcessSpec:
     command: program and arguments; the program is a path or a name on PATH.
     ready: asked until it has no obstacle any more; only then the next process starts.
     environment: on top of the supervisor's own, which comes without our own variables (child.OUR_VARIABLES).
-    scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on; else "normal".
+    scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on, and whose
+    timers may be a millisecond late; else "normal".
     keeps: prefixes of those of our own variables that it gets all the same.
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
