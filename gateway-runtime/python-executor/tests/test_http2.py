@@ -82,7 +82,7 @@ BREACHES = {
     "credit for a call that never began": (PROTOCOL, credit(3, 1)),
     "credit of five bytes": (FRAME_SIZE, frame(CREDIT, 0, 0, b"\0\0\0\1\0")),
     "an even number": (PROTOCOL, frame(HEADERS, WHOLE, 2, BLOCK)),
-    "headers of no call": (PROTOCOL, frame(HEADERS, WHOLE | END, 0, BLOCK)),
+    "headers of no call": (PROTOCOL, frame(HEADERS, WHOLE, 0, BLOCK)),
     "an index of no header": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x80")),
     "headers cut off": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x40\x05x")),
     "trailers that are none": (COMPRESSION, frame(HEADERS, WHOLE, 1, b"\x80")),

@@ -167,7 +167,8 @@ class Calls:
         if fields is None:
             return []
         if number <= self._last:  # trailers: whatever they say, the call has no further messages
-            return self._half_close(number, self._call(number)) if self._headers.are_last else []
+            call = self._call(number)
+            return self._half_close(number, call) if self._headers.are_last else []
         if number % 2 == 0:
             raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
         self._last = number
