@@ -80,14 +80,31 @@ class ConnectionLost:
 Event: TypeAlias = Begun | Message | HalfClosed | Aborted | ConnectionLost
 
 
+class _Intake:
+    """Bytes that were taken in since the client was given credit: of one call, or by number 0 of all together."""
+
+    __slots__ = ("_number", "_uncredited")
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._uncredited = 0
+
+    def add(self, size: int, out: Outbox) -> None:
+        """Gives the window back. What is taken in is bounded by the protocol above, not here."""
+        self._uncredited += size
+        if self._uncredited >= CREDIT_BYTES:
+            out.put_credit(self._number, self._uncredited)
+            self._uncredited = 0
+
+
 class _Call:
     """What came in and is no whole message yet, what is to go out and had no window yet."""
 
-    __slots__ = ("half_closed", "incoming", "opened", "outgoing", "status", "uncredited", "window")
+    __slots__ = ("half_closed", "incoming", "intake", "opened", "outgoing", "status", "window")
 
-    def __init__(self, limit: int, window: int) -> None:
+    def __init__(self, number: int, limit: int, window: int) -> None:
         self.incoming = Messages(limit)
-        self.uncredited = 0  # bytes that were taken in since the client was given credit
+        self.intake = _Intake(number)
         self.half_closed = False
         self.outgoing: deque[memoryview] = deque()
         self.window = window  # bytes that the client takes in
@@ -108,7 +125,7 @@ class Calls:
         self._out = Outbox()
         self._calls: dict[int, _Call] = {}
         self._last = 0  # the number of the call that began last
-        self._uncredited = 0  # bytes of all calls
+        self._intake = _Intake(0)
         self._leaving = False
         self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
         self._out.put_credit(0, WINDOW_BYTES - DEFAULT_WINDOW)
@@ -181,30 +198,20 @@ class Calls:
         elif headers.get(b":method") != b"POST" or not headers.get(b"content-type", b"").startswith(CONTENT_TYPE):
             self._out.put_headers(number, [(b":status", b"415")], Flag.END_STREAM)
         else:
-            self._calls[number] = _Call(self._limit, self._out.call_window)
+            self._calls[number] = _Call(number, self._limit, self._out.call_window)
             return [Begun(number, headers.get(b":path", b"").decode("utf-8", "backslashreplace"))]
         return []
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> list[Event]:
-        self._uncredited += len(payload)
-        if self._uncredited >= CREDIT_BYTES:
-            self._out.put_credit(0, self._uncredited)
-            self._uncredited = 0
+        self._intake.add(len(payload), self._out)
         call = self._call(number)
         if call is None:
             return []
         if call.half_closed:
             raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
-        self._credit(number, call, len(payload))
+        call.intake.add(len(payload), self._out)
         events = [] if call.status is not None else self._messages(number, call, frames.unpadded(flags, payload))
         return events + self._half_close(number, call) if flags & Flag.END_STREAM else events
-
-    def _credit(self, number: int, call: _Call, size: int) -> None:
-        """Gives a call's window back. What is taken in is bounded by the protocol above, not here."""
-        call.uncredited += size
-        if call.uncredited >= CREDIT_BYTES:
-            self._out.put_credit(number, call.uncredited)
-            call.uncredited = 0
 
     def _messages(self, number: int, call: _Call, data: bytes) -> list[Event]:
         try:
@@ -251,10 +258,9 @@ class Calls:
             self._pump(number, call)
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number or (flags & Flag.ACK and payload):
-            code = Code.PROTOCOL_ERROR if number else Code.FRAME_SIZE_ERROR
-            raise BreachError(code, "expected settings of a connection, or an acknowledgement")
+        frames.check_of_connection(number)
         if flags & Flag.ACK:
+            frames.check_size(payload, 0)
             return
         before = self._out.call_window
         for setting, value in frames.read_settings(payload):
@@ -265,9 +271,8 @@ class Calls:
         self._pump_all()
 
     def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
-        if number or len(payload) != 8:  # RFC 9113, 6.7
-            code = Code.PROTOCOL_ERROR if number else Code.FRAME_SIZE_ERROR
-            raise BreachError(code, "expected pings of a connection, of 8 bytes")
+        frames.check_of_connection(number)
+        frames.check_size(payload, 8)
         if not flags & Flag.ACK:
             self._out.put(Kind.PING, Flag.ACK, 0, payload)
 

@@ -177,9 +177,20 @@ def settings(values: dict[Setting, int]) -> bytes:
 
 def number_in(payload: bytes) -> int:
     """What WINDOW_UPDATE and RST_STREAM carry."""
-    if len(payload) != 4:  # RFC 9113, 6.4, 6.9
-        raise BreachError(Code.FRAME_SIZE_ERROR, f"expected a number of 4 bytes, got {len(payload)}")
+    check_size(payload, 4)
     return int.from_bytes(payload) & _NUMBER
+
+
+def check_size(payload: bytes, size: int) -> None:
+    """Of kinds whose payloads are all of one size."""
+    if len(payload) != size:
+        raise BreachError(Code.FRAME_SIZE_ERROR, f"expected a payload of {size} bytes, got {len(payload)}")
+
+
+def check_of_connection(number: int) -> None:
+    """Of kinds that mean the connection, never a call."""
+    if number:
+        raise BreachError(Code.PROTOCOL_ERROR, f"expected a frame of the connection, got one of call {number}")
 
 
 def head(length: int, kind: int, flags: int, number: int) -> bytes:
