@@ -38,11 +38,15 @@ def program(name: str, cure: str, variables: Mapping[str, str] | None = None) ->
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    scheduling: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """The process, in `folder`, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then
-    SIGKILL."""
-    with log.open("w") as errors:
+    SIGKILL. scheduling: of sched(7); None: ours."""
+    with log.open("w") as errors, _scheduled(scheduling):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -53,10 +57,21 @@ def running(
             env=environment() | dict(variables or {}),
             start_new_session=True,  # Ctrl-C is for us: we stop it in order
         )
-        try:
-            yield process
-        finally:
-            stop(process)
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+@contextlib.contextmanager
+def _scheduled(policy: int | None) -> Iterator[None]:
+    """What this thread starts in here inherits the policy."""
+    before = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, before if policy is None else policy, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def test_a_process_is_gone_after_its_block(tmp_path: Path) -> None:
         assert process.stdout.readline() == "here\n"
         assert process.poll() is None
     assert process.returncode is not None
+
+
+def test_a_process_is_scheduled_as_asked_for_and_the_bench_as_before(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+    with processes.running(command, tmp_path / "log", scheduling=os.SCHED_BATCH) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"{os.SCHED_BATCH}\n"
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_a_server_that_never_answers_is_an_error_with_its_last_lines(tmp_path: Path) -> None:
