@@ -71,9 +71,10 @@ def call_of(number: int, instance: Instance, caller: Caller) -> Call:
     return Call(request_execution(number), instance, time.monotonic() + SECONDS, caller)
 
 
-def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int) -> None:
-    instance = instance_of(gate, MANY)
-    dispatcher.run([call_of(n, instance, callers[n % len(callers)]) for n in range(count)])
+def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int, limit: int = MANY) -> None:
+    instance = instance_of(gate, limit)
+    for number in range(count):
+        dispatcher.submit(call_of(number, instance, callers[number % len(callers)]))
 
 
 def come_true(condition: Callable[[], bool]) -> bool:
@@ -85,9 +86,9 @@ def come_true(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def finishable(waits: list[bool], workers: int) -> set[int]:
-    """Those that end although the others wait: they are begun in order, and each that waits holds a worker."""
-    found, free = set[int](), workers
+def finishable(waits: list[bool], threads: int) -> set[int]:
+    """Those that end although the others wait: they are begun in order, and each that waits holds a thread."""
+    found, free = set[int](), threads
     for number, waiting in enumerate(waits):
         if not free:
             break
@@ -98,12 +99,18 @@ def finishable(waits: list[bool], workers: int) -> set[int]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(waits=st.lists(st.booleans(), min_size=1, max_size=12), workers=st.integers(1, 4), streams=st.integers(1, 2))
-def test_no_answer_waits_for_an_execution(waits: list[bool], workers: int, streams: int) -> None:
+@given(
+    waits=st.lists(st.booleans(), min_size=1, max_size=12),
+    workers=st.integers(1, 4),
+    limit=st.integers(1, 4),
+    streams=st.integers(1, 2),
+)
+def test_no_answer_waits_for_an_execution(waits: list[bool], workers: int, limit: int, streams: int) -> None:
     gate, callers = Gate(waits), [Caller() for _ in range(streams)]
-    expected = finishable(waits, workers)
+    limit = min(limit, workers)  # as for any instance
+    expected = finishable(waits, limit)
     with working(workers) as dispatcher:
-        submit(dispatcher, gate, callers, len(waits))
+        submit(dispatcher, gate, callers, len(waits), limit)
         assert come_true(lambda: {n for caller in callers for n in caller.ended} == expected)
         assert come_true(lambda: {n for caller in callers for n in caller.sent} == expected), "ended, and not sent"
         gate.open()
@@ -117,6 +124,19 @@ def test_what_a_worker_finishes_in_a_row_is_sent_together() -> None:
         assert come_true(lambda: len(caller.sent) == MANY)
         assert caller.flushes < MANY / 4
         gate.open()
+
+
+def test_who_goes_on_with_its_slot_lets_others_run() -> None:
+    backlog, others = Caller(), Caller()
+    with working(1) as dispatcher:
+        for instance in (Instance(PolicyMetadata("naps", "v1"), {}), Instance(PolicyMetadata("naps", "v1"), {})):
+            instance.ready({pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: time.sleep(0.0002))}, None, 1)
+            for number in range(MANY):
+                dispatcher.submit(call_of(number, instance, backlog))
+        submit(dispatcher, Gate([False]), [others], 1)
+        assert come_true(lambda: bool(others.sent))
+        assert len(backlog.ended) < MANY
+        assert come_true(lambda: len(backlog.sent) == MANY)
 
 
 def test_a_row_holds_one_slot_for_as_long_as_its_executions_are_of_one_instance() -> None:

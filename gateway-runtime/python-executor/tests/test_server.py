@@ -155,13 +155,14 @@ def test_concurrency_is_limited_and_blocks_no_worker(engine: Start) -> None:
 
 
 def test_no_policy_takes_all_workers(engine: Start) -> None:
-    one = engine(gate=GATE, add=ADD)
+    one = engine(workers=3, gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0", max_concurrency=100)
     one.configure(2, "add:v1.0.0")
     gate = Gate()
     one.send(*map(request_execution, range(1, 11)))
     gate.wait_started(3)
     assert one.execute(request_execution(99, 2)).id == 99
+    assert one.health().workers_busy == 3
     gate.open()
     one.wait(lambda: len(one.actions) == 11)
 
@@ -170,17 +171,18 @@ def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatc
     monkeypatch.setattr("gatewright_executor.replies.MAX_BACKLOG", 0)
     one = engine(workers=1, gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0")
-    one.configure(2, "add:v1.0.0")
+    one.configure(2, "gate:v1.0.0")
+    one.configure(3, "add:v1.0.0")
     gate = Gate()
-    one.send(request_execution(1))
-    gate.wait_started()
-    one.send(request_execution(2, 2))
-    one.send(request_execution(3, 2), close=[2])
-    one.send(request_execution(4, 2))
-    assert one.action(4).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
-    assert one.taken_in < 4
+    one.send(request_execution(1), request_execution(2, 2))
+    gate.wait_started(2)
+    one.send(request_execution(3, 3))
+    one.send(request_execution(4, 3), close=[3])
+    one.send(request_execution(5, 3))
+    assert one.action(5).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
+    assert one.taken_in < 5
     gate.open()
-    one.wait(lambda: one.taken_in == 6)
+    one.wait(lambda: one.taken_in == 7)
 
 
 def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,14 @@ from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.execution import refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
+from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
 from gatewright_executor.translator import encode_failure
-from gatewright_executor.turn import Watch
+from gatewright_executor.turn import TURN_SECONDS, Watch
 from gatewright_executor.worker import Worker
 
 LOOP_STOP_SECONDS = 0.5
+RESERVED = 8  # for so many workers there is one more
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,20 @@ class Progress:
 
 
 class Dispatcher:
-    """The workers, the event loop for coroutines, and the way of an execution to one of them."""
+    """The workers, the event loop for coroutines, and the way of an execution to one of them.
+
+    workers: how many executions of one instance they run at most. There are an eighth more of them, so that no policy
+    takes them all.
+    """
 
     def __init__(self, workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
+        self.workers = workers
         self._hung_seconds = hung_seconds
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
-        self._workers = [Worker() for _ in range(workers)]
+        self._workers = [Worker() for _ in range(workers + max(1, workers // RESERVED))]
         self._sender = Sender()
         self.watch = Watch()
         self.coroutines = Coroutines(self.release)
-
-    @property
-    def workers(self) -> int:
-        return len(self._workers)
 
     @property
     def backlog(self) -> int:
@@ -91,8 +94,7 @@ class Dispatcher:
             self._put(call)
 
     def _put(self, call: Call) -> None:
-        hook = call.instance.hooks.get(call.phase)
-        if hook is not None and hook.is_coroutine:
+        if hook := _coroutine_of(call):
             self.coroutines.put(call, hook)
         else:
             self._queue.put(call)
@@ -146,7 +148,7 @@ class Dispatcher:
         oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
         hung = overdue(running, now, self._hung_seconds)
         return Progress(
-            workers=len(self._workers),
+            workers=self.workers,
             busy=len(running),
             started=sum(worker.started for worker in workers) + loop.started,
             finished=sum(worker.finished for worker in workers) + loop.finished,
@@ -159,13 +161,29 @@ class Dispatcher:
     def _work(self, worker: Worker) -> None:
         worker.mark()
         while (call := self._next(worker)) is not None:
+            self._run_on(call, worker)
+            del call  # or its frame would stay in memory until the next one
+
+    def _run_on(self, call: Call, worker: Worker) -> None:
+        """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
+        until = time.monotonic() + TURN_SECONDS
+        following: Call | None = call
+        while following is not None:
+            call = following
             self.finish(call, worker)
-            self.release(call.instance)
-            if self._queue.empty():
+            following = self._pass_on(call.instance, worker.ended < until)
+            if following is None and self._queue.empty():
                 call.caller.flush()
             else:
                 self._sender.leave(call.caller)
-            del call  # or its frame would stay in memory until the next one
+
+    def _pass_on(self, instance: Instance, here: bool) -> Call | None:
+        """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
+        call = instance.release()
+        if call is None or (here and not _coroutine_of(call)):
+            return call
+        self._put(call)
+        return None
 
     def _next(self, worker: Worker) -> Call | None:
         """Waits for an execution. Those that need no wait share a mark, as they do in a turn."""
@@ -178,6 +196,12 @@ class Dispatcher:
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):
             call.caller.end(call, refusal(call, FailureClass.OVERLOADED, message))
+
+
+def _coroutine_of(call: Call) -> Hook | None:
+    """What is to be called, if that is a coroutine function."""
+    hook = call.instance.hooks.get(call.phase)
+    return hook if hook is not None and hook.is_coroutine else None
 
 
 class Row:

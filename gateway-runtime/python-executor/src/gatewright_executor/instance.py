@@ -33,11 +33,10 @@ class Admission(Enum):
 
 
 def concurrency(requested: int, workers: int, coroutines: bool) -> int:
-    """How many executions may be under way: as asked for (0: the default), but a policy never takes all workers."""
+    """How many executions may be under way: as asked for (0: the default), at most one for each worker."""
     if coroutines:
         return requested or COROUTINE_CONCURRENCY
-    reserve = max(1, workers // 8)
-    return max(1, min(requested or workers // 2, workers - reserve))
+    return max(1, min(requested or workers // 2, workers))
 
 
 class Instance:

@@ -70,7 +70,8 @@ def _exit_for_sure(code: int) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python main.py", description="Runs Gatewright's Python policies.")
     parser.add_argument("--listen", type=_socket, required=True, metavar="unix:PATH", help="the socket to serve on")
-    parser.add_argument("--workers", type=_positive, default=32, metavar="N", help="worker threads (default: 32)")
+    parser.add_argument("--workers", type=_positive, default=32, metavar="N",
+                        help="executions of one instance at once (default: 32)")  # fmt: skip
     parser.add_argument("--registry", type=Path, default=_beside_main(), metavar="FILE",
                         help=f"the generated registry (default: {REGISTRY}.py beside main.py)")  # fmt: skip
     parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="(default: info)")

@@ -37,6 +37,7 @@ class Waiting(Generic[W]):
         "_last_taken",
         "_measured_from",
         "_peak",
+        "_peaked",
         "_refused",
         "_seen",
         "_since",
@@ -50,7 +51,8 @@ class Waiting(Generic[W]):
         self._measured_from = self._last_taken = 0.0
         self._taken = 0  # since _measured_from
         self._surplus = 0  # what has come since the queue began, refused or not, beyond what has gone
-        self._peak = (0, 0.0)  # the largest surplus, and when it was last that large
+        self._peak = 0  # the largest surplus,
+        self._peaked = 0.0  # and when it was last that large
         self._refused = -FORGIVEN_SECONDS  # when one was last refused since the queue stands
 
     def __len__(self) -> int:
@@ -62,7 +64,8 @@ class Waiting(Generic[W]):
             self._begin(now)
         self._seen = now
         self._surplus += 1
-        self._peak = max(self._peak, (self._surplus, now))
+        if self._surplus >= self._peak:
+            self._peak, self._peaked = self._surplus, now
         if refusal := self._refusal(call, slots, now):
             return refusal
         self._calls[call.id] = call
@@ -94,7 +97,7 @@ class Waiting(Generic[W]):
         """The first to wait after a break. A break is no time in which slots could have come free."""
         if now - self._seen >= BURST_SECONDS and now - self._refused >= FORGIVEN_SECONDS:
             self._since, self._measured_from, self._taken = now, now, 0
-            self._surplus, self._peak = 0, (0, now)
+            self._surplus, self._peak, self._peaked = 0, 0, now
         else:
             self._measured_from += now - self._seen
         self._last_taken = now
@@ -115,8 +118,7 @@ class Waiting(Generic[W]):
 
     def _soon_gone(self, count: int, now: float) -> bool:
         """Whether the queue shrinks, and how fast: those that were refused count as if they were in it."""
-        surplus, at = self._peak
-        return (surplus - self._surplus) * SOON_SECONDS > count * (now - at)
+        return (self._peak - self._surplus) * SOON_SECONDS > count * (now - self._peaked)
 
     def _expected_wait(self, count: int, now: float) -> float:
         """As slots have come free so far; where none has for long, at least as long again."""
