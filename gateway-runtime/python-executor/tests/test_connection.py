@@ -49,7 +49,7 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
         return calls[0]
 
     left = threading.Event()
-    connection = Connection(ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: left.set())
+    connection = Connection(ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: left.set(), lambda: None)
     connection.start()
     client = H2Connection(H2Configuration(client_side=True))
     client.initiate_connection()

@@ -1,7 +1,7 @@
 """Which instances are taken for quick ones."""
 
 import pytest
-from gatewright_executor.pace import LONGEST_ROW, ROW, STRIKES, Pace
+from gatewright_executor.pace import HEAVIEST, LONGEST_ROW, QUICK_ONES, ROW, STRIKES, Pace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +52,19 @@ def test_who_blocks_now_and_then_is_soon_never_taken_for_a_quick_one(one_in: int
         else:
             pace.note(SLOW)
     assert stood <= 3
+
+
+@pytest.mark.parametrize(("one_in", "slow"), [(1, True), (4, True), (8, True), (10, False), (100, False)])
+def test_slow_is_who_is_so_often(one_in: int, slow: bool) -> None:
+    pace = noted(Pace(), *[SLOW if number % one_in == 0 else QUICK for number in range(1, 1000)])
+    assert noted(pace, *[QUICK] * (one_in - 1), SLOW).is_slow is slow
+
+
+def test_nobody_is_slow_for_long_for_what_was_long_ago() -> None:
+    pace = noted(Pace(), *[SLOW] * 1000)
+    assert not noted(pace, *[QUICK] * HEAVIEST).is_slow
+    pace = noted(Pace(), *[QUICK] * 1000)
+    assert noted(pace, *[SLOW] * (HEAVIEST // QUICK_ONES + 1)).is_slow
 
 
 @given(st.lists(st.booleans(), max_size=500))

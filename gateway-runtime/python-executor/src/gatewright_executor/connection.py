@@ -14,16 +14,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from gatewright_executor import sending
 from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message, Status
 
 READ_BYTES = 128 << 10
+WRITE_BYTES = 1 << 20
 
 
 class Call(Protocol):
     """The server's side of one call."""
 
     def message(self, data: bytes) -> bool:
-        """False: it took long, another thread reads on since (Answer.hand_on), and this one is to go."""
+        """False: it took long, another thread reads on since (Answer.read_on), and this one is to go."""
 
     def half_closed(self) -> None:
         """No further messages come."""
@@ -49,9 +51,9 @@ class Answer:
         """No more, and how it ended."""
         self._connection.finish(self._number, status, why)
 
-    def hand_on(self) -> None:
-        """The thread that is in a call's `message` is held up, and is to answer False there: another one reads on."""
-        self._connection.hand_on()
+    def read_on(self) -> None:
+        """Reads in this thread from now on: the one that is in a call's `message` is held up, and answers False."""
+        self._connection.read_on()
 
 
 Methods: TypeAlias = Mapping[str, Callable[[Answer], Call]]
@@ -59,14 +61,21 @@ Methods: TypeAlias = Mapping[str, Callable[[Answer], Call]]
 
 
 class Connection:
-    """`start` lets a thread read until the client has left, which `ended` hears of. All methods are for any thread."""
+    """`start` lets a thread read until the client has left, which `ended` hears of, or until another reads on; then
+    `afterwards` is called in it. All methods are for any thread."""
 
     def __init__(
-        self, client: socket.socket, methods: Methods, limit: int, ended: Callable[[Connection], None]
+        self,
+        client: socket.socket,
+        methods: Methods,
+        limit: int,
+        ended: Callable[[Connection], None],
+        afterwards: Callable[[], None],
     ) -> None:
         self._client = client
         self._methods = methods
         self._ended = ended
+        self._afterwards = afterwards
         self._events: deque[Event] = deque()  # read and not taken yet
         self._http = Calls(limit)
         self._lock = threading.Lock()  # of _http and of what goes into the socket
@@ -79,11 +88,18 @@ class Connection:
         """Begins to read, and to call what the methods made. When the connection ends, all its calls are aborted."""
         with self._lock:
             self._write()
-        self.hand_on()
-
-    def hand_on(self) -> None:
-        """Lets another thread read on than the one that has read so far."""
         threading.Thread(target=self._serve, name="connection", daemon=True).start()
+
+    def read_on(self) -> None:
+        """Reads until the client has left, or another thread reads on."""
+        while self._take_events():
+            data = self._read()
+            if not data:
+                self._lose()
+                return
+            with self._lock:
+                self._events += self._http.receive(data)
+                self._write()
 
     def send(self, number: int, message: bytes) -> None:
         with self._lock:
@@ -114,14 +130,8 @@ class Connection:
     # -------------------------------------------------------------- in
 
     def _serve(self) -> None:
-        while self._take_events():
-            data = self._read()
-            if not data:
-                self._lose()
-                return
-            with self._lock:
-                self._events += self._http.receive(data)
-                self._write()
+        self.read_on()
+        self._afterwards()
 
     def _take_events(self) -> bool:
         """False: this thread does not read on."""
@@ -178,24 +188,26 @@ class Connection:
 
     def _write(self) -> None:
         """Sends what there is, as far as the socket takes it now."""
-        self._unsent += self._http.outgoing()
-        if self._unsent and not self._draining:
-            self._push()
-            if self._unsent:
-                self._draining = True
-                threading.Thread(target=self._drain, name="drain", daemon=True).start()
+        data = self._http.outgoing()
+        if data and not self._unsent:
+            data = data[self._push(data) :]
+        if data:
+            self._keep(data)
         if not self._unsent and self._http.is_idle:
             self._idle.notify_all()
 
-    def _push(self) -> None:
+    def _push(self, data: bytes) -> int:
+        """How much of it is gone."""
         try:
-            sent = self._client.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return
+            return sending.send(self._client.fileno(), data)
         except OSError:  # the client has left; whoever reads notices too
-            self._unsent.clear()
-        else:
-            del self._unsent[:sent]
+            return len(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._unsent += data
+        if not self._draining:
+            self._draining = True
+            threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
     def _drain(self) -> None:
         poll = select.poll()
@@ -203,7 +215,7 @@ class Connection:
         while self._draining:
             poll.poll()
             with self._lock:
-                self._push()
+                del self._unsent[: self._push(bytes(self._unsent[:WRITE_BYTES]))]
                 self._draining = bool(self._unsent)
                 if not self._draining and self._http.is_idle:
                     self._idle.notify_all()

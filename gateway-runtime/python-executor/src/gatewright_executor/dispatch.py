@@ -1,29 +1,29 @@
 """The core: executions in, Actions out, on worker threads. No I/O.
 
-One execution is the unit of hand-over: a SimpleQueue to N daemon workers, so a policy that blocks takes one worker
-and nothing else. Those known to be quick stay with the thread that took them in (turn.py), and coroutines go to one
-event loop (coroutines.py). Each execution that was not cancelled before it started is answered exactly once, whatever
-its policy does.
+Executions stay with the thread that took them in (turn.py), but for those of slow policies, and those that wait for a
+slot: these go to the workers (crew.py) one by one, so that a policy that blocks takes one of them and nothing else.
+Coroutines go to one event loop (coroutines.py). Each execution that was not cancelled before it started is answered
+exactly once, whatever its policy does.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import SimpleQueue
 
 from sdk.policy import FailureClass
 
 from gatewright_executor.coroutines import Coroutines
+from gatewright_executor.crew import Crew
 from gatewright_executor.execution import refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
 from gatewright_executor.translator import encode_failure
-from gatewright_executor.turn import TURN_SECONDS, Watch
+from gatewright_executor.turn import TURN_SECONDS, Reader, Watch
 from gatewright_executor.worker import Worker
 
 LOOP_STOP_SECONDS = 0.5
@@ -54,8 +54,7 @@ class Dispatcher:
     def __init__(self, workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
         self.workers = workers
         self._hung_seconds = hung_seconds
-        self._queue: SimpleQueue[Call | None] = SimpleQueue()
-        self._workers = [Worker() for _ in range(workers + max(1, workers // RESERVED))]
+        self.crew = Crew(workers + max(1, workers // RESERVED), self.run_on)
         self._sender = Sender()
         self.watch = Watch()
         self.coroutines = Coroutines(self.release)
@@ -63,18 +62,16 @@ class Dispatcher:
     @property
     def backlog(self) -> int:
         """How many executions have a slot and wait for a worker."""
-        return self._queue.qsize()
+        return self.crew.backlog
 
     def start(self) -> None:
-        for number, worker in enumerate(self._workers):
-            threading.Thread(target=self._work, args=(worker,), name=f"worker-{number}", daemon=True).start()
+        self.crew.start()
         self._sender.start()
         self.watch.start()
 
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
-        for _ in self._workers:
-            self._queue.put(None)
+        self.crew.stop()
         self._sender.stop()
         self.watch.stop()
         self.coroutines.stop(LOOP_STOP_SECONDS)
@@ -83,6 +80,10 @@ class Dispatcher:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
         if self.admit(call):
             self._put(call)
+
+    def reader(self, go_on: Callable[[deque[Call]], None]) -> Reader:
+        """For a stream (turn.Reader)."""
+        return Reader(self.watch, self.crew, go_on)
 
     def row(self, worker: Worker) -> Row:
         """For executions that this thread takes in and runs, one after the other."""
@@ -97,7 +98,7 @@ class Dispatcher:
         if hook := _coroutine_of(call):
             self.coroutines.put(call, hook)
         else:
-            self._queue.put(call)
+            self.crew.put(call)
 
     def admit(self, call: Call) -> bool:
         """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
@@ -142,7 +143,7 @@ class Dispatcher:
 
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
-        workers = [*self._workers, *self.watch.workers]
+        workers = [*self.crew.workers, *self.watch.workers]
         now, running = time.monotonic(), [call for worker in workers if (call := worker.call)]
         loop, on_loop = self.coroutines.counts, self.coroutines.running()
         oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
@@ -158,40 +159,26 @@ class Dispatcher:
             hung=by_instance([*hung, *overdue(on_loop, now, self._hung_seconds)], now),
         )
 
-    def _work(self, worker: Worker) -> None:
-        worker.mark()
-        while (call := self._next(worker)) is not None:
-            self._run_on(call, worker)
-            del call  # or its frame would stay in memory until the next one
-
-    def _run_on(self, call: Call, worker: Worker) -> None:
+    def run_on(self, call: Call, worker: Worker) -> None:
         """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
         until = time.monotonic() + TURN_SECONDS
         following: Call | None = call
         while following is not None:
             call = following
             self.finish(call, worker)
-            following = self._pass_on(call.instance, worker.ended < until)
-            if following is None and self._queue.empty():
+            following = self.pass_on(call.instance, here=worker.ended < until)
+            if following is None and not self.crew.backlog:
                 call.caller.flush()
             else:
                 self._sender.leave(call.caller)
 
-    def _pass_on(self, instance: Instance, here: bool) -> Call | None:
+    def pass_on(self, instance: Instance, here: bool) -> Call | None:
         """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
         call = instance.release()
         if call is None or (here and not _coroutine_of(call)):
             return call
         self._put(call)
         return None
-
-    def _next(self, worker: Worker) -> Call | None:
-        """Waits for an execution. Those that need no wait share a mark, as they do in a turn."""
-        if not self._queue.empty():
-            return self._queue.get()
-        call = self._queue.get()
-        worker.mark()
-        return call
 
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):
@@ -223,8 +210,12 @@ class Row:
             self._holder = call.instance
         self._dispatcher.finish(call, self._worker)
 
+    def leave(self, call: Call) -> None:
+        """Lets another thread run it."""
+        self._dispatcher.submit(call)
+
     def end(self) -> None:
-        """Gives the slot back."""
+        """Gives the slot back, after those that have waited for it."""
         holder, self._holder = self._holder, None
-        if holder is not None:
-            self._dispatcher.release(holder)
+        if holder is not None and (call := self._dispatcher.pass_on(holder, here=True)) is not None:
+            self._dispatcher.run_on(call, self._worker)

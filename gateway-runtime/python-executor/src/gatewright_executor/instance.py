@@ -66,9 +66,9 @@ class Instance:
         """How many executions may be under way at once; 0 before it is ready."""
         return self._limit
 
-    def is_quick(self, phase: int) -> bool:
-        """Whether the thread that takes an execution in may run it, as it takes no time to speak of."""
-        return self.pace.is_quick and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
+    def runs_where_read(self, phase: int) -> bool:
+        """Whether the thread that takes an execution in is to run it: most take no time to speak of."""
+        return not self.pace.is_slow and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
 
     def ready(self, hooks: dict[int, Hook], prepared: Any, limit: int) -> list[Call]:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""

@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gatewright_executor.connection import Connection, Methods
@@ -19,11 +20,12 @@ class SocketError(Exception):
 
 
 class Listener:
-    """Each connection has a thread that reads. Start, stop; each once."""
+    """Each connection has a thread that reads, and calls `afterwards`. Start, stop; each once."""
 
-    def __init__(self, methods: Methods, limit: int) -> None:
+    def __init__(self, methods: Methods, limit: int, afterwards: Callable[[], None]) -> None:
         self._methods = methods
         self._limit = limit
+        self._afterwards = afterwards
         self._socket: socket.socket | None = None
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
@@ -59,7 +61,7 @@ class Listener:
                 client, _ = listening.accept()
             except OSError:  # go_away
                 return
-            connection = Connection(client, self._methods, self._limit, self._forget)
+            connection = Connection(client, self._methods, self._limit, self._forget, self._afterwards)
             with self._lock:
                 if self._stopping:
                     client.close()

@@ -40,7 +40,7 @@ class Server:
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
             f"/{SERVICE}/HealthCheck": self._health_check,
         }
-        self._listener = Listener(methods, MAX_MESSAGE_BYTES)
+        self._listener = Listener(methods, MAX_MESSAGE_BYTES, self._dispatcher.crew.join)
 
     def start(self, path: Path) -> None:
         """Listens on a Unix socket at `path`, made with mode 0600; SocketError where that cannot be."""
@@ -90,7 +90,7 @@ class ExecuteStream:
     def __init__(self, process: Process, answer: Answer, forget: Callable[[Stream], None]) -> None:
         self._answer = answer
         self._forget = forget
-        self.stream = Stream(process, self, answer.hand_on)
+        self.stream = Stream(process, self, answer.read_on)
 
     def message(self, data: bytes) -> bool:
         try:

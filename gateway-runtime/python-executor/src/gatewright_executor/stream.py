@@ -23,7 +23,7 @@ from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
 from gatewright_executor.replies import Out, Replies
 from gatewright_executor.translator import encode_failure, failure_message
-from gatewright_executor.turn import Reader, Turn, taken
+from gatewright_executor.turn import taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Process:
 
 
 class Stream:
-    """Takes frames in from one thread; answers leave by `out`, from any. `hand_on` lets another thread read on."""
+    """Takes frames in from one thread; answers leave by `out`, from any. `read_on` is for another that reads on."""
 
-    def __init__(self, process: Process, out: Out, hand_on: Callable[[], None]) -> None:
+    def __init__(self, process: Process, out: Out, read_on: Callable[[], None]) -> None:
         self._process = process
         self._dispatcher = process.dispatcher
         self._replies = Replies(out, lambda: process.dispatcher.backlog)
-        self._reader = Reader(process.dispatcher.watch, self._displace)
-        self._hand_on = hand_on
+        self._reader = process.dispatcher.reader(self._go_on)
+        self._read_on = read_on
         self._instances: dict[int, Instance] = {}
         self._pending: dict[int, Call] = {}  # taken in, not started
         self._running: dict[int, Call] = {}
@@ -53,22 +53,20 @@ class Stream:
         self._replies.flush()
 
     def take_in(self, frame: pb.RequestFrame) -> bool:
-        """Hands a frame's content on: configure, executions, cancel, close, in this order; runs what is quick itself.
+        """Hands a frame's content on: configure, executions, cancel, close, in this order; runs most of it itself.
 
         False: an execution stood still, and another thread reads on.
         """
         for configure in frame.configure:
             self._configure(configure)
         now = time.monotonic() if frame.executions else 0.0
-        quick = deque(call for execution in frame.executions if (call := self._accept(execution, now)) is not None)
+        calls = deque(call for execution in frame.executions if (call := self._accept(execution, now)) is not None)
         for number in frame.cancel:
             self._cancel(number)
         for number in frame.close:
             self._instances.pop(number, None)
         self._replies.take_in()
-        reads_on = self._take_turn(quick) if quick else True
-        self._replies.flush()
-        return reads_on
+        return self._take_turn(calls)
 
     def drain(self) -> None:
         """Ends the stream when all that it has taken in is answered; what comes now is refused as unavailable."""
@@ -108,20 +106,19 @@ class Stream:
     # -------------------------------------------------------------- its reader's turn
 
     def _take_turn(self, calls: deque[Call]) -> bool:
-        reads_on = self._reader.take_turn(calls, self._dispatcher.row)
+        """Runs executions in this thread, as many as there is time for. False: another thread reads on."""
+        reads_on = not calls or self._reader.take_turn(calls, self._dispatcher.row)
         if reads_on:
-            self._leave_to_workers(calls)
+            for call in taken(calls):
+                self._dispatcher.submit(call)
+        self._replies.flush()
         return reads_on
 
-    def _displace(self, turn: Turn) -> None:
-        """The reader is held up by an execution."""
-        self._leave_to_workers(turn.calls)
+    def _go_on(self, calls: deque[Call]) -> None:
+        """Does in this thread what is left of a turn, and reads on, in the place of a reader that is held up."""
         self._replies.flush()
-        self._hand_on()
-
-    def _leave_to_workers(self, calls: deque[Call]) -> None:
-        for call in taken(calls):
-            self._dispatcher.submit(call)
+        if self._take_turn(calls):
+            self._read_on()
 
     # -------------------------------------------------------------- what a frame carries
 
@@ -137,7 +134,7 @@ class Stream:
             return None
         call = Call(execution, instance, now + execution.timeout_us / 1e6, self)
         self._pending[call.id] = call
-        if instance.is_quick(call.phase):
+        if instance.runs_where_read(call.phase):
             return call
         self._dispatcher.submit(call)
         return None

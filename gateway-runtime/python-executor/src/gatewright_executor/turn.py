@@ -1,8 +1,9 @@
-"""Executions that the thread which took them in runs itself, since they are known to be quick (pace.py).
+"""Executions that the thread which took them in runs itself.
 
-To hand an execution to another thread costs more than most policies. So the reader of a stream runs the quick ones of
-a frame at once, one after the other: that is its turn. Should one of them stand still after all, the watch ends the
-turn: what it has not begun goes to the workers, and another thread reads on.
+To hand an execution to another thread costs more than most policies. So the reader of a stream runs those of a frame
+at once, one after the other: that is its turn. If one of them stands still, another thread does what is left of the
+turn, and reads on. That is its guard, where there are some of which this may be expected (pace.py), for it is there at
+once; of those known to be quick the watch takes care, later and for less.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call
 from gatewright_executor.worker import Worker
 
@@ -37,30 +39,35 @@ class Row(Protocol):
     """What runs the executions, one after the other (dispatch.Row)."""
 
     def run(self, call: Call) -> None: ...
+    def leave(self, call: Call) -> None:
+        """Lets another thread run it."""
+
     def end(self) -> None:
         """After the last one."""
 
 
 class Turn:
-    """One frame's quick executions. Whoever ends it first, its reader or the watch, decides who reads on."""
+    """Executions that a reader runs. Whoever ends it first, the reader or somebody in its place, reads on."""
 
-    __slots__ = ("_ends", "calls", "worker")
+    __slots__ = ("_ended", "calls", "worker")
 
     def __init__(self, calls: deque[Call], worker: Worker) -> None:
         self.calls = calls
         self.worker = worker
-        self._ends = [True]
+        self._ended: dict[None, object] = {}
 
-    def run(self, row: Row) -> None:
-        """Runs the executions, as many as there is time for; ends early where the watch has ended it."""
+    def run(self, row: Row, is_guarded: Callable[[], bool]) -> None:
+        """Runs the executions, as many as there is time for, and only quick ones unless it is guarded."""
         self.worker.mark()
         began = time.monotonic()
         until, pause, due = began + TURN_SECONDS, SEND_SECONDS, began + SEND_SECONDS
         for call in taken(self.calls):
+            if not call.instance.pace.is_quick and not is_guarded():
+                row.leave(call)
+                continue
             row.run(call)
-            if not self._ends:
-                if not self.worker.was_slow:
-                    call.instance.pace.forgive()
+            if self._ended:
+                self._forgive(call)
                 break
             if (ended := self.worker.ended) < due:
                 continue
@@ -71,22 +78,32 @@ class Turn:
             due = min(ended + pause, until)
         row.end()
 
-    def end(self) -> bool:
-        """Whether it was the first to do so; only one thread ever is."""
-        try:
-            return self._ends.pop()
-        except IndexError:
-            return False
+    def _forgive(self, call: Call) -> None:
+        """It was the watch that ended it, for nothing: others had the core."""
+        if isinstance(self.ended_by, Watch) and not self.worker.was_slow:
+            call.instance.pace.forgive()
+
+    def end(self, by: object) -> bool:
+        """Whether `by` is the first to do so; only one ever is."""
+        return self._ended.setdefault(None, by) is by
+
+    @property
+    def ended_by(self) -> object:
+        """None: it goes on."""
+        return self._ended.get(None)
 
 
 class Reader:
-    """The thread that takes a stream's frames in, as a worker. `displace` hears of a turn that the watch has ended."""
+    """The thread that takes a stream's frames in, as a worker. `go_on` does in another thread what is left of a turn,
+    and reads on."""
 
-    def __init__(self, watch: Watch, displace: Callable[[Turn], None]) -> None:
+    def __init__(self, watch: Watch, crew: Crew, go_on: Callable[[deque[Call]], None]) -> None:
         self._watch = watch
-        self._displace = displace
-        self.worker = Worker()
+        self._crew = crew
+        self._go_on = go_on
+        self._guarded = False
         self.turn: Turn | None = None
+        self.worker = Worker()
         self._seen: Call | None = None
         self._looks = 0  # that have seen it
         watch.add(self)
@@ -95,28 +112,61 @@ class Reader:
         """Runs the executions, as many as there is time for. False: another thread reads on, and this one is to go."""
         turn = self.turn = Turn(calls, self.worker)
         self._watch.wake()
-        turn.run(begin(self.worker))
-        if turn.end():
+        turn.run(begin(self.worker), self._is_guarded)
+        if turn.end(self):
             self.turn = None
             return True
         self._watch.retire(turn.worker)
+        if isinstance(turn.ended_by, Place):
+            self._crew.vacate(turn.ended_by)
         return False
-
-    def look(self) -> None:
-        """Ends the turn if it stands still. For the watch only."""
-        turn = self.turn
-        call = turn.worker.call if turn is not None else None
-        self._looks = self._looks + 1 if call is self._seen else 1
-        self._seen = call
-        if turn is not None and call is not None and self._looks >= LOOKS and turn.end():
-            call.instance.pace.lose()
-            self.turn, self.worker = None, Worker()
-            self._watch.count(self.worker)  # the other one too, until its turn is over
-            self._displace(turn)
 
     def close(self) -> None:
         """The stream has ended."""
         self._watch.remove(self)
+
+    # -------------------------------------------------------------- who takes its place
+
+    def _is_guarded(self) -> bool:
+        """Whether another thread waits for Python's lock behind this one."""
+        if not self._guarded:
+            self._guarded = True  # before that thread can say that it is there
+            if not self._crew.lend(self._guard):
+                self._guarded = False
+        return self._guarded
+
+    def _guard(self, place: Place) -> bool:
+        """Has the lock, so the turn stands still, or had its time; or it is over."""
+        self._guarded = False
+        turn = self.turn
+        if turn is None or not self._relieve(turn, place):
+            return True
+        self._go_on(turn.calls)
+        return False
+
+    def _relieve(self, turn: Turn, by: object) -> bool:
+        """Ends the turn; `by` is to go on with it. False: it was over."""
+        if not turn.end(by):
+            return False
+        self.turn, self.worker = None, Worker()
+        self._watch.count(self.worker)  # the other one too, until its turn is over
+        return True
+
+    # -------------------------------------------------------------- for the watch
+
+    def look(self) -> None:
+        """Ends the turn if it stands still."""
+        turn = self.turn
+        call = turn.worker.call if turn is not None else None
+        self._looks = self._looks + 1 if call is self._seen else 1
+        self._seen = call
+        if turn is not None and call is not None and self._looks >= LOOKS and self._relieve(turn, self._watch):
+            call.instance.pace.lose()
+            threading.Thread(target=self._take_over, args=(turn,), name="connection", daemon=True).start()
+
+    def _take_over(self, turn: Turn) -> None:
+        self._go_on(turn.calls)
+        self._crew.join()
 
 
 class Watch:
