@@ -69,6 +69,7 @@ CASES = (
     *_each(BODY, 64, BODY),
     Case(QUIET, EIGHT, 64, policy="blocking", params={"every": 1 << 40, "seconds": 0.0}),
     Case(ONE_PERCENT, EIGHT, 64, policy="blocking", params={"every": 100, "seconds": 0.02}),
+    Case(ONE_PERCENT, MANY, 64, policy="blocking", params={"every": 100, "seconds": 0.02}),
     Case(SLEEPY, MANY, 64, policy="blocking", params={"every": 1, "seconds": 0.001}),
     Case(COMPUTING, EXECUTOR, 64, policy="computing", params=COMPUTE),
     Case(COMPUTING, PAIR, 64, policy="computing", params=COMPUTE),
