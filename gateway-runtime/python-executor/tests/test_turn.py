@@ -3,15 +3,18 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.crew import Crew
+from gatewright_executor.dispatch import Row
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.pace import QUICK_ONES, ROW
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.testing import Engine, request_execution
-from gatewright_executor.turn import Turn, taken
+from gatewright_executor.turn import Reader, Turn, Watch, taken
 from gatewright_executor.worker import Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -159,6 +162,52 @@ def test_what_its_turn_has_done_is_counted_once_it_is_over(engine: Callable[...,
         one.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
     one.wait(lambda: one.health().executions_finished == 3 * (ROW + 1))
     assert one.health().executions_started == 3 * (ROW + 1)
+
+
+def test_a_turn_that_fails_ends_its_stream_and_no_other(
+    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = engine(gated=SAYS_WHERE)
+    one.configure(1, "gated:v1.0.0")
+    with monkeypatch.context() as broken, Engine(Path(one.address.removeprefix("unix:"))) as other:
+        other.configure(1, "gated:v1.0.0")
+
+        def run(_row: Row, _call: Call) -> None:
+            raise RuntimeError("can't start new thread")
+
+        broken.setattr(Row, "run", run)
+        other.send(request_execution(1, 1))
+        other.wait(lambda: other.ended)
+    assert one.execute(request_execution(1, 1)).set_headers
+
+
+@pytest.mark.parametrize(
+    ("waited", "ran", "passed", "stands"),
+    [
+        (0.00003, 0.00002, 0, True),
+        (0.00003, 0.00002, 1, False),
+        (0.0012, 0.00002, 0, False),
+        (0.0012, 0.002, 0, True),
+        (0.0012, 0.002, 1, False),
+    ],
+    ids=["let the lock go", "another had it", "lost the lock", "computes for long", "waits for it for long"],
+)
+def test_a_guard_tells_who_stands_still_from_who_lost_the_lock(
+    monkeypatch: pytest.MonkeyPatch, waited: float, ran: float, passed: int, stands: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gatewright_executor.turn.time", SimpleNamespace(monotonic=lambda: now))
+    crew = Crew(1, lambda _call, _worker: None)
+    reader = Reader(Watch(), crew, lambda _calls: None, lambda: None)
+    turn = Turn(deque(), reader.worker)
+    instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
+    reader.waits_from(now)
+    assert not reader.stands_still(turn), "it runs nothing"
+    turn.worker.call = Call(request_execution(1), instance, 0.0, Nobody())
+    turn.worker.call.started = now + waited - ran
+    crew.passed += passed
+    now += waited
+    assert reader.stands_still(turn) is stands
 
 
 class Slow:

@@ -47,6 +47,7 @@ class Crew:
         self._vacant: list[Place] = []
         self._idle: list[Place] = []
         self._calls: deque[Call] = deque()
+        self.passed = 0  # executions that ended in here, or after their reader's turn: each had Python's lock for that
         self._one_comes = False  # called, and not there yet
         self._stopped = False
 
@@ -102,6 +103,7 @@ class Crew:
             else:
                 self._call_more()
                 self._run(call, place.worker)
+                self.passed += 1
                 del call  # or its frame would stay in memory until the next one
 
     def _await_call(self, place: Place) -> bool:

@@ -81,9 +81,9 @@ class Dispatcher:
         if self.admit(call):
             self._put(call)
 
-    def reader(self, go_on: Callable[[deque[Call]], None]) -> Reader:
+    def reader(self, go_on: Callable[[deque[Call]], None], abandon: Callable[[], None]) -> Reader:
         """For a stream (turn.Reader)."""
-        return Reader(self.watch, self.crew, go_on)
+        return Reader(self.watch, self.crew, go_on, abandon)
 
     def row(self, worker: Worker) -> Row:
         """For executions that this thread takes in and runs, one after the other."""

@@ -43,7 +43,7 @@ class Stream:
         self._process = process
         self._dispatcher = process.dispatcher
         self._replies = Replies(out, lambda: process.dispatcher.backlog)
-        self._reader = process.dispatcher.reader(self._go_on)
+        self._reader = process.dispatcher.reader(self._go_on, self.abandon)
         self._read_on = read_on
         self._instances: dict[int, Instance] = {}
         self._pending: dict[int, Call] = {}  # taken in, not started

@@ -8,6 +8,7 @@ once; of those known to be quick the watch takes care, later and for less.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,9 +21,13 @@ from gatewright_executor.worker import Worker
 
 TURN_SECONDS = 0.005  # after which a turn leaves the rest to the workers
 SEND_SECONDS = 0.0004  # after which it sends what it has; then after four times as long, and so on
+LET_GO_SECONDS = 0.0008  # less than a switch interval: whoever waits so long for Python's lock did not take it away
+LONG_SECONDS = 0.001  # that an execution may compute before others go on beside it
+PAUSE_SECONDS = 0.00005  # in which who lost the lock has it again
 LOOK_SECONDS = 0.004
 LOOKS = 3  # at which the same execution is there: it stands still
 RESTING_LOOKS = 25  # that saw nothing run, after which the watch sleeps
+log = logging.getLogger(__name__)
 
 
 def taken(calls: deque[Call]) -> Iterator[Call]:
@@ -49,18 +54,18 @@ class Row(Protocol):
 class Turn:
     """Executions that a reader runs. Whoever ends it first, the reader or somebody in its place, reads on."""
 
-    __slots__ = ("_ended", "calls", "worker")
+    __slots__ = ("_ended", "began", "calls", "worker")
 
     def __init__(self, calls: deque[Call], worker: Worker) -> None:
         self.calls = calls
         self.worker = worker
+        self.began = time.monotonic()
         self._ended: dict[None, object] = {}
 
     def run(self, row: Row, is_guarded: Callable[[], bool]) -> None:
         """Runs the executions, as many as there is time for, and only quick ones unless it is guarded."""
         self.worker.mark()
-        began = time.monotonic()
-        until, pause, due = began + TURN_SECONDS, SEND_SECONDS, began + SEND_SECONDS
+        until, pause, due = self.began + TURN_SECONDS, SEND_SECONDS, self.began + SEND_SECONDS
         for call in taken(self.calls):
             if not call.instance.pace.is_quick and not is_guarded():
                 row.leave(call)
@@ -95,13 +100,17 @@ class Turn:
 
 class Reader:
     """The thread that takes a stream's frames in, as a worker. `go_on` does in another thread what is left of a turn,
-    and reads on."""
+    and reads on; `abandon` ends the stream of which not everything is answered."""
 
-    def __init__(self, watch: Watch, crew: Crew, go_on: Callable[[deque[Call]], None]) -> None:
+    def __init__(
+        self, watch: Watch, crew: Crew, go_on: Callable[[deque[Call]], None], abandon: Callable[[], None]
+    ) -> None:
         self._watch = watch
         self._crew = crew
         self._go_on = go_on
+        self._abandon = abandon
         self._guarded = False
+        self._since, self._passed = 0.0, 0  # the guard waits for the lock; who had had it before
         self.turn: Turn | None = None
         self.worker = Worker()
         self._seen: Call | None = None
@@ -112,13 +121,19 @@ class Reader:
         """Runs the executions, as many as there is time for. False: another thread reads on, and this one is to go."""
         turn = self.turn = Turn(calls, self.worker)
         self._watch.wake()
-        turn.run(begin(self.worker), self._is_guarded)
+        try:
+            turn.run(begin(self.worker), self._is_guarded)
+        except Exception:
+            log.exception("executions were taken in and not all answered; the stream ends")
+            self._abandon()
         if turn.end(self):
             self.turn = None
             return True
-        self._watch.retire(turn.worker)
+        self._crew.passed += 1
         if isinstance(turn.ended_by, Place):
             self._crew.vacate(turn.ended_by)
+        else:
+            self._watch.retire(turn.worker)
         return False
 
     def close(self) -> None:
@@ -131,26 +146,41 @@ class Reader:
         """Whether another thread waits for Python's lock behind this one."""
         if not self._guarded:
             self._guarded = True  # before that thread can say that it is there
+            self.waits_from(time.monotonic())
             if not self._crew.lend(self._guard):
                 self._guarded = False
         return self._guarded
 
     def _guard(self, place: Place) -> bool:
-        """Has the lock, so the turn stands still, or had its time; or it is over."""
-        self._guarded = False
-        turn = self.turn
-        if turn is None or not self._relieve(turn, place):
-            return True
-        self._go_on(turn.calls)
-        return False
+        """Its duty: whenever it has the lock, it sees whether the turn stands still."""
+        while True:
+            while (turn := self.turn) is not None:
+                if self.stands_still(turn) and turn.end(place):
+                    self._guarded = False
+                    self._change_places(turn, place)
+                    return False
+                self.waits_from(time.monotonic() + PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
+            self._guarded = False
+            if self.turn is None:  # else one began while its reader saw a guard that was about to leave
+                return True
+            self._guarded = True
 
-    def _relieve(self, turn: Turn, by: object) -> bool:
-        """Ends the turn; `by` is to go on with it. False: it was over."""
-        if not turn.end(by):
+    def _change_places(self, turn: Turn, place: Place) -> None:
+        self.turn = None
+        self.worker, place.worker = place.worker, turn.worker
+        self._go_on(turn.calls)
+
+    def waits_from(self, now: float) -> None:
+        """From then on its guard waits for the lock."""
+        self._since, self._passed = now, self._crew.passed
+
+    def stands_still(self, turn: Turn) -> bool:
+        """Whether it was the turn that let the lock go, and not one that had it meanwhile; or it keeps it for long."""
+        call, now = turn.worker.call, time.monotonic()
+        if call is None or self._passed != self._crew.passed:
             return False
-        self.turn, self.worker = None, Worker()
-        self._watch.count(self.worker)  # the other one too, until its turn is over
-        return True
+        return now - max(self._since, turn.began) < LET_GO_SECONDS or now - call.started > LONG_SECONDS
 
     # -------------------------------------------------------------- for the watch
 
@@ -160,7 +190,9 @@ class Reader:
         call = turn.worker.call if turn is not None else None
         self._looks = self._looks + 1 if call is self._seen else 1
         self._seen = call
-        if turn is not None and call is not None and self._looks >= LOOKS and self._relieve(turn, self._watch):
+        if turn is not None and call is not None and self._looks >= LOOKS and turn.end(self._watch):
+            self.turn, self.worker = None, Worker()
+            self._watch.count(turn.worker)
             call.instance.pace.lose()
             threading.Thread(target=self._take_over, args=(turn,), name="connection", daemon=True).start()
 
@@ -174,7 +206,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
-        self._workers: set[Worker] = set()  # the readers', and those of turns that are still not over
+        self._workers: set[Worker] = set()  # of turns that it has ended, and that are still not over
         self._retired = Worker()  # what those that have gone have done
         self._lock = threading.Lock()
         self._awake = threading.Event()
@@ -197,30 +229,34 @@ class Watch:
     def workers(self) -> list[Worker]:
         """All that have run executions so far, for whoever counts these."""
         with self._lock:
-            return [*self._workers, self._retired]
+            return [*(reader.worker for reader in self._readers), *self._workers, self._retired]
 
     # -------------------------------------------------------------- readers come and go
 
     def add(self, reader: Reader) -> None:
         with self._lock:
             self._readers.add(reader)
-            self._workers.add(reader.worker)
 
     def remove(self, reader: Reader) -> None:
         with self._lock:
-            self._readers.discard(reader)
-        self.retire(reader.worker)
+            if reader in self._readers:
+                self._readers.discard(reader)
+                self._retire(reader.worker)
 
     def count(self, worker: Worker) -> None:
+        """It runs the last execution of a turn that is ended."""
         with self._lock:
             self._workers.add(worker)
 
     def retire(self, worker: Worker) -> None:
+        """It has run that."""
         with self._lock:
-            if worker in self._workers:
-                self._workers.discard(worker)
-                self._retired.started += worker.started
-                self._retired.finished += worker.finished
+            self._workers.discard(worker)
+            self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        self._retired.started += worker.started
+        self._retired.finished += worker.finished
 
     # -------------------------------------------------------------- its thread
 
