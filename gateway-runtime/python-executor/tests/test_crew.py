@@ -2,18 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call, Instance
-from gatewright_executor.testing import request_execution
+from gatewright_executor.testing import come_true, request_execution
 from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sdk.policy import PolicyMetadata
 
-SECONDS = 5.0
+SECONDS = 30.0  # that anything waits here: longer than come_true does
 
 
 class Nobody:
@@ -60,15 +60,6 @@ def working(size: int) -> Iterator[tuple[Crew, Work]]:
     finally:
         work.gate.set()
         crew.stop()
-
-
-def come_true(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.0005)
-    return True
 
 
 @settings(max_examples=60, deadline=None)

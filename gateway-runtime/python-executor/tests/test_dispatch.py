@@ -2,20 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.policy_loader import Hook
-from gatewright_executor.testing import request_execution
+from gatewright_executor.testing import come_true, request_execution
 from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sdk.policy import PolicyMetadata, RequestContext
 
-SECONDS = 5.0
+SECONDS = 30.0  # that anything waits here: longer than come_true does
 MANY = 1000
 
 
@@ -75,15 +75,6 @@ def submit(dispatcher: Dispatcher, gate: Gate, callers: list[Caller], count: int
     instance = instance_of(gate, limit)
     for number in range(count):
         dispatcher.submit(call_of(number, instance, callers[number % len(callers)]))
-
-
-def come_true(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.0005)
-    return True
 
 
 def finishable(waits: list[bool], threads: int) -> set[int]:

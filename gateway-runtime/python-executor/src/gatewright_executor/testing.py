@@ -24,6 +24,16 @@ SECONDS = 10.0  # that a test waits for anything
 POLL_SECONDS = 0.01  # for what no frame tells
 
 
+def come_true(condition: Callable[[], bool]) -> bool:
+    """Waits until it does; False if that takes 10 s."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
 class Engine:
     """One stream to an executor. What comes back is collected; `wait` waits until it is there."""
 
