@@ -17,12 +17,12 @@ from typing import Protocol
 
 from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call
+from gatewright_executor.pace import QUICK_SECONDS
 from gatewright_executor.worker import Worker
 
 TURN_SECONDS = 0.005  # after which a turn leaves the rest to the workers
 SEND_SECONDS = 0.0004  # after which it sends what it has; then after four times as long, and so on
-LET_GO_SECONDS = 0.0008  # less than a switch interval: whoever waits so long for Python's lock did not take it away
-LONG_SECONDS = 0.001  # that an execution may compute before others go on beside it
+LET_GO_SECONDS = 0.0008  # less than main.SWITCH_SECONDS: who waits so long for Python's lock did not take it away
 PAUSE_SECONDS = 0.00005  # in which who lost the lock has it again
 LOOK_SECONDS = 0.004
 LOOKS = 3  # at which the same execution is there: it stands still
@@ -180,7 +180,7 @@ class Reader:
         call, now = turn.worker.call, time.monotonic()
         if call is None or self._passed != self._crew.passed:
             return False
-        return now - max(self._since, turn.began) < LET_GO_SECONDS or now - call.started > LONG_SECONDS
+        return now - max(self._since, turn.began) < LET_GO_SECONDS or now - call.started > QUICK_SECONDS
 
     # -------------------------------------------------------------- for the watch
 
