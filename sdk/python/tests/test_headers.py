@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import Headers
@@ -6,6 +7,8 @@ from sdk.testing import header_blob
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True).map(str.encode)
 VALUES = st.binary(max_size=20).filter(lambda value: not set(value) & set(b"\r\n\0"))
 LINES = st.lists(st.tuples(NAMES, VALUES), max_size=12)
+FEW = st.sampled_from([b"a", b"b", b"a-b", b""])  # so that values are names too
+LOOKED_UP = st.sampled_from(["a", "A", "b", "a-b", "c", "", "a\0b", "\udcff", "\ud800"])
 
 
 def test_a_name_in_any_case_finds_its_first_value() -> None:
@@ -41,3 +44,18 @@ def test_every_line_arrives_in_order_and_alone(lines: list[tuple[bytes, bytes]])
     for name in headers:
         assert headers.get_all(name) == [value for key, value in expected if key == name]
         assert headers[name.upper()] == headers.get_all(name)[0]
+
+
+@given(st.lists(st.tuples(FEW, FEW), max_size=6), LOOKED_UP)
+def test_the_first_look_finds_what_a_later_one_finds(lines: list[tuple[bytes, bytes]], name: str) -> None:
+    blob = header_blob(lines)
+    parsed = Headers(blob)
+    assert list(parsed) == [*dict.fromkeys(key.decode() for key, _ in lines)]
+    assert Headers(blob).get(name, "none") == parsed.get(name, "none")
+    assert (name in Headers(blob)) == (name in parsed)
+    assert Headers(blob).get_all(name) == parsed.get_all(name)
+    if name in parsed:
+        assert Headers(blob)[name] == parsed[name]
+    else:
+        with pytest.raises(KeyError):
+            Headers(blob)[name]
