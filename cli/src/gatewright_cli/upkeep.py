@@ -71,7 +71,7 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
     if seen.not_serving > NOT_SERVING_SECONDS:
         return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
     if report.exhausted:
-        return Verdict("it has run out of memory: allocations fail")
+        return Verdict("it has run out of memory, or a thread of its own has failed")
     return _hangs(report, limits) or _is_due(report, seen, limits)
 
 

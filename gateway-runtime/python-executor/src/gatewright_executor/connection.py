@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-from gatewright_executor import sending
+from gatewright_executor import sending, vital
 from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message, Status
 
 READ_BYTES = 128 << 10
@@ -88,18 +88,20 @@ class Connection:
         """Begins to read, and to call what the methods made. When the connection ends, all its calls are aborted."""
         with self._lock:
             self._write()
-        threading.Thread(target=self._serve, name="connection", daemon=True).start()
+        vital.Thread(self._serve, name="connection").start()
 
     def read_on(self) -> None:
-        """Reads until the client has left, or another thread reads on."""
-        while self._take_events():
-            data = self._read()
-            if not data:
-                self._lose()
-                return
-            with self._lock:
-                self._events += self._http.receive(data)
-                self._write()
+        """Reads until the client has left, or another thread reads on. Where that fails the connection ends, too."""
+        try:
+            while self._take_events():
+                data = self._read()
+                if not data:
+                    self._lose()
+                    return
+                self._receive(data)
+        except BaseException:
+            self._lose()
+            raise
 
     def send(self, number: int, message: bytes) -> None:
         with self._lock:
@@ -145,6 +147,11 @@ class Connection:
             return self._client.recv(READ_BYTES)
         except OSError:
             return b""
+
+    def _receive(self, data: bytes) -> None:
+        with self._lock:
+            self._events += self._http.receive(data)
+            self._write()
 
     def _take(self, event: Event) -> bool:
         if isinstance(event, Begun):
@@ -207,15 +214,22 @@ class Connection:
         self._unsent += data
         if not self._draining:
             self._draining = True
-            threading.Thread(target=self._drain, name="drain", daemon=True).start()
+            vital.Thread(self._drain, name="drain").start()
 
     def _drain(self) -> None:
-        poll = select.poll()
-        poll.register(self._client, select.POLLOUT)
-        while self._draining:
-            poll.poll()
-            with self._lock:
-                del self._unsent[: self._push(bytes(self._unsent[:WRITE_BYTES]))]
-                self._draining = bool(self._unsent)
-                if not self._draining and self._http.is_idle:
-                    self._idle.notify_all()
+        try:
+            poll = select.poll()
+            poll.register(self._client, select.POLLOUT)
+            while self._draining:
+                poll.poll()
+                self._send_unsent()
+        except BaseException:
+            self.close()
+            raise
+
+    def _send_unsent(self) -> None:
+        with self._lock:
+            del self._unsent[: self._push(bytes(self._unsent[:WRITE_BYTES]))]
+            self._draining = bool(self._unsent)
+            if not self._draining and self._http.is_idle:
+                self._idle.notify_all()

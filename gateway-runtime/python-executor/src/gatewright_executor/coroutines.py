@@ -20,7 +20,7 @@ from typing import Any
 
 from sdk.policy import touched_metadata
 
-from gatewright_executor import logs
+from gatewright_executor import logs, vital
 from gatewright_executor.execution import context_of, fault, too_late
 from gatewright_executor.instance import Call, Caller, Instance
 from gatewright_executor.policy_loader import Hook
@@ -110,7 +110,7 @@ class Coroutines:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_forever, args=(loop,), name="coroutines", daemon=True)
+        self._thread = vital.Thread(self._run_forever, loop, name="coroutines")
         self._thread.start()
         return loop
 

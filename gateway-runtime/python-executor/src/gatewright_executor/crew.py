@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
+from gatewright_executor import vital
 from gatewright_executor.instance import Call
 from gatewright_executor.worker import Worker
 
@@ -63,7 +64,7 @@ class Crew:
     def start(self) -> None:
         self._vacant += self._places
         for number in range(len(self._places)):
-            threading.Thread(target=self.join, name=f"worker-{number}", daemon=True).start()
+            vital.Thread(self.join, name=f"worker-{number}").start()
 
     def stop(self) -> None:
         """Ends each thread after what it does now; what is queued behind is not started."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gatewright_executor import vital
 from gatewright_executor.connection import Connection, Methods
 
 PATH_BYTES = 107  # unix(7)
@@ -36,7 +37,7 @@ class Listener:
         _free(path)
         self._socket = _bound(path)
         self._socket.listen()
-        threading.Thread(target=self._accept, args=(self._socket,), name="accept", daemon=True).start()
+        vital.Thread(self._accept, self._socket, name="accept").start()
 
     def go_away(self) -> None:
         """Takes no new connections, and no new calls on those that are there."""

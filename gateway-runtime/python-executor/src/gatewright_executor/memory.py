@@ -14,7 +14,8 @@ STATUS = Path("/proc/self/status")
 THREADS_TO_COME = 24
 KIB = 1024
 exhausted = threading.Event()
-"""Set once an allocation of a policy has failed. What holds the memory is not known, so only another process helps."""
+"""Set once an allocation of a policy has failed, or a thread that the executor cannot do without (vital.py). What holds
+the memory is not known, so only another process helps."""
 
 
 def limit(resident: int) -> None:

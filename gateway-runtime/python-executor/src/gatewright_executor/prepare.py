@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from sdk.policy import FailureClass
 
-from gatewright_executor import logs
+from gatewright_executor import logs, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
@@ -55,7 +55,7 @@ class Preparer:
             return
         if self._threads < AT_ONCE:
             self._threads += 1
-            threading.Thread(target=self._serve, name=f"prepare-{self._threads}", daemon=True).start()
+            vital.Thread(self._serve, name=f"prepare-{self._threads}").start()
         self._queue.put(lambda: settle(self._within(instance, policy, seconds)))
 
     def _serve(self) -> None:

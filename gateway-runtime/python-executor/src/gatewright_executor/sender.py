@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 
+from gatewright_executor import vital
 from gatewright_executor.instance import Caller
 
 
@@ -19,7 +20,7 @@ class Sender:
         self._callers: set[Caller] = set()  # that have something to send
         self._awake = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._thread = vital.Thread(self._run, name="sender")
 
     def start(self) -> None:
         self._thread.start()

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from gatewright_executor import vital
 from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call
 from gatewright_executor.pace import QUICK_SECONDS
@@ -194,7 +195,7 @@ class Reader:
             self.turn, self.worker = None, Worker()
             self._watch.count(turn.worker)
             call.instance.pace.lose()
-            threading.Thread(target=self._take_over, args=(turn,), name="connection", daemon=True).start()
+            vital.Thread(self._take_over, turn, name="connection").start()
 
     def _take_over(self, turn: Turn) -> None:
         self._go_on(turn.calls)
@@ -211,7 +212,7 @@ class Watch:
         self._lock = threading.Lock()
         self._awake = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = vital.Thread(self._run, name="watch")
 
     def start(self) -> None:
         self._thread.start()

@@ -1125,7 +1125,7 @@ type HealthCheckResponse struct {
 	OldestExecutionPolicy string                 `protobuf:"bytes,8,opt,name=oldest_execution_policy,json=oldestExecutionPolicy,proto3" json:"oldest_execution_policy,omitempty"`
 	Hung                  []*HungExecutions      `protobuf:"bytes,9,rep,name=hung,proto3" json:"hung,omitempty"`                                    // one for each instance that has some
 	WorkersHung           uint32                 `protobuf:"varint,10,opt,name=workers_hung,json=workersHung,proto3" json:"workers_hung,omitempty"` // workers that a hung execution holds
-	Exhausted             bool                   `protobuf:"varint,11,opt,name=exhausted,proto3" json:"exhausted,omitempty"`                        // an allocation has failed: the process should be replaced
+	Exhausted             bool                   `protobuf:"varint,11,opt,name=exhausted,proto3" json:"exhausted,omitempty"`                        // an allocation or a thread of its own has failed: the process should be replaced
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }

@@ -1,0 +1,26 @@
+"""Threads of the executor's own, which it cannot do without."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from gatewright_executor import memory
+
+log = logging.getLogger(__name__)
+
+
+class Thread(threading.Thread):
+    """A daemon that runs `target(*arguments)`. Where that fails, something stays undone for ever: a slot is not given
+    back, an answer not sent. So the process asks to be replaced, and does until then what it still can."""
+
+    def __init__(self, target: Callable[..., None], *arguments: object, name: str) -> None:
+        super().__init__(target=target, args=arguments, name=name, daemon=True)
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except BaseException:  # MemoryError among them, whoever holds the memory
+            memory.exhausted.set()  # before anything that takes memory
+            log.critical("the thread %s has failed; this process should be replaced", self.name, exc_info=True)
