@@ -1,5 +1,6 @@
 """Over a real socket: a client that stands still, one that leaves, one that asks for what there is not."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from gatewright_executor import memory
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.connection import Answer, Connection
 from gatewright_executor.server import MAX_MESSAGE_BYTES, SERVICE
-from gatewright_executor.testing import Engine, request_execution
+from gatewright_executor.testing import Engine, come_true, request_execution
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
@@ -40,37 +42,67 @@ class Quiet:
         self.gone.set()
 
 
+class Talk:
+    """A connection with one call on it, and its client."""
+
+    def __init__(self) -> None:
+        ours, self.socket = socket.socketpair(socket.AF_UNIX)
+        calls, begun, self.left = list[Quiet](), threading.Event(), threading.Event()
+
+        def begin(answer: Answer) -> Quiet:
+            calls.append(Quiet(answer, begun))
+            return calls[0]
+
+        self.connection = Connection(
+            ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: self.left.set(), lambda: None
+        )
+        self.connection.start()
+        self.client = H2Connection(H2Configuration(client_side=True))
+        self.client.initiate_connection()
+        self.client.increment_flow_control_window(1 << 24)
+        self.client.update_settings({4: 1 << 24})
+        self.client.send_headers(1, [*REQUEST.items()])
+        self.socket.sendall(self.client.data_to_send())
+        assert begun.wait(10)
+        self.call = calls[0]
+
+
 def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX)
-    calls, begun = list[Quiet](), threading.Event()
-
-    def begin(answer: Answer) -> Quiet:
-        calls.append(Quiet(answer, begun))
-        return calls[0]
-
-    left = threading.Event()
-    connection = Connection(ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: left.set(), lambda: None)
-    connection.start()
-    client = H2Connection(H2Configuration(client_side=True))
-    client.initiate_connection()
-    client.increment_flow_control_window(1 << 24)
-    client.update_settings({4: 1 << 24})
-    client.send_headers(1, [*REQUEST.items()])
-    theirs.sendall(client.data_to_send())
-    assert begun.wait(10)
+    talk = Talk()
     for _ in range(64):
-        calls[0].answer.send(b"x" * (64 << 10))  # more than the socket holds
-    calls[0].answer.finish()
-    assert not connection.await_idle(0.01)
+        talk.call.answer.send(b"x" * (64 << 10))  # more than the socket holds
+    talk.call.answer.finish()
+    assert not talk.connection.await_idle(0.01)
     received, ended = 0, False
     while not ended:
-        for event in client.receive_data(theirs.recv(1 << 16)):
+        for event in talk.client.receive_data(talk.socket.recv(1 << 16)):
             received += len(getattr(event, "data", None) or b"")
             ended = ended or type(event).__name__ == "StreamEnded"
     assert received == 64 * ((64 << 10) + 5)
-    assert connection.await_idle(10)
-    theirs.close()
-    assert left.wait(10)
+    assert talk.connection.await_idle(10)
+    talk.socket.close()
+    assert talk.left.wait(10)
+
+
+@pytest.mark.parametrize("sent_at_once", [True, False])
+def test_a_connection_on_which_a_part_could_not_be_sent_ends(
+    monkeypatch: pytest.MonkeyPatch, sent_at_once: bool
+) -> None:
+    talk, here = Talk(), threading.current_thread()
+    monkeypatch.setattr(memory, "exhausted", threading.Event())
+
+    def send(_descriptor: int, _data: bytes) -> int:
+        if sent_at_once or threading.current_thread() is not here:
+            raise MemoryError
+        return 0  # the socket is full: another thread drains
+
+    monkeypatch.setattr("gatewright_executor.sending.send", send)
+    with pytest.raises(MemoryError) if sent_at_once else contextlib.nullcontext():
+        talk.call.answer.send(b"x")
+    assert talk.left.wait(10)
+    assert talk.call.gone.wait(10)
+    assert sent_at_once or come_true(memory.exhausted.is_set)
+    talk.socket.close()
 
 
 def test_a_method_that_there_is_not(serve: Callable[..., Path]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_executor import memory, sending, vital
+from gatewright_executor import memory, vital
 from gatewright_executor.calls import Calls
 from gatewright_executor.instance import Call
 from gatewright_executor.sender import Sender
@@ -71,20 +71,3 @@ def test_a_connection_whose_reader_fails_ends_and_others_are_served(
         next_one.configure(1, "add:v1.0.0")
         assert next_one.execute(request_execution(1)).id == 1
         assert next_one.health().exhausted
-
-
-def test_a_connection_that_cannot_be_drained_ends(
-    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, exhausted: threading.Event
-) -> None:
-    one = engine(add=ADD)
-    assert one.hello
-
-    def send(_descriptor: int, _data: bytes) -> int:
-        if threading.current_thread().name == "drain":
-            raise MemoryError
-        return 0  # the socket is full
-
-    monkeypatch.setattr(sending, "send", send)
-    one.send(request_execution(1))
-    assert come_true(lambda: one.ended)
-    assert exhausted.is_set()

@@ -194,12 +194,16 @@ class Connection:
     # -------------------------------------------------------------- out, with the lock held
 
     def _write(self) -> None:
-        """Sends what there is, as far as the socket takes it now."""
-        data = self._http.outgoing()
-        if data and not self._unsent:
-            data = data[self._push(data) :]
-        if data:
-            self._keep(data)
+        """Sends what there is, as far as the socket takes it now. Where that fails nothing whole can follow."""
+        try:
+            data = self._http.outgoing()
+            if data and not self._unsent:
+                data = data[self._push(data) :]
+            if data:
+                self._keep(data)
+        except BaseException:
+            self.close()
+            raise
         if not self._unsent and self._http.is_idle:
             self._idle.notify_all()
 

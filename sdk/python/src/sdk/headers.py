@@ -79,11 +79,9 @@ class Headers(Mapping[str, str]):
 
     def _look_up(self, name: str) -> str | None:
         """The first value of `name`."""
-        if self._first is None:
-            if not self._searched:
-                self._searched = True
-                return self._search(name)
-            self._parse()
+        if self._first is None and not self._searched:
+            self._searched = True
+            return self._search(name)
         return self._parsed.get(name.lower())
 
     def _search(self, name: str) -> str | None:
