@@ -90,8 +90,12 @@ def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path) -> None:
-    policy, test = blocks(page("docs/policies.md"), "python")
+@pytest.mark.parametrize("shown", [("the quota", "quotas", "a_tenant_gets"), ("the plans", "class Plans", "has_its_plan")])
+def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(
+    tmp_path: Path, shown: tuple[str, str, str]
+) -> None:
+    python = blocks(page("docs/policies.md"), "python")
+    policy, test = (next(block for block in python if word in block) for word in shown[1:])
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]

@@ -38,6 +38,16 @@ def make(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Make:
         "try:\n    from fast import on_request\nexcept ImportError:\n    def on_request(ctx, params): ...",
         "def get_policy(metadata, params): ...",
         "pattern = '\\d'\ndef on_request(ctx, params): ...",
+        *(
+            f"def on_request(ctx, params): ...\n{more}"
+            for more in (
+                "def prepare(params): ...",
+                "async def prepare(params, metadata): yield",
+                "def prepare(params, metadata=None): ...",
+                "def prepare(params, cache=None):\n    def inner(): yield\ndef close(prepared): ...",
+                "from .inner import prepare\nasync def close(prepared): ...",
+            )
+        ),
     ],
 )
 def test_a_policy_that_the_executor_can_call_has_no_mistake(make: Make, source: str) -> None:
@@ -54,6 +64,11 @@ def test_a_policy_that_the_executor_can_call_has_no_mistake(make: Make, source: 
         ("on_request: object", "neither"),
         ("class Policy:\n    def on_request(self, ctx, params): ...", "neither"),
         ("def get_policy(metadata, params): ...\ndef on_response(ctx, params): ...", "no on_request"),
+        ("def on_request(ctx, params): ...\ndef prepare(params, about): ...", "prepare(params, about)"),
+        ("def on_request(ctx, params): ...\ndef prepare(*, params): ...", "prepare(*, params)"),
+        ("def on_request(ctx, params): ...\ndef close(prepared): ...", "no prepare"),
+        ("def on_request(ctx, params): ...\ndef prepare(params): yield\ndef close(prepared): ...", "both"),
+        ("def on_request(ctx, params): ...\ndef prepare(params): ...\ndef close(): ...", "close()"),
     ],
 )
 def test_a_policy_that_the_executor_cannot_call_is_refused(make: Make, source: str, got: str) -> None:

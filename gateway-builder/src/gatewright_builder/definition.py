@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from sdk.definition import PolicyDefinition, definition_digest
+from sdk.definition import PREPARE_TIMEOUT, PREPARE_TIMEOUT_PATTERN, PolicyDefinition, definition_digest
 
 from gatewright_builder.document import Document, KeyPath, read_document
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
@@ -32,6 +32,7 @@ BodyMode = Annotated[
     Literal["SKIP", "BUFFER"],
     describe("SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"),
 ]
+PrepareTimeout = Annotated[str, describe("a time from 1s to 300s", "write one like 30s", PREPARE_TIMEOUT_PATTERN)]
 Text = Annotated[str, describe("a text", "put it in quotes")]
 Schema = Annotated[dict[str, object], describe("a JSON Schema 2020-12 of an object", "write type: object")]
 
@@ -62,6 +63,7 @@ class DefinitionFields(msgspec.Struct, frozen=True, rename="camel"):
     parameters: Schema = {}
     system_parameters: Schema = {}
     allow_continue: Annotated[bool, describe("true or false", "write false to forbid onError: continue")] = True
+    prepare_timeout: PrepareTimeout = PREPARE_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TextIO
 
 END = ""
-HOOKS = {"on_request": ("ctx", "params"), "on_response": ("ctx", "params"), "prepare": ("params",)}
+HOOKS = {
+    "on_request": ("ctx", "params"),
+    "on_response": ("ctx", "params"),
+    "prepare": ("params",),
+    "close": ("prepared",),
+}
+FOR_AN_INSTANCE = ("params", "metadata")  # what `prepare` is given where its second argument is named so
 
 
 def main(folder: str, *modules: str) -> None:
@@ -37,29 +43,48 @@ def main(folder: str, *modules: str) -> None:
             _say(report, {"module": module} | _failure(error, folder))
             continue
         for hook in HOOKS:
-            if wrong := _wrong(getattr(imported, hook, None), hook, folder):
+            if wrong := _wrong(imported, hook, folder):
                 _say(report, {"module": module, "kind": "hook"} | wrong)
     _say(report, {"module": END})
 
 
-def _wrong(function: object, hook: str, folder: str) -> dict[str, object] | None:
+def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | None:
     """What keeps the executor from calling a hook, however the module came by it."""
+    function = getattr(module, hook, None)
     expected = f"{hook}({', '.join(HOOKS[hook])})"
     if function is None:
         return None
+    if hook == "prepare":
+        expected += f" or {hook}({', '.join(FOR_AN_INSTANCE)})"
     if not callable(function):
         return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
+        return wrong | _definition(function, folder)
+    if hook != "prepare" and _yields(function):
         why = {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
         return why | _definition(function, folder)
     try:
-        inspect.signature(function).bind(*HOOKS[hook])
+        signature = inspect.signature(function)
+        second = [*signature.parameters][1:2]
+        signature.bind(*(FOR_AN_INSTANCE if hook == "prepare" and second == ["metadata"] else HOOKS[hook]))
     except TypeError as error:
         got = f"{hook}{inspect.signature(function)}: {error}"
         return {"expected": expected, "error": got} | _definition(function, folder)
     except ValueError:  # written in C: it says itself what it does not like
         pass
     return None
+
+
+def _wrong_close(prepare: object) -> dict[str, object] | None:
+    if prepare is None:
+        return {"expected": "prepare(params) beside close(prepared)", "error": "no prepare"}
+    if _yields(prepare):
+        return {"expected": "close(prepared), or a prepare that yields", "error": "both"}
+    return None
+
+
+def _yields(function: object) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _definition(function: Callable[..., object], folder: str) -> dict[str, object]:

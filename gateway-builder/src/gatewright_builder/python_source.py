@@ -16,12 +16,14 @@ from gatewright_builder.tree import Tree, is_cache, read_tree
 
 POLICY_FILE = "policy.py"
 LEGACY_FACTORY = "get_policy"
+METADATA = "metadata"
 HOOKS = ("on_request", "on_response")
-ARGUMENTS = {
-    "on_request": ("ctx", "params"),
-    "on_response": ("ctx", "params"),
-    "prepare": ("params",),
-    LEGACY_FACTORY: ("metadata", "params"),
+ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what each may be called with, by position
+    "on_request": (("ctx", "params"),),
+    "on_response": (("ctx", "params"),),
+    "prepare": (("params",), ("params", "metadata")),
+    "close": (("prepared",),),
+    LEGACY_FACTORY: (("metadata", "params"),),
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -64,14 +66,34 @@ def _syntax_mistake(policy: Policy, file: str, error: SyntaxError | ValueError) 
 
 def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
     bound = dict(_bound_names(module.body))
-    for name, arguments in ARGUMENTS.items():
+    for name, choices in ARGUMENTS.items():
         function = bound.get(name)
-        if isinstance(function, Function) and not _takes(function, len(arguments)):
-            expected, got = f"{name}({', '.join(arguments)})", f"{name}({ast.unparse(function.args)})"
+        if isinstance(function, Function) and not any(_takes(function, arguments) for arguments in choices):
+            expected = " or ".join(f"{name}({', '.join(arguments)})" for arguments in choices)
             cure = "change its arguments: they are given by position"
-            yield policy.mistake(POLICY_FILE, expected, got, cure, function.lineno)
+            yield policy.mistake(POLICY_FILE, expected, f"{name}({ast.unparse(function.args)})", cure, function.lineno)
+    if "close" in bound:
+        yield from _close_mistakes(policy, bound["close"], bound.get("prepare"))
     if LEGACY_FACTORY not in bound or any(hook in bound for hook in HOOKS):  # functions win over the factory
         yield from _mode_mistakes(policy, bound)
+
+
+def _close_mistakes(policy: Policy, close: ast.stmt, prepare: ast.stmt | None) -> Iterator[Mistake]:
+    if prepare is None:
+        expected, cure = "prepare(params) beside close(prepared)", "write it, or give close another name"
+        yield policy.mistake(POLICY_FILE, expected, "no prepare", cure, close.lineno)
+    elif isinstance(prepare, Function) and _yields(prepare):
+        expected, cure = "close(prepared), or a prepare that yields", "write what closes after the yield"
+        yield policy.mistake(POLICY_FILE, expected, "both", cure, close.lineno)
+
+
+def _yields(node: ast.AST) -> bool:
+    """Whether a function has a yield of its own."""
+    inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    return any(
+        isinstance(child, ast.Yield | ast.YieldFrom) or (not isinstance(child, inner) and _yields(child))
+        for child in ast.iter_child_nodes(node)
+    )
 
 
 def _mode_mistakes(policy: Policy, bound: dict[str, ast.stmt]) -> Iterator[Mistake]:
@@ -110,9 +132,14 @@ def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                 )
 
 
-def _takes(function: Function, count: int) -> bool:
-    """Whether a call with count arguments by position works."""
-    arguments = function.args
+def _takes(function: Function, given: tuple[str, ...]) -> bool:
+    """Whether a call with these by position works. `metadata` is given to who names it so."""
+    count, arguments = len(given), function.args
+    if (
+        given[1:] == ("metadata",)
+        and METADATA not in [each.arg for each in arguments.posonlyargs + arguments.args][1:2]
+    ):
+        return False
     positional = len(arguments.posonlyargs) + len(arguments.args)
     required = positional - len(arguments.defaults)
     needs_keywords = any(default is None for default in arguments.kw_defaults)

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -26,6 +28,12 @@ type manifestEntry struct {
 }
 
 func (e manifestEntry) id() string { return e.Name + ":" + e.Version }
+
+// prepareTimeout is the definition's; 0 where that has none.
+func (e manifestEntry) prepareTimeout() time.Duration {
+	timeout, _ := time.ParseDuration(e.Definition.PrepareTimeout) // check has refused what is none
+	return timeout
+}
 
 func (m *manifest) hasPython() bool {
 	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
@@ -80,6 +88,9 @@ func (e manifestEntry) check() error {
 		return fmt.Errorf("%s: runtime: expected go or python, got %q", e.id(), e.Runtime)
 	case e.Runtime == v1alpha.RuntimePython && e.Group == "":
 		return fmt.Errorf("%s: group: expected the name of an executor group, got none", e.id())
+	}
+	if timeout, err := time.ParseDuration(cmp.Or(e.Definition.PrepareTimeout, "10s")); err != nil || timeout <= 0 {
+		return fmt.Errorf("%s: definition: prepareTimeout: expected a time like 30s, got %q", e.id(), e.Definition.PrepareTimeout)
 	}
 	return nil
 }

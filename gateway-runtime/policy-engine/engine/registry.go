@@ -51,7 +51,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 			continue
 		}
 		all = append(all, node.Policy{Name: entry.Name, Version: entry.Version, DefinitionDigest: entry.DefinitionDigest,
-			Mode: entry.Definition.ProcessingMode, Factory: factory})
+			Mode: entry.Definition.ProcessingMode, PrepareTimeout: entry.prepareTimeout(), Factory: factory})
 	}
 	if len(mistakes) > 0 {
 		return nil, fmt.Errorf("policies: %s", strings.Join(mistakes, "; "))

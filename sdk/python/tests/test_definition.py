@@ -48,6 +48,18 @@ def test_all_mistakes_at_once() -> None:
     assert "runtime: expected one of go, python, got 'rust'" in caught.value.mistakes
 
 
+@pytest.mark.parametrize("text", ["1s", "30s", "299s", "300s"])
+def test_a_time_to_prepare(text: str) -> None:
+    assert PolicyDefinition.from_document({**GOOD, "prepareTimeout": text}).prepare_timeout == text
+    assert PolicyDefinition.from_document(GOOD).prepare_timeout == "10s"
+
+
+@pytest.mark.parametrize("text", ["", "0s", "30", "30 s", "5m", "1.5s", "301s", "1000s", "300ms", "-1s", "3s\n"])
+def test_no_time_to_prepare(text: str) -> None:
+    with pytest.raises(DefinitionError, match="prepareTimeout: expected a time from 1s to 300s, got"):
+        PolicyDefinition.from_document({**GOOD, "prepareTimeout": text})
+
+
 @pytest.mark.parametrize(("document", "sentence"), [
     (["x"], r"\$: expected an object, got list"),
     ({}, "name: expected .* got nothing; .*processingMode: expected an object, got nothing"),

@@ -34,6 +34,7 @@ def attach(
     attachments = []
     for policy in policies:
         attachment = _attachment(policy, definitions.resolve(policy.name, policy.version))
+        attachment.operation = level
         content = digest_of([api.metadata.name, api.spec.version, level, _content(attachment)])
         attachment.instance = digest_of([content, seen[content]])
         seen[content] += 1

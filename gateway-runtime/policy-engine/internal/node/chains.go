@@ -248,6 +248,7 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Atta
 		InstanceID: attachment.GetInstance(), PolicyName: policy.Name, PolicyVersion: policy.Version,
 		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
 		SystemParams: v1alpha.Params(attachment.GetSystemParameters()), MaxConcurrency: settings.MaxConcurrency,
+		Operation: attachment.GetOperation(), PrepareTimeout: policy.PrepareTimeout,
 	}, v1alpha.Params(attachment.GetParameters()))
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)

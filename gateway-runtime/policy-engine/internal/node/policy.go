@@ -18,6 +18,7 @@ type Policy struct {
 	Name, Version    string
 	DefinitionDigest string
 	Mode             v1alpha.ProcessingModeConfig // of its definition
+	PrepareTimeout   time.Duration                // of its definition; 0 is the default
 	Factory          v1alpha.Factory
 }
 

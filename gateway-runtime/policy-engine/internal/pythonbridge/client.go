@@ -420,7 +420,7 @@ func (m *StreamManager) retryFailed(now time.Time) {
 	defer m.unlock()
 	for _, p := range m.live {
 		if p.is(stateFailed) && now.After(p.retryAt) {
-			p.retryAt = now.Add(m.options.ConfigureTimeout)
+			p.retryAt = now.Add(p.instance.configureTimeout(m.options.ConfigureTimeout))
 			m.unplace(p)
 			m.place(p)
 			m.wakeSender()

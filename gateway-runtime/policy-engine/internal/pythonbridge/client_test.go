@@ -18,7 +18,8 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	done := build(groups)
 	got := c.configured()
 	if got.GetPolicyName() != "add-python-header" || got.GetPolicyVersion() != "v1.0.0" || string(got.GetParameters()) != `{"name":"X-A"}` ||
-		string(got.GetSystemParameters()) != `{"region":"eu"}` || got.GetApiName() != "orders-v1" || got.GetApiVersion() != "v1.0" || got.GetMaxConcurrency() != 16 {
+		string(got.GetSystemParameters()) != `{"region":"eu"}` || got.GetApiName() != "orders-v1" || got.GetApiVersion() != "v1.0" || got.GetMaxConcurrency() != 16 ||
+		got.GetOperation() != "GET /{id}" || got.GetPrepareTimeoutMs() != 30_000 {
 		t.Fatalf("the instance was configured with %v", got)
 	}
 	policy := receive(t, done, "the policy").policy
@@ -32,6 +33,26 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 		if result := receive(t, answer, "the answer"); result.action != nil || result.err != nil {
 			t.Fatalf("expected to pass on unchanged, got %v, %v", result.action, result.err)
 		}
+	}
+}
+
+func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
+	x := startExecutor(t)
+	groups := connect(t, Options{ConfigureTimeout: time.Millisecond}, x)
+	c := x.greet(t)
+	slow := metadata
+	slow.PrepareTimeout = 30 * time.Second
+	done := buildAs(groups, slow)
+	c.take()
+	select {
+	case got := <-done:
+		t.Fatalf("expected to wait for as long as prepare may take, got %v", got.err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	quick := metadata
+	quick.PrepareTimeout = 0
+	if err := receive(t, buildAs(groups, quick), "the refusal").err; err == nil || !strings.Contains(err.Error(), "not configured within 1ms") {
+		t.Fatalf("expected a timeout, got %v", err)
 	}
 }
 

@@ -180,13 +180,13 @@ func (g *Groups) sweepOnce(now time.Time) (left bool) {
 // awaitJoined waits for as long as the process gets on with its instances.
 func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 	for before := -1; ; {
-		now := m.readyCount()
+		now, limit := m.readyCount(), m.configureTimeout()
 		if now == before {
 			return fmt.Errorf("executor group %q: the process at %s has not become ready: %d of %d policy instances are configured, and none was in the last %s",
-				g.name, m.address, now, m.liveCount(), g.options.ConfigureTimeout)
+				g.name, m.address, now, m.liveCount(), limit)
 		}
 		before = now
-		bounded, cancel := context.WithTimeout(ctx, g.options.ConfigureTimeout)
+		bounded, cancel := context.WithTimeout(ctx, limit)
 		err := g.changes.await(bounded, func() (bool, error) { return g.joined(m) })
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -294,6 +294,17 @@ func (m *StreamManager) readyCount() (count int) {
 		}
 	}
 	return count
+}
+
+// configureTimeout is what the slowest instance may take.
+func (m *StreamManager) configureTimeout() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	limit := m.options.ConfigureTimeout
+	for _, p := range m.live {
+		limit = max(limit, p.instance.configureTimeout(m.options.ConfigureTimeout))
+	}
+	return limit
 }
 
 func (m *StreamManager) liveCount() int {

@@ -39,7 +39,7 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 // travel in, with other instances', could not be sent.
 func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv1.ConfigureInstance, error) {
 	for _, name := range []string{
-		metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion, metadata.InstanceID,
+		metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion, metadata.InstanceID, metadata.Operation,
 	} {
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("expected names of policy and API in UTF-8, got %q", name)
@@ -50,6 +50,7 @@ func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv
 		ApiName: metadata.APIName, ApiVersion: metadata.APIVersion,
 		Parameters: params.JSON(), SystemParameters: metadata.SystemParams,
 		MaxConcurrency: uint32(max(metadata.MaxConcurrency, 0)), InstanceId: metadata.InstanceID,
+		Operation: metadata.Operation, PrepareTimeoutMs: uint32(metadata.PrepareTimeout.Milliseconds()),
 	}, nil
 }
 

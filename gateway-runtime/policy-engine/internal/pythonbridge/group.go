@@ -190,12 +190,13 @@ func (g *group) awaitReady(i *instance) error {
 		return v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of group %q could be reached within %s; expected one at %s (%v)",
 			g.name, g.options.ConnectTimeout, g.addresses(), err)
 	}
-	ready, cancel := context.WithTimeout(g.lifetime, g.options.ConfigureTimeout)
+	limit := i.configureTimeout(g.options.ConfigureTimeout)
+	ready, cancel := context.WithTimeout(g.lifetime, limit)
 	defer cancel()
 	err := g.changes.await(ready, func() (bool, error) { return i.configured() })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return v1alpha.Failf(v1alpha.ClassTimeout, "%s was not configured within %s by the executor processes at %s",
-			i, g.options.ConfigureTimeout, g.addresses())
+			i, limit, g.addresses())
 	}
 	return err
 }

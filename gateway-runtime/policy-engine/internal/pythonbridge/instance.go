@@ -51,6 +51,12 @@ func (i *instance) at(m *StreamManager) *placement {
 	return nil
 }
 
+// configureTimeout is how long the instance may take to be ready: what its prepare may take comes on top of what is
+// usual.
+func (i *instance) configureTimeout(usual time.Duration) time.Duration {
+	return usual + time.Duration(i.configure.GetPrepareTimeoutMs())*time.Millisecond
+}
+
 // String names the instance in a log line.
 func (i *instance) String() string {
 	c := i.configure
@@ -104,6 +110,7 @@ func (p *placement) message() *executorv1.ConfigureInstance {
 		Instance: p.number, PolicyName: c.PolicyName, PolicyVersion: c.PolicyVersion, Parameters: c.Parameters,
 		SystemParameters: c.SystemParameters, ApiName: c.ApiName, ApiVersion: c.ApiVersion,
 		MaxConcurrency: c.MaxConcurrency, PrepareTimeoutMs: c.PrepareTimeoutMs, InstanceId: c.InstanceId,
+		Operation: c.Operation,
 	}
 }
 

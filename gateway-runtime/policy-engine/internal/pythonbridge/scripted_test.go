@@ -252,6 +252,7 @@ func connect(t testing.TB, opts Options, executors ...*scriptedExecutor) *Groups
 var metadata = v1alpha.Metadata{
 	InstanceID: "i1", PolicyName: "add-python-header", PolicyVersion: "v1.0.0", APIName: "orders-v1", APIVersion: "v1.0",
 	SystemParams: v1alpha.Params(`{"region":"eu"}`), MaxConcurrency: 16,
+	Operation: "GET /{id}", PrepareTimeout: 30 * time.Second,
 }
 
 type built struct {
@@ -260,7 +261,9 @@ type built struct {
 }
 
 // build runs a factory beside the script.
-func build(groups *Groups) <-chan built {
+func build(groups *Groups) <-chan built { return buildAs(groups, metadata) }
+
+func buildAs(groups *Groups, metadata v1alpha.Metadata) <-chan built {
 	done := make(chan built, 1)
 	go func() {
 		policy, err := groups.BridgeFactory("default")(metadata, v1alpha.Params(`{"name":"X-A"}`))

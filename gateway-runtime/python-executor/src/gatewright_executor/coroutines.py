@@ -22,7 +22,7 @@ from sdk.policy import touched_metadata
 
 from gatewright_executor import logs, vital
 from gatewright_executor.execution import context_of, fault, too_late
-from gatewright_executor.instance import Call, Caller, Instance
+from gatewright_executor.instance import Call, Caller, Instance, Preparing
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.translator import encode_action
 
@@ -90,6 +90,13 @@ class Coroutines:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(seconds)
 
+    def end_tasks(self, instance: Instance, seconds: float) -> bool:
+        """Cancels what a policy has made of tasks for an instance, and waits for their end. False: some do not end."""
+        if self._loop is None:
+            return True
+        ending = Context().run(asyncio.run_coroutine_threadsafe, _end(instance, seconds), self._loop)  # none of them
+        return ending.result()
+
     def running(self) -> list[Call]:
         """The executions under way."""
         return [*self._tasks.copy()]
@@ -110,6 +117,7 @@ class Coroutines:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
+        loop.set_task_factory(_task)
         self._thread = vital.Thread(self._run_forever, loop, name="coroutines")
         self._thread.start()
         return loop
@@ -139,7 +147,7 @@ class Coroutines:
                 wake.set_result(None)
                 return
         if self._todo:
-            runner = self.loop.create_task(self._run())
+            runner = asyncio.Task(self._run(), loop=self.loop, context=Context())
             self._runners.add(runner)
             runner.add_done_callback(self._ended)
 
@@ -217,6 +225,22 @@ class Coroutines:
         if call.partial:
             context.run(logs.end, call)
         return action
+
+
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Future[Any]:
+    """A task, which belongs to the instance that it is made for: its policy's code runs here and now."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
+    origin = logs.current.get()
+    if isinstance(origin, Call | Preparing):
+        origin.instance.tasks.add(task)
+    return task
+
+
+async def _end(instance: Instance, seconds: float) -> bool:
+    tasks = [task for task in instance.tasks if not task.done()]
+    for task in tasks:
+        task.cancel()
+    return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
 
 @types.coroutine

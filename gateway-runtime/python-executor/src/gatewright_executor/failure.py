@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from types import FrameType, TracebackType
 from sdk.policy import FailureClass
 
 from gatewright_executor import authors
+from sdk import lifetime
 
 _FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
-_HOST = str(Path(__file__).parent)
+_HOST = str(Path(__file__).parent), contextlib.__file__, lifetime.__file__
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ def classify(error: BaseException) -> FailureClass:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the exception, and the file and line it came from."""
+    """One line: the exception, and the file and line it came from; of a group, the first one too."""
     if isinstance(error, PolicyError):
         return str(error)
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()
     what = text[-1] if text else type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{what}: {describe(error.exceptions[0])}"
     place = _syntax_place(error) if isinstance(error, SyntaxError) else _place(error)
     return f"{what} ({place})" if place else what
 
@@ -76,4 +80,4 @@ def _syntax_place(error: SyntaxError) -> str:
 
 def _is_policys(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
-    return not (name.startswith((_HOST, "<frozen importlib")) or name.endswith("importlib/__init__.py"))
+    return not (name.startswith((*_HOST, "<frozen importlib")) or name.endswith("importlib/__init__.py"))

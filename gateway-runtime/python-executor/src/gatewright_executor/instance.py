@@ -6,10 +6,13 @@ queue and nobody else's. So do executions of an instance that is still being pre
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from sdk.params import freeze
 from sdk.policy import PolicyMetadata
@@ -19,6 +22,9 @@ from gatewright_executor.failure import Failure
 from gatewright_executor.pace import Pace
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.waiting import Waiting
+
+if TYPE_CHECKING:
+    from gatewright_executor.lifetimes import Lifetime
 
 COROUTINE_CONCURRENCY = 1000
 
@@ -40,11 +46,11 @@ def concurrency(requested: int, workers: int, coroutines: bool) -> int:
 
 
 class Instance:
-    """Built when it is configured, used by many executions at once, dropped after the last of them."""
+    """Built when it is configured, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
-        "_limit", "_lock", "_running", "_waiting", "about", "failure", "hooks", "id", "key", "pace", "params",
-        "prepared",
+        "_close", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure", "hooks", "id", "key",
+        "lifetime", "pace", "params", "prepared", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
@@ -56,6 +62,10 @@ class Instance:
         self.prepared: Any = None
         self.pace = Pace()
         self.failure: Failure | None = None
+        self.lifetime: Lifetime | None = None  # None: the policy has no prepare
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # that the policy made; used on its event loop only
+        self._close: Callable[[], None] | None = None  # to be called once, when it is idle
+        self._retired = False
         self._lock = threading.Lock()
         self._waiting: Waiting[Call] = Waiting()
         self._running = 0
@@ -77,13 +87,46 @@ class Instance:
             now, free = time.monotonic(), min(limit, len(self._waiting))
             calls = [call for _ in range(free) if (call := self._waiting.take(now))]
             self._running += len(calls)
+            close = self._due()
+        close()
         return calls
 
     def fail(self, failure: Failure) -> list[Call]:
         """Lets no execution run, ever; returns those that waited."""
         with self._lock:
             self.failure = failure
-            return self._waiting.take_all()
+            calls = self._waiting.take_all()
+            close = self._due()
+        close()
+        return calls
+
+    def retire(self, close: Callable[[], None]) -> bool:
+        """No execution comes any more: calls `close`, once, after the last one has ended, from whatever thread that is.
+
+        False: it has not ended yet, or the instance is not ready yet. Where it was retired before, nothing happens.
+        """
+        with self._lock:
+            if not self._retired:
+                self._retired, self._close = True, close
+            close = self._due()
+            is_waiting = self._close is not None
+        close()
+        return not is_waiting
+
+    def close_now(self) -> None:
+        """After `retire`: does not wait for the last execution any longer."""
+        with self._lock:
+            close, self._close = self._close, None
+        if close is not None:
+            close()
+
+    def _due(self) -> Callable[[], None]:
+        """What is to be called now that something has ended."""
+        settled = self._limit > 0 or self.failure is not None
+        if self._close is None or self._running or self._waiting or not settled:
+            return _nothing
+        close, self._close = self._close, None
+        return close
 
     def admit(self, call: Call) -> Admission:
         """Gives `call` a slot, or a place in the queue."""
@@ -100,14 +143,32 @@ class Instance:
         """Gives a slot back: to the execution that has waited longest, which is returned."""
         with self._lock:
             call = self._waiting.take(time.monotonic()) if self._waiting else None
-            if call is None:
-                self._running -= 1
-            return call
+            if call is not None:
+                return call
+            self._running -= 1
+            if self._close is None:
+                return None
+            close = self._due()
+        close()
+        return None
 
     def forget(self, call: Call) -> None:
         """Takes a cancelled execution out of the queue, if it waits there."""
         with self._lock:
             self._waiting.forget(call)
+
+
+def _nothing() -> None:
+    pass
+
+
+class Preparing:
+    """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks made in it."""
+
+    __slots__ = ("instance", "partial", "policy", "request_id")
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance, self.policy, self.request_id, self.partial = instance, instance.key, "", ""
 
 
 class Caller(Protocol):

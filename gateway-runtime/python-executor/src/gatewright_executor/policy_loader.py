@@ -19,11 +19,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from sdk.lifetime import takes_metadata
+
 from gatewright_executor import authors, logs
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
 
 REGISTRY = "python_policy_registry"
 CALL = ("ctx", "params")  # what a hook is called with
+PREPARE, PREPARE_FOR = ("params",), ("params", "metadata")
 Function: TypeAlias = Callable[..., Any]
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class Hook:
 
     name: str
     function: Function
-    is_coroutine: bool = False
+    is_coroutine: bool = False  # what it does, it does on an event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class LoadedPolicy:
     on_request: Hook | None = None
     on_response: Hook | None = None
     prepare: Hook | None = None
+    close: Hook | None = None  # ends what `prepare` returned
     get_policy: Hook | None = None  # deprecated: makes an object that has the hooks
     failure: Failure | None = None  # why it cannot be used
 
@@ -112,12 +116,14 @@ def load(key: str, module: str) -> LoadedPolicy:
 
 def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
     file = authors.shown(str(module.__file__))
+    prepare = find_hook(module, "prepare", PREPARE, file, PREPARE_FOR)
     loaded = LoadedPolicy(
         name,
         version,
         on_request=find_hook(module, "on_request", CALL, file),
         on_response=find_hook(module, "on_response", CALL, file),
-        prepare=find_hook(module, "prepare", ("params",), file),
+        prepare=prepare,
+        close=_find_close(module, prepare, file),
         get_policy=find_hook(module, "get_policy", ("metadata", "params"), file),
     )
     if loaded.on_request or loaded.on_response:
@@ -130,19 +136,40 @@ def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
     return loaded
 
 
-def find_hook(owner: object, name: str, arguments: tuple[str, ...], file: str) -> Hook | None:
-    """The function `name` of a module or an object, checked; None where there is none."""
+def _find_close(module: ModuleType, prepare: Hook | None, file: str) -> Hook | None:
+    close = find_hook(module, "close", ("prepared",), file)
+    if close is not None and prepare is None:
+        expected = "expected prepare(params) beside close(prepared), which ends what that returns, got none"
+        raise PolicyError(f"{expected}; write it, or give close another name ({_place(close.function, file)})")
+    if close is not None and prepare is not None and _yields(prepare.function):
+        expected = "expected close(prepared), or a prepare that yields, got both"
+        raise PolicyError(f"{expected}; write what closes after the yield ({_place(close.function, file)})")
+    return close
+
+
+def find_hook(
+    owner: object, name: str, arguments: tuple[str, ...], file: str, longer: tuple[str, ...] = ()
+) -> Hook | None:
+    """The function `name` of a module or an object, checked; None where there is none.
+
+    longer: what it may take instead of `arguments`. A hook that may is one that may yield.
+    """
     function = getattr(owner, name, None)
     if function is None:
         return None
-    wanted = f"{name}({', '.join(arguments)})"
+    wanted = " or ".join(f"{name}({', '.join(each)})" for each in (arguments, longer) if each)
     if not callable(function):
         raise PolicyError(f"expected a function {wanted}, got {type(function).__name__} ({file})")
     target: Function = function if inspect.isroutine(function) else type(function).__call__
-    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+    if _yields(target) and not longer:
         raise PolicyError(f"expected {wanted} to return an action, got a generator ({_place(target, file)})")
-    _check_signature(function, wanted, len(arguments), _place(target, file))
-    return Hook(name, function, inspect.iscoroutinefunction(target))
+    given = longer if longer and takes_metadata(function) else arguments
+    _check_signature(function, wanted, len(given), _place(target, file))
+    return Hook(name, function, inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target))
+
+
+def _yields(function: Function) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _check_signature(function: Function, wanted: str, arguments: int, place: str) -> None:
@@ -155,6 +182,11 @@ def _check_signature(function: Function, wanted: str, arguments: int, place: str
     except TypeError as error:
         got = f"{wanted.partition('(')[0]}{signature}"
         raise PolicyError(f"expected a function {wanted}, got {got}: {error} ({place})") from None
+
+
+def place_of(hook: Hook) -> str:
+    """FILE:LINE where it is defined."""
+    return _place(hook.function, "")
 
 
 def _place(function: Function, file: str) -> str:

@@ -48,12 +48,13 @@ class Server:
         self._dispatcher.start()
 
     def stop(self, seconds: float) -> None:
-        """Takes nothing new in, answers what is under way for at most `seconds`, and ends the streams."""
+        """Takes nothing new in, answers what is under way for at most `seconds`, ends the streams, closes instances."""
         self._stopping = True
         self._listener.go_away()
         for stream in self._streams.copy():
             stream.drain()
         self._listener.close(seconds)
+        self._process.preparer.stop()
         self._dispatcher.stop()
 
     def health(self) -> pb.HealthCheckResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,8 @@ class Stream:
         calls = deque(call for execution in frame.executions if (call := self._accept(execution, now)) is not None)
         for number in frame.cancel:
             self._cancel(number)
-        for number in frame.close:
-            self._instances.pop(number, None)
+        if frame.close:
+            self._close_instances(frame.close, calls)
         self._replies.take_in()
         return self._take_turn(calls)
 
@@ -85,6 +85,8 @@ class Stream:
     def close(self) -> None:
         """After its last answer."""
         self._reader.close()
+        for number in [*self._instances]:
+            self._retire(number)
 
     # -------------------------------------------------------------- Caller
 
@@ -146,6 +148,17 @@ class Stream:
         if self._draining:
             self._replies.flush()
 
+    def _close_instances(self, numbers: Iterable[int], calls: deque[Call]) -> None:
+        """What has come for them comes first, wherever it runs."""
+        for call in taken(calls):
+            self._dispatcher.submit(call)
+        for number in numbers:
+            self._retire(number)
+
+    def _retire(self, number: int) -> None:
+        if (instance := self._instances.pop(number, None)) is not None:
+            self._process.preparer.retire(instance)
+
     def _configure(self, configure: pb.ConfigureInstance) -> None:
         policy = self._policy(configure)
         try:
@@ -153,6 +166,7 @@ class Stream:
         except ValueError as error:
             instance = Instance(_about(configure, {}), {}, configure.instance_id)
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
+        self._retire(configure.instance)
         self._instances[configure.instance] = instance
         if isinstance(policy, Failure):
             self._settle(configure, instance, policy)
@@ -189,7 +203,12 @@ class Stream:
 
 def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> PolicyMetadata:
     return PolicyMetadata(
-        configure.policy_name, configure.policy_version, configure.api_name, configure.api_version, system_params
+        configure.policy_name,
+        configure.policy_version,
+        configure.api_name,
+        configure.api_version,
+        system_params,
+        configure.operation,
     )
 
 

@@ -37,6 +37,7 @@ type PolicyDefinition struct {
 	Parameters       json.RawMessage      `json:"parameters,omitempty"`       // JSON Schema 2020-12
 	SystemParameters json.RawMessage      `json:"systemParameters,omitempty"` // JSON Schema 2020-12
 	AllowContinue    *bool                `json:"allowContinue,omitempty"`    // false: no attachment may say onError: continue; nil is true
+	PrepareTimeout   string               `json:"prepareTimeout,omitempty"`   // that prepare of a Python policy may take: "30s"; empty is 10 s
 }
 
 // ProcessingModeConfig says which phases a policy is called in. A policy that wants headers and body of one

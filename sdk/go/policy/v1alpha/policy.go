@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Policy is one policy instance: a policy with the parameters of one attachment. It is built once, used by many
@@ -39,8 +40,10 @@ type Metadata struct {
 	PolicyVersion  string // v1.0.0
 	APIName        string
 	APIVersion     string
-	SystemParams   Params // what the operator, not the API publisher, sets
-	MaxConcurrency int    // executions of this instance at once; 0 is the default
+	SystemParams   Params        // what the operator, not the API publisher, sets
+	MaxConcurrency int           // executions of this instance at once; 0 is the default
+	Operation      string        // that the policy is attached to, "GET /{id}"; empty where it is attached to the API
+	PrepareTimeout time.Duration // that building the instance may take; 0 is the default
 }
 
 // Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.

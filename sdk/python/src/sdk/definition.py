@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+PREPARE_TIMEOUT = "10s"
+PREPARE_TIMEOUT_PATTERN = r"\A([1-9][0-9]?|[12][0-9][0-9]|300)s\Z"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
@@ -69,6 +71,7 @@ class PolicyDefinition:
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
     system_parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
     allow_continue: bool = True  # False: no attachment may say onError: continue. For what security rests on
+    prepare_timeout: str = PREPARE_TIMEOUT  # that `prepare` may take; Python only
 
     @classmethod
     def from_document(cls, document: object) -> PolicyDefinition:
@@ -87,6 +90,7 @@ class PolicyDefinition:
             parameters=document.get("parameters", {}),
             system_parameters=document.get("systemParameters", {}),
             allow_continue=document.get("allowContinue", True),
+            prepare_timeout=document.get("prepareTimeout", PREPARE_TIMEOUT),
         )
 
 
@@ -130,6 +134,7 @@ _OPTIONAL = {
     "parameters": Mapping,
     "systemParameters": Mapping,
     "allowContinue": bool,
+    "prepareTimeout": str,
 }
 _KINDS = {str: "a string", Mapping: "an object", bool: "true or false"}
 
@@ -143,6 +148,9 @@ def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
     for key, kind in _OPTIONAL.items():
         if key in document and not isinstance(document[key], kind):
             yield f"{key}: expected {_KINDS[kind]}, got {_got(document, key)}"
+    timeout = document.get("prepareTimeout", PREPARE_TIMEOUT)
+    if isinstance(timeout, str) and not re.search(PREPARE_TIMEOUT_PATTERN, timeout):
+        yield f"prepareTimeout: expected a time from 1s to 300s, got {timeout!r:.60}"
     yield from _mode_mistakes(document)
 
 

@@ -2,8 +2,12 @@
 
 A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` or both, either of them `async def`
 if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
-action or None. An optional `prepare(params)` runs once per policy instance and process, before its first request; what
-it returns is `ctx.prepared`. `params` are the attachment's parameters with defaults applied, read-only at any depth.
+action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
+
+An optional `prepare(params)` or `prepare(params, metadata)`, `metadata` a PolicyMetadata, runs once per policy instance
+and process, before its first request; what it returns is `ctx.prepared`. `close(prepared)` beside it runs after the
+instance's last execution. Or `prepare` yields what is `ctx.prepared`, once, and what follows the yield closes it.
+Either may be `async def`; tasks that an async policy makes are cancelled with its instance.
 
     def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
@@ -26,6 +30,7 @@ from sdk.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from sdk.trace import TraceContext, parse_trace
 
 __all__ = [
+    "Close",
     "FailureClass",
     "HeaderValue",
     "Headers",
@@ -36,6 +41,7 @@ __all__ = [
     "OnResponse",
     "Policy",
     "PolicyMetadata",
+    "Prepare",
     "ReadOnlyDict",
     "ReadOnlyList",
     "RequestAction",
@@ -152,13 +158,25 @@ class ResponseFields(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PolicyMetadata:
-    """Which policy instance this is."""
+    """Which policy instance this is: `ctx.policy`, and the second argument of `prepare(params, metadata)`.
 
-    policy_name: str  # add-python-header
-    policy_version: str  # v1.0.0
+    An instance belongs to one attachment of one API. Attached to the API as a whole it serves all operations that the
+    API has, and `operation` is "".
+    """
+
+    policy_name: str
+    """As in the definition: add-python-header."""
+    policy_version: str
+    """Exact: v1.0.0."""
     api_name: str = ""
+    """`metadata.name` of the API: orders-v1."""
     api_version: str = ""
-    system_params: dict[str, Any] = field(default_factory=ReadOnlyDict)  # what the operator sets; read-only
+    """`spec.version` of the API: v1.0."""
+    system_params: dict[str, Any] = field(default_factory=ReadOnlyDict)
+    """What the operator sets for this policy, defaults applied; {} where the definition has no `systemParameters`.
+    Read-only at any depth."""
+    operation: str = ""
+    """The operation that the policy is attached to: GET /{id}. "" where it is attached to the API."""
 
 
 def _text(value: bytes) -> str:
@@ -204,7 +222,7 @@ class RequestContext:
 
     @property
     def prepared(self) -> Any:
-        """What prepare(params) returned; None without one."""
+        """What prepare returned or yielded; None without one."""
         return self._prepared
 
     @property
@@ -333,6 +351,8 @@ def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | No
 
 OnRequest: TypeAlias = Callable[[RequestContext, dict[str, Any]], RequestAction | Awaitable[RequestAction]]
 OnResponse: TypeAlias = Callable[[ResponseContext, dict[str, Any]], ResponseAction | Awaitable[ResponseAction]]
+Prepare: TypeAlias = Callable[[dict[str, Any]], Any] | Callable[[dict[str, Any], PolicyMetadata], Any]
+Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
 
 
 class Policy:
@@ -340,6 +360,11 @@ class Policy:
 
     There is one object per policy instance and process; many threads call it at the same time.
     """
+
+    def __init__(self, metadata: PolicyMetadata | None = None, params: dict[str, Any] | None = None) -> None:
+        """A subclass may pass on what get_policy was given, or nothing; it is kept in `metadata` and `params`."""
+        self.metadata = metadata
+        self.params = params
 
     def on_request(self, ctx: RequestContext, params: dict[str, Any]) -> RequestAction:  # noqa: ARG002
         return None

@@ -7,11 +7,15 @@
     def test_it_adds_the_header() -> None:
         action = policy.on_request(testing.request(headers={"X-A": "b"}), testing.params(headerName="X-Policy"))
 
-An `async def` policy is called with `asyncio.run(policy.on_request(…))`.
+An `async def` policy is called with `asyncio.run(policy.on_request(…))`. What `prepare` makes is there within
+
+    with testing.prepared(policy, testing.params()) as made:
+        policy.on_request(testing.request(prepared=made), testing.params())
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -19,12 +23,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from sdk.action import check
+from sdk.lifetime import Lifetime, lifetime
 from sdk.metadata import checked_json
 from sdk.policy import HeaderValue, PolicyMetadata, RequestContext, ResponseContext
 
@@ -74,6 +81,60 @@ def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str,
     """Parameters as a gateway passes them: JSON values, read-only at any depth. Defaults are not applied."""
     checked: dict[str, Any] = checked_json({**(values or {}), **more}, "params")
     return checked
+
+
+def prepared(
+    policy: ModuleType, params: dict[str, Any] | None = None, metadata: PolicyMetadata | None = None
+) -> Prepared:
+    """What the policy's `prepare` makes of the parameters, and its end, in a `with` statement: `prepare` is called when
+    that is entered, and `close`, or what follows the yield, when it is left. Without a `prepare` it is None.
+
+    A policy that prepares by `async def` needs `async with`, in the event loop of its requests; the others take both.
+    """
+    prepare, close = getattr(policy, "prepare", None), getattr(policy, "close", None)
+    about = metadata or PolicyMetadata("test", "v0.0.0")
+    return Prepared(lifetime(prepare, close, checked_json(params or {}, "params"), about, _run))
+
+
+class Prepared:
+    """What `prepared` returns."""
+
+    def __init__(self, made: Lifetime) -> None:
+        self._lifetime = made
+
+    def __enter__(self) -> Any:
+        if not isinstance(self._lifetime, AbstractContextManager):
+            raise TypeError("expected `async with testing.prepared(…)`, since prepare is async; got `with`")
+        return self._lifetime.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert isinstance(self._lifetime, AbstractContextManager)
+        self._lifetime.__exit__(None, None, None)
+
+    async def __aenter__(self) -> Any:
+        if isinstance(self._lifetime, AbstractContextManager):
+            return self._lifetime.__enter__()
+        return await self._lifetime.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._lifetime, AbstractContextManager):
+            self._lifetime.__exit__(None, None, None)
+        else:
+            await self._lifetime.__aexit__(None, None, None)
+
+
+def _run(awaitable: Any) -> None:
+    """Also inside a running loop, of which no second one may run in the same thread."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _awaited(awaitable)).result()
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
 
 
 def request(

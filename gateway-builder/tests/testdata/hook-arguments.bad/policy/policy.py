@@ -4,3 +4,7 @@ def on_request(ctx):
 
 async def prepare(params, *, limit):
     return None
+
+
+def close(prepared, more):
+    return None

@@ -152,7 +152,7 @@ type RequestFrame struct {
 	Configure     []*ConfigureInstance   `protobuf:"bytes,1,rep,name=configure,proto3" json:"configure,omitempty"`
 	Executions    []*Execution           `protobuf:"bytes,2,rep,name=executions,proto3" json:"executions,omitempty"`
 	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"` // executions nobody waits for any more; those not yet started never are
-	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`   // instances that get no further executions
+	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`   // instances that get no further executions: closed after their last one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,9 +225,10 @@ type ConfigureInstance struct {
 	SystemParameters []byte                 `protobuf:"bytes,5,opt,name=system_parameters,json=systemParameters,proto3" json:"system_parameters,omitempty"` // JSON object, or empty for {}
 	ApiName          string                 `protobuf:"bytes,6,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
 	MaxConcurrency   uint32                 `protobuf:"varint,7,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`         // executions of this instance under way at once; 0 = the executor's default
-	PrepareTimeoutMs uint32                 `protobuf:"varint,8,opt,name=prepare_timeout_ms,json=prepareTimeoutMs,proto3" json:"prepare_timeout_ms,omitempty"` // time limit of prepare(params); 0 = the executor's default
+	PrepareTimeoutMs uint32                 `protobuf:"varint,8,opt,name=prepare_timeout_ms,json=prepareTimeoutMs,proto3" json:"prepare_timeout_ms,omitempty"` // time limit of prepare; 0 = the executor's default
 	ApiVersion       string                 `protobuf:"bytes,9,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
 	InstanceId       string                 `protobuf:"bytes,10,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"` // the attachment's id, for the log and the health check
+	Operation        string                 `protobuf:"bytes,11,opt,name=operation,proto3" json:"operation,omitempty"`                     // that the policy is attached to; empty where it is attached to the API
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -328,6 +329,13 @@ func (x *ConfigureInstance) GetApiVersion() string {
 func (x *ConfigureInstance) GetInstanceId() string {
 	if x != nil {
 		return x.InstanceId
+	}
+	return ""
+}
+
+func (x *ConfigureInstance) GetOperation() string {
+	if x != nil {
+		return x.Operation
 	}
 	return ""
 }
@@ -1334,7 +1342,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"executions\x18\x02 \x03(\v2!.gatewright.executor.v1.ExecutionR\n" +
 	"executions\x12\x1a\n" +
 	"\x06cancel\x18\x03 \x03(\x04B\x02\x10\x01R\x06cancel\x12\x18\n" +
-	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\xf8\x02\n" +
+	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\x96\x03\n" +
 	"\x11ConfigureInstance\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x12\x1f\n" +
 	"\vpolicy_name\x18\x02 \x01(\tR\n" +
@@ -1351,7 +1359,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"apiVersion\x12\x1f\n" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
-	"instanceId\"\xe4\x04\n" +
+	"instanceId\x12\x1c\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xe4\x04\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +

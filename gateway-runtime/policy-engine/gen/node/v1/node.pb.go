@@ -921,6 +921,7 @@ type Attachment struct {
 	OnErrorByClass   map[string]OnError     `protobuf:"bytes,10,rep,name=on_error_by_class,json=onErrorByClass,proto3" json:"on_error_by_class,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=gatewright.node.v1.OnError"` // key: FailureClass, "badAction"
 	MaxConcurrency   uint32                 `protobuf:"varint,11,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`                                                                                                               // 0: default
 	MaxBodyBytes     uint64                 `protobuf:"varint,12,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	Operation        string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"` // "GET /{id}", where it is attached to an operation; empty at API level
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1037,6 +1038,13 @@ func (x *Attachment) GetMaxBodyBytes() uint64 {
 		return x.MaxBodyBytes
 	}
 	return 0
+}
+
+func (x *Attachment) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
 }
 
 type ProcessingMode struct {
@@ -1161,7 +1169,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
-	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\"\x9c\x05\n" +
+	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\"\xba\x05\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -1180,7 +1188,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x11on_error_by_class\x18\n" +
 	" \x03(\v22.gatewright.node.v1.Attachment.OnErrorByClassEntryR\x0eonErrorByClass\x12'\n" +
 	"\x0fmax_concurrency\x18\v \x01(\rR\x0emaxConcurrency\x12$\n" +
-	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x1a^\n" +
+	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x12\x1c\n" +
+	"\toperation\x18\x0f \x01(\tR\toperation\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xa8\x02\n" +

@@ -48,7 +48,7 @@ class RequestFrame(_message.Message):
     def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ConfigureInstance(_message.Message):
-    __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version", "instance_id")
+    __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version", "instance_id", "operation")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class ConfigureInstance(_message.Message):
     PREPARE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     API_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     instance: int
     policy_name: str
     policy_version: str
@@ -69,7 +70,8 @@ class ConfigureInstance(_message.Message):
     prepare_timeout_ms: int
     api_version: str
     instance_id: str
-    def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ...) -> None: ...
+    operation: str
+    def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
     __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata")

@@ -1,0 +1,6 @@
+def prepare(params, metadata):
+    yield None
+
+
+def close(prepared):
+    return None

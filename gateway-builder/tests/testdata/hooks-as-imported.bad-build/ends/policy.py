@@ -1,0 +1,5 @@
+from .more import close, prepare  # noqa: F401
+
+
+def on_request(ctx, params):
+    return None

@@ -1,0 +1,314 @@
+"""Instances are closed: once, after their last execution, with the tasks that were made for them."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gatewright_executor import prepare
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.server import Server
+from gatewright_executor.testing import Engine, come_true, configuration, request_execution, response_execution
+
+Start = Callable[..., Engine]
+TELLS = """
+    def on_response(ctx, params):
+        ctx.metadata["seen"] = seen
+"""
+FORMS = {
+    "returns": "def prepare(params): return params['a']\ndef close(prepared): seen.append(prepared)",
+    "yields": "def prepare(params):\n    yield params['a']\n    seen.append(params['a'])",
+    "async returns": "async def prepare(params): return params['a']\nasync def close(prepared): seen.append(prepared)",
+    "async yields": "async def prepare(params):\n    yield params['a']\n    seen.append(params['a'])",
+    "async, closed by a plain one": (
+        "async def prepare(params): return params['a']\ndef close(prepared):\n"
+        "    asyncio.get_running_loop()\n    seen.append(prepared)"
+    ),
+    "plain, closed by an async one": (
+        "def prepare(params): return params['a']\nasync def close(prepared):\n"
+        "    asyncio.get_running_loop()\n    seen.append(prepared)"
+    ),
+    "for an instance": (
+        "def prepare(params, metadata):\n    yield params['a']\n"
+        "    seen.append([metadata.policy_name, metadata.policy_version, metadata.api_name, metadata.api_version,"
+        " metadata.operation, metadata.system_params['region']])"
+    ),
+}
+START = "import asyncio\nseen = []\ndef on_request(ctx, params): seen.append(['called with', ctx.prepared])\n"
+
+
+def seen(one: Engine, instance: int, number: int) -> object:
+    """What the policy has noted, as an instance that is still there says."""
+    return json.loads(one.execute(response_execution(number, instance)).metadata_set or b"{}").get("seen", [])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_prepare_makes_is_closed_once(engine: Start, form: str) -> None:
+    source = START + FORMS[form] + "\ndef on_response(ctx, params): ctx.metadata['seen'] = seen\n"
+    one = engine(policy=source)
+    wanted = configuration(1, "policy:v1.0.0", {"a": 7})
+    wanted.api_name, wanted.api_version, wanted.operation = "orders-v1", "v1.0", "GET /{id}"
+    wanted.system_parameters = b'{"region": "eu"}'
+    one.configure(2, "policy:v1.0.0", {"a": 8})
+    one.send(configure=[wanted])
+    one.execute(request_execution(1))
+    one.send(close=[1])
+    closed = 7 if form != "for an instance" else ["policy", "v1.0.0", "orders-v1", "v1.0", "GET /{id}", "eu"]
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [["called with", 7], closed])
+    one.send(close=[1])
+    assert seen(one, 2, 99) == [["called with", 7], closed]
+
+
+def test_it_is_closed_after_its_last_execution(engine: Start) -> None:
+    source = """
+        import threading
+        seen, gate = [], threading.Event()
+        def prepare(params):
+            yield None
+            seen.append("closed")
+        def on_request(ctx, params):
+            gate.wait(10)
+            seen.append("ended")
+        def on_response(ctx, params):
+            if "x-go" in ctx.headers:
+                gate.set()
+            ctx.metadata["seen"] = seen
+    """
+    one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0")
+    one.configure(2, "policy:v1.0.0")
+    one.send(request_execution(1))
+    one.wait(lambda: one.health().workers_busy == 1)
+    one.send(close=[1])
+    assert seen(one, 2, 2) == []
+    one.send(response_execution(3, 2, {"x-go": "1"}))
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["ended", "closed"])
+
+
+def test_executions_of_the_frame_that_closes_it_come_before(engine: Start) -> None:
+    source = START + FORMS["yields"] + "\ndef on_response(ctx, params): ctx.metadata['seen'] = seen\n"
+    one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0", {"a": 7})
+    one.configure(2, "policy:v1.0.0", {"a": 8})
+    one.send(*map(request_execution, range(10)), close=[1])
+    assert come_true(lambda: len(seen(one, 2, 100 + len(one.frames))) == 11)  # type: ignore[arg-type]
+    assert seen(one, 2, 99)[-1] == 7  # type: ignore[index]
+
+
+POLLS = """
+    import asyncio
+    running, ended = [], []
+
+    async def poll(name):
+        running.append(name)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            running.remove(name)
+            ended.append(name)
+
+    async def nested(name):
+        asyncio.create_task(poll(name + " below"))
+        await poll(name)
+
+    async def prepare(params):
+        return asyncio.create_task(nested(params["name"]))
+
+    async def on_request(ctx, params):
+        kept.append(asyncio.create_task(poll("of a request")))
+
+    def on_response(ctx, params):
+        ctx.metadata["seen"] = [sorted(running), sorted(ended)]
+    kept = []
+"""
+
+
+def test_tasks_end_with_their_instance(engine: Start) -> None:
+    one = engine(policy=POLLS)
+    one.configure(1, "policy:v1.0.0", {"name": "one"})
+    one.configure(2, "policy:v1.0.0", {"name": "two"})
+    one.execute(request_execution(1))
+    one.send(close=[1])
+    left, gone = ["two", "two below"], ["of a request", "one", "one below"]
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [left, gone])
+
+
+def test_one_instance_after_the_other_leaves_one_task(engine: Start) -> None:
+    one = engine(policy=POLLS)
+    for number in range(1, 22):
+        one.configure(number, "policy:v1.0.0", {"name": str(number)})
+        if number > 1:
+            one.send(close=[number - 1])
+    assert come_true(lambda: seen(one, 21, 100 + len(one.frames))[0] == ["21", "21 below"])  # type: ignore[index]
+
+
+def test_a_task_group_around_the_yield(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    source = """
+        import asyncio
+        seen = []
+        async def poll(params):
+            await asyncio.sleep(0 if params["fails"] else 3600)
+            raise ValueError("the poll")
+        async def prepare(params):
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(poll(params))
+                yield "x"
+                task.cancel()
+            seen.append("closed")
+        async def on_request(ctx, params):
+            assert ctx.prepared == "x"
+        def on_response(ctx, params):
+            ctx.metadata["seen"] = seen
+    """
+    one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0", {"fails": False})
+    one.configure(2, "policy:v1.0.0", {"fails": True})
+    assert one.execute(request_execution(1)) == pb.Action(id=1)
+    assert come_true(lambda: "prepare failed after its yield" in caplog.text)
+    assert "the poll" in caplog.text
+    assert one.execute(request_execution(2, 2)) == pb.Action(id=2)
+    one.send(close=[1, 2])
+    one.configure(3, "policy:v1.0.0", {"fails": False})
+    assert come_true(lambda: seen(one, 3, 100 + len(one.frames)) == ["closed"])
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_a_close_that_fails_is_logged_once(engine: Start, start: str, caplog: pytest.LogCaptureFixture) -> None:
+    source = f"{start} prepare(params):\n    yield 1\n    raise ValueError('no end')\ndef on_request(ctx, params): pass"
+    one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0")
+    one.send(close=[1])
+    assert come_true(lambda: "close failed: ValueError: no end" in caplog.text)
+    assert "policy.py:3" in caplog.text
+    one.configure(2, "policy:v1.0.0")
+    assert caplog.text.count("close failed") == 1
+
+
+def test_a_close_that_hangs_is_left_to_itself(
+    engine: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prepare, "CLOSE_SECONDS", 0.05)
+    source = """
+        import asyncio
+        seen = []
+        async def prepare(params):
+            yield 1
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+        def on_request(ctx, params): pass
+        def on_response(ctx, params): ctx.metadata["seen"] = seen
+    """
+    one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0")
+    one.configure(2, "policy:v1.0.0")
+    one.send(close=[1])
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+    assert "expected policy:v1.0.0 to be closed within 0.05 s" in caplog.text
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
+    source = f"""
+        import asyncio, threading
+        seen, gate = [], threading.Event()
+        {start} prepare(params):
+            if params:
+                gate.wait(10)
+            yield 1
+            seen.append("closed")
+        def on_request(ctx, params): gate.set()
+        def on_response(ctx, params): ctx.metadata["seen"] = seen
+    """
+    one = engine(policy=source)
+    one.configure(2, "policy:v1.0.0")
+    assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
+    one.execute(request_execution(1, 2))
+    if start == "def":  # an async one is cancelled, and makes nothing
+        assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+    else:
+        assert seen(one, 2, 99) == []
+
+
+def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> None:
+    source = """
+        import asyncio
+        seen = []
+        async def prepare(params):
+            try:
+                await asyncio.sleep(3600 if params else 0)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+        def on_request(ctx, params): pass
+        def on_response(ctx, params): ctx.metadata["seen"] = seen
+    """
+    one = engine(policy=source)
+    one.configure(2, "policy:v1.0.0")
+    failure = one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).failure
+    assert failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert "more time by prepareTimeout" in failure.message
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+
+
+WRITES = """
+    from pathlib import Path
+    {start} prepare(params):
+        yield 1
+        Path(params["file"]).write_text("closed")
+    def on_request(ctx, params): pass
+"""
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_they_are_closed_when_their_stream_ends(engine: Start, start: str, tmp_path: Path) -> None:
+    one = engine(policy=WRITES.format(start=start))
+    one.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
+    one.half_close()
+    assert come_true((tmp_path / "closed").exists)
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_they_are_closed_when_the_process_stops(load: Callable[..., object], start: str, tmp_path: Path) -> None:
+    server = Server(load(policy=WRITES.format(start=start)), 2)  # type: ignore[arg-type]
+    server.start(tmp_path / "own.sock")
+    with Engine(tmp_path / "own.sock") as one:
+        one.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
+        server.stop(5)
+        assert (tmp_path / "closed").read_text() == "closed"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (
+            "def prepare(params): pass\ndef close(a, b): pass",
+            r"expected a function close\(prepared\), got close\(a, b\)",
+        ),
+        ("def close(prepared): pass", r"expected prepare\(params\) beside close\(prepared\)"),
+        ("def prepare(params): yield\ndef close(prepared): pass", "or a prepare that yields, got both"),
+        (
+            "def prepare(params, about): pass",
+            r"prepare\(params\) or prepare\(params, metadata\), got prepare\(params, about\)",
+        ),
+        ("def prepare(): pass", r"prepare\(params\) or prepare\(params, metadata\), got prepare\(\)"),
+        ("def prepare(params): pass\ndef close(prepared): yield", "to return an action, got a generator"),
+    ],
+)
+def test_a_lifetime_that_is_none(
+    load: Callable[..., dict[str, object]], source: str, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    load(policy=f"{source}\ndef on_request(ctx, params): pass")
+    assert come_true(lambda: "policy not loaded" in caplog.text)
+    assert __import__("re").search(sentence, caplog.text)
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_a_prepare_without_its_yield(engine: Start, start: str) -> None:
+    one = engine(policy=f"\n{start} prepare(params):\n    if params: yield\ndef on_request(ctx, params): pass")
+    failure = one.configure(1, "policy:v1.0.0").failure
+    assert "expected prepare to yield once, it ended without a yield" in failure.message
+    assert "policy.py:2)" in failure.message
