@@ -6,14 +6,14 @@ import pytest
 from gatewright_controller import deployment as deployment_module
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.deployment import Deployment, Node
-from gatewright_controller.translate import Bundle
+from gatewright_controller.translate import Bundle, unserved
 
 pytestmark = pytest.mark.anyio
 POLICY = ("log-message", "v1.0.0", "d" * 64)
 
 
 def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0) -> Bundle:
-    message = node_pb2.ApiBundle(api=api, digest=digest, routes=[b"x" * size])
+    message = node_pb2.ApiBundle(api=api, digest=digest, context=f"/{api}", routes=[b"x" * size])
     return Bundle(message, frozenset(policies))
 
 
@@ -35,8 +35,14 @@ def applied(deployment: Deployment, node: Node, api: str, digest: str) -> None:
     deployment.report(node, reported(api, digest, node_pb2.ApiStatus.STATE_APPLIED))
 
 
+def told_unserved(update: node_pb2.Update) -> list[tuple[str, str]]:
+    assert all(not one.routes and not one.chains and not one.clusters for one in update.bundles if one.unserved)
+    return [(one.context, one.unserved) for one in update.bundles if one.unserved]
+
+
 def sent(update: node_pb2.Update) -> tuple[list[str], list[str]]:
-    return [f"{one.api}@{one.digest}" for one in update.bundles], list(update.removed_apis)
+    bundles = [f"{one.api}@{one.digest}" for one in update.bundles if not one.unserved]
+    return bundles, list(update.removed_apis)
 
 
 async def test_a_node_is_sent_what_differs_once() -> None:
@@ -75,11 +81,41 @@ async def test_a_rejection_counts_for_the_version_that_was_rejected_only() -> No
     assert deployment.status("a").state == "pending"
 
 
-async def test_a_node_without_the_policy_is_not_sent_the_api_and_keeps_what_it_has() -> None:
+async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() -> None:
+    deployment = Deployment()
+    deployment.put(bundle("a", "1"), 1)
+    one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
+    waiting = asyncio.create_task(deployment.settled("a", 5))
+    applied(deployment, two, "a", "1")
+    deployment.report(one, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
+    status = await waiting
+    assert (status.state, status.reason) == ("pending", "n1: no route to host")
+    deployment.report(two, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "bad regex"))
+    assert deployment.status("a").state == "rejected"
+    applied(deployment, one, "a", "1")
+    applied(deployment, two, "a", "1")
+    assert deployment.status("a").state == "deployed"
+
+
+async def test_an_api_that_ran_may_be_pending_again() -> None:
+    deployment = Deployment()
+    deployment.put(bundle("a", "1"), 1)
+    node = deployment.connect(hello("n1", {"a": "1"}))
+    deployment.report(node, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "prepare: no route to host"))
+    assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "n1: prepare: no route to host")
+    deployment.put(bundle("a", "2"), 2)
+    assert deployment.status("a").reason == "n1: has not acknowledged it yet"
+
+
+async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None:
     deployment = Deployment()
     deployment.put(bundle("a", "2", POLICY), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
-    assert sent(deployment.next_update(node)) == ([], [])
+    update = deployment.next_update(node)
+    assert sent(update) == ([], [])
+    reason = "the node's build has no policy log-message:v1.0.0; build it in, or take it off the API"
+    assert told_unserved(update) == [("/a", reason)]
+    assert not deployment.next_update(node).bundles
     assert deployment.status("a").state == "rejected"
     assert "the node's build has no policy log-message:v1.0.0" in deployment.status("a").reason
 
@@ -96,9 +132,11 @@ async def test_a_node_with_another_definition_is_named() -> None:
 
 async def test_what_cannot_be_translated_is_rejected_and_not_taken_away() -> None:
     deployment = Deployment()
-    deployment.hold("a", "no longer valid: …", 1)
+    deployment.hold(unserved("a", "/a", "v1", "no longer valid: …"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
-    assert sent(deployment.next_update(node)) == ([], [])
+    update = deployment.next_update(node)
+    assert sent(update) == ([], [])
+    assert told_unserved(update) == [("/a", "no longer valid: …")]
     assert deployment.status("a").state == "rejected"
 
 

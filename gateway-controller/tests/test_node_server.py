@@ -180,6 +180,9 @@ async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
     await node.update()
     deployment.put(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
     assert deployment.status("a").state == "rejected"
+    assert [one.unserved for one in (await node.update()).bundles] == [
+        "the node's build has no policy fresh:v1.0.0; build it in, or take it off the API"
+    ]
     policies = [node_pb2.PolicyRef(name="fresh", version="v1.0.0", definition_digest="d")]
     await node.write_raw(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", policies=policies)))
     update = await node.update()

@@ -199,12 +199,16 @@ def _policy(definition: Definition) -> JsonObject:
 def _node(node: Node) -> JsonObject:
     policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
     apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
-    rejected = [{"name": name, "reason": reason} for name, (_, reason) in sorted(node.rejected.items())]
+    aside = sorted(node.set_aside.items())
+    reasons = {
+        state: [{"name": name, "reason": one.reason} for name, one in aside if one.state == state]
+        for state in ("rejected", "pending")
+    }
     return {
         "id": node.id,
         "engineVersion": node.engine_version,
         "connectedAt": node.connected_at,
         "policies": policies,
         "apis": apis,
-        "rejected": rejected,
+        **reasons,
     }

@@ -12,7 +12,7 @@ from gatewright_controller.deployment import Deployment
 from gatewright_controller.mistake import Invalid
 from gatewright_controller.model import Api, JsonObject, to_document
 from gatewright_controller.store import ContextTakenError, Store, StoredApi
-from gatewright_controller.translate import Bundle, EdgeSettings, translate
+from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import context_taken, validate
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class Controller:
             self.deployment.put(self._translated(api), stored.revision)
         except Invalid as invalid:
             log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
-            self.deployment.hold(stored.name, f"no longer valid: {invalid}", stored.revision)
+            held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
+            self.deployment.hold(held, stored.revision)
 
     async def reload_definitions(self) -> DefinitionChanges:
         """Reads the definitions again: new policies and versions may be attached from now on.

@@ -15,6 +15,10 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.translate import Bundle
 
 State = Literal["deployed", "pending", "rejected"]
+SET_ASIDE: dict[int, Literal["pending", "rejected"]] = {
+    node_pb2.ApiStatus.STATE_PENDING: "pending",
+    node_pb2.ApiStatus.STATE_REJECTED: "rejected",
+}
 UPDATE_BYTES = 2 * 1024 * 1024
 """About how much one Update holds: gRPC's receivers take 4 MiB unless told otherwise."""
 
@@ -28,11 +32,21 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ApiStatus:
-    """`deployed`: every connected node has it; `rejected`: one of them, or all, cannot run it; else `pending`."""
+    """`deployed`: every connected node has it. `rejected`: one of them, or all, cannot run it until somebody changes
+    something. `pending`: one of them has yet to answer, or cannot run it now and tries again by itself."""
 
     state: State
     reason: str = ""
     nodes: tuple[NodeStatus, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A version of an API that a node does not run, and why; `pending`: for a reason that may pass."""
+
+    digest: str
+    state: Literal["pending", "rejected"]
+    reason: str
 
 
 @dataclass(eq=False)
@@ -46,8 +60,8 @@ class Node:
     """API → digest; at first what the node says it runs."""
     applied: dict[str, str]
     connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """API → digest, reason."""
+    set_aside: dict[str, SetAside] = field(default_factory=dict)
+    """By API, as the node reported it."""
     removing: set[str] = field(default_factory=set)
     connected: bool = True
 
@@ -56,6 +70,17 @@ class Node:
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         bundles = {bundle.api: bundle.digest for bundle in hello.bundles}
         return Node(hello.node_id, hello.engine_version, policies, dict(bundles), dict(bundles))
+
+    def has_answered(self, bundle: Bundle) -> bool:
+        """Whether it is known what the node makes of the bundle."""
+        set_aside = self.set_aside.get(bundle.api)
+        reported = bundle.digest in (self.applied.get(bundle.api), set_aside and set_aside.digest)
+        return reported or bool(self.unfit_for(bundle))
+
+    def wanted(self, bundle: Bundle) -> Bundle:
+        """What the node is to be sent of an API: the bundle, or that it cannot run it."""
+        unfit = self.unfit_for(bundle)
+        return bundle.unserved(unfit) if unfit else bundle
 
     def unfit_for(self, bundle: Bundle) -> str:
         """Why the node cannot run the bundle; empty if it can."""
@@ -80,7 +105,7 @@ class Deployment:
         self.revision = revision
         self.nodes: dict[str, Node] = {}
         self._desired: dict[str, Bundle] = {}
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, Bundle] = {}
         self._changed = asyncio.Event()
         self._stopping = False
 
@@ -92,10 +117,10 @@ class Deployment:
         self._desired[bundle.api] = bundle
         self._step(revision)
 
-    def hold(self, api: str, reason: str, revision: int) -> None:
-        """The API cannot be translated: nodes keep what they have of it."""
-        self._desired.pop(api, None)
-        self._broken[api] = reason
+    def hold(self, unserved: Bundle, revision: int) -> None:
+        """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
+        self._desired.pop(unserved.api, None)
+        self._broken[unserved.api] = unserved
         self._step(revision)
 
     def is_held(self, api: str) -> bool:
@@ -108,7 +133,7 @@ class Deployment:
 
     def status(self, api: str) -> ApiStatus:
         if api in self._broken:
-            return ApiStatus("rejected", self._broken[api])
+            return ApiStatus("rejected", self._broken[api].message.unserved)
         if (bundle := self._desired.get(api)) is None:
             return ApiStatus("pending", "it is being written or deleted")
         nodes = tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items()))
@@ -123,9 +148,18 @@ class Deployment:
         return all(api not in node.sent and api not in node.removing for node in self.nodes.values())
 
     async def settled(self, api: str, seconds: float) -> ApiStatus:
-        """The API's status once it is no longer pending, or after so many seconds."""
-        await self._until(lambda: api not in self._known() or self.status(api).state != "pending", seconds)
+        """The API's status once every node has answered, or after so many seconds.
+
+        A node that cannot run it now has answered, too: it goes on trying, for as long as it takes.
+        """
+        await self._until(lambda: self._is_settled(api), seconds)
         return self.status(api)
+
+    def _is_settled(self, api: str) -> bool:
+        if (bundle := self._desired.get(api)) is None:
+            return True
+        nodes = self.nodes.values()
+        return bool(nodes) and all(node.has_answered(bundle) for node in nodes)
 
     async def gone(self, api: str, seconds: float) -> bool:
         """`is_gone`, waited for as long as that."""
@@ -178,13 +212,13 @@ class Deployment:
         for status in report.apis:
             if status.state == node_pb2.ApiStatus.STATE_APPLIED:
                 node.applied[status.api] = status.digest
-                node.rejected.pop(status.api, None)
-            elif status.state == node_pb2.ApiStatus.STATE_REJECTED:
-                node.rejected[status.api] = (status.digest, status.reason)
+                node.set_aside.pop(status.api, None)
             elif status.state == node_pb2.ApiStatus.STATE_REMOVED:
                 node.removing.discard(status.api)
                 node.applied.pop(status.api, None)
-                node.rejected.pop(status.api, None)
+                node.set_aside.pop(status.api, None)
+            elif (state := SET_ASIDE.get(status.state)) is not None:
+                node.set_aside[status.api] = SetAside(status.digest, state, status.reason)
         self._notify()
 
     async def change(self) -> None:
@@ -193,8 +227,9 @@ class Deployment:
 
     def _unsent(self, node: Node) -> Iterator[Bundle]:
         size = 0
-        for _, bundle in sorted(self._desired.items()):
-            if node.sent.get(bundle.api) != bundle.digest and not node.unfit_for(bundle):
+        for _, desired in sorted((self._desired | self._broken).items()):
+            bundle = node.wanted(desired)
+            if node.sent.get(bundle.api) != bundle.digest:
                 size += bundle.message.ByteSize()
                 if size > UPDATE_BYTES and size > bundle.message.ByteSize():
                     return
@@ -224,9 +259,8 @@ class Deployment:
 def _node_status(node: Node, bundle: Bundle) -> NodeStatus:
     if unfit := node.unfit_for(bundle):
         return NodeStatus(node.id, "rejected", unfit)
-    digest, reason = node.rejected.get(bundle.api, ("", ""))
-    if digest == bundle.digest:
-        return NodeStatus(node.id, "rejected", reason)
+    if (aside := node.set_aside.get(bundle.api)) and aside.digest == bundle.digest:
+        return NodeStatus(node.id, aside.state, aside.reason)
     if node.applied.get(bundle.api) == bundle.digest:
         return NodeStatus(node.id, "deployed")
     return NodeStatus(node.id, "pending", "has not acknowledged it yet")

@@ -13,7 +13,7 @@ import grpc
 from grpc import aio
 
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.deployment import Deployment, Node
+from gatewright_controller.deployment import SET_ASIDE, Deployment, Node
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
                     self._deployment.repolicy(node, message.hello)
                     log.info("node has other policies", extra={"node": node.id, "policies": len(node.policies)})
                 if message.HasField("report"):
-                    _log_rejected(node, message.report)
+                    _log_set_aside(node, message.report)
                     self._deployment.report(node, message.report)
         finally:
             self._deployment.disconnect(node)
@@ -94,10 +94,10 @@ def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
     }
 
 
-def _log_rejected(node: Node, report: node_pb2.Report) -> None:
+def _log_set_aside(node: Node, report: node_pb2.Report) -> None:
     for status in report.apis:
-        if status.state == node_pb2.ApiStatus.STATE_REJECTED:
-            log.warning("API rejected", extra={"node": node.id, "api": status.api, "reason": status.reason})
+        if state := SET_ASIDE.get(status.state):
+            log.warning(f"API {state}", extra={"node": node.id, "api": status.api, "reason": status.reason})
 
 
 async def start_node_server(deployment: Deployment, address: str) -> aio.Server:

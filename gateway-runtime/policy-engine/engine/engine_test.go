@@ -25,6 +25,7 @@ const (
 	isApplied  = nodev1.ApiStatus_STATE_APPLIED
 	isRejected = nodev1.ApiStatus_STATE_REJECTED
 	isRemoved  = nodev1.ApiStatus_STATE_REMOVED
+	isPending  = nodev1.ApiStatus_STATE_PENDING
 )
 
 func registerMark(r *Registry) { r.Register("mark", "v1.0.0", markFactory(nil)) }

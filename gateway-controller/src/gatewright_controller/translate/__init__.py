@@ -1,6 +1,6 @@
 """Pure: an API and the policies' definitions in, the bundle that a node is sent out. Same input, same bytes."""
 
-from gatewright_controller.translate.bundle import Bundle, translate
+from gatewright_controller.translate.bundle import Bundle, translate, unserved
 from gatewright_controller.translate.settings import EdgeSettings
 
-__all__ = ["Bundle", "EdgeSettings", "translate"]
+__all__ = ["Bundle", "EdgeSettings", "translate", "unserved"]

@@ -39,6 +39,21 @@ class Bundle:
     def digest(self) -> str:
         return self.message.digest
 
+    def unserved(self, reason: str) -> Bundle:
+        """What a node is sent of the API that cannot run it as it is."""
+        return unserved(self.api, self.message.context, self.message.version, reason)
+
+
+def unserved(api: str, context: str, version: str, reason: str) -> Bundle:
+    """An API that cannot be run, and why: where nothing else of it runs, a node answers 503 under the context."""
+    message = node_pb2.ApiBundle(api=api, context=context, version=version, unserved=reason)
+    message.digest = _digest(message)
+    return Bundle(message, frozenset())
+
+
+def _digest(message: node_pb2.ApiBundle) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
+
 
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
@@ -52,7 +67,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         clusters=[envoy.serialized(render_cluster(api.metadata.name, url, settings))],
         chains=_distinct(paths),
     )
-    message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
+    message.digest = _digest(message)
     return Bundle(message, _policies(message))
 
 

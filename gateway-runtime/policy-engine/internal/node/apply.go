@@ -4,40 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// apply takes an update through all stages: pending state to disk, chains built, clusters beside the old ones, routes,
+// apply takes an update through all stages: chains built, pending state to disk, clusters beside the old ones, routes,
 // last good state to disk, report. Old chains and then old clusters go later. What is refused is set aside, and the
-// last good version of its API stays.
+// last good version of its API stays. What takes long to build holds nobody back: it follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.Duration) {
 	n.stats.updates.Add(1)
-	n.later = without(n.later, update)
+	outcomes := outcomes{}
+	outcome := outcomes.of(update.GetRevision())
 	p := planOf(n.running, update)
-	outcome := newOutcome(update.GetRevision())
 	n.settleUnchanged(p.unchanged, outcome)
-	if len(p.changed)+len(p.removed) > 0 {
-		if err := n.store.write(pendingFile, update); err != nil {
-			n.refuseUnstored(update, p, err, outcome)
-		} else {
-			n.stage(ctx, p, patience, outcome)
+	var builds []*build
+	for _, message := range p.changed {
+		w := n.await(message, update.GetRevision())
+		if message.GetUnserved() != "" {
+			continue
+		}
+		if n.try(w, outcomes); w.build != nil {
+			builds = append(builds, w.build)
 		}
 	}
-	if ctx.Err() != nil {
-		return // pending state stays: the engine was stopped in the middle
+	for _, api := range p.removed {
+		delete(n.waiting, api)
 	}
-	n.stats.revision.Store(update.GetRevision())
-	n.finish(outcome)
+	outcome.pending += n.gather(ctx, builds)
+	n.advance(ctx, step{p.removed, update.GetRevision(), patience}, outcomes)
+	if ctx.Err() == nil {
+		n.stats.revision.Store(update.GetRevision())
+	}
+}
+
+// step is what goes through the stages beside what was built: removals, with the revision of the update that said so, and
+// how long to wait for Envoy.
+type step struct {
+	removed  []string
+	revision uint64
+	patience time.Duration
 }
 
 // settleUnchanged reports what is served already. What no Envoy has taken yet is reported when one does.
 func (n *Node) settleUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	for _, bundle := range bundles {
+		delete(n.waiting, bundle.GetApi())
 		current := n.running[bundle.GetApi()]
 		current.revision = outcome.revision
 		if current.acknowledged {
@@ -48,96 +63,126 @@ func (n *Node) settleUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	}
 }
 
-func (n *Node) refuseUnstored(update *nodev1.Update, p plan, cause error, outcome *outcome) {
-	n.stats.stateErrors.Add(1)
-	err := fmt.Errorf("the node cannot store its state, and tries again: %w", cause)
-	for _, bundle := range p.changed {
-		outcome.rejected(bundle, err)
+// gather waits until all builds are done, or none has been for Timing.Gather, and returns how many are not.
+func (n *Node) gather(ctx context.Context, builds []*build) (left int) {
+	wanted := make(map[*build]bool, len(builds))
+	for _, b := range builds {
+		wanted[b] = true
 	}
-	for _, api := range p.removed {
-		outcome.rejected(&nodev1.ApiBundle{Api: api}, err)
+	idle := time.NewTimer(n.timing.Gather)
+	defer idle.Stop()
+	for len(wanted) > 0 {
+		select {
+		case b := <-n.built:
+			n.arrived = append(n.arrived, b)
+			delete(wanted, b)
+			idle.Reset(n.timing.Gather)
+		case <-idle.C:
+			return len(wanted)
+		case <-ctx.Done():
+			return len(wanted)
+		}
 	}
-	n.later = merge(n.later, update)
+	return 0
 }
 
-func (n *Node) stage(ctx context.Context, p plan, patience time.Duration, outcome *outcome) {
-	candidates := n.build(p.changed, outcome)
+// advance takes what was built, and the removals, through the stages that follow, and reports.
+func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
+	if candidates := n.hold(outcomes); len(candidates)+len(step.removed) > 0 {
+		n.stage(ctx, candidates, step, outcomes)
+	}
+	n.showUnserved(ctx)
+	if ctx.Err() != nil {
+		return // pending state stays: the engine was stopped in the middle
+	}
+	n.finish(outcomes)
+}
+
+// hold makes candidates of the builds that have arrived. Their chains are held.
+func (n *Node) hold(outcomes outcomes) (candidates []*version) {
+	for _, b := range n.arrived {
+		w := n.waiting[b.message.GetApi()]
+		if w == nil || w.build != b {
+			n.chains.discard(b) // there is a newer word
+			continue
+		}
+		w.build = nil
+		switch err := n.chains.hold(b); {
+		case errors.Is(err, errStale):
+			w.build = n.chains.begin(w.message, n.deliver)
+		case err != nil:
+			n.setAside(w, err, outcomes)
+		default:
+			candidates = append(candidates, &version{message: w.message, bundle: w.bundle, revision: w.revision})
+		}
+	}
+	n.arrived = nil
+	return candidates
+}
+
+func (n *Node) stage(ctx context.Context, candidates []*version, step step, outcomes outcomes) {
+	if err := n.storePending(candidates, step); err != nil {
+		n.stats.stateErrors.Add(1)
+		n.refuseUnstored(candidates, step, err, outcomes)
+		return
+	}
 	base := n.running.with(nil)
-	for _, api := range p.removed {
+	for _, api := range step.removed {
 		delete(base, api)
 		delete(n.dormant, api)
 	}
-	settled := n.settle(ctx, base, n.running, candidates, patience)
+	settled := n.settle(ctx, base, n.running, candidates, step.patience)
 	if ctx.Err() != nil {
 		return
 	}
-	for _, api := range p.removed {
+	for _, api := range step.removed {
 		n.replace(api, nil)
-		outcome.removed(api)
+		delete(n.waiting, api)
+		outcomes.of(step.revision).removed(api)
 	}
-	n.take(settled, outcome)
+	n.take(settled, outcomes)
 }
 
-// build parses bundles and builds their chains. Those it returns are held.
-func (n *Node) build(bundles []*nodev1.ApiBundle, outcome *outcome) []*version {
-	var candidates []*version
-	var parsed []*nodev1.ApiBundle
-	for _, message := range bundles {
-		bundle, err := xds.ParseBundle(message)
-		if err != nil {
-			outcome.rejected(message, err)
-			continue
+func (n *Node) storePending(candidates []*version, step step) error {
+	update := &nodev1.Update{Revision: step.revision, RemovedApis: step.removed}
+	for _, candidate := range candidates {
+		update.Bundles = append(update.Bundles, candidate.message)
+	}
+	return n.store.write(pendingFile, update)
+}
+
+func (n *Node) refuseUnstored(candidates []*version, step step, cause error, outcomes outcomes) {
+	err := passing{fmt.Errorf("the node cannot store its state, and tries again: %w", cause)}
+	for _, candidate := range candidates {
+		n.chains.release(candidate.message)
+		n.setAside(n.waiting[candidate.bundle.API], err, outcomes)
+	}
+	for _, api := range step.removed {
+		w := n.waiting[api]
+		if w == nil {
+			w = n.await(&nodev1.ApiBundle{Api: api}, step.revision)
 		}
-		parsed = append(parsed, message)
-		candidates = append(candidates, &version{message: message, bundle: bundle, revision: outcome.revision})
+		n.setAside(w, err, outcomes)
 	}
-	errs := n.chains.hold(parsed)
-	return slices.DeleteFunc(candidates, func(candidate *version) bool {
-		err := errs[candidate.bundle.API]
-		if err != nil {
-			n.setAside(candidate.message, err, outcome)
-		}
-		return err != nil
-	})
-}
-
-// setAside rejects a bundle; one whose reason may pass is tried again later.
-func (n *Node) setAside(message *nodev1.ApiBundle, err error, outcome *outcome) {
-	outcome.rejected(message, err)
-	if mayPass(err) {
-		n.later = merge(n.later, &nodev1.Update{Revision: outcome.revision, Bundles: []*nodev1.ApiBundle{message}})
-	}
-}
-
-// mayPass reports whether another try may do better. What has crashed executors would only crash them again, and all
-// other policies in them.
-func mayPass(err error) bool {
-	if errors.Is(err, xds.ErrNoAnswer) {
-		return true
-	}
-	failure, ok := errors.AsType[*v1alpha.Failure](err)
-	return ok && slices.Contains([]v1alpha.FailureClass{
-		v1alpha.ClassUnavailable, v1alpha.ClassTimeout, v1alpha.ClassOverloaded,
-	}, failure.Class)
 }
 
 // take makes what was settled the running state.
-func (n *Node) take(settled settlement, outcome *outcome) {
+func (n *Node) take(settled settlement, outcomes outcomes) {
 	for _, candidate := range settled.accepted {
 		candidate.acknowledged = true
 		n.replace(candidate.bundle.API, candidate)
-		outcome.applied(candidate.message)
+		outcomes.of(candidate.revision).applied(candidate.message)
 	}
 	for _, candidate := range settled.pending {
 		if current := n.running[candidate.bundle.API]; current != nil {
 			candidate.previous = current.lastGood()
 		}
 		n.replace(candidate.bundle.API, candidate)
-		outcome.pending++
+		outcomes.of(candidate.revision).pending++
 	}
 	for _, refused := range settled.refused {
 		n.chains.release(refused.candidate.message)
-		n.setAside(refused.candidate.message, refused.err, outcome)
+		n.setAside(n.waiting[refused.candidate.bundle.API], refused.err, outcomes)
 	}
 }
 
@@ -148,7 +193,10 @@ func (n *Node) replace(api string, next *version) {
 		delete(n.running, api)
 	} else {
 		n.running[api] = next
-		delete(n.dormant, api)
+		delete(n.waiting, api)
+		if next.acknowledged {
+			delete(n.dormant, api)
+		}
 	}
 	if current == nil {
 		return
@@ -160,14 +208,29 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
+// showUnserved gives Envoy what answers for the APIs of which nothing runs, where that has changed.
+func (n *Node) showUnserved(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
+	defer cancel()
+	config, err := xds.Compose(n.bundles(n.running))
+	if err == nil {
+		err = n.options.Envoy.SetRoutes(ctx, config)
+	}
+	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+		n.log.Error("Envoy does not answer for the APIs that are not served", "error", err.Error())
+	}
+}
+
 // finish writes the last good state and reports.
-func (n *Node) finish(outcome *outcome) {
+func (n *Node) finish(outcomes outcomes) {
 	n.publish()
 	n.save()
 	if err := n.store.remove(pendingFile); err != nil {
 		n.log.Error("cannot remove pending state", "error", err.Error())
 	}
-	n.report(outcome)
+	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
+		n.report(outcomes[revision])
+	}
 }
 
 // save writes the last good state. If that fails the old file stays, and the next update tries again.
@@ -176,6 +239,7 @@ func (n *Node) save() {
 	for _, bundle := range n.dormant {
 		state.Bundles = append(state.Bundles, bundle)
 	}
+	state.Bundles = append(state.Bundles, n.unserved()...)
 	if err := n.store.write(lastGoodFile, state); err != nil {
 		n.stats.stateErrors.Add(1)
 		n.log.Error("cannot store the last good state: after a restart without controller the one before would come back",
@@ -183,9 +247,32 @@ func (n *Node) save() {
 	}
 }
 
-// retryLater tries again what failed for a reason that may pass.
-func (n *Node) retryLater(ctx context.Context) {
-	if n.later != nil {
-		n.apply(ctx, n.later, n.timing.Probe)
+// retry tries again what is due.
+func (n *Node) retry(ctx context.Context) {
+	outcomes := outcomes{}
+	step := step{patience: n.timing.Probe}
+	for _, api := range n.due(time.Now()) {
+		if w := n.waiting[api]; w.message.GetDigest() == "" {
+			step.removed, step.revision = append(step.removed, api), max(step.revision, w.revision)
+		} else {
+			n.try(w, outcomes)
+		}
 	}
+	if len(step.removed) > 0 {
+		n.advance(ctx, step, outcomes)
+	}
+}
+
+// resume takes in what was built in the background, all that is there.
+func (n *Node) resume(ctx context.Context, first *build) {
+	n.arrived = append(n.arrived, first)
+	for more := true; more; {
+		select {
+		case b := <-n.built:
+			n.arrived = append(n.arrived, b)
+		default:
+			more = false
+		}
+	}
+	n.advance(ctx, step{patience: n.timing.Acknowledge}, outcomes{})
 }

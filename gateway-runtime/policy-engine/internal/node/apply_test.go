@@ -4,25 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
+	fails := func(err error) error {
+		_, failed := runFactory(Policy{Factory: func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) { return nil, err }},
+			v1alpha.Metadata{}, nil)
+		return failed
+	}
+	several := func(errs ...error) error {
+		var wrong complaints
+		wrong.add("GET /", errs)
+		return wrong.err()
+	}
+	away, lost := fails(errors.New("no route to host")), fails(v1alpha.Failf(v1alpha.ClassCrashed, "the executor was lost twice"))
 	for _, c := range []struct {
 		err  error
 		want bool
 	}{
 		{fmt.Errorf("clusters: %w", xds.ErrNoAnswer), true},
-		{fmt.Errorf("policy a: %w", v1alpha.Failf(v1alpha.ClassUnavailable, "no executor")), true},
-		{v1alpha.Failf(v1alpha.ClassTimeout, "prepare took long"), true},
-		{v1alpha.Failf(v1alpha.ClassCrashed, "the executor was lost twice"), false},
-		{v1alpha.Failf(v1alpha.ClassException, "prepare raised"), false},
+		{fmt.Errorf("policy a: %w", fails(v1alpha.Failf(v1alpha.ClassUnavailable, "no executor"))), true},
+		{fails(v1alpha.Failf(v1alpha.ClassTimeout, "prepare took long")), true},
+		{fails(v1alpha.Failf(v1alpha.ClassException, "prepare raised")), true},
+		{away, true},
+		{lost, false},
+		{several(away, away), true},
+		{several(away, lost), false},
 		{errors.New("unknown policy"), false},
 	} {
 		if got := mayPass(c.err); got != c.want {
 			t.Errorf("mayPass(%v) = %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+func TestTriesAreFurtherApartEachTimeUpToALimit(t *testing.T) {
+	timing := Timing{}.withDefaults()
+	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
+		if got := timing.backOff(tries); got != want {
+			t.Errorf("after %d tries: expected %s, got %s", tries, want, got)
 		}
 	}
 }

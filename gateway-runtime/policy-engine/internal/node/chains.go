@@ -12,11 +12,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
-
-// buildersAtOnce bounds the factories that run at the same time. Factories of Python policies mostly wait.
-const buildersAtOnce = 1024
 
 // chains owns the chains and instances of a node. A chain lives while a bundle holds it, and its grace after that; an
 // instance while a chain does. Only the node's own goroutine calls it.
@@ -28,6 +24,13 @@ type chains struct {
 	log       *slog.Logger
 	held      map[string]*heldChain
 	instances map[string]*heldInstance
+	slots     chan struct{}  // for factories that run
+	builds    sync.WaitGroup // under way
+}
+
+func newChains(table *chain.Table, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure), log *slog.Logger) *chains {
+	return &chains{table: table, policies: policies, grace: grace, gone: gone, log: log, held: map[string]*heldChain{},
+		instances: map[string]*heldInstance{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
 type heldChain struct {
@@ -38,8 +41,8 @@ type heldChain struct {
 }
 
 type heldInstance struct {
-	instance *chain.Instance
-	chains   int
+	made   *made
+	chains int
 }
 
 // departure is the end of one retirement of one chain.
@@ -48,67 +51,76 @@ type departure struct {
 	retirement uint64
 }
 
-// hold builds the chains of each bundle that are not there yet, puts them where exchanges find them, and holds them. It
-// returns what is wrong, by API; such a bundle holds nothing.
-func (c *chains) hold(bundles []*nodev1.ApiBundle) map[string]error {
-	built, failures := c.buildInstances(bundles)
-	errs := map[string]error{}
-	for _, bundle := range bundles {
-		if err := c.holdBundle(bundle, built, failures); err != nil {
-			errs[bundle.GetApi()] = err
+// errStale says that an instance which a build counted on has gone meanwhile.
+var errStale = errors.New("an instance that was there when the build began has gone")
+
+// hold makes chains of what was built for a bundle, puts them where exchanges find them, and holds them. After an error
+// the bundle holds nothing; errStale asks for another build.
+func (c *chains) hold(b *build) error {
+	err := c.holdBundle(b)
+	for id, made := range b.built {
+		if held := c.instances[id]; held == nil || held.made != made {
+			c.closeInstance(made.instance)
 		}
 	}
-	for id, instance := range built {
-		if c.instances[id] == nil {
-			c.closeInstance(instance)
-		}
-	}
-	return errs
+	return err
 }
 
-func (c *chains) holdBundle(bundle *nodev1.ApiBundle, built map[string]*chain.Instance, failures map[string]error) error {
+func (c *chains) holdBundle(b *build) error {
+	if c.misses(b) {
+		return errStale
+	}
 	fresh := map[string]*chain.Chain{}
 	var wrong complaints
-	for _, message := range bundle.GetChains() {
+	for _, message := range b.message.GetChains() {
 		if c.held[message.GetId()] != nil {
 			continue
 		}
-		chain, errs := c.newChain(bundle, message, built, failures)
+		chain, errs := c.newChain(b, message)
 		wrong.add(message.GetOperation(), errs)
 		fresh[message.GetId()] = chain
 	}
 	if err := wrong.err(); err != nil {
 		return err
 	}
-	for _, message := range bundle.GetChains() {
-		c.holdChain(message, fresh[message.GetId()], built)
+	for _, message := range b.message.GetChains() {
+		c.holdChain(message, fresh[message.GetId()], b.built)
 	}
 	return nil
 }
 
-func (c *chains) newChain(
-	bundle *nodev1.ApiBundle, message *nodev1.Chain, built map[string]*chain.Instance, failures map[string]error,
-) (*chain.Chain, []error) {
+// misses reports whether an instance of the bundle is neither held, nor built, nor known to fail.
+func (c *chains) misses(b *build) bool {
+	for id := range c.missing(b.message) {
+		if b.built[id] == nil && b.failures[id] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []error) {
 	var errs []error
 	if err := checkMode(message); err != nil {
 		errs = append(errs, err)
 	}
 	var instances []*chain.Instance
 	for i, attachment := range message.GetAttachments() {
-		instance := built[attachment.GetInstance()]
-		if held := c.instances[attachment.GetInstance()]; held != nil {
-			instance = held.instance
+		id := attachment.GetInstance()
+		switch held := c.instances[id]; {
+		case held != nil:
+			instances = append(instances, held.made.instance)
+		case b.failures[id] != nil:
+			errs = append(errs, fmt.Errorf("policies[%d]: %w", i, b.failures[id]))
+		default:
+			instances = append(instances, b.built[id].instance)
 		}
-		if err := failures[attachment.GetInstance()]; err != nil {
-			errs = append(errs, fmt.Errorf("policies[%d]: %w", i, err))
-		}
-		instances = append(instances, instance)
 	}
 	if len(errs) > 0 {
 		return nil, errs
 	}
 	made, err := chain.New(chain.Spec{
-		ID: message.GetId(), API: bundle.GetApi(), APIVersion: bundle.GetVersion(), Context: bundle.GetContext(),
+		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances,
 	})
 	if err != nil {
@@ -117,7 +129,7 @@ func (c *chains) newChain(
 	return made, nil
 }
 
-func (c *chains) holdChain(message *nodev1.Chain, fresh *chain.Chain, built map[string]*chain.Instance) {
+func (c *chains) holdChain(message *nodev1.Chain, fresh *chain.Chain, built map[string]*made) {
 	held := c.held[message.GetId()]
 	if held == nil {
 		held = &heldChain{chain: fresh}
@@ -134,9 +146,9 @@ func (c *chains) holdChain(message *nodev1.Chain, fresh *chain.Chain, built map[
 	held.bundles++
 }
 
-func (c *chains) holdInstance(id string, built map[string]*chain.Instance) {
+func (c *chains) holdInstance(id string, built map[string]*made) {
 	if c.instances[id] == nil {
-		c.instances[id] = &heldInstance{instance: built[id]}
+		c.instances[id] = &heldInstance{made: built[id]}
 	}
 	c.instances[id].chains++
 }
@@ -173,7 +185,7 @@ func (c *chains) letInstanceGo(id string) {
 	held := c.instances[id]
 	if held.chains--; held.chains == 0 {
 		delete(c.instances, id)
-		c.closeInstance(held.instance)
+		c.closeInstance(held.made.instance)
 	}
 }
 
@@ -186,86 +198,8 @@ func (c *chains) closeInstance(instance *chain.Instance) {
 // closeAll closes every instance: no exchange is under way any more.
 func (c *chains) closeAll() {
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
-		c.closeInstance(c.instances[id].instance)
+		c.closeInstance(c.instances[id].made.instance)
 	}
 	clear(c.instances)
 	clear(c.held)
-}
-
-// buildInstances builds the instances that the bundles need and nobody has, several at once.
-func (c *chains) buildInstances(bundles []*nodev1.ApiBundle) (built map[string]*chain.Instance, failures map[string]error) {
-	built, failures = map[string]*chain.Instance{}, map[string]error{}
-	var mutex sync.Mutex
-	var group sync.WaitGroup
-	slots := make(chan struct{}, buildersAtOnce)
-	for id, wanted := range c.missing(bundles) {
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
-			instance, err := c.buildInstance(wanted.bundle, wanted.attachment)
-			mutex.Lock()
-			defer mutex.Unlock()
-			if err != nil {
-				failures[id] = err
-			} else {
-				built[id] = instance
-			}
-		})
-	}
-	group.Wait()
-	return built, failures
-}
-
-type wantedInstance struct {
-	bundle     *nodev1.ApiBundle
-	attachment *nodev1.Attachment
-}
-
-func (c *chains) missing(bundles []*nodev1.ApiBundle) map[string]wantedInstance {
-	wanted := map[string]wantedInstance{}
-	for _, bundle := range bundles {
-		for _, message := range bundle.GetChains() {
-			for _, attachment := range message.GetAttachments() {
-				if id := attachment.GetInstance(); c.instances[id] == nil {
-					wanted[id] = wantedInstance{bundle, attachment}
-				}
-			}
-		}
-	}
-	return wanted
-}
-
-func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (instance *chain.Instance, err error) {
-	policy, err := c.policies.Load().find(attachment)
-	if err != nil {
-		return nil, err
-	}
-	settings, err := settingsOf(attachment)
-	if err != nil {
-		return nil, err
-	}
-	made, err := runFactory(policy, v1alpha.Metadata{
-		InstanceID: attachment.GetInstance(), PolicyName: policy.Name, PolicyVersion: policy.Version,
-		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
-		SystemParams: v1alpha.Params(attachment.GetSystemParameters()), MaxConcurrency: settings.MaxConcurrency,
-		Operation: attachment.GetOperation(), PrepareTimeout: policy.PrepareTimeout,
-	}, v1alpha.Params(attachment.GetParameters()))
-	if err != nil {
-		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)
-	}
-	return chain.NewInstance(attachment.GetInstance(), policy.ID(), made, settings), nil
-}
-
-// runFactory makes a factory's panic its error: one policy's mistake must not stop the engine.
-func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params) (made v1alpha.Policy, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("its factory panicked: %v", cause)
-		}
-	}()
-	made, err = policy.Factory(metadata, params)
-	if err == nil && made == nil {
-		err = errors.New("its factory returned neither a policy nor an error")
-	}
-	return made, err
 }

@@ -72,7 +72,10 @@ func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke
 	if err != nil {
 		return false, err
 	}
-	n.outbox.take() // the hello says all that these would
+	n.outbox.take() // the hello says all that these would, but for this
+	if ill := n.ill.Load(); ill != nil {
+		n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: ill}})
+	}
 	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}}); err != nil {
 		return false, errors.Join(err, ended(stream))
 	}

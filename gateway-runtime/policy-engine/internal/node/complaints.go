@@ -26,8 +26,11 @@ func (c *complaints) add(operation string, errs []error) {
 	}
 }
 
-// err is nil where there is no complaint, else one line for each.
+// err is nil where there is no complaint, else one line for each. It may pass where each of them may.
 func (c complaints) err() error {
+	if len(c) == 0 {
+		return nil
+	}
 	errs := make([]error, len(c))
 	for i, one := range c {
 		more := ""
@@ -36,5 +39,9 @@ func (c complaints) err() error {
 		}
 		errs[i] = fmt.Errorf("operation %q%s: %w", one.operations[0], more, one.reason)
 	}
-	return errors.Join(errs...)
+	joined := errors.Join(errs...)
+	if slices.ContainsFunc(c, func(one complaint) bool { return !mayPass(one.reason) }) {
+		return errors.New(joined.Error()) // without those in it that may
+	}
+	return passing{joined}
 }

@@ -29,13 +29,22 @@ func (n *Node) Restore(ctx context.Context) {
 }
 
 func (n *Node) bringBack(ctx context.Context, state *nodev1.Update) {
-	outcome := newOutcome(state.GetRevision())
-	versions := n.build(state.GetBundles(), outcome)
-	for _, status := range outcome.statuses {
-		n.log.Error("an API of the last good state does not come up", "api", status.GetApi(), "reason", status.GetReason())
+	outcomes := outcomes{}
+	var builds []*build
+	for _, message := range state.GetBundles() {
+		w := n.await(message, state.GetRevision())
+		if message.GetUnserved() != "" {
+			continue
+		}
+		n.dormant[message.GetApi()] = message
+		if n.try(w, outcomes); w.build != nil {
+			builds = append(builds, w.build)
+		}
 	}
-	for _, bundle := range state.GetBundles() {
-		n.dormant[bundle.GetApi()] = bundle
+	left := n.gather(ctx, builds)
+	versions := n.hold(outcomes)
+	for _, status := range outcomes.of(state.GetRevision()).statuses {
+		n.log.Error("an API of the last good state does not come up", "api", status.GetApi(), "reason", status.GetReason())
 	}
 	for _, v := range versions {
 		v.acknowledged = true // by an Envoy before
@@ -44,8 +53,8 @@ func (n *Node) bringBack(ctx context.Context, state *nodev1.Update) {
 	n.settle(ctx, n.running, n.running, nil, n.timing.Acknowledge) // no Envoy yet: set for the one that will connect
 	n.stats.revision.Store(state.GetRevision())
 	n.publish()
-	if len(versions) > 0 {
-		n.log.Info("last good state restored", "apis", len(versions), "revision", state.GetRevision())
+	if len(state.GetBundles()) > 0 {
+		n.log.Info("last good state restored", "apis", len(versions), "beingBuilt", left, "revision", state.GetRevision())
 	}
 }
 
@@ -70,12 +79,14 @@ func (n *Node) confirm(ctx context.Context) {
 			outcomes.of(v.revision).applied(v.message)
 		}
 		v.acknowledged = true
+		delete(n.dormant, v.bundle.API)
 		if v.previous != nil {
 			n.retire(v.previous)
 			v.previous = nil
 		}
 	}
 	n.goBack(ctx, settled, outcomes)
+	n.showUnserved(ctx)
 	n.publish()
 	n.save()
 	for _, outcome := range outcomes {
@@ -92,7 +103,9 @@ func (n *Node) goBack(ctx context.Context, settled settlement, outcomes outcomes
 	var before []*version
 	for _, refused := range settled.refused {
 		v := refused.candidate
-		n.setAside(v.message, refused.err, outcomes.of(v.revision))
+		if w := n.waiting[v.bundle.API]; w == nil { // else there is a newer word
+			n.setAside(n.await(v.message, v.revision), refused.err, outcomes)
+		}
 		n.chains.release(v.message)
 		delete(n.running, v.bundle.API)
 		switch {

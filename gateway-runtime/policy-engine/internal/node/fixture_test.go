@@ -36,12 +36,19 @@ func (tag) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Respon
 	return nil, nil
 }
 func (t tag) Close() error { t.shelf.add(-1); return nil }
+func (t tag) Standing() error {
+	t.shelf.mutex.Lock()
+	defer t.shelf.mutex.Unlock()
+	return t.shelf.lost
+}
 
 // shelf is the policies of a test's node.
 type shelf struct {
 	mutex       sync.Mutex
 	open, built int
 	fail        error
+	lost        error         // what its instances say of their readiness
+	slow        chan struct{} // an instance with {"slow":true} is built once it is closed
 }
 
 func (s *shelf) add(n int) {
@@ -55,6 +62,12 @@ func (s *shelf) counts() (open, built int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.open, s.built
+}
+
+func (s *shelf) losing(err error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.lost = err
 }
 
 func (s *shelf) failing(err error) {
@@ -72,6 +85,8 @@ func (s *shelf) policies() []Policy {
 			fail := s.fail
 			s.mutex.Unlock()
 			switch {
+			case string(params) == `{"slow":true}`:
+				<-s.slow
 			case string(params) == `{"panic":true}`:
 				panic("oh")
 			case string(params) == `{"bad":true}`:
@@ -136,6 +151,8 @@ type scriptedEnvoy struct {
 	bad, held  map[string]bool // route operations it refuses; clusters it does not answer to
 	clusters   []string
 	routes     []string
+	unserved   []string // APIs that it answers for with 503
+	config     string   // the routes that it has acknowledged
 	transcript []string
 	connected  chan struct{}
 }
@@ -160,9 +177,16 @@ func (e *scriptedEnvoy) SetClusters(ctx context.Context, clusters xds.Resources)
 func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	e.routes = routesIn(config)
+	if config.Version == e.config {
+		return nil // nothing to send
+	}
+	e.routes, e.unserved = routesIn(config), unservedIn(config)
 	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
-	return e.say("routes "+strings.Join(e.routes, " "), false, refused)
+	err := e.say("routes "+strings.Join(e.routes, " "), false, refused)
+	if e.config = ""; err == nil {
+		e.config = config.Version
+	}
+	return err
 }
 
 func (e *scriptedEnvoy) say(what string, held, refused bool) error {
@@ -218,6 +242,28 @@ func routesIn(config xds.Resource) []string {
 	return slices.Compact(found)
 }
 
+// unservedIn returns the APIs that a configuration answers for with 503, sorted.
+func unservedIn(config xds.Resource) []string {
+	var found []string
+	for text := string(config.Body.GetValue()); ; {
+		before, after, more := strings.Cut(text, "|503|")
+		if !more {
+			break
+		}
+		from := strings.LastIndexFunc(before, func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' })
+		found = append(found, before[from+1:])
+		text = after
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+func (e *scriptedEnvoy) answersFor() []string {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.unserved
+}
+
 type bench struct {
 	t     *testing.T
 	node  *Node
@@ -237,7 +283,7 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
 	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Log: quiet,
-		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond}})
+		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, Examine: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

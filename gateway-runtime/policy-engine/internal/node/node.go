@@ -44,7 +44,10 @@ type Timing struct {
 	Search      time.Duration // for all tries of one update together; 60 s
 	Grace       time.Duration // from a chain's last exchange to its end; 30 s
 	Held        time.Duration // how long an exchange may be held in a chain that an update leaves as it is; 60 s
-	Retry       time.Duration // until what failed for a reason that may pass is tried again; 30 s
+	Gather      time.Duration // for one more API to be built, before those that are go on without the others; 1 s
+	Retry       time.Duration // until what failed for a reason that may pass is tried again; 1 s, and twice as long each time
+	RetryMost   time.Duration // the longest of these; 30 s
+	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -53,7 +56,8 @@ func (t Timing) withDefaults() Timing {
 		standard time.Duration
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
-		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Retry, 30 * time.Second},
+		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -73,13 +77,18 @@ type Node struct {
 	running  running
 	dormant  map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
 	retired  []*retired                   // versions that exchanges may still be in
-	later    *nodev1.Update               // what failed for a reason that may pass
+	waiting  map[string]*waiting          // the newest words about APIs of which they do not run, or not yet
+	arrived  []*build                     // done, and not yet taken in
+	ailing   map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
+	built      chan *build
+	renewed    chan struct{}
 	departures chan departure
 	closed     chan struct{}
 	inbox      inbox
 	outbox     outbox
 	served     atomic.Pointer[[]*nodev1.BundleRef]
+	ill        atomic.Pointer[nodev1.Report] // of ailing; nil: nothing is wrong
 	stats      counters
 }
 
@@ -91,22 +100,24 @@ func New(options Options) (*Node, error) {
 	}
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
-		running: running{}, dormant: map[string]*nodev1.ApiBundle{},
-		departures: make(chan departure), closed: make(chan struct{}),
+		running: running{}, dormant: map[string]*nodev1.ApiBundle{}, waiting: map[string]*waiting{},
+		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure), closed: make(chan struct{}),
 		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
 	}
 	n.policies.Store(policiesOf(options.Policies))
-	n.chains = &chains{
-		table: options.Table, policies: &n.policies, grace: n.timing.Grace, log: n.log, gone: n.depart,
-		held: map[string]*heldChain{}, instances: map[string]*heldInstance{},
-	}
+	n.chains = newChains(options.Table, &n.policies, n.timing.Grace, n.depart, n.log)
 	n.publish()
 	return n, nil
 }
 
-// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on.
+// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on; what
+// was set aside is tried again.
 func (n *Node) SetPolicies(policies []Policy) {
 	n.policies.Store(policiesOf(policies))
+	select {
+	case n.renewed <- struct{}{}:
+	default:
+	}
 	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
@@ -125,12 +136,14 @@ func (n *Node) Run(ctx context.Context) {
 		n.converse(ctx)
 	}()
 	defer func() { <-client }()
-	retry := time.NewTicker(n.timing.Retry)
+	retry, sweep := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer retry.Stop()
-	sweep := time.NewTimer(n.timing.Grace)
+	examine := time.NewTicker(n.timing.Examine)
+	defer examine.Stop()
 	defer sweep.Stop()
 	for ctx.Err() == nil {
 		sweep.Reset(n.sweep(ctx))
+		retry.Reset(n.nextRetry(time.Now()))
 		select {
 		case <-ctx.Done():
 		case <-n.inbox.arrived:
@@ -142,8 +155,14 @@ func (n *Node) Run(ctx context.Context) {
 		case gone := <-n.departures:
 			n.chains.left(gone)
 		case <-sweep.C:
+		case b := <-n.built:
+			n.resume(ctx, b)
+		case <-n.renewed:
+			n.renew()
 		case <-retry.C:
-			n.retryLater(ctx)
+			n.retry(ctx)
+		case <-examine.C:
+			n.examine()
 		}
 	}
 }
@@ -151,6 +170,10 @@ func (n *Node) Run(ctx context.Context) {
 // Close closes all policy instances. Run has returned, and no exchange is under way.
 func (n *Node) Close() {
 	close(n.closed)
+	n.chains.builds.Wait()
+	for _, b := range n.arrived {
+		n.chains.discard(b)
+	}
 	n.chains.closeAll()
 }
 

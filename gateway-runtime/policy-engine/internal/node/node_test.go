@@ -92,7 +92,8 @@ func TestARefusedBundleIsSetAsideAndItsLastGoodVersionStays(t *testing.T) {
 func TestAClusterThatEnvoyDoesNotAnswerToIsTakenAwayAndTriedAgain(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.envoy.held["b|1"] = true
-	equal(t, "report", b.apply(1, some(bundle("a", "1"), bundle("b", "1"))), "1 a 1 APPLIED", "1 b 1 REJECTED")
+	equal(t, "report", b.apply(1, some(bundle("a", "1"), bundle("b", "1"))), "1 a 1 APPLIED", "1 b 1 PENDING")
+	equal(t, "answers 503 for", b.envoy.answersFor(), "b")
 	if clusters, _ := b.envoy.serves(); strings.Join(clusters, " ") != "a|1" {
 		t.Errorf("expected the cluster that holds all back to be gone, got %q", clusters)
 	}
@@ -247,7 +248,7 @@ func TestAFullDiskRefusesTheUpdateAndLosesNothing(t *testing.T) {
 	if err := os.Symlink("/dev/full", full); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "report", b.apply(2, some(bundle("a", "2")), "x"), "2 a 2 REJECTED", "2 x  REJECTED")
+	equal(t, "report", b.apply(2, some(bundle("a", "2")), "x"), "2 a 2 PENDING", "2 x  PENDING")
 	_, routes := b.envoy.serves()
 	equal(t, "routes", routes, "a|1")
 	b.run() // the failed write has removed the link, so that there is room again
@@ -307,9 +308,16 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	message := some(bundle("a", "1"))
 	chains := b.node.chains
-	chains.hold(message)
+	hold := func() {
+		done := make(chan *build)
+		chains.begin(message[0], func(b *build) { done <- b })
+		if err := chains.hold(<-done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold()
 	first := chains.release(message[0])
-	chains.hold(message)
+	hold()
 	second := chains.release(message[0])
 	chains.left(first[0])
 	if open, _ := b.shelf.counts(); open != 1 {

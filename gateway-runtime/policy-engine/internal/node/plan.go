@@ -100,32 +100,3 @@ func (r running) lastGood() *nodev1.Update {
 	}
 	return state
 }
-
-// without leaves out of an update every API of which a newer one says something. It returns nil if nothing is left.
-func without(update, newer *nodev1.Update) *nodev1.Update {
-	if update == nil || update == newer {
-		return nil
-	}
-	said := map[string]bool{}
-	for _, bundle := range newer.GetBundles() {
-		said[bundle.GetApi()] = true
-	}
-	for _, api := range newer.GetRemovedApis() {
-		said[api] = true
-	}
-	rest := &nodev1.Update{Revision: update.GetRevision()}
-	for _, bundle := range update.GetBundles() {
-		if !said[bundle.GetApi()] {
-			rest.Bundles = append(rest.Bundles, bundle)
-		}
-	}
-	for _, api := range update.GetRemovedApis() {
-		if !said[api] {
-			rest.RemovedApis = append(rest.RemovedApis, api)
-		}
-	}
-	if len(rest.GetBundles())+len(rest.GetRemovedApis()) == 0 {
-		return nil
-	}
-	return rest
-}

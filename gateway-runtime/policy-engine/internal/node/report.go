@@ -1,7 +1,6 @@
 package node
 
 import (
-	"strings"
 	"sync"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -18,10 +17,6 @@ func newOutcome(revision uint64) *outcome { return &outcome{revision: revision} 
 
 func (o *outcome) applied(bundle *nodev1.ApiBundle) {
 	o.add(bundle, nodev1.ApiStatus_STATE_APPLIED, "")
-}
-
-func (o *outcome) rejected(bundle *nodev1.ApiBundle, err error) {
-	o.add(bundle, nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�"))
 }
 
 func (o *outcome) removed(api string) {
@@ -49,12 +44,14 @@ func (n *Node) report(outcome *outcome) {
 		case nodev1.ApiStatus_STATE_REJECTED:
 			n.stats.rejected.Add(1)
 			n.log.Error("API set aside", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
+		case nodev1.ApiStatus_STATE_PENDING:
+			n.log.Warn("API waits, and is tried again", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
 		default:
 			n.stats.applied.Add(1)
 		}
 	}
 	n.log.Info("update taken in", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
-	if outcome.pending > 0 && len(outcome.statuses) == 0 {
+	if outcome.pending > 0 && len(outcome.statuses) == 0 { // to be reported yet
 		return
 	}
 	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{

@@ -78,7 +78,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		return err
 	}
-	config, composeErr := xds.Compose(next.bundles())
+	config, composeErr := xds.Compose(s.node.bundles(next))
 	if composeErr != nil {
 		return composeErr
 	}

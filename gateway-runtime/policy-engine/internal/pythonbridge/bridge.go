@@ -58,6 +58,28 @@ func (b *PythonBridge) Close() error {
 	return nil
 }
 
+// Standing is why no process that serves has the instance ready, or nil where one has, or is about to.
+func (b *PythonBridge) Standing() error {
+	var failure *v1alpha.Failure
+	for _, p := range b.instance.placements() {
+		if !p.home.is(roleServing) || !p.home.connected.Load() {
+			continue
+		}
+		if p.is(stateReady) {
+			return nil
+		}
+		at := p.standing()
+		if at.failure == nil {
+			return nil
+		}
+		failure = at.failure
+	}
+	if failure == nil {
+		return nil
+	}
+	return failure
+}
+
 // KeepsDeadlines says that both hooks return promptly once their context is done.
 func (b *PythonBridge) KeepsDeadlines() {}
 

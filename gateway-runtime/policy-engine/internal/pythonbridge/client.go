@@ -211,7 +211,7 @@ func (m *StreamManager) enqueue(e *execution, p *placement) error {
 	case p.is(stateClosed):
 		return failClosed
 	case p.failure != nil:
-		return p.failure
+		return p.unavailable()
 	case m.queued >= m.options.QueueLength:
 		return v1alpha.Failf(v1alpha.ClassOverloaded, "%d executions wait for the executor process at %s already; "+
 			"start more executors, or lower the load", m.queued, m.address)
@@ -340,7 +340,7 @@ func (m *StreamManager) settle(answer *executorv1.InstanceStatus) {
 		m.fail(p, failureFrom(answer.GetFailure()))
 		return
 	}
-	p.failure = nil
+	p.failure, p.tries = nil, 0
 	p.become(stateReady)
 	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
 		m.queue.push(e)
@@ -352,7 +352,8 @@ func (m *StreamManager) fail(p *placement, failure *v1alpha.Failure) {
 	if p.failure == nil || *p.failure != *failure {
 		m.log.Warn("policy instance failed to configure", "instance", p.instance.String(), "failure", failure.Error())
 	}
-	p.failure, p.retryAt = failure, time.Now().Add(m.options.RetryConfigure)
+	p.failure, p.retryAt = failure, time.Now().Add(m.options.retryAfter(p.tries))
+	p.tries++
 	p.become(stateFailed)
 	m.release(&p.parked)
 }
@@ -408,7 +409,7 @@ func (m *StreamManager) displace(p *placement) {
 	if p.is(stateAsked) && !p.answered {
 		p.breaks++
 	}
-	p.failure, p.leftAt = nil, time.Time{}
+	p.failure, p.tries, p.leftAt = nil, 0, time.Time{}
 	p.become(stateWaiting)
 	m.release(&p.parked)
 }

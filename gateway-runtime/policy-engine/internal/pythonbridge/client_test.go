@@ -212,7 +212,7 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 	}
 }
 
-func TestInstanceThatFailsAfterAReconnectAnswersItsFailureUntilItWorks(t *testing.T) {
+func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T) {
 	x := startExecutor(t)
 	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, RetryConfigure: time.Millisecond}, x)
 	c := x.greet(t)
@@ -225,19 +225,25 @@ func TestInstanceThatFailsAfterAReconnectAnswersItsFailureUntilItWorks(t *testin
 	number := c.take().GetConfigure()[0].GetInstance()
 	c.settle(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
 	failed := receive(t, parked, "the failure").err
-	wantClass(t, failed, v1alpha.ClassException)
+	wantClass(t, failed, v1alpha.ClassUnavailable)
 	if !strings.Contains(failed.Error(), "prepare: no such host") {
 		t.Fatalf("expected the executor's reason, got %v", failed)
+	}
+	if standing := policy.(*PythonBridge).Standing(); standing == nil || standing.Error() != "exception: prepare: no such host" {
+		t.Fatalf("expected the reason, got %v", standing)
 	}
 	again := c.take()
 	if len(again.GetConfigure()) != 1 || again.GetConfigure()[0].GetInstance() == number || len(again.GetClose()) != 1 || again.GetClose()[0] != number {
 		t.Fatalf("expected %d closed and its instance configured under a new number, got %v", number, again)
 	}
-	wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassException)
+	wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
 	c.settle(again.GetConfigure()[0].GetInstance(), nil)
 	eventually(t, "the instance ready", func() bool {
 		return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
 	})
+	if standing := policy.(*PythonBridge).Standing(); standing != nil {
+		t.Fatalf("expected nothing to be wrong, got %v", standing)
+	}
 	answer := callWith(t, patience, policy)
 	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
 	if result := receive(t, answer, "the answer"); result.err != nil {

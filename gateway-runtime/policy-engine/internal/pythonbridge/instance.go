@@ -86,6 +86,7 @@ type placement struct {
 	number   uint32           // on the present stream
 	failure  *v1alpha.Failure // why it is not ready; kept until it is
 	retryAt  time.Time        // when a failed one is configured again
+	tries    int              // to configure it that have failed in a row
 	answered bool             // it was ready or failed at least once
 	breaks   int              // streams that broke while it was asked for and never answered
 	parked   fifo             // executions that wait for it to be ready
@@ -99,6 +100,12 @@ func (p *placement) await(state placementState) {
 	if p.failure == nil {
 		p.become(state)
 	}
+}
+
+// unavailable is what an execution is told while its instance is not ready: it was, or there would be no route to it, and
+// is configured again, so that another try may do better. Guarded as failure is.
+func (p *placement) unavailable() *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassUnavailable, "%s is not ready, and is tried again: %s", p.instance, p.failure.Error())
 }
 
 func (p *placement) is(state placementState) bool { return placementState(p.state.Load()) == state }

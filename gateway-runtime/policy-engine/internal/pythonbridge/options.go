@@ -26,7 +26,8 @@ type Options struct {
 	HealthInterval   time.Duration // between health checks, and the time limit of one; 500 ms
 	HealthMisses     int           // health checks that fail in a row before the stream is broken; 6
 	StallAfter       time.Duration // how long all workers may be busy and overdue with nothing finished; 10 s
-	RetryConfigure   time.Duration // until an instance that failed is configured again; 5 s
+	RetryConfigure   time.Duration // until an instance that failed is configured again; 1 s, and twice as long each time
+	RetryMost        time.Duration // the longest of these; 30 s
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
 	BackoffMax       time.Duration // longest wait before a reconnect; 100 ms
 	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
@@ -46,7 +47,8 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.HelloTimeout, 10*time.Second)
 	orDuration(&o.HealthInterval, 500*time.Millisecond)
 	orDuration(&o.StallAfter, 10*time.Second)
-	orDuration(&o.RetryConfigure, 5*time.Second)
+	orDuration(&o.RetryConfigure, time.Second)
+	orDuration(&o.RetryMost, 30*time.Second)
 	orDuration(&o.BackoffMin, 20*time.Millisecond)
 	orDuration(&o.BackoffMax, 100*time.Millisecond)
 	orDuration(&o.Drain, 30*time.Second)
@@ -55,6 +57,10 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.QuarantineMin, 10*time.Second)
 	orDuration(&o.QuarantineMax, 10*time.Minute)
 	return o
+}
+
+func (o Options) retryAfter(tries int) time.Duration {
+	return min(o.RetryConfigure<<min(tries, 20), max(o.RetryConfigure, o.RetryMost))
 }
 
 func orInt(field *int, value int) {

@@ -45,6 +45,7 @@ type Bundle struct {
 	Hosts    []string  // sorted, in lower case; "*" is every host
 	Clusters Resources // by name, which says their content: old and new stand side by side
 	routes   []byte    // a serialized RouteList, so that composing copies bytes
+	unserved bool      // it gives way to any other bundle of its context
 }
 
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake

@@ -22,7 +22,8 @@ var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
 //
 // A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
 // not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
-// of wildcards and of every host with the same context. What no API claims is Envoy's 404.
+// of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
+// one that is not served (Unserved) is 503.
 func Compose(bundles []*Bundle) (Resource, error) {
 	config := &routev3.RouteConfiguration{Name: RouteConfigName, RequestHeadersToRemove: envoysOwn}
 	for _, host := range hostsOf(bundles) {
@@ -67,6 +68,9 @@ func ownersOn(host string, bundles []*Bundle) map[string][]*Bundle {
 	owners, ranks := map[string][]*Bundle{}, map[string]rank{}
 	for _, bundle := range bundles {
 		best, covered := bestRank(bundle.Hosts, host)
+		if !bundle.unserved {
+			best.served = 1
+		}
 		order := best.compare(ranks[bundle.Context])
 		switch {
 		case !covered || (order < 0 && owners[bundle.Context] != nil):

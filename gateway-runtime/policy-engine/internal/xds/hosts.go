@@ -7,11 +7,12 @@ import (
 
 const everyHost = "*"
 
-// rank orders host patterns as Envoy does: a name, then "*.a.example", then "a.*", then "*"; the longer first.
-type rank struct{ kind, length int }
+// rank orders host patterns as Envoy does: a name, then "*.a.example", then "a.*", then "*"; the longer first. Of the same
+// pattern, what is served comes before what is not.
+type rank struct{ kind, length, served int }
 
 func (r rank) compare(other rank) int {
-	return cmp.Or(cmp.Compare(r.kind, other.kind), cmp.Compare(r.length, other.length))
+	return cmp.Or(cmp.Compare(r.kind, other.kind), cmp.Compare(r.length, other.length), cmp.Compare(r.served, other.served))
 }
 
 func rankOf(pattern string) rank {

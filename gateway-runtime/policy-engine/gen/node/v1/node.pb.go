@@ -181,8 +181,9 @@ type ApiStatus_State int32
 const (
 	ApiStatus_STATE_UNSPECIFIED ApiStatus_State = 0
 	ApiStatus_STATE_APPLIED     ApiStatus_State = 1 // Envoy has acknowledged it
-	ApiStatus_STATE_REJECTED    ApiStatus_State = 2 // set aside; the API's last good version stays
+	ApiStatus_STATE_REJECTED    ApiStatus_State = 2 // set aside until somebody changes something; the API's last good version stays
 	ApiStatus_STATE_REMOVED     ApiStatus_State = 3
+	ApiStatus_STATE_PENDING     ApiStatus_State = 4 // not served for a reason that may pass: the node tries again by itself, and reports again
 )
 
 // Enum value maps for ApiStatus_State.
@@ -192,12 +193,14 @@ var (
 		1: "STATE_APPLIED",
 		2: "STATE_REJECTED",
 		3: "STATE_REMOVED",
+		4: "STATE_PENDING",
 	}
 	ApiStatus_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"STATE_APPLIED":     1,
 		"STATE_REJECTED":    2,
 		"STATE_REMOVED":     3,
+		"STATE_PENDING":     4,
 	}
 )
 
@@ -548,7 +551,7 @@ type ApiStatus struct {
 	Api           string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
 	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the bundle this is about; empty for a removal
 	State         ApiStatus_State        `protobuf:"varint,3,opt,name=state,proto3,enum=gatewright.node.v1.ApiStatus_State" json:"state,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // for REJECTED: expected, got, where
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // for REJECTED and PENDING: expected, got, where
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -739,15 +742,18 @@ func (x *Update) GetRemovedApis() []string {
 }
 
 type ApiBundle struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Api           string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`           // metadata.name
-	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`     // sha256, hex, of this message with an empty digest, deterministic serialization
-	Hosts         []string               `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`       // virtual hosts; empty means every host ("*")
-	Context       string                 `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`   // "/orders/v1.0", "/" for the root; no slash at its end
-	Routes        [][]byte               `protobuf:"bytes,5,rep,name=routes,proto3" json:"routes,omitempty"`     // envoy.config.route.v3.Route, serialized, in order of precedence; its name ends in "|" + chain id
-	Clusters      [][]byte               `protobuf:"bytes,6,rep,name=clusters,proto3" json:"clusters,omitempty"` // envoy.config.cluster.v3.Cluster, serialized
-	Chains        []*Chain               `protobuf:"bytes,7,rep,name=chains,proto3" json:"chains,omitempty"`
-	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"` // spec.version
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Api      string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`           // metadata.name
+	Digest   string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`     // sha256, hex, of this message with an empty digest, deterministic serialization
+	Hosts    []string               `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`       // virtual hosts; empty means every host ("*")
+	Context  string                 `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`   // "/orders/v1.0", "/" for the root; no slash at its end
+	Routes   [][]byte               `protobuf:"bytes,5,rep,name=routes,proto3" json:"routes,omitempty"`     // envoy.config.route.v3.Route, serialized, in order of precedence; its name ends in "|" + chain id
+	Clusters [][]byte               `protobuf:"bytes,6,rep,name=clusters,proto3" json:"clusters,omitempty"` // envoy.config.cluster.v3.Cluster, serialized
+	Chains   []*Chain               `protobuf:"bytes,7,rep,name=chains,proto3" json:"chains,omitempty"`
+	Version  string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"` // spec.version
+	// Why no node can run the API; then it has no routes, clusters or chains. Its last good version stays; where there is
+	// none, requests under its context are answered 503. No status is reported of it.
+	Unserved      string `protobuf:"bytes,9,opt,name=unserved,proto3" json:"unserved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -834,6 +840,13 @@ func (x *ApiBundle) GetChains() []*Chain {
 func (x *ApiBundle) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *ApiBundle) GetUnserved() string {
+	if x != nil {
+		return x.Unserved
 	}
 	return ""
 }
@@ -1138,24 +1151,25 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\"W\n" +
 	"\x06Report\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x121\n" +
-	"\x04apis\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiStatusR\x04apis\"\xe2\x01\n" +
+	"\x04apis\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiStatusR\x04apis\"\xf5\x01\n" +
 	"\tApiStatus\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x129\n" +
 	"\x05state\x18\x03 \x01(\x0e2#.gatewright.node.v1.ApiStatus.StateR\x05state\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"X\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"k\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_APPLIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\x02\x12\x11\n" +
-	"\rSTATE_REMOVED\x10\x03\"T\n" +
+	"\rSTATE_REMOVED\x10\x03\x12\x11\n" +
+	"\rSTATE_PENDING\x10\x04\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
 	"\amessage\"\x80\x01\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
-	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\"\xe6\x01\n" +
+	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\"\x82\x02\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -1164,7 +1178,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x06routes\x18\x05 \x03(\fR\x06routes\x12\x1a\n" +
 	"\bclusters\x18\x06 \x03(\fR\bclusters\x121\n" +
 	"\x06chains\x18\a \x03(\v2\x19.gatewright.node.v1.ChainR\x06chains\x12\x18\n" +
-	"\aversion\x18\b \x01(\tR\aversion\"\xc4\x01\n" +
+	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
+	"\bunserved\x18\t \x01(\tR\bunserved\"\xc4\x01\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +

@@ -115,18 +115,24 @@ func (e *Envoy) Get(host, path string) (int, string) {
 
 // Try makes one request. The path goes out as it is.
 func (e *Envoy) Try(host, path string) (int, string, error) {
+	status, _, body, err := e.Ask(host, path)
+	return status, body, err
+}
+
+// Ask is Try with the answer's headers.
+func (e *Envoy) Ask(host, path string) (int, http.Header, string, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, e.url, nil)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	request.Host, request.URL.Opaque = host, path
 	response, err := e.client.Do(request)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(body), err
+	return response.StatusCode, response.Header, string(body), err
 }
 
 // Until repeats a request, since an acknowledgement comes before every worker has switched.

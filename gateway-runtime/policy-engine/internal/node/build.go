@@ -1,0 +1,130 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// buildersAtOnce bounds the factories that run at the same time. Factories of Python policies mostly wait.
+const buildersAtOnce = 1024
+
+// made is a policy instance, with what its policy says of itself.
+type made struct {
+	instance *chain.Instance
+	policy   v1alpha.Policy
+}
+
+// standing is what a policy may offer that can lose its readiness, and gain it again: nil while it is ready.
+type standing interface{ Standing() error }
+
+// fails is why the instance cannot be executed now, or nil.
+func (m *made) fails() error {
+	if policy, ok := m.policy.(standing); ok {
+		return policy.Standing()
+	}
+	return nil
+}
+
+// build is the making of the instances that one bundle needs and nobody has. Its results are there once it is done.
+type build struct {
+	message  *nodev1.ApiBundle
+	built    map[string]*made
+	failures map[string]error
+}
+
+// begin builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
+// is called from another goroutine. The results are to be held or discarded.
+func (c *chains) begin(message *nodev1.ApiBundle, done func(*build)) *build {
+	b := &build{message: message, built: map[string]*made{}, failures: map[string]error{}}
+	wanted := c.missing(message)
+	c.builds.Go(func() {
+		c.run(b, wanted)
+		done(b)
+	})
+	return b
+}
+
+func (c *chains) run(b *build, wanted map[string]*nodev1.Attachment) {
+	var mutex sync.Mutex
+	var group sync.WaitGroup
+	for id, attachment := range wanted {
+		c.slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-c.slots }()
+			made, err := c.buildInstance(b.message, attachment)
+			mutex.Lock()
+			defer mutex.Unlock()
+			if err != nil {
+				b.failures[id] = err
+			} else {
+				b.built[id] = made
+			}
+		})
+	}
+	group.Wait()
+}
+
+// discard closes what was built: nobody wants it any more.
+func (c *chains) discard(b *build) {
+	for _, made := range b.built {
+		c.closeInstance(made.instance)
+	}
+}
+
+// missing are the attachments of a bundle whose instances nobody holds, by the instances' ids.
+func (c *chains) missing(bundle *nodev1.ApiBundle) map[string]*nodev1.Attachment {
+	wanted := map[string]*nodev1.Attachment{}
+	for _, message := range bundle.GetChains() {
+		for _, attachment := range message.GetAttachments() {
+			if id := attachment.GetInstance(); c.instances[id] == nil {
+				wanted[id] = attachment
+			}
+		}
+	}
+	return wanted
+}
+
+func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (*made, error) {
+	policy, err := c.policies.Load().find(attachment)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := settingsOf(attachment)
+	if err != nil {
+		return nil, err
+	}
+	built, err := runFactory(policy, v1alpha.Metadata{
+		InstanceID: attachment.GetInstance(), PolicyName: policy.Name, PolicyVersion: policy.Version,
+		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
+		SystemParams: v1alpha.Params(attachment.GetSystemParameters()), MaxConcurrency: settings.MaxConcurrency,
+		Operation: attachment.GetOperation(), PrepareTimeout: policy.PrepareTimeout,
+	}, v1alpha.Params(attachment.GetParameters()))
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)
+	}
+	return &made{chain.NewInstance(attachment.GetInstance(), policy.ID(), built, settings), built}, nil
+}
+
+// runFactory returns what a policy's factory says. Its errors may pass, for an author cannot tell a server that is away
+// from a mistake for good; but not a panic, and not what has crashed executors: that would only crash them again, and
+// all other policies in them.
+func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params) (made v1alpha.Policy, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("its factory panicked: %v", cause)
+		}
+	}()
+	made, err = policy.Factory(metadata, params)
+	if err == nil && made == nil {
+		return nil, errors.New("its factory returned neither a policy nor an error")
+	}
+	if err != nil && v1alpha.AsFailure(err).Class != v1alpha.ClassCrashed {
+		err = passing{err}
+	}
+	return made, err
+}

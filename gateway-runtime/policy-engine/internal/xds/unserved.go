@@ -1,0 +1,53 @@
+package xds
+
+import (
+	"errors"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// unservedRetrySeconds is what clients of an API that is not served are asked to wait: about as long as the node does
+// between two tries.
+const unservedRetrySeconds = "5"
+
+// Unserved stands for an API that cannot be served now: whatever is asked under its context, Envoy answers 503 itself,
+// as long as no other bundle has the context. Of the message it takes the API's name, its context and its hosts.
+func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
+	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), unserved: true}
+	var hostsErr, routesErr error
+	bundle.Hosts, hostsErr = parseHosts(message.GetHosts())
+	bundle.routes, routesErr = marshal(&routev3.RouteList{Routes: []*routev3.Route{unavailable(message.GetApi())}})
+	if err := errors.Join(checkContext(bundle.Context), hostsErr, routesErr); err != nil {
+		return nil, err
+	}
+	return bundle, nil
+}
+
+func unavailable(api string) *routev3.Route {
+	problem := &structpb.Struct{Fields: map[string]*structpb.Value{
+		"type":      structpb.NewStringValue("about:blank"),
+		"title":     structpb.NewStringValue("Service Unavailable"),
+		"status":    structpb.NewNumberValue(503),
+		"detail":    structpb.NewStringValue("The API is not available at present."),
+		"requestId": structpb.NewStringValue("%REQ(X-REQUEST-ID)%"),
+	}}
+	return &routev3.Route{
+		Name:  api + "|503|",
+		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+			Status: 503,
+			BodyFormat: &corev3.SubstitutionFormatString{
+				ContentType: "application/problem+json",
+				Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: problem},
+			},
+		}},
+		ResponseHeadersToAdd: []*corev3.HeaderValueOption{{
+			Header:       &corev3.HeaderValue{Key: "retry-after", Value: unservedRetrySeconds},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}},
+	}
+}
