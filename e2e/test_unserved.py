@@ -153,3 +153,17 @@ def test_a_server_that_is_away_at_the_start(
         keys.open()
         eventually("it comes up", lambda: httpx.get(f"{second.url}/asking/x").status_code == 200, 40)
         eventually("it is known to", lambda: status(second, "asking")["state"] == "deployed")
+
+
+def test_an_upstream_that_does_not_resolve_is_named_and_holds_nobody_back(node: Gateway, upstream: Upstream) -> None:
+    with node.controller() as client:
+        created = client.post("/v1/apis", json=api("lost", "http://nowhere.invalid:8080"), params={"wait": "20"})
+        assert created.json()["status"]["state"] == "pending"
+        assert "the name nowhere.invalid does not resolve" in created.json()["status"]["reason"]
+        wants_503(f"{node.url}/lost/x")
+        began = time.monotonic()
+        node.deploy(api("found", upstream.url))
+        assert time.monotonic() - began < 5
+        moved = client.put("/v1/apis/lost", json=api("lost", upstream.url), params={"wait": "10"})
+    assert moved.json()["status"]["state"] == "deployed"
+    eventually("it serves", lambda: httpx.get(f"{node.url}/lost/x").status_code == 200)

@@ -163,7 +163,7 @@ func (e *engine) complete(register func(*Registry)) error {
 	e.extProc = extproc.NewServer(e.table)
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.nodeID, EngineVersion: Version, Controller: e.options.controller, StateDir: e.options.stateDir,
-		Policies: policies, Table: e.table, Envoy: e.xds, Log: e.log,
+		Policies: policies, Table: e.table, Envoy: e.xds, Resolver: net.DefaultResolver, Log: e.log,
 	})
 	return err
 }

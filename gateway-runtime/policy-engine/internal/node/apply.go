@@ -109,7 +109,7 @@ func (n *Node) hold(outcomes outcomes) (candidates []*version) {
 		w.build = nil
 		switch err := n.chains.hold(b); {
 		case errors.Is(err, errStale):
-			w.build = n.chains.begin(w.message, n.deliver)
+			n.begin(w)
 		case err != nil:
 			n.setAside(w, err, outcomes)
 		default:

@@ -30,20 +30,25 @@ func (m *made) fails() error {
 	return nil
 }
 
-// build is the making of the instances that one bundle needs and nobody has. Its results are there once it is done.
+// build is the making of the instances that one bundle needs and nobody has, and the look whether the names of its
+// upstreams resolve. Its results are there once it is done.
 type build struct {
-	message  *nodev1.ApiBundle
-	built    map[string]*made
-	failures map[string]error
+	message    *nodev1.ApiBundle
+	built      map[string]*made
+	failures   map[string]error
+	unresolved error
 }
 
 // begin builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
-// is called from another goroutine. The results are to be held or discarded.
-func (c *chains) begin(message *nodev1.ApiBundle, done func(*build)) *build {
+// is called from another goroutine. The results are to be held or discarded. resolve is asked meanwhile.
+func (c *chains) begin(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
 	b := &build{message: message, built: map[string]*made{}, failures: map[string]error{}}
 	wanted := c.missing(message)
 	c.builds.Go(func() {
+		var resolving sync.WaitGroup
+		resolving.Go(func() { b.unresolved = resolve() })
 		c.run(b, wanted)
+		resolving.Wait()
 		done(b)
 	})
 	return b

@@ -80,7 +80,7 @@ func (c *chains) holdBundle(b *build) error {
 		wrong.add(message.GetOperation(), errs)
 		fresh[message.GetId()] = chain
 	}
-	if err := wrong.err(); err != nil {
+	if err := join(wrong.err(), b.unresolved); err != nil {
 		return err
 	}
 	for _, message := range b.message.GetChains() {

@@ -26,11 +26,8 @@ func (c *complaints) add(operation string, errs []error) {
 	}
 }
 
-// err is nil where there is no complaint, else one line for each. It may pass where each of them may.
+// err is nil where there is no complaint, else one line for each.
 func (c complaints) err() error {
-	if len(c) == 0 {
-		return nil
-	}
 	errs := make([]error, len(c))
 	for i, one := range c {
 		more := ""
@@ -39,9 +36,18 @@ func (c complaints) err() error {
 		}
 		errs[i] = fmt.Errorf("operation %q%s: %w", one.operations[0], more, one.reason)
 	}
+	return join(errs...)
+}
+
+// join is errors.Join, of which the result may pass where each of the errors may.
+func join(errs ...error) error {
 	joined := errors.Join(errs...)
-	if slices.ContainsFunc(c, func(one complaint) bool { return !mayPass(one.reason) }) {
+	switch {
+	case joined == nil:
+		return nil
+	case slices.ContainsFunc(errs, func(err error) bool { return err != nil && !mayPass(err) }):
 		return errors.New(joined.Error()) // without those in it that may
+	default:
+		return passing{joined}
 	}
-	return passing{joined}
 }

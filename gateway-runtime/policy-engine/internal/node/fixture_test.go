@@ -270,6 +270,8 @@ type bench struct {
 	envoy *scriptedEnvoy
 	shelf *shelf
 	table *chain.Table
+
+	resolver Resolver // nil: nobody is asked
 }
 
 const grace = 40 * time.Millisecond
@@ -282,7 +284,7 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Log: quiet,
+	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Log: quiet,
 		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, Examine: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)

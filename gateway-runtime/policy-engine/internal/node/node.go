@@ -23,6 +23,11 @@ type Envoy interface {
 	Connected() <-chan struct{}
 }
 
+// Resolver finds the addresses of a host; *net.Resolver is one.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) ([]string, error)
+}
+
 // Options are what a node is made of.
 type Options struct {
 	NodeID        string
@@ -32,6 +37,7 @@ type Options struct {
 	Policies      []Policy
 	Table         *chain.Table
 	Envoy         Envoy
+	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: nobody is
 	Timing        Timing
 	Log           *slog.Logger
 }
@@ -47,6 +53,7 @@ type Timing struct {
 	Gather      time.Duration // for one more API to be built, before those that are go on without the others; 1 s
 	Retry       time.Duration // until what failed for a reason that may pass is tried again; 1 s, and twice as long each time
 	RetryMost   time.Duration // the longest of these; 30 s
+	Resolve     time.Duration // for the names of an API's upstreams; 5 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
 }
 
@@ -57,7 +64,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
-		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard

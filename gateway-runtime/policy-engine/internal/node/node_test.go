@@ -310,7 +310,7 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	chains := b.node.chains
 	hold := func() {
 		done := make(chan *build)
-		chains.begin(message[0], func(b *build) { done <- b })
+		chains.begin(message[0], func() error { return nil }, func(b *build) { done <- b })
 		if err := chains.hold(<-done); err != nil {
 			t.Fatal(err)
 		}

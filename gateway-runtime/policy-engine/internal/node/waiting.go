@@ -54,7 +54,12 @@ func (n *Node) try(w *waiting, outcomes outcomes) {
 		return
 	}
 	w.bundle = bundle
-	w.build = n.chains.begin(w.message, n.deliver)
+	n.begin(w)
+}
+
+func (n *Node) begin(w *waiting) {
+	names := n.namesToResolve(w)
+	w.build = n.chains.begin(w.message, func() error { return n.resolve(names) }, n.deliver)
 }
 
 // deliver hands a build that is done to the node's own goroutine.

@@ -44,9 +44,13 @@ type Bundle struct {
 	Context  string    // "/orders", "/" for the root
 	Hosts    []string  // sorted, in lower case; "*" is every host
 	Clusters Resources // by name, which says their content: old and new stand side by side
+	Names    Names     // that Envoy resolves for the clusters
 	routes   []byte    // a serialized RouteList, so that composing copies bytes
 	unserved bool      // it gives way to any other bundle of its context
 }
+
+// Names are host names by the clusters that need them; a cluster of addresses needs none.
+type Names map[string][]string
 
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
 // with its place.
@@ -55,7 +59,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	bundle.routes, errs[1] = parseRoutes(message)
-	bundle.Clusters, errs[2] = parseClusters(message.GetClusters())
+	bundle.Clusters, bundle.Names, errs[2] = parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
 	}
@@ -126,9 +130,9 @@ func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	return nil
 }
 
-func parseClusters(texts [][]byte) (Resources, error) {
+func parseClusters(texts [][]byte) (Resources, Names, error) {
 	var errs []error
-	resources := Resources{}
+	resources, names := Resources{}, Names{}
 	for i, text := range texts {
 		cluster := &clusterv3.Cluster{}
 		err := parse(text, cluster)
@@ -140,8 +144,25 @@ func parseClusters(texts [][]byte) (Resources, error) {
 			continue
 		}
 		resources[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
+		if found := namesOf(cluster); len(found) > 0 {
+			names[cluster.GetName()] = found
+		}
 	}
-	return resources, errors.Join(errs...)
+	return resources, names, errors.Join(errs...)
+}
+
+func namesOf(cluster *clusterv3.Cluster) []string {
+	if kind := cluster.GetType(); kind != clusterv3.Cluster_STRICT_DNS && kind != clusterv3.Cluster_LOGICAL_DNS {
+		return nil
+	}
+	var names []string
+	for _, locality := range cluster.GetLoadAssignment().GetEndpoints() {
+		for _, endpoint := range locality.GetLbEndpoints() {
+			names = append(names, endpoint.GetEndpoint().GetAddress().GetSocketAddress().GetAddress())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func checkCluster(cluster *clusterv3.Cluster, others Resources) error {
