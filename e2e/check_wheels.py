@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -70,6 +71,18 @@ def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> 
     assert digests[0] == digests[1]
 
 
+def test_pytest_mypy_and_pyright_take_three_policies(installed: Installation, tmp_path: Path) -> None:
+    """Of which two were added by hand, as copies."""
+    installed.run("pip", "install", "--quiet", "pytest", "mypy", "pyright[nodejs]", cwd=tmp_path)
+    installed.run("gatewright", "init", cwd=tmp_path)
+    for name in ("caller", "rate_limit"):
+        shutil.copytree(tmp_path / "policies" / "greet", tmp_path / "policies" / name)
+    assert "12 passed" in installed.run("pytest", "policies", cwd=tmp_path)
+    for command in (("mypy", "policies"), ("mypy", "--strict", "policies")):
+        assert "Success: no issues found in 6 source files" in installed.run(*command, cwd=tmp_path)
+    assert "0 errors, 0 warnings" in installed.run("pyright", cwd=tmp_path)
+
+
 @pytest.fixture
 def runtime_dir() -> Iterator[str]:
     """Where `gatewright reload` finds this test's run and no other. Short, because sockets are in it."""
@@ -80,19 +93,21 @@ def runtime_dir() -> Iterator[str]:
 def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
     """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
     commands = "".join(blocks(page("docs/quickstart.md"), "sh"))
-    assert commands.count("gatewright run\n") == 1
+    assert commands.count("gatewright run\n") == commands.count("make wheels\n") == 1
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "dist").symlink_to(wheels)  # make wheels has been
     script = tmp_path / "quickstart.sh"
-    script.write_text("set -eu\n" + commands.replace("gatewright run\n", READY + "\n"))
+    script.write_text("set -eu\n" + commands.replace("make wheels\n", "").replace("gatewright run\n", READY + "\n"))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GATEWRIGHT_", "PYTHON"))},
         "PATH": "/usr/bin:/bin",
-        "PIP_FIND_LINKS": str(wheels),
         "XDG_RUNTIME_DIR": runtime_dir,
         "GATEWRIGHT_CACHE_DIR": str(tmp_path / "cache"),
     }
     try:
         done = subprocess.run(
-            ["bash", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+            ["bash", str(script)], cwd=checkout, env=environment, capture_output=True, text=True, check=False,
             timeout=INSTALL_SECONDS,
         )  # fmt: skip
     finally:
@@ -104,6 +119,7 @@ def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_pa
     assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
     assert '"state":"deployed"' in done.stdout.replace(" ", "")
     assert "4 passed" in done.stdout
+    assert "Success: no issues found in 2 source files" in done.stdout
 
 
 def _stop(pid_file: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -33,11 +34,19 @@ def cli() -> None:
 @cli.command()
 @click.argument("folder", type=a_path, default=Path())
 def init(folder: Path) -> None:
-    """Write a folder to start from: build.yaml, a Python policy with its test, an API."""
+    """Write what a gateway of your own starts from: build.yaml, a Python policy with its test, an API."""
     from gatewright_cli.starting import write_starter
 
-    for path in write_starter(folder):
+    starter = write_starter(folder)
+    for path in starter.written:
         click.echo(folder / path)
+    for path, lines in starter.lacking.items():
+        click.echo(f"{folder / path} was there and stays as it is. It should have:")
+        click.echo("\n".join(f"    {line}" for line in lines))
+    click.echo("\nNext:")
+    if folder != Path():
+        click.echo(f"    cd {shlex.quote(str(folder))}")
+    click.echo("    gatewright run")
 
 
 @cli.command()
