@@ -1,4 +1,5 @@
-"""Compiles the hashed requirements/*.txt from what the components and requirements/*.in ask for, and the bench's own.
+"""Compiles the hashed requirements/*.txt from what the components, the sample policies and requirements/*.in ask for, and
+the bench's own.
 
 Universal, and without index addresses: the files say what, never from where.
 """
@@ -16,17 +17,19 @@ OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no
 
 def main() -> None:
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
-    compile_requirements("requirements/dev", *(f"{member}/pyproject.toml" for member in workspace["members"]))
+    projects = [f"{member}/pyproject.toml" for member in workspace["members"]]
+    policies = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("sample-policies/*/requirements.txt"))
+    compile_requirements("requirements/dev", *projects, *policies)
     compile_requirements("requirements/uv")
     compile_requirements("requirements/go")
     for listed in sorted((ROOT / "bench" / "requirements").glob("*.in")):
         compile_requirements(str(listed.with_suffix("").relative_to(ROOT)))
 
 
-def compile_requirements(name: str, *projects: str) -> None:
-    """`name` is a path without its suffix: NAME.in is compiled into NAME.txt."""
+def compile_requirements(name: str, *more: str) -> None:
+    """`name` is a path without its suffix: NAME.in is compiled into NAME.txt, with what the other files ask for."""
     ours = [option for distribution in OWN for option in ("--no-emit-package", distribution)]
-    inputs = (f"{name}.in", *projects)
+    inputs = (f"{name}.in", *more)
     command = ["uv", "pip", "compile", *OPTIONS, *ours, *inputs, "-o", f"{name}.txt"]
     subprocess.run(command, cwd=ROOT, check=True)
 

@@ -1,0 +1,126 @@
+"""The larger sample policies, behind a real gateway, in the environment that the builder makes for them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from e2e.conftest import HERE
+from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.upstream import Recorded, Reply, Upstream
+
+pytestmark = pytest.mark.timeout(300)
+SECRET = "the secret of this test"  # noqa: S105
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with all of sample-policies/build.yaml."""
+    output = HERE.parent / "build" / "samples"
+    manifest = HERE.parent / "sample-policies" / "build.yaml"
+    subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
+    with running(output, tmp_path_factory.mktemp("samples")) as gateway:
+        yield gateway
+
+
+# ---------------------------------------------------------------- verify-hmac
+
+
+def test_only_what_is_signed_reaches_upstream(samples: Gateway, upstream: Upstream) -> None:
+    samples.deploy(api("signed", upstream.url, [attach("verify-hmac", {"secrets": [SECRET]})]))
+    body, at = b'{"amount": 7, "note": "\xff\x00"}', str(int(time.time()))
+    signature = hmac.new(SECRET.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {"x-signature": signature, "x-signature-timestamp": at}
+    url = f"{samples.url}/signed/orders"
+    assert httpx.post(url, content=body, headers=headers).status_code == 200
+    for refused in (
+        httpx.post(url, content=body + b" ", headers=headers),
+        httpx.post(url, content=body, headers=headers | {"x-signature-timestamp": str(int(at) - 1)}),
+        httpx.post(url, content=body),
+        httpx.get(url),
+    ):
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == "HMAC-SHA256"
+    (passed,) = upstream.received
+    assert passed.body == body
+
+
+# ---------------------------------------------------------------- cache-responses
+
+
+def test_upstream_is_asked_once_while_its_answer_is_fresh(samples: Gateway, upstream: Upstream) -> None:
+    cached = [attach("add-python-header"), attach("cache-responses", onError={"bodyTooLarge": "continue"})]
+    samples.deploy(api("cached", upstream.url, cached))
+
+    def reply(request: Recorded) -> Reply:
+        number = str(len(upstream.received))
+        lasting = {"/fresh": "max-age=60", "/big": "max-age=60", "/short": "max-age=1"}
+        headers = [("cache-control", lasting.get(request.target.partition("?")[0], "private")), ("x-number", number)]
+        return Reply(
+            200, [*headers, ("x-two", "a"), ("x-two", "b")], b"x" * (2 << 20 if "big" in request.target else 9)
+        )
+
+    upstream.reply = reply
+
+    def number(path: str) -> str:
+        answer = httpx.get(f"{samples.url}/cached{path}")
+        assert answer.status_code == 200
+        assert answer.headers.get_list("x-two") == ["a", "b"]
+        assert answer.headers["x-python-policy"]  # the policies before it see the answer, whoever gives it
+        assert len(answer.content) in {9, 2 << 20}
+        return answer.headers["x-number"]
+
+    assert [number("/fresh"), number("/fresh"), number("/fresh?a=1"), number("/fresh")] == ["1", "1", "2", "1"]
+    assert [number("/private"), number("/private")] == ["3", "4"]
+    assert [number("/big"), number("/big")] == ["5", "6"]
+    assert number("/short") == "7"
+    eventually("it has grown old, and upstream is asked", lambda: number("/short") == "8", 5)
+    assert int(httpx.get(f"{samples.url}/cached/fresh").headers["age"]) >= 1
+    assert len(upstream.received) == 8
+
+
+# ---------------------------------------------------------------- soap-bridge
+
+ANSWER = (
+    '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+    '<r:R xmlns:r="urn:shop"><r:price>7.5</r:price><r:day>1</r:day><r:day>2</r:day></r:R></s:Body></s:Envelope>'
+)
+FAULT = ANSWER.replace("r:R", "s:Fault").replace("r:price", "faultcode").replace("r:day", "faultstring")
+
+
+def test_a_json_call_becomes_a_soap_call_and_its_answer_json(samples: Gateway, upstream: Upstream) -> None:
+    bridge = attach(
+        "soap-bridge", {"operation": "GetPrice", "namespace": "urn:shop", "soapAction": "urn:shop#GetPrice"}
+    )
+    samples.deploy(api("prices", upstream.url, [bridge]))
+    answers = {"/fault": (500, FAULT), "/down": (503, "<a"), "/html": (200, "<html>")}
+
+    def reply(request: Recorded) -> Reply:
+        status, text = answers.get(request.target, (200, ANSWER))
+        kind = "text/html" if status == 503 else "text/xml"
+        return Reply(status, [("content-type", kind)], text.encode())
+
+    upstream.reply = reply
+    url = f"{samples.url}/prices"
+    answer = httpx.post(f"{url}/price", json={"name": "A<&ü", "day": [1, 2]})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == {"price": "7.5", "day": ["1", "2"]}
+    (called,) = upstream.received
+    assert (called.value("soapaction"), called.value("content-type")) == (
+        '"urn:shop#GetPrice"',
+        "text/xml; charset=utf-8",
+    )
+    assert "<op:name>A&lt;&amp;ü</op:name><op:day>1</op:day><op:day>2</op:day>" in called.body.decode()
+    fault = httpx.post(f"{url}/fault", json={})
+    assert (fault.status_code, json.loads(fault.content)["detail"]) == (502, "7.5: 1")
+    assert httpx.post(f"{url}/html", json={}).status_code == 502
+    assert httpx.post(f"{url}/down", json={}).status_code == 503
+    assert httpx.post(f"{url}/price", content=b"[1]").status_code == 400
+    assert len(upstream.received) == 4
