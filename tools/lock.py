@@ -1,5 +1,5 @@
-"""Compiles the hashed requirements/*.txt from what the components, the sample policies and requirements/*.in ask for, and
-the bench's own.
+"""Compiles the hashed requirements/*.txt from what the components, the sample policies and requirements/*.in ask for,
+and the bench's own.
 
 Universal, and without index addresses: the files say what, never from where.
 """
