@@ -22,6 +22,7 @@ from gatewright_cli.units import DURATION, SIZE
 PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
 OUTPUT = Path("build/stock")
+STATE_DIR = Path(".gatewright")
 a_path = click.Path(path_type=Path)
 """Not checked by click: preflight says what is wrong with a path, with all other mistakes."""
 
@@ -120,6 +121,18 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("file", type=a_path)
+@click.option("--state-dir", type=a_path, default=STATE_DIR, show_default=True, help="Of the run, which may go on.")
+def backup(file: Path, state_dir: Path) -> None:
+    """Copy all APIs, as the controller has them now, into one new file."""
+    from gatewright_cli.backup import back_up
+    from gatewright_cli.node import DATABASE
+
+    count = back_up(state_dir / DATABASE, file)
+    click.echo(f"{count} API{'' if count == 1 else 's'} in {file}")
+
+
+@cli.command()
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen.")
 def echo(listen: str) -> None:
     """Run a small upstream that answers with the request as JSON."""
@@ -143,7 +156,7 @@ def echo(listen: str) -> None:
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
 @click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
-@click.option("--state-dir", type=a_path, default=Path(".gatewright"), show_default=True, help="What outlives a run.")
+@click.option("--state-dir", type=a_path, default=STATE_DIR, show_default=True, help="What outlives a run.")
 @click.option("--run-dir", type=a_path, help="Sockets and status.json. [default: a new private directory]")
 @click.option("--apis", type=a_path, help="API file, or folder of them, to deploy. [default: apis beside the manifest]")
 @click.option(

@@ -19,6 +19,7 @@ from gatewright_cli.specs import ProcessSpec, Scheduling
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_DRAIN_SECONDS = 1
+DATABASE = "controller.db"
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
@@ -115,7 +116,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "listen": address,
         "node-listen": f"unix:{socket}",
         "definitions": str(settings.definitions),
-        "database": f"sqlite:{settings.state_dir / 'controller.db'}",
+        "database": f"sqlite:{settings.state_dir / DATABASE}",
     }
     return ProcessSpec(
         name="controller",
