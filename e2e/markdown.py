@@ -22,6 +22,12 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def section(text: str, heading: str) -> str:
+    """What stands below a heading of the second level, up to the next one."""
+    (found,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
 def commands(text: str, program: str) -> Iterator[str]:
     """What stands in a line of code, or between backticks, and begins with the program; without a comment behind it."""
     for found in re.finditer(rf"(?:^    |`)({program}(?: [^`\n]*)?)", text, re.MULTILINE):
