@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs
 
 import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from e2e.conftest import HERE
-from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(300)
 SECRET = "the secret of this test"  # noqa: S105
 
 
+class IdentityProvider(Upstream):
+    """Publishes its keys below /jwks, says below /introspect whether a token is "good", and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = {"one": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
+        self.away = False
+        self.reply = self._say
+
+    def _say(self, request: Recorded) -> Reply:
+        if self.away:
+            return Reply(503)
+        if request.target == "/introspect":
+            known = request.value("authorization") == "Basic " + base64.b64encode(b"gateway:its+secret").decode()
+            active = known and parse_qs(request.body.decode())["token"] == ["good"]
+            answer: Json = {"active": active, "scope": "read"}
+        else:
+            jwks = {kid: RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) for kid, key in self.keys.items()}
+            answer = {"keys": [{**jwk, "kid": kid, "use": "sig"} for kid, jwk in jwks.items()]}
+        return Reply(200, [("content-type", "application/json")], json.dumps(answer).encode())
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """It answers 503 to everything."""
+        self.away = True
+        try:
+            yield
+        finally:
+            self.away = False
+
+    def token(self, kid: str, **claims: object) -> dict[str, str]:
+        """The header with a token that the key has signed."""
+        wanted = {"iss": "https://id.example", "aud": "orders", "exp": time.time() + 60, "sub": "ada"} | claims
+        return {"authorization": "Bearer " + jwt.encode(wanted, self.keys[kid], "RS256", {"kid": kid})}
+
+
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def provider() -> Iterator[IdentityProvider]:
+    made = IdentityProvider()
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider) -> Iterator[Gateway]:
     """A gateway with all of sample-policies/build.yaml."""
     output = HERE.parent / "build" / "samples"
     manifest = HERE.parent / "sample-policies" / "build.yaml"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
-    with running(output, tmp_path_factory.mktemp("samples")) as gateway:
-        yield gateway
+    operator = {"url": f"{provider.url}/introspect", "clientId": "gateway", "clientSecret": "its secret"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps({"introspect-token": operator}))
+        with running(output, tmp_path_factory.mktemp("samples")) as gateway:
+            yield gateway
 
 
 # ---------------------------------------------------------------- verify-hmac
@@ -50,6 +102,53 @@ def test_only_what_is_signed_reaches_upstream(samples: Gateway, upstream: Upstre
         assert refused.headers["www-authenticate"] == "HMAC-SHA256"
     (passed,) = upstream.received
     assert passed.body == body
+
+
+# ---------------------------------------------------------------- verify-jwt
+
+
+def jwt_params(provider: IdentityProvider, path: str = "/jwks") -> Json:
+    return {"jwksUri": provider.url + path, "issuer": "https://id.example", "audience": "orders", "refreshSeconds": 1}
+
+
+def test_a_token_of_the_issuer_passes_also_by_a_key_that_is_new(
+    samples: Gateway, upstream: Upstream, provider: IdentityProvider
+) -> None:
+    samples.deploy(api("tokens", upstream.url, [attach("verify-jwt", jwt_params(provider))]))
+
+    def ask(headers: dict[str, str]) -> int:
+        return httpx.get(f"{samples.url}/tokens/x", headers=headers).status_code
+
+    assert [ask(provider.token("one")), ask(provider.token("one", aud="others")), ask({})] == [200, 401, 401]
+    first = provider.token("one")
+    provider.keys = {"two": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
+    eventually("the new key is known", lambda: ask(provider.token("two")) == 200)
+    eventually("the old one is not any more", lambda: ask(first) == 401)
+    with provider.gone():
+        asked = len(provider.received)
+        eventually("the keys were asked for in vain", lambda: len(provider.received) > asked)
+        assert ask(provider.token("two")) == 200
+
+
+# ---------------------------------------------------------------- introspect-token
+
+
+def test_the_authorization_server_is_asked_and_believed_for_a_while(
+    samples: Gateway, upstream: Upstream, provider: IdentityProvider
+) -> None:
+    for name, scope in (("reading", "read"), ("writing", "write")):
+        samples.deploy(api(name, upstream.url, [attach("introspect-token", {"scopes": [scope]})]))
+
+    def ask(path: str, token: str) -> int:
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.get(f"{samples.url}{path}", headers=headers).status_code
+
+    assert [ask("/reading/x", "good"), ask("/reading/x", "bad"), ask("/writing/x", "good")] == [200, 401, 403]
+    asked = len(provider.to("/introspect"))
+    with provider.gone():
+        assert [ask("/reading/x", "good"), ask("/reading/x", "bad"), ask("/reading/x", "other")] == [200, 401, 503]
+    assert len(provider.to("/introspect")) == asked + 1
+    assert ask("/reading/x", "other") == 401
 
 
 # ---------------------------------------------------------------- cache-responses
