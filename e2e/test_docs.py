@@ -90,7 +90,9 @@ def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-@pytest.mark.parametrize("shown", [("the quota", "quotas", "a_tenant_gets"), ("the plans", "class Plans", "has_its_plan")])
+@pytest.mark.parametrize(
+    "shown", [("the quota", "quotas", "a_tenant_gets"), ("the plans", "class Plans", "has_its_plan")]
+)
 def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(
     tmp_path: Path, shown: tuple[str, str, str]
 ) -> None:
