@@ -130,6 +130,27 @@ def test_a_token_of_the_issuer_passes_also_by_a_key_that_is_new(
         assert ask(provider.token("two")) == 200
 
 
+def test_an_api_whose_issuer_is_away_is_pending_and_heals(
+    samples: Gateway, upstream: Upstream, provider: IdentityProvider
+) -> None:
+    with samples.controller() as client:
+
+        def status() -> Json:
+            found: Json = client.get("/v1/apis/healing/status").json()
+            return found
+
+        with provider.gone():
+            definition = api("healing", upstream.url, [attach("verify-jwt", jwt_params(provider))])
+            assert client.post("/v1/apis", json=definition).status_code == 201
+            eventually("it says why it is not served", lambda: "503" in status()["reason"], 20)
+            assert status()["state"] == "pending"
+            refused = httpx.get(f"{samples.url}/healing/x")
+            assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        eventually("it is deployed by itself", lambda: status()["state"] == "deployed", 40)
+    token = provider.token(next(iter(provider.keys)))
+    assert httpx.get(f"{samples.url}/healing/x", headers=token).status_code == 200
+
+
 # ---------------------------------------------------------------- introspect-token
 
 
