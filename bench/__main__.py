@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from bench import campaign, comparison, goal, goals, machine, plot, ratios, report, sanity, settings, table
+from bench import campaign, comparison, costs, goal, goals, machine, plot, ratios, report, sanity, settings, table
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
@@ -16,8 +16,8 @@ from bench.settings import README, Settings
 def main() -> None:
     """Exit status 1 after wrong answers or, with --short, ratios that have fallen; then nothing is written down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
-    if sys.argv[1:2] == ["executor"]:
-        executor_command(sys.argv[2:])
+    if command := {"executor": executors.main, "costs": costs.main}.get(next(iter(sys.argv[1:]), "")):
+        guarded(command, sys.argv[2:])
         return
     chosen = settings.parse(sys.argv[1:])
     try:
@@ -43,10 +43,10 @@ def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> Non
         ratios.write(samples)
 
 
-def executor_command(arguments: Sequence[str]) -> None:
-    """Executors alone."""
+def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
+    """A measurement of its own: executors alone, or what a gateway costs besides requests."""
     try:
-        executors.main(arguments)
+        command(arguments)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:

@@ -74,7 +74,7 @@ def _scheduled(policy: int | None) -> Iterator[None]:
         os.sched_setscheduler(0, before, os.sched_param(0))
 
 
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.communicate(timeout=STOP_SECONDS)
