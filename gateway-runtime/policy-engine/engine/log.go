@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -8,22 +9,67 @@ import (
 	"google.golang.org/grpc/grpclog"
 )
 
-// newLogger writes JSON lines with time, level, component and message.
+const component = "policy-engine"
+
+// logTime is RFC 3339 with milliseconds; the time is in UTC.
+const logTime = "2006-01-02T15:04:05.000Z"
+
+// newLogger writes JSON lines that begin with time, level (debug, info, warning, error), component and message. The
+// supervisor passes lines that begin like this as they are.
 func newLogger(to io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownKeys})).With("component", "policy-engine")
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownForm}))
 }
 
-func ownKeys(groups []string, attr slog.Attr) slog.Attr {
+func ownForm(groups []string, attr slog.Attr) slog.Attr {
 	if len(groups) > 0 {
 		return attr
 	}
 	switch attr.Key {
+	case slog.TimeKey:
+		if attr.Value.Kind() == slog.KindTime {
+			attr.Value = slog.StringValue(attr.Value.Time().UTC().Format(logTime))
+		}
 	case slog.MessageKey:
 		attr.Key = "message"
 	case slog.LevelKey:
-		attr.Value = slog.StringValue(strings.ToLower(attr.Value.String()))
+		if level, ok := attr.Value.Any().(slog.Level); ok {
+			// A group without a name is written as its members: so the component comes before the message.
+			return slog.Attr{Value: slog.GroupValue(slog.String(slog.LevelKey, levelName(level)), slog.String("component", component))}
+		}
 	}
 	return attr
+}
+
+func levelName(level slog.Level) string {
+	switch {
+	case level >= slog.LevelError:
+		return "error"
+	case level >= slog.LevelWarn:
+		return "warning"
+	case level >= slog.LevelInfo:
+		return "info"
+	}
+	return "debug"
+}
+
+// leastLevel is a flag.Value: debug, info, warning or error.
+type leastLevel struct{ level *slog.Level }
+
+func (l leastLevel) String() string {
+	if l.level == nil {
+		return ""
+	}
+	return levelName(*l.level)
+}
+
+func (l leastLevel) Set(text string) error {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		if levelName(level) == text {
+			*l.level = level
+			return nil
+		}
+	}
+	return fmt.Errorf("expected debug, info, warning or error, got %q", text)
 }
 
 // logGRPC turns the errors that grpc-go writes to stderr as text into lines of log.
@@ -34,6 +80,6 @@ func logGRPC(log *slog.Logger) {
 type grpcErrors struct{ log *slog.Logger }
 
 func (g grpcErrors) Write(line []byte) (int, error) {
-	g.log.Error("grpc", "text", strings.TrimSpace(string(line)))
+	g.log.Error("grpc", "error", strings.TrimSpace(string(line)))
 	return len(line), nil
 }

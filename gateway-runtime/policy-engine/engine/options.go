@@ -32,7 +32,7 @@ func parseOptions(arguments []string, usage io.Writer) (*options, error) {
 	flags.StringVar(&o.controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the last good state")
 	flags.Var(o.executors, "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
-	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`LEVEL`: debug, info, warn or error")
+	flags.Var(leastLevel{&o.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")
 	flags.Uint64Var(&o.generation, "generation", 1, "`NUMBER` of the generation that the executors and the manifest are of")
 	flags.DurationVar(&o.executorDrain, "executor-drain", 30*time.Second, "how long executor processes that are replaced may go on with what they have")
