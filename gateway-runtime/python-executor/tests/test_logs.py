@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -70,8 +71,8 @@ def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines]
         ("while prepared", "info", "stdout", None),
         ("one 2", "info", "stdout", "request-7"),
         ("two", "info", "stdout", "request-7"),
-        ("threeoops", "warn", "stderr", "request-7"),
-        ("careful 1", "warn", "mine", "request-7"),
+        ("threeoops", "warning", "stderr", "request-7"),
+        ("careful 1", "warning", "mine", "request-7"),
         ("from a coroutine", "info", "stdout", "request-8"),
         (found[7][0], "error", "gatewright_executor.execution", "request-8"),
         ("not a policy's", "info", "host", None),
@@ -93,7 +94,7 @@ def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
     one.execute(request_execution(7))
     own = [line for line in lines() if line.get("requestId") == "request-7"]
     assert {line["policy"] for line in own} == {"long:v1.0.0"}
-    assert "exception" in own[-1]
+    assert "error" in own[-1]
     assert all(len(json.dumps(line)) <= 60_000 for line in own)
     if len(text) > 100:
         assert own[0]["message"].startswith(text[:1000])
@@ -115,9 +116,9 @@ def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], en
     one.execute(request_execution(1))
     line = lines()[-1]
     assert (line["policy"], line["requestId"], line["level"]) == ("raises:v1.0.0", "request-1", "error")
-    assert line["exception"].count("File ") == 2
-    assert "execution.py" not in line["exception"]
-    assert line["exception"].endswith("KeyError: 'x'")
+    assert line["error"].count("File ") == 2
+    assert "execution.py" not in line["error"]
+    assert line["error"].endswith("KeyError: 'x'")
 
 
 def test_an_unfinished_line_goes_out_with_its_execution(set_up: Callable[[], Lines], engine: Start) -> None:
@@ -139,4 +140,31 @@ def test_warnings_and_exceptions_of_the_executor_are_lines_too(set_up: Callable[
         logging.getLogger("host").exception("it failed")
     warned, failed = lines()
     assert "old\nways" in warned["message"]
-    assert failed["exception"].endswith("ValueError: no")
+    assert failed["error"].endswith("ValueError: no")
+
+
+BEGINNING = re.compile(
+    r'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"(debug|info|warning|error)",'
+    r'"component":"python-executor","message":"'
+)
+
+
+def test_every_line_has_the_form_of_all_log_lines(set_up: Callable[[], Lines]) -> None:
+    """Which the supervisor passes as they are; also where a library has levels of its own."""
+    set_up()
+    formatter, said = logs.JsonFormatter(), list[str]()
+    for number in (5, 10, 15, 20, 25, 30, 40, 45, 50):
+        record = logging.LogRecord("mine", number, "p.py", 1, 'say "it"\n%s', ("x" * 70_000,), None)
+        line = formatter.format(record)
+        assert BEGINNING.match(line)
+        assert len(line) < 64 * 1024
+        said.append(json.loads(line)["level"])
+    assert said == ["debug", "debug", "debug", "info", "info", "warning", "error", "error", "error"]
+
+
+def test_what_is_printed_says_nothing_of_itself(set_up: Callable[[], Lines]) -> None:
+    lines = set_up()
+    print('{"time":"2001-01-01T00:00:00.000Z","level":"error","component":"envoy","message":"forged"}')
+    (line,) = lines()
+    assert (line["component"], line["level"], line["time"] > "2020") == ("python-executor", "info", True)
+    assert "forged" in line["message"]

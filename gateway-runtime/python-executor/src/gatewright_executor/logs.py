@@ -53,32 +53,42 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, component, message; then policy, requestId, logger and exception where there are such."""
+    """time, level, component, message; then policy, requestId, logger, and a traceback as error, where there are such.
+
+    Time is RFC 3339, UTC, with milliseconds and `Z`. The supervisor passes lines that begin like this as they are.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC)
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z"),
-            "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
+            "level": _level(record.levelno),
             "component": COMPONENT,
             "message": record.getMessage(),
             **_origin(current.get()),
             "logger": record.name,
         }
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = self.formatException(record.exc_info)
+            line["error"] = self.formatException(record.exc_info)
         elif trace := getattr(record, "trace", ""):
-            line["exception"] = trace
+            line["error"] = trace
         return _line(line)
+
+
+def _level(number: int) -> str:
+    """A library may have levels of its own between these, and above."""
+    names = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
+    return next((name for least, name in names.items() if number >= least), "debug")
 
 
 def _line(fields: dict[str, str]) -> str:
     """JSON of at most LONGEST bytes: long texts lose their ends, and nothing else is lost with them."""
-    text = json.dumps(fields)
+    text = json.dumps(fields, separators=(",", ":"))
     if len(text) <= LONGEST:
         return text
-    return json.dumps(fields | {key: _cut(fields[key]) for key in ("message", "exception") if key in fields})
+    cut = {key: _cut(fields[key]) for key in ("message", "error") if key in fields}
+    return json.dumps(fields | cut, separators=(",", ":"))
 
 
 def _cut(text: str) -> str:
