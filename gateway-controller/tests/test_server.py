@@ -215,7 +215,7 @@ def test_what_an_operator_must_mend_is_said_in_one_line(start: Start, more: list
     controller = start(*more)
     assert controller.wait() == 1
     assert sentence in controller.told()
-    assert all(line["level"] == "error" and "exception" not in line for line in controller.lines)
+    assert all(line["level"] == "error" and "error" not in line for line in controller.lines)
 
 
 def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> None:

@@ -31,7 +31,9 @@ def main() -> int:
     os.umask(0o077)  # the database holds parameters, and parameters hold secrets
     try:
         file = given.pop("settings", None)
-        asyncio.run(serve(load_settings(file, os.environ, given)))
+        settings = load_settings(file, os.environ, given)
+        logs.set_level(settings.log_level)
+        asyncio.run(serve(settings))
     except Invalid as invalid:
         for mistake in invalid.mistakes:
             log.error(str(mistake))
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
     parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
+    parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
     parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")
     return parser

@@ -1,4 +1,8 @@
-"""JSON lines on stderr: time, level, component, message, and what a call gave as `extra`."""
+"""JSON lines on stderr: time, level, component, message, then what a call gave as `extra`, and `error`, a traceback.
+
+Time is RFC 3339, UTC, with milliseconds and `Z`; levels are debug, info, warning and error. The supervisor passes lines
+that begin like this as they are.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,16 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": when, "level": record.levelname.lower(), "component": COMPONENT, "message": record.getMessage()}
+        line = {"time": when, "level": _level(record.levelno), "component": COMPONENT, "message": record.getMessage()}
         line |= {key: value for key, value in vars(record).items() if key not in OWN}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _level(number: int) -> str:
+    names = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
+    return next((name for least, name in names.items() if number >= least), "debug")
 
 
 def set_up() -> None:
@@ -33,3 +42,8 @@ def set_up() -> None:
     sys.excepthook = lambda kind, error, trace: log.critical("failed", exc_info=(kind, error, trace))
     for noisy in ("uvicorn", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Of all lines but those of libraries that are noisy."""
+    logging.getLogger().setLevel(level.upper())

@@ -28,11 +28,22 @@ STOP_SECONDS = 3
 
 
 class _Server(uvicorn.Server):
-    """Signals are this process's business: it has a second server to stop."""
+    """Signals are this process's business: it has a second server to stop. Serves until `ended` is set.
+
+    uvicorn's own loop wakes up ten times a second, to look at what others set and to format a Date header anew; that is
+    most of what an idle controller would use.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        await self.ended.wait()
 
 
 async def serve(settings: Settings) -> None:
@@ -52,7 +63,12 @@ async def serve(settings: Settings) -> None:
 async def _run(controller: Controller, settings: Settings, listener: socket.socket) -> None:
     app = create_app(controller, token=settings.token, max_request_bytes=settings.max_request_bytes)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
     server = _Server(config)
     stop = _stop_signal()
@@ -63,7 +79,7 @@ async def _run(controller: Controller, settings: Settings, listener: socket.sock
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     controller.deployment.stop()
-    server.should_exit = True
+    server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     trusted_ca: Annotated[
         str, described("PEM file of certificate authorities for https upstreams, as the nodes see it.")
     ] = "/etc/ssl/certs/ca-certificates.crt"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], described("Of its own log lines: debug, info, warning or error.")
+    ] = "info"
     system_parameters: Annotated[
         dict[str, dict[str, Any]],
         described("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
