@@ -13,6 +13,7 @@ JsonValue: TypeAlias = Any
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 OnError = Literal["fail", "continue"]
+AccessLog = Literal["all", "errors", "none"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -119,6 +120,9 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
     policies: list[PolicyAttachment] = []
     """API level: these run before the operation's own."""
     operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000)]
+    access_log: AccessLog = "all"
+    """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
+    one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
 
 
 class Metadata(Strict, frozen=True):

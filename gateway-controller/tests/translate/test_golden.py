@@ -10,6 +10,7 @@ import yaml
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2  # noqa: F401 - Any needs it to be known
+from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions

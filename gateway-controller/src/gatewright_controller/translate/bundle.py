@@ -74,7 +74,8 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
 def _target(api: Api, url: UpstreamUrl, settings: EdgeSettings) -> Target:
     name = api.metadata.name
     context = resolve_context(api.spec.context, api.spec.version)
-    return Target(name, context, url, cluster_name(name, url, settings), settings.route_timeout_ms)
+    cluster = cluster_name(name, url, settings)
+    return Target(name, context, url, cluster, settings.route_timeout_ms, api.spec.access_log)
 
 
 def _routed_paths(api: Api, definitions: Definitions) -> list[RoutedPath]:

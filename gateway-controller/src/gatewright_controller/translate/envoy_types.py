@@ -12,12 +12,16 @@ from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
+from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf import any_pb2, duration_pb2, message, struct_pb2, wrappers_pb2
 
 EXT_PROC = "envoy.filters.http.ext_proc"
 """The filter's name in the bootstrap. An entry of this name enables the filter on a route."""
+
+ACCESS_LOG = "gatewright.access_log"
+"""A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
 
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
@@ -118,8 +122,17 @@ class ExtProc:
     failure_mode_allow: bool
 
 
-def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, ext_proc: ExtProc | None) -> EnvoyMessage:
-    route = _route(name, match, ext_proc)
+@dataclass(frozen=True)
+class Filters:
+    """What the node's filters do on a route. `ext_proc` None: nothing goes to the engine. access_log: "all", "errors"
+    or "none", of requests that the route takes."""
+
+    ext_proc: ExtProc | None
+    access_log: str = "all"
+
+
+def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: Filters) -> EnvoyMessage:
+    route = _route(name, match, filters)
     route.route.cluster = forward.cluster
     route.route.timeout.CopyFrom(_duration(forward.timeout_ms))
     if forward.policies_choose_authority:
@@ -146,8 +159,8 @@ def _struct(values: Mapping[str, str]) -> struct_pb2.Struct:
     return built
 
 
-def answering_route(name: str, match: EnvoyMessage, answer: Answer, ext_proc: ExtProc | None) -> EnvoyMessage:
-    route = _route(name, match, ext_proc)
+def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Filters) -> EnvoyMessage:
+    route = _route(name, match, filters)
     route.direct_response.status = answer.status
     if answer.body:
         route.direct_response.body.inline_string = answer.body
@@ -155,11 +168,18 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, ext_proc: Ex
     return cast("EnvoyMessage", route)
 
 
-def _route(name: str, match: EnvoyMessage, ext_proc: ExtProc | None) -> route_components_pb2.Route:
+def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components_pb2.Route:
     route = route_components_pb2.Route(name=name, match=match)
-    if ext_proc:
-        route.typed_per_filter_config[EXT_PROC].CopyFrom(_any(_per_route(ext_proc)))
+    if filters.ext_proc:
+        route.typed_per_filter_config[EXT_PROC].CopyFrom(_any(_per_route(filters.ext_proc)))
+    if filters.access_log != "all":
+        route.typed_per_filter_config[ACCESS_LOG].CopyFrom(_any(_access_log(filters.access_log)))
     return route
+
+
+def _access_log(lines: str) -> EnvoyMessage:
+    told = set_metadata_pb2.Metadata(metadata_namespace=ACCESS_LOG, value=_struct({"lines": lines}))
+    return cast("EnvoyMessage", set_metadata_pb2.Config(metadata=[told]))
 
 
 def _header(name: str, value: str) -> EnvoyMessage:

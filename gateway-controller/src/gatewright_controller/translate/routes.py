@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Operation
+from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path
 from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import goes_on_when_crashed
@@ -60,6 +60,7 @@ class Target:
     url: UpstreamUrl
     cluster: str
     timeout_ms: int
+    access_log: AccessLog = "all"
 
 
 def operation_name(operation: Operation) -> str:
@@ -97,7 +98,7 @@ def _operation_route(routed: RoutedPath, operation: RoutedOperation, target: Tar
         rewrite(target),
         policies_choose_authority=operation.chain is not None,
     )
-    return envoy.forwarding_route(route_name(target.api, operation), match, forward, _ext_proc(operation.chain))
+    return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
 
 
 def _preflight_route(
@@ -106,14 +107,14 @@ def _preflight_route(
     """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
     match = envoy.route_match(path_match(target.context, routed.template), ("OPTIONS",))
     answer = envoy.Answer(204, {"allow": allowed})
-    return envoy.answering_route(route_name(target.api, preflight), match, answer, _ext_proc(preflight.chain))
+    return envoy.answering_route(route_name(target.api, preflight), match, answer, _filters(preflight.chain, target))
 
 
 def _refusing_route(routed: RoutedPath, allowed: str, target: Target) -> envoy.EnvoyMessage:
     match = envoy.route_match(path_match(target.context, routed.template))
     headers = {"allow": allowed, "content-type": "application/problem+json"}
     name = f"{target.api}|405|"
-    return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), None)
+    return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), _filters(None, target))
 
 
 def _allowed(routed: RoutedPath, paths: Sequence[RoutedPath]) -> str:
@@ -124,6 +125,10 @@ def _allowed(routed: RoutedPath, paths: Sequence[RoutedPath]) -> str:
 def route_name(api: str, operation: RoutedOperation) -> str:
     """`API|OPERATION|CHAIN_ID`; the engine finds the chain by it."""
     return f"{api}|{operation.name}|{operation.chain.id if operation.chain else ''}"
+
+
+def _filters(chain: node_pb2.Chain | None, target: Target) -> envoy.Filters:
+    return envoy.Filters(_ext_proc(chain), target.access_log)
 
 
 def _ext_proc(chain: node_pb2.Chain | None) -> envoy.ExtProc | None:
