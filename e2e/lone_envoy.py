@@ -111,7 +111,13 @@ def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: 
 
 def bootstrap(directory: Path) -> Json:
     """The one that ships, its fields filled in with sockets in the directory."""
-    fields = {"host": "127.0.0.1", "port": "0", "node_id": "lone", "access_log": "/dev/null"}
+    fields = {
+        "host": "127.0.0.1",
+        "port": "0",
+        "node_id": "lone",
+        "access_log": "/dev/null",
+        "access_log_sample": "1000000",
+    }
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds")}
     made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
     return made

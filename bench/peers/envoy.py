@@ -59,7 +59,13 @@ def command(config: Path, concurrency: int) -> list[str]:
 def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Path | None = None) -> dict[str, object]:
     """The template without xDS and admin, with a route for `prefix` instead; of its filters only the router and, where
     there is a socket for it, ext_proc."""
-    fields = {"host": HOST, "port": str(port), "access_log": "/dev/null", "ext_proc_socket": str(ext_proc)}
+    fields = {
+        "host": HOST,
+        "port": str(port),
+        "access_log": "/dev/null",
+        "access_log_sample": "1000000",
+        "ext_proc_socket": str(ext_proc),
+    }
     found = yaml.safe_load(string.Template(template).safe_substitute(fields))
     for gateway_only in ("admin", "dynamic_resources", "node"):
         del found[gateway_only]
