@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.keeper import Keeper, State
 from gatewright_cli.ports import free_port
 from gatewright_cli.preflight import find_envoy
-from gatewright_cli.probes import Accepts, Answers, http_client
+from gatewright_cli.probes import Accepts, Answers
 from gatewright_cli.specs import ProcessSpec
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_a_socket_that_accepts(bench: Bench) -> None:
     [
         (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
         (b"HTTP/1.1 503 No\r\ncontent-length: 8\r\n\r\nno state", "GET /ready: 503 no state"),
-        (b"nonsense\r\n\r\n", "GET /ready: RemoteProtocolError"),
+        (b"nonsense\r\n\r\n", "GET /ready: HttpParserError"),
     ],
 )
 def test_an_answer(bench: Bench, reply: bytes, obstacle: str | None) -> None:
@@ -61,7 +62,7 @@ def test_an_answer(bench: Bench, reply: bytes, obstacle: str | None) -> None:
 
 def test_nobody_answers(bench: Bench) -> None:
     async def live() -> None:
-        assert await Answers("/ready", socket=bench.folder / "s").obstacle() == "GET /ready: ConnectError"
+        assert await Answers("/ready", socket=bench.folder / "s").obstacle() == "GET /ready: FileNotFoundError"
 
     bench.run(live())
 
@@ -111,7 +112,7 @@ def test_envoy_is_drained_of_the_requests_under_way(bench: Bench) -> None:
         async with await asyncio.start_unix_server(held, upstream):
             keeper = Keeper(small_envoy(bench, port, upstream), bench.output)
             await keeper.start()
-            async with http_client(None, f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 asking = asyncio.create_task(client.get("/", timeout=30.0))
                 await arrived.wait()
                 stopping = asyncio.create_task(keeper.stop())

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from gatewright_cli import forked
+
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
 
 
@@ -24,13 +26,18 @@ def find(chosen: Path | None = None) -> Path:
 
 
 def _shipped() -> Path:
+    found = forked.in_child(_shipped_with_the_builder)  # which a supervisor would else hold for as long as it runs
+    if not found:
+        raise BootstrapError(f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}")
+    return Path(found)
+
+
+def _shipped_with_the_builder() -> str:
     try:
-        from gatewright_builder.sources import find_sources  # here, because an image has no builder and names it
-    except ImportError:
-        raise BootstrapError(
-            f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}"
-        ) from None
-    return find_sources().bootstrap
+        from gatewright_builder.sources import find_sources
+    except ImportError:  # an image has no builder, and names the template
+        return ""
+    return str(find_sources().bootstrap)
 
 
 def render(template: Path, fields: Mapping[str, str]) -> str:

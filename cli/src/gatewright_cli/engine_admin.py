@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import msgspec
 
-from gatewright_cli.probes import ATTEMPT_SECONDS, http_client
+from gatewright_cli.local_http import Answer, LocalHttpError
+from gatewright_cli.probes import http_client
 
 ENGINE_SOCKET = "engine-admin.sock"
 DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
@@ -85,7 +86,7 @@ class EngineAdmin:
         await self._client.aclose()
 
     async def executors(self) -> ExecutorsReport:
-        """Raises httpx.HTTPError where the engine gives no answer."""
+        """Raises LocalHttpError where the engine gives no answer."""
         answer = await self._client.get("/executors")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
@@ -95,24 +96,26 @@ class EngineAdmin:
         wanted = {"generation": generation, "manifest": str(manifest), "executors": executors}
         try:
             answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
-        except httpx.HTTPError as error:
+        except LocalHttpError as error:
             raise RefusedError(f"the policy engine gave no answer ({error!r})") from error
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != 200:
             raise RefusedError(_reason(answer))
 
 
 def quarantined(socket: Path) -> list[object]:
     """The policy instances that are not executed now, as JSON objects; none where the engine gives no answer."""
-    transport = httpx.HTTPTransport(uds=str(socket))
     try:
-        with httpx.Client(transport=transport, base_url="http://engine", timeout=ATTEMPT_SECONDS) as client:
-            report = msgspec.json.decode(client.get("/executors").content, type=ExecutorsReport)
-            return [msgspec.to_builtins(one) for one in report.quarantined]
-    except (httpx.HTTPError, msgspec.DecodeError):
+        report = asyncio.run(_executors(socket))
+    except (LocalHttpError, msgspec.DecodeError):
         return []
+    return [msgspec.to_builtins(one) for one in report.quarantined]
 
 
-def _reason(answer: httpx.Response) -> str:
+async def _executors(socket: Path) -> ExecutorsReport:
+    return await EngineAdmin(socket).executors()
+
+
+def _reason(answer: Answer) -> str:
     try:
         return msgspec.json.decode(answer.content, type=_Refusal).reason
     except msgspec.DecodeError:

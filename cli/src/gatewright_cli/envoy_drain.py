@@ -9,9 +9,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from gatewright_cli.listener_gate import ListenerGate
+from gatewright_cli.local_http import LocalClient
 from gatewright_cli.probes import POLL_SECONDS, http_client
 
 ACCEPT_SECONDS = 1.0
@@ -35,7 +34,7 @@ class EnvoyDrain:
     accepts_seconds: float | None = None
 
     async def run(self) -> None:
-        """May raise httpx.HTTPError."""
+        """May raise LocalHttpError."""
         began = time.monotonic()
         async with http_client(self.admin) as client:
             await client.post("/healthcheck/fail")
@@ -48,7 +47,7 @@ class EnvoyDrain:
             async with asyncio.timeout(max(0.0, began + self.seconds - time.monotonic())):
                 await step
 
-    async def _accept_on(self, client: httpx.AsyncClient) -> None:
+    async def _accept_on(self, client: LocalClient) -> None:
         if self.accepts_seconds is not None:
             await asyncio.sleep(self.accepts_seconds)
             return
@@ -56,7 +55,7 @@ class EnvoyDrain:
         while time.monotonic() - began < ACCEPT_SECONDS and await _active(client, "cx"):
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _close_listener(self, client: httpx.AsyncClient, began: float) -> None:
+    async def _close_listener(self, client: LocalClient, began: float) -> None:
         gate = ListenerGate(self.listen)
         try:
             with contextlib.suppress(OSError):  # another kernel: then the few in the queue at that moment are lost
@@ -67,13 +66,13 @@ class EnvoyDrain:
         finally:
             gate.close()
 
-    async def _until_done(self, client: httpx.AsyncClient) -> None:
+    async def _until_done(self, client: LocalClient) -> None:
         began = time.monotonic()
         while await _active(client, "rq" if time.monotonic() - began > IDLE_SECONDS else "cx"):
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _active(client: httpx.AsyncClient, what: str) -> int:
+async def _active(client: LocalClient, what: str) -> int:
     """How many connections ("cx") or requests ("rq") of clients there are."""
     answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{what}_active$"})
     _, _, value = answer.text.partition(": ")

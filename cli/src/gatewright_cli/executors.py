@@ -13,12 +13,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import httpx
-
 from gatewright_cli import node
 from gatewright_cli.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
 from gatewright_cli.generation import Generation
 from gatewright_cli.keeper import Keeper, StartError, State
+from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.node import ExecutorId, NodeSettings
 from gatewright_cli.run_dir import RunDir
@@ -148,7 +147,7 @@ class Executors:
     async def _report(self) -> ExecutorsReport | None:
         try:
             return await self._admin.executors()
-        except httpx.HTTPError:  # the engine is on its way back
+        except LocalHttpError:  # the engine is on its way back
             return None
 
     async def _remove(self, one: Executor) -> None:

@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Sequence
 
-import httpx
 import msgspec
 
 from gatewright_cli.api_files import ApiFile
+from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.probes import http_client
 
@@ -71,7 +71,7 @@ async def reload_policies(controller: str) -> None:
             client.headers["authorization"] = f"Bearer {token}"
         try:
             answer = await client.post("/v1/policies/reload", timeout=WAIT_SECONDS)
-        except httpx.HTTPError as error:
+        except LocalHttpError as error:
             raise DeployError(f"the controller gave no answer ({error!r})") from error
         if answer.is_error:
             raise DeployError("; ".join(said.removeprefix(": ") for said in _refusal(answer)))
@@ -93,26 +93,26 @@ async def until_it_passes(url: str, trial: tuple[str, str], output: LogOutput) -
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _deploy(client: httpx.AsyncClient, api: ApiFile) -> list[str]:
+async def _deploy(client: LocalClient, api: ApiFile) -> list[str]:
     """What is wrong, a line each; none where it is deployed."""
     try:
         answer = await _write(client, "POST", "/v1/apis", api)
-        if answer.status_code == httpx.codes.CONFLICT:
+        if answer.status_code == 409:
             answer = await _write(client, "PUT", f"/v1/apis/{api.name}", api)
-    except httpx.HTTPError as error:
+    except LocalHttpError as error:
         return [f"{api.path}: the controller gave no answer ({error!r})"]
     if answer.is_error:
         return [f"{api.path}{said}" for said in _refusal(answer)]
     return [f"{api.path}: {said}" for said in _unsettled(answer)]
 
 
-async def _write(client: httpx.AsyncClient, method: str, path: str, api: ApiFile) -> httpx.Response:
+async def _write(client: LocalClient, method: str, path: str, api: ApiFile) -> Answer:
     headers = {"content-type": "application/json" if api.path.suffix == ".json" else "application/yaml"}
     wait, timeout = {"wait": str(WAIT_SECONDS)}, WAIT_SECONDS + SLACK_SECONDS
     return await client.request(method, path, content=api.content, headers=headers, params=wait, timeout=timeout)
 
 
-def _refusal(answer: httpx.Response) -> list[str]:
+def _refusal(answer: Answer) -> list[str]:
     """What goes behind the name of a file: ":LINE: FIELD: MESSAGE" for each mistake."""
     try:
         problem = msgspec.json.decode(answer.content, type=_Problem)
@@ -121,15 +121,15 @@ def _refusal(answer: httpx.Response) -> list[str]:
     return [str(each) for each in problem.errors] or [f": {answer.status_code} {problem.detail}"]
 
 
-def _unsettled(answer: httpx.Response) -> list[str]:
+def _unsettled(answer: Answer) -> list[str]:
     status = msgspec.json.decode(answer.content, type=_Deployed).status
     return [] if status.state == "deployed" else [f"{status.state}: {status.reason}"]
 
 
-async def _obstacle(client: httpx.AsyncClient, method: str, path: str, waited: float) -> str | None:
+async def _obstacle(client: LocalClient, method: str, path: str, waited: float) -> str | None:
     try:
         answer = await client.request(method, path, timeout=TRIAL_SECONDS)
-    except httpx.HTTPError as error:
+    except LocalHttpError as error:
         return repr(error)
     passes = answer.status_code not in FAULTS and (answer.status_code != 404 or waited > UNROUTED_SECONDS)
     return None if passes else f"{answer.status_code} {answer.text[:200]}"

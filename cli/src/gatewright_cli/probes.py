@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import httpx
+from gatewright_cli.local_http import LocalClient, LocalHttpError
 
 ATTEMPT_SECONDS = 2.0
 POLL_SECONDS = 0.05
@@ -62,8 +62,8 @@ class Answers:
         try:
             async with http_client(self.socket, self.base) as client:
                 answer = await client.get(self.path)
-        except httpx.HTTPError as error:
-            return f"GET {self.path}: {type(error).__name__}"
+        except LocalHttpError as error:
+            return f"GET {self.path}: {error}"
         if self.any_status or answer.status_code == 200:
             return None
         return f"GET {self.path}: {answer.status_code} {answer.text.strip()[:200]}"
@@ -73,11 +73,9 @@ class Drain(Protocol):
     """Lets a process finish what it has under way before it is told to stop."""
 
     async def run(self) -> None:
-        """Returns when nothing is under way, or when it has waited long enough. May raise httpx.HTTPError."""
+        """Returns when nothing is under way, or when it has waited long enough. May raise LocalHttpError."""
 
 
-def http_client(socket: Path | None, base: str = "http://process") -> httpx.AsyncClient:
-    """A client that talks to one process, never through a proxy of the environment."""
-    speaks_tls = base.startswith("https:")  # to read the CA certificates for nothing takes 40 ms of CPU
-    transport = httpx.AsyncHTTPTransport(uds=str(socket) if socket else None, verify=speaks_tls)
-    return httpx.AsyncClient(transport=transport, base_url=base, timeout=ATTEMPT_SECONDS, trust_env=False)
+def http_client(socket: Path | None, base: str = "http://process") -> LocalClient:
+    """A client that talks to one process."""
+    return LocalClient(socket, base, ATTEMPT_SECONDS)

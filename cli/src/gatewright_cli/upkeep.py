@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
+from gatewright_cli.beat import until_next
 from gatewright_cli.engine_admin import EngineAdmin, ExecutorReport, Hung, RefusedError
 from gatewright_cli.executors import Executor, Executors
 from gatewright_cli.keeper import StartError, State
+from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.log_output import LogOutput
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 NOT_SERVING_SECONDS = 2.0
 SPREAD = 0.1
 SUSPICION = 0.5  # of the time that an executor may be silent
@@ -130,7 +130,7 @@ class _Watched:
 
 
 class Upkeep:
-    """Looks at the executors four times a second and has those replaced that need it, one at a time."""
+    """Looks at the executors twice a second and has those replaced that need it, one at a time."""
 
     def __init__(self, executors: Executors, admin: EngineAdmin, output: LogOutput, limits: Limits) -> None:
         self._executors, self._admin, self._output, self._limits = executors, admin, output, limits
@@ -142,7 +142,7 @@ class Upkeep:
         """Until it is cancelled."""
         try:
             while True:
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(until_next(POLL_SECONDS))
                 await self._look()
         finally:
             if self._replacing is not None:
@@ -152,7 +152,7 @@ class Upkeep:
     async def _look(self) -> None:
         try:
             reports = await self._admin.executors()
-        except httpx.HTTPError:  # the engine is on its way back
+        except LocalHttpError:  # the engine is on its way back
             return
         serving = [one for one in self._executors.serving if one.keeper.state is State.READY]
         self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.keeper.pid)}

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+from gatewright_cli.beat import until_next
 from gatewright_cli.child import Child
 from gatewright_cli.probes import ATTEMPT_SECONDS, Probe
 from gatewright_cli.progress import Progress, Sign
@@ -50,5 +51,6 @@ async def until_silent(probe: Probe, child: Child, limit: float) -> str:
         clock += min(time.monotonic() - began, LONGEST_STEP_SECONDS)
         if reason := silence.verdict(Sign(obstacle or "", child.lines_read, child.cpu_seconds()), clock):
             return reason
-        await asyncio.sleep(PAUSE_SECONDS)
-        clock += PAUSE_SECONDS
+        pause = until_next(PAUSE_SECONDS)
+        await asyncio.sleep(pause)
+        clock += pause
