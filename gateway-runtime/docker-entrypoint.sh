@@ -17,5 +17,5 @@ else
 fi
 
 # `docker stop` kills after ten seconds: an orderly stop has to be shorter.
-exec gatewright run --build /app/build --host 0.0.0.0 --controller-host "$management_host" --drain-seconds 7 \
+exec gatewright run --build /app/build --log-format json --host 0.0.0.0 --controller-host "$management_host" --drain-seconds 7 \
     --state-dir /var/lib/gatewright --run-dir "$GATEWRIGHT_RUN_DIR" --log-format json "$@"

@@ -6,13 +6,14 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.probes import Accepts
+from gatewright_cli.records import LEVELS, Source
 from gatewright_cli.specs import ProcessSpec
 
 LIMIT_SECONDS = 60.0
@@ -43,9 +44,10 @@ class KeptOutput(LogOutput):
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, bytes]] = []
+        self._levels = LEVELS
 
-    def line(self, component: str, line: bytes) -> None:
-        self.lines.append((component, line))
+    def relay(self, source: Source, lines: Sequence[bytes]) -> None:
+        self.lines += [(source.process, line) for line in lines]
 
     def text(self) -> str:
         return "\n".join(f"{component}: {line.decode('utf-8', 'backslashreplace')}" for component, line in self.lines)

@@ -26,7 +26,7 @@ def said_by(bench: Bench, program: str) -> tuple[int, list[bytes]]:
     statuses = []
 
     async def live() -> None:
-        child = Child(python(program), said.append)
+        child = Child(python(program), said.extend)
         statuses.append(await child.exited)
 
     bench.run(live())
@@ -66,7 +66,7 @@ def test_a_program_that_the_system_cannot_execute(bench: Bench) -> None:
     said: list[bytes] = []
 
     async def live() -> None:
-        child = Child(ProcessSpec("child", (str(broken),), Accepts()), said.append)
+        child = Child(ProcessSpec("child", (str(broken),), Accepts()), said.extend)
         assert await child.exited == 126
 
     bench.run(live())
@@ -83,7 +83,7 @@ def test_a_child_is_scheduled_as_its_spec_says(bench: Bench, scheduling: Schedul
 
     async def live() -> None:
         spec = replace(python(program), scheduling=scheduling)
-        assert await Child(spec, said.append).exited == 0
+        assert await Child(spec, said.extend).exited == 0
 
     bench.run(live())
     assert said == [str(expected).encode()]
@@ -100,7 +100,7 @@ def test_sigterm_first_then_sigkill_to_the_whole_group(bench: Bench) -> None:
     )
 
     async def live() -> None:
-        child = Child(python(program), said.append)
+        child = Child(python(program), said.extend)
         await bench.until(lambda: said)
         await child.stop(seconds=0.3)
         assert child.exited.result() == -signal.SIGKILL

@@ -5,6 +5,10 @@ import os
 import threading
 
 from gatewright_cli.log_output import LogOutput
+from gatewright_cli.records import Source
+
+ENGINE = Source("engine")
+ACCESS_LINE = b'{"component":"access","path":"/x","status":200,"method":"GET","time":"2026-01-02T03:04:05.678Z"}'
 
 
 def read_all(fd: int) -> bytes:
@@ -12,14 +16,23 @@ def read_all(fd: int) -> bytes:
         return reader.read()
 
 
+def written(output: LogOutput, read_end: int, write_end: int) -> list[bytes]:
+    """The lines, read while it is closed."""
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(read_all(read_end)))
+    reader.start()
+    output.close(seconds=20.0)
+    os.close(write_end)
+    reader.join()
+    return found[0].splitlines()
+
+
 def test_lines_are_written_in_order() -> None:
     read_end, write_end = os.pipe()
     output = LogOutput(write_end)
-    for number in range(100):
-        output.line("engine", str(number).encode())
-    output.close()
-    os.close(write_end)
-    lines = [line.partition(" ")[2] for line in read_all(read_end).decode().splitlines()]
+    for number in range(0, 100, 2):
+        output.relay(ENGINE, [str(number).encode(), str(number + 1).encode()])
+    lines = [line.decode().partition(" ")[2] for line in written(output, read_end, write_end)]
     assert lines == [f"engine             │ {number}" for number in range(100)]
 
 
@@ -27,18 +40,45 @@ def test_an_output_that_takes_nothing_blocks_nobody_and_what_was_lost_is_said() 
     read_end, write_end = os.pipe()
     output = LogOutput(write_end, "json")
     line = b"x" * 50_000
-    for _ in range(1000):  # 50 MB: more than is kept
-        output.line("engine", line)
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append(read_all(read_end)))
-    reader.start()
-    output.close(seconds=20.0)
-    os.close(write_end)
-    reader.join()
-    records = [json.loads(written) for written in found[0].splitlines()]
+    for _ in range(500):  # 50 MB: more than is kept
+        output.relay(ENGINE, [line, line])
+    records = [json.loads(line) for line in written(output, read_end, write_end)]
     dropped = [record for record in records if record["component"] == "supervisor"]
     assert sum(record["lines"] for record in dropped) + len(records) - len(dropped) == 1000
+    assert len(records) < 300
     assert dropped[0]["message"] == "log lines dropped: the output did not take them"
+
+
+def test_lost_lines_of_the_access_log_are_said_in_the_other_one() -> None:
+    log_read, log_write = os.pipe()
+    read_end, write_end = os.pipe()
+    output = LogOutput(log_write, "json", access_fd=write_end)
+    for _ in range(1000):
+        output.relay_access([ACCESS_LINE] * 1000)
+    lines = written(output, read_end, write_end)
+    os.close(log_write)
+    said = [json.loads(line) for line in read_all(log_read).splitlines()]
+    assert set(lines) == {ACCESS_LINE}
+    assert {one["message"] for one in said} == {"access log lines dropped: the output did not take them"}
+    assert sum(one["lines"] for one in said) + len(lines) == 1_000_000
+
+
+def test_the_access_log_has_an_output_of_its_own_and_passes_as_it_is() -> None:
+    log_read, log_write = os.pipe()
+    read_end, write_end = os.pipe()
+    output = LogOutput(log_write, "json", access_fd=write_end)
+    output.relay_access([ACCESS_LINE, b"torn"])
+    assert written(output, read_end, write_end) == [ACCESS_LINE, b"torn"]
+    os.close(log_write)
+    assert read_all(log_read) == b""
+
+
+def test_own_events_below_the_level_are_not_said() -> None:
+    read_end, write_end = os.pipe()
+    output = LogOutput(write_end, "json", level="warning")
+    output.event("starting")
+    output.event("broken", "error")
+    assert [json.loads(line)["message"] for line in written(output, read_end, write_end)] == ["broken"]
 
 
 def test_a_reader_that_is_gone_ends_nothing() -> None:
@@ -56,11 +96,5 @@ def test_a_non_blocking_output_is_waited_for() -> None:
     os.set_blocking(write_end, False)
     output = LogOutput(write_end)
     for _ in range(100):
-        output.line("engine", b"x" * 5000)
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append(read_all(read_end)))
-    reader.start()
-    output.close(seconds=20.0)
-    os.close(write_end)
-    reader.join()
-    assert found[0].count(b"\n") == 100
+        output.relay(ENGINE, [b"x" * 5000])
+    assert len(written(output, read_end, write_end)) == 100

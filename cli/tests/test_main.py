@@ -140,7 +140,7 @@ def test_an_engine_that_cannot_start(bench: Bench) -> None:
 def test_as_json_every_line_of_the_log_is_an_object(bench: Bench) -> None:
     said = gatewright(*run_arguments(bench.folder, FAILS), "--log-format", "json")
     records = [json.loads(line) for line in said.stderr.splitlines()]
-    assert {record["component"] for record in records} == {"supervisor", "engine"}
+    assert {record["component"] for record in records} == {"supervisor", "policy-engine"}
     assert records[-1]["level"] == "error"
     assert records[-1]["message"].startswith("engine did not start: exited with code 2\n  │ no such flag")
 

@@ -3,76 +3,123 @@ from __future__ import annotations
 import json
 
 import pytest
-from gatewright_cli.records import as_json, as_text, event, parse
+from gatewright_cli.records import Source, access_as_text, as_json, as_text, event, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-JSON_LINE = b'{"time":"2026-01-02T03:04:05Z","level":"info","component":"engine","message":"hi","n":7,"who":"a b"}'
+ENGINE = Source("engine", "policy-engine")
+EXECUTOR = Source("executor-default-0", "python-executor")
+HEAD = b'{"time":"2026-01-02T03:04:05.678Z","level":"info","component":"policy-engine","message":"'
+LINE = HEAD + b'hi","n":7,"who":"a b"}'
 
 
-def untimed(component: str, line: bytes) -> str:
+def untimed(source: Source, line: bytes) -> str:
     """The line for people without its first word, the time."""
-    return as_text(component, line, colour=False).decode().partition(" ")[2]
+    return as_text(source, line, colour=False).decode().partition(" ")[2]
 
 
-def test_json_of_a_process_passes_unchanged() -> None:
-    assert as_json("engine", JSON_LINE) == JSON_LINE
+def of(source: Source, level: str = "info", message: str = "", **fields: object) -> bytes:
+    """What the process would have written."""
+    standard = {"time": "2026-01-02T03:04:05.678Z", "level": level, "component": source.component, "message": message}
+    return json.dumps(standard | fields, separators=(",", ":")).encode()
 
 
-def test_json_gets_the_component_that_it_lacks() -> None:
-    record = json.loads(as_json("executor-0", b'{"message":"hi","level":"ERROR","n":12345678901234567890}'))
-    assert (record["component"], record["message"], record["level"]) == ("executor-0", "hi", "error")
-    assert record["n"] == 12345678901234567890
-    assert record["time"].endswith("Z")
+def test_a_line_in_the_form_of_all_lines_passes_unchanged() -> None:
+    assert as_json(ENGINE, LINE) == LINE
 
 
-def test_a_plain_line_becomes_a_record() -> None:
-    record = json.loads(as_json("envoy", b"no \xff JSON"))
-    assert (record["component"], record["message"]) == ("envoy", "no \\xff JSON")
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.replace(b"policy-engine", b"controller"),
+        LINE.replace(b".678Z", b"Z"),
+        LINE.replace(b".678Z", b".678901234Z"),
+        LINE.replace(b"678Z", b"678+00:00"),
+        LINE.replace(b'","level', b'", "level'),
+        LINE[:-1],
+        LINE + b" [line cut]",
+        HEAD + b'hi",}',
+        b'{"message":"hi","level":"ERROR","time":"noon","component":"envoy"}',
+        b"no \xff JSON",
+    ],
+)
+def test_anything_else_is_a_message_of_the_process_whatever_it_says_of_itself(line: bytes) -> None:
+    record = json.loads(as_json(ENGINE, line))
+    assert (record["component"], record["level"]) == ("policy-engine", "info")
+    assert (record["process"], record["message"]) == ("engine", line.decode("utf-8", "backslashreplace"))
+    assert record["time"] > "2026-01-02T03:04:05.678Z"
+
+
+@pytest.mark.parametrize(
+    ("level", "said"), [("warn", "warning"), ("critical", "error"), ("trace", "debug"), ("loud", "info")]
+)
+def test_levels_have_one_spelling(level: str, said: str) -> None:
+    record = json.loads(as_json(Source("envoy"), of(Source("envoy"), level, "x", n=1)))
+    assert (record["level"], record["message"], record["n"]) == (said, "x", 1)
 
 
 def test_text_has_prefix_message_and_fields() -> None:
-    said = as_text("engine", JSON_LINE, colour=False).decode()
-    assert said == "03:04:05.000Z engine             │ hi n=7 who='a b'"
+    said = as_text(ENGINE, LINE, colour=False).decode()
+    assert said == "03:04:05.678Z engine             │ hi n=7 who='a b'"
 
 
-@pytest.mark.parametrize("time", ["2026-01-02T05:04:05.678901234+02:00", "2026-01-02T03:04:05.678Z"])
-def test_text_says_when_in_utc(time: str) -> None:
-    assert as_text("x", json.dumps({"time": time}).encode(), colour=False).startswith(b"03:04:05.678Z ")
-
-
-@pytest.mark.parametrize("line", [b"no JSON", b'{"time":"noon"}', b'{"time":"0001-01-01T00:00:00+14:00"}'])
+@pytest.mark.parametrize("line", [b"no JSON", b'{"time":"noon"}', LINE.replace(b"2026-01-02", b"2026-99-99")])
 def test_text_says_when_where_the_line_does_not(line: bytes) -> None:
-    before, said, after = event("x", ""), as_text("x", line, colour=False).decode(), event("x", "")
+    before, said, after = event("x", ""), as_text(ENGINE, line, colour=False).decode(), event("x", "")
     earliest, latest = (json.loads(each)["time"].partition("T")[2] for each in (before, after))
     assert earliest <= said.split()[0] <= latest or latest < earliest, "midnight has passed"
 
 
 def test_text_does_not_repeat_what_the_prefix_says() -> None:
-    line = b'{"component":"python-executor","message":"serving"}'
-    assert untimed("executor-default-0", line) == "executor-default-0 │ serving"
+    assert untimed(EXECUTOR, of(EXECUTOR, message="serving")) == "executor-default-0 │ serving"
 
 
-def test_text_names_another_component_and_loud_levels() -> None:
-    line = b'{"component":"access","level":"error","message":"GET / 500","flags":"","n":null}'
-    assert untimed("envoy", line) == "envoy              │ ERROR GET / 500 component=access"
+def test_text_names_loud_levels_and_no_empty_field() -> None:
+    assert untimed(ENGINE, of(ENGINE, "error", "no", flags="", n=None)) == "engine             │ ERROR no"
+
+
+def test_a_traceback_stands_below_its_line_and_cannot_be_taken_for_another() -> None:
+    line = of(EXECUTOR, "error", "on_request failed", error='Traceback:\n  File "p.py"\nKeyError: \x1b[2J', policy="p")
+    assert as_text(EXECUTOR, line, colour=False).decode().split("\n") == [
+        "03:04:05.678Z executor-default-0 │ ERROR on_request failed policy=p",
+        "                                 │   Traceback:",
+        '                                 │     File "p.py"',
+        "                                 │   KeyError: \\x1b[2J",
+    ]
 
 
 def test_colour_only_where_asked() -> None:
-    assert b"\x1b[" in as_text("engine", JSON_LINE, colour=True)
-    assert b"\x1b[" not in as_text("engine", JSON_LINE, colour=False)
+    assert b"\x1b[" in as_text(ENGINE, LINE, colour=True)
+    assert b"\x1b[" not in as_text(ENGINE, LINE, colour=False)
 
 
 def test_what_a_client_sends_cannot_steer_the_terminal() -> None:
-    line = json.dumps({"message": "\x1b[2Jgone\r\n", "path": "\x9b31m"}).encode()
-    assert untimed("engine", line) == "engine             │ \\x1b[2Jgone\\x0d\\x0a path=\\x9b31m"
+    line = of(ENGINE, message="\x1b[2Jgone\r\n00:00:00.000Z supervisor", path="\x9b31m")
+    assert untimed(ENGINE, line).split("\n") == [
+        "engine             │ \\x1b[2Jgone\\x0d path=\\x9b31m",
+        " " * len("00:00:00.000Z ") + " " * len("engine             ") + "│   00:00:00.000Z supervisor",
+    ]
+    access = json.dumps({"method": "GET", "path": "/\x1b[2J", "status": 200, "requestId": "\x9b"}).encode()
+    assert access_as_text(access, colour=False).decode().endswith("│ GET /\\x1b[2J 200 requestId=\\x9b")
 
 
-@given(st.binary(max_size=200))
+def test_an_access_line_for_a_person() -> None:
+    line = (
+        b'{"time":"2026-01-02T03:04:05.678Z","component":"access","message":"request","level":"info","flags":"-",'
+        b'"method":"GET","path":"/x","status":200,"durationMs":4}'
+    )
+    said = access_as_text(line, colour=False).decode()
+    assert said == "03:04:05.678Z access             │ GET /x 200 durationMs=4"
+    assert access_as_text(b"torn \xff", colour=False).decode().endswith("access             │ torn \\xff")
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=50).map(lambda rest: HEAD + rest)))
 def test_no_line_is_refused(line: bytes) -> None:
-    assert isinstance(json.loads(as_json("x", line)), dict)
-    assert b"\n" not in as_text("x", line, colour=True)
+    assert {"time", "level", "component", "message"} <= json.loads(as_json(ENGINE, line)).keys()
+    assert b"\n" not in as_json(ENGINE, line.replace(b"\n", b""))
+    assert as_text(ENGINE, line, colour=True)
+    assert access_as_text(line, colour=True)
 
 
 def test_our_own_events_are_records() -> None:
-    assert parse("supervisor", event("supervisor", "ready", port=80)).fields == {"port": 80}
+    assert parse(Source("supervisor"), event("supervisor", "ready", port=80)).fields == {"port": 80}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -12,17 +11,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
-from gatewright_cli.lines import LineSplitter
+from gatewright_cli.output_pipe import OutputPipe, Take
 from gatewright_cli.specs import ProcessSpec
 
 LAUNCHER = Path(__file__).with_name("launch.py")
-PIPE_BYTES = 1024 * 1024
-READ_BYTES = 256 * 1024
 LAST_LINES = 20
-MOST_LAST_READS = 64
 OUR_VARIABLES = ("GATEWRIGHT_", "GITHUB_TOKEN", "UV_", "PIP_")
 """Prefixes of what the management API, the controller and builds are told: tokens, operators' parameters, indexes."""
 PRIVATE_UMASK = 0o077
@@ -36,27 +31,30 @@ class Child:
     """A running process in a group of its own. Needs a running event loop; everything here runs on it.
 
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
-    output has been read. `take` gets each line of its stdout and stderr.
+    output has been read. `take` gets the lines of its stdout and stderr, in batches; where the spec says that its
+    stdout is an access log, `take_access` gets those.
     """
 
-    def __init__(self, spec: ProcessSpec, take: Callable[[bytes], None]) -> None:
+    def __init__(self, spec: ProcessSpec, take: Take, take_access: Take | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._take = take
-        self._splitter = LineSplitter()
         self.last_lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self.lines_read = 0
         self.exited: asyncio.Future[int] = self._loop.create_future()
-        self._output, write_end = _pipe()
+        self._pipes = [OutputPipe(self._pass_on)]
+        if spec.writes_access_log and take_access is not None:
+            self._pipes.append(OutputPipe(take_access))
         try:
-            self._process = _start(spec, write_end)
+            self._process = _start(spec, self._pipes[-1].write_end, self._pipes[0].write_end)
         except BaseException:
-            os.close(self._output)
+            for pipe in self._pipes:
+                pipe.close()
             raise
         finally:
-            os.close(write_end)
+            for pipe in self._pipes:
+                os.close(pipe.write_end)
         self._started = time.monotonic()
         self._pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(self._output, self._read)
         self._loop.add_reader(self._pidfd, self._end)
 
     @property
@@ -84,7 +82,7 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
         await asyncio.wait({self.exited}, timeout=seconds)
         if not self.exited.done():
-            self._take(f"did not end within {seconds:g} s of SIGTERM: killed".encode())
+            self._take([f"did not end within {seconds:g} s of SIGTERM: killed".encode()])
             self.kill()
         await asyncio.wait({self.exited})
 
@@ -93,22 +91,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _read(self) -> bool:
-        """Whether there may be more."""
-        try:
-            piece = os.read(self._output, READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not piece:
-            self._loop.remove_reader(self._output)
-        self._pass_on(self._splitter.feed(piece))
-        return bool(piece)
-
     def _pass_on(self, lines: list[bytes]) -> None:
         self.lines_read += len(lines)
         self.last_lines.extend(lines)
-        for line in lines:
-            self._take(line)
+        self._take(lines)
 
     def _end(self) -> None:
         """The process has ended: so does its group, and what it wrote is read to the last byte."""
@@ -116,12 +102,8 @@ class Child:
         os.close(self._pidfd)
         self.kill()
         status = self._process.wait()
-        for _ in range(MOST_LAST_READS):  # bounded: someone who left the group may hold the pipe and go on writing
-            if not self._read():
-                break
-        self._pass_on(self._splitter.end())
-        self._loop.remove_reader(self._output)
-        os.close(self._output)
+        for pipe in self._pipes:
+            pipe.end()
         self.exited.set_result(status)
 
 
@@ -135,14 +117,6 @@ def describe_exit(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-def _pipe() -> tuple[int, int]:
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
-    with contextlib.suppress(OSError):  # over the user's limit: the usual 64 KiB do as well
-        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    return read_end, write_end
-
-
 def inherited(spec: ProcessSpec) -> dict[str, str]:
     """Our environment without what is ours: policies run in some of the processes, and can read theirs."""
     return {
@@ -152,7 +126,7 @@ def inherited(spec: ProcessSpec) -> dict[str, str]:
     }
 
 
-def _start(spec: ProcessSpec, output: int) -> subprocess.Popen[bytes]:
+def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
     program = shutil.which(spec.command[0])
     if program is None:
         raise NotStartedError(f"{spec.command[0]} is not there, or is not executable")
@@ -161,8 +135,8 @@ def _start(spec: ProcessSpec, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             (*launcher, str(Path(program).absolute()), *spec.command[1:]),
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=stdout,
+            stderr=stderr,
             cwd=spec.cwd,
             env={**inherited(spec), **spec.environment},
             start_new_session=True,

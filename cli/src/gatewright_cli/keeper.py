@@ -11,6 +11,7 @@ from gatewright_cli.child import Child, NotStartedError, describe_exit
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.probes import POLL_SECONDS, Drain
 from gatewright_cli.progress import Progress, Sign
+from gatewright_cli.records import Source
 from gatewright_cli.restarts import RestartPolicy, Restarts
 from gatewright_cli.specs import ProcessSpec
 from gatewright_cli.vigil import until_silent
@@ -62,6 +63,7 @@ class Keeper:
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.spec = spec
+        self._source = Source(spec.name, spec.component)
         self.state = State.WAITING
         self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
@@ -185,7 +187,7 @@ class Keeper:
 
     def _spawn(self) -> Child:
         try:
-            return Child(self.spec, lambda line: self._output.line(self.spec.name, line))
+            return Child(self.spec, lambda lines: self._output.relay(self._source, lines), self._output.relay_access)
         except NotStartedError as error:
             raise _EndedError(str(error), 0.0, [], final=True) from error
 

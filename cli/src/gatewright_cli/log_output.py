@@ -1,83 +1,76 @@
-"""Where all log lines of a node leave: one bounded queue, one thread that writes.
-
-The thread is there so that a terminal or a pipe which takes nothing stops neither the supervisor nor its processes.
-What does not fit is dropped, and the number of lines dropped is written as soon as there is room.
-"""
+"""Where all that a node says leaves it: log lines on one file descriptor, the access log on another."""
 
 from __future__ import annotations
 
-import os
-import select
-import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Literal
 
 from gatewright_cli import records
+from gatewright_cli.bounded_writer import BoundedWriter
+from gatewright_cli.records import LogLevel, Source
 
 LogFormat = Literal["text", "json"]
-OWN = "supervisor"
-MOST_BYTES = 8 * 1024 * 1024
-MOST_LINES = 20_000
-BATCH = 256
+OWN = Source("supervisor")
+ACCESS = Source("access")
 
 
 class LogOutput:
-    """Writes lines of processes to the file descriptor `fd`. Close it: it has a thread."""
+    """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
 
-    def __init__(self, fd: int, log_format: LogFormat = "text", colour: bool = False) -> None:
-        self._fd = fd
-        self._render: Callable[[str, bytes], bytes] = (
-            records.as_json if log_format == "json" else lambda name, line: records.as_text(name, line, colour)
-        )
-        self._waiting: deque[tuple[str, bytes]] = deque()
-        self._bytes = self._dropped = 0
-        self._closed = self._broken = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="log-output", daemon=True)
-        self._thread.start()
+    Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
+    level: the least of our own events that is written.
+    Close it: it has a thread for each file descriptor.
+    """
 
-    def line(self, component: str, line: bytes) -> None:
-        """Takes one line of a process, without its line end. Never blocks, never raises."""
-        with self._changed:
-            if self._bytes + len(line) > MOST_BYTES or len(self._waiting) >= MOST_LINES:
-                self._dropped += 1
-                return
-            self._waiting.append((component, line))
-            self._bytes += len(line)
-            self._changed.notify()
+    def __init__(
+        self,
+        fd: int,
+        log_format: LogFormat = "text",
+        colour: bool = False,
+        access_fd: int | None = None,
+        level: LogLevel = "info",
+    ) -> None:
+        self._levels = records.LEVELS[records.LEVELS.index(level) :]
+        self._is_text, self._colour = log_format == "text", colour
+        self._log = BoundedWriter(fd, self._lost)
+        self._access = BoundedWriter(fd if access_fd is None else access_fd, self._lost_access)
+
+    def relay(self, source: Source, lines: Sequence[bytes]) -> None:
+        """Takes lines of a process, without their ends. Never blocks, never raises."""
+        if self._log.is_full:
+            self._log.drop(len(lines))
+        else:
+            self._log.write(self._rendered(source, lines), len(lines))
+
+    def relay_access(self, lines: Sequence[bytes]) -> None:
+        """Takes lines of Envoy's access log. Never blocks, never raises."""
+        if self._access.is_full:
+            self._access.drop(len(lines))
+        elif self._is_text:
+            said = b"".join(records.access_as_text(line, self._colour) + b"\n" for line in lines)
+            self._access.write(said, len(lines))
+        else:
+            self._access.write(b"\n".join([*lines, b""]), len(lines))
 
     def event(self, message: str, level: str = "info", **fields: object) -> None:
         """Something that the supervisor itself has to say."""
-        self.line(OWN, records.event(OWN, message, level, **fields))
+        if level in self._levels:
+            self.relay(OWN, [records.event(OWN.component, message, level, **fields)])
 
     def close(self, seconds: float = 2.0) -> None:
         """Writes what is waiting, as far as it is taken within `seconds`."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join(seconds)
+        self._access.close(seconds)
+        self._log.close(seconds)
 
-    def _run(self) -> None:
-        while batch := self._take():
-            self._write(b"".join(self._render(component, line) + b"\n" for component, line in batch))
+    def _rendered(self, source: Source, lines: Sequence[bytes]) -> bytes:
+        if self._is_text:
+            return b"".join(records.as_text(source, line, self._colour) + b"\n" for line in lines)
+        return b"".join(records.as_json(source, line) + b"\n" for line in lines)
 
-    def _take(self) -> list[tuple[str, bytes]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            self._bytes -= sum(len(line) for _, line in batch)
-            if self._dropped:
-                lost, self._dropped = self._dropped, 0
-                notice = records.event(OWN, "log lines dropped: the output did not take them", "warning", lines=lost)
-                batch.append((OWN, notice))
-            return batch
+    def _lost(self, lines: int) -> bytes:
+        said = records.event(OWN.component, "log lines dropped: the output did not take them", "warning", lines=lines)
+        return self._rendered(OWN, [said])
 
-    def _write(self, data: bytes) -> None:
-        while data and not self._broken:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:
-                select.select([], [self._fd], [], 1.0)
-            except OSError:  # nobody reads any more; the node goes on
-                self._broken = True
+    def _lost_access(self, lines: int) -> bytes:
+        self.event("access log lines dropped: the output did not take them", "warning", lines=lines)
+        return b""

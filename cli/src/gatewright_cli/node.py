@@ -14,10 +14,15 @@ from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
 from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers
+from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec, Scheduling
 
-ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%e%z","level":"%l","component":"envoy","message":"%j"}'
+ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
+ENVOY_CLOCK = {"TZ": "UTC0"}
+"""Envoy writes the time of its own log lines in the zone of its process."""
+ACCESS_FLUSH_MS = 500
+MILLION = 1_000_000
 ENVOY_DRAIN_SECONDS = 1
 DATABASE = "controller.db"
 STOP_SLACK_SECONDS = 5.0
@@ -34,6 +39,8 @@ class NodeSettings:
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    access_log_sample: the share of requests that have an access line; those of errors have one always.
+    log_level: of all processes but Envoy.
     """
 
     build: BuildOutput
@@ -48,6 +55,8 @@ class NodeSettings:
     echo: str | None = None
     executors: int = 1
     access_log: str = "/dev/stdout"
+    access_log_sample: float = 1.0
+    log_level: LogLevel = "info"
     drain_seconds: float = 10.0
     executor_drain_seconds: float = 30.0
     memory_limit: int | None = None
@@ -117,6 +126,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "node-listen": f"unix:{socket}",
         "definitions": str(settings.definitions),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
+        "log-level": settings.log_level,
     }
     return ProcessSpec(
         name="controller",
@@ -145,11 +155,17 @@ def echo(address: str) -> ProcessSpec:
 
 def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
     build, group = generation.build, generation.build.group(one.group)
-    options: Flags = {"listen": f"unix:{socket}", "workers": "32", "registry": str(group.registry)}
+    options: Flags = {
+        "listen": f"unix:{socket}",
+        "workers": "32",
+        "registry": str(group.registry),
+        "log-level": settings.log_level,
+    }
     if settings.memory_limit:
         options["memory-limit"] = str(settings.memory_limit)
     return ProcessSpec(
         name=one.name,
+        component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
         environment=UNBUFFERED,
@@ -173,12 +189,14 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "drain-timeout": f"{settings.drain_seconds:g}s",
         "executor-drain": f"{settings.executor_drain_seconds:g}s",
         "generation": str(generation.number),
+        "log-level": settings.log_level,
     }
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
     executors = [f"{group}={','.join(each)}" for group, each in addresses(roster).items()]
     return ProcessSpec(
         name="engine",
+        component="policy-engine",
         command=(
             str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
@@ -201,6 +219,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "port": str(settings.port),
         "node_id": settings.node_id,
         "access_log": settings.access_log,
+        "access_log_sample": str(round(settings.access_log_sample * MILLION)),
         "admin_socket": str(admin),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),
@@ -213,6 +232,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "drain-strategy": "immediate",
         "log-level": "warning",
         "log-format": ENVOY_LOG,
+        "file-flush-interval-msec": str(ACCESS_FLUSH_MS),
     }
     drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
     accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
@@ -220,8 +240,10 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="envoy",
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
+        environment=ENVOY_CLOCK,
         alive=Answers("/ready", socket=admin, any_status=True),
         silence_seconds=settings.silence_seconds,
+        writes_access_log=True,
         sockets=(admin,),
         listen=settings.address,
         drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),

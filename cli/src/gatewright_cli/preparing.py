@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli import api_files, bootstrap, build_output, forwarded, ports, preflight
+from gatewright_cli import api_files, bootstrap, build_output, forked, forwarded, ports, preflight
 from gatewright_cli.api_files import ApiFile, ApiFileError
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
@@ -24,6 +24,7 @@ from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.node import NodeSettings
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
+from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import Failure, NodeRun
 from gatewright_cli.specs import Scheduling
@@ -58,8 +59,10 @@ class Options:
     node_id: str | None
     bootstrap: Path | None
     access_log: str
+    access_log_sample: float
     drain_seconds: float
     log_format: LogFormat
+    log_level: LogLevel
     watch: bool
     executor_drain: float
     recycle_after: float | None
@@ -201,6 +204,8 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
         access_log=options.access_log,
+        access_log_sample=options.access_log_sample,
+        log_level=options.log_level,
         drain_seconds=options.drain_seconds,
         executor_drain_seconds=options.executor_drain,
         memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
@@ -229,11 +234,15 @@ def refuse(mistakes: list[str]) -> None:
 def _build(options: Options) -> list[tuple[str, float]]:
     if options.build_output:
         return []
+    began = time.monotonic()
+    forked.in_child(lambda: _build_here(options))
+    return [("build", time.monotonic() - began)]
+
+
+def _build_here(options: Options) -> str:
     from gatewright_cli import building  # here, because an image runs a build without holding the builder
 
-    began = time.monotonic()
-    building.build(options.manifest, options.output)
-    return [("build", time.monotonic() - began)]
+    return str(building.build(options.manifest, options.output).output)
 
 
 def _run_node(
@@ -243,7 +252,8 @@ def _run_node(
     with collecting(mistakes):
         run_dir = RunDir.open(options.run_dir)
     refuse(mistakes)
-    output = LogOutput(sys.stderr.fileno(), options.log_format, colour=sys.stderr.isatty())
+    stdout = None if sys.stdout is None else sys.stdout.fileno()  # None: it was closed before we started
+    output = LogOutput(sys.stderr.fileno(), options.log_format, sys.stderr.isatty(), stdout, options.log_level)
     try:
         running = NodeRun(settings, run_dir, apis, output, changes, spent)
         failure = asyncio.run(running.run())

@@ -1,23 +1,46 @@
-"""A log line of a process as a record, and a record as a line for people or for machines. Knows no file."""
+"""A log line of a process as a record, and a record as a line for people or for machines. Knows no file.
+
+The form of all log lines: a JSON object that begins with `time` (RFC 3339, UTC, milliseconds, `Z`), `level` (debug,
+info, warning, error), `component` and `message`, in this order and without spaces; what comes behind is the line's own.
+Whatever a process writes otherwise, a JSON object too, is a message of that process: nobody speaks for another one.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from typing import Literal, TypeAlias, get_args
 
 import click
 import msgspec
 
 WIDTH = 18
 COLOURS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_magenta", "bright_blue")
-LOUD = {"warn": "yellow", "warning": "yellow", "error": "red", "critical": "red", "fatal": "red", "panic": "red"}
-OWN_NAMES = ("policy-engine", "python-executor")  # what engine and executors call themselves
+LOUD = {"warning": "yellow", "error": "red"}
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+OTHER_LEVELS = {"trace": "debug", "warn": "warning", "critical": "error", "fatal": "error", "panic": "error"}
 STANDARD = ("time", "level", "component", "message")
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 PLAIN_VALUE = re.compile(r'[^\s"=]+')
+IN_MESSAGE = ("method", "path", "status")
+"""What of an access line stands in front when it is shown to a person."""
 
 Fields = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who writes a line: the process, by its name in the node, and what its own lines call it."""
+
+    process: str
+    named: str = ""
+
+    @property
+    def component(self) -> str:
+        return self.named or self.process
 
 
 @dataclass(frozen=True)
@@ -36,43 +59,76 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse(component: str, line: bytes) -> Record:
-    """A line of `component`: a JSON object as the record that it is, anything else as a message.
+def parse(source: Source, line: bytes) -> Record:
+    """A line in the form of all log lines as the record that it is, anything else as a message.
 
     Bytes that are not UTF-8 are written as \\xNN: no line is refused.
     """
-    found = _json_object(line)
+    found = _json_object(line) if _beginning(source.component).match(line) else None
     if found is None:
-        return Record(component, line.decode("utf-8", "backslashreplace"))
-    rest = {key: value for key, value in found.items() if key not in STANDARD}
-    level, message = str(found.get("level", "info")).lower(), str(found.get("message", ""))
-    return Record(str(found.get("component", component)), message, level, str(found.get("time", "")), rest)
+        process = {"process": source.process} if source.process != source.component else {}
+        return Record(source.component, line.decode("utf-8", "backslashreplace"), fields=dict(process))
+    return _record(source.component, found)
 
 
-def as_json(component: str, line: bytes) -> bytes:
-    """The line for a machine: a JSON object that names its time and component passes as it is."""
-    found = _json_object(line)
-    if found is not None and "component" in found and "time" in found:
+def as_json(source: Source, line: bytes) -> bytes:
+    """The line for a machine: one that has the form passes as it is."""
+    begins = _beginning(source.component).match(line)
+    if begins and begins[1].decode() in LEVELS and _is_json(line):
         return line
-    return _encode(parse(component, line))
+    return _encode(parse(source, line))
 
 
-def as_text(component: str, line: bytes, colour: bool) -> bytes:
+def as_text(source: Source, line: bytes, colour: bool) -> bytes:
     """The line for a person: `12:34:56.789Z component │ message key=value`.
 
     The prefix names the process that wrote it, and the time, in UTC, at which it did; where it does not say, now.
+    What has several lines, as the traceback of an exception, stands below, indented.
     """
-    record = parse(component, line)
-    words = [_message(record, colour)]
-    if record.component not in (component, *OWN_NAMES):
-        words.append(f"component={record.component}")
-    words += [f"{key}={_value(value)}" for key, value in record.fields.items() if value not in (None, "")]
-    return f"{_clock(record.time)} {_prefix(component, colour)} {' '.join(words)}".encode("utf-8", "backslashreplace")
+    record = parse(source, line)
+    several = {key: value for key, value in record.fields.items() if isinstance(value, str) and "\n" in value}
+    words = [
+        f"{key}={_value(value)}"
+        for key, value in record.fields.items()
+        if key not in several and key != "process" and value not in (None, "")
+    ]
+    first, *rest = _message(record, colour).split("\n")
+    head = " ".join([_clock(record.time), _prefix(source.process, colour), first, *words])
+    below = [*rest, *(part for value in several.values() for part in _visible(str(value)).rstrip("\n").split("\n"))]
+    return _joined(head, below, colour)
+
+
+def access_as_text(line: bytes, colour: bool) -> bytes:
+    """A line of Envoy's access log for a person: `12:34:56.789Z access │ GET /path 200 key=value`."""
+    found = _json_object(line)
+    if found is None:
+        return as_text(Source("access"), line, colour)
+    said = " ".join(_visible(str(found[key])) for key in IN_MESSAGE if key in found)
+    rest = [(key, value) for key, value in found.items() if key not in (*STANDARD, *IN_MESSAGE)]
+    words = [f"{key}={_value(value)}" for key, value in rest if value not in (None, "", "-")]
+    head = " ".join([_clock(str(found.get("time", ""))), _prefix("access", colour), said, *words])
+    return _joined(head, [], colour)
 
 
 def event(component: str, message: str, level: str = "info", **fields: object) -> bytes:
     """A record of our own, as the line that a process named `component` would have written."""
     return _encode(Record(component, message, level, now(), fields))
+
+
+@cache
+def _beginning(component: str) -> re.Pattern[bytes]:
+    """How the lines begin that a process writes about itself; the group is the level."""
+    return re.compile(
+        rb'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"([a-z]+)",'
+        rb'"component":"' + re.escape(component.encode()) + rb'","message":"'
+    )
+
+
+def _record(component: str, found: Fields) -> Record:
+    rest = {key: value for key, value in found.items() if key not in STANDARD}
+    level = str(found["level"])
+    level = level if level in LEVELS else OTHER_LEVELS.get(level, "info")
+    return Record(component, str(found["message"]), level, str(found["time"]), rest)
 
 
 def _encode(record: Record) -> bytes:
@@ -86,8 +142,16 @@ def _json_object(line: bytes) -> Fields | None:
         return None
     try:
         return msgspec.json.decode(line, type=Fields)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)  # its form; what is within strings is not looked at
+        return line.isascii() or bool(line.decode())
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def _clock(time: str) -> str:
@@ -98,9 +162,16 @@ def _clock(time: str) -> str:
     return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
+@cache
 def _prefix(component: str, colour: bool) -> str:
     prefix = f"{component:<{WIDTH}} │"
     return click.style(prefix, fg=COLOURS[sum(component.encode()) % len(COLOURS)]) if colour else prefix
+
+
+def _joined(head: str, below: list[str], colour: bool) -> bytes:
+    """What stands below begins under the message, behind a line of its own: nobody takes it for another record."""
+    indent = " " * len("12:34:56.789Z ") + _prefix("", colour)
+    return "\n".join([head, *(f"{indent}   {part}" for part in below)]).encode("utf-8", "backslashreplace")
 
 
 def _message(record: Record, colour: bool) -> str:

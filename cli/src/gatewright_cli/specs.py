@@ -17,6 +17,7 @@ class ProcessSpec:
     """One process.
 
     name: unique in a node, the prefix of its log lines ("executor-0").
+    component: what its own log lines call it; "" for its name. writes_access_log: whether its stdout is one.
     command: program and arguments; the program is a path or a name on PATH.
     ready: asked until it has no obstacle any more; only then the next process starts.
     environment: on top of the supervisor's own, which comes without our own variables (child.OUR_VARIABLES).
@@ -46,5 +47,7 @@ class ProcessSpec:
     alive: Probe | None = None
     silence_seconds: float = 5.0
     labels: Mapping[str, object] = field(default_factory=dict)
+    component: str = ""
+    writes_access_log: bool = False
     stop_seconds: float = 10.0
     cure: str = ""
