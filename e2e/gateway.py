@@ -129,14 +129,18 @@ class Gateway:
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def records(self) -> Iterator[Json]:
-        """What was logged, as JSON objects."""
-        for line in list(self.log):
+        """What was logged, as JSON objects, the access log too."""
+        for line in [*self.log, *self.printed]:
             if line.startswith("{"):
                 yield json.loads(line)
 
     def logged(self, **fields: object) -> list[Json]:
         """The log records that have all these fields."""
         return [record for record in self.records() if all(record.get(k) == v for k, v in fields.items())]
+
+    def access(self, api: str) -> list[Json]:
+        """The access lines of requests to the API's paths, in the order in which they came."""
+        return [line for line in self.logged(component="access") if str(line["path"]).startswith(f"/{api}/")]
 
     def stop(self) -> int:
         if self.process.poll() is None:

@@ -14,6 +14,11 @@ def resident(gateway: Gateway) -> dict[str, int]:
     return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in found.items()}
 
 
+def resident_of(pid: int) -> int:
+    """Bytes of memory of a process that runs."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def held(folder: Path) -> dict[str, int]:
     """By what: "memory" in bytes, "threads", "files". Empty if the process has ended meanwhile."""
     try:
