@@ -24,7 +24,7 @@ import (
 // accept. forget and detach take it out wherever it is.
 type StreamManager struct {
 	address    string
-	generation *generation
+	generation *generation // that it joined in
 	options    Options
 	log        *slog.Logger
 	rehome     func(*execution) // finds another process for an execution that was never started, or ends it
@@ -35,6 +35,7 @@ type StreamManager struct {
 
 	current   atomic.Pointer[session] // that moves the frames; nil without a stream
 	role      atomic.Int32            // in its group
+	last      atomic.Uint64           // number of the last generation that it runs
 	connected atomic.Bool             // hello was said on the present stream
 	serving   atomic.Bool             // the process takes executions, by its last health check
 	lagging   atomic.Bool             // it did not answer its last health check
@@ -76,12 +77,14 @@ var (
 )
 
 func newStreamManager(address string, generation *generation, options Options, log *slog.Logger) *StreamManager {
-	return &StreamManager{
+	m := &StreamManager{
 		address: address, generation: generation, options: options, log: log, stop: func() {},
 		wake: make(chan struct{}, 1), numbered: map[uint32]*placement{}, sent: map[uint64]*execution{},
 		rehome: func(e *execution) { e.finish(outcome{err: failUnavailable}) }, changed: func() {},
 		died: func([]suspect) {},
 	}
+	m.last.Store(stillServing)
+	return m
 }
 
 // usable reports whether executions may be given to this process.

@@ -12,8 +12,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A roster of the
-// present generation replaces single processes; one of a later generation replaces all.
+// Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A process that
+// serves now and is named goes on, in a later generation too: what it runs is the same there.
 type Roster struct {
 	Generation uint64
 	Executors  map[string][]string
@@ -47,7 +47,7 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 	renewed := change.generation != g.generations.current.Load()
 	change.carryOut(g.generations)
 	if renewed {
-		g.pardon()
+		change.pardon()
 	}
 	g.log.Info("executors deployed", "generation", change.generation.number, "joined", len(change.joining), "leaving", len(change.leaving))
 	g.runs.Go(g.sweep)
@@ -93,13 +93,13 @@ func (g *Groups) plan(want Roster) (*change, error) {
 	return planned, nil
 }
 
-// join plans for an address of the roster, unless its process serves this very generation already.
+// join plans for an address of the roster, unless its process serves already.
 func (c *change) join(of *group, address string) error {
 	for _, process := range of.roster() {
 		if process.address != address {
 			continue
 		}
-		if process.is(roleServing) && process.generation == c.generation {
+		if process.is(roleServing) {
 			return nil
 		}
 		return fmt.Errorf("executor group %q: expected a new address for a new process, got %s, which belongs to a process of generation %d that is %s",
@@ -116,7 +116,7 @@ func (c *change) leave(of *group, addresses []string) error {
 			of.name, strings.Join(live, ", "))
 	}
 	for _, process := range of.serving() {
-		if !slices.Contains(addresses, process.address) || process.generation != c.generation {
+		if !slices.Contains(addresses, process.address) {
 			c.leaving = append(c.leaving, process)
 		}
 	}
@@ -148,15 +148,19 @@ func (c *change) carryOut(generations *generations) {
 	for _, joiner := range c.joining {
 		joiner.process.become(roleServing)
 	}
-	generations.current.Store(c.generation)
+	for _, process := range c.leaving {
+		process.last.Store(generations.current.Load().number)
+	}
+	generations.succeed(c.generation)
 	for _, process := range c.leaving {
 		process.leave(process.options.Drain)
 	}
 }
 
-func (g *Groups) pardon() {
-	for _, name := range g.names() {
-		g.group(name).ledger.pardon()
+// pardon ends the quarantines of the groups whose code is replaced.
+func (c *change) pardon() {
+	for _, joiner := range c.joining {
+		joiner.group.ledger.pardon()
 	}
 }
 

@@ -159,10 +159,19 @@ func TestDeployOfAProcessThatNeverComes(t *testing.T) {
 }
 
 func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
-	groups, x, _, _ := one(t, Options{Generation: 3})
+	groups, x, c, policy := one(t, Options{Generation: 3})
 	wantRefusal(t, deploy(t, groups, 2, startExecutor(t)), "expected 3 or later, got 2")
-	wantRefusal(t, deploy(t, groups, 4, x), "expected a new address")
 	wantRefusal(t, deploy(t, groups, 4), "expected at least one process, for policy instances run there, got none: add-python-header:v1.0.0 of API orders-v1")
+	held := &v1alpha.ExchangeMetadata{}
+	defer held.End()
+	answerNext(t, c, callIn(t, policy, held))
+	y := startExecutor(t)
+	done := deploy(t, groups, 4, y)
+	y.greet(t).configured()
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, deploy(t, groups, 5, x), "expected a new address for a new process, got "+x.address+", which belongs to a process of generation 3 that is leaving")
 }
 
 func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
@@ -231,4 +240,40 @@ func TestAProcessThatAnswersIsPreferred(t *testing.T) {
 	if picked := w.group.pick(e).home; picked != first {
 		t.Fatal("expected one that lags rather than none")
 	}
+}
+
+func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
+	x, stays := startExecutor(t), startExecutor(t)
+	groups := NewGroups(map[string][]string{"changed": {x.address}, "kept": {stays.address}}, Options{}, quiet)
+	t.Cleanup(groups.Close)
+	old, other := x.greet(t), stays.greet(t)
+	ready(t, groups)
+	changed, kept := bridgeIn(t, groups, "changed", old), bridgeIn(t, groups, "kept", other)
+	held := &v1alpha.ExchangeMetadata{}
+	answerNext(t, other, callIn(t, kept, held))
+
+	y := startExecutor(t)
+	done := make(chan error, 1)
+	go func() {
+		done <- groups.Deploy(t.Context(), Roster{Generation: 2, Executors: map[string][]string{"changed": {y.address}, "kept": {stays.address}}})
+	}()
+	fresh := y.greet(t)
+	fresh.configured()
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	began := &v1alpha.ExchangeMetadata{}
+	answerNext(t, other, callIn(t, kept, began))
+	answerNext(t, fresh, callIn(t, changed, began))
+	answerNext(t, old, callIn(t, changed, held)) // it began before, in the group that stays
+	answerNext(t, other, callIn(t, kept, held))
+	for _, process := range groups.Stats() {
+		want := map[string]string{x.address: "leaving", y.address: "serving", stays.address: "serving"}[process.Address]
+		if process.Role != want {
+			t.Fatalf("expected the process at %s to be %s, it is %s", process.Address, want, process.Role)
+		}
+	}
+	held.End()
+	old.broken()
+	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 2 })
 }

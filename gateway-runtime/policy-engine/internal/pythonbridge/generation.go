@@ -1,14 +1,18 @@
 package pythonbridge
 
 import (
+	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// generation is one build's Python side and the executor processes, of all groups, that run it. An exchange stays with
-// the generation that was current when its first Python policy was called.
+// generation is one build's Python side and the executor processes, of all groups, that run it. Processes of a group that
+// a build has left as it was run the generations before and after it alike. An exchange stays with the generation that was
+// current when its first Python policy was called.
 type generation struct {
 	number    uint64
 	exchanges atomic.Int64 // that stay with it and have not ended
@@ -17,8 +21,13 @@ type generation struct {
 // Release says that an exchange which stayed with the generation has ended.
 func (g *generation) Release() { g.exchanges.Add(-1) }
 
-// generations knows the current generation.
-type generations struct{ current atomic.Pointer[generation] }
+// generations knows the current generation, and those before it that exchanges may still stay with.
+type generations struct {
+	current atomic.Pointer[generation]
+
+	mu   sync.Mutex
+	past []*generation
+}
 
 func newGenerations(number uint64) *generations {
 	made := &generations{}
@@ -47,6 +56,32 @@ func (g *generations) bind() v1alpha.Lease {
 	}
 }
 
+// succeed makes another generation the current one.
+func (g *generations) succeed(next *generation) {
+	if next == g.current.Load() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.past = append(slices.DeleteFunc(g.past, func(p *generation) bool { return p.exchanges.Load() == 0 }), g.current.Load())
+	g.current.Store(next)
+}
+
+// need reports whether an exchange that stays with a generation before the current one may yet call the process.
+func (g *generations) need(m *StreamManager) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.past, func(p *generation) bool { return m.runs(p) && p.exchanges.Load() > 0 })
+}
+
+// stillServing is the last generation of a process that no other one has replaced.
+const stillServing = math.MaxUint64
+
+// runs reports whether the process is one of a generation's: it runs those from the one that it joined in to its last.
+func (m *StreamManager) runs(g *generation) bool {
+	return m.generation.number <= g.number && g.number <= m.last.Load()
+}
+
 // role is what a process is to its group.
 type role int32
 
@@ -67,11 +102,11 @@ func (m *StreamManager) become(r role) { m.role.Store(int32(r)) }
 // gets an execution only where its own has no process that is usable.
 func (g *generations) rank(m *StreamManager, own *generation) int {
 	switch leaving := m.is(roleLeaving); {
-	case m.generation == own && !leaving:
+	case m.runs(own) && !leaving:
 		return 0
-	case m.generation == own:
+	case m.runs(own):
 		return 1
-	case m.generation == g.current.Load() && !leaving:
+	case m.runs(g.current.Load()) && !leaving:
 		return 2
 	default:
 		return 3
@@ -88,13 +123,13 @@ func (m *StreamManager) leave(limit time.Duration) {
 
 // dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there or its time is up.
 // It reports whether it has, and how many executions that cuts off.
-func (m *StreamManager) dismiss(now time.Time, current *generation) (gone bool, cut int) {
+func (m *StreamManager) dismiss(now time.Time, all *generations) (gone bool, cut int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.is(roleLeaving) {
 		return false, 0
 	}
-	busy := m.queued+len(m.sent) > 0 || (m.generation != current && m.generation.exchanges.Load() > 0)
+	busy := m.queued+len(m.sent) > 0 || all.need(m)
 	if busy && now.Before(m.leaveBy) {
 		return false, 0
 	}

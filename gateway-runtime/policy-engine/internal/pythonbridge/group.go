@@ -254,7 +254,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 		if !m.is(roleLeaving) {
 			continue
 		}
-		gone, cut := m.dismiss(now, g.generations.current.Load())
+		gone, cut := m.dismiss(now, g.generations)
 		if !gone {
 			left = true
 			continue

@@ -23,6 +23,7 @@ type machine struct {
 	members     []*StreamManager // all there ever were
 	peers       map[*StreamManager]*peer
 	joining     []*StreamManager
+	known       []*generation        // all there ever were
 	disturbed   map[*generation]bool // one of its processes was lost, refused something, or was cut off
 	exchanges   []*exchange
 	all         []*tracked
@@ -67,6 +68,7 @@ func newMachine() *machine {
 	options := Options{QueueLength: 6, CreditFrames: 2, Drain: machineDrain}.withDefaults()
 	w := &machine{now: time.Now(), generations: newGenerations(1), byMessage: map[*executorv1.Execution]*tracked{},
 		peers: map[*StreamManager]*peer{}, disturbed: map[*generation]bool{}}
+	w.known = []*generation{w.generations.current.Load()}
 	w.group = newGroup(context.Background(), "g", w.generations, options, quiet)
 	for range 2 {
 		w.enlist(w.generations.current.Load(), roleServing)
@@ -105,8 +107,34 @@ func (w *machine) renew(t *rapid.T) {
 		w.joining = []*StreamManager{w.enlist(present, roleJoining)}
 		return
 	}
-	next := &generation{number: present.number + 1}
+	next := w.begins(present)
 	w.joining = []*StreamManager{w.enlist(next, roleJoining), w.enlist(next, roleJoining)}
+}
+
+func (w *machine) begins(present *generation) *generation {
+	next := &generation{number: present.number + 1}
+	w.known = append(w.known, next)
+	return next
+}
+
+// keep begins a generation with the processes of the one before.
+func (w *machine) keep(*rapid.T) {
+	if len(w.joining) > 0 {
+		return
+	}
+	present := w.generations.current.Load()
+	next := w.begins(present)
+	w.disturbed[next] = w.disturbed[present]
+	(&change{generation: next}).carryOut(w.generations)
+}
+
+// disturb notes that an exchange of any generation that the process runs may find another one.
+func (w *machine) disturb(m *StreamManager) {
+	for _, g := range w.known {
+		if m.runs(g) {
+			w.disturbed[g] = true
+		}
+	}
 }
 
 // change ends what renew began: with a switch once all that join are there, else by giving up.
@@ -125,7 +153,7 @@ func (w *machine) change(t *rapid.T) {
 		}
 	}
 	for _, m := range w.group.serving() {
-		if m.generation != c.generation || len(c.leaving) == 0 {
+		if c.generation != w.generations.current.Load() || len(c.leaving) == 0 {
 			c.leaving = append(c.leaving, m)
 		}
 	}
@@ -144,8 +172,8 @@ func (w *machine) giveUp() {
 
 func (w *machine) sweep(*rapid.T) {
 	for _, m := range w.group.roster() {
-		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || m.generation.exchanges.Load() > 0) {
-			w.disturbed[m.generation] = true
+		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || w.generations.need(m)) {
+			w.disturb(m)
 		}
 	}
 	w.group.sweep(w.now)
@@ -164,14 +192,14 @@ func (w *machine) attach(m *StreamManager) {
 
 func (w *machine) breakOff(t *rapid.T) {
 	m := w.drawProcess(t)
-	w.disturbed[m.generation] = true
+	w.disturb(m)
 	w.lose(m, context.Canceled)
 }
 
 // endStream is orderly: what was not taken in was never started, and may be sent to another process.
 func (w *machine) endStream(t *rapid.T) {
 	m := w.drawProcess(t)
-	w.disturbed[m.generation] = true
+	w.disturb(m)
 	w.lose(m, errStreamEnded)
 }
 
@@ -270,7 +298,7 @@ func (w *machine) noteSent(t *rapid.T, m *StreamManager, entry *tracked) {
 		t.Fatalf("an execution was sent for an instance that is not ready")
 	}
 	own := entry.exchange.generation
-	if m.generation != own && !w.disturbed[own] {
+	if !m.runs(own) && !w.disturbed[own] {
 		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.generation.number)
 	}
 	if m.is(roleJoining) || m.is(roleGone) {
@@ -318,7 +346,7 @@ func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 	for _, entry := range w.all {
 		if failure != nil && entry.sentTo == m && entry.id == id {
 			entry.refusals++
-			w.disturbed[m.generation] = true
+			w.disturb(m)
 		}
 	}
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: id, Failure: failure}}})
@@ -393,7 +421,7 @@ func (w *machine) check(t *rapid.T) {
 		w.checkMember(t, m)
 	}
 	for _, m := range w.group.serving() {
-		if m.generation != w.generations.current.Load() {
+		if !m.runs(w.generations.current.Load()) {
 			t.Fatalf("a process of generation %d serves, the present one is %d", m.generation.number, w.generations.current.Load().number)
 		}
 	}
@@ -444,9 +472,9 @@ func (w *machine) finish(t *rapid.T) {
 	if w.group.sweep(w.now) {
 		t.Fatal("a process is leaving still, although no exchange is under way")
 	}
-	for _, m := range w.members {
-		if count := m.generation.exchanges.Load(); count != 0 {
-			t.Fatalf("generation %d counts %d exchanges, and all have ended", m.generation.number, count)
+	for _, g := range w.known {
+		if count := g.exchanges.Load(); count != 0 {
+			t.Fatalf("generation %d counts %d exchanges, and all have ended", g.number, count)
 		}
 	}
 }
@@ -511,7 +539,7 @@ func TestAnExchangeStaysWithItsGeneration(t *testing.T) {
 		steps := w.steps()
 		for name, step := range map[string]func(*rapid.T){
 			"renew": w.renew, "change": w.change, "change more": w.change, "begin": w.begin, "sweep": w.sweep,
-			"sweep more": w.sweep, "end": w.end, "end more": w.end,
+			"sweep more": w.sweep, "keep": w.keep, "end": w.end, "end more": w.end,
 		} {
 			steps[name] = step
 		}

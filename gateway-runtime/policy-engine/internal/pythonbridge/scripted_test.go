@@ -261,12 +261,16 @@ type built struct {
 }
 
 // build runs a factory beside the script.
-func build(groups *Groups) <-chan built { return buildAs(groups, metadata) }
+func build(groups *Groups) <-chan built { return buildIn(groups, "default", metadata) }
 
 func buildAs(groups *Groups, metadata v1alpha.Metadata) <-chan built {
+	return buildIn(groups, "default", metadata)
+}
+
+func buildIn(groups *Groups, group string, metadata v1alpha.Metadata) <-chan built {
 	done := make(chan built, 1)
 	go func() {
-		policy, err := groups.BridgeFactory("default")(metadata, v1alpha.Params(`{"name":"X-A"}`))
+		policy, err := groups.BridgeFactory(group)(metadata, v1alpha.Params(`{"name":"X-A"}`))
 		done <- built{policy, err}
 	}()
 	return done
@@ -276,7 +280,12 @@ func buildAs(groups *Groups, metadata v1alpha.Metadata) <-chan built {
 func bridgeOn(t testing.TB, groups *Groups, conversations ...*conversation) v1alpha.Policy {
 	t.Helper()
 	ready(t, groups)
-	done := build(groups)
+	return bridgeIn(t, groups, "default", conversations...)
+}
+
+func bridgeIn(t testing.TB, groups *Groups, group string, conversations ...*conversation) v1alpha.Policy {
+	t.Helper()
+	done := buildIn(groups, group, metadata)
 	for _, c := range conversations {
 		c.configured()
 	}

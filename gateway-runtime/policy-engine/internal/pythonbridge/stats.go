@@ -6,7 +6,7 @@ import "time"
 type ProcessStats struct {
 	Group             string      `json:"group"`
 	Address           string      `json:"address"`
-	Generation        uint64      `json:"generation"`
+	Generation        uint64      `json:"generation"` // that it joined in
 	Role              string      `json:"role"` // joining, serving, leaving
 	Connected         bool        `json:"connected"`
 	Serving           bool        `json:"serving"` // by its last health check
