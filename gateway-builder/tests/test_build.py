@@ -285,3 +285,20 @@ def test_the_manifest_names_sources_and_digests(mixed: Workplace) -> None:
         "source": "policies/paint",
     }
     assert [len(entry[key]) for key in ("definitionDigest", "sourceDigest")] == [64, 64]
+
+
+def test_only_the_policies_of_a_group_with_something_new_are_imported(mixed: Workplace) -> None:
+    imported = mixed.folder / "imported"
+    for name in ("paint", "paint-next"):
+        file = f"policies/{name}/policy.py"
+        source = (mixed.folder / file).read_text()
+        mixed.write(file, f"{source}\nwith open({str(imported)!r}, 'a') as file:\n    file.write('{name} ')\n")
+    mixed.build()
+    assert sorted(imported.read_text().split()) == ["paint", "paint-next"]
+    imported.unlink()
+    digests = {name: group["digest"] for name, group in json.loads((mixed.output / "manifest.json").read_text())["groups"].items()}
+    mixed.write("policies/paint/words.py", 'SAY = "repainted"\n')
+    mixed.build()
+    assert imported.read_text().split() == ["paint"]
+    after = {name: group["digest"] for name, group in json.loads((mixed.output / "manifest.json").read_text())["groups"].items()}
+    assert (after["slow"], after["default"] != digests["default"]) == (digests["slow"], True)

@@ -33,7 +33,7 @@ def generated(case: Path, sources: Sources) -> Tree:
     tree |= below("python-executor", generate_python_executor(policies, sources))
     for group, members in groups(policies).items():
         tree[f"requirements/{group}.txt"] = merge_requirements(executor_asks(sources), members).encode()
-    return tree | {MANIFEST: build_manifest(policies)}
+    return tree | {MANIFEST: build_manifest(policies, {name: f"digest of {name}" for name in groups(policies)})}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

@@ -10,7 +10,7 @@ import pytest
 from gatewright_builder import BuildOptions, build
 from gatewright_builder.discovery import discover
 from gatewright_builder.generation import generate_python_executor
-from gatewright_builder.imports import check_imports
+from gatewright_builder.imports import ImportCheck
 from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.policy import of_runtime
@@ -41,4 +41,4 @@ def test_the_stock_go_policies_compile_into_the_engine(tmp_path: Path) -> None:
 def test_the_executor_imports_the_stock_python_policies_from_the_copy(tmp_path: Path) -> None:
     policies = validate(discover(locate(read_manifest(ROOT / "build.yaml"))))
     write_tree(generate_python_executor(policies, find_sources()), tmp_path)
-    check_imports(Path(sys.executable), tmp_path, of_runtime(policies, Runtime.PYTHON))
+    ImportCheck(Path(sys.executable), tmp_path, of_runtime(policies, Runtime.PYTHON)).run()

@@ -60,7 +60,7 @@ def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = place.build("first", STOCK_ONLY)
-    assert place.said == ["compiling the stock policy engine, once for all builds"]
+    assert place.said == ["compiling the stock policy engine, once for all builds on this machine (may take minutes)"]
     without_go(monkeypatch)
     second = place.build("second", PYTHON_ONLY)
     third = place.build("third", PYTHON_ONLY, STOCK_ONLY)
@@ -74,7 +74,7 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
 ) -> None:
     write_tree({"policies/add-headers/internal/words/words.go": b'package words\n\nconst Say = "mine"\n'}, place.folder)
     result = place.build("own", STOCK_ONLY)
-    assert place.said == ["compiling the policy engine"]
+    assert place.said == ["compiling the policy engine, for the stock one has not all Go policies of this build"]
     assert shown(result) == SHOWN.replace("old words", "mine")
     without_go(monkeypatch)
     assert place.build("own", STOCK_ONLY).changed == (), "what is there needs no Go"

@@ -6,7 +6,18 @@ is known to be right, and the output folder changes only when everything that go
 """
 
 from gatewright_builder.build import BuildOptions, BuildResult, BuiltPolicy, build
-from gatewright_builder.events import Download, Event, Step
+from gatewright_builder.events import Download, Event, Step, Waiting
 from gatewright_builder.mistake import BuildError, Mistake
 
-__all__ = ["BuildError", "BuildOptions", "BuildResult", "BuiltPolicy", "Download", "Event", "Mistake", "Step", "build"]
+__all__ = [
+    "BuildError",
+    "BuildOptions",
+    "BuildResult",
+    "BuiltPolicy",
+    "Download",
+    "Event",
+    "Mistake",
+    "Step",
+    "Waiting",
+    "build",
+]

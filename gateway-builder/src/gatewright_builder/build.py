@@ -17,9 +17,15 @@ from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine import BIN, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
-from gatewright_builder.events import Say, Step, say_nothing
-from gatewright_builder.generation import MAIN_FILE, generate_engine, generate_python_executor, registry_file
-from gatewright_builder.imports import check_imports
+from gatewright_builder.events import Say, say_nothing, step
+from gatewright_builder.generation import (
+    MAIN_FILE,
+    generate_engine,
+    generate_python_executor,
+    group_digest,
+    registry_file,
+)
+from gatewright_builder.imports import LIMIT_SECONDS, ImportCheck
 from gatewright_builder.location import locate
 from gatewright_builder.lock_file import Lock, lock_path, read_lock, refuse_change, write_lock
 from gatewright_builder.manifest import read_manifest
@@ -29,6 +35,7 @@ from gatewright_builder.output import (
     REQUIREMENTS,
     build_manifest,
     commit,
+    group_digests,
     generate_requirements,
     refuse_foreign,
     stage,
@@ -52,7 +59,7 @@ class BuildOptions:
 
     manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: told
     what goes on. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
-    default the one around this package.
+    default the one around this package. import_seconds: how long the import of one policy may take.
     """
 
     manifest: Path
@@ -60,6 +67,7 @@ class BuildOptions:
     say: Say = say_nothing
     locked: bool = False
     source_root: Path | None = None
+    import_seconds: float = LIMIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,8 @@ class _Work:
     staging: Path
     plan: _Plan
     say: Say
+    import_seconds: float
+    digests: Mapping[str, str]  # by group: what its executors run
 
     def newest(self, part: str) -> Path:
         """Where a part is: in staging if this build made it, else in the output."""
@@ -143,9 +153,9 @@ def build(options: BuildOptions) -> BuildResult:
     with clock.step("read"):
         plan = _plan(options)
     with staged(output) as staging:
-        work, mistakes = _Work(output, staging, plan, options.say), Mistakes()
+        mistakes = Mistakes()
         with clock.step("generate"):
-            _generate(work)
+            work = _generate(options, output, staging, plan)
         with clock.step("environments"):
             ready = _make_environments(work, mistakes)
         with clock.step("imports"), mistakes.gather():
@@ -173,16 +183,19 @@ def _plan(options: BuildOptions) -> _Plan:
     return plan
 
 
-def _generate(work: _Work) -> None:
-    policies, sources = work.plan.policies, work.plan.sources
+def _generate(options: BuildOptions, output: Path, staging: Path, plan: _Plan) -> _Work:
+    policies, sources = plan.policies, plan.sources
+    executor = generate_python_executor(policies, sources)
     for part, tree in {
         "policy-engine": generate_engine(policies, sources),
         "policy-definitions": generate_definitions(policies),
-        "python-executor": generate_python_executor(policies, sources),
-        **({REQUIREMENTS: generate_requirements(work.plan.groups)} if work.plan.groups else {}),
+        "python-executor": executor,
+        **({REQUIREMENTS: generate_requirements(plan.groups)} if plan.groups else {}),
     }.items():
-        stage(work.staging, work.output, part, tree)
-    stage_file(work.staging, work.output, MANIFEST, build_manifest(policies))
+        stage(staging, output, part, tree)
+    digests = {group.name: group_digest(executor, group, policies) for group in plan.groups}
+    stage_file(staging, output, MANIFEST, build_manifest(policies, digests))
+    return _Work(output, staging, plan, options.say, options.import_seconds, digests)
 
 
 def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
@@ -191,22 +204,31 @@ def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
     for group in work.plan.groups:
         with mistakes.gather():
             if not environment.is_current(work.output, group):
-                work.say(Step(f"installing what the group {group.name} needs"))
-                environment.make_environment(work.staging, group)
+                with step(work.say, f"installing what the group {group.name} needs"):
+                    environment.make_environment(work.staging, group)
             ready.append(group)
     return ready
 
 
 def _check_imports(work: _Work, ready: list[Group]) -> None:
-    """Of groups with something new: their environment, or anything in the executor's folder."""
-    executor, mistakes = work.newest("python-executor"), Mistakes()
+    """Of groups with something new: their environment, or anything else that their executors run."""
+    checked, mistakes = group_digests(work.output), Mistakes()
     parts = {group.name: work.newest(environment.environment_part(group.name)) for group in ready}
-    new = [one for one in ready if any(path.is_relative_to(work.staging) for path in (executor, parts[one.name]))]
-    if new:
-        work.say(Step("importing the Python policies"))
-    with ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
-        tries = [pool.submit(check_imports, parts[one.name] / "bin" / "python", executor, one.policies) for one in new]
-        for attempt in tries:
+    new = [
+        group
+        for group in ready
+        if checked.get(group.name) != work.digests[group.name] or parts[group.name].is_relative_to(work.staging)
+    ]
+    executor = work.newest("python-executor")
+    checks = [
+        ImportCheck(parts[group.name] / "bin" / "python", executor, group.policies, work.import_seconds)
+        for group in new
+    ]
+    if not checks:
+        return
+    under_way = (lambda: f"importing {', '.join(check.under_way for check in checks if check.under_way)}")
+    with step(work.say, "importing the Python policies", under_way), ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
+        for attempt in [pool.submit(check.run) for check in checks]:
             with mistakes.gather():
                 attempt.result()
     refuse_if_any(mistakes.found)

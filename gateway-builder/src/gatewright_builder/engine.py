@@ -10,7 +10,7 @@ from sdk.definition import Runtime
 from gatewright_builder.cache import Cache
 from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.engine_record import RECORD, read_record
-from gatewright_builder.events import Say, Step
+from gatewright_builder.events import Say, step
 from gatewright_builder.generation import generate_engine
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.policy import Policy, of_runtime
@@ -38,8 +38,8 @@ def make_engine(
         raise BuildError([_no_sources(go_policies)])
     tree = generate_engine(go_policies, sources)
     if not is_made_of(current, engine_inputs(tree, sources)):
-        say(Step("compiling the policy engine"))
-        compile_engine(staging / BIN, tree, sources, go_policies)
+        with step(say, "compiling the policy engine, for the stock one has not all Go policies of this build"):
+            compile_engine(staging / BIN, tree, sources, go_policies)
     return False
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+FIRST_SECONDS = 2.0
+LONGEST_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +17,14 @@ class Step:
     """Something that takes a while begins: in a few words."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step, or the part of it that `text` names, is not over yet, so many seconds after it began."""
+
+    text: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +37,34 @@ class Download:
     done: bool = False
 
 
-Event = Step | Download
+Event = Step | Waiting | Download
 Say = Callable[[Event], None]
 
 
 def say_nothing(_: Event) -> None:
     """For a build that nobody watches."""
+
+
+@contextmanager
+def step(say: Say, text: str, part: Callable[[], str] | None = None) -> Iterator[None]:
+    """A Step, and as long as the body runs a Waiting after 2 s, 4 s, 8 s, 16 s, then every 30 s.
+
+    part: names what of the step is under way at that moment; by default the step itself.
+    """
+    say(Step(text))
+    over = threading.Event()
+    teller = threading.Thread(target=_tell, args=(say, part or (lambda: text), over), name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+
+
+def _tell(say: Say, part: Callable[[], str], over: threading.Event) -> None:
+    began, pause = time.monotonic(), FIRST_SECONDS
+    while not over.wait(pause):
+        seconds = time.monotonic() - began
+        say(Waiting(part(), seconds))
+        pause = min(seconds, LONGEST_SECONDS)

@@ -10,8 +10,9 @@ from sdk.definition import Runtime
 from gatewright_builder.go_module import go_version, moved_module
 from gatewright_builder.policy import DEFAULT_GROUP, Policy, groups, of_runtime
 from gatewright_builder.registry import BUILD_MODULE, plugin_registry, python_policy_registry, template
+from gatewright_builder.resolution import Group
 from gatewright_builder.sources import Sources
-from gatewright_builder.tree import Tree, below, is_cache, read_tree
+from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_digest, tree_digest
 
 REGISTRY_FILE = "python_policy_registry.py"
 MAIN_FILE = "main.py"
@@ -82,6 +83,17 @@ def generate_python_artifacts(policies: tuple[Policy, ...]) -> Tree:
     for policy in policies:
         tree |= below(f"policies/{policy.identifier}", {"__init__.py": b""} | policy.sources)
     return tree
+
+
+def group_digest(executor: Tree, group: Group, policies: tuple[Policy, ...]) -> str:
+    """SHA-256, in hex, of what a group's processes run: of python-executor/ all but other groups' parts, and the lock."""
+    others = [policy for policy in of_runtime(policies, Runtime.PYTHON) if policy.group != group.name]
+    foreign = tuple(f"policies/{policy.identifier}/" for policy in others)
+    registries = {registry_file(name) for name in groups(policies)} - {registry_file(group.name)}
+    own = {
+        path: content for path, content in executor.items() if path not in registries and not path.startswith(foreign)
+    }
+    return text_digest(tree_digest(own), group.pin.text)
 
 
 def registry_file(group: str) -> str:

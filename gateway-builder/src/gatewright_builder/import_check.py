@@ -1,19 +1,24 @@
 """Run by the interpreter of a build's environment, never by the builder's: imports modules, says how each went.
 
-    python -I -B import_check.py FOLDER MODULE…
+    python -I -B import_check.py PARENT_PID SECONDS FOLDER MODULE…
 
 Writes JSON lines to stdout: {"module"} before an import; {"module", "error", "kind", "missing", "file", "line"} after
 one that failed, file and line being the last place below FOLDER that was reached; {"module", "error", "kind",
 "expected", "file", "line"} for a hook that the executor would refuse; {"module": ""} at the end, which a module that
-ends the process does not let it reach. Standard library only.
+ends the process does not let it reach. An import that takes longer than SECONDS ends the process, with the stacks of
+its threads on stdout in faulthandler's words. So does the end of the thread that started it. Standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import faulthandler
 import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,6 +26,7 @@ from types import ModuleType, TracebackType
 from typing import TextIO
 
 END = ""
+PR_SET_PDEATHSIG = 1
 HOOKS = {
     "on_request": ("ctx", "params"),
     "on_response": ("ctx", "params"),
@@ -30,22 +36,35 @@ HOOKS = {
 FOR_AN_INSTANCE = ("params", "metadata")  # what `prepare` is given where its second argument is named so
 
 
-def main(folder: str, *modules: str) -> None:
+def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
     """Imports each module with folder first on sys.path. What they print goes to stderr."""
+    _end_with(int(parent))
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.path.insert(0, folder)
     for module in modules:
         _say(report, {"module": module})
+        faulthandler.dump_traceback_later(float(seconds), exit=True, file=report)
         try:
             imported = importlib.import_module(module)
         except BaseException as error:  # a policy may even exit
             _say(report, {"module": module} | _failure(error, folder))
             continue
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         for hook in HOOKS:
             if wrong := _wrong(imported, hook, folder):
                 _say(report, {"module": module, "kind": "hook"} | wrong)
     _say(report, {"module": END})
+    os._exit(0)  # whatever else they have begun
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel kill this process when the one that wants to know ends (prctl(2), PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):  # another system than Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
 
 
 def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | None:

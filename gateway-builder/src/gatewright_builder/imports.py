@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 import msgspec
@@ -16,8 +18,12 @@ from gatewright_builder.requirements import REQUIREMENTS_FILE
 
 SCRIPT = Path(__file__).with_name("import_check.py")
 ENDED = "the import ended the process"
+HANGS = "no end of the import"
 EXECUTOR_MODULE = "gatewright_executor.main"
-LIMIT_SECONDS = 300.0  # an import that loads a model may take minutes
+LIMIT_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
+MOST_FRAMES = 6
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -35,52 +41,95 @@ class Report(msgspec.Struct, frozen=True):
     line: int | None = None
 
 
-def check_imports(python: Path, executor: Path, policies: tuple[Policy, ...], limit: float = LIMIT_SECONDS) -> None:
-    """Imports the executor and then each policy once, in one process. Raises BuildError with all that failed."""
-    modules = [EXECUTOR_MODULE, *map(python_module, policies)]
-    reports, end = _run([str(python), "-I", "-B", str(SCRIPT), str(executor.resolve()), *modules], limit)
-    failed = [report for report in reports if report.kind]
-    if end:
-        last = reports[-1] if reports else Report(EXECUTOR_MODULE)
-        failed.append(Report(last.module, end, ENDED))
-    by_module = {python_module(policy): policy for policy in policies}
-    refuse_if_any(_mistake(by_module.get(report.module), report) for report in failed)
+class ImportCheck:
+    """One process that imports the executor and then each policy of a group once."""
+
+    def __init__(
+        self, python: Path, executor: Path, policies: tuple[Policy, ...], limit: float = LIMIT_SECONDS
+    ) -> None:
+        self._policies = {python_module(policy): policy for policy in policies}
+        self._modules = [EXECUTOR_MODULE, *self._policies]
+        self._python, self._executor, self._limit = str(python), executor.resolve(), limit
+        self._reports: list[Report] = []
+        self._stack: list[str] = []  # faulthandler's lines
+
+    def run(self) -> None:
+        """Raises BuildError with all that failed. What comes after an import of more than `limit` s is not tried."""
+        status = self._listen()
+        failed = [report for report in self._reports if report.kind]
+        if not self._reports or self._reports[-1].module:
+            failed.append(self._unfinished(status))
+        refuse_if_any(self._mistake(report) for report in failed)
+
+    @property
+    def under_way(self) -> str:
+        """What is imported at this moment, NAME:VERSION of a policy or the executor; "" when all is over."""
+        module = self._reports[-1].module if self._reports else EXECUTOR_MODULE
+        return self._policies[module].key if module in self._policies else "the executor" if module else ""
+
+    def _listen(self) -> int:
+        """Takes in what the process says; its exit status."""
+        ours = str(os.getpid()), f"{self._limit:g}", str(self._executor)
+        command = [self._python, "-I", "-B", str(SCRIPT), *ours, *self._modules]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, process.kill)
+            last.daemon = True  # should its own watch fail it
+            last.start()
+            try:
+                for line in process.stdout:
+                    self._take(line)
+            finally:
+                last.cancel()
+                process.kill()
+        return process.returncode
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(b"{"):
+            self._reports.append(msgspec.json.decode(line, type=Report))
+        else:
+            self._stack.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    def _unfinished(self, status: int) -> Report:
+        """The import that ended the process, or that the process was ended for."""
+        last = self._reports[-1] if self._reports else Report(EXECUTOR_MODULE)
+        if not self._stack:
+            return Report(last.module, f"exit code {status}", ENDED)
+        file, line, stack = _main_thread(self._stack, self._executor)
+        return Report(last.module, f"{self._limit:g} s; it is at {stack}", HANGS, file=file, line=line)
+
+    def _mistake(self, report: Report) -> Mistake:
+        policy, got = self._policies.get(report.module), f"{report.kind}: {report.error}"
+        if policy is None:
+            cure = "remove the output folder and build again; if that does not help, the sources are broken"
+            return Mistake(report.module, "an executor that can be imported", got, cure)
+        prefix = f"policies/{policy.identifier}/"
+        is_own = report.file is not None and report.file.startswith(prefix)
+        file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE
+        if report.expected:
+            return policy.mistake(file, report.expected, report.error, "mend it: the executor refuses it", report.line)
+        return policy.mistake(
+            file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
+        )
 
 
-def _run(command: list[str], limit: float) -> tuple[list[Report], str]:
-    """The reports, and how the process ended, "" if well."""
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired as error:
-        return list(_reports(error.stdout)), f"no end after {limit:g} s"
-    reports = list(_reports(done.stdout))
-    is_whole = done.returncode == 0 and reports and reports[-1].module == ""
-    return reports, "" if is_whole else f"exit code {done.returncode}"
-
-
-def _reports(stdout: bytes | None) -> Iterator[Report]:
-    for line in (stdout or b"").splitlines():
-        yield msgspec.json.decode(line, type=Report)
-
-
-def _mistake(policy: Policy | None, report: Report) -> Mistake:
-    got = f"{report.kind}: {report.error}"
-    if policy is None:
-        cure = "remove the output folder and build again; if that does not help, the sources are broken"
-        return Mistake(report.module, "an executor that can be imported", got, cure)
-    prefix = f"policies/{policy.identifier}/"
-    is_own = report.file is not None and report.file.startswith(prefix)
-    file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE
-    if report.expected:
-        return policy.mistake(file, report.expected, report.error, "mend it: the executor refuses it", report.line)
-    return policy.mistake(
-        file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
-    )
+def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None, str]:
+    """Where the main thread is: the last place below folder, as file and line, and its innermost frames in words."""
+    begins = max((number for number, line in enumerate(lines) if "most recent call first" in line), default=0)
+    frames = [found for line in lines[begins:] if (found := FRAME.match(line))]
+    shown = [frame for frame in frames if "importlib" not in frame["file"]]
+    words = " < ".join(f"{Path(frame['file']).name}:{frame['line']} in {frame['function']}" for frame in shown[:MOST_FRAMES])
+    for frame in frames:
+        if frame["file"].startswith(f"{folder}{os.sep}"):
+            return os.path.relpath(frame["file"], folder), int(frame["line"]), words
+    return None, None, words
 
 
 def _cure(policy: Policy, report: Report) -> str:
     if report.kind == ENDED:
         return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
+    if report.kind == HANGS:
+        return "do it in prepare, or in the first execution; an import that has to take longer: --import-limit"
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -27,12 +27,15 @@ PARTS = ("bin", "policy-engine", "policy-definitions", "python-executor", ENVIRO
 OWN_MARKS = (MANIFEST, MARK)  # even if a build is killed, one of them is there
 
 
-def build_manifest(policies: tuple[Policy, ...]) -> bytes:
-    """manifest.json: the policies and what they were built from, sorted by name and version; the groups' processes."""
+def build_manifest(policies: tuple[Policy, ...], digests: Mapping[str, str]) -> bytes:
+    """manifest.json: the policies and what they were built from, sorted by name and version; the groups' processes.
+
+    digests: by group, of what its processes run; one that stays the same needs no new processes.
+    """
     content = {
         "version": 1,
         "policies": [_manifest_entry(policy) for policy in policies],
-        "groups": {name: _manifest_group(name) for name in groups(policies)},
+        "groups": {name: _manifest_group(name, digests[name]) for name in groups(policies)},
     }
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
@@ -52,12 +55,22 @@ def _manifest_entry(policy: Policy) -> dict[str, object]:
     }
 
 
-def _manifest_group(name: str) -> dict[str, object]:
+def _manifest_group(name: str, digest: str) -> dict[str, object]:
     return {
         "python": environment_python(Path(), name).as_posix(),
         "registry": f"python-executor/{registry_file(name)}",
         "requirements": f"{REQUIREMENTS}/{name}.lock",
+        "digest": digest,
     }
+
+
+def group_digests(output: Path) -> dict[str, str]:
+    """Those in the manifest of an output; none where there is no manifest that has them."""
+    try:
+        named = json.loads((output / MANIFEST).read_bytes())["groups"]
+        return {name: group["digest"] for name, group in named.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def generate_requirements(resolved: tuple[Group, ...]) -> Tree:

@@ -13,7 +13,7 @@ from itertools import combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gatewright_builder.events import Say, Step
+from gatewright_builder.events import Say, step
 from gatewright_builder.lock_file import GroupPin
 from gatewright_builder.mistake import BuildError, Mistake, Mistakes
 from gatewright_builder.policy import Policy, groups
@@ -46,8 +46,8 @@ def resolve(
             requirements = merge_requirements(executor, members)
             pin = _pinned(requirements, pins.get(name))
             if pin is None:
-                say(Step(f"resolving what the group {name} needs"))
-                pin = _resolve(name, members, executor, requirements, pins.get(name))
+                with step(say, f"resolving what the group {name} needs"):
+                    pin = _resolve(name, members, executor, requirements, pins.get(name))
             made.append(Group(name, members, requirements, pin))
     if mistakes.found:
         raise BuildError(mistakes.found)

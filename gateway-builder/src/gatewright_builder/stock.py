@@ -15,7 +15,7 @@ from gatewright_builder.cache import Cache, user_cache
 from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_record import EngineRecord, read_record
-from gatewright_builder.events import Say, Step, say_nothing
+from gatewright_builder.events import Say, say_nothing, step
 from gatewright_builder.generation import generate_engine
 from gatewright_builder.location import locate
 from gatewright_builder.manifest import Entry, Manifest
@@ -46,8 +46,8 @@ def stock_engine(policies: tuple[Policy, ...], sources: Sources, cache: Cache, s
     for folder in (SHIPPED, cached):
         if is_made_of(read_record(folder), inputs):
             return folder
-    say(Step("compiling the stock policy engine, once for all builds"))
-    _compile_into(cached, cache, stock, sources)
+    with step(say, "compiling the stock policy engine, once for all builds on this machine (may take minutes)"):
+        _compile_into(cached, cache, stock, sources)
     return cached
 
 
