@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from bench import campaign, comparison, costs, goal, goals, machine, plot, ratios, report, sanity, settings, table
+from bench import campaign, comparison, costs, edit, goal, goals, machine, plot, ratios, report, sanity, settings, table
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
@@ -16,7 +16,7 @@ from bench.settings import README, Settings
 def main() -> None:
     """Exit status 1 after wrong answers or, with --short, ratios that have fallen; then nothing is written down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
-    if command := {"executor": executors.main, "costs": costs.main}.get(next(iter(sys.argv[1:]), "")):
+    if command := COMMANDS.get(next(iter(sys.argv[1:]), "")):
         guarded(command, sys.argv[2:])
         return
     chosen = settings.parse(sys.argv[1:])
@@ -43,8 +43,12 @@ def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> Non
         ratios.write(samples)
 
 
+COMMANDS = {"executor": executors.main, "costs": costs.main, "edit": edit.main}
+"""Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live."""
+
+
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
-    """A measurement of its own: executors alone, or what a gateway costs besides requests."""
+    """One of COMMANDS."""
     try:
         command(arguments)
     except BenchError as error:

@@ -1,4 +1,4 @@
-"""Imports that never end: what is said of them, and that they end with whoever asked. Others are part of whole builds."""
+"""Imports that never end: what is said of them, and that they end with whoever asked. Others are in whole builds."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import msgspec
 class _Group(msgspec.Struct):
     python: str
     registry: str
+    digest: str = ""
 
 
 class _Manifest(msgspec.Struct):
@@ -25,11 +26,15 @@ class BuildOutputError(Exception):
 
 @dataclass(frozen=True)
 class Group:
-    """An executor group: its interpreter, with all that its policies need, and its registry of policies."""
+    """An executor group: its interpreter, with all that its policies need, and its registry of policies.
+
+    content: the same for the same code in the same environment, and for no other; "" where the build does not say.
+    """
 
     name: str
     python: Path
     registry: Path
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,18 @@ def load(path: Path) -> BuildOutput:
             f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
         ) from failed
     root = path.absolute()
-    groups = tuple(Group(name, root / one.python, root / one.registry) for name, one in sorted(content.groups.items()))
+    groups = tuple(_group(root, name, one) for name, one in sorted(content.groups.items()))
     output = BuildOutput(root, groups)
     needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
     needed += [file for group in groups for file in (group.python, group.registry)]
     if missing := [str(file.relative_to(output.path)) for file in needed if not file.exists()]:
         raise BuildOutputError(f"{path} lacks {', '.join(missing)}: make it again with `gatewright build`")
     return output
+
+
+def _group(root: Path, name: str, group: _Group) -> Group:
+    python = root / group.python
+    stamp = python.parents[1] / "gatewright-inputs"
+    is_known = group.digest and stamp.is_file()
+    content = f"{group.digest} {stamp.read_text()}" if is_known else ""
+    return Group(name, python, root / group.registry, content)

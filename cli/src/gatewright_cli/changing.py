@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gatewright_cli.build_runs import BuildRuns
 from gatewright_cli.control import SOCKET, Control
 from gatewright_cli.engine_admin import EngineAdmin
 from gatewright_cli.executors import Executors
@@ -25,7 +26,8 @@ class Changes:
     """Where changes come from.
 
     generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
-    `target` first; None to take the output as it is. watch: whether a saved file reloads.
+    `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
+    import of one policy may take in a build.
     """
 
     generations: Generations
@@ -34,6 +36,7 @@ class Changes:
     manifest: Path | None = None
     watch: bool = False
     limits: Limits = field(default_factory=Limits)
+    import_seconds: float = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -42,8 +45,8 @@ async def changing(
 ) -> AsyncIterator[None]:
     """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
-    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first)
-    reloads = Reloads(changes.generations, executors, output, changes.manifest, changes.target, settings.controller)
+    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
+    reloads = Reloads(changes.generations, executors, output, _builds(changes), settings.controller)
     control = Control(run_dir.socket(SOCKET), reloads, output)
     tasks = [asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep")]
     if changes.watch and changes.manifest is not None:
@@ -60,8 +63,15 @@ async def changing(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        await reloads.close()
         await executors.close()
         await admin.close()
+
+
+def _builds(changes: Changes) -> BuildRuns | None:
+    if changes.manifest is None:
+        return None
+    return BuildRuns(changes.manifest, changes.target, changes.import_seconds, warm=changes.watch)
 
 
 def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:

@@ -2,7 +2,8 @@
 
 → {"command": "reload"}
 ← {"step": "building"} …
-← {"generation": 2, "seconds": 1.2, "notes": []}        or {"reasons": ["…"]}
+← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
+   "spent": {"build": 0.4, …}}        or {"reasons": ["…"]}
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.preflight import PreflightError
-from gatewright_cli.reloading import ReloadError, Reloads
+from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
 from gatewright_cli.run_dir import RunDirError, find_run
 
 SOCKET = "control"
@@ -38,6 +39,10 @@ class Answer(msgspec.Struct, omit_defaults=True):
     seconds: float = 0.0
     notes: list[str] = []
     reasons: list[str] = []
+    changed: list[str] = []
+    restarted: list[str] = []
+    kept: list[str] = []
+    spent: dict[str, float] = {}
 
 
 class Control:
@@ -91,12 +96,38 @@ class Control:
         except Exception as error:
             self._output.event(f"a reload failed by a fault of ours: {error!r}", "error")
             return Answer(reasons=[f"a fault of Gatewright's own: {error!r}"])
-        return Answer(generation=done.generation, seconds=done.seconds, notes=list(done.notes))
+        return _answer(done)
+
+
+def _answer(done: Reloaded) -> Answer:
+    changed = done.changed
+    return Answer(
+        generation=done.generation,
+        seconds=done.seconds,
+        notes=list(done.notes),
+        changed=list(changed.policies),
+        restarted=list(changed.restarts),
+        kept=list(changed.keeps),
+        spent=done.spent,
+    )
 
 
 def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
     with contextlib.suppress(ConnectionError):
         writer.write(msgspec.json.encode(answer) + b"\n")
+
+
+def summary(answer: Answer) -> str:
+    """What came of a reload that was not refused, for a person."""
+    head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
+    lines = [head if answer.changed or answer.restarted else f"nothing to reload generation={answer.generation}"]
+    if answer.changed:
+        lines.append(f"  changed: {', '.join(answer.changed)}")
+    if answer.restarted:
+        kept = f"; as they were: {', '.join(answer.kept)}" if answer.kept else ""
+        lines.append(f"  executors restarted: {', '.join(answer.restarted)}{kept}")
+    lines.append("  " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in answer.spent.items()))
+    return "\n".join(lines)
 
 
 def ask(run_dir: Path | None, say: Callable[[str], None]) -> Answer:

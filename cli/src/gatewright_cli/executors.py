@@ -1,16 +1,16 @@
 """The executor processes of a run: which serve, and how others take their places without a lost execution.
 
-Whatever is replaced, a whole generation or one process, goes the same way: start the new ones → each is ready → the
-engine configures every policy instance in them and gives them the new exchanges → the old ones finish what they have →
-the engine lets go of them → they are stopped. Until the engine has taken the new ones, the old ones serve as if nothing
-had happened, and what was started is stopped again.
+Whatever is replaced, the groups that a build has changed or one process, goes the same way: start the new ones → each
+is ready → the engine configures every policy instance in them and gives them the new exchanges → the old ones finish
+what they have → the engine lets go of them → they are stopped. Until the engine has taken the new ones, the old ones
+serve as if nothing had happened, and what was started is stopped again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gatewright_cli import node
@@ -21,6 +21,7 @@ from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.node import ExecutorId, NodeSettings
 from gatewright_cli.run_dir import RunDir
+from gatewright_cli.spent import Spent
 from gatewright_cli.supervisor import Supervisor
 
 ENGINE = "engine"
@@ -43,7 +44,10 @@ class Executor:
 
 
 class Executors:
-    """All of them. One change at a time; who leaves does so in the background. Close it before the supervisor stops."""
+    """All of them. One change at a time; who leaves does so in the background. Close it before the supervisor stops.
+
+    unused: told of each generation that is not the present one, once no process runs from it any more.
+    """
 
     def __init__(
         self,
@@ -53,13 +57,15 @@ class Executors:
         output: LogOutput,
         admin: EngineAdmin,
         first: Generation,
+        unused: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
         self._output, self._admin = output, admin
-        self.generation = first
+        self.generation, self._unused = first, unused
         self.serving = [
             Executor(one, supervisor.keeper(one.name), first) for one in node.first_executors(settings, run_dir)
         ]
+        self._all = list(self.serving)
         self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
         self._changing = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -71,17 +77,24 @@ class Executors:
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    async def move_to(self, generation: Generation) -> asyncio.Task[None]:
+    async def move_to(
+        self, generation: Generation, spent: Spent | None = None, at_the_engine: Callable[[], None] = lambda: None
+    ) -> asyncio.Task[None]:
         """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
 
-        Returns what ends when all processes before it are gone.
+        Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
+        at_the_engine: called before the engine is told; a cancellation before that leaves everything as it was, one
+        after it may not.
         """
         async with self._changing:
-            count = self._settings.executors
-            ids = [self._next(group.name, slot) for group in generation.build.groups for slot in range(count)]
-            leaving = self.serving
-            self.serving = await self._take_over(generation, ids, [])
-            self.generation = generation
+            keeps = [one for one in self.serving if _is_same(one, generation)]
+            kept = {one.id.group for one in keeps}
+            fresh = [group.name for group in generation.build.groups if group.name not in kept]
+            ids = [self._next(name, slot) for name in fresh for slot in range(self._settings.executors)]
+            leaving = [one for one in self.serving if one not in keeps]
+            self.serving = await self._take_over(generation, ids, keeps, spent or Spent(), at_the_engine)
+            before, self.generation = self.generation, generation
+            self._say_if_unused(before)
             return self._let_go(leaving)
 
     async def replace(self, old: Executor) -> asyncio.Task[None] | None:
@@ -90,19 +103,28 @@ class Executors:
             if old not in self.serving:
                 return None  # another change was faster
             others = [one for one in self.serving if one is not old]
-            self.serving = await self._take_over(self.generation, [self._next(old.id.group, old.id.slot)], others)
+            one = self._next(old.id.group, old.id.slot)
+            self.serving = await self._take_over(self.generation, [one], others, Spent(), lambda: None)
             return self._let_go([old])
 
     async def _take_over(
-        self, generation: Generation, ids: Iterable[ExecutorId], others: list[Executor]
+        self,
+        generation: Generation,
+        ids: Iterable[ExecutorId],
+        others: list[Executor],
+        spent: Spent,
+        at_the_engine: Callable[[], None],
     ) -> list[Executor]:
         fresh = [self._add(generation, one) for one in ids]
         serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
         roster = {one.id: one.keeper.spec.sockets[0] for one in serving}
         try:
-            await _all_started(fresh)
-            await self._engine_is_ready()
-            await self._admin.deploy(generation.number, generation.build.manifest, node.addresses(roster))
+            with spent.on("executors"):
+                await _all_started(fresh)
+                await self._engine_is_ready()
+            at_the_engine()
+            with spent.on("engine"):
+                await self._admin.deploy(generation.number, generation.build.manifest, node.addresses(roster))
         except BaseException:
             await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
             raise
@@ -116,7 +138,9 @@ class Executors:
 
     def _add(self, generation: Generation, one: ExecutorId) -> Executor:
         spec = node.executor(self._settings, generation, one, self._run_dir.socket(one.name))
-        return Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
+        made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
+        self._all.append(made)
+        return made
 
     async def _engine_is_ready(self) -> None:
         """The engine may be on its way back at this moment."""
@@ -154,6 +178,20 @@ class Executors:
         socket = one.keeper.spec.sockets[0]
         await self._supervisor.remove(one.keeper)
         self._run_dir.forget(socket)
+        self._all.remove(one)
+        self._say_if_unused(one.generation)
+
+    def _say_if_unused(self, generation: Generation) -> None:
+        if generation is not self.generation and not any(one.generation is generation for one in self._all):
+            self._unused(generation)
+
+
+def _is_same(one: Executor, generation: Generation) -> bool:
+    """Whether a process runs what another generation has for its group."""
+    content = one.generation.build.group(one.id.group).content
+    return content != "" and content in {
+        group.content for group in generation.build.groups if group.name == one.id.group
+    }
 
 
 async def _all_started(executors: list[Executor]) -> None:

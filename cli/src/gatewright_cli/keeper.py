@@ -220,7 +220,7 @@ class Keeper:
                 say_at += SAY_AFTER_SECONDS
                 self._output.event("still waiting", process=self.spec.name, since=f"{child.lived:.0f}s", what=obstacle)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS, max(POLL_SECONDS / 4, child.lived / 10))
         return None
 
     async def _drain(self, drain: Drain, child: Child) -> None:

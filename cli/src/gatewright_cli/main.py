@@ -24,6 +24,13 @@ OUTPUT = Path("build/stock")
 STATE_DIR = Path(".gatewright")
 a_path = click.Path(path_type=Path)
 """Not checked by click: preflight says what is wrong with a path, with all other mistakes."""
+IMPORT_LIMIT = click.option(
+    "--import-limit",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a build may take to import one policy.",
+)
 
 
 @click.group()
@@ -53,15 +60,18 @@ def init(folder: Path) -> None:
 @click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
 @click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
+@IMPORT_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Say what goes on as JSON lines, on stdout.")
 @click.pass_context
-def build(context: click.Context, manifest: Path, output: Path, locked: bool, as_json: bool) -> None:
+def build(
+    context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
+) -> None:
     """Build a policy engine and an executor from build.yaml."""
     from gatewright_cli import building
 
     if as_json:
-        context.exit(building.build_as_json(manifest, output, locked))
-    click.echo(building.summary(building.build(manifest, output, locked)))
+        context.exit(building.build_as_json(manifest, output, locked, import_limit))
+    click.echo(building.summary(building.build(manifest, output, locked, import_limit)))
 
 
 @cli.command()
@@ -119,7 +129,7 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
     for note in answer.notes:
         click.echo(f"note: {note}", err=True)
     if answer.generation:
-        click.echo(f"reloaded generation={answer.generation} took={answer.seconds:.2f}s")
+        click.echo(control.summary(answer))
     context.exit(1 if answer.reasons else 0)
 
 
@@ -153,6 +163,7 @@ def echo(listen: str) -> None:
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("--manifest", type=a_path, default=MANIFEST, show_default=True, help="Build this first.")
 @click.option("--output", type=a_path, default=OUTPUT, show_default=True, help="The folder to build into.")
+@IMPORT_LIMIT
 @click.option("--build", "build_output", type=a_path, help="Run this build output as it is; build nothing.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that Envoy listens on.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="Envoy's port; 0: a free one.")

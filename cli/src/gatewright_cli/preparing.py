@@ -44,6 +44,7 @@ class Options:
 
     manifest: Path
     output: Path
+    import_limit: float
     build_output: Path | None
     host: str
     port: int
@@ -185,7 +186,9 @@ def _generations(options: Options) -> Generations:
 def _changes(options: Options, generations: Generations) -> Changes:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
-    return Changes(generations, generations.first(), target, manifest, options.watch, options.limits)
+    return Changes(
+        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit
+    )
 
 
 def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes: Changes) -> NodeSettings:
@@ -242,7 +245,7 @@ def _build(options: Options) -> list[tuple[str, float]]:
 def _build_here(options: Options) -> str:
     from gatewright_cli import building  # here, because an image runs a build without holding the builder
 
-    return str(building.build(options.manifest, options.output).output)
+    return str(building.build(options.manifest, options.output, import_seconds=options.import_limit).output)
 
 
 def _run_node(

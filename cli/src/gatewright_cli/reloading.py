@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from gatewright_cli import management, ports
 from gatewright_cli.build_output import BuildOutputError
+from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
+from gatewright_cli.difference import Difference, difference
 from gatewright_cli.engine_admin import RefusedError
 from gatewright_cli.executors import Executors
 from gatewright_cli.generation import Generation, GenerationError, Generations
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError
-
-MISTAKE = "error: "
-STEP = "build: "
+from gatewright_cli.spent import Spent
 
 
 class ReloadError(Exception):
@@ -31,19 +28,28 @@ class ReloadError(Exception):
         self.reasons = reasons
 
 
+class _SupersededError(Exception):
+    """A newer reload has taken the place of this one."""
+
+
 @dataclass(frozen=True)
 class Reloaded:
-    """The generation that serves now, how long it took until it did, and what of the build needs a restart."""
+    """The generation that serves now, how long it took until it did, and what of the build needs a restart.
+
+    changed: what is otherwise than before. spent: seconds by the part of the reload that they went into.
+    """
 
     generation: int
     seconds: float
     notes: tuple[str, ...] = ()
+    changed: Difference = field(default_factory=Difference)
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 class Reloads:
-    """Reloads of one run, one after the other.
+    """Reloads of one run, one after the other. Close it.
 
-    manifest: the build.yaml to build first; None to take the output as it is. controller: HOST:PORT, or None.
+    builds: makes the build first; None to take the output as it is. controller: HOST:PORT, or None.
     """
 
     def __init__(
@@ -51,56 +57,121 @@ class Reloads:
         generations: Generations,
         executors: Executors,
         output: LogOutput,
-        manifest: Path | None,
-        target: Path,
+        builds: BuildRuns | None,
         controller: str | None,
     ) -> None:
         self._generations, self._executors, self._output = generations, executors, output
-        self._manifest, self._target, self._controller = manifest, target, controller
+        self._builds, self._controller = builds, controller
+        self._newest: asyncio.Task[Reloaded] | None = None
+        self._is_at_the_engine = False
         self._one_at_a_time = asyncio.Lock()
-        self._cleaning: set[asyncio.Task[None]] = set()
 
     async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
-        """Raises ReloadError. Logs one line either way. `say` is told, in a few words, what is about to take time."""
-        async with self._one_at_a_time:
-            began = time.monotonic()
-            try:
-                notes = await self._reload(say)
-            except ReloadError as error:
-                serving = self._executors.generation.number
-                self._output.event(f"reload refused: {error}", "error", serving_generation=serving)
-                raise
-            done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes)
-            self._output.event("reloaded", generation=done.generation, took=f"{done.seconds:.2f}s")
-            for note in notes:
-                self._output.event(note, "warning")
-            return done
+        """Raises ReloadError. Logs one line either way. `say` is told, in a few words, what is about to take time.
 
-    async def _reload(self, say: Callable[[str], None]) -> tuple[str, ...]:
-        if self._manifest is not None:
-            say("building")
-            await _build(self._manifest, self._target, say)
-        before = self._executors.generation
-        fresh = await self._frozen(before)
+        It takes the place of a reload under way that has not reached the engine: the newer one knows all that the older
+        one did, and its outcome is that of both.
+        """
+        own = self._newest = asyncio.create_task(self._in_place_of(self._newest, say), name="reload")
+        while True:
+            try:
+                return await asyncio.shield(own)
+            except _SupersededError:
+                own = self._newest
+
+    async def close(self) -> None:
+        """Ends a reload that is under way, and what it has begun."""
+        if self._newest is not None:
+            self._newest.cancel()
+            await asyncio.wait({self._newest})
+        if self._builds is not None:
+            await self._builds.close()
+
+    async def _in_place_of(self, older: asyncio.Task[Reloaded] | None, say: Callable[[str], None]) -> Reloaded:
+        if older is not None and not self._is_at_the_engine:
+            older.cancel()
         try:
-            say("starting the new executors")
-            left = await self._executors.move_to(fresh)
+            async with self._one_at_a_time:
+                return await self._logged(say)
+        except asyncio.CancelledError:
+            if self._newest is asyncio.current_task():
+                raise
+            raise _SupersededError from None
+
+    async def _logged(self, say: Callable[[str], None]) -> Reloaded:
+        began, spent = time.monotonic(), Spent()
+        try:
+            changed, notes = await self._reload(say, spent)
+        except ReloadError as error:
+            serving = self._executors.generation.number
+            self._output.event(f"reload refused: {error}", "error", serving_generation=serving)
+            raise
+        finally:
+            self._is_at_the_engine = False
+        done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
+        self._say_done(done)
+        return done
+
+    def _say_done(self, done: Reloaded) -> None:
+        parts = {part: f"{seconds:.2f}s" for part, seconds in done.spent.items()}
+        what = {"changed": done.changed.policies, "restarted": done.changed.restarts, "kept": done.changed.keeps}
+        said: dict[str, object] = {name: list(values) for name, values in what.items() if values}
+        said |= {"generation": done.generation, "took": f"{done.seconds:.2f}s"} | parts
+        self._output.event("reloaded" if done.changed else "nothing to reload", "info", **said)
+        for note in done.notes:
+            self._output.event(note, "warning")
+
+    async def _reload(self, say: Callable[[str], None], spent: Spent) -> tuple[Difference, tuple[str, ...]]:
+        noted = await self._build(say, spent)
+        before = self._executors.generation
+        with spent.on("files"):
+            fresh = await self._frozen(before)
+        try:
+            changed = difference(before.build, fresh.build)
+            if changed:
+                say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
+                await self._executors.move_to(fresh, spent, self._reach_the_engine)
         except (RefusedError, StartError) as error:
-            reasons = str(error).splitlines()
             self._generations.drop(fresh)
-            raise ReloadError(reasons) from error
+            raise ReloadError(str(error).splitlines()) from error
         except BaseException:
             self._generations.drop(fresh)
             raise
-        self._generations.adopt(fresh)
-        left.add_done_callback(lambda _: self._generations.drop(before))
-        return (*fresh.notes, *await self._tell_controller())
+        if changed:
+            self._generations.adopt(fresh)
+        else:
+            self._generations.drop(fresh)
+        with spent.on("controller"):
+            return changed, (*noted, *fresh.notes, *await self._tell_controller())
+
+    async def _build(self, say: Callable[[str], None], spent: Spent) -> list[str]:
+        """The notes of the build."""
+        if self._builds is None:
+            return []
+
+        def wait(what: str, seconds: float) -> None:
+            self._output.event(f"the reload waits for the build: {what}", since=f"{seconds:.0f}s")
+            say(f"{what} … {seconds:.0f} s")
+
+        say("building")
+        try:
+            with spent.on("build"):
+                return await self._builds.build(say, wait)
+        except BuildRefusedError as error:
+            raise ReloadError(error.reasons) from error
 
     async def _frozen(self, before: Generation) -> Generation:
+        freezing = asyncio.ensure_future(asyncio.to_thread(self._generations.next, before))
         try:
-            return await asyncio.to_thread(self._generations.next, before)
+            return await asyncio.shield(freezing)
+        except asyncio.CancelledError:
+            self._generations.drop(await freezing)
+            raise
         except (GenerationError, BuildOutputError) as error:
             raise ReloadError(str(error).splitlines()) from error
+
+    def _reach_the_engine(self) -> None:
+        self._is_at_the_engine = True
 
     async def _tell_controller(self) -> list[str]:
         """The new generation serves already: what goes wrong here is a note."""
@@ -111,23 +182,3 @@ class Reloads:
         except DeployError as error:
             return [f"the controller does not know the new policies: {error}"]
         return []
-
-
-async def _build(manifest: Path, output: Path, say: Callable[[str], None]) -> None:
-    """As `gatewright build`, in a process of its own: it may take minutes, and the run goes on meanwhile."""
-    command = (sys.executable, "-m", "gatewright_cli", "build", "--manifest", str(manifest), "--output", str(output))
-    build = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    lines: list[str] = []
-    try:
-        assert build.stderr is not None
-        async for line in build.stderr:
-            lines.append(line.decode("utf-8", "backslashreplace").rstrip())
-            if lines[-1].startswith(STEP):
-                say(lines[-1].removeprefix(STEP))
-        await build.wait()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            build.kill()
-    if build.returncode != 0:
-        mistakes = [line.removeprefix(MISTAKE) for line in lines if line.startswith(MISTAKE)]
-        raise ReloadError(mistakes or [f"the build ended with {build.returncode}: {' '.join(lines[-5:])}"])

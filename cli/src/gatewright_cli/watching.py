@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from watchfiles import Change, DefaultFilter, awatch
+from watchfiles.main import FileChange
 
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.reloading import ReloadError, Reloads
@@ -19,7 +21,8 @@ MISSING_SECONDS = 1.0
 
 
 class Watch:
-    """Watches until it is cancelled. A change during a reload brings another one after it."""
+    """Watches until it is cancelled. It begins with a reload, for a file may have been saved before it looked; one that
+    is saved during a reload brings a newer one, which takes the older one's place."""
 
     def __init__(self, manifest: Path, reloads: Reloads, output: LogOutput) -> None:
         self._manifest, self._reloads, self._output = manifest.resolve(), reloads, output
@@ -32,22 +35,28 @@ class Watch:
         watching = asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._watch_folders())
         self._output.event("watching", manifest=str(self._manifest), folders=len(self._folders))
         try:
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                with contextlib.suppress(ReloadError):  # it is logged
-                    await self._reloads.reload()
+            async with asyncio.TaskGroup() as reloading:
+                while True:
+                    await self._changed.wait()
+                    self._changed.clear()
+                    reloading.create_task(self._reload())
         finally:
             for task in watching:
                 task.cancel()
             await asyncio.wait(watching)
 
+    async def _reload(self) -> None:
+        with contextlib.suppress(ReloadError):  # it is logged
+            await self._reloads.reload()
+
     async def _watch_manifest(self) -> None:
         """Its folder, for editors put a new file in the old one's place."""
         folder, own = self._manifest.parent, Only(self._manifest)
-        async for _ in awatch(folder, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS):
-            self._folders = policy_folders(self._manifest) or self._folders
-            self._other_folders.set()
+        async for _ in begun(awatch(folder, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS)):
+            folders = policy_folders(self._manifest) or self._folders
+            if folders != self._folders:
+                self._folders = folders
+                self._other_folders.set()
             self._changed.set()
 
     async def _watch_folders(self) -> None:
@@ -67,7 +76,8 @@ class Watch:
             await self._other_folders.wait()
             return
         with contextlib.suppress(FileNotFoundError):  # one went at this moment
-            async for _ in awatch(*folders, stop_event=self._other_folders, debounce=DEBOUNCE_MS, step=STEP_MS):
+            watched = awatch(*folders, stop_event=self._other_folders, debounce=DEBOUNCE_MS, step=STEP_MS)
+            async for _ in begun(watched):
                 self._changed.set()
 
     async def _notice(self, missing: set[Path]) -> None:
@@ -78,6 +88,20 @@ class Watch:
                 self._other_folders.set()
                 self._changed.set()
                 return
+
+
+async def begun(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenerator[None]:
+    """Says once that changes are seen from now on, then each time that there are some."""
+    following = asyncio.create_task(anext(changes, None))
+    try:
+        await asyncio.sleep(0)  # the first turn of awatch sets the watch up
+        yield
+        while await following is not None:
+            yield
+            following = asyncio.create_task(anext(changes, None))
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
 
 
 class Only(DefaultFilter):

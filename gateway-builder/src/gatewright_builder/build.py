@@ -35,8 +35,8 @@ from gatewright_builder.output import (
     REQUIREMENTS,
     build_manifest,
     commit,
-    group_digests,
     generate_requirements,
+    group_digests,
     refuse_foreign,
     stage,
     stage_file,
@@ -226,7 +226,10 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
     ]
     if not checks:
         return
-    under_way = (lambda: f"importing {', '.join(check.under_way for check in checks if check.under_way)}")
+
+    def under_way() -> str:
+        return f"importing {', '.join(check.under_way for check in checks if check.under_way)}"
+
     with step(work.say, "importing the Python policies", under_way), ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
         for attempt in [pool.submit(check.run) for check in checks]:
             with mistakes.gather():

@@ -86,7 +86,7 @@ def generate_python_artifacts(policies: tuple[Policy, ...]) -> Tree:
 
 
 def group_digest(executor: Tree, group: Group, policies: tuple[Policy, ...]) -> str:
-    """SHA-256, in hex, of what a group's processes run: of python-executor/ all but other groups' parts, and the lock."""
+    """SHA-256, in hex, of what a group's processes run: python-executor/ without other groups' parts, and the lock."""
     others = [policy for policy in of_runtime(policies, Runtime.PYTHON) if policy.group != group.name]
     foreign = tuple(f"policies/{policy.identifier}/" for policy in others)
     registries = {registry_file(name) for name in groups(policies)} - {registry_file(group.name)}

@@ -118,7 +118,9 @@ def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None
     begins = max((number for number, line in enumerate(lines) if "most recent call first" in line), default=0)
     frames = [found for line in lines[begins:] if (found := FRAME.match(line))]
     shown = [frame for frame in frames if "importlib" not in frame["file"]]
-    words = " < ".join(f"{Path(frame['file']).name}:{frame['line']} in {frame['function']}" for frame in shown[:MOST_FRAMES])
+    words = " < ".join(
+        f"{Path(frame['file']).name}:{frame['line']} in {frame['function']}" for frame in shown[:MOST_FRAMES]
+    )
     for frame in frames:
         if frame["file"].startswith(f"{folder}{os.sep}"):
             return os.path.relpath(frame["file"], folder), int(frame["line"]), words

@@ -1,0 +1,215 @@
+"""Edit → live: from the save of a policy's file under `gatewright run --watch` to the first answer of the new code.
+
+`python -m bench edit [--rounds N] [--shape starter,groups]`. Prints a row for each shape, and what the reloads logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.error import BenchError
+from bench.load_tool import bounded
+from bench.processes import environment, program, running, tail
+
+START_SECONDS = 900.0
+LIVE_SECONDS = 60.0
+REST_SECONDS = 1.0
+POLL_SECONDS = 0.01
+GROUPS = ("default", "other")
+POLICIES_OF_GROUP = 8
+
+DEFINITION = """\
+name: {name}
+version: v1.0.0
+displayName: {name}
+description: One of many.
+runtime: python
+processingMode: {{requestHeaderMode: SKIP, responseHeaderMode: PROCESS}}
+parameters: {{type: object}}
+"""
+POLICY = """\
+from sdk.policy import UpstreamResponseModifications
+
+MARK = "begin"
+
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={{"x-{name}": MARK}})
+"""
+API = """\
+apiVersion: gatewright.dev/v1
+kind: Api
+metadata: {{name: hello}}
+spec:
+  displayName: Hello
+  version: v1.0
+  context: /hello
+  upstream: {{main: {{url: http://127.0.0.1:9091}}}}
+  policies: [{policies}]
+  operations: [{{method: GET, path: /}}]
+"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A folder to run.
+
+    make: writes it. edited: the file that is saved, in which `old` becomes `new`, whose {mark} is another each time.
+    header: of an answer; it holds the mark once the new code serves.
+    """
+
+    key: str
+    title: str
+    make: Callable[[Path], None]
+    edited: str
+    old: str
+    new: str
+    header: str
+
+
+def starter(folder: Path) -> None:
+    """What `gatewright init` writes."""
+    subprocess.run([_gatewright(), "init", str(folder)], check=True, capture_output=True)
+
+
+def two_groups(folder: Path) -> None:
+    """Sixteen policies, eight in each of two groups, all attached to one API."""
+    names = [(f"p{number}-{group}", group) for group in GROUPS for number in range(POLICIES_OF_GROUP)]
+    lines = ["version: v1", "policies:"]
+    for name, group in names:
+        own = folder / "policies" / name
+        own.mkdir(parents=True)
+        (own / "policy-definition.yaml").write_text(DEFINITION.format(name=name))
+        (own / "policy.py").write_text(POLICY.format(name=name))
+        lines.append(f"  - {{name: {name}, filePath: policies/{name}, group: {group}}}")
+    (folder / "build.yaml").write_text("\n".join([*lines, ""]))
+    (folder / "apis").mkdir()
+    attached = ", ".join(f"{{name: {name}, version: v1}}" for name, _ in names)
+    (folder / "apis" / "hello.yaml").write_text(API.format(policies=attached))
+
+
+SHAPES = (
+    Shape("starter", "`gatewright init`", starter, "policies/greet/policy.py", '"yes"', '"{mark}"', "x-greeted"),
+    Shape(
+        "groups",
+        "16 policies in two groups",
+        two_groups,
+        "policies/p3-other/policy.py",
+        '"begin"',
+        '"{mark}"',
+        "x-p3-other",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What a shape's edits took until they were live, in seconds, and the lines that the reloads logged."""
+
+    shape: Shape
+    seconds: tuple[float, ...]
+    reloads: tuple[str, ...]
+
+
+def measure(shape: Shape, rounds: int) -> Edits:
+    """Edits one after the other, each when the processes of the one before are gone."""
+    with tempfile.TemporaryDirectory(prefix="gatewright-edit-") as home:
+        folder, log, run_dir = Path(home) / "demo", Path(home) / "log", Path(home) / "run"
+        folder.mkdir()
+        shape.make(folder)
+        with running(_command(run_dir), log, environment(), folder) as process:
+            port = _ready(process, log)
+            seconds = tuple(_edit(shape, folder, port, run_dir, f"mark-{number}") for number in range(rounds))
+            return Edits(shape, seconds, tuple(_reloads(log)))
+
+
+def _edit(shape: Shape, folder: Path, port: int, run_dir: Path, mark: str) -> float:
+    file = folder / shape.edited
+    fresh = folder / f"{file.name}.original"
+    if not fresh.exists():
+        fresh.write_text(file.read_text())
+    began = time.monotonic()
+    file.write_text(fresh.read_text().replace(shape.old, shape.new.format(mark=mark)))
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+        _until(lambda: _header(client, shape.header) == mark, "the new code to answer")
+    took = time.monotonic() - began
+    _until(lambda: not _leaving(run_dir), "the old processes to go")
+    time.sleep(REST_SECONDS)
+    return took
+
+
+def _header(client: http.client.HTTPConnection, name: str) -> str | None:
+    client.request("GET", "/hello/")
+    answer = client.getresponse()
+    answer.read()
+    if answer.status != http.client.OK:
+        raise BenchError(f"expected 200 while the code changes, got {answer.status}")
+    return answer.headers.get(name)
+
+
+def _leaving(run_dir: Path) -> list[str]:
+    status = json.loads((run_dir / "status.json").read_text())
+    return [process["name"] for process in status["processes"] if process["leaving"]]
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + LIVE_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise BenchError(f"waited {LIVE_SECONDS:g} s for {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def _reloads(log: Path) -> Iterator[str]:
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if str(record.get("message", "")).startswith("reloaded"):
+                yield line
+
+
+def _gatewright() -> str:
+    return program("gatewright", "`make setup` installs it", environment())
+
+
+def _command(run_dir: Path) -> list[str]:
+    return [
+        _gatewright(), "run", "--watch", "--port", "0", "--controller-port", "0", "--with-echo", "--echo-port", "0",
+        "--run-dir", str(run_dir), "--access-log", "/dev/null", "--log-format", "json",
+    ]  # fmt: skip
+
+
+def _ready(process: subprocess.Popen[str], log: Path) -> int:
+    with bounded(process, START_SECONDS):
+        for line in process.stdout or ():
+            if line.startswith("ready "):
+                return int(line.rpartition(":")[2])
+    raise BenchError(f"the gateway did not start\n{tail(log)}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench edit", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10, help="edits of each shape (10)")
+    parser.add_argument("--shape", default=",".join(one.key for one in SHAPES), help="some of starter,groups (all)")
+    given = parser.parse_args(arguments)
+    for shape in SHAPES:
+        if shape.key in given.shape.split(","):
+            _print(measure(shape, given.rounds))
+
+
+def _print(edits: Edits) -> None:
+    median, low, high = statistics.median(edits.seconds), min(edits.seconds), max(edits.seconds)
+    print(f"{edits.shape.title}: {median:.2f} s ({low:.2f}–{high:.2f}), {len(edits.seconds)} edits", flush=True)
+    for line in edits.reloads[-1:]:
+        print(f"  {line}", flush=True)
