@@ -216,6 +216,125 @@ def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
     assert word(stamped) == "and another"
 
 
+COUNTS = """\
+import os
+from sdk.policy import UpstreamResponseModifications
+
+count = 0
+
+def on_request(ctx, params):
+    return None
+
+def on_response(ctx, params):
+    global count
+    count += 1
+    return UpstreamResponseModifications(set_headers={"x-count": str(count), "x-pid": str(os.getpid())})
+"""
+
+
+def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_path: Path, upstream: Upstream) -> None:
+    """Files of the generation that it began in stay as long, for a process that crashes is started from them again."""
+    upstream.reply = show_word
+    workshop = Workshop(tmp_path, "e2e-kept")
+    workshop.policy("stamp", STAMP, words_py=words("first"))
+    workshop.policy("counts", COUNTS, group="steady")
+    with running(None, tmp_path / "state", *workshop.arguments) as gateway:
+        gateway.deploy(api("both", upstream.url, [attach("stamp"), attach("counts")]))
+        url, began = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
+        with load(url) as flow:
+            for number in range(3):
+                counted = len(flow.answers)
+                eventually("some traffic", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
+                workshop.policy("stamp", STAMP, words_py=words(f"word-{number}"))
+                done = gateway.reload()
+                assert done.returncode == 0, done.stderr
+                assert "executors restarted: default; as they were: steady" in done.stdout, done.stdout
+                assert word(url) == f"word-{number}"
+            seen = len(flow.answers)
+        assert flow.failures() == []
+        assert flow.crossed() == []
+        after = httpx.get(url).headers
+        assert after["x-pid"] == began["x-pid"]
+        assert int(after["x-count"]) > seen
+        eventually("one generation between goes", lambda: generations(workshop) == {"1", "4"})
+        gateway.kill("executor-steady-0")
+        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", began["x-pid"]) != began["x-pid"], 20)
+        workshop.policy("counts", COUNTS + "# changed\n", group="steady")
+        changed = gateway.reload()
+        assert "executors restarted: steady; as they were: default" in changed.stdout, changed.stdout
+        eventually("the first generation goes", lambda: generations(workshop) == {"4", "5"})
+        assert "nothing to reload" in gateway.reload().stdout
+
+
+def generations(workshop: Workshop) -> set[str]:
+    return {path.name for path in workshop.output.glob("generations/*/[0-9]*")}
+
+
+def test_a_file_that_is_saved_at_the_moment_of_ready_is_seen(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    workshop = Workshop(tmp_path, "e2e-watch-at-once")
+    workshop.policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
+        workshop.policy("stamp", STAMP, words_py=words("at once"))
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        eventually("the word", lambda: word(f"{gateway.url}/stamped/x") == "at once", 30)
+
+
+LOOPS = STAMP + "\nimport os\nprint(f'import of {os.getpid()}', file=open(IMPORTED, 'a'))\nwhile True:\n    pass\n"
+
+
+def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    workshop, imported = Workshop(tmp_path, "e2e-watch-loop"), tmp_path / "imported"
+    loops = LOOPS.replace("IMPORTED", repr(str(imported)))
+    workshop.policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *workshop.arguments, "--watch").wait_ready()
+    try:
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        url = f"{gateway.url}/stamped/x"
+        workshop.policy("stamp", loops, words_py=words("loop"))
+        eventually("the import has begun", lambda: importing(imported), 30)
+        (first,) = importing(imported)
+        eventually("it is said", lambda: gateway.logged(component="supervisor", message=IMPORTING), 30)
+        workshop.policy("stamp", STAMP, words_py=words("mended"))
+        eventually("the mended one", lambda: word(url) == "mended", 20)
+        assert is_gone(first)
+        assert not [one for one in gateway.logged(level="error") if "reload" in one["message"]]
+        workshop.policy("stamp", loops, words_py=words("loop again"))
+        eventually("another import has begun", lambda: len(importing(imported)) == 2, 30)
+    finally:
+        gateway.stop()
+    eventually("it ends with the run", lambda: is_gone(importing(imported)[-1]))
+
+
+IMPORTING = "the reload waits for the build: importing stamp:v1.0.0"
+
+
+def test_an_import_check_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    workshop, imported = Workshop(tmp_path, "e2e-watch-killed"), tmp_path / "imported"
+    workshop.policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *workshop.arguments, "--watch").wait_ready()
+    try:
+        workshop.policy("stamp", LOOPS.replace("IMPORTED", repr(str(imported))), words_py=words("loop"))
+        eventually("the import has begun", lambda: importing(imported), 30)
+        gateway.process.kill()
+        eventually("it has ended too", lambda: is_gone(importing(imported)[0]))
+    finally:
+        gateway.stop()
+
+
+def importing(file: Path) -> list[int]:
+    """The processes in which the looping policy was imported."""
+    return [int(line.rpartition(" ")[2]) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
     workshop = Workshop(tmp_path, "e2e-watch")

@@ -35,14 +35,14 @@ class Workshop:
     def arguments(self) -> list[str]:
         return ["--manifest", str(self.manifest), "--output", str(self.output)]
 
-    def policy(self, name: str, source: str, version: str = "v1.0.0", **files: str) -> Path:
+    def policy(self, name: str, source: str, version: str = "v1.0.0", group: str = "", **files: str) -> Path:
         """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py."""
         folder = self.folder / f"{name}-{version}"
         folder.mkdir(exist_ok=True)
         definition = DEFINITION.format(name=name, version=version)
         for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
-        self._entries[f"{name}:{version}"] = folder.name
+        self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")
         self._write_manifest()
         return folder / "policy.py"
 
