@@ -41,12 +41,18 @@ def write_output(folder: Path, *policies: dict[str, str], main: str = LISTENS) -
         put(folder / "python-executor" / f"{name}.py", "")
         python = folder / "python-env" / name / "bin" / "python"
         python.parent.mkdir(parents=True, exist_ok=True)
+        put(python.parents[1] / "gatewright-inputs", "an interpreter")
         if not python.is_symlink():
             python.symlink_to(sys.executable)
     for entry in policies:
         put(folder / "policy-definitions" / f"{entry['name']}-{entry['version']}.yaml", f"name: {entry['name']}\n")
     running = {
-        name: {"python": f"python-env/{name}/bin/python", "registry": f"python-executor/{name}.py"} for name in groups
+        name: {
+            "python": f"python-env/{name}/bin/python",
+            "registry": f"python-executor/{name}.py",
+            "digest": repr((main, [entry for entry in policies if entry["group"] == name])),
+        }
+        for name in groups
     }
     put(folder / "manifest.json", json.dumps({"version": 1, "policies": list(policies), "groups": running}))
     return load(folder)

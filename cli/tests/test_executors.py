@@ -16,7 +16,7 @@ from gatewright_cli.restarts import RestartPolicy
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.supervisor import Supervisor
 
-from cli.tests.outputs import policy, write_output
+from cli.tests.outputs import LISTENS, policy, write_output
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -55,9 +55,11 @@ class Fleet:
 
     bench: Bench
     admin: Admin = field(default_factory=Admin)
+    others: tuple[dict[str, str], ...] = ()
+    unused: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        build = write_output(self.bench.folder / "build", policy("one"))
+        build = write_output(self.bench.folder / "build", policy("one"), *self.others)
         self.settings = NodeSettings(
             build, build.definitions, self.bench.folder, Path("envoy"), bootstrap.find(), "n", executors=2
         )
@@ -66,7 +68,10 @@ class Fleet:
         roster = node.first_executors(self.settings, self.run_dir)
         specs = [node.executor(self.settings, first, one, socket) for one, socket in roster.items()]
         self.supervisor = Supervisor([*specs, self.bench.listener("engine")], self.bench.output, SOON)
-        self.executors = Executors(self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first)
+        self.executors = Executors(
+            self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first,
+            lambda generation: self.unused.append(generation.number),
+        )  # fmt: skip
         self.admin.has = {one.address for one in self.executors.serving}
 
     async def __aenter__(self) -> Fleet:
@@ -78,11 +83,9 @@ class Fleet:
         await self.supervisor.stop()
         self.run_dir.remove()
 
-    def next(self, main: str | None = None) -> Generation:
-        folder = self.bench.folder / "next"
-        return Generation(
-            2, write_output(folder, policy("one")) if main is None else write_output(folder, policy("one"), main=main)
-        )
+    def next(self, main: str = LISTENS, number: int = 2, source: str = "2") -> Generation:
+        changed = policy("one", sourceDigest=source)
+        return Generation(number, write_output(self.bench.folder / f"next{number}", changed, *self.others, main=main))
 
     def names(self) -> list[str]:
         return [keeper.spec.name for keeper in self.supervisor.keepers]
@@ -100,7 +103,7 @@ def test_a_generation_takes_over_and_the_old_one_goes_when_the_engine_lets_go(be
             assert [one.id.name for one in fleet.executors.serving] == ["executor-default-0.2", "executor-default-1.2"]
             assert fleet.admin.deployed[0][0] == 2
             assert "--generation 2" in fleet.engine_command()
-            assert f"{bench.folder}/next/manifest.json" in fleet.engine_command()
+            assert f"{bench.folder}/next2/manifest.json" in fleet.engine_command()
             assert all(bench.alive(pid) for pid in pids)
             assert [each.status()["leaving"] for each in fleet.supervisor.keepers] == [True, True, False, False, False]
             fleet.admin.has -= old
@@ -169,5 +172,43 @@ def test_a_stop_in_the_middle_leaves_nothing(bench: Bench) -> None:
             moving.cancel()
             await asyncio.wait({moving})
         assert not any(bench.alive(pid) for pid in pids)
+
+    bench.run(live())
+
+
+def test_a_group_that_is_the_same_goes_on_and_its_files_stay_as_long(bench: Bench) -> None:
+    async def live() -> None:
+        async with Fleet(bench, others=(policy("two", group="steady"),)) as fleet:
+            steady = {one.id.name: one.keeper.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            for number in (2, 3):
+                left = await fleet.executors.move_to(fleet.next(number=number, source=str(number)))
+                (_, roster) = fleet.admin.deployed[-1]
+                assert [len(roster[group]) for group in ("default", "steady")] == [2, 2]
+                fleet.admin.has = {address for addresses in roster.values() for address in addresses}
+                await left
+            assert fleet.unused == [2]
+            assert [name for name in fleet.names() if "default" in name] == [
+                "executor-default-0.3",
+                "executor-default-1.3",
+            ]
+            now = {one.id.name: one.keeper.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            assert now == steady
+            for one in [one for one in fleet.executors.serving if one.id.group == "steady"]:
+                replaced = await fleet.executors.replace(one)
+                assert replaced is not None
+                fleet.admin.has.discard(one.address)
+                await replaced
+            assert fleet.unused == [2, 1]
+
+    bench.run(live())
+
+
+def test_a_generation_that_no_process_runs_from_is_unused_at_once(bench: Bench) -> None:
+    async def live() -> None:
+        async with Fleet(bench) as fleet:
+            for number in (2, 3):
+                await fleet.executors.move_to(fleet.next(number=number, source="1"))
+            assert fleet.unused == [2]
+            assert fleet.names() == ["executor-default-0", "executor-default-1", "engine"]
 
     bench.run(live())

@@ -28,10 +28,6 @@ class ReloadError(Exception):
         self.reasons = reasons
 
 
-class _SupersededError(Exception):
-    """A newer reload has taken the place of this one."""
-
-
 @dataclass(frozen=True)
 class Reloaded:
     """The generation that serves now, how long it took until it did, and what of the build needs a restart.
@@ -63,7 +59,7 @@ class Reloads:
         self._generations, self._executors, self._output = generations, executors, output
         self._builds, self._controller = builds, controller
         self._newest: asyncio.Task[Reloaded] | None = None
-        self._is_at_the_engine = False
+        self._at_the_engine: asyncio.Task[object] | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
@@ -76,7 +72,9 @@ class Reloads:
         while True:
             try:
                 return await asyncio.shield(own)
-            except _SupersededError:
+            except asyncio.CancelledError:
+                if not own.cancelled() or own is self._newest:  # who asked has gone, or the run ends
+                    raise
                 own = self._newest
 
     async def close(self) -> None:
@@ -88,15 +86,10 @@ class Reloads:
             await self._builds.close()
 
     async def _in_place_of(self, older: asyncio.Task[Reloaded] | None, say: Callable[[str], None]) -> Reloaded:
-        if older is not None and not self._is_at_the_engine:
+        if older is not None and older is not self._at_the_engine:
             older.cancel()
-        try:
-            async with self._one_at_a_time:
-                return await self._logged(say)
-        except asyncio.CancelledError:
-            if self._newest is asyncio.current_task():
-                raise
-            raise _SupersededError from None
+        async with self._one_at_a_time:
+            return await self._logged(say)
 
     async def _logged(self, say: Callable[[str], None]) -> Reloaded:
         began, spent = time.monotonic(), Spent()
@@ -107,7 +100,7 @@ class Reloads:
             self._output.event(f"reload refused: {error}", "error", serving_generation=serving)
             raise
         finally:
-            self._is_at_the_engine = False
+            self._at_the_engine = None
         done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
         self._say_done(done)
         return done
@@ -171,7 +164,7 @@ class Reloads:
             raise ReloadError(str(error).splitlines()) from error
 
     def _reach_the_engine(self) -> None:
-        self._is_at_the_engine = True
+        self._at_the_engine = asyncio.current_task()
 
     async def _tell_controller(self) -> list[str]:
         """The new generation serves already: what goes wrong here is a note."""

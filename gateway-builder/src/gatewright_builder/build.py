@@ -231,9 +231,14 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
         return f"importing {', '.join(check.under_way for check in checks if check.under_way)}"
 
     with step(work.say, "importing the Python policies", under_way), ThreadPoolExecutor(IMPORTS_AT_ONCE) as pool:
-        for attempt in [pool.submit(check.run) for check in checks]:
-            with mistakes.gather():
-                attempt.result()
+        try:
+            for attempt in [pool.submit(check.run) for check in checks]:
+                with mistakes.gather():
+                    attempt.result()
+        except BaseException:  # who builds is interrupted, and would wait for the checks
+            for check in checks:
+                check.stop()
+            raise
     refuse_if_any(mistakes.found)
 
 

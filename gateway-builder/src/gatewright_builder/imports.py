@@ -52,6 +52,7 @@ class ImportCheck:
         self._python, self._executor, self._limit = str(python), executor.resolve(), limit
         self._reports: list[Report] = []
         self._stack: list[str] = []  # faulthandler's lines
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         """Raises BuildError with all that failed. What comes after an import of more than `limit` s is not tried."""
@@ -60,6 +61,11 @@ class ImportCheck:
         if not self._reports or self._reports[-1].module:
             failed.append(self._unfinished(status))
         refuse_if_any(self._mistake(report) for report in failed)
+
+    def stop(self) -> None:
+        """Ends it; what it says of that does not count."""
+        if self._process is not None:
+            self._process.kill()
 
     @property
     def under_way(self) -> str:
@@ -73,6 +79,7 @@ class ImportCheck:
         command = [self._python, "-I", "-B", str(SCRIPT), *ours, *self._modules]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout is not None
+            self._process = process
             last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, process.kill)
             last.daemon = True  # should its own watch fail it
             last.start()
