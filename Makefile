@@ -56,7 +56,7 @@ faults: setup ## break a gateway under load in every way, and account for every 
 soak: setup ## 30 minutes of load, API changes and reloads, after which nothing may have grown (ARGS="--minutes 5")
 	python -m e2e.faults.soak $(ARGS)
 
-bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds 1", "executor", "--compare REV")
+bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds 1", "executor", "edit", "--compare REV")
 	python -m bench $(ARGS)
 
 image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)

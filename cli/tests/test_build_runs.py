@@ -14,6 +14,7 @@ from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
+DEFINITION = "name: one\nversion: v1.0.0\nruntime: python\nprocessingMode: {requestHeaderMode: PROCESS}\n"
 MANIFEST = "version: v1\npolicies:\n  - {name: one, filePath: one}\n"
 
 
@@ -37,7 +38,7 @@ class Place:
 
     def never_ends(self) -> None:
         """A pipe that nobody writes to: whoever reads the policy's files waits."""
-        (self.policy / "policy-definition.yaml").write_text("name: one\nversion: v1.0.0\nruntime: python\n")
+        (self.policy / "policy-definition.yaml").write_text(DEFINITION)
         os.mkfifo(self.policy / "policy.py")
 
     async def building(self, bench: Bench) -> tuple[asyncio.Task[list[str]], int]:
