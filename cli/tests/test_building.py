@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, BuiltPolicy, Download, Mistake, Step
+from gatewright_builder import BuildError, BuildOptions, BuildResult, BuiltPolicy, Download, Mistake, Step, Waiting
 from gatewright_cli import building
 from gatewright_cli.main import main
 
@@ -51,6 +51,7 @@ def test_as_json_each_mistake_is_an_event(
 def builder(options: BuildOptions) -> BuildResult:
     """Stands in for the builder, which needs an engine: what it says is what is tested here."""
     options.say(Step("fetching limit"))
+    options.say(Waiting("fetching limit", 4.04))
     options.say(Download("limit", 5, 10))
     options.say(Download("limit", 10, 10, done=True))
     if options.locked:
@@ -67,6 +68,7 @@ def test_as_json_what_goes_on_is_events(
     assert status_of(monkeypatch, "--json", "--output", str(tmp_path)) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"event": "step", "text": "fetching limit"},
+        {"event": "waiting", "text": "fetching limit", "seconds": 4.04},
         {"event": "download", "what": "limit", "received": 5, "total": 10, "done": False},
         {"event": "download", "what": "limit", "received": 10, "total": 10, "done": True},
         {"event": "built", "output": str(tmp_path), "changed": ["bin"], "seconds": {"read": 0.123},
@@ -123,6 +125,23 @@ def test_a_person_reads_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert status_of(monkeypatch, "--locked") == 1
     assert capsys.readouterr().err.splitlines() == [
         "build: fetching limit",
+        "build: fetching limit … 4 s",
         "build: limit: 10 bytes",
         "error: build.lock: expected it, got none; make one",
     ]
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_import_is_given_as_long_as_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: tuple[str, ...]
+) -> None:
+    asked: list[float] = []
+
+    def notes(options: BuildOptions) -> BuildResult:
+        asked.append(options.import_seconds)
+        return builder(options)
+
+    monkeypatch.setattr(building, "run_builder", notes)
+    assert status_of(monkeypatch, "--output", str(tmp_path), "--import-limit", "5m", *as_json) == 0
+    assert status_of(monkeypatch, "--output", str(tmp_path), *as_json) == 0
+    assert asked == [300.0, 60.0]

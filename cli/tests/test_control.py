@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli import control
 from gatewright_cli.control import Answer, Control
+from gatewright_cli.difference import Difference
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
 
@@ -61,6 +62,19 @@ def test_what_came_of_a_reload(bench: Bench) -> None:
     answer, steps = ask(bench, Reloaded(3, 1.5, ("a note",)))
     assert (answer.generation, answer.seconds, answer.notes, answer.reasons) == (3, 1.5, ["a note"], [])
     assert steps == ["building"]
+
+
+def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
+    changed = Difference(("one:v1.0.0", "two:v1.0.0 new"), ("default",), ("steady",))
+    answer, _ = ask(bench, Reloaded(3, 1.5, (), changed, {"build": 1.0, "executors": 0.456}))
+    assert control.summary(answer).splitlines() == [
+        "reloaded generation=3 took=1.50s",
+        "  changed: one:v1.0.0, two:v1.0.0 new",
+        "  executors restarted: default; as they were: steady",
+        "  build 1.00 s, executors 0.46 s",
+    ]
+    same, _ = ask(bench, Reloaded(3, 0.5, (), Difference(keeps=("steady",)), {"build": 0.5}))
+    assert control.summary(same).splitlines() == ["nothing to reload generation=3", "  build 0.50 s"]
 
 
 def test_why_there_was_none(bench: Bench) -> None:
