@@ -7,7 +7,7 @@ type ProcessStats struct {
 	Group             string      `json:"group"`
 	Address           string      `json:"address"`
 	Generation        uint64      `json:"generation"` // that it joined in
-	Role              string      `json:"role"` // joining, serving, leaving
+	Role              string      `json:"role"`       // joining, serving, leaving
 	Connected         bool        `json:"connected"`
 	Serving           bool        `json:"serving"` // by its last health check
 	PID               uint32      `json:"pid"`     // 0 before the first hello
