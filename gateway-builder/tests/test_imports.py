@@ -53,6 +53,7 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     assert mistake.line in {2, 3, 4}
     assert mistake.got.startswith("no end of the import: 1 s; it is at ")
     assert place in mistake.got
+    assert "import_check" not in mistake.got
     assert "in prepare" in mistake.cure
 
 

@@ -67,7 +67,7 @@ class BuildRuns:
     """Builds of one manifest into one output, one at a time. Close it.
 
     import_seconds: for the import of one policy. warm: whether the process that has the builder loaded stays between
-    builds: each is then ready a second earlier, and the process holds some 60 MiB.
+    builds: each is then ready a second earlier, and the process holds some 45 MiB.
     """
 
     def __init__(self, manifest: Path, output: Path, import_seconds: float, warm: bool) -> None:

@@ -124,7 +124,7 @@ def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None
     """Where the main thread is: the last place below folder, as file and line, and its innermost frames in words."""
     begins = max((number for number, line in enumerate(lines) if "most recent call first" in line), default=0)
     frames = [found for line in lines[begins:] if (found := FRAME.match(line))]
-    shown = [frame for frame in frames if "importlib" not in frame["file"]]
+    shown = [frame for frame in frames if "importlib" not in frame["file"] and frame["file"] != str(SCRIPT)]
     words = " < ".join(
         f"{Path(frame['file']).name}:{frame['line']} in {frame['function']}" for frame in shown[:MOST_FRAMES]
     )
