@@ -181,8 +181,8 @@ func (m *StreamManager) release(queue *fifo) {
 	}
 }
 
-// submit queues an execution at this process's placement of its instance, and has it sent. A failed instance answers
-// its failure, a full queue refuses at once.
+// submit queues an execution at this process's placement of its instance, and has it sent. A failed instance is
+// unavailable, a full queue refuses at once.
 func (m *StreamManager) submit(e *execution, p *placement) error {
 	err := m.enqueue(e, p)
 	if err == nil {
@@ -343,6 +343,9 @@ func (m *StreamManager) settle(answer *executorv1.InstanceStatus) {
 		m.fail(p, failureFrom(answer.GetFailure()))
 		return
 	}
+	if p.failure != nil {
+		m.log.Info("policy instance is configured", "instance", p.instance.String())
+	}
 	p.failure, p.tries = nil, 0
 	p.become(stateReady)
 	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
@@ -417,8 +420,8 @@ func (m *StreamManager) displace(p *placement) {
 	m.release(&p.parked)
 }
 
-// retryFailed configures again, under new numbers, the instances that failed a while ago. They answer their failure
-// until they are ready.
+// retryFailed configures again, under new numbers, the instances that failed a while ago. They are unavailable until
+// they are ready.
 func (m *StreamManager) retryFailed(now time.Time) {
 	m.mu.Lock()
 	defer m.unlock()

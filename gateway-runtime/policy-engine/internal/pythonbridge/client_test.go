@@ -19,7 +19,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	got := c.configured()
 	if got.GetPolicyName() != "add-python-header" || got.GetPolicyVersion() != "v1.0.0" || string(got.GetParameters()) != `{"name":"X-A"}` ||
 		string(got.GetSystemParameters()) != `{"region":"eu"}` || got.GetApiName() != "orders-v1" || got.GetApiVersion() != "v1.0" || got.GetMaxConcurrency() != 16 ||
-		got.GetOperation() != "GET /{id}" || got.GetPrepareTimeoutMs() != 30_000 {
+		got.GetOperation() != "GET /{id}" || got.GetPrepareTimeoutMs() != 1 {
 		t.Fatalf("the instance was configured with %v", got)
 	}
 	policy := receive(t, done, "the policy").policy
@@ -214,7 +214,7 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 
 func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T) {
 	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, RetryConfigure: time.Millisecond}, x)
+	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, RetryConfigure: time.Millisecond, RetryMost: time.Millisecond}, x)
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	c.breakOff()

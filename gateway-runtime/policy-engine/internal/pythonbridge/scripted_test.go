@@ -252,7 +252,7 @@ func connect(t testing.TB, opts Options, executors ...*scriptedExecutor) *Groups
 var metadata = v1alpha.Metadata{
 	InstanceID: "i1", PolicyName: "add-python-header", PolicyVersion: "v1.0.0", APIName: "orders-v1", APIVersion: "v1.0",
 	SystemParams: v1alpha.Params(`{"region":"eu"}`), MaxConcurrency: 16,
-	Operation: "GET /{id}", PrepareTimeout: 30 * time.Second,
+	Operation: "GET /{id}", PrepareTimeout: time.Millisecond,
 }
 
 type built struct {

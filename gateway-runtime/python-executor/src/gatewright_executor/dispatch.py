@@ -22,7 +22,6 @@ from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
-from gatewright_executor.translator import encode_failure
 from gatewright_executor.turn import TURN_SECONDS, Reader, Watch
 from gatewright_executor.worker import Worker
 
@@ -132,9 +131,9 @@ class Dispatcher:
             self._put(call)
 
     def fail(self, call: Call) -> None:
-        """Answers an execution of an instance that could not be prepared."""
-        if call.caller.begin(call) and call.instance.failure is not None:
-            call.caller.end(call, encode_failure(call.id, call.instance.failure))
+        """Answers an execution of an instance that could not be prepared: it was not started."""
+        if call.caller.begin(call) and (failure := call.instance.failure) is not None:
+            call.caller.end(call, refusal(call, FailureClass.UNAVAILABLE, f"{failure.hook} failed: {failure.message}"))
 
     def cancel(self, call: Call) -> None:
         """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
