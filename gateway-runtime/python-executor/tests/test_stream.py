@@ -75,7 +75,7 @@ def process() -> Iterator[Process]:
     policies = {policy.key: policy for policy in POLICIES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pace, "ROW", 3)
-        yield Process(policies, dispatcher, Preparer(dispatcher.coroutines), pb.Hello(workers=WORKERS))
+        yield Process(policies, dispatcher, Preparer(dispatcher.loops), pb.Hello(workers=WORKERS))
     dispatcher.stop()
 
 

@@ -1,4 +1,4 @@
-"""Coroutine policies, all on one event loop in a thread of its own.
+"""Coroutine policies on an event loop, in a thread of its own.
 
 A task per execution costs more than a short policy. So a few long-lived tasks, the runners, take executions from a
 queue and drive their coroutines inline; one that does not suspend needs no task of its own. When a coroutine
@@ -42,7 +42,7 @@ class Counts:
 
 
 class Coroutines:
-    """The event loop of all coroutine policies; its thread starts with the first use. `release` gives a slot back."""
+    """An event loop of coroutine policies; its thread starts with the first use. `release` gives a slot back."""
 
     def __init__(self, release: Callable[[Instance], None]) -> None:
         self.counts = Counts()
@@ -59,6 +59,7 @@ class Coroutines:
         self._asked: float | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self.on_work: Callable[[], None] = lambda: None  # called when it gets something to do
 
     # -------------------------------------------------------------- from any thread
 
@@ -76,6 +77,7 @@ class Coroutines:
         self._todo.append((call, hook))
         if not self._woken:
             self._woken = True
+            self.on_work()
             self.loop.call_soon_threadsafe(self._wake)
 
     def cancel(self, call: Call) -> None:
@@ -96,6 +98,21 @@ class Coroutines:
             return True
         ending = Context().run(asyncio.run_coroutine_threadsafe, _end(instance, seconds), self._loop)  # none of them
         return ending.result()
+
+    @property
+    def thread_id(self) -> int:
+        """threading.get_ident() of the loop's thread; 0 before it is there."""
+        return (self._thread and self._thread.ident) or 0
+
+    @property
+    def native_id(self) -> int:
+        """What the system calls that thread."""
+        return (self._thread and self._thread.native_id) or 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether executions are under way, or wait for it."""
+        return bool(self._tasks or self._todo)
 
     def running(self) -> list[Call]:
         """The executions under way."""

@@ -2,7 +2,7 @@
 
 Executions stay with the thread that took them in (turn.py), but for those of slow policies, and those that wait for a
 slot: these go to the workers (crew.py) one by one, so that a policy that blocks takes one of them and nothing else.
-Coroutines go to one event loop (coroutines.py). Each execution that was not cancelled before it started is answered
+Coroutines go to an event loop (loops.py). Each execution that was not cancelled before it started is answered
 exactly once, whatever its policy does.
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from sdk.policy import FailureClass
 
-from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.crew import Crew
 from gatewright_executor.execution import refusal, too_late
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
 from gatewright_executor.instance import Admission, Call, Instance
+from gatewright_executor.loops import Loops
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
 from gatewright_executor.turn import TURN_SECONDS, Reader, Watch
@@ -44,7 +44,7 @@ class Progress:
 
 
 class Dispatcher:
-    """The workers, the event loop for coroutines, and the way of an execution to one of them.
+    """The workers, the event loops for coroutines, and the way of an execution to one of them.
 
     workers: how many executions of one instance they run at most. There are an eighth more of them, so that no policy
     takes them all.
@@ -56,7 +56,7 @@ class Dispatcher:
         self.crew = Crew(workers + max(1, workers // RESERVED), self.run_on)
         self._sender = Sender()
         self.watch = Watch()
-        self.coroutines = Coroutines(self.release)
+        self.loops = Loops(self.release)
 
     @property
     def backlog(self) -> int:
@@ -67,13 +67,14 @@ class Dispatcher:
         self.crew.start()
         self._sender.start()
         self.watch.start()
+        self.loops.start()
 
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
         self.crew.stop()
         self._sender.stop()
         self.watch.stop()
-        self.coroutines.stop(LOOP_STOP_SECONDS)
+        self.loops.stop(LOOP_STOP_SECONDS)
 
     def submit(self, call: Call) -> None:
         """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
@@ -95,7 +96,7 @@ class Dispatcher:
 
     def _put(self, call: Call) -> None:
         if hook := _coroutine_of(call):
-            self.coroutines.put(call, hook)
+            self.loops.of(call.instance).put(call, hook)
         else:
             self.crew.put(call)
 
@@ -138,20 +139,21 @@ class Dispatcher:
     def cancel(self, call: Call) -> None:
         """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
         call.instance.forget(call)
-        self.coroutines.cancel(call)
+        self.loops.of(call.instance).cancel(call)
 
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
         workers = [*self.crew.workers, *self.watch.workers]
         now, running = time.monotonic(), [call for worker in workers if (call := worker.call)]
-        loop, on_loop = self.coroutines.counts, self.coroutines.running()
+        on_loop = [call for loop in self.loops.all() for call in loop.running()]
+        started, finished = self.loops.counts()
         oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
         hung = overdue(running, now, self._hung_seconds)
         return Progress(
             workers=self.workers,
             busy=len(running),
-            started=sum(worker.started for worker in workers) + loop.started,
-            finished=sum(worker.finished for worker in workers) + loop.finished,
+            started=sum(worker.started for worker in workers) + started,
+            finished=sum(worker.finished for worker in workers) + finished,
             oldest_seconds=now - oldest.started if oldest else 0.0,
             oldest_policy=oldest.policy if oldest else "",
             workers_hung=len(hung),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -15,6 +16,7 @@ from gatewright_executor import authors
 from sdk import lifetime
 
 _FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
+DEEPEST = 30  # frames of a stack
 _HOST = str(Path(__file__).parent), contextlib.__file__, lifetime.__file__
 
 
@@ -58,6 +60,33 @@ def policy_traceback(error: BaseException) -> str:
     trace = traceback.TracebackException(type(error), error, _skip_host(error.__traceback__), max_group_width=3)
     text = "".join(trace.format()).rstrip()
     return _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text)
+
+
+def policy_stack(frame: FrameType | None) -> str:
+    """Where a thread is, as a traceback: what the policy has called, without what called the policy."""
+    return _stack(reversed([*traceback.walk_stack(frame)]) if frame is not None else [])
+
+
+def coroutine_stack(coroutine: object) -> str:
+    """Where a coroutine waits, as a traceback: from itself to the innermost that it awaits."""
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            frames.append((frame, frame.f_lineno))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return _stack(frames)
+
+
+def _stack(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """From the author's outermost frame on; where there is none, from what the executor has called."""
+    shown: list[tuple[FrameType, int]] = []
+    for frame, line in frames:
+        shown = [*shown, (frame, line)] if _is_policys(frame) else []
+    own = [at for at, (frame, _) in enumerate(shown) if authors.is_authors(frame.f_code.co_filename)]
+    summary = traceback.StackSummary.extract(iter(shown[own[0] if own else 0 :][-DEEPEST:]))
+    text = "Stack (most recent call last):\n" + "".join(summary.format()).rstrip()
+    return _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text) if shown else ""
 
 
 def _skip_host(trace: TracebackType | None) -> TracebackType | None:

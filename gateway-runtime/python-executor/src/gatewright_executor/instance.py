@@ -24,6 +24,7 @@ from gatewright_executor.policy_loader import Hook
 from gatewright_executor.waiting import Waiting
 
 if TYPE_CHECKING:
+    from gatewright_executor.coroutines import Coroutines
     from gatewright_executor.lifetimes import Lifetime
 
 COROUTINE_CONCURRENCY = 1000
@@ -50,11 +51,13 @@ class Instance:
 
     __slots__ = (
         "_close", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure", "hooks", "id", "key",
-        "lifetime", "pace", "params", "prepared", "tasks",
+        "lifetime", "move", "own_loop", "pace", "params", "prepared", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
         self.about = about
+        self.own_loop: Coroutines | None = None  # of its coroutines; None: they share the others'
+        self.move: Callable[[], None] = _nothing  # lets another take its place, on an event loop of its own
         self.id = instance_id  # the attachment's, for people
         self.key = f"{about.policy_name}:{about.policy_version}"
         self.params: dict[str, Any] = freeze(params)
@@ -70,6 +73,13 @@ class Instance:
         self._waiting: Waiting[Call] = Waiting()
         self._running = 0
         self._limit = 0  # nothing runs before it is ready
+
+    @property
+    def title(self) -> str:
+        """Policy and API, for people."""
+        about = self.about
+        operation = f", {about.operation}" if about.operation else ""
+        return f"policy {self.key} of API {about.api_name}{operation}" if about.api_name else f"policy {self.key}"
 
     @property
     def limit(self) -> int:

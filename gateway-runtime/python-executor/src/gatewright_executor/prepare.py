@@ -18,10 +18,10 @@ from sdk.policy import FailureClass
 
 from gatewright_executor import logs, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.coroutines import Coroutines
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
 from gatewright_executor.instance import Instance, Preparing
 from gatewright_executor.lifetimes import Lifetime, lifetime_of
+from gatewright_executor.loops import Loops
 from gatewright_executor.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, place_of
 
 DEFAULT_SECONDS = 10.0
@@ -48,8 +48,8 @@ Settle: TypeAlias = Callable[[Prepared | Failure], None]
 class Preparer:
     """Prepares instances, and closes them, a few at a time."""
 
-    def __init__(self, coroutines: Coroutines) -> None:
-        self._coroutines = coroutines
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
         self._preparations = _Line("prepare")
         self._closings = _Line("close")
         self._open: set[Instance] = set()  # what has something to close
@@ -91,7 +91,7 @@ class Preparer:
     def _prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float) -> Prepared | Failure:
         hook = policy.prepare or policy.get_policy
         assert hook is not None
-        lifetime = lifetime_of(instance, policy, self._loop_for(policy)) if policy.prepare else None
+        lifetime = lifetime_of(instance, policy, self._loop_for(instance, policy)) if policy.prepare else None
 
         def too_late(made: Prepared | Failure) -> None:
             if isinstance(made, Prepared):
@@ -106,9 +106,9 @@ class Preparer:
         cure = "do less in it, or give it more time by prepareTimeout in the policy's definition"
         return Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, hook.name)
 
-    def _loop_for(self, policy: LoadedPolicy) -> asyncio.AbstractEventLoop | None:
+    def _loop_for(self, instance: Instance, policy: LoadedPolicy) -> asyncio.AbstractEventLoop | None:
         is_async = any(hook and hook.is_coroutine for hook in (policy.prepare, policy.close))
-        return self._coroutines.loop if is_async else None
+        return self._loops.of(instance).loop if is_async else None
 
     def _make(self, instance: Instance, policy: LoadedPolicy, lifetime: Lifetime | None) -> Prepared | Failure:
         origin = Preparing(instance)
@@ -140,6 +140,7 @@ class Preparer:
             log.error(
                 "expected %s to be closed within %g s, it still runs; left to itself", instance.key, CLOSE_SECONDS
             )
+        self._loops.leave(instance)
         with self._changed:
             self._open.discard(instance)
             self._changed.notify_all()
@@ -153,7 +154,7 @@ class Preparer:
                 instance.lifetime.close()
             except BaseException as error:
                 log.error("close failed: %s", describe(error), extra={"trace": policy_traceback(error)})
-        if not self._coroutines.end_tasks(instance, CLOSE_SECONDS):
+        if not self._loops.of(instance).end_tasks(instance, CLOSE_SECONDS):
             log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
         logs.end(origin)
 

@@ -33,7 +33,7 @@ class Server:
     def __init__(self, policies: Mapping[str, LoadedPolicy], workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
         self._dispatcher = Dispatcher(workers, hung_seconds)
         hello = _hello(policies, workers)
-        self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.coroutines), hello)
+        self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)
         self._streams: set[Stream] = set()
         self._stopping = False
         methods: Methods = {
@@ -61,7 +61,7 @@ class Server:
         """What the workers do and have done, as they themselves noted it."""
         progress = self._dispatcher.progress()
         return pb.HealthCheckResponse(
-            serving=not self._stopping and self._dispatcher.coroutines.silent_seconds() < SILENCE_SECONDS,
+            serving=not self._stopping and self._dispatcher.loops.shared.silent_seconds() < SILENCE_SECONDS,
             pid=os.getpid(),
             workers=progress.workers,
             workers_busy=progress.busy,

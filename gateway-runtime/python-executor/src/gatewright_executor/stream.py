@@ -6,6 +6,8 @@ All that a stream holds dies with it; the engine configures its instances anew o
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -20,10 +22,12 @@ from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.failure import Failure
 from gatewright_executor.instance import Call, Instance, concurrency
 from gatewright_executor.policy_loader import LoadedPolicy
-from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer
+from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer, Settle
 from gatewright_executor.replies import Out, Replies
 from gatewright_executor.translator import encode_failure, failure_message
 from gatewright_executor.turn import taken
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Stream:
         self._reader = process.dispatcher.reader(self._go_on, self.abandon)
         self._read_on = read_on
         self._instances: dict[int, Instance] = {}
+        self._changing = threading.Lock()  # held for what may not come between two looks at them
         self._pending: dict[int, Call] = {}  # taken in, not started
         self._running: dict[int, Call] = {}
         self._draining = False
@@ -156,7 +161,9 @@ class Stream:
             self._retire(number)
 
     def _retire(self, number: int) -> None:
-        if (instance := self._instances.pop(number, None)) is not None:
+        with self._changing:
+            instance = self._instances.pop(number, None)
+        if instance is not None:
             self._process.preparer.retire(instance)
 
     def _configure(self, configure: pb.ConfigureInstance) -> None:
@@ -168,11 +175,42 @@ class Stream:
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
         self._retire(configure.instance)
         self._instances[configure.instance] = instance
+        instance.move = lambda: self._move(configure, instance)
         if isinstance(policy, Failure):
             self._settle(configure, instance, policy)
             return
+        self._prepare(configure, instance, policy, lambda made: self._settle(configure, instance, made))
+
+    def _prepare(
+        self, configure: pb.ConfigureInstance, instance: Instance, policy: LoadedPolicy, settle: Settle
+    ) -> None:
         seconds = configure.prepare_timeout_ms / 1000 or DEFAULT_SECONDS
-        self._process.preparer.prepare(instance, policy, seconds, lambda made: self._settle(configure, instance, made))
+        self._process.preparer.prepare(instance, policy, seconds, settle)
+
+    def _move(self, configure: pb.ConfigureInstance, instance: Instance) -> None:
+        """Prepares an instance anew, on an event loop of its own. That one takes its place once it is ready; until
+        then, and for what is under way, all stays as it is."""
+        instance.move = _stay
+        policy = self._policy(configure)
+        if isinstance(policy, LoadedPolicy) and instance.limit:
+            successor = _instance(configure)
+            successor.own_loop = self._dispatcher.loops.own()
+            self._prepare(configure, successor, policy, lambda made: self._moved(configure, instance, successor, made))
+
+    def _moved(
+        self, configure: pb.ConfigureInstance, instance: Instance, successor: Instance, made: Prepared | Failure
+    ) -> None:
+        if isinstance(made, Failure):
+            log.error("%s stays on the event loop that it blocks: %s", instance.title, made.message)
+            self._dispatcher.loops.leave(successor)
+            return
+        successor.ready(made.hooks, made.value, instance.limit)
+        with self._changing:
+            is_there = self._instances.get(configure.instance) is instance
+            if is_there:
+                self._instances[configure.instance] = successor
+        self._process.preparer.retire(instance if is_there else successor)
+        log.warning("%s has an event loop of its own from now on", instance.title)
 
     def _policy(self, configure: pb.ConfigureInstance) -> LoadedPolicy | Failure:
         key = f"{configure.policy_name}:{configure.policy_version}"
@@ -199,6 +237,10 @@ class Stream:
             configure.max_concurrency, self._dispatcher.workers, all(hook.is_coroutine for hook in hooks)
         )
         self._dispatcher.run(instance.ready(made.hooks, made.value, limit))
+
+
+def _stay() -> None:
+    """It moves already, or has moved."""
 
 
 def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> PolicyMetadata:

@@ -1,0 +1,61 @@
+"""The event loops: one that all async policies share, and one for each instance that was caught blocking that one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from gatewright_executor.coroutines import Coroutines
+from gatewright_executor.instance import Instance
+from gatewright_executor.loop_watch import LoopWatch
+
+
+class Loops:
+    """Start, stop; each once. `release` gives a slot back."""
+
+    def __init__(self, release: Callable[[Instance], None]) -> None:
+        self._release = release
+        self.shared = Coroutines(release)
+        self.watch = LoopWatch(self.shared)
+        self._lock = threading.Lock()
+        self._own: set[Coroutines] = set()
+        self._gone = 0, 0  # executions that loops which are gone have started and finished
+
+    def start(self) -> None:
+        self.watch.start()
+
+    def stop(self, seconds: float) -> None:
+        """Cancels what runs and closes the loops, if a policy does not hold them up for longer than `seconds`."""
+        self.watch.stop()
+        for each in self.all():
+            each.stop(seconds)
+
+    def all(self) -> list[Coroutines]:
+        return [self.shared, *self._own.copy()]
+
+    def own(self) -> Coroutines:
+        """A new loop, for one instance."""
+        made = Coroutines(self._release)
+        self._own.add(made)
+        return made
+
+    def of(self, instance: Instance) -> Coroutines:
+        """What its coroutines run on."""
+        return instance.own_loop or self.shared
+
+    def leave(self, instance: Instance) -> None:
+        """It has ended; so does the loop, if it has one of its own."""
+        loop = instance.own_loop
+        with self._lock:
+            if loop is None or loop not in self._own:
+                return
+            self._own.discard(loop)
+            self._gone = self._gone[0] + loop.counts.started, self._gone[1] + loop.counts.finished
+        loop.stop(0)
+
+    def counts(self) -> tuple[int, int]:
+        """How many executions were started and finished."""
+        with self._lock:
+            counts = [each.counts for each in self.all()]
+            started, finished = self._gone
+        return started + sum(each.started for each in counts), finished + sum(each.finished for each in counts)
