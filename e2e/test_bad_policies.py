@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, api, attach, eventually
+from e2e.gateway import Gateway, Json, api, attach, eventually
 from e2e.upstream import Reply, Upstream
 from e2e.wire import Shape, http1
 
@@ -38,6 +38,43 @@ def test_a_bad_action_is_500_and_named_in_the_log(
         return any(all(word.lower() in text for word in words) for text in texts)
 
     eventually(f"the log names {words} for request {request_id}", named)
+
+
+RAISES = attach("misbehave", {"how": "raise", "when": "request"})
+RETURNS = attach("misbehave", {"how": "string", "when": "request"})
+WAITS = attach("linger", {"seconds": 20}, timeout="300ms")
+SLEEPS = attach("sleep", {"seconds": 1}, timeout="300ms")
+
+
+def errors(gateway: Gateway, request_id: str) -> list[Json]:
+    return [line for line in gateway.logged(requestId=request_id) if line["level"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "message", "words"),
+    [
+        (RAISES, 500, "on_request failed: RuntimeError: secret detail", ["misbehave/policy.py:", "raise RuntimeError"]),
+        (WAITS, 504, "on_request timed out: no answer after 0.3", ["linger/policy.py:", "await asyncio.sleep"]),
+        (SLEEPS, 504, "on_request timed out: no answer after 0.3", ["sleep/policy.py:", "time.sleep"]),
+        (RETURNS, 500, "policy failed", ["str"]),
+    ],
+    ids=["raises", "waits", "sleeps", "returns"],
+)
+def test_a_failure_is_one_line_that_says_where(
+    gateway: Gateway, upstream: Upstream, policy: Json, status: int, message: str, words: list[str]
+) -> None:
+    gateway.deploy(api("says", upstream.url, [policy]))
+    answer = httpx.get(f"{gateway.url}/says/x")
+    assert answer.status_code == status
+    request_id = answer.json()["requestId"]
+    eventually("the log has it", lambda: errors(gateway, request_id))
+    gateway.deploy(api("says-more", upstream.url, [RETURNS]))
+    later = httpx.get(f"{gateway.url}/says-more/x").json()["requestId"]
+    eventually("the engine's later line is there", lambda: errors(gateway, later))
+    (line,) = errors(gateway, request_id)
+    assert str(line["message"]).startswith(message)
+    assert (line["api"], line["operation"]) == ("says", "GET /*")
+    assert [word for word in words if word not in str(line)] == []
 
 
 def test_a_path_outside_of_the_api_is_refused(gateway: Gateway, upstream: Upstream) -> None:

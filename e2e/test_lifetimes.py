@@ -75,7 +75,7 @@ def test_after_twenty_puts_one_task_runs_and_after_a_delete_none(
     gateway.deploy(polls("deleted", upstream, log, 0))
     with gateway.controller() as client:
         assert client.delete("/v1/apis/deleted").status_code in {200, 204}
-    for number in range(1, PUTS + 1):
+    for number in range(PUTS + 1):
         gateway.deploy(polls("changing", upstream, log, number))
     watching, last = "watching v1.0 GET /item 0", f"changing v1.0 GET /item {PUTS}"
     eventually("the last instance's task is left", lambda: now_running(gateway) == [last, watching], 60)

@@ -29,8 +29,8 @@ def alternate(place: Ground) -> list[Figure]:
         for name in [*KINDS][:: -1 if number % 2 else 1]:
             rounds[name].append(place.under(KINDS[name], ROUND_SECONDS))
     answers = [answer for kind in rounds.values() for one in kind for answer in one if answer.flow == BESIDE.name]
-    names_it = told(place, "policy linger:v1.0.0 of API blocking") and not told(
-        place, "policy linger:v1.0.0 of API async"
+    names_it, names_others = (
+        told(place, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
     )
     return [
         Figure("p99 of async against undisturbed", ratio(rounds, "blocked", BESIDE.name), LIMIT),

@@ -115,7 +115,8 @@ def test_an_instance_that_cannot_be(engine: Start, configure: pb.ConfigureInstan
     one.send(request_execution(1), configure=[configure])
     status = one.wait(lambda: one.statuses.get(1))
     assert_matches(sentence, status.failure.message)
-    assert one.action(1).failure == status.failure
+    assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE  # it was not started
+    assert_matches(sentence, one.action(1).failure.message)
 
 
 def assert_matches(pattern: str, text: str) -> None:

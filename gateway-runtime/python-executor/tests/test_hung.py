@@ -67,6 +67,8 @@ def test_the_health_check_names_who_hangs(one: Engine) -> None:
     first = one.wait(lambda: health if (health := one.health()).workers_hung == 2 else None)
     assert [(hung.policy, hung.instance_id, hung.count) for hung in first.hung] == [("hangs:v1.0.0", "i-1", 2)]
     assert first.hung[0].oldest_ms >= 100
+    assert first.hung[0].limit_ms == 100
+    assert "in on_request\n    gate.wait(30)" in first.hung[0].stack
     assert not first.hung[0].blocks_instance
     one.send(request_execution(3, 1, seconds=0.1))
     last = one.wait(lambda: health if (health := one.health()).workers_hung == 3 else None)
@@ -86,3 +88,4 @@ def test_a_coroutine_that_hangs_holds_no_worker_but_is_told_of(one: Engine) -> N
     one.send(request_execution(1, 1, seconds=0.1))
     health = one.wait(lambda: health if (health := one.health()).hung else None)
     assert (health.workers_hung, health.hung[0].policy, health.hung[0].count) == (0, "loop:v1.0.0", 1)
+    assert "in on_request\n    await asyncio.sleep(0.01)" in health.hung[0].stack

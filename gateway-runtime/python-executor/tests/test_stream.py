@@ -1,9 +1,12 @@
-"""Any order of frames: each execution that was not cancelled is answered exactly once. No gRPC, real threads."""
+"""Any order of frames: each execution that was not cancelled is answered exactly once, and what was prepared is closed
+once, after its last execution. No gRPC, real threads."""
+
+from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import ClassVar, TypeAlias
 
 import pytest
 from gatewright_executor import pace
@@ -12,7 +15,7 @@ from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.policy_loader import Hook, LoadedPolicy
 from gatewright_executor.prepare import Preparer
 from gatewright_executor.stream import Process, Stream
-from gatewright_executor.testing import configuration, request_execution
+from gatewright_executor.testing import come_true, configuration, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sdk.policy import RequestContext
@@ -56,6 +59,40 @@ def unprepared(_params: object) -> None:
     raise ValueError
 
 
+class Made:
+    """What a prepare that yields has made."""
+
+    all: ClassVar[list[Made]] = []
+    used_when_closed = 0
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+
+def lives(_params: object) -> Iterator[Made]:
+    made = Made()
+    Made.all.append(made)
+    yield made
+    made.closed += 1
+
+
+async def lives_on_loop(_params: object) -> AsyncIterator[Made]:
+    for made in lives(_params):
+        yield made
+
+
+def uses(ctx: RequestContext, _params: object) -> None:
+    threading.Event().wait(0.003)
+    Made.used_when_closed += ctx.prepared.closed
+
+
+async def uses_on_loop(ctx: RequestContext, _params: object) -> None:
+    import asyncio
+
+    await asyncio.sleep(0.003)
+    Made.used_when_closed += ctx.prepared.closed
+
+
 POLICIES = [
     LoadedPolicy("quick", "v1", Hook("on_request", quick)),
     LoadedPolicy("slow", "v1", Hook("on_request", slow)),
@@ -64,6 +101,13 @@ POLICIES = [
     LoadedPolicy("waiting", "v1", Hook("on_request", waiting, is_coroutine=True)),
     LoadedPolicy("inline", "v1", Hook("on_request", inline, is_coroutine=True)),
     LoadedPolicy("prepared", "v1", Hook("on_request", quick), prepare=Hook("prepare", prepared)),
+    LoadedPolicy("lives", "v1", Hook("on_request", uses), prepare=Hook("prepare", lives)),
+    LoadedPolicy(
+        "lives-on-loop",
+        "v1",
+        Hook("on_request", uses_on_loop, is_coroutine=True),
+        prepare=Hook("prepare", lives_on_loop, is_coroutine=True),
+    ),
     LoadedPolicy("unprepared", "v1", Hook("on_request", quick), prepare=Hook("prepare", unprepared)),
 ]
 
@@ -113,11 +157,12 @@ class Script:
         self.frames.append(pb.RequestFrame(close=[instance]))
 
 
+LIVING = [policy for policy in POLICIES if policy.name.startswith("lives")]
 INSTANCES = st.integers(1, 3)
 STEPS = st.one_of(
     st.builds(
         lambda instance, policy, limit: lambda script: script.configure(instance, policy.name, limit),
-        INSTANCES, st.sampled_from(POLICIES), st.integers(0, 3),
+        INSTANCES, st.sampled_from(POLICIES) | st.sampled_from(LIVING), st.integers(0, 3),
     ),
     st.builds(
         lambda instance, count, late: lambda script: script.execute(instance, count, late),
@@ -141,6 +186,9 @@ def test_each_execution_is_answered_exactly_once(process: Process, steps: list[S
     assert set(script.sent) - script.cancelled <= answers.keys()
     assert [reply.frames_taken_in for reply in replies if reply.frames_taken_in][-1:] == [len(script.frames)]
     assert sum(len(reply.instances) for reply in replies) == script.configured
+    assert come_true(lambda: all(made.closed == 1 for made in Made.all))
+    assert not Made.used_when_closed
+    Made.all.clear()
 
 
 class Engine:

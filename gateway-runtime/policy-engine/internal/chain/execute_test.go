@@ -1,8 +1,10 @@
 package chain_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -116,6 +118,23 @@ func TestMaxConcurrencyCountsLateExecutions(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 	})
+}
+
+func TestWhatTheLogHasAlreadyIsNotSaidAgain(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	for logged, lines := range map[bool]int{false: 1, true: 0} {
+		var log bytes.Buffer
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		failure := &v1alpha.Failure{Class: v1alpha.ClassTimeout, Message: "late", Logged: logged}
+		i := instanceOf(&hooks{request: func(context.Context) (v1alpha.RequestAction, error) { return nil, failure }})
+		if got := outcome(t, i); got != "answer 504 policy_timeout" {
+			t.Errorf("got %s", got)
+		}
+		if got := strings.Count(log.String(), "policy failed"); got != lines {
+			t.Errorf("logged already: %t: expected %d lines, got %q", logged, lines, log.String())
+		}
+	}
 }
 
 func TestWhatIsAnException(t *testing.T) {

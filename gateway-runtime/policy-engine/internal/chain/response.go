@@ -157,7 +157,7 @@ func (x *exchange) finalAnswer(empty bool) Answer {
 	return answer
 }
 
-// passOver counts and logs a failure, and reports whether the chain goes on as if nothing had been returned.
+// passOver counts and logs a failure that is not in the log already, and reports whether the chain goes on as if nothing had been returned.
 func (x *exchange) passOver(ctx context.Context, i *Instance, failure *v1alpha.Failure, phase string) bool {
 	goesOn := i.settings.OnError.For(failure.Class) == Continue
 	level := slog.LevelError
@@ -165,6 +165,9 @@ func (x *exchange) passOver(ctx context.Context, i *Instance, failure *v1alpha.F
 	if goesOn {
 		level = slog.LevelWarn
 		i.continued.Add(1)
+	}
+	if failure.Logged {
+		level = slog.LevelDebug
 	}
 	slog.LogAttrs(ctx, level, "policy failed",
 		slog.String("requestId", x.head.RequestID), slog.String("policy", i.name),

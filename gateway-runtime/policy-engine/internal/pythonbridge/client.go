@@ -54,6 +54,7 @@ type StreamManager struct {
 	queued          int                   // in queue and parked
 	sent            map[uint64]*execution // by id; not answered yet
 	cancels         []uint64
+	timedOut        []*executorv1.TimedOut // of cancels, those whose time is over
 	closes          []uint32
 	lastID          uint64 // never reused, not even on another stream
 	lastNumber      uint32
@@ -152,7 +153,7 @@ func (m *StreamManager) detach(cause error) {
 	}
 	clear(m.sent)
 	clear(m.numbered)
-	m.unsent, m.cancels, m.closes = nil, nil, nil
+	m.unsent, m.cancels, m.timedOut, m.closes = nil, nil, nil, nil
 	m.instancesChange = true
 }
 
@@ -234,8 +235,9 @@ func (m *StreamManager) hold(p *placement, e *execution) {
 	m.queue.push(e)
 }
 
-// forget takes out an execution that has ended for its waiter. If it was sent, the process is told.
-func (m *StreamManager) forget(e *execution) {
+// forget takes out an execution that has ended for its waiter. If it was sent, the process is told, and says in its log
+// where it is if its time is over. It returns whether the process will: one that answers does.
+func (m *StreamManager) forget(e *execution, timedOut bool) (logged bool) {
 	m.mu.Lock()
 	defer m.unlock()
 	switch {
@@ -248,7 +250,17 @@ func (m *StreamManager) forget(e *execution) {
 		m.cancels = append(m.cancels, e.message.GetId())
 		e.at.leftAt = time.Now()
 		m.wakeSender()
+		if timedOut {
+			m.timedOut = append(m.timedOut, timedOutMessage(&e.message))
+			return !m.lagging.Load()
+		}
 	}
+	return false
+}
+
+func timedOutMessage(e *executorv1.Execution) *executorv1.TimedOut {
+	return &executorv1.TimedOut{Id: e.GetId(), Instance: e.GetInstance(), Phase: e.GetPhase(), TimeoutUs: e.GetTimeoutUs(),
+		RequestId: e.GetRequestId(), Operation: e.GetOperation()}
 }
 
 // accept takes in one reply frame. An error is a violation of the protocol, after which the stream must end.

@@ -136,14 +136,38 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 	if left := execution.GetTimeoutUs(); left == 0 || left > 300_000 {
 		t.Fatalf("expected timeout_us within (0, 300000], got %d", left)
 	}
-	wantClass(t, receive(t, answer, "the timeout").err, v1alpha.ClassTimeout)
-	if frame := c.take(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
+	err := receive(t, answer, "the timeout").err
+	wantClass(t, err, v1alpha.ClassTimeout)
+	if !v1alpha.AsFailure(err).Logged {
+		t.Fatal("expected the executor to say where it is, since it answers its health checks")
+	}
+	frame := c.take()
+	if len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
 		t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
+	}
+	late := frame.GetTimedOut()
+	if len(late) != 1 || late[0].GetId() != execution.GetId() || late[0].GetInstance() != execution.GetInstance() ||
+		late[0].GetTimeoutUs() != execution.GetTimeoutUs() || late[0].GetPhase() != execution.GetPhase() ||
+		string(late[0].GetRequestId()) != string(execution.GetRequestId()) || string(late[0].GetOperation()) != string(execution.GetOperation()) {
+		t.Fatalf("expected it to be told as timed out, as it was sent, got %v", late)
 	}
 	c.answer(&executorv1.Action{Id: execution.GetId()}, &executorv1.Action{Id: 9999})
 	eventually(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
 	if !statsOf(groups, 0).Connected {
 		t.Fatal("expected the stream to stay up")
+	}
+}
+
+func TestTimeoutInAProcessThatDoesNotAnswerIsForTheEngineToLog(t *testing.T) {
+	x := startExecutor(t)
+	groups := connect(t, Options{HealthInterval: time.Hour}, x)
+	c := x.greet(t)
+	policy := bridgeOn(t, groups, c)
+	policy.(*PythonBridge).instance.placements()[0].home.lagging.Store(true)
+	answer := callWith(t, 50*time.Millisecond, policy)
+	c.take()
+	if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
+		t.Fatal("expected the engine to log it")
 	}
 }
 
@@ -161,7 +185,7 @@ func TestClientThatGoesAwayCancels(t *testing.T) {
 		t.Fatalf("expected context.Canceled, got %v", err)
 	}
 	wantClass(t, err, v1alpha.ClassTimeout)
-	if frame := c.take(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
+	if frame := c.take(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() || len(frame.GetTimedOut()) != 0 {
 		t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
 	}
 	wantClass(t, receive(t, call(ctx, policy, request()), "a refusal").err, v1alpha.ClassTimeout)

@@ -58,37 +58,42 @@ func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
 		return result.action, result.err
 	case <-ctx.Done():
 	}
-	if e.abandon() {
-		return nil, contextFailure(ctx)
+	if ended, logged := e.abandon(errors.Is(ctx.Err(), context.DeadlineExceeded)); ended {
+		return nil, contextFailure(ctx, logged)
 	}
 	result := <-e.answers
 	return result.action, result.err
 }
 
-// abandon ends the execution because nobody waits for it, unless it has ended already.
-func (e *execution) abandon() bool {
+// abandon ends the execution because nobody waits for it, unless it has ended already. logged: the process that has it
+// says in its log where it is.
+func (e *execution) abandon(timedOut bool) (ended, logged bool) {
 	if !e.ended.CompareAndSwap(false, true) {
-		return false
+		return false, false
 	}
 	if home := e.home.Load(); home != nil {
-		home.forget(e)
+		logged = home.forget(e, timedOut)
 	}
-	return true
+	return true, logged
 }
 
 // contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, for
 // nobody is left to see it; errors.Is(err, context.Canceled) tells it apart from a timeout.
-func contextFailure(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+func contextFailure(ctx context.Context, logged bool) error {
+	switch {
+	case logged:
+		return fmt.Errorf("%w: %w", failTimeoutLogged, ctx.Err())
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", failTimeout, ctx.Err())
 	}
 	return fmt.Errorf("%w: %w", failCancelled, ctx.Err())
 }
 
 var (
-	failTimeout     = v1alpha.Failf(v1alpha.ClassTimeout, "the execution got no answer within its timeout")
-	failCancelled   = v1alpha.Failf(v1alpha.ClassTimeout, "the exchange was cancelled while the execution was under way")
-	failUnavailable = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group takes executions now; "+
+	failTimeout       = v1alpha.Failf(v1alpha.ClassTimeout, "the execution got no answer within its timeout")
+	failTimeoutLogged = &v1alpha.Failure{Class: failTimeout.Class, Message: failTimeout.Message, Logged: true}
+	failCancelled     = v1alpha.Failf(v1alpha.ClassTimeout, "the exchange was cancelled while the execution was under way")
+	failUnavailable   = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group takes executions now; "+
 		"this one was not started")
 	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not started")
 )

@@ -18,6 +18,7 @@ func (m *StreamManager) takeFrame(frame *executorv1.RequestFrame, now time.Time)
 	size := m.takeConfigures(frame)
 	m.takeExecutions(frame, size, now)
 	frame.Cancel, m.cancels = m.cancels, nil
+	frame.TimedOut, m.timedOut = m.timedOut, nil
 	frame.Close, m.closes = m.closes, nil
 	if len(frame.Configure)+len(frame.Executions)+len(frame.Cancel)+len(frame.Close) == 0 {
 		return false
@@ -39,7 +40,7 @@ func emptyFrame(frame *executorv1.RequestFrame) {
 	clear(frame.Configure)
 	clear(frame.Executions)
 	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0]
-	frame.Cancel, frame.Close = nil, nil
+	frame.Cancel, frame.TimedOut, frame.Close = nil, nil, nil
 }
 
 func (m *StreamManager) takeConfigures(frame *executorv1.RequestFrame) (size int) {

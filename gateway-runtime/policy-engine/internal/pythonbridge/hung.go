@@ -30,7 +30,8 @@ func (m *StreamManager) noteHealth(check *executorv1.HealthCheckResponse, now ti
 	for _, hung := range news {
 		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
 			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
-			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance())
+			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
+			"limit", (time.Duration(hung.GetLimitMs()) * time.Millisecond).String(), "stack", hung.GetStack())
 	}
 }
 

@@ -405,7 +405,10 @@ func (w *machine) accept(t *rapid.T, m *StreamManager, frame *executorv1.ReplyFr
 func (w *machine) abandon(t *rapid.T) {
 	if len(w.all) > 0 {
 		entry := rapid.SampledFrom(w.all).Draw(t, "execution")
-		entry.abandoned = (entry.refused == nil && entry.abandon()) || entry.abandoned
+		if entry.refused == nil {
+			ended, _ := entry.abandon(rapid.Bool().Draw(t, "timed out"))
+			entry.abandoned = ended || entry.abandoned
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func TestAbandonWhileMoving(t *testing.T) {
 		both.Go(func() { first.detach(context.Canceled) })
 		for _, e := range waiting {
 			both.Go(func() {
-				if e.abandon() {
+				if ended, _ := e.abandon(false); ended {
 					ends.Add(1)
 				}
 			})

@@ -44,7 +44,7 @@ func responseExecution(ctx context.Context, target *instance, res *v1alpha.Respo
 
 func newExecution(ctx context.Context, target *instance, phase executorv1.Phase, metadata *v1alpha.ExchangeMetadata) (*execution, error) {
 	if ctx.Err() != nil {
-		return nil, contextFailure(ctx)
+		return nil, contextFailure(ctx, false)
 	}
 	e := &execution{instance: target, answers: answerChannels.Get().(chan outcome)}
 	e.deadline, _ = ctx.Deadline()
@@ -237,5 +237,5 @@ func failureFrom(failure *executorv1.Failure) *v1alpha.Failure {
 	if failure.GetPolicy() != "" {
 		message = failure.GetPolicy() + " " + message
 	}
-	return &v1alpha.Failure{Class: class, Message: message}
+	return &v1alpha.Failure{Class: class, Message: message, Logged: failure.GetLogged()}
 }

@@ -15,6 +15,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
@@ -22,6 +23,7 @@ from sdk.policy import touched_metadata
 
 from gatewright_executor import logs, vital
 from gatewright_executor.execution import context_of, fault, too_late
+from gatewright_executor.failure import Where, coroutine_stack
 from gatewright_executor.instance import Call, Caller, Instance, Preparing
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.translator import encode_action
@@ -96,8 +98,23 @@ class Coroutines:
         """Cancels what a policy has made of tasks for an instance, and waits for their end. False: some do not end."""
         if self._loop is None:
             return True
-        ending = Context().run(asyncio.run_coroutine_threadsafe, _end(instance, seconds), self._loop)  # none of them
-        return ending.result()
+        ended: Future[bool] = Future()
+        try:
+            self._loop.call_soon_threadsafe(_begin_to_end, instance, seconds, ended, context=Context())
+        except RuntimeError:  # the loop is closed, and all tasks with it
+            return True
+        return ended.result()
+
+    def where(self, call: Call) -> Where:
+        """Where an execution waits; not of one whose step runs now."""
+        task = self._tasks.get(call)
+        waits: object = task.get_coro() if task is not None else None
+        while waits is not None:
+            frame = getattr(waits, "cr_frame", None)
+            if frame is not None and frame.f_code is EXECUTION:
+                return coroutine_stack(frame.f_locals.get("coroutine"))
+            waits = getattr(waits, "cr_await", None)
+        return Where()
 
     @property
     def thread_id(self) -> int:
@@ -253,11 +270,19 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> async
     return task
 
 
+def _begin_to_end(instance: Instance, seconds: float, ended: Future[bool]) -> None:
+    ending = asyncio.get_running_loop().create_task(_end(instance, seconds))
+    ending.add_done_callback(lambda _: ended.set_result(not ending.cancelled() and ending.result()))
+
+
 async def _end(instance: Instance, seconds: float) -> bool:
     tasks = [task for task in instance.tasks if not task.done()]
     for task in tasks:
         task.cancel()
     return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
+
+
+EXECUTION = Coroutines._execute.__code__  # has the policy's coroutine, and the call
 
 
 @types.coroutine

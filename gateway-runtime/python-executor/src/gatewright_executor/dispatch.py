@@ -22,6 +22,7 @@ from gatewright_executor.instance import Admission, Call, Instance
 from gatewright_executor.loops import Loops
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
+from gatewright_executor.timeouts import Timeouts
 from gatewright_executor.turn import TURN_SECONDS, Reader, Watch
 from gatewright_executor.worker import Worker
 
@@ -57,6 +58,8 @@ class Dispatcher:
         self._sender = Sender()
         self.watch = Watch()
         self.loops = Loops(self.release)
+        self._shared = self.loops.shared
+        self.timeouts = Timeouts(lambda: [*self.crew.workers, *self.watch.workers], self.loops)
 
     @property
     def backlog(self) -> int:
@@ -96,7 +99,7 @@ class Dispatcher:
 
     def _put(self, call: Call) -> None:
         if hook := _coroutine_of(call):
-            self.loops.of(call.instance).put(call, hook)
+            self.loops.own.get(call.instance, self._shared).put(call, hook)
         else:
             self.crew.put(call)
 
@@ -157,7 +160,7 @@ class Dispatcher:
             oldest_seconds=now - oldest.started if oldest else 0.0,
             oldest_policy=oldest.policy if oldest else "",
             workers_hung=len(hung),
-            hung=by_instance([*hung, *overdue(on_loop, now, self._hung_seconds)], now),
+            hung=by_instance([*hung, *overdue(on_loop, now, self._hung_seconds)], now, self.timeouts.where),
         )
 
     def run_on(self, call: Call, worker: Worker) -> None:

@@ -40,15 +40,20 @@ def context_of(call: Call) -> RequestContext | ResponseContext:
 
 
 def fault(call: Call, hook: Hook, error: BaseException) -> bytes:
-    """The Action for what a hook raised, or returned against its contract. Its traceback goes to the log.
+    """The Action for what a hook raised, or returned against its contract.
 
-    All else is the engine's to log: it knows the API too, and what becomes of the request.
+    What it raised goes to the log here, with its traceback. All else is the engine's to log: it knows what becomes of
+    the request.
     """
     if isinstance(error, MemoryError):
         memory.exhausted.set()
-    failure = Failure(classify(error), describe(error), call.instance.key, hook.name)
-    if failure.failure_class is FailureClass.EXCEPTION:
-        log.error("%s failed: %s", hook.name, failure.message, extra={"trace": policy_traceback(error)})
+    failure_class = classify(error)
+    is_exception = failure_class is FailureClass.EXCEPTION
+    failure = Failure(failure_class, describe(error), call.instance.key, hook.name, logged=is_exception)
+    if is_exception:
+        about = {"api": call.instance.about.api_name, "operation": call.operation}
+        extra = {"trace": policy_traceback(error), "fields": about}
+        log.error("%s failed: %s", hook.name, failure.message, extra=extra)
     return encode_failure(call.id, failure)
 
 

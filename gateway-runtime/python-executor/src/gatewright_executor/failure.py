@@ -28,6 +28,7 @@ class Failure:
     message: str  # expected, got, where, cure
     policy: str = ""  # name:version
     hook: str = ""  # on_request, on_response, prepare, get_policy, import
+    logged: bool = False  # here, with a traceback
 
 
 class PolicyError(Exception):
@@ -62,13 +63,21 @@ def policy_traceback(error: BaseException) -> str:
     return _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text)
 
 
-def policy_stack(frame: FrameType | None) -> str:
-    """Where a thread is, as a traceback: what the policy has called, without what called the policy."""
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a policy's code is. Both are "" where it cannot be seen."""
+
+    place: str = ""  # FILE:LINE, the innermost of the author's
+    stack: str = ""  # as a traceback: what the policy has called, without what called the policy
+
+
+def policy_stack(frame: FrameType | None) -> Where:
+    """Where a thread is that runs a policy's code."""
     return _stack(reversed([*traceback.walk_stack(frame)]) if frame is not None else [])
 
 
-def coroutine_stack(coroutine: object) -> str:
-    """Where a coroutine waits, as a traceback: from itself to the innermost that it awaits."""
+def coroutine_stack(coroutine: object) -> Where:
+    """Where a coroutine waits: from itself to the innermost that it awaits."""
     frames = []
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
@@ -78,15 +87,19 @@ def coroutine_stack(coroutine: object) -> str:
     return _stack(frames)
 
 
-def _stack(frames: Iterable[tuple[FrameType, int]]) -> str:
+def _stack(frames: Iterable[tuple[FrameType, int]]) -> Where:
     """From the author's outermost frame on; where there is none, from what the executor has called."""
     shown: list[tuple[FrameType, int]] = []
     for frame, line in frames:
         shown = [*shown, (frame, line)] if _is_policys(frame) else []
+    if not shown:
+        return Where()
     own = [at for at, (frame, _) in enumerate(shown) if authors.is_authors(frame.f_code.co_filename)]
+    inner, line = shown[own[-1] if own else -1]
     summary = traceback.StackSummary.extract(iter(shown[own[0] if own else 0 :][-DEEPEST:]))
     text = "Stack (most recent call last):\n" + "".join(summary.format()).rstrip()
-    return _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text) if shown else ""
+    text = _FILE.sub(lambda found: f'{found[1]}"{authors.shown(found[2])}"', text)
+    return Where(f"{authors.shown(inner.f_code.co_filename)}:{line}", text)
 
 
 def _skip_host(trace: TracebackType | None) -> TracebackType | None:

@@ -5,9 +5,10 @@ Python cannot stop a thread, so all that helps is to say so, and in the end anot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gatewright_executor.failure import Where
 from gatewright_executor.instance import Call, Instance
 
 HUNG_SECONDS = 5.0  # past its deadline; a policy that is only a little late is none of these
@@ -20,6 +21,8 @@ class Hung:
     instance: Instance
     count: int
     oldest_seconds: float  # since the oldest of them was started
+    limit_seconds: float  # that it had
+    where: Where  # it is
 
     @property
     def blocks_instance(self) -> bool:
@@ -32,10 +35,14 @@ def overdue(calls: Iterable[Call], now: float, seconds: float) -> list[Call]:
     return [call for call in calls if now - call.deadline > seconds]
 
 
-def by_instance(calls: Iterable[Call], now: float) -> list[Hung]:
+def by_instance(calls: Iterable[Call], now: float, where: Callable[[Call], Where]) -> list[Hung]:
     """One `Hung` for each instance, the one with the oldest first."""
-    starts: dict[Instance, list[float]] = {}
+    hanging: dict[Instance, list[Call]] = {}
     for call in calls:
-        starts.setdefault(call.instance, []).append(call.started)
-    found = [Hung(instance, len(started), now - min(started)) for instance, started in starts.items()]
+        hanging.setdefault(call.instance, []).append(call)
+    found = []
+    for instance, all_of_it in hanging.items():
+        oldest = min(all_of_it, key=lambda call: call.started)
+        limit = oldest.execution.timeout_us / 1e6
+        found.append(Hung(instance, len(all_of_it), now - oldest.started, limit, where(oldest)))
     return sorted(found, key=lambda hung: -hung.oldest_seconds)

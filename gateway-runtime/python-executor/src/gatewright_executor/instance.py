@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from sdk.params import freeze
@@ -22,10 +22,6 @@ from gatewright_executor.failure import Failure
 from gatewright_executor.pace import Pace
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.waiting import Waiting
-
-if TYPE_CHECKING:
-    from gatewright_executor.coroutines import Coroutines
-    from gatewright_executor.lifetimes import Lifetime
 
 COROUTINE_CONCURRENCY = 1000
 
@@ -46,17 +42,29 @@ def concurrency(requested: int, workers: int, coroutines: bool) -> int:
     return max(1, min(requested or workers // 2, workers))
 
 
+class Lifetime(Protocol):
+    """What a policy's prepare makes. Opened once, and once that has returned, closed once (lifetimes.py)."""
+
+    def open(self) -> Any:
+        """Returns what is to be ctx.prepared; raises what the policy raises."""
+
+    def close(self) -> None:
+        """Raises what the policy raises."""
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: ends what can be ended."""
+
+
 class Instance:
     """Built when it is configured, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
         "_close", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure", "hooks", "id", "key",
-        "lifetime", "move", "own_loop", "pace", "params", "prepared", "tasks",
+        "lifetime", "move", "pace", "params", "prepared", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
         self.about = about
-        self.own_loop: Coroutines | None = None  # of its coroutines; None: they share the others'
         self.move: Callable[[], None] = _nothing  # lets another take its place, on an event loop of its own
         self.id = instance_id  # the attachment's, for people
         self.key = f"{about.policy_name}:{about.policy_version}"
@@ -213,6 +221,10 @@ class Call:
     @property
     def policy(self) -> str:
         return self.instance.key
+
+    @property
+    def operation(self) -> str:
+        return self.execution.operation.decode("utf-8", "backslashreplace")
 
     @property
     def request_id(self) -> str:

@@ -12,29 +12,16 @@ from collections.abc import Awaitable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any
 
 from sdk.lifetime import lifetime
 
 from gatewright_executor import logs
 from gatewright_executor.failure import describe, policy_traceback
-from gatewright_executor.instance import Instance, Preparing
+from gatewright_executor.instance import Instance, Lifetime, Preparing
 from gatewright_executor.policy_loader import Hook, LoadedPolicy
 
 log = logging.getLogger(__name__)
-
-
-class Lifetime(Protocol):
-    """Opened once, and once that has returned, closed once."""
-
-    def open(self) -> Any:
-        """Returns what is to be ctx.prepared; raises what the policy raises."""
-
-    def close(self) -> None:
-        """Raises what the policy raises."""
-
-    def abandon(self) -> None:
-        """Nobody waits for it any more: ends what can be ended."""
 
 
 def lifetime_of(instance: Instance, policy: LoadedPolicy, loop: asyncio.AbstractEventLoop | None) -> Lifetime:

@@ -53,7 +53,8 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, component, message; then policy, requestId, logger, and a traceback as error, where there are such.
+    """time, level, component, message; then policy, requestId, `fields`, logger, and a traceback as error, where
+    there are such.
 
     Time is RFC 3339, UTC, with milliseconds and `Z`. The supervisor passes lines that begin like this as they are.
     """
@@ -67,6 +68,7 @@ class JsonFormatter(logging.Formatter):
             "component": COMPONENT,
             "message": record.getMessage(),
             **_origin(current.get()),
+            **{key: value for key, value in getattr(record, "fields", {}).items() if value},
             "logger": record.name,
         }
         if record.exc_info and record.exc_info[1] is not None:

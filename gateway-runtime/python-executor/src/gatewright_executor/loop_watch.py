@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from gatewright_executor import logs, vital
-from gatewright_executor.coroutines import Coroutines
+from gatewright_executor.coroutines import EXECUTION, Coroutines
 from gatewright_executor.failure import policy_stack
 from gatewright_executor.instance import Call, Instance, Preparing
 
@@ -31,7 +31,6 @@ STRIKES = 3  # such steps, within
 STRIKES_SECONDS = 60.0  # after which an instance leaves the loop
 SAID_SECONDS = 30.0  # after which it is said again of the same instance
 REMEMBERED = 32  # such steps
-EXECUTION = Coroutines._execute.__code__
 STEP = asyncio.Handle._run.__code__
 log = logging.getLogger(__name__)
 
@@ -106,14 +105,12 @@ class LoopWatch:
         if not self._awake.is_set():
             self._awake.set()
 
-    def blocked(self, call: Call, since: float, until: float) -> str:
-        """Who has held a call up in that time, and for how long, in words; "" where nobody has."""
-        if call.instance.own_loop is not None:
-            return ""
+    def blocked(self, victim: Instance, since: float, until: float) -> str:
+        """Who has held an instance up in that time, and for how long, in words; "" where nobody has."""
         seconds: dict[Instance, float] = {}
         for block in [*self._blocks]:
             overlap = min(block.ended or until, until) - max(block.began, since)
-            if block.instance is not call.instance and overlap > 0:
+            if block.instance is not victim and overlap > 0:
                 seconds[block.instance] = seconds.get(block.instance, 0.0) + overlap
         worst = max(seconds, key=lambda instance: seconds[instance], default=None)
         return f"{worst.title} blocked the event loop for {seconds[worst]:.2f} s of it" if worst is not None else ""
@@ -160,10 +157,11 @@ class LoopWatch:
         self._said = {each: then for each, then in self._said.items() if now - then < SAID_SECONDS}
         if instance not in self._said:
             self._said[instance] = now
+            where = policy_stack(frame)
             log.warning(
-                "%s blocks the event loop: one step has taken %.2f s so far, and all other async policies wait; "
+                "%s blocks the event loop at %s: one step has taken %.2f s so far, and all other async policies wait; "
                 "await what takes time, or write `def` instead of `async def`",
-                instance.title, now - self._began, extra={"trace": policy_stack(frame)},
+                instance.title, where.place or "an unknown place", now - self._began, extra={"trace": where.stack},
             )  # fmt: skip
         strikes = sum(block.instance is instance and now - block.began < STRIKES_SECONDS for block in self._blocks)
         if strikes >= STRIKES:

@@ -18,7 +18,7 @@ class Loops:
         self.shared = Coroutines(release)
         self.watch = LoopWatch(self.shared)
         self._lock = threading.Lock()
-        self._own: set[Coroutines] = set()
+        self.own: dict[Instance, Coroutines] = {}  # of those that do not share
         self._gone = 0, 0  # executions that loops which are gone have started and finished
 
     def start(self) -> None:
@@ -31,25 +31,27 @@ class Loops:
             each.stop(seconds)
 
     def all(self) -> list[Coroutines]:
-        return [self.shared, *self._own.copy()]
+        return [self.shared, *self.own.copy().values()]
 
-    def own(self) -> Coroutines:
-        """A new loop, for one instance."""
-        made = Coroutines(self._release)
-        self._own.add(made)
-        return made
+    def part(self, instance: Instance) -> None:
+        """Gives an instance that has not run yet a loop of its own."""
+        self.own[instance] = Coroutines(self._release)
 
     def of(self, instance: Instance) -> Coroutines:
         """What its coroutines run on."""
-        return instance.own_loop or self.shared
+        return self.own.get(instance, self.shared)
+
+    def blocked(self, instance: Instance, since: float, until: float) -> str:
+        """Who has held up an instance's loop in that time, and for how long, in words; "" where nobody has."""
+        shares = instance not in self.own and any(hook.is_coroutine for hook in instance.hooks.values())
+        return self.watch.blocked(instance, since, until) if shares else ""
 
     def leave(self, instance: Instance) -> None:
         """It has ended; so does the loop, if it has one of its own."""
-        loop = instance.own_loop
         with self._lock:
-            if loop is None or loop not in self._own:
+            loop = self.own.pop(instance, None)
+            if loop is None:
                 return
-            self._own.discard(loop)
             self._gone = self._gone[0] + loop.counts.started, self._gone[1] + loop.counts.finished
         loop.stop(0)
 

@@ -19,8 +19,8 @@ from sdk.policy import FailureClass
 from gatewright_executor import logs, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
-from gatewright_executor.instance import Instance, Preparing
-from gatewright_executor.lifetimes import Lifetime, lifetime_of
+from gatewright_executor.instance import Instance, Lifetime, Preparing
+from gatewright_executor.lifetimes import lifetime_of
 from gatewright_executor.loops import Loops
 from gatewright_executor.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, place_of
 

@@ -145,6 +145,8 @@ def _hung(hung: Hung) -> pb.HungExecutions:
         count=hung.count,
         oldest_ms=int(hung.oldest_seconds * 1000),
         blocks_instance=hung.blocks_instance,
+        limit_ms=int(hung.limit_seconds * 1000),
+        stack=hung.where.stack,
     )
 
 

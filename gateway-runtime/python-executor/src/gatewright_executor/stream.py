@@ -58,7 +58,7 @@ class Stream:
         self._replies.flush()
 
     def take_in(self, frame: pb.RequestFrame) -> bool:
-        """Hands a frame's content on: configure, executions, cancel, close, in this order; runs most of it itself.
+        """Hands a frame's content on: configure, executions, cancel, close in this order; runs most of it itself.
 
         False: an execution stood still, and another thread reads on.
         """
@@ -66,6 +66,8 @@ class Stream:
             self._configure(configure)
         now = time.monotonic() if frame.executions else 0.0
         calls = deque(call for execution in frame.executions if (call := self._accept(execution, now)) is not None)
+        for late in frame.timed_out:
+            self._note_late(late)
         for number in frame.cancel:
             self._cancel(number)
         if frame.close:
@@ -146,6 +148,12 @@ class Stream:
         self._dispatcher.submit(call)
         return None
 
+    def _note_late(self, late: pb.TimedOut) -> None:
+        call = self._pending.get(late.id) or self._running.get(late.id)
+        instance = call.instance if call is not None else self._instances.get(late.instance)
+        if instance is not None:
+            self._dispatcher.timeouts.note(late, instance, call)
+
     def _cancel(self, number: int) -> None:
         call = self._pending.pop(number, None) or self._running.get(number)
         if call is not None:
@@ -194,7 +202,7 @@ class Stream:
         policy = self._policy(configure)
         if isinstance(policy, LoadedPolicy) and instance.limit:
             successor = _instance(configure)
-            successor.own_loop = self._dispatcher.loops.own()
+            self._dispatcher.loops.part(successor)
             self._prepare(configure, successor, policy, lambda made: self._moved(configure, instance, successor, made))
 
     def _moved(

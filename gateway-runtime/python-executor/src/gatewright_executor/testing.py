@@ -74,9 +74,19 @@ class Engine:
         configure: Iterable[pb.ConfigureInstance] = (),
         cancel: Iterable[int] = (),
         close: Iterable[int] = (),
+        late: Iterable[pb.Execution] = (),
     ) -> None:
-        """One frame."""
-        self._requests.put(pb.RequestFrame(executions=executions, configure=configure, cancel=cancel, close=close))
+        """One frame. `late` are executions whose time is over."""
+        late = [*late]
+        self._requests.put(
+            pb.RequestFrame(
+                executions=executions,
+                configure=configure,
+                cancel=[*cancel, *(execution.id for execution in late)],
+                timed_out=map(timed_out, late),
+                close=close,
+            )
+        )
 
     def half_close(self) -> None:
         """Says that no more frames come."""
@@ -149,6 +159,18 @@ class Engine:
         with self._changed:
             self.ended = True
             self._changed.notify_all()
+
+
+def timed_out(execution: pb.Execution) -> pb.TimedOut:
+    """What an engine says of it when its time is over."""
+    return pb.TimedOut(
+        id=execution.id,
+        instance=execution.instance,
+        phase=execution.phase,
+        timeout_us=execution.timeout_us,
+        request_id=execution.request_id,
+        operation=execution.operation,
+    )
 
 
 def configuration(

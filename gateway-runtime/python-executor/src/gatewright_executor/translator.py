@@ -81,6 +81,7 @@ def failure_message(failure: Failure) -> pb.Failure:
         message=failure.message.encode("utf-8", "backslashreplace").decode(),
         policy=failure.policy,
         hook=failure.hook,
+        logged=failure.logged,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
 from contextvars import Context
 
@@ -15,13 +16,14 @@ from gatewright_executor.policy_loader import Hook
 class Worker:
     """What one thread does now, and has done. Written by that thread only."""
 
-    __slots__ = ("_computed", "_marked", "_waits", "call", "ended", "finished", "started", "was_slow")
+    __slots__ = ("_computed", "_marked", "_waits", "call", "ended", "finished", "started", "thread", "was_slow")
 
     def __init__(self) -> None:
         self.call: Call | None = None
         self.started = 0
         self.finished = 0
         self.was_slow = False  # the last execution
+        self.thread = 0  # threading.get_ident()
         self.ended = 0.0  # when it did; time.monotonic()
         self._marked = self._computed = 0.0
         self._waits = 0
@@ -30,6 +32,7 @@ class Worker:
         """From here on, what this thread waits for and computes is its executions' doing."""
         usage = resource.getrusage(resource.RUSAGE_THREAD)
         self._marked = time.monotonic()
+        self.thread = threading.get_ident()
         self._waits = usage.ru_nvcsw
         self._computed = usage.ru_utime + usage.ru_stime
 

@@ -29,6 +29,7 @@ var FailureClasses = []FailureClass{
 type Failure struct {
 	Class   FailureClass
 	Message string
+	Logged  bool // the log has it already, with more than Message says
 }
 
 // Failf makes a Failure.

@@ -151,8 +151,9 @@ type RequestFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Configure     []*ConfigureInstance   `protobuf:"bytes,1,rep,name=configure,proto3" json:"configure,omitempty"`
 	Executions    []*Execution           `protobuf:"bytes,2,rep,name=executions,proto3" json:"executions,omitempty"`
-	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"` // executions nobody waits for any more; those not yet started never are
-	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`   // instances that get no further executions: closed after their last one
+	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`             // executions nobody waits for any more; those not yet started never are
+	TimedOut      []*TimedOut            `protobuf:"bytes,5,rep,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"` // those of cancel whose time is over: the executor says in its log where they are
+	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`               // instances that get no further executions: closed after their last one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,9 +209,101 @@ func (x *RequestFrame) GetCancel() []uint64 {
 	return nil
 }
 
+func (x *RequestFrame) GetTimedOut() []*TimedOut {
+	if x != nil {
+		return x.TimedOut
+	}
+	return nil
+}
+
 func (x *RequestFrame) GetClose() []uint32 {
 	if x != nil {
 		return x.Close
+	}
+	return nil
+}
+
+// An execution that got no answer in its time.
+type TimedOut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      uint32                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Phase         Phase                  `protobuf:"varint,3,opt,name=phase,proto3,enum=gatewright.executor.v1.Phase" json:"phase,omitempty"`
+	TimeoutUs     uint32                 `protobuf:"varint,4,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // as in the execution
+	RequestId     []byte                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Operation     []byte                 `protobuf:"bytes,6,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimedOut) Reset() {
+	*x = TimedOut{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimedOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimedOut) ProtoMessage() {}
+
+func (x *TimedOut) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimedOut.ProtoReflect.Descriptor instead.
+func (*TimedOut) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TimedOut) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *TimedOut) GetInstance() uint32 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *TimedOut) GetPhase() Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return Phase_PHASE_UNSPECIFIED
+}
+
+func (x *TimedOut) GetTimeoutUs() uint32 {
+	if x != nil {
+		return x.TimeoutUs
+	}
+	return 0
+}
+
+func (x *TimedOut) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *TimedOut) GetOperation() []byte {
+	if x != nil {
+		return x.Operation
 	}
 	return nil
 }
@@ -235,7 +328,7 @@ type ConfigureInstance struct {
 
 func (x *ConfigureInstance) Reset() {
 	*x = ConfigureInstance{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +340,7 @@ func (x *ConfigureInstance) String() string {
 func (*ConfigureInstance) ProtoMessage() {}
 
 func (x *ConfigureInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +353,7 @@ func (x *ConfigureInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureInstance.ProtoReflect.Descriptor instead.
 func (*ConfigureInstance) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ConfigureInstance) GetInstance() uint32 {
@@ -369,7 +462,7 @@ type Execution struct {
 
 func (x *Execution) Reset() {
 	*x = Execution{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +474,7 @@ func (x *Execution) String() string {
 func (*Execution) ProtoMessage() {}
 
 func (x *Execution) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +487,7 @@ func (x *Execution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Execution.ProtoReflect.Descriptor instead.
 func (*Execution) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Execution) GetId() uint64 {
@@ -538,7 +631,7 @@ type ReplyFrame struct {
 
 func (x *ReplyFrame) Reset() {
 	*x = ReplyFrame{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +643,7 @@ func (x *ReplyFrame) String() string {
 func (*ReplyFrame) ProtoMessage() {}
 
 func (x *ReplyFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +656,7 @@ func (x *ReplyFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyFrame.ProtoReflect.Descriptor instead.
 func (*ReplyFrame) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReplyFrame) GetHello() *Hello {
@@ -607,7 +700,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +712,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +725,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{4}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Hello) GetPid() uint32 {
@@ -683,7 +776,7 @@ type LoadedPolicy struct {
 
 func (x *LoadedPolicy) Reset() {
 	*x = LoadedPolicy{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +788,7 @@ func (x *LoadedPolicy) String() string {
 func (*LoadedPolicy) ProtoMessage() {}
 
 func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +801,7 @@ func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadedPolicy.ProtoReflect.Descriptor instead.
 func (*LoadedPolicy) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{5}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LoadedPolicy) GetName() string {
@@ -756,7 +849,7 @@ type InstanceStatus struct {
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +861,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +874,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{6}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *InstanceStatus) GetInstance() uint32 {
@@ -823,7 +916,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +928,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +941,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Action) GetId() uint64 {
@@ -967,7 +1060,7 @@ type ImmediateResponse struct {
 
 func (x *ImmediateResponse) Reset() {
 	*x = ImmediateResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1072,7 @@ func (x *ImmediateResponse) String() string {
 func (*ImmediateResponse) ProtoMessage() {}
 
 func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1085,7 @@ func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImmediateResponse.ProtoReflect.Descriptor instead.
 func (*ImmediateResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ImmediateResponse) GetStatusCode() uint32 {
@@ -1023,13 +1116,14 @@ type Failure struct {
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // expected, got, where, cure
 	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`   // name:version
 	Hook          string                 `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`       // on_request, on_response, prepare, import
+	Logged        bool                   `protobuf:"varint,5,opt,name=logged,proto3" json:"logged,omitempty"`  // the executor's log has it, with a traceback
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1135,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1148,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Failure) GetFailureClass() FailureClass {
@@ -1085,6 +1179,13 @@ func (x *Failure) GetHook() string {
 	return ""
 }
 
+func (x *Failure) GetLogged() bool {
+	if x != nil {
+		return x.Logged
+	}
+	return false
+}
+
 type HealthCheckRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1093,7 +1194,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1206,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1219,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
 }
 
 type HealthCheckResponse struct {
@@ -1140,7 +1241,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1253,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1266,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HealthCheckResponse) GetServing() bool {
@@ -1255,13 +1356,15 @@ type HungExecutions struct {
 	Count          uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
 	OldestMs       uint32                 `protobuf:"varint,5,opt,name=oldest_ms,json=oldestMs,proto3" json:"oldest_ms,omitempty"`                   // since the oldest of them was started
 	BlocksInstance bool                   `protobuf:"varint,6,opt,name=blocks_instance,json=blocksInstance,proto3" json:"blocks_instance,omitempty"` // they hold all that may be under way of this instance: it answers nothing any more
+	LimitMs        uint32                 `protobuf:"varint,7,opt,name=limit_ms,json=limitMs,proto3" json:"limit_ms,omitempty"`                      // the time that the oldest had
+	Stack          string                 `protobuf:"bytes,8,opt,name=stack,proto3" json:"stack,omitempty"`                                          // where the oldest is, in the policy's files; empty where that cannot be seen
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HungExecutions) Reset() {
 	*x = HungExecutions{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1376,7 @@ func (x *HungExecutions) String() string {
 func (*HungExecutions) ProtoMessage() {}
 
 func (x *HungExecutions) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1389,7 @@ func (x *HungExecutions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
 func (*HungExecutions) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HungExecutions) GetPolicy() string {
@@ -1331,18 +1434,42 @@ func (x *HungExecutions) GetBlocksInstance() bool {
 	return false
 }
 
+func (x *HungExecutions) GetLimitMs() uint32 {
+	if x != nil {
+		return x.LimitMs
+	}
+	return 0
+}
+
+func (x *HungExecutions) GetStack() string {
+	if x != nil {
+		return x.Stack
+	}
+	return ""
+}
+
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
 
 const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\n" +
-	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\xd0\x01\n" +
+	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\x8f\x02\n" +
 	"\fRequestFrame\x12G\n" +
 	"\tconfigure\x18\x01 \x03(\v2).gatewright.executor.v1.ConfigureInstanceR\tconfigure\x12A\n" +
 	"\n" +
 	"executions\x18\x02 \x03(\v2!.gatewright.executor.v1.ExecutionR\n" +
 	"executions\x12\x1a\n" +
-	"\x06cancel\x18\x03 \x03(\x04B\x02\x10\x01R\x06cancel\x12\x18\n" +
-	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\x96\x03\n" +
+	"\x06cancel\x18\x03 \x03(\x04B\x02\x10\x01R\x06cancel\x12=\n" +
+	"\ttimed_out\x18\x05 \x03(\v2 .gatewright.executor.v1.TimedOutR\btimedOut\x12\x18\n" +
+	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\xc7\x01\n" +
+	"\bTimedOut\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
+	"\x05phase\x18\x03 \x01(\x0e2\x1d.gatewright.executor.v1.PhaseR\x05phase\x12\x1d\n" +
+	"\n" +
+	"timeout_us\x18\x04 \x01(\rR\ttimeoutUs\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\fR\trequestId\x12\x1c\n" +
+	"\toperation\x18\x06 \x01(\fR\toperation\"\x96\x03\n" +
 	"\x11ConfigureInstance\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x12\x1f\n" +
 	"\vpolicy_name\x18\x02 \x01(\tR\n" +
@@ -1438,12 +1565,13 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x12\x18\n" +
 	"\aheaders\x18\x02 \x01(\fR\aheaders\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\x9a\x01\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xb2\x01\n" +
 	"\aFailure\x12I\n" +
 	"\rfailure_class\x18\x01 \x01(\x0e2$.gatewright.executor.v1.FailureClassR\ffailureClass\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x12\n" +
-	"\x04hook\x18\x04 \x01(\tR\x04hook\"\x14\n" +
+	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
+	"\x06logged\x18\x05 \x01(\bR\x06logged\"\x14\n" +
 	"\x12HealthCheckRequest\"\xc3\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
@@ -1457,7 +1585,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x04hung\x18\t \x03(\v2&.gatewright.executor.v1.HungExecutionsR\x04hung\x12!\n" +
 	"\fworkers_hung\x18\n" +
 	" \x01(\rR\vworkersHung\x12\x1c\n" +
-	"\texhausted\x18\v \x01(\bR\texhausted\"\xc0\x01\n" +
+	"\texhausted\x18\v \x01(\bR\texhausted\"\xf1\x01\n" +
 	"\x0eHungExecutions\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x19\n" +
 	"\bapi_name\x18\x02 \x01(\tR\aapiName\x12\x1f\n" +
@@ -1465,7 +1593,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"instanceId\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\rR\x05count\x12\x1b\n" +
 	"\toldest_ms\x18\x05 \x01(\rR\boldestMs\x12'\n" +
-	"\x0fblocks_instance\x18\x06 \x01(\bR\x0eblocksInstance*E\n" +
+	"\x0fblocks_instance\x18\x06 \x01(\bR\x0eblocksInstance\x12\x19\n" +
+	"\blimit_ms\x18\a \x01(\rR\alimitMs\x12\x14\n" +
+	"\x05stack\x18\b \x01(\tR\x05stack*E\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_REQUEST\x10\x01\x12\x12\n" +
@@ -1496,47 +1626,50 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                  // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),           // 1: gatewright.executor.v1.FailureClass
 	(*RequestFrame)(nil),        // 2: gatewright.executor.v1.RequestFrame
-	(*ConfigureInstance)(nil),   // 3: gatewright.executor.v1.ConfigureInstance
-	(*Execution)(nil),           // 4: gatewright.executor.v1.Execution
-	(*ReplyFrame)(nil),          // 5: gatewright.executor.v1.ReplyFrame
-	(*Hello)(nil),               // 6: gatewright.executor.v1.Hello
-	(*LoadedPolicy)(nil),        // 7: gatewright.executor.v1.LoadedPolicy
-	(*InstanceStatus)(nil),      // 8: gatewright.executor.v1.InstanceStatus
-	(*Action)(nil),              // 9: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),   // 10: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),             // 11: gatewright.executor.v1.Failure
-	(*HealthCheckRequest)(nil),  // 12: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil), // 13: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),      // 14: gatewright.executor.v1.HungExecutions
+	(*TimedOut)(nil),            // 3: gatewright.executor.v1.TimedOut
+	(*ConfigureInstance)(nil),   // 4: gatewright.executor.v1.ConfigureInstance
+	(*Execution)(nil),           // 5: gatewright.executor.v1.Execution
+	(*ReplyFrame)(nil),          // 6: gatewright.executor.v1.ReplyFrame
+	(*Hello)(nil),               // 7: gatewright.executor.v1.Hello
+	(*LoadedPolicy)(nil),        // 8: gatewright.executor.v1.LoadedPolicy
+	(*InstanceStatus)(nil),      // 9: gatewright.executor.v1.InstanceStatus
+	(*Action)(nil),              // 10: gatewright.executor.v1.Action
+	(*ImmediateResponse)(nil),   // 11: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),             // 12: gatewright.executor.v1.Failure
+	(*HealthCheckRequest)(nil),  // 13: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil), // 14: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),      // 15: gatewright.executor.v1.HungExecutions
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
-	3,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
-	4,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
-	0,  // 2: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
-	6,  // 3: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
-	9,  // 4: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
-	8,  // 5: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
-	7,  // 6: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	11, // 7: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	11, // 8: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	10, // 9: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	11, // 10: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
-	1,  // 11: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	14, // 12: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	2,  // 13: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	12, // 14: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	5,  // 15: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	13, // 16: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	4,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
+	5,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
+	3,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
+	0,  // 3: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
+	0,  // 4: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
+	7,  // 5: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
+	10, // 6: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
+	9,  // 7: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
+	8,  // 8: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
+	12, // 9: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	12, // 10: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	11, // 11: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	12, // 12: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	1,  // 13: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
+	15, // 14: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	2,  // 15: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	13, // 16: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	6,  // 17: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	14, // 18: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	17, // [17:19] is the sub-list for method output_type
+	15, // [15:17] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -1544,15 +1677,15 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 	if File_gatewright_executor_v1_python_executor_proto != nil {
 		return
 	}
-	file_gatewright_executor_v1_python_executor_proto_msgTypes[2].OneofWrappers = []any{}
-	file_gatewright_executor_v1_python_executor_proto_msgTypes[7].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[3].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

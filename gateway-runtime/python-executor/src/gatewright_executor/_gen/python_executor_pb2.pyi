@@ -36,16 +36,34 @@ FAILURE_CLASS_BAD_ACTION: FailureClass
 FAILURE_CLASS_BODY_TOO_LARGE: FailureClass
 
 class RequestFrame(_message.Message):
-    __slots__ = ("configure", "executions", "cancel", "close")
+    __slots__ = ("configure", "executions", "cancel", "timed_out", "close")
     CONFIGURE_FIELD_NUMBER: _ClassVar[int]
     EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
+    TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
     configure: _containers.RepeatedCompositeFieldContainer[ConfigureInstance]
     executions: _containers.RepeatedCompositeFieldContainer[Execution]
     cancel: _containers.RepeatedScalarFieldContainer[int]
+    timed_out: _containers.RepeatedCompositeFieldContainer[TimedOut]
     close: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., timed_out: _Optional[_Iterable[_Union[TimedOut, _Mapping]]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TimedOut(_message.Message):
+    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "operation")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    instance: int
+    phase: Phase
+    timeout_us: int
+    request_id: bytes
+    operation: bytes
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., operation: _Optional[bytes] = ...) -> None: ...
 
 class ConfigureInstance(_message.Message):
     __slots__ = ("instance", "policy_name", "policy_version", "parameters", "system_parameters", "api_name", "max_concurrency", "prepare_timeout_ms", "api_version", "instance_id", "operation")
@@ -206,16 +224,18 @@ class ImmediateResponse(_message.Message):
     def __init__(self, status_code: _Optional[int] = ..., headers: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("failure_class", "message", "policy", "hook")
+    __slots__ = ("failure_class", "message", "policy", "hook", "logged")
     FAILURE_CLASS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     HOOK_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_FIELD_NUMBER: _ClassVar[int]
     failure_class: FailureClass
     message: str
     policy: str
     hook: str
-    def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ...) -> None: ...
+    logged: bool
+    def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ..., logged: _Optional[bool] = ...) -> None: ...
 
 class HealthCheckRequest(_message.Message):
     __slots__ = ()
@@ -248,17 +268,21 @@ class HealthCheckResponse(_message.Message):
     def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ..., exhausted: _Optional[bool] = ...) -> None: ...
 
 class HungExecutions(_message.Message):
-    __slots__ = ("policy", "api_name", "instance_id", "count", "oldest_ms", "blocks_instance")
+    __slots__ = ("policy", "api_name", "instance_id", "count", "oldest_ms", "blocks_instance", "limit_ms", "stack")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     API_NAME_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     OLDEST_MS_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_MS_FIELD_NUMBER: _ClassVar[int]
+    STACK_FIELD_NUMBER: _ClassVar[int]
     policy: str
     api_name: str
     instance_id: str
     count: int
     oldest_ms: int
     blocks_instance: bool
-    def __init__(self, policy: _Optional[str] = ..., api_name: _Optional[str] = ..., instance_id: _Optional[str] = ..., count: _Optional[int] = ..., oldest_ms: _Optional[int] = ..., blocks_instance: _Optional[bool] = ...) -> None: ...
+    limit_ms: int
+    stack: str
+    def __init__(self, policy: _Optional[str] = ..., api_name: _Optional[str] = ..., instance_id: _Optional[str] = ..., count: _Optional[int] = ..., oldest_ms: _Optional[int] = ..., blocks_instance: _Optional[bool] = ..., limit_ms: _Optional[int] = ..., stack: _Optional[str] = ...) -> None: ...
