@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, BuiltPolicy, Download, Mistake, Step, Waiting
+from gatewright_builder import (
+    BuildError,
+    BuildOptions,
+    BuildResult,
+    BuiltPolicy,
+    Download,
+    Mistake,
+    Note,
+    Step,
+    Waiting,
+)
 from gatewright_cli import building
 from gatewright_cli.main import main
 
@@ -52,6 +62,7 @@ def builder(options: BuildOptions) -> BuildResult:
     """Stands in for the builder, which needs an engine: what it says is what is tested here."""
     options.say(Step("fetching limit"))
     options.say(Waiting("fetching limit", 4.04))
+    options.say(Note("policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"))
     options.say(Download("limit", 5, 10))
     options.say(Download("limit", 10, 10, done=True))
     if options.locked:
@@ -69,6 +80,7 @@ def test_as_json_what_goes_on_is_events(
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"event": "step", "text": "fetching limit"},
         {"event": "waiting", "text": "fetching limit", "seconds": 4.04},
+        {"event": "note", "text": "policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"},
         {"event": "download", "what": "limit", "received": 5, "total": 10, "done": False},
         {"event": "download", "what": "limit", "received": 10, "total": 10, "done": True},
         {"event": "built", "output": str(tmp_path), "changed": ["bin"], "seconds": {"read": 0.123},
@@ -126,6 +138,7 @@ def test_a_person_reads_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines() == [
         "build: fetching limit",
         "build: fetching limit … 4 s",
+        "note: policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line",
         "build: limit: 10 bytes",
         "error: build.lock: expected it, got none; make one",
     ]

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder.policy import Policy
-from gatewright_builder.python_source import collect_python_source_files, validate_python_directory_structure
+from gatewright_builder.python_source import (
+    collect_python_source_files,
+    unused_hooks,
+    validate_python_directory_structure,
+)
 from gatewright_builder.tree import write_tree
 
 DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
@@ -52,6 +56,17 @@ def make(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Make:
 )
 def test_a_policy_that_the_executor_can_call_has_no_mistake(make: Make, source: str) -> None:
     assert list(validate_python_directory_structure(make(source))) == []
+
+
+def test_a_hook_that_no_phase_calls_is_a_note(make: Make) -> None:
+    policy = make("def on_request(ctx, params): ...\n\n\ndef on_response(ctx, params): ...\n")
+    assert list(validate_python_directory_structure(policy)) == []
+    assert list(unused_hooks(policy)) == [
+        "sample/policy.py:4: on_response of sample:v1.0.0 is never called: its definition has SKIP for "
+        "responseHeaderMode and responseBodyMode; to have it called write responseHeaderMode: PROCESS, or "
+        "responseBodyMode: BUFFER for the body too"
+    ]
+    assert list(unused_hooks(make("def on_request(ctx, params): ..."))) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Step, Waiting
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
 from gatewright_builder import build as run_builder
 from gatewright_builder.imports import LIMIT_SECONDS
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from gatewright_cli.preflight import PreflightError
 
+NOTE = "note: "
 IMPORT_SECONDS = LIMIT_SECONDS
 
 
@@ -45,7 +46,7 @@ def build_as_json(manifest: Path, output: Path, locked: bool = False, import_sec
     """Builds and says so on stdout, a JSON object a line; returns the exit status.
 
     {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for one that takes long,
-    {"event": "download", "what", "received", "total", "done"}, at last one
+    {"event": "download", "what", "received", "total", "done"}, {"event": "note", "text"}, at last one
     {"event": "built", "output", "changed", "seconds", "policies", "engine"} or, for each mistake, {"event": "mistake",
     "file", "line", "expected", "got", "cure", "text"}, text being all of it as one sentence.
     """
@@ -85,6 +86,8 @@ class _Show:
                 self._begin(text)
             case Waiting(text, seconds):
                 self._wait(text, seconds)
+            case Note(text):
+                self._progress.console.print(f"{NOTE}{text}", markup=False, soft_wrap=True)
             case Download():
                 self._bar(event)
 

@@ -6,7 +6,7 @@ is known to be right, and the output folder changes only when everything that go
 """
 
 from gatewright_builder.build import BuildOptions, BuildResult, BuiltPolicy, build
-from gatewright_builder.events import Download, Event, Step, Waiting
+from gatewright_builder.events import Download, Event, Note, Step, Waiting
 from gatewright_builder.mistake import BuildError, Mistake
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Download",
     "Event",
     "Mistake",
+    "Note",
     "Step",
     "Waiting",
     "build",

@@ -17,7 +17,7 @@ from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine import BIN, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
-from gatewright_builder.events import Say, say_nothing, step
+from gatewright_builder.events import Note, Say, say_nothing, step
 from gatewright_builder.generation import (
     MAIN_FILE,
     generate_engine,
@@ -44,6 +44,7 @@ from gatewright_builder.output import (
     unwanted_parts,
 )
 from gatewright_builder.policy import Policy, of_runtime
+from gatewright_builder.python_source import unused_hooks
 from gatewright_builder.requirements import executor_asks
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
@@ -176,6 +177,9 @@ def _plan(options: BuildOptions) -> _Plan:
     executor = executor_asks(sources)
     located = locate(read_manifest(options.manifest), lock.sources, options.say)
     policies = validate(discover(located), executor)
+    for policy in of_runtime(policies, Runtime.PYTHON):
+        for text in unused_hooks(policy):
+            options.say(Note(text))
     groups = resolve(policies, executor, lock.groups, options.say)
     plan = _Plan(policies, groups, Lock(1, located.pins, {group.name: group.pin for group in groups}), sources)
     if options.locked:

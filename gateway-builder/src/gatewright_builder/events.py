@@ -37,7 +37,14 @@ class Download:
     done: bool = False
 
 
-Event = Step | Waiting | Download
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that is right, and perhaps not meant: what it is, where, and what to write instead."""
+
+    text: str
+
+
+Event = Step | Waiting | Download | Note
 Say = Callable[[Event], None]
 
 

@@ -98,20 +98,29 @@ def _yields(node: ast.AST) -> bool:
 
 def _mode_mistakes(policy: Policy, bound: dict[str, ast.stmt]) -> Iterator[Mistake]:
     mode = policy.definition.fields.processing_mode
-    wanted = dict(zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True))
     if not any(hook in bound for hook in HOOKS):
         cure = "write one of them, as sdk.policy shows"
         yield policy.mistake(POLICY_FILE, "on_request(ctx, params) or on_response(ctx, params)", "neither", cure)
         return
-    for hook, is_wanted in wanted.items():
+    for hook, is_wanted in zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True):
         side = hook.removeprefix("on_")
         if is_wanted and hook not in bound:
             cure = f"write it, or SKIP {side}HeaderMode and {side}BodyMode"
             yield policy.mistake(POLICY_FILE, f"{hook}(ctx, params), for its processingMode", f"no {hook}", cure)
+
+
+def unused_hooks(policy: Policy) -> Iterator[str]:
+    """What to say of each hook of policy.py that no phase of its definition calls. The policy is one that is right."""
+    mode = policy.definition.fields.processing_mode
+    bound = dict(_bound_names(_parse(policy.sources[POLICY_FILE], POLICY_FILE).body))
+    for hook, is_wanted in zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True):
         if hook in bound and not is_wanted:
-            expected = f"a {side} phase that is not SKIP, since {POLICY_FILE} has {hook}"
-            cure = f"write {side}HeaderMode: PROCESS, or {side}BodyMode: BUFFER for the body too"
-            yield policy.definition_mistake("processingMode", expected, "SKIP for both", cure)
+            side, line = hook.removeprefix("on_"), bound[hook].lineno
+            yield (
+                f"{policy.shown}/{POLICY_FILE}:{line}: {hook} of {policy.key} is never called: its definition has "
+                f"SKIP for {side}HeaderMode and {side}BodyMode; to have it called write {side}HeaderMode: PROCESS, or "
+                f"{side}BodyMode: BUFFER for the body too"
+            )
 
 
 def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
