@@ -33,6 +33,10 @@ BodyMode = Annotated[
     describe("SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"),
 ]
 PrepareTimeout = Annotated[str, describe("a time from 1s to 300s", "write one like 30s", PREPARE_TIMEOUT_PATTERN)]
+EncodedBodies = Annotated[
+    Literal["REFUSE", "PASS"],
+    describe("REFUSE or PASS", "write PASS for a policy that can read what has a content encoding"),
+]
 Text = Annotated[str, describe("a text", "put it in quotes")]
 Schema = Annotated[dict[str, object], describe("a JSON Schema 2020-12 of an object", "write type: object")]
 
@@ -44,6 +48,10 @@ class ProcessingModeFields(msgspec.Struct, frozen=True, rename="camel"):
     request_body_mode: BodyMode = "SKIP"
     response_header_mode: HeaderMode = "SKIP"
     response_body_mode: BodyMode = "SKIP"
+    request_body_in_response: Annotated[
+        bool, describe("true or false", "write true to be given the request's body in on_response too")
+    ] = False
+    encoded_bodies: EncodedBodies = "REFUSE"
 
 
 Phases = Annotated[ProcessingModeFields, describe("its phases", "write requestHeaderMode: PROCESS below it")]
@@ -84,7 +92,7 @@ def read_definition(folder: Path, shown: str) -> Definition:
         raise BuildError([_no_definition(folder, shown, name)])
     document = read_document(path, name)
     checked = decode(DefinitionFields, document, document.value)
-    mistakes = checked if isinstance(checked, list) else []
+    mistakes = checked if isinstance(checked, list) else list(_body_in_response_mistakes(document, checked))
     content = document.value if isinstance(document.value, dict) else {}
     refuse_if_any([*mistakes, *_schema_mistakes(document, content)])
     fields = PolicyDefinition.from_document(content)
@@ -117,6 +125,20 @@ def _schema_mistake(document: Document, path: KeyPath, error: SchemaError) -> Mi
     if error.is_default:
         expected, cure = "a default that its own schema takes", "mend one of the two"
     return document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", error.message, cure)
+
+
+def _body_in_response_mistakes(document: Document, fields: DefinitionFields) -> Iterator[Mistake]:
+    mode, key = fields.processing_mode, "requestBodyInResponse"
+    if not mode.request_body_in_response:
+        return
+    path = ("processingMode", key)
+    if mode.request_body_mode != "BUFFER":
+        expected = f"{key}: requestBodyMode: BUFFER beside it"
+        got, cure = f"requestBodyMode: {mode.request_body_mode}", "write BUFFER, or remove it"
+        yield document.mistake(path, expected, got, cure)
+    if mode.response_header_mode == mode.response_body_mode == "SKIP":
+        expected, cure = f"{key}: a response phase that is not SKIP", "write responseHeaderMode: PROCESS, or remove it"
+        yield document.mistake(path, expected, "SKIP for both", cure)
 
 
 def _mode_mistakes(document: Document, fields: PolicyDefinition) -> Iterator[Mistake]:

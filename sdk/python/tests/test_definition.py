@@ -4,6 +4,7 @@ import pytest
 from sdk.definition import (
     BodyMode,
     DefinitionError,
+    EncodedBodies,
     HeaderMode,
     PolicyDefinition,
     ProcessingModeConfig,
@@ -32,6 +33,16 @@ def test_a_definition() -> None:
     assert definition.processing_mode.wants_response
     assert not ProcessingModeConfig().wants_request
     assert not ProcessingModeConfig().wants_response
+
+
+def test_what_a_policy_asks_for_beside_the_phases() -> None:
+    modes = {"requestBodyMode": "BUFFER", "responseHeaderMode": "PROCESS", "requestBodyInResponse": True}
+    asked = PolicyDefinition.from_document(
+        {**GOOD, "processingMode": {**modes, "encodedBodies": "PASS"}}
+    ).processing_mode
+    assert (asked.request_body_in_response, asked.encoded_bodies) == (True, EncodedBodies.PASS)
+    plain = PolicyDefinition.from_document(GOOD).processing_mode
+    assert (plain.request_body_in_response, plain.encoded_bodies) == (False, EncodedBodies.REFUSE)
 
 
 def test_all_mistakes_at_once() -> None:
@@ -64,6 +75,12 @@ def test_no_time_to_prepare(text: str) -> None:
     (["x"], r"\$: expected an object, got list"),
     ({}, "name: expected .* got nothing; .*processingMode: expected an object, got nothing"),
     ({**GOOD, "processingMode": {"requestBodyMode": ["x"]}}, r"processingMode\.requestBodyMode: .* got \['x'\]"),
+    ({**GOOD, "processingMode": {"encodedBodies": "gzip"}}, "encodedBodies: expected one of REFUSE, PASS, got 'gzip'"),
+    ({**GOOD, "processingMode": {"requestBodyInResponse": 1}}, "requestBodyInResponse: expected true or false, got 1"),
+    ({**GOOD, "processingMode": {"requestBodyInResponse": True, "responseHeaderMode": "PROCESS"}},
+     "requestBodyInResponse: expected requestBodyMode: BUFFER and a response phase"),
+    ({**GOOD, "processingMode": {"requestBodyInResponse": True, "requestBodyMode": "BUFFER"}},
+     "requestBodyInResponse: expected requestBodyMode: BUFFER and a response phase"),
 ])  # fmt: skip
 def test_what_is_no_definition(document: object, sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):

@@ -90,3 +90,13 @@ def test_anything_else_is_refused_where_it_is_written(value: Any, sentence: str)
 def test_a_key_is_text() -> None:
     with pytest.raises(TypeError, match="metadata: expected a str as key, got int"):
         Metadata()[1] = 2  # type: ignore[index]
+
+
+def test_a_dict_of_its_own() -> None:
+    metadata = Metadata(b'{"user": {"roles": ["a"]}, "n": 123456789012345678901}')
+    metadata["later"] = True
+    copied = metadata.to_dict()
+    assert json.dumps(copied) == '{"user": {"roles": ["a"]}, "n": 123456789012345678901, "later": true}'
+    copied["user"]["roles"].append("b")
+    assert metadata["user"]["roles"] == ["a"]
+    assert Metadata().to_dict() == {}

@@ -127,5 +127,5 @@ def test_params_are_checked_and_read_only() -> None:
 
 def test_the_words_of_failure() -> None:
     assert [*FailureClass] == [
-        "timeout", "overloaded", "unavailable", "crashed", "exception", "badAction", "bodyTooLarge",
+        "timeout", "overloaded", "unavailable", "crashed", "exception", "badAction", "bodyTooLarge", "badBody",
     ]  # fmt: skip

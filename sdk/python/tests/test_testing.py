@@ -90,3 +90,8 @@ def test_a_response_shares_what_its_request_has() -> None:
     answer = testing.response(404, headers={"Retry-After": "3"}, request=ctx)
     assert dict(answer.metadata) == {"tenant": "blue", "quota": 7}
     assert (answer.prepared, answer.request, answer.headers["retry-after"]) == (["made once"], ctx, "3")
+
+
+def test_a_response_may_have_its_requests_body() -> None:
+    assert testing.response(request=testing.request("POST", body=b"asked")).request.body == b"asked"
+    assert testing.response().request.body is None

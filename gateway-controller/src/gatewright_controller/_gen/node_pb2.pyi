@@ -19,6 +19,12 @@ class HeaderMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEADER_MODE_SKIP: _ClassVar[HeaderMode]
     HEADER_MODE_PROCESS: _ClassVar[HeaderMode]
 
+class EncodedBodies(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENCODED_BODIES_UNSPECIFIED: _ClassVar[EncodedBodies]
+    ENCODED_BODIES_REFUSE: _ClassVar[EncodedBodies]
+    ENCODED_BODIES_PASS: _ClassVar[EncodedBodies]
+
 class BodyMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BODY_MODE_UNSPECIFIED: _ClassVar[BodyMode]
@@ -31,6 +37,9 @@ ON_ERROR_CONTINUE: OnError
 HEADER_MODE_UNSPECIFIED: HeaderMode
 HEADER_MODE_SKIP: HeaderMode
 HEADER_MODE_PROCESS: HeaderMode
+ENCODED_BODIES_UNSPECIFIED: EncodedBodies
+ENCODED_BODIES_REFUSE: EncodedBodies
+ENCODED_BODIES_PASS: EncodedBodies
 BODY_MODE_UNSPECIFIED: BodyMode
 BODY_MODE_SKIP: BodyMode
 BODY_MODE_BUFFER: BodyMode
@@ -194,13 +203,17 @@ class Attachment(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class ProcessingMode(_message.Message):
-    __slots__ = ("request_headers", "request_body", "response_headers", "response_body")
+    __slots__ = ("request_headers", "request_body", "response_headers", "response_body", "request_body_in_response", "encoded_bodies")
     REQUEST_HEADERS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_BODY_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_HEADERS_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_BODY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BODY_IN_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_BODIES_FIELD_NUMBER: _ClassVar[int]
     request_headers: HeaderMode
     request_body: BodyMode
     response_headers: HeaderMode
     response_body: BodyMode
-    def __init__(self, request_headers: _Optional[_Union[HeaderMode, str]] = ..., request_body: _Optional[_Union[BodyMode, str]] = ..., response_headers: _Optional[_Union[HeaderMode, str]] = ..., response_body: _Optional[_Union[BodyMode, str]] = ...) -> None: ...
+    request_body_in_response: bool
+    encoded_bodies: EncodedBodies
+    def __init__(self, request_headers: _Optional[_Union[HeaderMode, str]] = ..., request_body: _Optional[_Union[BodyMode, str]] = ..., response_headers: _Optional[_Union[HeaderMode, str]] = ..., response_body: _Optional[_Union[BodyMode, str]] = ..., request_body_in_response: _Optional[bool] = ..., encoded_bodies: _Optional[_Union[EncodedBodies, str]] = ...) -> None: ...

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import UNSET
-from sdk.definition import BodyMode, HeaderMode, ProcessingModeConfig
+from sdk.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeConfig
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definition, Definitions
@@ -19,6 +19,10 @@ BODIES = {
     BodyMode.SKIP: node_pb2.BODY_MODE_SKIP,
     BodyMode.BUFFER: node_pb2.BODY_MODE_BUFFER,
     BodyMode.STREAM: node_pb2.BODY_MODE_STREAM,
+}
+ENCODED = {
+    EncodedBodies.REFUSE: node_pb2.ENCODED_BODIES_REFUSE,
+    EncodedBodies.PASS: node_pb2.ENCODED_BODIES_PASS,
 }
 
 
@@ -92,6 +96,8 @@ def _mode(mode: ProcessingModeConfig) -> node_pb2.ProcessingMode:
         request_body=BODIES[mode.request_body_mode],
         response_headers=HEADERS[mode.response_header_mode],
         response_body=BODIES[mode.response_body_mode],
+        request_body_in_response=mode.request_body_in_response,
+        encoded_bodies=ENCODED[mode.encoded_bodies],
     )
 
 

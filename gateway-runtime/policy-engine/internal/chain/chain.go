@@ -25,6 +25,9 @@ type Chain struct {
 	mode   v1alpha.ProcessingModeConfig
 	blocks bool
 	use    use
+
+	keepsRequestBody bool // for a policy that is given it in the response phase too
+	wantsIdentity    bool // a policy reads the response's body, and wants it without a content encoding
 }
 
 // New makes a chain. It refuses one without an id or an instance, and body modes it does not know.
@@ -66,7 +69,12 @@ func (c *Chain) admit(instance *Instance) error {
 	if mode.WantsResponseBody() {
 		c.mode.ResponseBodyMode = v1alpha.BodyBuffer
 	}
+	if mode.RequestBodyInResponse && (!mode.WantsRequestBody() || !mode.WantsResponse()) {
+		return errors.New("requestBodyInResponse: expected requestBodyMode BUFFER and a response phase beside it")
+	}
 	c.blocks = c.blocks || !instance.neverBlocks
+	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
+	c.wantsIdentity = c.wantsIdentity || mode.WantsResponseBody() && mode.EncodedBodies != v1alpha.EncodedPass
 	return nil
 }
 
@@ -104,6 +112,9 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 	x := begin(c, front)
 	defer x.metadata.End()
+	if x.refuseRequest(ctx) {
+		return x.sendResponse(ctx)
+	}
 	ran := 0 // the policies before this one have passed the request on; they see the response
 	for ; ran < len(c.spec.Instances); ran++ {
 		instance := c.spec.Instances[ran]

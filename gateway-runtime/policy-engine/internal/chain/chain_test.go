@@ -67,7 +67,7 @@ func TestPoliciesAfterOneThatWantsTheBodyWaitForIt(t *testing.T) {
 		two: request marked one body abcd
 		three: request marked one+two
 		four: request marked one+two+three body abcd
-		send request set=x-mark:one,x-mark:two,x-mark:three,x-mark:four body follows
+		send request set=x-mark:one,x-mark:two,x-mark:three,x-mark:four,accept-encoding:identity body follows
 		send all of abcd
 		wait for the response
 		read ef
@@ -88,7 +88,7 @@ func TestBodyThatIsReplaced(t *testing.T) {
 		read abc
 		new: request body abc
 		sees: request body longer
-		send request set=x-mark:sees,content-length:6 body follows
+		send request set=x-mark:sees,content-length:6,accept-encoding:identity body follows
 		send all of longer
 		wait for the response
 		read def
@@ -144,7 +144,7 @@ func TestImmediateResponseInTheResponsePhase(t *testing.T) {
 	x := get().answers("abc", "def")
 	_ = x.run(t, x.marks("one", "B"), x.onResponse("replaces", "H", refusal(), nil), x.marks("three", "H"))
 	x.expect(t, `
-		send request
+		send request set=accept-encoding:identity
 		wait for the response
 		three: response 200
 		replaces: response 200 marked three
@@ -167,7 +167,7 @@ func TestFailureInTheResponsePhaseReplacesTheResponse(t *testing.T) {
 	overloaded := v1alpha.Failf(v1alpha.ClassOverloaded, "queue")
 	_ = x.run(t, x.marks("one", "H"), x.onResponse("fails", "B", nil, overloaded), x.marks("three", "H"))
 	x.expect(t, `
-		send request
+		send request set=accept-encoding:identity
 		wait for the response
 		three: response 200
 		read abc
@@ -230,7 +230,7 @@ func TestBodyTooLarge(t *testing.T) {
 	x = get().answers("abcd", "efgh", "never read")
 	_ = x.run(t, x.marks("sees", "B", limit(6)))
 	x.expect(t, `
-		send request
+		send request set=accept-encoding:identity
 		wait for the response
 		read abcd
 		read efgh
@@ -308,7 +308,7 @@ func TestResponsesThatHaveNoBody(t *testing.T) {
 	x.request.Method, x.response.Headers = "HEAD", v1alpha.Headers{{Name: "content-length", Value: "8"}}
 	_ = x.run(t, x.onResponse("new", "B", responseBody("abc"), nil))
 	x.expect(t, `
-		send request
+		send request set=accept-encoding:identity
 		wait for the response
 		new: response 200
 		send response set=content-length:3`)
@@ -317,7 +317,7 @@ func TestResponsesThatHaveNoBody(t *testing.T) {
 	x.response.Status = 204
 	_ = x.run(t, x.onResponse("new", "B", responseBody("abc"), nil))
 	x.expect(t, `
-		send request
+		send request set=accept-encoding:identity
 		wait for the response
 		new: response 204
 		send response`)

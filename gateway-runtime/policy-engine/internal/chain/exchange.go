@@ -63,14 +63,12 @@ func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 
 func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
 	withBody := i.settings.Mode.WantsRequestBody()
-	if withBody && x.request.exceeds(i.settings.MaxBodyBytes) {
-		return nil, tooLarge("request", i)
+	if withBody {
+		if failure := x.request.unfit("request", i); failure != nil {
+			return nil, failure
+		}
 	}
 	return execute(ctx, i, i.onRequest, x.requestContext(withBody))
-}
-
-func tooLarge(what string, i *Instance) *v1alpha.Failure {
-	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
 }
 
 func (x *exchange) requestContext(withBody bool) *v1alpha.RequestContext {
@@ -110,17 +108,17 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if m == nil {
 		return nil
 	}
-	if err := checkRequest(m, x.chain.spec.Context); err != nil {
+	err := checkRequest(m, x.chain.spec.Context)
+	if err == nil {
+		err = x.request.change(m.Headers, m.Body)
+	}
+	if err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
 	}
-	x.request.headers.apply(m.Headers)
 	replace(&x.method, m.Method)
 	replace(&x.path, m.Path)
 	replace(&x.query, m.Query)
 	replace(&x.authority, m.Authority)
-	if m.Body != nil {
-		x.request.replace(*m.Body)
-	}
 	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
 	return nil
 }
@@ -154,6 +152,9 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		return nil
 	}
 	x.request.fitLength()
+	if x.chain.wantsIdentity {
+		x.request.headers.set("accept-encoding", identity)
+	}
 	changes := Changes{Analytics: x.analytics}
 	x.analytics = nil
 	if x.method != x.head.Method {
@@ -165,7 +166,11 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if path := x.pathAndQuery(); path != x.head.Path {
 		changes.Path = path
 	}
-	return x.unlessResponded(x.request.send(ctx, changes))
+	err := x.unlessResponded(x.request.send(ctx, changes))
+	if !x.chain.keepsRequestBody {
+		x.request.body = nil
+	}
+	return err
 }
 
 func (x *exchange) pathAndQuery() string {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -27,9 +28,21 @@ func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C
 	defer cancel()
 	if i.keepsDeadlines {
 		action, err := attempt(ctx, i, call, seen)
-		return action, classify(ctx, err)
+		return action, timed(ctx, i, classify(ctx, err))
 	}
-	return guard(ctx, i, call, seen)
+	action, failure := guard(ctx, i, call, seen)
+	return action, timed(ctx, i, failure)
+}
+
+// timed tells a timeout's limit, and how long the execution has taken.
+func timed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.Failure {
+	deadline, ok := ctx.Deadline()
+	if failure == nil || failure.Class != v1alpha.ClassTimeout || !ok {
+		return failure
+	}
+	limit := i.settings.Timeout
+	elapsed := (limit - time.Until(deadline)).Round(time.Millisecond)
+	return v1alpha.Failf(failure.Class, "%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
 }
 
 func (i *Instance) enter() bool {

@@ -192,3 +192,26 @@ func TestInstanceIsClosedOnce(t *testing.T) {
 		t.Errorf("closed %d times: %v, %v", policy.closed, first, second)
 	}
 }
+
+func TestATimeoutSaysItsLimitAndTheTime(t *testing.T) {
+	var log strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		late := v1alpha.Failf(v1alpha.ClassTimeout, "no answer")
+		for _, policy := range []v1alpha.Policy{sleeper(3 * time.Second), punctual{&hooks{
+			request: func(ctx context.Context) (v1alpha.RequestAction, error) { <-ctx.Done(); return nil, late },
+		}}} {
+			log.Reset()
+			outcome(t, instanceOf(policy, func(s *chain.Settings) { s.Timeout = 1500 * time.Millisecond }))
+			if want := "its timeout is 1.5s, and 1.5s have passed"; !strings.Contains(log.String(), want) {
+				t.Errorf("expected %q, got %s", want, log.String())
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if late.Message != "no answer" {
+			t.Error("a failure that is shared was changed")
+		}
+	})
+}

@@ -63,7 +63,7 @@ type Instance struct {
 
 	executions, continued atomic.Uint64
 	active                atomic.Int64
-	failures              [7]atomic.Uint64 // as v1alpha.FailureClasses
+	failures              [8]atomic.Uint64 // as v1alpha.FailureClasses
 
 	close func() error
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // message is one direction's message while it is in the chain: what came, and what the policies made of it.
@@ -62,8 +65,55 @@ func (m *message) exceeds(limit int64) bool {
 	return int64(len(m.body)) > limit || !m.replaced && m.declared > limit
 }
 
-// replace gives the message another body.
-func (m *message) replace(body []byte) { m.body, m.replaced = body, true }
+// unfit is why the policy is not given the body: it has a content encoding that the policy does not ask for, or it is
+// too large.
+func (m *message) unfit(what string, i *Instance) *v1alpha.Failure {
+	if coding := m.encoding(); coding != "" && i.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
+		return v1alpha.Failf(v1alpha.ClassBadBody,
+			"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", what, coding)
+	}
+	if m.exceeds(i.settings.MaxBodyBytes) {
+		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
+	}
+	return nil
+}
+
+// identity is the content coding that is none (RFC 9110, 8.4.1 and 12.5.3).
+const identity = "identity"
+
+// encoding is the content-encoding of a body that is there, "" if it has none but identity.
+func (m *message) encoding() string {
+	if !m.exceeds(0) {
+		return ""
+	}
+	for line := range m.headers.view.Values("content-encoding") {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.Trim(coding, " \t"); coding != "" && !strings.EqualFold(coding, identity) {
+				return line
+			}
+		}
+	}
+	return ""
+}
+
+// change applies a policy's changes, or none of them: then the error says why. A new body has no content encoding but
+// the one that comes with it.
+func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) error {
+	before := m.headers
+	if body != nil && m.headers.view.Has("content-encoding") {
+		m.headers.remove("content-encoding")
+	}
+	if m.headers.apply(headers) {
+		if err := m.headers.oversized(); err != nil {
+			m.headers = before
+			return err
+		}
+	}
+	if body != nil {
+		m.body, m.replaced = *body, true
+	}
+	return nil
+}
 
 // send lets the message go on. What has come of the body goes with it, changed or not, and the rest as it comes.
 func (m *message) send(ctx context.Context, changes Changes) error {

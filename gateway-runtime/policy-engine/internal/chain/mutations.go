@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -18,10 +19,11 @@ func newHeaderList(original v1alpha.Headers) headerList {
 	return headerList{original: original, view: original}
 }
 
-// apply changes the view: remove, set, append. The old view is left as it is, for whoever still reads it.
-func (l *headerList) apply(changes v1alpha.HeaderModifications) {
+// apply changes the view: remove, set, append. The old view is left as it is, for whoever still reads it. It reports
+// whether there was anything to change.
+func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	if len(changes.Remove)+len(changes.Set)+len(changes.Append) == 0 {
-		return
+		return false
 	}
 	view := make(v1alpha.Headers, 0, len(l.view)+len(changes.Set)+len(changes.Append))
 	for _, header := range l.view {
@@ -40,6 +42,7 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) {
 		}
 	}
 	l.view = view
+	return true
 }
 
 // namedIn reports whether the change takes name's present values away.
@@ -70,6 +73,14 @@ func (l *headerList) set(name, value string) {
 
 func (l *headerList) remove(name string) {
 	l.apply(v1alpha.HeaderModifications{Remove: []string{name}})
+}
+
+// oversized says which limit of what policies may make the headers exceed.
+func (l *headerList) oversized() error {
+	if reason := tooManyHeaders(l.view, 0, madeLines, madeBytes); reason != "" {
+		return errors.New(reason + ", with those of the message")
+	}
+	return nil
 }
 
 // final is the least change that makes the view of the original.

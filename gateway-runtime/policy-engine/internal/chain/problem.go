@@ -18,6 +18,7 @@ type fault struct {
 const (
 	grpcDeadlineExceeded  = 4
 	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
 	grpcInternal          = 13
 	grpcUnavailable       = 14
 )
@@ -33,12 +34,18 @@ func faultOf(class v1alpha.FailureClass, request bool) fault {
 			return fault{http.StatusRequestEntityTooLarge, grpcResourceExhausted, "The request body is too large."}
 		}
 		return fault{http.StatusBadGateway, grpcResourceExhausted, "The response body is too large for the gateway."}
+	case v1alpha.ClassBadBody:
+		if request {
+			return fault{http.StatusUnsupportedMediaType, grpcUnimplemented, "The request body has a content encoding; expected none, or identity."}
+		}
+		return fault{http.StatusBadGateway, grpcInternal, "The response body has a content encoding that the gateway cannot read."}
 	default:
 		return fault{http.StatusInternalServerError, grpcInternal, "A policy of the gateway failed."}
 	}
 }
 
-// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks to try again in 1 s.
+// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks to try again in 1 s, 415
+// for no content encoding (RFC 9110, 15.5.16).
 func Problem(status int, detail, requestID string) *v1alpha.ImmediateResponse {
 	body, err := json.Marshal(struct {
 		Type      string `json:"type"`
@@ -52,8 +59,11 @@ func Problem(status int, detail, requestID string) *v1alpha.ImmediateResponse {
 	}
 	answer := &v1alpha.ImmediateResponse{StatusCode: status, Body: body}
 	answer.Headers = append(answer.Headers, v1alpha.Header{Name: "content-type", Value: "application/problem+json"})
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable:
 		answer.Headers = append(answer.Headers, v1alpha.Header{Name: "retry-after", Value: "1"})
+	case http.StatusUnsupportedMediaType:
+		answer.Headers = append(answer.Headers, v1alpha.Header{Name: "accept-encoding", Value: identity})
 	}
 	return answer
 }

@@ -16,7 +16,16 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	}
 	x.response = newMessage(x.front, head, x.chain.mode.WantsResponseBody())
 	x.status = head.Status
+	if x.method == http.MethodHead || isEmpty(head.Status) {
+		x.response.declared = 0 // the length of what would come otherwise
+	}
+	x.refuseResponse(ctx, head)
 	return nil
+}
+
+// isEmpty reports whether a response of the status has no body, whatever its headers say.
+func isEmpty(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 // readResponseBody is readRequestBody in the other direction: from the instance at to the first.
@@ -38,19 +47,40 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 
 func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
 	withBody := i.settings.Mode.WantsResponseBody()
-	if withBody && x.response.exceeds(i.settings.MaxBodyBytes) {
-		return nil, tooLarge("response", i)
+	if withBody {
+		if failure := x.response.unfit("response", i); failure != nil {
+			return nil, failure
+		}
 	}
-	if x.sent == nil {
-		x.sent = x.requestContext(false)
+	request, failure := x.answeredRequest(i)
+	if failure != nil {
+		return nil, failure
 	}
 	response := &v1alpha.ResponseContext{
-		Request: x.sent, StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata,
+		Request: request, StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata,
 	}
 	if withBody && len(x.response.body) > 0 {
 		response.Body = x.response.body
 	}
 	return execute(ctx, i, i.onResponse, response)
+}
+
+// answeredRequest is the request as the response phase sees it, with its body for a policy that asks for it.
+func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alpha.Failure) {
+	if x.sent == nil {
+		x.sent = x.requestContext(false)
+	}
+	if !i.settings.Mode.RequestBodyInResponse {
+		return x.sent, nil
+	}
+	if failure := x.request.unfit("request", i); failure != nil {
+		return nil, failure
+	}
+	withBody := *x.sent
+	if len(x.request.body) > 0 {
+		withBody.Body = x.request.body
+	}
+	return &withBody, nil
 }
 
 // takeResponse makes the action, or the failure, count.
@@ -77,15 +107,15 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	if m == nil {
 		return nil
 	}
-	if err := checkResponse(m); err != nil {
+	err := checkResponse(m)
+	if err == nil {
+		err = x.response.change(m.Headers, m.Body)
+	}
+	if err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "response modifications: %v", err)
 	}
-	x.response.headers.apply(m.Headers)
 	if m.StatusCode != 0 && m.StatusCode != x.status {
 		x.status, x.grpcStatus = m.StatusCode, 0
-	}
-	if m.Body != nil {
-		x.response.replace(*m.Body)
 	}
 	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
 	return nil
@@ -105,12 +135,15 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 
 // answerProblem makes the response one that tells of failure. To a gRPC client it is a status and a message.
 func (x *exchange) answerProblem(failure *v1alpha.Failure, request bool) {
-	fault := faultOf(failure.Class, request)
-	answer := Problem(fault.status, fault.detail, x.head.RequestID)
+	x.answerFault(faultOf(failure.Class, request), "policy_"+string(failure.Class))
+}
+
+func (x *exchange) answerFault(f fault, details string) {
+	answer := Problem(f.status, f.detail, x.head.RequestID)
 	if x.grpc {
-		answer = &v1alpha.ImmediateResponse{StatusCode: fault.status, Body: []byte(fault.detail)}
+		answer = &v1alpha.ImmediateResponse{StatusCode: f.status, Body: []byte(f.detail)}
 	}
-	x.answer(answer, "policy_"+string(failure.Class), fault.grpcStatus)
+	x.answer(answer, details, f.grpcStatus)
 }
 
 func (x *exchange) answer(a *v1alpha.ImmediateResponse, details string, grpcStatus uint32) {
@@ -126,7 +159,7 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, details string, grpcStat
 // sendResponse lets the response go to the client.
 func (x *exchange) sendResponse(ctx context.Context) error {
 	head := x.head.Method == http.MethodHead
-	empty := x.status == http.StatusNoContent || x.status == http.StatusNotModified
+	empty := isEmpty(x.status)
 	if x.answered {
 		return x.front.Answer(x.finalAnswer(empty))
 	}

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,11 @@ func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string) er
 	if m.Authority != nil && !isAuthority(*m.Authority) {
 		return fmt.Errorf("authority: expected host or host:port, got %q", *m.Authority)
 	}
+	for name, part := range map[string]*string{"path": m.Path, "query": m.Query, "authority": m.Authority} {
+		if part != nil && len(*part) > maxTargetBytes {
+			return fmt.Errorf("%s: expected at most %d bytes, got %d", name, maxTargetBytes, len(*part))
+		}
+	}
 	return checkAnalytics(m.AnalyticsMetadata)
 }
 
@@ -57,6 +63,9 @@ func checkImmediate(r *v1alpha.ImmediateResponse) error {
 	}
 	if err := checkHeaders(v1alpha.HeaderModifications{Set: r.Headers}, false); err != nil {
 		return err
+	}
+	if reason := tooManyHeaders(r.Headers, 0, madeLines, madeBytes); reason != "" {
+		return errors.New(reason)
 	}
 	return checkAnalytics(r.AnalyticsMetadata)
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,15 @@ func modeOf(mode *nodev1.ProcessingMode) v1alpha.ProcessingModeConfig {
 	return v1alpha.ProcessingModeConfig{
 		RequestHeaderMode: headerMode(mode.GetRequestHeaders()), RequestBodyMode: bodyMode(mode.GetRequestBody()),
 		ResponseHeaderMode: headerMode(mode.GetResponseHeaders()), ResponseBodyMode: bodyMode(mode.GetResponseBody()),
+		RequestBodyInResponse: mode.GetRequestBodyInResponse(), EncodedBodies: encodedBodies(mode.GetEncodedBodies()),
 	}
+}
+
+func encodedBodies(encoded nodev1.EncodedBodies) v1alpha.EncodedBodies {
+	if encoded == nodev1.EncodedBodies_ENCODED_BODIES_PASS {
+		return v1alpha.EncodedPass
+	}
+	return v1alpha.EncodedRefuse
 }
 
 func headerMode(mode nodev1.HeaderMode) v1alpha.HeaderMode {
@@ -111,6 +120,7 @@ func explicit(mode v1alpha.ProcessingModeConfig) v1alpha.ProcessingModeConfig {
 			*body = v1alpha.BodySkip
 		}
 	}
+	mode.EncodedBodies = cmp.Or(mode.EncodedBodies, v1alpha.EncodedRefuse)
 	return mode
 }
 

@@ -222,6 +222,7 @@ var failureClasses = map[executorv1.FailureClass]v1alpha.FailureClass{
 	executorv1.FailureClass_FAILURE_CLASS_EXCEPTION:      v1alpha.ClassException,
 	executorv1.FailureClass_FAILURE_CLASS_BAD_ACTION:     v1alpha.ClassBadAction,
 	executorv1.FailureClass_FAILURE_CLASS_BODY_TOO_LARGE: v1alpha.ClassBodyTooLarge,
+	executorv1.FailureClass_FAILURE_CLASS_BAD_BODY:       v1alpha.ClassBadBody,
 }
 
 // failureFrom reads a failure; a class that this engine does not know is an exception.

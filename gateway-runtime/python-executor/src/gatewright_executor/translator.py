@@ -35,6 +35,7 @@ _CLASSES = {
     FailureClass.EXCEPTION: pb.FAILURE_CLASS_EXCEPTION,
     FailureClass.BAD_ACTION: pb.FAILURE_CLASS_BAD_ACTION,
     FailureClass.BODY_TOO_LARGE: pb.FAILURE_CLASS_BODY_TOO_LARGE,
+    FailureClass.BAD_BODY: pb.FAILURE_CLASS_BAD_BODY,
 }
 
 
@@ -48,7 +49,7 @@ def request_context(execution: pb.Execution, instance: Instance, deadline: float
 
 
 def response_context(execution: pb.Execution, instance: Instance, deadline: float) -> ResponseContext:
-    """The context of on_response, with the request as it went upstream."""
+    """The context of on_response, with the request as it went upstream; its body is sent only where it is asked for."""
     body = execution.response_body if execution.HasField("response_body") else None
     return ResponseContext(execution, body, request_context(execution, instance, deadline))
 

@@ -5,7 +5,7 @@ package v1alpha
 type RequestContext struct {
 	RequestID     string
 	Method        string
-	Path          string // as the client sent it, without the query
+	Path          string // without the query
 	Query         string // without "?"
 	Scheme        string
 	Authority     string
@@ -14,14 +14,14 @@ type RequestContext struct {
 	APIVersion    string
 	Operation     string // "GET /{id}"
 	Headers       Headers
-	Body          []byte // nil: not wanted by the policy's definition, or the request has none
+	Body          []byte // nil: not wanted by the policy's definition in this phase, or the request has none
 	Metadata      *ExchangeMetadata
 }
 
 // ResponseContext is the response as the chain sees it now, with the request that it answers.
 // It is read-only, and valid until the hook returns.
 type ResponseContext struct {
-	Request    *RequestContext // as it went upstream, without its body
+	Request    *RequestContext // as it went upstream; with its body where the definition says requestBodyInResponse
 	StatusCode int
 	Headers    Headers
 	Body       []byte // nil: not wanted by the policy's definition, or the response has none

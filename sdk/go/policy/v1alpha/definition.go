@@ -17,6 +17,10 @@ type HeaderMode string
 // BodyMode says whether and how a policy wants a body.
 type BodyMode string
 
+// EncodedBodies says what becomes of a body that a policy wants and that has a content encoding other than identity.
+// REFUSE, the default: the execution fails with ClassBadBody. PASS: the policy is given it as it is.
+type EncodedBodies string
+
 // The modes.
 const (
 	HeaderSkip    HeaderMode = "SKIP"
@@ -24,6 +28,9 @@ const (
 	BodySkip      BodyMode   = "SKIP"
 	BodyBuffer    BodyMode   = "BUFFER"
 	BodyStream    BodyMode   = "STREAM"
+
+	EncodedRefuse EncodedBodies = "REFUSE"
+	EncodedPass   EncodedBodies = "PASS"
 )
 
 // PolicyDefinition is a policy-definition.yaml, as JSON.
@@ -41,12 +48,15 @@ type PolicyDefinition struct {
 }
 
 // ProcessingModeConfig says which phases a policy is called in. A policy that wants headers and body of one
-// direction is called once, with both. The zero value of a mode is SKIP.
+// direction is called once, with both. The zero value of a mode is SKIP, that of EncodedBodies is REFUSE.
 type ProcessingModeConfig struct {
 	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
 	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`
 	ResponseHeaderMode HeaderMode `json:"responseHeaderMode,omitempty"`
 	ResponseBodyMode   BodyMode   `json:"responseBodyMode,omitempty"`
+
+	RequestBodyInResponse bool          `json:"requestBodyInResponse,omitempty"` // OnResponse is given the request's body too
+	EncodedBodies         EncodedBodies `json:"encodedBodies,omitempty"`
 }
 
 // WantsRequest reports whether OnRequest is to be called at all.

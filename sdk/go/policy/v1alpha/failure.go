@@ -18,11 +18,13 @@ const (
 	ClassException    FailureClass = "exception"
 	ClassBadAction    FailureClass = "badAction"
 	ClassBodyTooLarge FailureClass = "bodyTooLarge"
+	ClassBadBody      FailureClass = "badBody" // a body that the policy wants has a content encoding
 )
 
 // FailureClasses lists them all.
 var FailureClasses = []FailureClass{
 	ClassTimeout, ClassOverloaded, ClassUnavailable, ClassCrashed, ClassException, ClassBadAction, ClassBodyTooLarge,
+	ClassBadBody,
 }
 
 // Failure is an execution's failure. Its text is for the log, never for the client.

@@ -38,6 +38,13 @@ class BodyMode(StrEnum):
     STREAM = "STREAM"
 
 
+class EncodedBodies(StrEnum):
+    """What becomes of a body that a policy wants and that has a content encoding other than identity."""
+
+    REFUSE = "REFUSE"  # the execution fails with badBody: the policy would not understand what it sees
+    PASS = "PASS"  # noqa: S105 - the policy is given it as it is
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessingModeConfig:
     """Which phases a policy is called in. One that wants headers and body of a direction is called once, with both."""
@@ -46,6 +53,8 @@ class ProcessingModeConfig:
     request_body_mode: BodyMode = BodyMode.SKIP
     response_header_mode: HeaderMode = HeaderMode.SKIP
     response_body_mode: BodyMode = BodyMode.SKIP
+    request_body_in_response: bool = False  # on_response is given the request's body too, as it went upstream
+    encoded_bodies: EncodedBodies = EncodedBodies.REFUSE
 
     @property
     def wants_request(self) -> bool:
@@ -56,6 +65,12 @@ class ProcessingModeConfig:
     def wants_response(self) -> bool:
         """Whether on_response is called at all."""
         return self.response_header_mode is HeaderMode.PROCESS or self.response_body_mode is not BodyMode.SKIP
+
+    @property
+    def keeps_unread_request_body(self) -> bool:
+        """Whether it asks for the request's body in a response phase without having asked for both: a mistake."""
+        wants_both = self.request_body_mode is BodyMode.BUFFER and self.wants_response
+        return self.request_body_in_response and not wants_both
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +123,25 @@ def definition_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _processing_mode(modes: Mapping[str, str]) -> ProcessingModeConfig:
+def _processing_mode(modes: Mapping[str, Any]) -> ProcessingModeConfig:
     return ProcessingModeConfig(
         request_header_mode=HeaderMode(modes.get("requestHeaderMode", "SKIP")),
         request_body_mode=BodyMode(modes.get("requestBodyMode", "SKIP")),
         response_header_mode=HeaderMode(modes.get("responseHeaderMode", "SKIP")),
         response_body_mode=BodyMode(modes.get("responseBodyMode", "SKIP")),
+        request_body_in_response=modes.get("requestBodyInResponse", False),
+        encoded_bodies=EncodedBodies(modes.get("encodedBodies", "REFUSE")),
     )
 
 
-_MODES: dict[str, type[HeaderMode] | type[BodyMode]] = {
+_MODES: dict[str, type[HeaderMode] | type[BodyMode] | type[EncodedBodies]] = {
     "requestHeaderMode": HeaderMode,
     "requestBodyMode": BodyMode,
     "responseHeaderMode": HeaderMode,
     "responseBodyMode": BodyMode,
+    "encodedBodies": EncodedBodies,
 }
+_BODY_IN_RESPONSE = "requestBodyInResponse"
 _TEXTS = {
     "name": (_NAME, "lower-case words joined by hyphens, like add-python-header"),
     "version": (_VERSION, "an exact version, like v1.2.3"),
@@ -159,10 +178,22 @@ def _mode_mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
     if not isinstance(modes, Mapping):
         yield f"processingMode: expected an object, got {_got(document, 'processingMode')}"
         return
-    yield from _unknown_keys("processingMode.", modes, list(_MODES))
-    for key, kind in _MODES.items():
-        if key in modes and modes[key] not in list(kind):
-            yield f"processingMode.{key}: expected one of {', '.join(kind)}, got {_got(modes, key)}"
+    yield from _unknown_keys("processingMode.", modes, [*_MODES, _BODY_IN_RESPONSE])
+    mistakes = [
+        f"processingMode.{key}: expected one of {', '.join(kind)}, got {_got(modes, key)}"
+        for key, kind in _MODES.items()
+        if key in modes and modes[key] not in list(kind)
+    ]
+    if not isinstance(modes.get(_BODY_IN_RESPONSE, False), bool):
+        mistakes.append(
+            f"processingMode.{_BODY_IN_RESPONSE}: expected true or false, got {_got(modes, _BODY_IN_RESPONSE)}"
+        )
+    yield from mistakes
+    if not mistakes and _processing_mode(modes).keeps_unread_request_body:
+        yield (
+            f"processingMode.{_BODY_IN_RESPONSE}: expected requestBodyMode: BUFFER and a response phase beside true, "
+            f"got {dict(modes)!r:.200}"
+        )
 
 
 def _unknown_keys(where: str, document: Mapping[Any, Any], known: list[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator, MutableMapping
@@ -50,6 +51,10 @@ class Metadata(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Metadata({self._parsed!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dict of its own, to change or for `json.dumps`, which takes no other kind of mapping."""
+        return copy.deepcopy(ReadOnlyDict(self._parsed))
 
     @property
     def changed(self) -> bool:

@@ -66,8 +66,10 @@ HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
 class UpstreamRequestModifications:
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
 
-    Names and values with CR, LF or NUL, pseudo-headers and hop-by-hop headers are refused.
-    None leaves its part unchanged; a body of b"" is an empty body.
+    Names and values with CR, LF or NUL, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
+    message more than 200 header lines or 128 KiB of them.
+    None leaves its part unchanged; a body of b"" is an empty body. With a new body the gateway sets content-length, and
+    removes content-encoding unless this same action sets it.
     """
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class FailureClass(StrEnum):
     EXCEPTION = "exception"
     BAD_ACTION = "badAction"
     BODY_TOO_LARGE = "bodyTooLarge"
+    BAD_BODY = "badBody"  # a body that the policy wants has a content encoding
 
 
 # ------------------------------------------------------------------ what a policy is given
@@ -209,7 +212,10 @@ class RequestContext:
 
     @property
     def body(self) -> bytes | None:
-        """None: the request has none, or the policy's definition does not ask for it."""
+        """None: the request has none, or the policy's definition does not ask for it in this phase.
+
+        In on_request by `requestBodyMode: BUFFER`; in on_response, as `ctx.request.body`, by `requestBodyInResponse`.
+        """
         return self._body
 
     @property
@@ -242,12 +248,12 @@ class RequestContext:
 
     @property
     def path(self) -> str:
-        """As the client sent it, without the query."""
+        """Without the query; as the policies before have left it. It begins with the API's context."""
         return _text(self._fields.path)
 
     @property
     def query(self) -> str:
-        """Without "?"; "" where there is none."""
+        """Without "?"; "" where there is none. As the policies before have left it, as are `method` and `authority`."""
         return _text(self._fields.query)
 
     @property
@@ -305,7 +311,10 @@ class ResponseContext:
 
     @property
     def request(self) -> RequestContext:
-        """The request as it went upstream; without its body unless the policy's definition asks for it."""
+        """The request as it went upstream, or as it was when a policy answered it.
+
+        Its `body` is there where the policy's definition says `requestBodyInResponse: true`, else None.
+        """
         return self._request
 
     @property

@@ -178,7 +178,11 @@ def response(
     body: bytes | None = None,
     request: RequestContext | None = None,
 ) -> ResponseContext:
-    """The context of an on_response; `request` (default: a plain GET) brings metadata, prepared and the rest along."""
+    """The context of an on_response; `request` (default: a plain GET) brings metadata, prepared and the rest along.
+
+    A gateway gives `request.body` only where the definition says `requestBodyInResponse: true`: so give the request one
+    only then.
+    """
     fields = _Fields(status=status_code, response_headers=header_blob(headers))
     return ResponseContext(fields, body, request or _plain_request())
 

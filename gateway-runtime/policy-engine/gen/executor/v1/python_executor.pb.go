@@ -92,6 +92,7 @@ const (
 	FailureClass_FAILURE_CLASS_EXCEPTION      FailureClass = 5 // exception
 	FailureClass_FAILURE_CLASS_BAD_ACTION     FailureClass = 6 // badAction
 	FailureClass_FAILURE_CLASS_BODY_TOO_LARGE FailureClass = 7 // bodyTooLarge
+	FailureClass_FAILURE_CLASS_BAD_BODY       FailureClass = 8 // badBody: a body that the policy wants has a content encoding
 )
 
 // Enum value maps for FailureClass.
@@ -105,6 +106,7 @@ var (
 		5: "FAILURE_CLASS_EXCEPTION",
 		6: "FAILURE_CLASS_BAD_ACTION",
 		7: "FAILURE_CLASS_BODY_TOO_LARGE",
+		8: "FAILURE_CLASS_BAD_BODY",
 	}
 	FailureClass_value = map[string]int32{
 		"FAILURE_CLASS_UNSPECIFIED":    0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE_CLASS_EXCEPTION":      5,
 		"FAILURE_CLASS_BAD_ACTION":     6,
 		"FAILURE_CLASS_BODY_TOO_LARGE": 7,
+		"FAILURE_CLASS_BAD_BODY":       8,
 	}
 )
 
@@ -443,14 +446,14 @@ type Execution struct {
 	// The request: as it is now in the request phase, as it went upstream in the response phase.
 	RequestId      []byte `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Method         []byte `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
-	Path           []byte `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`   // as the client sent it, without the query
+	Path           []byte `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`   // without the query
 	Query          []byte `protobuf:"bytes,8,opt,name=query,proto3" json:"query,omitempty"` // without "?"
 	Scheme         []byte `protobuf:"bytes,9,opt,name=scheme,proto3" json:"scheme,omitempty"`
 	Authority      []byte `protobuf:"bytes,10,opt,name=authority,proto3" json:"authority,omitempty"`
 	ClientAddress  []byte `protobuf:"bytes,11,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`    // ip:port
 	Operation      []byte `protobuf:"bytes,12,opt,name=operation,proto3" json:"operation,omitempty"`                                 // operation of the API, "GET /{id}"
 	RequestHeaders []byte `protobuf:"bytes,13,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"` // header blob
-	RequestBody    []byte `protobuf:"bytes,14,opt,name=request_body,json=requestBody,proto3,oneof" json:"request_body,omitempty"`    // absent: not wanted by the policy, or there is none
+	RequestBody    []byte `protobuf:"bytes,14,opt,name=request_body,json=requestBody,proto3,oneof" json:"request_body,omitempty"`    // absent: not wanted by the policy in this phase, or there is none
 	// The response; only in the response phase.
 	Status          uint32 `protobuf:"varint,15,opt,name=status,proto3" json:"status,omitempty"`
 	ResponseHeaders []byte `protobuf:"bytes,16,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"` // header blob
@@ -1599,7 +1602,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_REQUEST\x10\x01\x12\x12\n" +
-	"\x0ePHASE_RESPONSE\x10\x02*\xfd\x01\n" +
+	"\x0ePHASE_RESPONSE\x10\x02*\x99\x02\n" +
 	"\fFailureClass\x12\x1d\n" +
 	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FAILURE_CLASS_TIMEOUT\x10\x01\x12\x1c\n" +
@@ -1608,7 +1611,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x15FAILURE_CLASS_CRASHED\x10\x04\x12\x1b\n" +
 	"\x17FAILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n" +
 	"\x18FAILURE_CLASS_BAD_ACTION\x10\x06\x12 \n" +
-	"\x1cFAILURE_CLASS_BODY_TOO_LARGE\x10\a2\xde\x01\n" +
+	"\x1cFAILURE_CLASS_BODY_TOO_LARGE\x10\a\x12\x1a\n" +
+	"\x16FAILURE_CLASS_BAD_BODY\x10\b2\xde\x01\n" +
 	"\x15PythonExecutorService\x12]\n" +
 	"\rExecuteStream\x12$.gatewright.executor.v1.RequestFrame\x1a\".gatewright.executor.v1.ReplyFrame(\x010\x01\x12f\n" +
 	"\vHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponseB9Z7gatewright.dev/policy-engine/gen/executor/v1;executorv1b\x06proto3"

@@ -124,6 +124,56 @@ func (HeaderMode) EnumDescriptor() ([]byte, []int) {
 	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
+// What becomes of a body that a policy wants and that has a content encoding other than identity.
+type EncodedBodies int32
+
+const (
+	EncodedBodies_ENCODED_BODIES_UNSPECIFIED EncodedBodies = 0 // = REFUSE
+	EncodedBodies_ENCODED_BODIES_REFUSE      EncodedBodies = 1 // the execution fails with badBody
+	EncodedBodies_ENCODED_BODIES_PASS        EncodedBodies = 2 // the policy is given it as it is
+)
+
+// Enum value maps for EncodedBodies.
+var (
+	EncodedBodies_name = map[int32]string{
+		0: "ENCODED_BODIES_UNSPECIFIED",
+		1: "ENCODED_BODIES_REFUSE",
+		2: "ENCODED_BODIES_PASS",
+	}
+	EncodedBodies_value = map[string]int32{
+		"ENCODED_BODIES_UNSPECIFIED": 0,
+		"ENCODED_BODIES_REFUSE":      1,
+		"ENCODED_BODIES_PASS":        2,
+	}
+)
+
+func (x EncodedBodies) Enum() *EncodedBodies {
+	p := new(EncodedBodies)
+	*p = x
+	return p
+}
+
+func (x EncodedBodies) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EncodedBodies) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
+}
+
+func (EncodedBodies) Type() protoreflect.EnumType {
+	return &file_gatewright_node_v1_node_proto_enumTypes[2]
+}
+
+func (x EncodedBodies) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EncodedBodies.Descriptor instead.
+func (EncodedBodies) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
 type BodyMode int32
 
 const (
@@ -160,11 +210,11 @@ func (x BodyMode) String() string {
 }
 
 func (BodyMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
 }
 
 func (BodyMode) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[2]
+	return &file_gatewright_node_v1_node_proto_enumTypes[3]
 }
 
 func (x BodyMode) Number() protoreflect.EnumNumber {
@@ -173,7 +223,7 @@ func (x BodyMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyMode.Descriptor instead.
 func (BodyMode) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 type ApiStatus_State int32
@@ -215,11 +265,11 @@ func (x ApiStatus_State) String() string {
 }
 
 func (ApiStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[4].Descriptor()
 }
 
 func (ApiStatus_State) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[3]
+	return &file_gatewright_node_v1_node_proto_enumTypes[4]
 }
 
 func (x ApiStatus_State) Number() protoreflect.EnumNumber {
@@ -1061,13 +1111,15 @@ func (x *Attachment) GetOperation() string {
 }
 
 type ProcessingMode struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	RequestHeaders  HeaderMode             `protobuf:"varint,1,opt,name=request_headers,json=requestHeaders,proto3,enum=gatewright.node.v1.HeaderMode" json:"request_headers,omitempty"`
-	RequestBody     BodyMode               `protobuf:"varint,2,opt,name=request_body,json=requestBody,proto3,enum=gatewright.node.v1.BodyMode" json:"request_body,omitempty"`
-	ResponseHeaders HeaderMode             `protobuf:"varint,3,opt,name=response_headers,json=responseHeaders,proto3,enum=gatewright.node.v1.HeaderMode" json:"response_headers,omitempty"`
-	ResponseBody    BodyMode               `protobuf:"varint,4,opt,name=response_body,json=responseBody,proto3,enum=gatewright.node.v1.BodyMode" json:"response_body,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state                 protoimpl.MessageState `protogen:"open.v1"`
+	RequestHeaders        HeaderMode             `protobuf:"varint,1,opt,name=request_headers,json=requestHeaders,proto3,enum=gatewright.node.v1.HeaderMode" json:"request_headers,omitempty"`
+	RequestBody           BodyMode               `protobuf:"varint,2,opt,name=request_body,json=requestBody,proto3,enum=gatewright.node.v1.BodyMode" json:"request_body,omitempty"`
+	ResponseHeaders       HeaderMode             `protobuf:"varint,3,opt,name=response_headers,json=responseHeaders,proto3,enum=gatewright.node.v1.HeaderMode" json:"response_headers,omitempty"`
+	ResponseBody          BodyMode               `protobuf:"varint,4,opt,name=response_body,json=responseBody,proto3,enum=gatewright.node.v1.BodyMode" json:"response_body,omitempty"`
+	RequestBodyInResponse bool                   `protobuf:"varint,5,opt,name=request_body_in_response,json=requestBodyInResponse,proto3" json:"request_body_in_response,omitempty"` // the response phase is given the request's body too, as it went upstream
+	EncodedBodies         EncodedBodies          `protobuf:"varint,6,opt,name=encoded_bodies,json=encodedBodies,proto3,enum=gatewright.node.v1.EncodedBodies" json:"encoded_bodies,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *ProcessingMode) Reset() {
@@ -1126,6 +1178,20 @@ func (x *ProcessingMode) GetResponseBody() BodyMode {
 		return x.ResponseBody
 	}
 	return BodyMode_BODY_MODE_UNSPECIFIED
+}
+
+func (x *ProcessingMode) GetRequestBodyInResponse() bool {
+	if x != nil {
+		return x.RequestBodyInResponse
+	}
+	return false
+}
+
+func (x *ProcessingMode) GetEncodedBodies() EncodedBodies {
+	if x != nil {
+		return x.EncodedBodies
+	}
+	return EncodedBodies_ENCODED_BODIES_UNSPECIFIED
 }
 
 var File_gatewright_node_v1_node_proto protoreflect.FileDescriptor
@@ -1207,12 +1273,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\toperation\x18\x0f \x01(\tR\toperation\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
-	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xa8\x02\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xab\x03\n" +
 	"\x0eProcessingMode\x12G\n" +
 	"\x0frequest_headers\x18\x01 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0erequestHeaders\x12?\n" +
 	"\frequest_body\x18\x02 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\vrequestBody\x12I\n" +
 	"\x10response_headers\x18\x03 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0fresponseHeaders\x12A\n" +
-	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody*M\n" +
+	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody\x127\n" +
+	"\x18request_body_in_response\x18\x05 \x01(\bR\x15requestBodyInResponse\x12H\n" +
+	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*M\n" +
 	"\aOnError\x12\x18\n" +
 	"\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_ERROR_FAIL\x10\x01\x12\x15\n" +
@@ -1221,7 +1289,11 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"HeaderMode\x12\x1b\n" +
 	"\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n" +
-	"\x13HEADER_MODE_PROCESS\x10\x02*e\n" +
+	"\x13HEADER_MODE_PROCESS\x10\x02*c\n" +
+	"\rEncodedBodies\x12\x1e\n" +
+	"\x1aENCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ENCODED_BODIES_REFUSE\x10\x01\x12\x17\n" +
+	"\x13ENCODED_BODIES_PASS\x10\x02*e\n" +
 	"\bBodyMode\x12\x19\n" +
 	"\x15BODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eBODY_MODE_SKIP\x10\x01\x12\x14\n" +
@@ -1242,54 +1314,56 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_gatewright_node_v1_node_proto_rawDescData
 }
 
-var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(OnError)(0),              // 0: gatewright.node.v1.OnError
 	(HeaderMode)(0),           // 1: gatewright.node.v1.HeaderMode
-	(BodyMode)(0),             // 2: gatewright.node.v1.BodyMode
-	(ApiStatus_State)(0),      // 3: gatewright.node.v1.ApiStatus.State
-	(*NodeMessage)(nil),       // 4: gatewright.node.v1.NodeMessage
-	(*Hello)(nil),             // 5: gatewright.node.v1.Hello
-	(*PolicyRef)(nil),         // 6: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),         // 7: gatewright.node.v1.BundleRef
-	(*Report)(nil),            // 8: gatewright.node.v1.Report
-	(*ApiStatus)(nil),         // 9: gatewright.node.v1.ApiStatus
-	(*ControllerMessage)(nil), // 10: gatewright.node.v1.ControllerMessage
-	(*Update)(nil),            // 11: gatewright.node.v1.Update
-	(*ApiBundle)(nil),         // 12: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),             // 13: gatewright.node.v1.Chain
-	(*Attachment)(nil),        // 14: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),    // 15: gatewright.node.v1.ProcessingMode
-	nil,                       // 16: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(EncodedBodies)(0),        // 2: gatewright.node.v1.EncodedBodies
+	(BodyMode)(0),             // 3: gatewright.node.v1.BodyMode
+	(ApiStatus_State)(0),      // 4: gatewright.node.v1.ApiStatus.State
+	(*NodeMessage)(nil),       // 5: gatewright.node.v1.NodeMessage
+	(*Hello)(nil),             // 6: gatewright.node.v1.Hello
+	(*PolicyRef)(nil),         // 7: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),         // 8: gatewright.node.v1.BundleRef
+	(*Report)(nil),            // 9: gatewright.node.v1.Report
+	(*ApiStatus)(nil),         // 10: gatewright.node.v1.ApiStatus
+	(*ControllerMessage)(nil), // 11: gatewright.node.v1.ControllerMessage
+	(*Update)(nil),            // 12: gatewright.node.v1.Update
+	(*ApiBundle)(nil),         // 13: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),             // 14: gatewright.node.v1.Chain
+	(*Attachment)(nil),        // 15: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),    // 16: gatewright.node.v1.ProcessingMode
+	nil,                       // 17: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
-	5,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
-	8,  // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
-	6,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
-	7,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	9,  // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	3,  // 5: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	11, // 6: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	12, // 7: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	13, // 8: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	14, // 9: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	15, // 10: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	15, // 11: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	6,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
+	9,  // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
+	7,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
+	8,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
+	10, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	4,  // 5: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	12, // 6: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	13, // 7: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	14, // 8: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	15, // 9: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	16, // 10: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	16, // 11: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
 	0,  // 12: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	16, // 13: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	17, // 13: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
 	1,  // 14: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	2,  // 15: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 15: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
 	1,  // 16: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	2,  // 17: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	0,  // 18: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	4,  // 19: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	10, // 20: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 17: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 18: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	0,  // 19: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	5,  // 20: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	11, // 21: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	21, // [21:22] is the sub-list for method output_type
+	20, // [20:21] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -1309,7 +1383,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -23,6 +23,7 @@ class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CLASS_EXCEPTION: _ClassVar[FailureClass]
     FAILURE_CLASS_BAD_ACTION: _ClassVar[FailureClass]
     FAILURE_CLASS_BODY_TOO_LARGE: _ClassVar[FailureClass]
+    FAILURE_CLASS_BAD_BODY: _ClassVar[FailureClass]
 PHASE_UNSPECIFIED: Phase
 PHASE_REQUEST: Phase
 PHASE_RESPONSE: Phase
@@ -34,6 +35,7 @@ FAILURE_CLASS_CRASHED: FailureClass
 FAILURE_CLASS_EXCEPTION: FailureClass
 FAILURE_CLASS_BAD_ACTION: FailureClass
 FAILURE_CLASS_BODY_TOO_LARGE: FailureClass
+FAILURE_CLASS_BAD_BODY: FailureClass
 
 class RequestFrame(_message.Message):
     __slots__ = ("configure", "executions", "cancel", "timed_out", "close")

@@ -1,0 +1,62 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// What a message may have of headers. As it comes: more is its sender's fault. As policies make it: more is theirs.
+// Both are below what Envoy takes (bootstrap.yaml and the clusters say 256 lines and 256 KiB), for what it does not take
+// it answers by itself, and tells nobody why.
+const (
+	sentLines, sentBytes = 100, 64 << 10
+	madeLines, madeBytes = 200, 128 << 10
+	maxTargetBytes       = 32 << 10 // of path, query and authority that a policy chooses, each
+)
+
+// tooManyHeaders says which of the limits the headers, and target beside them, exceed; "" if none.
+func tooManyHeaders(headers v1alpha.Headers, target, lines, bytes int) string {
+	if len(headers) > lines {
+		return fmt.Sprintf("expected at most %d header lines, got %d", lines, len(headers))
+	}
+	size := target
+	for i := range headers {
+		size += len(headers[i].Name) + len(headers[i].Value)
+	}
+	if size > bytes {
+		return fmt.Sprintf("expected at most %d bytes of headers, got %d", bytes, size)
+	}
+	return ""
+}
+
+// refuseRequest answers a request with more headers than a client may send. No policy has seen it.
+func (x *exchange) refuseRequest(ctx context.Context) bool {
+	reason := tooManyHeaders(x.head.Headers, len(x.head.Path)+len(x.head.Authority), sentLines, sentBytes)
+	if reason == "" {
+		return false
+	}
+	x.refuse(ctx, "request", reason, fault{
+		http.StatusRequestHeaderFieldsTooLarge, grpcResourceExhausted, "The request's headers are too many or too large: " + reason + ", with those that the gateway adds.",
+	})
+	return true
+}
+
+// refuseResponse makes an answer of the gateway's own of a response with more headers than an upstream may send.
+func (x *exchange) refuseResponse(ctx context.Context, head Head) {
+	if reason := tooManyHeaders(head.Headers, 0, sentLines, sentBytes); reason != "" {
+		x.refuse(ctx, "response", reason, fault{
+			http.StatusBadGateway, grpcResourceExhausted, "The upstream's response headers are too many or too large.",
+		})
+	}
+}
+
+func (x *exchange) refuse(ctx context.Context, phase, reason string, f fault) {
+	slog.LogAttrs(ctx, slog.LevelWarn, phase+" refused",
+		slog.String("requestId", x.head.RequestID), slog.String("reason", reason), slog.String("phase", phase),
+		slog.String("api", x.chain.spec.API), slog.String("operation", x.chain.spec.Operation))
+	x.answerFault(f, "headers_too_large")
+}
