@@ -32,14 +32,14 @@ def test_system_parameters_can_come_from_the_environment() -> None:
 
 def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
-    file.write_text("{lisen: 'a:1', maxRequestBytes: 3, routeTimeout: 1h}")
+    file.write_text("{lisen: 'a:1', maxRequestBytes: 3, requestTimeout: 1h}")
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
     told = [str(mistake) for mistake in caught.value.mistakes]
     assert told[0].startswith("lisen: is unknown; known are connectTimeout, database")
     assert told[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
-        "routeTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",
+        "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",
     ]
 
 

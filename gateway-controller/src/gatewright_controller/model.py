@@ -70,6 +70,7 @@ class OnErrorByClass(Strict, frozen=True):
     exception: OnError | UnsetType = UNSET
     bad_action: OnError | UnsetType = UNSET
     body_too_large: OnError | UnsetType = UNSET
+    bad_body: OnError | UnsetType = UNSET
 
     def named(self) -> dict[str, OnError]:
         """The classes that are named, as the resource spells them."""
@@ -109,6 +110,9 @@ class Operation(Strict, frozen=True):
     path: str
     """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
     policies: list[PolicyAttachment] = []
+    request_timeout: Timeout | UnsetType = UNSET
+    idle_timeout: Timeout | UnsetType = UNSET
+    """Both overrule the API's own."""
 
 
 class ApiSpec(Strict, frozen=True, kw_only=True):
@@ -123,6 +127,11 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
     access_log: AccessLog = "all"
     """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
     one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
+    request_timeout: Timeout | UnsetType = UNSET
+    """Time an upstream has from the end of the request until its answer begins; unset: the operator's, 60s."""
+    idle_timeout: Timeout | UnsetType = UNSET
+    """Time without a byte in either direction after which an exchange ends; unset: the operator's, 60s, or as much more
+    as the policies' timeouts and `requestTimeout` need."""
 
 
 class Metadata(Strict, frozen=True):

@@ -51,7 +51,10 @@ async def serve(settings: Settings) -> None:
     address = _api_address(settings)
     read_definitions = functools.partial(load_definitions, Path(settings.definitions), settings.system_parameters)
     edge = EdgeSettings(
-        milliseconds(settings.route_timeout), milliseconds(settings.connect_timeout), settings.trusted_ca
+        request_timeout_ms=milliseconds(settings.request_timeout),
+        idle_timeout_ms=milliseconds(settings.idle_timeout),
+        connect_timeout_ms=milliseconds(settings.connect_timeout),
+        trusted_ca=settings.trusted_ca,
     )
     with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
         controller = Controller(store, read_definitions, edge)

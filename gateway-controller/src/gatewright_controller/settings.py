@@ -39,8 +39,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     max_request_bytes: Annotated[
         int, Meta(ge=1024, description="Largest body that the management API takes, in bytes.")
     ] = 1024 * 1024
-    route_timeout: Annotated[
-        Timeout, described("Time an upstream has for its whole answer, from the end of the request.")
+    request_timeout: Annotated[
+        Timeout, described("Time an upstream has from the end of a request until its answer begins.")
+    ] = "60s"
+    idle_timeout: Annotated[
+        Timeout, described("Time without a byte in either direction after which an exchange ends.")
     ] = "60s"
     connect_timeout: Annotated[Timeout, described("Time a connection to an upstream may take.")] = "5s"
     trusted_ca: Annotated[

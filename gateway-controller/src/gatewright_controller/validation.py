@@ -63,11 +63,32 @@ class DraftPolicy:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A timeout, and where it stands."""
+
+    field: str
+    ms: int
+
+
+@dataclass(frozen=True)
+class DraftTimeouts:
+    """None where there is none that can be read."""
+
+    request: Said | None
+    idle: Said | None
+
+    def over(self, shared: DraftTimeouts) -> DraftTimeouts:
+        """An operation's own, and for what it does not say the API's."""
+        return DraftTimeouts(self.request or shared.request, self.idle or shared.idle)
+
+
+@dataclass(frozen=True)
 class DraftOperation:
     field: str
     method: str | None
     path: str | None
     policies: list[DraftPolicy]
+    timeouts: DraftTimeouts
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,7 @@ class Draft:
     url: str | None
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
+    timeouts: DraftTimeouts
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -87,7 +109,8 @@ class Draft:
         operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
-        return Draft(_text(spec.get("context")), version, _text(main.get("url")), policies, operations)
+        timeouts = _draft_timeouts(spec, "spec")
+        return Draft(_text(spec.get("context")), version, _text(main.get("url")), policies, operations, timeouts)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -104,7 +127,18 @@ def _text(value: JsonValue) -> str | None:
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
     where, given = f"spec.operations[{index}]", _object(raw)
-    return DraftOperation(where, _text(given.get("method")), _text(given.get("path")), _draft_policies(given, where))
+    method, path = _text(given.get("method")), _text(given.get("path"))
+    return DraftOperation(where, method, path, _draft_policies(given, where), _draft_timeouts(given, where))
+
+
+def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
+    def read(name: str) -> Said | None:
+        try:
+            return Said(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
+        except (KeyError, msgspec.ValidationError):
+            return None
+
+    return DraftTimeouts(read("requestTimeout"), read("idleTimeout"))
 
 
 def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
@@ -140,6 +174,7 @@ def _meaning(draft: Draft, definitions: Definitions, contexts: Mapping[str, str]
         for policy in policies:
             yield from _check_policy(policy, definitions)
     yield from _check_chains(draft)
+    yield from _check_idle_timeouts(draft)
 
 
 def _check_context(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mistake]:
@@ -229,3 +264,26 @@ def _too_long(where: str, total: int) -> Mistake:
     return Mistake(
         where, f"expected timeouts that sum to less than {CHAIN_LIMIT_MS // 1000}s over a chain, got {sum_of}"
     )
+
+
+def _check_idle_timeouts(draft: Draft) -> Iterator[Mistake]:
+    """Nothing moves while policies run and until the upstream's answer begins: that must not count as idle."""
+    base, told = _total(draft.policies), set[str]()
+    for operation in draft.operations:
+        said = operation.timeouts.over(draft.timeouts)
+        policies, request = base + _total(operation.policies), said.request.ms if said.request else 1
+        if said.idle is None or said.idle.ms >= policies + request or said.idle.field in told:
+            continue
+        told.add(said.idle.field)
+        parts = f"the policies' timeouts ({_seconds(policies)})"
+        if said.request:
+            parts += f" and requestTimeout ({_seconds(request)})"
+        yield Mistake(
+            said.idle.field,
+            f"expected at least the time that {parts} take for {operation.method} {operation.path}, "
+            f"got {_seconds(said.idle.ms)}",
+        )
+
+
+def _seconds(ms: int) -> str:
+    return f"{shown(ms / 1000)}s"

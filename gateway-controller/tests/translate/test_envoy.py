@@ -393,7 +393,7 @@ def test_a_slow_upstream_is_given_up(
     definitions: Definitions,
     engine: Engine,  # noqa: ARG001
 ) -> None:
-    settings = dataclasses.replace(SETTINGS, route_timeout_ms=50)
+    settings = dataclasses.replace(SETTINGS, request_timeout_ms=50)
     document = api("a", "/", f"http://127.0.0.1:{upstream}", [{"method": "GET", "path": "/"}])
     slow = translate(validate(document, definitions, {}), definitions, settings).message
     with gateway.start([slow]) as client:

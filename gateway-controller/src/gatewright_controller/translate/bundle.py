@@ -13,6 +13,7 @@ from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import attach, chain
 from gatewright_controller.translate.clusters import cluster_name, render_cluster
 from gatewright_controller.translate.routes import (
+    RoutedAnswer,
     RoutedOperation,
     RoutedPath,
     Target,
@@ -21,6 +22,7 @@ from gatewright_controller.translate.routes import (
     render_routes,
 )
 from gatewright_controller.translate.settings import EdgeSettings
+from gatewright_controller.translate.timeouts import timeouts
 from gatewright_controller.upstream import UpstreamUrl, parse_url
 
 
@@ -58,7 +60,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     url = parse_url(api.spec.upstream.main.url)
-    paths = _routed_paths(api, definitions)
+    paths = _routed_paths(api, definitions, settings)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         context=resolve_context(api.spec.context, api.spec.version),
@@ -74,26 +76,26 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
 def _target(api: Api, url: UpstreamUrl, settings: EdgeSettings) -> Target:
     name = api.metadata.name
     context = resolve_context(api.spec.context, api.spec.version)
-    cluster = cluster_name(name, url, settings)
-    return Target(name, context, url, cluster, settings.route_timeout_ms, api.spec.access_log)
+    return Target(name, context, url, cluster_name(name, url, settings), api.spec.access_log)
 
 
-def _routed_paths(api: Api, definitions: Definitions) -> list[RoutedPath]:
+def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RoutedPath]:
     shared = attach(api, "", api.spec.policies, definitions)
     groups = by_path(api.spec.operations)
     answered = [template for template, group in groups.items() if any(one.method == "OPTIONS" for one in group)]
 
-    def routed(method: str, name: str, attachments: list[node_pb2.Attachment]) -> RoutedOperation:
-        return RoutedOperation(method, name, chain(api, name, attachments) if attachments else None)
+    def chain_of(name: str, attachments: list[node_pb2.Attachment]) -> node_pb2.Chain | None:
+        return chain(api, name, attachments) if attachments else None
 
     def operation(one: Operation) -> RoutedOperation:
         name = operation_name(one)
-        return routed(one.method, name, [*shared, *attach(api, name, one.policies, definitions)])
+        own = chain_of(name, [*shared, *attach(api, name, one.policies, definitions)])
+        return RoutedOperation(one.method, name, own, timeouts(api, one, own, settings))
 
-    def preflight(template: PathTemplate, path: str) -> RoutedOperation | None:
+    def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):
             return None
-        return routed("OPTIONS", f"OPTIONS {path}", shared)
+        return RoutedAnswer(f"OPTIONS {path}", chain_of(f"OPTIONS {path}", shared))
 
     return [
         RoutedPath(template, [operation(one) for one in group], preflight(template, group[0].path))

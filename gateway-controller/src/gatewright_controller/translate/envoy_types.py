@@ -14,6 +14,7 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf import any_pb2, duration_pb2, message, struct_pb2, wrappers_pb2
 
@@ -22,6 +23,9 @@ EXT_PROC = "envoy.filters.http.ext_proc"
 
 ACCESS_LOG = "gatewright.access_log"
 """A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
+
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+"""Where a cluster has what it speaks: HTTP/1.1."""
 
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
@@ -97,7 +101,10 @@ class Forward:
 
     cluster: str
     authority: str
-    timeout_ms: int
+    request_timeout_ms: int
+    """From the end of the request until the response begins."""
+    idle_timeout_ms: int
+    """Without a byte in either direction."""
     rewrite: tuple[str, str] | None
     policies_choose_authority: bool
     """Whether `authority` is what goes upstream only as long as no policy chose another one."""
@@ -134,7 +141,10 @@ class Filters:
 def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: Filters) -> EnvoyMessage:
     route = _route(name, match, filters)
     route.route.cluster = forward.cluster
-    route.route.timeout.CopyFrom(_duration(forward.timeout_ms))
+    # Envoy's `timeout` cuts a response that is under way. The one for a try ends with the response's headers.
+    route.route.timeout.CopyFrom(_duration(0))
+    route.route.retry_policy.per_try_timeout.CopyFrom(_duration(forward.request_timeout_ms))
+    route.route.idle_timeout.CopyFrom(_duration(forward.idle_timeout_ms))
     if forward.policies_choose_authority:
         route.route.host_rewrite = _chosen_or_own_authority()
         route.metadata.filter_metadata[AUTHORITY_NAMESPACE].CopyFrom(_struct({"value": forward.authority}))
@@ -213,6 +223,10 @@ def _per_route(ext_proc: ExtProc) -> EnvoyMessage:
 UNLIMITED = 1_000_000
 """Envoy's defaults of 1,024 fail requests that policies hold; what bounds a node is its memory, not this."""
 
+HEADER_LINES, HEADER_KIB = 256, 256
+"""What is taken of a response's headers, and with policies' changes; as the bootstrap has it for requests. Envoy's
+defaults of 100 and 60 leave policies no room; the engine has lower limits, and says whose fault it is."""
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -234,10 +248,19 @@ def cluster(
     threshold = built.circuit_breakers.thresholds.add()
     for limit in (threshold.max_connections, threshold.max_pending_requests, threshold.max_requests):
         limit.value = UNLIMITED
+    built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(_any(_http_options()))
     if tls:
         built.transport_socket.name = "envoy.transport_sockets.tls"
         built.transport_socket.typed_config.CopyFrom(_any(_tls(tls)))
     return cast("EnvoyMessage", built)
+
+
+def _http_options() -> EnvoyMessage:
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    options.explicit_http_config.http_protocol_options.SetInParent()
+    options.common_http_protocol_options.max_headers_count.value = HEADER_LINES
+    options.common_http_protocol_options.max_response_headers_kb.value = HEADER_KIB
+    return cast("EnvoyMessage", options)
 
 
 def _endpoint(host: str, port: int) -> EnvoyMessage:

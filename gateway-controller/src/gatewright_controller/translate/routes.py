@@ -15,6 +15,7 @@ from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path
 from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import goes_on_when_crashed
+from gatewright_controller.translate.timeouts import Timeouts
 from gatewright_controller.upstream import UpstreamUrl
 
 NOT_ALLOWED = json.dumps(
@@ -28,12 +29,21 @@ NOT_ALLOWED = json.dumps(
 
 
 @dataclass(frozen=True)
+class RoutedAnswer:
+    """What Envoy answers by itself, once the chain, if any, has let it."""
+
+    name: str
+    chain: node_pb2.Chain | None
+
+
+@dataclass(frozen=True)
 class RoutedOperation:
     """`chain` is None for an operation without policies."""
 
     method: str
     name: str
     chain: node_pb2.Chain | None
+    timeouts: Timeouts
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class RoutedPath:
 
     template: PathTemplate
     operations: list[RoutedOperation]
-    preflight: RoutedOperation | None
+    preflight: RoutedAnswer | None
     """The generated OPTIONS, which runs the API's own policies; None where an operation answers OPTIONS."""
 
     @property
@@ -59,7 +69,6 @@ class Target:
     context: str
     url: UpstreamUrl
     cluster: str
-    timeout_ms: int
     access_log: AccessLog = "all"
 
 
@@ -94,16 +103,15 @@ def _operation_route(routed: RoutedPath, operation: RoutedOperation, target: Tar
     forward = envoy.Forward(
         target.cluster,
         target.url.authority,
-        target.timeout_ms,
+        operation.timeouts.request_ms,
+        operation.timeouts.idle_ms,
         rewrite(target),
         policies_choose_authority=operation.chain is not None,
     )
     return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
 
 
-def _preflight_route(
-    routed: RoutedPath, preflight: RoutedOperation, allowed: str, target: Target
-) -> envoy.EnvoyMessage:
+def _preflight_route(routed: RoutedPath, preflight: RoutedAnswer, allowed: str, target: Target) -> envoy.EnvoyMessage:
     """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
     match = envoy.route_match(path_match(target.context, routed.template), ("OPTIONS",))
     answer = envoy.Answer(204, {"allow": allowed})
@@ -122,7 +130,7 @@ def _allowed(routed: RoutedPath, paths: Sequence[RoutedPath]) -> str:
     return ", ".join(sorted({"OPTIONS"}.union(*covering)))
 
 
-def route_name(api: str, operation: RoutedOperation) -> str:
+def route_name(api: str, operation: RoutedOperation | RoutedAnswer) -> str:
     """`API|OPERATION|CHAIN_ID`; the engine finds the chain by it."""
     return f"{api}|{operation.name}|{operation.chain.id if operation.chain else ''}"
 

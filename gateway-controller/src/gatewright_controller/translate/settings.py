@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EdgeSettings:
-    route_timeout_ms: int = 60_000
-    """From the end of the request to the end of the response; 0: no limit."""
+    request_timeout_ms: int = 60_000
+    """From the end of the request until the response begins, for APIs that do not say."""
+    idle_timeout_ms: int = 60_000
+    """Without a byte in either direction, for APIs that do not say."""
     connect_timeout_ms: int = 5_000
     trusted_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     """PEM file on the node, for https upstreams."""

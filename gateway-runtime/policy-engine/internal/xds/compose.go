@@ -9,6 +9,7 @@ import (
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -16,6 +17,14 @@ import (
 
 // envoysOwn is what Envoy adds to requests by itself, and what is none of upstream's business.
 var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
+
+// forwardedHost tells upstreams the host that the client named, for they see their own. One that the client sends is
+// overwritten: nobody vouches for it. The bootstrap's set_filter_state has noted the authority before policies could
+// change it.
+var forwardedHost = &corev3.HeaderValueOption{
+	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%FILTER_STATE(gatewright.authority:PLAIN)%"},
+	AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+}
 
 // Compose places the routes of all bundles in the one route configuration: a virtual host for each host name, and in
 // it a prefix tree from context to routes, so that a request costs the same with 10 and with 10,000 APIs.
@@ -25,7 +34,10 @@ var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
 // of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
 // one that is not served (Unserved) is 503.
 func Compose(bundles []*Bundle) (Resource, error) {
-	config := &routev3.RouteConfiguration{Name: RouteConfigName, RequestHeadersToRemove: envoysOwn}
+	config := &routev3.RouteConfiguration{
+		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
+		IgnorePortInHostMatching: true,
+	}
 	for _, host := range hostsOf(bundles) {
 		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
 	}
