@@ -283,6 +283,21 @@ def test_pieces_for_a_request_of_headers_and_trailers_are_an_error(upstream: Ups
     assert upstream.received == []
 
 
+def test_a_change_beyond_the_limits_of_headers_is_an_error_without_a_name(upstream: Upstream) -> None:
+    def sets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
+        path = next(h.raw_value for h in next(messages).request_headers.headers.headers if h.key == ":path")
+        count, size = map(int, path.rsplit(b"/", 1)[1].split(b"x"))
+        yield changed("CONTINUE", None, **{f"x_{n}": "v" * size for n in range(count)})
+
+    with lone_envoy(upstream, Engine(a=sets), routes(a=HEADERS)) as envoy:
+        for few in ("200x1", "2x64000"):
+            assert http1(envoy.port, f"/a/{few}", GET).status == 200
+        for many in ("300x1", "3x100000"):
+            answer = http1(envoy.port, f"/a/{many}", GET)
+            assert (answer.status, b"policies" in answer.body) == (503, True), answer
+    assert len(upstream.received) == 2
+
+
 # ---------------------------------------------------------------- what the first message says
 
 
