@@ -42,7 +42,9 @@ func timed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.
 	}
 	limit := i.settings.Timeout
 	elapsed := (limit - time.Until(deadline)).Round(time.Millisecond)
-	return v1alpha.Failf(failure.Class, "%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
+	said := *failure
+	said.Message = fmt.Sprintf("%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
+	return &said
 }
 
 func (i *Instance) enter() bool {
