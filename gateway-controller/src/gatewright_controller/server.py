@@ -116,7 +116,8 @@ def _host_and_port(address: str) -> tuple[str, int]:
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """The port is taken before anything else is started, so a taken one costs nothing."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
+    # The protocol is named, for asyncio sends at once (TCP_NODELAY) where it can see that it is TCP.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
