@@ -182,6 +182,19 @@ async def test_a_node_that_refuses_is_quoted(
     assert created.json()["status"]["reason"] == "n1: Envoy: no such regex"
 
 
+async def test_who_lists_all_may_wait_until_the_nodes_have_answered(
+    client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]
+) -> None:
+    assert (await client.get("/v1/apis?wait=10")).json() == {"apis": []}
+    await client.post("/v1/apis", json=orders)
+    early = (await client.get("/v1/apis?wait=0.05")).json()["apis"]
+    assert [api["status"]["state"] for api in early] == ["pending"]
+    waiting = asyncio.create_task(client.get("/v1/apis?wait=10"))
+    await asyncio.sleep(0)
+    run()
+    assert [api["status"]["state"] for api in (await waiting).json()["apis"]] == ["deployed"]
+
+
 async def test_a_removal_that_no_node_confirms_is_pending(
     client: httpx.AsyncClient, orders: JsonObject, controller: Controller
 ) -> None:
@@ -230,7 +243,11 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
 
 @pytest.mark.parametrize(
     ("method", "path", "known"),
-    [("POST", "/v1/apis?wiat=5", "wait"), ("GET", "/v1/apis?wait=5", "none"), ("DELETE", "/v1/apis/a?x=&y=1", "wait")],
+    [
+        ("POST", "/v1/apis?wiat=5", "wait"),
+        ("GET", "/v1/policies?wait=5", "none"),
+        ("DELETE", "/v1/apis/a?x=&y=1", "wait"),
+    ],
 )
 async def test_query_parameters_that_nobody_reads_are_refused(
     client: httpx.AsyncClient, orders: JsonObject, method: str, path: str, known: str

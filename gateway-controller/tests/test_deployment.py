@@ -86,9 +86,12 @@ async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() 
     deployment.put(bundle("a", "1"), 1)
     one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
     waiting = asyncio.create_task(deployment.settled("a", 5))
+    for_all = asyncio.create_task(deployment.all_settled(3600))
     applied(deployment, two, "a", "1")
     deployment.report(one, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
     status = await waiting
+    async with asyncio.timeout(5):
+        await for_all
     assert (status.state, status.reason) == ("pending", "n1: no route to host")
     deployment.report(two, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "bad regex"))
     assert deployment.status("a").state == "rejected"

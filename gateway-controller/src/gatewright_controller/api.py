@@ -39,7 +39,7 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
-            _route("GET", "/v1/apis", endpoints.list_apis),
+            _route("GET", "/v1/apis", endpoints.list_apis, "wait"),
             _route("POST", "/v1/apis", endpoints.create_api, "wait"),
             _route("GET", "/v1/apis/{name}", endpoints.get_api),
             _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait"),
@@ -67,7 +67,8 @@ def _route(method: str, path: str, endpoint: Endpoint, *parameters: str) -> Rout
 
 
 class Endpoints:
-    """Writes take `?wait=SECONDS`: the answer then comes when the nodes have acknowledged or refused, or time is up."""
+    """Writes, and the list of all, take `?wait=SECONDS`: the answer then comes when the nodes have acknowledged or
+    refused what is asked for, or time is up."""
 
     def __init__(self, controller: Controller, max_request_bytes: int) -> None:
         self._controller = controller
@@ -77,7 +78,8 @@ class Endpoints:
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def list_apis(self, _: Request) -> Response:
+    async def list_apis(self, request: Request) -> Response:
+        await self._deployment.all_settled(_wait(request))
         return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
 
     async def create_api(self, request: Request) -> Response:

@@ -155,6 +155,10 @@ class Deployment:
         await self._until(lambda: self._is_settled(api), seconds)
         return self.status(api)
 
+    async def all_settled(self, seconds: float) -> None:
+        """Returns once every node has answered to every API, or after so many seconds."""
+        await self._until(lambda: all(self._is_settled(api) for api in self._known()), seconds)
+
     def _is_settled(self, api: str) -> bool:
         if (bundle := self._desired.get(api)) is None:
             return True
