@@ -22,7 +22,7 @@ START_SECONDS = 900.0
 
 @contextlib.contextmanager
 def gateway(settings: Settings, apis: Path, folder: Path, tree: Path | None = None) -> Iterator[Target]:
-    """Builds and runs a node until it has answered a first request: this tree's, or that of another work tree, with the
+    """Builds and runs a node until it is ready: this tree's, or that of another work tree, with the
     programs of its own environment."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short

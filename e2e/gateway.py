@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,19 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = 10.0
 
 
 class Gateway:
-    """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build."""
+    """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build.
 
-    def __init__(self, build: Path | None, state: Path, *arguments: str) -> None:
+    within: words before the command, that it is to run under.
+    """
+
+    def __init__(self, build: Path | None, state: Path, *arguments: str, within: Sequence[str] = ()) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="gw-"))
         self.log: list[str] = []
         self.printed: list[str] = []
         self._ready = threading.Event()
         command = [
-            "gatewright", "run", *(["--build", str(build)] if build else []), "--port", "0", "--controller-port", "0",
+            *within, "gatewright", "run", *(["--build", str(build)] if build else []),
+            "--port", "0", "--controller-port", "0",
             "--run-dir", str(self.run_dir), "--state-dir", str(state), "--log-format", "json", *arguments,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -64,7 +68,7 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        return next(line.split(" ", 1)[1] for line in self.printed if line.startswith("ready "))
+        return next(line.split()[1] for line in self.printed if line.startswith("ready "))
 
     @property
     def port(self) -> int:
@@ -156,8 +160,8 @@ class Gateway:
 
 
 @contextmanager
-def running(build: Path | None, state: Path, *arguments: str) -> Iterator[Gateway]:
-    gateway = Gateway(build, state, *arguments)
+def running(build: Path | None, state: Path, *arguments: str, within: Sequence[str] = ()) -> Iterator[Gateway]:
+    gateway = Gateway(build, state, *arguments, within=within)
     try:
         yield gateway.wait_ready()
     finally:

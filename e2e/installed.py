@@ -50,7 +50,7 @@ class Installation:
 
     @contextmanager
     def gateway(self, folder: Path, *arguments: str) -> Iterator[tuple[str, float]]:
-        """`gatewright run` in a folder: its address, and the seconds until traffic passed."""
+        """`gatewright run` in a folder: its address, and the seconds until it was ready."""
         began = time.monotonic()
         process = subprocess.Popen(
             ["gatewright", "run", *arguments], cwd=folder,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_cli.api_files import ApiFileError, load
+from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile, http_address, load, moved, read, stamp
 
 API = """
 kind: Api
@@ -11,13 +11,16 @@ metadata: {name: orders-v1}
 spec:
   version: v1.0
   context: /orders/$version
+  upstream: {main: {url: UPSTREAM}, other: {url: https://orders.internal/api}}
   operations: OPERATIONS
 """
 
 
-def trial(tmp_path: Path, operations: str) -> tuple[str, str] | None:
-    (tmp_path / "a.yaml").write_text(API.replace("OPERATIONS", operations))
-    return load(tmp_path / "a.yaml")[0].trial
+def api(tmp_path: Path, operations: str = "[]", upstream: str = "http://127.0.0.1:9091") -> ApiFile:
+    (tmp_path / "a.yaml").write_text(API.replace("OPERATIONS", operations).replace("UPSTREAM", upstream))
+    found = read(tmp_path / "a.yaml")
+    assert isinstance(found, ApiFile), found
+    return found
 
 
 @pytest.mark.parametrize(
@@ -31,32 +34,43 @@ def trial(tmp_path: Path, operations: str) -> tuple[str, str] | None:
         ("nonsense", None),
     ],
 )
-def test_the_trial_request_changes_nothing(tmp_path: Path, operations: str, expected: tuple[str, str] | None) -> None:
-    assert trial(tmp_path, operations) == expected
+def test_the_request_to_try_changes_nothing(tmp_path: Path, operations: str, expected: tuple[str, str] | None) -> None:
+    assert api(tmp_path, operations).sample == expected
 
 
 def test_a_folder_in_order_of_names(tmp_path: Path) -> None:
     for name in ("b.yml", "a.yaml", "c.json"):
-        content = '{"kind": "Api", "metadata": {"name": "c"}, "spec": {}}' if name == "c.json" else API
+        content = '{"kind": "Api", "metadata": {"name": "' + name + '"}, "spec": {}}'
         (tmp_path / name).write_text(content)
     (tmp_path / "README.md").write_text("no API")
-    assert [api.path.name for api in load(tmp_path)] == ["a.yaml", "b.yml", "c.json"]
+    found = load(tmp_path)
+    assert [api.path.name for api in found.apis] == ["a.yaml", "b.yml", "c.json"]
+    assert found.refused == ()
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: Other")
-    (tmp_path / "b.yaml").write_text("{")
+    (tmp_path / "b.yaml").write_text("kind: Api\nmetadata: {name: b\nspec: {}")
     (tmp_path / "c.yaml").write_text("kind: Api\nmetadata: {name: 7}\nspec: {}")
     (tmp_path / "d.yaml").write_text("kind: Api\nmetadata: {name: d}\nspec: []")
-    with pytest.raises(ApiFileError) as caught:
-        load(tmp_path)
-    said = [mistake.removeprefix(f"{tmp_path}/") for mistake in caught.value.mistakes]
+    (tmp_path / "e.yaml").mkdir()
+    (tmp_path / "f.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "g.yaml").write_text("kind: Api\nmetadata: {name: good}\nspec: {}")
+    (tmp_path / "h.yaml").write_text("kind: Api\nmetadata: {name: good}\nspec: {}")
+    (tmp_path / "i.yaml").write_text("[" * 5000)
+    found = load(tmp_path)
+    said = [line.removeprefix(f"{tmp_path}/") for file in found.refused for line in file.sentences]
+    assert [api.name for api in found.apis] == ["good"]
     assert said[0] == "a.yaml: expected one document with `kind: Api`"
-    assert said[1].startswith("b.yaml: while parsing")
-    assert said[2:] == [
+    assert said[1].startswith("b.yaml:3: not YAML: while parsing a flow mapping: expected ',' or '}', but got ':'")
+    assert said[2:5] == [
         "c.yaml: expected a string at metadata.name, got 7",
         "d.yaml: expected an object at spec, got []",
+        "e.yaml: Is a directory",
     ]
+    assert said[5].startswith("f.yaml: ")
+    assert said[6] == (f"h.yaml: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name")
+    assert said[7].startswith("i.yaml: ")
 
 
 def test_an_empty_folder_and_a_missing_file(tmp_path: Path) -> None:
@@ -64,3 +78,38 @@ def test_an_empty_folder_and_a_missing_file(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(ApiFileError, match=r"missing\.yaml: No such file or directory"):
         load(tmp_path / "missing.yaml")
+
+
+def test_a_file_that_is_saved_has_another_stamp(tmp_path: Path) -> None:
+    before = api(tmp_path)
+    assert stamp(before.path) == before.stamp
+    after = api(tmp_path, upstream="http://elsewhere")
+    assert after.stamp != before.stamp
+    refused = read(tmp_path)
+    assert isinstance(refused, RefusedFile)
+    assert refused.stamp is not None
+    assert stamp(tmp_path / "none") is None
+
+
+def test_where_an_upstream_is(tmp_path: Path) -> None:
+    assert api(tmp_path).is_at("127.0.0.1:9091")
+    assert not api(tmp_path).is_at("127.0.0.1:909")
+    assert not api(tmp_path).is_at(None)
+    addresses = [http_address(url) for url in ("http://[::1]:80/x", "http://a", "https://a", "http://a:b", "a", "")]
+    assert addresses == [("::1", 80), ("a", 80), None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("http://127.0.0.1:9091", "http://127.0.0.1:7"),
+        ("http://localhost:9091/base", "http://localhost:7/base"),
+        ("http://127.0.0.1:90911", "http://127.0.0.1:90911"),
+        ("http://127x0.0.1:9091", "http://127x0.0.1:9091"),
+        ("https://127.0.0.1:9091", "https://127.0.0.1:9091"),
+    ],
+)
+def test_an_api_is_pointed_at_another_port(tmp_path: Path, before: str, after: str) -> None:
+    found = moved(api(tmp_path, upstream=before), ("127.0.0.1", "localhost"), 9091, 7)
+    assert found.upstreams == (after, "https://orders.internal/api")
+    assert f"url: {after}}}".encode() in found.content

@@ -36,3 +36,31 @@ def test_a_template_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(bootstrap.VARIABLE, "/no/such/file")
     with pytest.raises(BootstrapError, match="not at /no/such/file: name it with --bootstrap"):
         bootstrap.find()
+
+
+LISTENER = """
+static_resources:
+  listeners:
+    - address: {socket_address: {address: "$host", port_value: PORT}}
+      filter_chains: [{transport_socket: {name: envoy.transport_sockets.tls}, filters: []}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "tls"),
+    [
+        (LISTENER.replace("PORT", "$port"), True),
+        (LISTENER.replace("PORT", "${port}"), True),
+        (LISTENER.replace("PORT", "9901"), False),
+        (LISTENER.replace("PORT", "$port").replace("transport_socket", "name"), False),
+        ("transport_socket: [", False),
+        ("[transport_socket]", False),
+    ],
+)
+def test_a_listener_that_speaks_tls(tmp_path: Path, text: str, tls: bool) -> None:
+    (tmp_path / "bootstrap.yaml").write_text(text)
+    assert bootstrap.speaks_tls(tmp_path / "bootstrap.yaml") is tls
+
+
+def test_the_one_that_ships_speaks_no_tls() -> None:
+    assert not bootstrap.speaks_tls(bootstrap.find())

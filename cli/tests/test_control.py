@@ -29,19 +29,23 @@ class Scripted(Reloads):
         return self.outcome
 
 
+async def now() -> dict[str, object]:
+    return {"state": "running"}
+
+
 def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[Answer, list[str]]:
     """What a run that does `outcome` answers to `gatewright reload`, or to raw bytes."""
     steps: list[str] = []
     answers: list[Answer] = []
 
     async def live() -> None:
-        serving = Control(bench.folder / control.FILE, Scripted(outcome), bench.output)
+        serving = Control(bench.folder / control.FILE, Scripted(outcome), now, bench.output)
         await serving.start()
         assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
         if raw:
             answers.append(await asyncio.to_thread(send, bench.folder / control.FILE, raw))
         else:
-            answers.append(await asyncio.to_thread(control.ask, bench.folder, steps.append))
+            answers.append(await asyncio.to_thread(control.reload, bench.folder, steps.append))
         await serving.close()
         assert not (bench.folder / control.FILE).exists()
 
@@ -88,6 +92,12 @@ def test_a_fault_of_ours_is_said_and_logged(bench: Bench) -> None:
     assert "KeyError" in bench.output.text()
 
 
+def test_the_status_of_this_moment(bench: Bench) -> None:
+    answer, _ = ask(bench, Reloaded(1, 1.0), b'{"command": "status"}\n')
+    assert answer.status == {"state": "running"}
+    assert control.status(bench.folder) is None, "there is no run any more"
+
+
 @pytest.mark.parametrize("raw", [b"reload\n", b'{"command": "explode"}\n', b"\n"])
 def test_what_is_no_command(bench: Bench, raw: bytes) -> None:
     answer, steps = ask(bench, Reloaded(1, 1.0), raw)
@@ -97,7 +107,7 @@ def test_what_is_no_command(bench: Bench, raw: bytes) -> None:
 
 def test_no_run_to_ask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PreflightError, match="no run takes commands"):
-        control.ask(bench.folder, print)
+        control.reload(bench.folder, print)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
     with pytest.raises(PreflightError, match="expected one run"):
-        control.ask(None, print)
+        control.reload(None, print)

@@ -87,6 +87,11 @@ def test_version() -> None:
     assert [line.split()[0] for line in said.stdout.splitlines()] == ["gatewright", "envoy", "python"]
 
 
+def test_version_as_an_option() -> None:
+    said = gatewright("--version")
+    assert (said.returncode, said.stdout) == (0, gatewright("version").stdout.splitlines()[0] + "\n")
+
+
 def test_a_taken_port_is_one_sentence_and_nothing_is_started(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -145,7 +150,7 @@ def test_as_json_every_line_of_the_log_is_an_object(bench: Bench) -> None:
     assert records[-1]["message"].startswith("engine did not start: exited with code 2\n  │ no such flag")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(bench: Bench, number: int) -> None:
     with running(run_arguments(bench.folder, NEVER_READY)) as process:
         until(lambda: engine_pid(bench.folder))
@@ -157,7 +162,9 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
             "listen": found["url"].removeprefix("http://"), "leaving": False,
             "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
         }  # fmt: skip
-        assert gatewright("status", "--run-dir", str(bench.folder / "run")).returncode == 1
+        for option in ("--json", "--healthcheck"):
+            assert gatewright("status", option, "--run-dir", str(bench.folder / "run")).returncode == 1
+        process.send_signal(signal.SIGHUP)  # it asks for a reload, later
         process.send_signal(number)
         assert process.wait(LIMIT_SECONDS) == 0
         assert not bench.alive(pid)
@@ -221,7 +228,7 @@ def test_the_status_of_the_only_node(bench: Bench) -> None:
     arguments = [word for word in run_arguments(bench.folder, NEVER_READY) if word not in given_run_dir(bench.folder)]
     with running(arguments, home) as process:
         until(lambda: [*bench.folder.glob("gatewright-*/status.json")])
-        found = gatewright("status", env=home)
+        found = gatewright("status", "--json", env=home)
         assert json.loads(found.stdout)["pid"] == process.pid
         process.kill()
         process.wait(LIMIT_SECONDS)

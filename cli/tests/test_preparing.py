@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli import main, preparing
+from gatewright_cli.api_files import ApiFile, RefusedFile
+from gatewright_cli.ports import ECHO_PORT, free_port
 from gatewright_cli.preparing import Options, with_defaults
 from gatewright_cli.starting import write_starter
 
@@ -15,30 +17,61 @@ def options(*arguments: str) -> Options:
 
 
 @pytest.fixture
-def echo_port(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A free port, in place of the one that another run on this machine may have."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    monkeypatch.setattr(preparing, "ECHO_PORT", port)
-    return port
+def free() -> int:
+    return free_port("127.0.0.1")
 
 
-def test_a_starters_apis_and_its_echo_go_without_saying(tmp_path: Path, echo_port: int) -> None:
-    write_starter(tmp_path)
-    manifest = ("--manifest", str(tmp_path / "build.yaml"))
+def starter(folder: Path, upstream: str) -> tuple[str, str]:
+    """A starter whose API has this upstream; answers the option that names its manifest."""
+    write_starter(folder)
+    api = folder / "apis" / "hello.yaml"
+    text = api.read_text()
+    assert "http://127.0.0.1:9091" in text
+    api.write_text(text.replace("http://127.0.0.1:9091", upstream))
+    return "--manifest", str(folder / "build.yaml")
+
+
+def test_a_starters_apis_and_its_echo_go_without_saying(
+    tmp_path: Path, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "ECHO_PORT", free)  # in place of the one that another run on this machine may have
+    manifest = starter(tmp_path, f"http://127.0.0.1:{free}")
     found = with_defaults(options(*manifest))
     assert (found.apis, found.with_echo) == (tmp_path / "apis", True)
-    with socket.create_server(("127.0.0.1", echo_port)):
+    with socket.create_server(("127.0.0.1", free)):
         assert with_defaults(options(*manifest)).with_echo is False
 
 
-def test_an_upstream_of_ones_own_needs_no_echo(tmp_path: Path, echo_port: int) -> None:
-    assert echo_port
-    write_starter(tmp_path)
-    api = tmp_path / "apis" / "hello.yaml"
-    api.write_text(api.read_text().replace(preparing.DEFAULT_ECHO, "http://orders.internal"))
-    found = with_defaults(options("--manifest", str(tmp_path / "build.yaml")))
+@pytest.mark.parametrize("upstream", ["http://127.0.0.1:PORT", "http://localhost:PORT", "http://127.0.0.1:PORT/base"])
+def test_the_echo_starts_at_whatever_port_it_is_given(tmp_path: Path, free: int, upstream: str) -> None:
+    manifest = starter(tmp_path, upstream.replace("PORT", str(free)))
+    assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
+    with socket.create_server(("127.0.0.1", free)):
+        assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is False
+
+
+@pytest.mark.parametrize(
+    "upstream", ["http://orders.internal", "http://orders.internal:PORT", "https://127.0.0.1:PORT", "http://127.0.0.1"]
+)
+def test_an_upstream_of_ones_own_needs_no_echo(tmp_path: Path, free: int, upstream: str) -> None:
+    manifest = starter(tmp_path, upstream.replace("PORT", str(free)))
+    found = with_defaults(options(*manifest, "--echo-port", str(free)))
     assert (found.apis, found.with_echo) == (tmp_path / "apis", False)
+
+
+def test_a_longer_port_is_another_one(tmp_path: Path) -> None:
+    manifest = starter(tmp_path, "http://127.0.0.1:19091")
+    assert with_defaults(options(*manifest)).with_echo is False
+
+
+def test_files_that_name_the_echo_mean_the_port_that_it_has(tmp_path: Path, free: int) -> None:
+    starter(tmp_path, f"http://127.0.0.1:{ECHO_PORT}")
+    found = options("--with-echo", "--echo-port", str(free))
+    read = preparing._read_again(found, tmp_path / "apis" / "hello.yaml")
+    assert isinstance(read, ApiFile)
+    assert read.upstreams == (f"http://127.0.0.1:{free}",)
+    (tmp_path / "bad.yaml").write_text("{")
+    assert isinstance(preparing._read_again(found, tmp_path / "bad.yaml"), RefusedFile)
 
 
 @pytest.mark.parametrize("more", [("--no-controller",), ("--build", "build/x")])
@@ -56,7 +89,7 @@ def test_what_is_said_counts(tmp_path: Path) -> None:
     assert (found.apis, found.with_echo) == (tmp_path / "others", True)
 
 
-def test_an_api_that_cannot_be_read_is_said_later(tmp_path: Path) -> None:
-    (tmp_path / "apis").mkdir()
+def test_a_file_that_cannot_be_read_keeps_no_echo_away(tmp_path: Path, free: int) -> None:
+    manifest = starter(tmp_path, f"http://127.0.0.1:{free}")
     (tmp_path / "apis" / "bad.yaml").write_text("[")
-    assert with_defaults(options("--manifest", str(tmp_path / "build.yaml"))).with_echo is False
+    assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True

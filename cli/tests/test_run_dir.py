@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.run_dir import RunDir, RunDirError, all_ready, find_run, read_status
+from gatewright_cli.run_dir import RunDir, RunDirError, find_run, read_status
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -37,16 +37,15 @@ def test_a_given_one_is_used_and_left(bench: Bench) -> None:
     assert names(bench.folder) == ["events", "own"]
 
 
-@pytest.mark.parametrize(
-    ("state", "process", "ready"),
-    [("running", "ready", True), ("running", "restarting", False), ("starting", "ready", False)],
-)
-def test_a_node_is_ready_when_all_of_it_is(bench: Bench, state: str, process: str, ready: bool) -> None:
-    run_dir = RunDir.open(bench.folder)
-    run_dir.write_status(
-        {"state": state, "processes": [{"state": "ready", "leaving": False}, {"state": process, "leaving": False}]}
-    )
-    assert all_ready(read_status(bench.folder)) is ready
+def test_what_a_killed_run_left_is_no_status(bench: Bench) -> None:
+    run_dir = RunDir.open(bench.folder / "run")
+    run_dir.write_status({"pid": 1})
+    left = (run_dir.path / "status.json").read_text()
+    run_dir.remove()
+    run_dir.path.mkdir()
+    (run_dir.path / "status.json").write_text(left)
+    with pytest.raises(RunDirError, match="any more"):
+        read_status(run_dir.path)
 
 
 def test_one_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def is_confined(site: Site) -> list[str]:
     """Few deaths, and the gateway says of which policy."""
     deaths = site.gateway.process_status(EXECUTOR)["restarts"]
     status = subprocess.run(
-        ["gatewright", "status", "--run-dir", str(site.gateway.run_dir)], capture_output=True, check=False
+        ["gatewright", "status", "--json", "--run-dir", str(site.gateway.run_dir)], capture_output=True, check=False
     )
     named = {(one["policy"], one["api"]) for one in json.loads(status.stdout)["quarantined"]}
     logged = {(one["policy"], one["api"]) for one in site.gateway.logged(message=QUARANTINE)}

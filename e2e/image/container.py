@@ -45,14 +45,14 @@ class Container:
 
     @property
     def url(self) -> str:
-        return next(line.split(" ", 1)[1] for line in self.logs().splitlines() if line.startswith("ready "))
+        return next(line.split()[1] for line in self.logs().splitlines() if line.startswith("ready "))
 
     def shell(self, script: str, check: bool = True) -> str:
         """What a shell in the container prints; nothing of the entrypoint's environment is missing there."""
         return podman("exec", self.id, "sh", "-c", script, check=check).strip()
 
     def status(self) -> Json:
-        status: Json = json.loads(self.shell('gatewright status --run-dir "$GATEWRIGHT_RUN_DIR" || true'))
+        status: Json = json.loads(self.shell('gatewright status --json --run-dir "$GATEWRIGHT_RUN_DIR" || true'))
         return status
 
     def process(self, name: str) -> Json:

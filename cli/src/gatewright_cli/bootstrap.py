@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
+
+import yaml
 
 from gatewright_cli import forked
 
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
+OUR_PORT = -1  # none that a template would name itself
 
 
 class BootstrapError(Exception):
@@ -23,6 +27,23 @@ def find(chosen: Path | None = None) -> Path:
     if not path.is_file():
         raise BootstrapError(f"Envoy's bootstrap template is not at {path}: name it with --bootstrap or {VARIABLE}")
     return path
+
+
+def speaks_tls(template: Path) -> bool:
+    """Whether a listener of the template speaks TLS on `$port`. False where the template is none: render says so."""
+    text = Template(template.read_text())
+    if "transport_socket" not in text.template:
+        return False
+    try:
+        document = yaml.safe_load(text.safe_substitute(dict.fromkeys(text.get_identifiers(), "") | {"port": OUR_PORT}))
+        return any(_speaks_tls(listener) for listener in document["static_resources"]["listeners"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
+def _speaks_tls(listener: dict[str, Any]) -> bool:
+    takes_requests = listener["address"]["socket_address"]["port_value"] == OUR_PORT
+    return takes_requests and any("transport_socket" in chain for chain in listener["filter_chains"])
 
 
 def _shipped() -> Path:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatewright_cli.build_runs import BuildRuns
-from gatewright_cli.control import SOCKET, Control
+from gatewright_cli.control import SOCKET, Control, Status
 from gatewright_cli.engine_admin import EngineAdmin
 from gatewright_cli.executors import Executors
 from gatewright_cli.generation import Generation, Generations
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.node import NodeSettings
-from gatewright_cli.reloading import Reloads
+from gatewright_cli.reloading import ReloadError, Reloads
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.supervisor import Supervisor
 from gatewright_cli.upkeep import Limits, Upkeep
@@ -39,16 +39,38 @@ class Changes:
     import_seconds: float = 60.0
 
 
+@dataclass(frozen=True)
+class Inquiries:
+    """What the run is asked for from outside, and what is to be told to the rest of it.
+
+    status: what the run says of itself. reloaded: called after each reload that was taken over. reload: set it to have
+    one more.
+    """
+
+    status: Status
+    reloaded: Callable[[], None]
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @contextlib.asynccontextmanager
 async def changing(
-    changes: Changes, settings: NodeSettings, run_dir: RunDir, supervisor: Supervisor, output: LogOutput
+    changes: Changes,
+    settings: NodeSettings,
+    run_dir: RunDir,
+    supervisor: Supervisor,
+    output: LogOutput,
+    inquiries: Inquiries,
 ) -> AsyncIterator[None]:
     """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
     reloads = Reloads(changes.generations, executors, output, _builds(changes), settings.controller)
-    control = Control(run_dir.socket(SOCKET), reloads, output)
-    tasks = [asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep")]
+    reloads.reloaded = inquiries.reloaded
+    control = Control(run_dir.socket(SOCKET), reloads, inquiries.status, output)
+    tasks = [
+        asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep"),
+        asyncio.create_task(_reload_when_asked(inquiries.reload, reloads, output), name="reload by signal"),
+    ]
     if changes.watch and changes.manifest is not None:
         from gatewright_cli.watching import Watch  # here, because an image runs without the builder
 
@@ -72,6 +94,16 @@ def _builds(changes: Changes) -> BuildRuns | None:
     if changes.manifest is None:
         return None
     return BuildRuns(changes.manifest, changes.target, changes.import_seconds, warm=changes.watch)
+
+
+async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:
+    """Signals that come during a reload ask for one more."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        output.event("reloading", signal="SIGHUP")
+        with contextlib.suppress(ReloadError):  # it is logged
+            await reloads.reload()
 
 
 def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:

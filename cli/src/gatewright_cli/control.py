@@ -4,6 +4,9 @@
 ← {"step": "building"} …
 ← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
    "spent": {"build": 0.4, …}}        or {"reasons": ["…"]}
+
+→ {"command": "status"}
+← {"status": {…}}                                       as in status.json, of this moment
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,6 +29,9 @@ from gatewright_cli.run_dir import RunDirError, find_run
 SOCKET = "control"
 FILE = "control.sock"
 CONNECT_SECONDS = 2.0
+STATUS_SECONDS = 5.0
+
+Status = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class _Command(msgspec.Struct):
@@ -32,7 +39,7 @@ class _Command(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """One line of the answer. The last one has a generation, or reasons."""
+    """One line of the answer. The last one has no step."""
 
     step: str = ""
     generation: int = 0
@@ -43,13 +50,14 @@ class Answer(msgspec.Struct, omit_defaults=True):
     restarted: list[str] = []
     kept: list[str] = []
     spent: dict[str, float] = {}
+    status: dict[str, Any] = {}
 
 
 class Control:
     """Serves the socket. Start it, close it."""
 
-    def __init__(self, path: Path, reloads: Reloads, output: LogOutput) -> None:
-        self._path, self._reloads, self._output = path, reloads, output
+    def __init__(self, path: Path, reloads: Reloads, status: Status, output: LogOutput) -> None:
+        self._path, self._reloads, self._status, self._output = path, reloads, status, output
         self._server: asyncio.Server | None = None
         self._talking: set[asyncio.Task[None]] = set()
 
@@ -87,8 +95,14 @@ class Control:
             command = msgspec.json.decode(line, type=_Command).command
         except msgspec.DecodeError as error:
             return Answer(reasons=[f"expected a command as JSON: {error}"])
-        if command != "reload":
-            return Answer(reasons=[f"expected the command reload, got {command!r}"])
+        match command:
+            case "reload":
+                return await self._reload(say)
+            case "status":
+                return Answer(status=await self._status())
+        return Answer(reasons=[f"expected the command reload or status, got {command!r}"])
+
+    async def _reload(self, say: Callable[[str], None]) -> Answer:
         try:
             done = await self._reloads.reload(say)
         except ReloadError as error:
@@ -130,23 +144,40 @@ def summary(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def ask(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
+def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
     """Has a run reload; returns the last answer. Raises PreflightError where no run can be asked."""
-    with _connect(run_dir) as connection:
-        connection.sendall(msgspec.json.encode(_Command("reload")) + b"\n")
-        for line in connection.makefile("rb"):
-            answer = msgspec.json.decode(line, type=Answer)
-            if not answer.step:
-                return answer
-            say(answer.step)
-    return Answer(reasons=["the run ended before the reload had"])
-
-
-def _connect(run_dir: Path | None) -> socket.socket:
     try:
         path = (run_dir or find_run()) / FILE
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
+    with _connect(path) as connection:
+        return _ask(connection, "reload", say) or Answer(reasons=["the run ended before the reload had"])
+
+
+def status(run_dir: Path) -> dict[str, Any] | None:
+    """What the run there says of itself now; None where it says nothing: it starts, stops, or stands still."""
+    try:
+        with _connect(run_dir / FILE) as connection:
+            connection.settimeout(STATUS_SECONDS)
+            answer = _ask(connection, "status", lambda _: None)
+    except (PreflightError, OSError):
+        return None
+    return answer.status if answer and answer.status else None
+
+
+def _ask(connection: socket.socket, command: str, say: Callable[[str], None]) -> Answer | None:
+    """The last line of the answer; None where the connection has ended before it."""
+    connection.sendall(msgspec.json.encode(_Command(command)) + b"\n")
+    for line in connection.makefile("rb"):
+        answer = msgspec.json.decode(line, type=Answer)
+        if not answer.step:
+            return answer
+        say(answer.step)
+    return None
+
+
+def _connect(path: Path) -> socket.socket:
+    """Raises PreflightError."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(CONNECT_SECONDS)
     try:

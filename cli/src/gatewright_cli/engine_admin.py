@@ -68,6 +68,20 @@ class ExecutorsReport(msgspec.Struct, frozen=True):
         return next((process for process in self.processes if process.address == address), None)
 
 
+class _Xds(msgspec.Struct, rename="camel"):
+    """Generations of what Envoy shall have, and the newest that it has acknowledged."""
+
+    envoy_connected: bool
+    cluster_generation: int
+    clusters_confirmed: int
+    route_generation: int
+    routes_confirmed: int
+
+
+class _Stats(msgspec.Struct):
+    xds: _Xds
+
+
 class _Refusal(msgspec.Struct):
     reason: str
 
@@ -90,6 +104,17 @@ class EngineAdmin:
         answer = await self._client.get("/executors")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
+
+    async def envoy_has_all(self) -> bool:
+        """Whether Envoy has acknowledged the newest clusters and routes. False where the engine gives no answer."""
+        try:
+            answer = await self._client.get("/stats")
+            answer.raise_for_status()
+        except LocalHttpError:
+            return False
+        xds = msgspec.json.decode(answer.content, type=_Stats).xds
+        acknowledged = (xds.clusters_confirmed, xds.routes_confirmed)
+        return xds.envoy_connected and acknowledged == (xds.cluster_generation, xds.route_generation)
 
     async def deploy(self, generation: int, manifest: Path, executors: Mapping[str, Sequence[str]]) -> None:
         """Returns when these executors serve. Raises RefusedError; then nothing has changed."""

@@ -15,7 +15,7 @@ import click
 from gatewright_cli import ports
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
-from gatewright_cli.run_dir import RunDirError, all_ready, find_run, read_status
+from gatewright_cli.run_dir import RunDirError, find_run, read_status
 from gatewright_cli.units import DURATION, SIZE
 
 PORT = click.IntRange(0, 65535)
@@ -33,7 +33,14 @@ IMPORT_LIMIT = click.option(
 )
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"gatewright {_own_version()}")
+        context.exit()
+
+
 @click.group()
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print it.")
 def cli() -> None:
     """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
 
@@ -96,21 +103,34 @@ def _own_version() -> str:
 
 @cli.command()
 @click.option("--run-dir", type=a_path, help="The directory that the node runs in. [default: that of the only one]")
+@click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object.")
+@click.option(
+    "--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also where it serves with shortcomings."
+)
 @click.pass_context
-def status(context: click.Context, run_dir: Path | None) -> None:
-    """Print what a node runs, and which policies are under quarantine, as JSON.
+def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
+    """Print how a node is: its processes, its APIs, the policies under quarantine.
 
-    Exit status 0 if all processes are ready, else 1.
+    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away, or a policy is
+    under quarantine; 1: it does not serve, or there is none.
     """
-    from gatewright_cli.engine_admin import ENGINE_SOCKET, quarantined
+    from gatewright_cli.status import Health, health
 
     try:
         run_dir = run_dir or find_run()
         found = read_status(run_dir)
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
-    click.echo(json.dumps(found | {"quarantined": quarantined(run_dir / ENGINE_SOCKET)}, indent=2))
-    context.exit(0 if all_ready(found) else 1)
+    if healthcheck:
+        context.exit(0 if health(found) is not Health.NOT_SERVING else 1)
+    from gatewright_cli import status_sources, status_table
+
+    found = status_sources.collect(run_dir, found)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        status_table.write(found, sys.stdout)
+    context.exit(health(found))
 
 
 @cli.command()
@@ -123,7 +143,7 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
     """
     from gatewright_cli import control
 
-    answer = control.ask(run_dir, lambda step: click.echo(f"reload: {step}", err=True))
+    answer = control.reload(run_dir, lambda step: click.echo(f"reload: {step}", err=True))
     for reason in answer.reasons:
         click.echo(f"error: {reason}", err=True)
     for note in answer.notes:
@@ -177,7 +197,7 @@ def echo(listen: str) -> None:
     "--with-echo",
     is_flag=True,
     default=None,
-    help="Also run the echo upstream. [default: if one of the APIs names its address, and nobody else listens there]",
+    help="Also run the echo upstream. [default: if an API's upstream is its address, and nobody else listens there]",
 )
 @click.option(
     "--echo-port",
@@ -258,6 +278,7 @@ def echo(listen: str) -> None:
     show_default=True,
     help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
 )
+@click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",
@@ -268,7 +289,7 @@ def echo(listen: str) -> None:
 )
 @click.pass_context
 def run(context: click.Context, /, **options: object) -> None:
-    """Run a whole node: controller, executors, policy engine, Envoy. Prints `ready URL` once traffic passes.
+    """Run a whole node: controller, executors, policy engine, Envoy. Prints `ready URL` once it serves.
 
     --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
     """

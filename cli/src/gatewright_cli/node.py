@@ -34,7 +34,7 @@ class NodeSettings:
     """What to run and where.
 
     build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
-    host, port: where Envoy listens. controller, echo: HOST:PORT, or None to start none.
+    host, port: where Envoy listens; tls: whether it speaks TLS there. controller, echo: HOST:PORT, or None for none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
@@ -51,6 +51,7 @@ class NodeSettings:
     node_id: str
     host: str = "127.0.0.1"
     port: int = 8080
+    tls: bool = False
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None
     executors: int = 1
@@ -71,7 +72,7 @@ class NodeSettings:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the gateway."""
-        return url(self.address)
+        return url(self.address, "https" if self.tls else "http")
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def url(address: str) -> str:
+def url(address: str, scheme: str = "http") -> str:
     """Where a client on this machine reaches what listens on `address`, which may be all addresses."""
     host, port = split_address(address)
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://{join_address(here, port)}"
+    return f"{scheme}://{join_address(here, port)}"
 
 
 def obstacle(host: str, port: int) -> str | None:

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gatewright_cli import api_files, bootstrap, build_output, forked, forwarded, ports, preflight
-from gatewright_cli.api_files import ApiFile, ApiFileError
+from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.changing import Changes
@@ -32,7 +33,7 @@ from gatewright_cli.upkeep import Limits
 
 APIS = "apis"
 ECHO_HOST = "127.0.0.1"
-DEFAULT_ECHO = f"http://{ECHO_HOST}:{ECHO_PORT}"
+ECHO_NAMES = (ECHO_HOST, "localhost")
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
 HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
@@ -73,6 +74,7 @@ class Options:
     health_limit: float
     silence_limit: float
     engine_scheduling: Scheduling
+    strict: bool
 
     @property
     def limits(self) -> Limits:
@@ -85,7 +87,7 @@ class Options:
 class Prepared:
     """What was found before anything was started or built."""
 
-    apis: list[ApiFile]
+    files: ApiFiles
     forwarded: Forwarded
     envoy: Path
     bootstrap: Path
@@ -104,7 +106,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         changes = _changes(options, generations)
         settings = node_settings(options, prepared, state_dir.path, changes)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
-        return _run_node(settings, prepared.apis, options, changes, spent)
+        return _run_node(settings, prepared.files, options, changes, spent)
 
 
 def with_defaults(options: Options) -> Options:
@@ -113,16 +115,18 @@ def with_defaults(options: Options) -> Options:
     if options.apis is None and not (options.build_output or options.no_controller) and beside.is_dir():
         options = replace(options, apis=beside)
     if options.with_echo is None:
-        options = replace(options, with_echo=options.apis is not None and _names_a_free_echo(options.apis))
+        options = replace(options, with_echo=options.apis is not None and _names_a_free_echo(options, options.apis))
     return options
 
 
-def _names_a_free_echo(apis: Path) -> bool:
+def _names_a_free_echo(options: Options, apis: Path) -> bool:
+    """Whether an API's upstream is where the echo is by default, or where --echo-port puts it, and nobody is there."""
     try:
-        named = any(DEFAULT_ECHO.encode() in api.content for api in api_files.load(apis))
+        upstreams = {api_files.http_address(url) for api in api_files.load(apis).apis for url in api.upstreams}
     except ApiFileError:
         return False  # said in a moment
-    return named and ports.obstacle(ECHO_HOST, ECHO_PORT) is None
+    named = {port for host, port in filter(None, upstreams) if host in ECHO_NAMES}
+    return any(ports.obstacle(ECHO_HOST, port) is None for port in named & {ECHO_PORT, options.echo_port})
 
 
 def with_ports(options: Options) -> Options:
@@ -141,7 +145,9 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):
-        apis = [_at_the_echo(options, api) for api in api_files.load(options.apis)] if options.apis else []
+        files = api_files.load(options.apis).map(partial(_at_the_echo, options)) if options.apis else ApiFiles()
+        if options.strict:
+            mistakes += [said for file in files.refused for said in file.sentences]
     with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
@@ -154,14 +160,17 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
         with collecting(mistakes):
             build_output.load(options.build_output)
     refuse(mistakes)
-    return Prepared(apis, flags, envoy, template)
+    return Prepared(files, flags, envoy, template)
 
 
 def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
     """API files name the echo upstream's default port; where it was given another one, they mean that."""
-    if not options.with_echo:
-        return api
-    return api_files.with_upstream(api, DEFAULT_ECHO, f"http://{ECHO_HOST}:{options.echo_port}")
+    return api_files.moved(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
+
+
+def _read_again(options: Options, path: Path) -> ApiFile | RefusedFile:
+    file = api_files.read(path)
+    return _at_the_echo(options, file) if isinstance(file, ApiFile) else file
 
 
 def listeners(options: Options) -> dict[str, tuple[str, int]]:
@@ -203,6 +212,7 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         node_id=options.node_id or socket.gethostname(),
         host=options.host,
         port=options.port,
+        tls=bootstrap.speaks_tls(prepared.bootstrap),
         controller=None if options.no_controller else controller,
         echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
@@ -249,7 +259,7 @@ def _build_here(options: Options) -> str:
 
 
 def _run_node(
-    settings: NodeSettings, apis: list[ApiFile], options: Options, changes: Changes, spent: list[tuple[str, float]]
+    settings: NodeSettings, files: ApiFiles, options: Options, changes: Changes, spent: list[tuple[str, float]]
 ) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
@@ -258,7 +268,8 @@ def _run_node(
     stdout = None if sys.stdout is None else sys.stdout.fileno()  # None: it was closed before we started
     output = LogOutput(sys.stderr.fileno(), options.log_format, sys.stderr.isatty(), stdout, options.log_level)
     try:
-        running = NodeRun(settings, run_dir, apis, output, changes, spent)
+        read = partial(_read_again, options)
+        running = NodeRun(settings, run_dir, files, read, output, changes, spent, options.strict)
         failure = asyncio.run(running.run())
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":

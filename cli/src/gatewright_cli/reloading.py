@@ -60,6 +60,8 @@ class Reloads:
         self._builds, self._controller = builds, controller
         self._newest: asyncio.Task[Reloaded] | None = None
         self._at_the_engine: asyncio.Task[object] | None = None
+        self.reloaded: Callable[[], None] = lambda: None
+        """Called after each reload that was taken over."""
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
@@ -103,6 +105,7 @@ class Reloads:
             self._at_the_engine = None
         done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
         self._say_done(done)
+        self.reloaded()
         return done
 
     def _say_done(self, done: Reloaded) -> None:

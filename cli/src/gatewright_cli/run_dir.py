@@ -24,19 +24,14 @@ LONGEST_NAME = "executor-default-99.99999.sock"
 
 def read_status(path: Path) -> dict[str, Any]:
     """What the node that runs in the directory `path` last wrote of itself. Raises RunDirError where there is none."""
+    cure = "name its directory with --run-dir"
     try:
         status: dict[str, Any] = json.loads((path / STATUS).read_text())
+        if not _is_held(path):
+            raise RunDirError(f"no node runs in {path} any more (it was killed, and left its {STATUS}): {cure}")
     except OSError as error:
-        raise RunDirError(
-            f"no node runs in {path} ({STATUS}: {error.strerror}): name its directory with --run-dir"
-        ) from None
+        raise RunDirError(f"no node runs in {path} ({STATUS}: {error.strerror}): {cure}") from None
     return status
-
-
-def all_ready(status: dict[str, Any]) -> bool:
-    """Whether a status is that of a node which takes requests, with all its processes."""
-    staying = [each for each in status["processes"] if not each["leaving"]]
-    return status["state"] == "running" and all(each["state"] == "ready" for each in staying)
 
 
 def find_run() -> Path:

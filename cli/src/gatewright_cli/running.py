@@ -1,4 +1,4 @@
-"""`gatewright run`, once nothing stands in its way: start, deploy, try, say ready, wait, stop."""
+"""`gatewright run`, once nothing stands in its way: start, deploy, say ready, look after it all, stop."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import click
 
-from gatewright_cli import management, ports
-from gatewright_cli.api_files import ApiFile
-from gatewright_cli.changing import Changes, changing
+from gatewright_cli import ports
+from gatewright_cli.api_files import ApiFiles
+from gatewright_cli.changing import Changes, Inquiries, changing
+from gatewright_cli.deployment import PATIENCE_SECONDS, Deployment, Reader
+from gatewright_cli.engine_admin import EngineAdmin
+from gatewright_cli.hangup import Hangup, Hangups
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
-from gatewright_cli.management import DeployError
+from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.stopping import Wish, Wishes
 from gatewright_cli.supervisor import Supervisor
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+POLL_SECONDS = 0.02
+LOOK_SECONDS = 2.0
 
 Failure = StartError | DeployError
 
@@ -30,6 +36,7 @@ Failure = StartError | DeployError
 class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
+    files: what to deploy; read: reads one of them again. strict: the start fails where an API is not deployed.
     spent: what the time before was used for, as (what, seconds); this run adds its own parts and logs them.
     """
 
@@ -37,27 +44,34 @@ class NodeRun:
         self,
         settings: NodeSettings,
         run_dir: RunDir,
-        apis: Sequence[ApiFile],
+        files: ApiFiles,
+        read: Reader,
         output: LogOutput,
         changes: Changes,
         spent: Sequence[tuple[str, float]] = (),
+        strict: bool = False,
     ) -> None:
-        self._settings, self._run_dir, self._apis, self._output = settings, run_dir, apis, output
-        self._changes, self._spent = changes, list(spent)
+        self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
+        self._changes, self._spent, self._strict = changes, list(spent), strict
         self._state = "starting"
         self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
+        controller = Management(ports.url(settings.controller)) if settings.controller else None
+        self._deployment = Deployment(controller, files, read, output, self._write_status)
+        self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed)
         self._asked = asyncio.Event()
-        self._wishes = Wishes()
+        self._wishes, self._hangups = Wishes(), Hangups()
 
     async def run(self) -> Failure | None:
         """Until a signal asks to stop: None; or until the start has failed: why. Leaves nothing behind either way."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_signal, signal.Signals(number).name)
+            loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._asked.wait())
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._become("stopping")
             await _cancel(serving, asked)
             await self._stop()
         return None if serving.cancelled() else _failure(serving)
@@ -70,31 +84,59 @@ class NodeRun:
     async def _serve(self) -> None:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         self._spent += [(one.name, one.seconds) for one in await self._supervisor.start()]
-        if self._settings.controller:
-            await self._timed("deploy", management.deploy(ports.url(self._settings.controller), self._apis))
-        trial = next((api.trial for api in self._apis if api.trial), None)
-        if trial is not None:
-            await self._timed("first request", management.until_it_passes(self._settings.url, trial, self._output))
-        self._state = "running"
-        self._write_status()
-        async with changing(self._changes, self._settings, self._run_dir, self._supervisor, self._output):
-            self._say_ready(trial)
-            await asyncio.Event().wait()
+        async with (
+            changing(self._changes, self._settings, self._run_dir, self._supervisor, self._output, self._inquiries),
+            contextlib.aclosing(self._deployment),
+        ):
+            end = time.monotonic() + PATIENCE_SECONDS
+            await self._timed("deploy", self._deployment.start(end))
+            await self._timed("acknowledged", self._until_envoy_has_it(end))
+            await self._deployment.name_who_does_not_serve()
+            if self._strict:
+                self._deployment.refuse_shortcomings()
+            self._become("running")
+            self._say_ready()
+            await self._deployment.follow()
+
+    async def _until_envoy_has_it(self, end: float) -> None:
+        """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()).
+
+        Its workers have it then: Envoy hands a configuration to them before it acknowledges it, and each takes it in
+        before any connection that is made later.
+        """
+        admin = EngineAdmin(self._run_dir.socket("engine-admin"))
+        try:
+            while not (confirmed := await admin.envoy_has_all()) and time.monotonic() < end:
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            await admin.close()
+        if not confirmed:
+            self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
 
     async def _timed(self, what: str, work: Coroutine[None, None, None]) -> None:
         began = time.monotonic()
         await work
         self._spent.append((what, time.monotonic() - began))
 
-    def _say_ready(self, trial: tuple[str, str] | None) -> None:
+    def _say_ready(self) -> None:
         parts = {what.replace(" ", "_"): f"{seconds:.2f}s" for what, seconds in self._spent}
-        self._output.event("ready", total=f"{sum(seconds for _, seconds in self._spent):.2f}s", **parts)
-        with contextlib.suppress(BrokenPipeError):  # nobody wants to know; the node runs all the same
-            click.echo(f"ready {self._settings.url}")
-            if trial is not None:
-                click.echo(f"curl {'-I' if trial[0] == 'HEAD' else '-i'} {self._settings.url}{trial[1]}")
+        serving, apis = self._deployment.serving()
+        total = f"{sum(seconds for _, seconds in self._spent):.2f}s"
+        self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
+        with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
+            click.echo(f"ready {self._settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            for state, said in self._deployment.shortcomings():
+                click.echo(f"  {state:<8} {said}")
+            if (sample := self._sample()) is not None:
+                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {self._settings.url}{sample[1]}")
 
-    def _on_signal(self, name: str) -> None:
+    def _sample(self) -> tuple[str, str] | None:
+        """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
+        serving = [api for api in self._files.apis if api.sample and self._deployment.is_deployed(api.name)]
+        serving.sort(key=lambda api: not api.is_at(self._settings.echo))
+        return serving[0].sample if serving else None
+
+    def _on_stop_signal(self, name: str) -> None:
         match self._wishes.heard(time.monotonic()):
             case Wish.STOP:
                 self._output.event("stopping (once more to force it)", signal=name)
@@ -103,28 +145,51 @@ class NodeRun:
                 self._output.event("stopping by force", "warning", signal=name)
                 self._supervisor.kill()
 
+    def _on_hangup(self) -> None:
+        match self._hangups.heard():
+            case Hangup.STOP:
+                self._output.event("the terminal is gone")
+                self._on_stop_signal("SIGHUP")
+            case Hangup.RELOAD:
+                self._inquiries.reload.set()
+
     async def _stop(self) -> None:
-        self._state = "stopping"
         await self._supervisor.stop()
         self._run_dir.remove()
         self._output.event("stopped")
 
+    def _become(self, state: str) -> None:
+        self._state = state
+        self._write_status()
+
+    async def _status_now(self) -> dict[str, Any]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._deployment.look()
+        return self._status()
+
     def _write_status(self) -> None:
-        """version 1; `state` is starting, running or stopping; see the fields below."""
+        self._run_dir.write_status(self._status())
+
+    def _status(self) -> dict[str, Any]:
+        """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
+
+        `apis` and `refusedFiles`: see Deployment; both are empty without a controller.
+        """
         settings = self._settings
-        self._run_dir.write_status(
-            {
-                "version": 1,
-                "state": self._state,
-                "pid": os.getpid(),
-                "url": settings.url,
-                "controller": ports.url(settings.controller) if settings.controller else None,
-                "echo": ports.url(settings.echo) if settings.echo else None,
-                "build": str(settings.build.path),
-                "stateDir": str(settings.state_dir),
-                "processes": [keeper.status() for keeper in self._supervisor.keepers],
-            }
-        )
+        return {
+            "version": 1,
+            "state": self._state,
+            "pid": os.getpid(),
+            "url": settings.url,
+            "controller": ports.url(settings.controller) if settings.controller else None,
+            "echo": ports.url(settings.echo) if settings.echo else None,
+            "build": str(settings.build.path),
+            "stateDir": str(settings.state_dir),
+            "processes": [keeper.status() for keeper in self._supervisor.keepers],
+            "apis": self._deployment.report(),
+            "refusedFiles": self._deployment.refused_files(),
+        }
 
 
 async def _cancel(*tasks: asyncio.Task[object]) -> None:

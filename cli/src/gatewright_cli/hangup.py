@@ -1,0 +1,58 @@
+"""What SIGHUP asks for: a reload, as servers take it, or a stop, because the terminal of a foreground run has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import Enum, auto
+
+TERMINAL = "/dev/tty"  # the process's own; it cannot be opened where there is none, or none any more
+
+
+class Hangup(Enum):
+    """What somebody, or the kernel, has sent SIGHUP for."""
+
+    RELOAD = auto()
+    STOP = auto()
+    NOTHING = auto()
+
+
+class Hangups:
+    """Make it when the run begins: it remembers whether the run has a terminal to lose.
+
+    Only a run in the foreground of a terminal ends with it. One in the background, a daemon, a container has nothing
+    to lose, and SIGHUP reloads; nor has one under nohup(1), which is told by SIGHUP being ignored at its start.
+    """
+
+    def __init__(self) -> None:
+        self._outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._had_terminal = _is_in_foreground()
+
+    def heard(self) -> Hangup:
+        """SIGHUP has come."""
+        if not self._had_terminal or _has_terminal():
+            return Hangup.RELOAD
+        self._had_terminal = False
+        return Hangup.NOTHING if self._outlives else Hangup.STOP
+
+
+def _has_terminal() -> bool:
+    return _foreground_group() is not None
+
+
+def _is_in_foreground() -> bool:
+    return _foreground_group() == os.getpgrp()
+
+
+def _foreground_group() -> int | None:
+    """The process group in the foreground of this process's terminal; None without one."""
+    try:
+        terminal = os.open(TERMINAL, os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return None
+    try:
+        return os.tcgetpgrp(terminal)
+    except OSError:
+        return None
+    finally:
+        os.close(terminal)

@@ -1,0 +1,32 @@
+"""Names of hosts under a test's control: a mount namespace whose /etc/hosts and /etc/resolv.conf are the test's."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HOSTS, RESOLVER = Path("/etc/hosts"), Path("/etc/resolv.conf")
+NAMESPACE = ("unshare", "--map-root-user", "--mount")
+MOUNTED = f'mount --bind "$0" {HOSTS} && mount --bind "$1" {RESOLVER} && shift && exec "$@"'
+NOBODY = "nameserver 192.0.2.1\n"  # an address for documentation (RFC 5737): nobody answers
+
+
+class Names:
+    """`within` are the words before a command that is to know these names. silent: no name server answers it.
+
+    Names that it does not know are asked for at the machine's own name server; one in `.test` is not there (RFC 6761).
+    """
+
+    def __init__(self, folder: Path, silent: bool = False) -> None:
+        if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
+            pytest.skip("this machine gives no mount namespace, and names cannot be changed without one")
+        self._hosts, resolver = folder / "hosts", folder / "resolv.conf"
+        resolver.write_text(NOBODY if silent else RESOLVER.read_text())
+        self.know()
+        self.within = (*NAMESPACE, "sh", "-c", MOUNTED, str(self._hosts), str(resolver))
+
+    def know(self, *names: str) -> None:
+        """These are 127.0.0.1 from now on, and no others. The file is written in place: it is mounted elsewhere."""
+        self._hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names)))
