@@ -87,7 +87,11 @@ async def test_an_api_from_its_birth_to_its_end(client: httpx.AsyncClient, order
     assert created.status_code == 201
     assert created.headers["location"] == "/v1/apis/orders-v1"
     body = created.json()
-    assert body["spec"]["policies"] == [{"name": "log-message", "version": "v1.0.0"}]
+    assert body["spec"]["policies"] == [{"name": "log-message", "version": "v1"}]
+    assert body["status"]["policies"] == [
+        {"field": "spec.policies[0]", "name": "log-message", "asked": "v1", "version": "v1.0.0"},
+        {"field": "spec.operations[1].policies[0]", "name": "rewrite-body", "asked": "v1", "version": "v1.0.0"},
+    ]
     assert (body["status"]["state"], body["status"]["reason"]) == ("pending", "no node is connected")
     assert (await client.get("/v1/apis/orders-v1")).json() == body
     assert (await client.get("/v1/apis")).json() == {"apis": [body]}
@@ -351,22 +355,202 @@ async def test_a_new_version_can_be_attached_once_the_definitions_are_read_again
     (folder / "log-message-v2.0.0.yaml").write_text(text.replace("v1.0.0", "v2.0.0"))
     (folder / "count-v1.0.0.yaml").unlink()
     answer = await client.post("/v1/policies/reload")
-    assert (answer.status_code, answer.json()) == (200, {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"]})
+    said = {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"], "changed": [], "moved": []}
+    assert (answer.status_code, answer.json()) == (200, said)
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
 
 
-async def test_a_changed_definition_is_refused_and_changes_nothing(client: httpx.AsyncClient, folder: Path) -> None:
-    before = (await client.get("/v1/policies")).json()
+def definitions_in(folder: Path) -> JsonObject:
+    return {"definitions": {file.name: file.read_text() for file in folder.glob("*.yaml")}}
+
+
+async def test_a_changed_definition_is_taken_over_with_the_apis_that_attach_it(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    node = NodeDouble(controller).node
+    (before,) = controller.deployment.next_update(node).bundles
     file = folder / "log-message-v1.0.0.yaml"
     file.write_text(file.read_text() + "# a comment changes nothing\n")
-    assert (await client.post("/v1/policies/reload")).status_code == 200
+    assert (await client.post("/v1/policies/reload")).json()["changed"] == []
+    assert not controller.deployment.next_update(node).bundles
     file.write_text(file.read_text().replace("displayName:", "displayName: Other"))
+    foreseen = (await client.post("/v1/policies/check", json=definitions_in(folder))).json()
+    assert foreseen["changed"] == ["log-message:v1.0.0"]
     answer = await client.post("/v1/policies/reload")
+    assert (answer.status_code, answer.json()) == (200, foreseen)
+    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
+    (after,) = controller.deployment.next_update(node).bundles
+    digests = [{a.definition_digest for c in bundle.chains for a in c.attachments} for bundle in (before, after)]
+    assert digests[0] != digests[1]
+
+
+NEEDS_MORE = """
+parameters:
+  type: object
+  required: [audience]
+  properties: {audience: {type: string}}
+"""
+
+
+@pytest.mark.parametrize("endpoint", ["check", "reload"])
+async def test_a_changed_definition_that_an_api_does_not_fit_is_refused_and_changes_nothing(
+    client: httpx.AsyncClient, folder: Path, orders: JsonObject, endpoint: str
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    before = (await client.get("/v1/policies")).json()
+    file = folder / "log-message-v1.0.0.yaml"
+    file.write_text(file.read_text().partition("parameters:")[0] + NEEDS_MORE)
+    body = definitions_in(folder) if endpoint == "check" else None
+    answer = await client.post(f"/v1/policies/{endpoint}", json=body)
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]
-    assert mistake["field"] == "log-message:v1.0.0"
-    assert "give it a new version" in mistake["message"]
+    assert mistake["field"] == "API orders-v1: spec.policies[0].params.audience"
+    assert mistake["message"].startswith("is required; change the API first, or give the policy a new version")
     assert (await client.get("/v1/policies")).json() == before
+
+
+async def test_what_cannot_be_attached_for_want_of_system_parameters_is_said_before(
+    client: httpx.AsyncClient, folder: Path
+) -> None:
+    (folder / "fresh.yaml").write_text(
+        "name: fresh\nversion: v1.0.0\nruntime: python\nprocessingMode: {requestHeaderMode: PROCESS}\n"
+        "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
+    )
+    answer = await client.post("/v1/policies/check", json=definitions_in(folder))
+    assert answer.status_code == 422
+    (mistake,) = answer.json()["errors"]
+    assert mistake["field"] == "systemParameters.fresh.issuer"
+    assert "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in mistake["message"]
+
+
+@pytest.mark.parametrize("body", [{}, {"definitions": []}, {"definitions": {"a.yaml": 1}}])
+async def test_a_check_asks_for_definitions(client: httpx.AsyncClient, body: JsonObject) -> None:
+    answer = await client.post("/v1/policies/check", json=body)
+    assert (answer.status_code, answer.json()["detail"]) == (422, 'expected {"definitions": {FILE: TEXT}}')
+
+
+def rewritten(folder: Path, before: str, after: str, *, keep: bool = False, parameters: str = "") -> None:
+    """The definition log-message:BEFORE becomes log-message:AFTER, beside it or in its place."""
+    old = folder / f"log-message-{before}.yaml"
+    text = old.read_text().replace(before, after)
+    (folder / f"log-message-{after}.yaml").write_text(
+        text.partition("parameters:")[0] + parameters if parameters else text
+    )
+    if not keep:
+        old.unlink()
+
+
+def versions_of(answer: httpx.Response) -> list[str]:
+    return [one["version"] for one in answer.json()["policies"]]
+
+
+@pytest.mark.parametrize("how", ["at a start", "at a reload"])
+async def test_what_asks_for_v1_keeps_its_version_and_moves_when_that_is_gone(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject, how: str
+) -> None:
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/{id}"}]
+    await client.post("/v1/apis", json=orders)
+
+    async def has(version: str, state: str = "pending") -> None:
+        fresh = controller
+        if how == "at a start":
+            read = controller._read_definitions
+            fresh = Controller(controller.store, read, EdgeSettings())
+            fresh.load()
+        else:
+            assert (await client.post("/v1/policies/reload")).status_code == 200
+        assert controller.store.get("orders-v1").versions == (version,)
+        assert fresh.deployment.status("orders-v1").state == state
+
+    rewritten(folder, "v1.0.0", "v1.0.1", keep=True)
+    await has("v1.0.0")
+    (folder / "log-message-v1.0.0.yaml").unlink()
+    await has("v1.0.1")
+    rewritten(folder, "v1.0.1", "v1.3.0", keep=True, parameters=NEEDS_MORE)
+    rewritten(folder, "v1.0.1", "v1.2.0")
+    await has("v1.2.0")  # v1.3.0 does not take its parameters
+    assert versions_of(await client.get("/v1/apis/orders-v1/status")) == ["v1.2.0"]
+    assert (await client.get("/v1/apis/orders-v1")).json()["spec"]["policies"][0]["version"] == "v1"
+
+
+async def test_where_no_version_is_left_the_reason_says_what_was_asked_for_and_what_there_is(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    rewritten(folder, "v1.0.0", "v2.0.0")
+    later = Controller(controller.store, controller._read_definitions, EdgeSettings())
+    later.load()
+    status = later.deployment.status("orders-v1")
+    assert status.state == "rejected"
+    assert "expected a version of log-message in this build, v2.0.0, got 'v1'" in status.reason
+    (told,) = later.deployment.next_update(NodeDouble(later).node).bundles
+    assert (told.context, told.unserved) == ("/orders/v1.0", status.reason)
+
+
+async def test_what_asks_for_an_exact_version_never_moves(
+    client: httpx.AsyncClient, folder: Path, orders: JsonObject
+) -> None:
+    orders["spec"]["policies"][0]["version"] = "v1.0.0"
+    await client.post("/v1/apis", json=orders)
+    rewritten(folder, "v1.0.0", "v1.0.1")
+    answer = await client.post("/v1/policies/check", json=definitions_in(folder))
+    assert answer.status_code == 422
+    assert "v1.0.1, got 'v1.0.0'" in answer.json()["errors"][0]["message"]
+
+
+HAS_SECRETS = """
+parameters:
+  type: object
+  properties:
+    password: {type: string, writeOnly: true, minLength: 3}
+    user: {type: string}
+    keys: {type: array, items: {type: object, properties: {id: {type: string}, key: {type: string, format: password}}}}
+"""
+
+
+async def test_secrets_are_written_and_never_shown(
+    client: httpx.AsyncClient,
+    controller: Controller,
+    folder: Path,
+    orders: JsonObject,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    rewritten(folder, "v1.0.0", "v1.1.0", parameters=HAS_SECRETS)
+    await client.post("/v1/policies/reload")
+    keys = [{"id": "a", "key": "s3cret-a"}, {"id": "b", "key": "s3cret-b"}]
+    params = {"password": "s3cret-p", "user": "u", "keys": keys}
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "params": params}]
+    answers = [await client.post("/v1/apis", json=orders)]
+    shown = answers[0].json()
+    hidden = "********"
+    said = {"password": hidden, "user": "u", "keys": [{"id": "a", "key": hidden}, {"id": "b", "key": hidden}]}
+    assert shown["spec"]["policies"][0]["params"] == said
+
+    shown["spec"]["policies"][0]["params"]["user"] = "other"
+    shown["spec"]["policies"][0]["params"]["keys"].reverse()
+    answers += [await client.put("/v1/apis/orders-v1", json=shown), await client.get("/v1/apis")]
+    stored = controller.store.get("orders-v1").api.spec.policies[0].params
+    assert stored == {"password": "s3cret-p", "user": "other", "keys": [*reversed(keys)]}
+
+    shown["spec"]["policies"][0]["params"]["keys"][0]["id"] = "c"
+    refused = await client.put("/v1/apis/orders-v1", json=shown)
+    assert [(one["field"], one["message"]) for one in refused.json()["errors"]] == [
+        ("spec.policies[0].params.keys[0].key",
+         "expected the secret itself, got ********, its mask, and none is stored at this place"),
+    ]  # fmt: skip
+    shown["spec"]["policies"][0]["params"] = {"password": "s3", "keys": [{"key": 987654321}]}
+    answers += [refused, await client.put("/v1/apis/orders-v1", json=shown), await client.get("/v1/apis/orders-v1")]
+    assert len(answers[-2].json()["errors"]) == 2
+    rewritten(folder, "v1.1.0", "v2.0.0")
+    later = Controller(controller.store, controller._read_definitions, EdgeSettings())
+    transport = httpx.ASGITransport(create_app(later))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as other:
+        answers.append(await other.get("/v1/apis"))
+    for text in (*(answer.text for answer in answers), caplog.text):
+        assert "s3" not in text
+        assert "987654321" not in text
 
 
 async def test_an_api_that_was_held_back_comes_with_its_definition(
@@ -394,7 +578,7 @@ async def test_a_storage_that_fails_is_a_problem_and_changes_nothing(
     full: bool,
     status: int,
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise StorageError("no room", full)
 
     monkeypatch.setattr(controller.store, "create", fail)

@@ -69,7 +69,8 @@ def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) 
     for given, sentence in (({}, "is required"), ({"key": 3}, "expected a string, got 3")):
         with pytest.raises(Invalid) as caught:
             load_definitions(tmp_path, {"plain": given})
-        assert str(caught.value) == f"systemParameters.plain.key: {sentence}"
+        cure = "set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS or the controller's settings file"
+        assert str(caught.value).startswith(f"systemParameters.plain.key: {sentence}; {cure}")
 
 
 def test_a_policy_is_defined_once(tmp_path: Path) -> None:

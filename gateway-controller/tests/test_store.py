@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from gatewright_controller.model import Api, JsonObject, from_document
+from gatewright_controller.model import Api, JsonObject, from_document, to_document
 from gatewright_controller.store import (
     ApiExistsError,
     ContextTakenError,
@@ -17,6 +18,7 @@ from gatewright_controller.store import (
     StoreError,
     open_store,
 )
+from gatewright_controller.versions import attachments
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -149,7 +151,7 @@ def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="version 1, got 99"):
+    with pytest.raises(StoreError, match="version 2, got 99"):
         SqliteStore(str(path))
 
 
@@ -183,3 +185,48 @@ def test_what_there_is_no_room_for_is_refused_and_undone(tmp_path: Path) -> None
     store._connection.execute("PRAGMA max_page_count = 1000000")
     store.create(api("room-again", "/room-again"))
     store.close()
+
+
+def test_what_attachments_run_moves_without_a_write(path: Path) -> None:
+    store = open_store(f"sqlite:{path}")
+    store.create(api("a", "/x"), ("v1.0.0",))
+    store.move("a", ("v1.2.0",))
+    stored = store.get("a")
+    assert (stored.versions, stored.revision, store.revision) == (("v1.2.0",), 1, 1)
+    assert store.replace(api("a", "/x"), ("v1.3.0",)).versions == store.get("a").versions == ("v1.3.0",)
+    store.close()
+
+
+VERSION_1 = """
+CREATE TABLE revision (value INTEGER NOT NULL);
+INSERT INTO revision VALUES (7);
+CREATE TABLE apis (
+    name TEXT PRIMARY KEY,
+    context TEXT NOT NULL UNIQUE,
+    document TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_database_of_version_1_asks_for_the_major_versions_of_what_it_had(path: Path) -> None:
+    document = to_document(api("a", "/x"))
+    document["spec"]["policies"] = [{"name": "p", "version": "v1.0.0", "params": {"a": 1}}]
+    document["spec"]["operations"][0]["policies"] = [{"name": "q", "version": "v12.3.4"}]
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_1)
+        row = ("a", "/x", json.dumps(document), 5, "2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z")
+        connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
+    connection.close()
+    for _ in range(2):
+        store = open_store(f"sqlite:{path}")
+        (stored,) = store.list()
+        assert stored.versions == ("v1.0.0", "v12.3.4")
+        assert [one.version for _, one in attachments(stored.api)] == ["v1", "v12"]
+        assert stored.api.spec.policies[0].params == {"a": 1}
+        assert (stored.revision, stored.created_at, store.revision) == (5, "2026-01-01T00:00:00.000Z", 7)
+        store.close()

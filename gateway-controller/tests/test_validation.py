@@ -6,7 +6,7 @@ import pytest
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.documents import parse_yaml
 from gatewright_controller.mistake import Invalid
-from gatewright_controller.model import JsonObject, from_document, to_document
+from gatewright_controller.model import JsonObject, to_document
 from gatewright_controller.validation import validate
 
 BAD = Path(__file__).parent / "testdata" / "bad"
@@ -25,17 +25,7 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
 
 def test_a_valid_api_keeps_what_was_written(orders: JsonObject, definitions: Definitions) -> None:
     orders["spec"]["policies"][0]["version"] = "v1.0.0"
-    orders["spec"]["operations"][1]["policies"][0]["version"] = "v1.0.0"
     assert to_document(validate(orders, definitions, TAKEN)) == orders
-
-
-def test_a_major_version_becomes_the_newest_exact_one(orders: JsonObject, definitions: Definitions) -> None:
-    params = {"headers": [{"name": "X-A", "value": "b"}]}
-    orders["spec"]["policies"] = [{"name": "add-headers", "version": "v1", "params": params}]
-    api = validate(orders, definitions, {})
-    assert api.spec.policies[0].version == "v1.10.0"
-    assert api.spec.policies[0].params == params
-    assert from_document(to_document(api)) == api
 
 
 def test_the_same_path_by_another_method_or_depth_is_another_route(

@@ -14,14 +14,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gatewright_controller.access import Access
-from gatewright_controller.controller import Controller
+from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
 from gatewright_controller.documents import parse_json, parse_yaml, yaml_lines
 from gatewright_controller.mistake import Invalid, Mistake
-from gatewright_controller.model import JsonObject, to_document
+from gatewright_controller.model import JsonObject
 from gatewright_controller.problems import HANDLERS, Problem
+from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
+from gatewright_controller.versions import attachments
 
 PARSERS = {
     "application/json": parse_json,
@@ -30,6 +32,7 @@ PARSERS = {
     "text/yaml": parse_yaml,
 }
 LONGEST_WAIT = 300.0
+MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -46,6 +49,7 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
             _route("DELETE", "/v1/apis/{name}", endpoints.delete_api, "wait"),
             _route("GET", "/v1/apis/{name}/status", endpoints.api_status),
             _route("GET", "/v1/policies", endpoints.list_policies),
+            _route("POST", "/v1/policies/check", endpoints.check_policies),
             _route("POST", "/v1/policies/reload", endpoints.reload_policies),
             _route("GET", "/v1/nodes", endpoints.list_nodes),
         ],
@@ -116,7 +120,16 @@ class Endpoints:
 
     async def reload_policies(self, _: Request) -> Response:
         """The definitions folder is read again. Without a body."""
-        return JSONResponse(dataclasses.asdict(await self._controller.reload_definitions()))
+        return JSONResponse(_prospect(await self._controller.reload_definitions()))
+
+    async def check_policies(self, request: Request) -> Response:
+        """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
+        document = parse_json(await self._body(request, MAX_DEFINITIONS_BYTES))
+        texts = document.get("definitions")
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
+        found = {name: text.encode() for name, text in texts.items()}
+        return JSONResponse(_prospect(await self._controller.check_definitions(found)))
 
     async def list_nodes(self, _: Request) -> Response:
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
@@ -127,7 +140,7 @@ class Endpoints:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
-        parse, body = PARSERS[media_type], await self._body(request)
+        parse, body = PARSERS[media_type], await self._body(request, self._max_request_bytes)
         try:
             document = parse(body)
             document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
@@ -135,20 +148,23 @@ class Endpoints:
         except Invalid as invalid:
             raise invalid.at(yaml_lines(body) if parse is parse_yaml else {}) from None
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, most: int) -> bytes:
         body = bytearray()
         async for piece in request.stream():
             body += piece
-            if len(body) > self._max_request_bytes:
-                raise Problem(413, f"expected a body of at most {self._max_request_bytes} bytes")
+            if len(body) > most:
+                raise Problem(413, f"expected a body of at most {most} bytes")
         return bytes(body)
 
     def _resource(self, stored: StoredApi) -> JsonObject:
-        return {**to_document(stored.api), "status": _status(self._deployment.status(stored.name), stored)}
+        return {**self._shown(stored), "status": _status(self._deployment.status(stored.name), stored)}
 
     async def _resource_after(self, stored: StoredApi, wait: float) -> JsonObject:
         status = await self._deployment.settled(stored.name, wait)
-        return {**to_document(stored.api), "status": _status(status, stored)}
+        return {**self._shown(stored), "status": _status(status, stored)}
+
+    def _shown(self, stored: StoredApi) -> JsonObject:
+        return masked(stored.api, stored.versions, self._controller.definitions)
 
 
 def _wait(request: Request) -> float:
@@ -174,7 +190,16 @@ def _refuse_rename(document: JsonObject, name: str) -> None:
 def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
     nodes = [dataclasses.asdict(node) for node in status.nodes]
     times = {"createdAt": stored.created_at, "updatedAt": stored.updated_at}
-    return {"state": status.state, "reason": status.reason, "revision": stored.revision, **times, "nodes": nodes}
+    policies = [
+        {"field": field, "name": one.name, "asked": one.version, "version": version}
+        for (field, one), version in zip(attachments(stored.api), stored.versions, strict=True)
+    ]
+    told: JsonObject = {"state": status.state, "reason": status.reason, "revision": stored.revision, **times}
+    return {**told, "nodes": nodes, "policies": policies}
+
+
+def _prospect(prospect: Prospect) -> JsonObject:
+    return {**dataclasses.asdict(prospect.changes), "moved": [dataclasses.asdict(one) for one in prospect.moves]}
 
 
 def _policy(definition: Definition) -> JsonObject:

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
-from gatewright_controller.definitions import DefinitionChanges, Definitions
+from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
-from gatewright_controller.mistake import Invalid
+from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import Api, JsonObject, to_document
-from gatewright_controller.store import ContextTakenError, Store, StoredApi
+from gatewright_controller.secrets import restored
+from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import context_taken, validate
+from gatewright_controller.versions import Move, Versions, attachments, exactly, kept, moves, newest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Prospect:
+    """What other definitions mean: what changes, and which attachments get another version."""
+
+    changes: DefinitionChanges
+    moves: tuple[Move, ...]
+
+
 class Controller:
     """Writes happen one after the other, so nodes hear of them in the order in which they were stored."""
 
-    def __init__(self, store: Store, read_definitions: Callable[[], Definitions], edge: EdgeSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        read_definitions: Callable[[], Definitions],
+        edge: EdgeSettings,
+        parse_definitions: Callable[[Mapping[str, bytes]], Definitions] = definitions_of,
+    ) -> None:
         self.store = store
-        self._read_definitions = read_definitions
+        self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
         self._edge = edge
@@ -36,32 +53,73 @@ class Controller:
             self._offer(stored)
 
     def _offer(self, stored: StoredApi) -> None:
+        versions = kept(stored.api, stored.versions, self.definitions)
         try:
-            api = validate(to_document(stored.api), self.definitions, {})
-            self.deployment.put(self._translated(api), stored.revision)
+            api = validate(to_document(exactly(stored.api, versions)), self.definitions, {})
         except Invalid as invalid:
             log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
             held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
             self.deployment.hold(held, stored.revision)
+            return
+        self._move(stored, versions)
+        self.deployment.put(self._translated(api), stored.revision)
 
-    async def reload_definitions(self) -> DefinitionChanges:
-        """Reads the definitions again: new policies and versions may be attached from now on.
+    def _move(self, stored: StoredApi, versions: Versions) -> None:
+        """Another start shall find the versions that run now, and not decide anew."""
+        if versions == stored.versions:
+            return
+        for one in moves(stored.api, stored.versions, versions):
+            log.warning("API has another version of a policy, for the build no longer has the one that it had", extra={
+                "api": one.api, "field": one.field, "policy": one.policy, "before": one.before, "after": one.after,
+            })  # fmt: skip
+        try:
+            self.store.move(stored.name, versions)
+        except StorageError as error:
+            log.error("what an API has now is not stored", extra={"api": stored.name, "reason": str(error)})
 
-        Raises `Invalid`, and then nothing has changed, where one of them is wrong or is another one than before.
+    async def check_definitions(self, texts: Mapping[str, bytes]) -> Prospect:
+        """What it would mean to have these definitions, by the names of their files. Changes nothing.
+
+        Raises `Invalid` where one of them is wrong, or where an API that can run now could not with them.
         """
+        fresh = await asyncio.to_thread(self._parse_definitions, texts)
         async with self._writing:
-            changes = await asyncio.to_thread(self._reread)
-            for stored in await asyncio.to_thread(self.store.list):
-                if self.deployment.is_held(stored.name):
-                    self._offer(stored)
-        log.info("definitions read again", extra={"added": changes.added, "removed": changes.removed})
-        return changes
+            return await asyncio.to_thread(self._prospect, fresh)
 
-    def _reread(self) -> DefinitionChanges:
-        fresh = self._read_definitions()
+    async def reload_definitions(self) -> Prospect:
+        """Reads the definitions again, and hands out anew what they concern: in one step.
+
+        Raises `Invalid` like `check_definitions`, and then nothing has changed.
+        """
+        fresh = await asyncio.to_thread(self._read_definitions)
+        async with self._writing:
+            prospect = await asyncio.to_thread(self._prospect, fresh)
+            self.definitions = fresh
+            for stored in await asyncio.to_thread(self.store.list):
+                if self.deployment.is_held(stored.name) or _concerns(prospect.changes, stored):
+                    self._offer(stored)
+        changes = prospect.changes
+        log.info("definitions read again", extra={
+            "added": changes.added, "removed": changes.removed, "changed": changes.changed,
+        })  # fmt: skip
+        return prospect
+
+    def _prospect(self, fresh: Definitions) -> Prospect:
         changes = DefinitionChanges.between(self.definitions, fresh)
-        self.definitions = fresh
-        return changes
+        mistakes: list[Mistake] = []
+        moved: list[Move] = []
+        for stored in self.store.list():
+            if self.deployment.is_held(stored.name) or not _concerns(changes, stored):
+                continue
+            versions = kept(stored.api, stored.versions, fresh)
+            moved += moves(stored.api, stored.versions, versions)
+            try:
+                validate(to_document(exactly(stored.api, versions)), fresh, {})
+            except Invalid as invalid:
+                mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
+        if mistakes:
+            raise Invalid(mistakes)
+        return Prospect(changes, tuple(moved))
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""
@@ -83,24 +141,33 @@ class Controller:
         """All, by name."""
         return await asyncio.to_thread(self.store.list)
 
-    async def _write(self, document: JsonObject, write: Callable[[Api], StoredApi]) -> StoredApi:
+    async def _write(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
         async with self._writing:
             stored, bundle = await asyncio.to_thread(self._written, document, write)
             self.deployment.put(bundle, stored.revision)
         log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
-    def _written(self, document: JsonObject, write: Callable[[Api], StoredApi]) -> tuple[StoredApi, Bundle]:
+    def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
+        document = self._with_secrets(document)
         api = validate(document, self.definitions, self._contexts_beside(document))
-        bundle = self._translated(api)
+        versions = newest(api, self.definitions)
+        bundle = self._translated(exactly(api, versions))
         try:
-            return write(api), bundle
+            return write(api, versions), bundle
         except ContextTakenError as error:
             raise Invalid([context_taken(error.context, error.api)]) from None
 
+    def _with_secrets(self, document: JsonObject) -> JsonObject:
+        """The document with the secrets that the stored API has, where it has their masks."""
+        name = _name_of(document)
+        try:
+            return restored(document, self.store.get(name).api, self.definitions) if name else document
+        except NoSuchApiError:
+            return document
+
     def _contexts_beside(self, document: JsonObject) -> dict[str, str]:
-        metadata = document.get("metadata")
-        own = metadata.get("name") if isinstance(metadata, dict) else None
+        own = _name_of(document)
         return {context: name for context, name in self.store.contexts().items() if name != own}
 
     def _translated(self, api: Api) -> Bundle:
@@ -111,6 +178,22 @@ class Controller:
             revision = await asyncio.to_thread(self.store.delete, name)
             self.deployment.remove(name, revision)
         log.info("API deleted", extra={"api": name, "revision": revision})
+
+
+def _name_of(document: JsonObject) -> str | None:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
+    pairs = zip(attachments(stored.api), stored.versions, strict=True)
+    return any(changes.concern(one.name, version) for (_, one), version in pairs)
+
+
+def _of_api(name: str, mistake: Mistake) -> Mistake:
+    cure = "change the API first, or give the policy a new version beside this one"
+    return Mistake(f"API {name}: {mistake.field}", f"{mistake.message}; {cure}")
 
 
 async def _finished(write: Coroutine[None, None, T]) -> T:

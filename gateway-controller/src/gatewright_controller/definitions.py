@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -15,6 +15,9 @@ from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.schema import Schema
 
 MAJOR = re.compile(r"v([0-9]+)")
+SYSTEM_PARAMETERS_CURE = (
+    "set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS or the controller's settings file, which it reads at its start"
+)
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,24 @@ class Definitions:
             raise UnknownPolicyError(
                 "name", f"expected a policy of this build, got {name!r}; known are {self._known()}"
             )
-        versions = self._versions(name)
-        if MAJOR.fullmatch(version):
-            versions = [known for known in versions if known.startswith(f"{version}.")]
-        elif version in versions:
-            return self._by_name[name][version]
-        else:
-            versions = []
-        if not versions:
-            known = listed(self._versions(name))
-            raise UnknownPolicyError("version", f"expected a version of {name} in this build, {known}, got {version!r}")
-        return self._by_name[name][versions[-1]]
+        if matching := self.matching(name, version):
+            return matching[0]
+        known = listed(self._versions(name))
+        raise UnknownPolicyError("version", f"expected a version of {name} in this build, {known}, got {version!r}")
+
+    def matching(self, name: str, version: str) -> list[Definition]:
+        """What may be meant by an exact version, or by `v1`: then the newest comes first."""
+        if name not in self._by_name:
+            return []
+        if not MAJOR.fullmatch(version):
+            exact = self.find(name, version)
+            return [exact] if exact else []
+        newest_first = reversed(self._versions(name))
+        return [self._by_name[name][known] for known in newest_first if known.startswith(f"{version}.")]
+
+    def find(self, name: str, version: str) -> Definition | None:
+        """The definition of an exact version."""
+        return self._by_name.get(name, {}).get(version)
 
     def _known(self) -> str:
         return ", ".join(sorted(self._by_name)) or "none"
@@ -83,19 +93,24 @@ class Definitions:
 
 @dataclass(frozen=True)
 class DefinitionChanges:
-    """What reading the definitions again has changed, as name:version, sorted."""
+    """What differs between the definitions of two builds, as name:version, sorted. `changed` have another content."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    changed: tuple[str, ...]
 
     @staticmethod
     def between(before: Definitions, after: Definitions) -> DefinitionChanges:
-        """Raises `Invalid` where a policy of the same name and version has another definition."""
         old, new = ({f"{one.name}:{one.version}": one.digest for one in each} for each in (before, after))
-        cure = "expected the definition that it had, got another one; give it a new version"
-        if changed := sorted(key for key in old.keys() & new.keys() if old[key] != new[key]):
-            raise Invalid([Mistake(key, cure) for key in changed])
-        return DefinitionChanges(tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())))
+        return DefinitionChanges(
+            tuple(sorted(new.keys() - old.keys())),
+            tuple(sorted(old.keys() - new.keys())),
+            tuple(sorted(key for key in old.keys() & new.keys() if old[key] != new[key])),
+        )
+
+    def concern(self, name: str, version: str) -> bool:
+        """Whether what ran as this policy cannot go on as it was."""
+        return f"{name}:{version}" in (*self.removed, *self.changed)
 
 
 def _version_key(version: str) -> tuple[int, ...]:
@@ -109,20 +124,27 @@ def load_definitions(folder: Path, system_parameters: Mapping[str, JsonObject] |
     """
     if not folder.is_dir():
         raise Invalid([Mistake(str(folder), "expected a folder of policy definitions; `gatewright build` writes one")])
+    return definitions_of({path.name: path.read_bytes() for path in folder.glob("*.yaml")}, system_parameters)
+
+
+def definitions_of(
+    texts: Mapping[str, bytes], system_parameters: Mapping[str, JsonObject] | None = None
+) -> Definitions:
+    """The definitions in these texts, by the names of their files. Raises `Invalid` with all mistakes."""
     settings = dict(system_parameters or {})
     mistakes: list[Mistake] = []
     found: dict[tuple[str, str], Definition] = {}
     names: set[str] = set()
-    for path in sorted(folder.glob("*.yaml")):
+    for where, text in sorted(texts.items()):
         try:
-            policy, digest = _read(path.read_bytes(), path.name)
+            policy, digest = _read(text, where)
             names.add(policy.name)
-            definition = _definition(policy, digest, path.name, settings)
+            definition = _definition(policy, digest, where, settings)
         except Invalid as invalid:
             mistakes += invalid.mistakes
             continue
         if found.setdefault((definition.name, definition.version), definition) is not definition:
-            mistakes.append(Mistake(path.name, f"defines {definition.name}:{definition.version} a second time"))
+            mistakes.append(Mistake(where, f"defines {definition.name}:{definition.version} a second time"))
     mistakes += _unused(settings, names)
     if mistakes:
         raise Invalid(mistakes)
@@ -176,5 +198,5 @@ def _system_parameters(policy: PolicyDefinition, where: str, given: JsonObject) 
     schema = _schema(policy.system_parameters, f"{where}: systemParameters")
     parameters = schema.with_defaults(given)
     if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}")):
-        raise Invalid(mistakes)
+        raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
     return parameters

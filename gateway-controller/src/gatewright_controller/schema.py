@@ -6,6 +6,7 @@ jsonschema-rs validates; closing a schema, applying its defaults and saying what
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import jsonschema_rs
@@ -17,6 +18,9 @@ from gatewright_controller.model import JsonObject, JsonValue
 IN_PLACE = ("allOf", "anyOf", "oneOf")
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
+
+MASK = "********"
+"""Stands for a value that is written and never shown."""
 
 TYPES = {"object": "an object", "array": "an array", "integer": "a whole number", "null": "null",
          "string": "a string", "boolean": "true or false", "number": "a number"}  # fmt: skip
@@ -33,8 +37,23 @@ class Schema:
 
     def mistakes(self, value: JsonValue, root: str) -> Iterator[Mistake]:
         """Everything about `value` that the schema refuses; `root` is the path of `value` in its document."""
+        public = self.masked(value)
         for error in self._validator.iter_errors(value):
-            yield from self._told(error, root)
+            yield from self._told(error, root, public)
+
+    def masked(self, value: JsonValue) -> JsonValue:
+        """The value as it may be shown: where the schema says `writeOnly` or `format: password`, a mask."""
+        return _replaced(value, [self.document], self.document, lambda _: MASK)
+
+    def masks(self, value: JsonValue, root: str) -> list[str]:
+        """The places of masks in the value that stand where a secret should."""
+        found: list[str] = []
+        _replaced(value, [self.document], self.document, lambda where: found.append(place(where, root)), only=MASK)
+        return found
+
+    def restored(self, value: JsonValue, stored: JsonValue) -> JsonValue:
+        """The value with what is stored in the place of masks. Items of a list are known by what of them is shown."""
+        return _restored(value, stored, self.masked(value), self.masked(stored))
 
     def with_defaults(self, value: JsonObject) -> JsonObject:
         """A copy of `value` in which what is missing has the schema's default."""
@@ -42,12 +61,12 @@ class Schema:
         assert isinstance(filled, dict)
         return filled
 
-    def _told(self, error: jsonschema_rs.ValidationError, root: str) -> Iterator[Mistake]:
+    def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
         path: list[str | int] = list(error.instance_path)
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if meant := _meant(error, branches):
                 for inner in meant:
-                    yield from self._told(inner, root)
+                    yield from self._told(inner, root, public)
             case Kind.Required(name):
                 yield Mistake(place([*path, str(name)], root), "is required")
             case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
@@ -55,11 +74,13 @@ class Schema:
                 for name in sorted(set(names) - set(known)):
                     yield Mistake(place([*path, name], root), f"is unknown; known are {_names(known)}")
             case _:
-                yield Mistake(place(path, root), self._sentence(error))
+                yield Mistake(place(path, root), self._sentence(error, _within(public, path)))
 
-    def _sentence(self, error: jsonschema_rs.ValidationError) -> str:
+    def _sentence(self, error: jsonschema_rs.ValidationError, public: JsonValue) -> str:
         expected = self._hint(error.schema_path[:-1]) or _expected(error.kind)
-        return f"expected {expected}, got {shown(error.instance)}" if expected else error.message
+        if expected:
+            return f"expected {expected}, got {shown(public)}"
+        return error.message if public == error.instance else f"expected another value than {shown(public)}"
 
     def _hint(self, path: Sequence[str | int]) -> str | None:
         hint = self._at(path).get("x-expected")
@@ -70,6 +91,15 @@ class Schema:
         for step in path:
             found = found[int(step)] if isinstance(found, list) else found.get(str(step), {})
         return found if isinstance(found, dict) else {}
+
+
+def _within(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
+    """What stands at the path; a mask for all that is inside of one."""
+    for step in path:
+        if value == MASK:
+            return MASK
+        value = value[step]
+    return value
 
 
 def _meant(
@@ -218,3 +248,69 @@ def _certain(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozens
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         yield from _certain(_resolved(reference, root), root, seen | {reference})
+
+
+def _replaced(
+    value: JsonValue,
+    schemas: Sequence[JsonValue],
+    root: JsonObject,
+    replace: Callable[[list[str | int]], JsonValue],
+    *,
+    only: JsonValue = None,
+    path: tuple[str | int, ...] = (),
+) -> JsonValue:
+    """A copy of the value with each secret replaced; `only` those that are equal to that.
+
+    Whatever may apply to a value counts, also a branch that does not hold: better a mask too many than a secret.
+    """
+    parts = [part for schema in schemas for part in _in_place(schema, root)]
+    if any(part.get("writeOnly") is True or part.get("format") == "password" for part in parts):
+        return value if only is not None and value != only else replace(list(path))
+
+    def inside(key: str | int, item: JsonValue, below: list[JsonValue]) -> JsonValue:
+        return _replaced(item, below, root, replace, only=only, path=(*path, key))
+
+    if isinstance(value, dict):
+        return {key: inside(key, item, _of_key(key, parts)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [inside(index, item, _of_item(index, parts)) for index, item in enumerate(value)]
+    return value
+
+
+def _of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    found: list[JsonValue] = []
+    for part in parts:
+        found.append(part.get("properties", {}).get(key))
+        found += [schema for pattern, schema in part.get("patternProperties", {}).items() if re.search(pattern, key)]
+        found += [part.get("additionalProperties"), part.get("unevaluatedProperties")]
+        found.append(part.get("dependentSchemas", {}).get(key))
+    return found
+
+
+def _of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    found: list[JsonValue] = []
+    for part in parts:
+        found += part.get("prefixItems", [])[index : index + 1]
+        found += [part.get(keyword) for keyword in ("items", "contains", "unevaluatedItems")]
+    return found
+
+
+def _restored(value: JsonValue, stored: JsonValue, public: JsonValue, stored_public: JsonValue) -> JsonValue:
+    """`public` and `stored_public` are what of both is shown: where the first is a mask, the value is a secret."""
+    if public == MASK and value == MASK:
+        return stored if stored_public == MASK else value
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return {
+            key: _restored(item, stored[key], public[key], stored_public[key]) if key in stored else item
+            for key, item in value.items()
+        }
+    if isinstance(value, list) and isinstance(stored, list):
+        return [_restored_item(index, item, stored, stored_public) for index, item in enumerate(value)]
+    return value
+
+
+def _restored_item(index: int, item: JsonValue, stored: list[JsonValue], stored_public: list[JsonValue]) -> JsonValue:
+    """The stored item that looks like this one; of several, the one in the same place if it does."""
+    alike = [at for at, public in enumerate(stored_public) if public == item]
+    at = index if index in alike else alike[0] if len(alike) == 1 else None
+    return item if at is None else stored[at]

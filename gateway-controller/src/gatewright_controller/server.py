@@ -16,7 +16,7 @@ import uvicorn
 from gatewright_controller.access import is_loopback
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
-from gatewright_controller.definitions import load_definitions
+from gatewright_controller.definitions import definitions_of, load_definitions
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.settings import PREFIX, Settings
@@ -50,6 +50,7 @@ async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Raises `ListenError`, `StoreError`, `Invalid` when it cannot start."""
     address = _api_address(settings)
     read_definitions = functools.partial(load_definitions, Path(settings.definitions), settings.system_parameters)
+    parse_definitions = functools.partial(definitions_of, system_parameters=settings.system_parameters)
     edge = EdgeSettings(
         request_timeout_ms=milliseconds(settings.request_timeout),
         idle_timeout_ms=milliseconds(settings.idle_timeout),
@@ -57,7 +58,7 @@ async def serve(settings: Settings) -> None:
         trusted_ca=settings.trusted_ca,
     )
     with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
-        controller = Controller(store, read_definitions, edge)
+        controller = Controller(store, read_definitions, edge, parse_definitions)
         controller.load()
         await _run(controller, settings, listener)
     log.info("stopped")

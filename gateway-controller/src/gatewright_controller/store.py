@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,16 +15,23 @@ from typing import Protocol
 
 from gatewright_controller.model import Api, JsonObject, from_document, to_document
 from gatewright_controller.paths import resolve_context
+from gatewright_controller.versions import Versions, attachments, exactly
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StoredApi:
-    """An API as it was last written. `revision` is the store's revision of that write; times are RFC 3339, UTC."""
+    """An API as it was last written. `revision` is the store's revision of that write; times are RFC 3339, UTC.
+
+    `versions` are those that its attachments run now, exactly: `api` may ask for `v1`.
+    """
 
     api: Api
     revision: int
     created_at: str
     updated_at: str
+    versions: Versions = ()
 
     @property
     def name(self) -> str:
@@ -73,11 +81,14 @@ class Store(Protocol):
     def revision(self) -> int:
         """Of the newest write; 0 before the first."""
 
-    def create(self, api: Api) -> StoredApi:
+    def create(self, api: Api, versions: Versions = ()) -> StoredApi:
         """Raises `ApiExistsError`, `ContextTakenError`."""
 
-    def replace(self, api: Api) -> StoredApi:
+    def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
         """Raises `NoSuchApiError`, `ContextTakenError`."""
+
+    def move(self, name: str, versions: Versions) -> None:
+        """The API's attachments run these versions from now on. That is no write of the API: its revision stays."""
 
     def delete(self, name: str) -> int:
         """The revision of the deletion. Raises `NoSuchApiError`."""
@@ -104,12 +115,14 @@ CREATE TABLE apis (
     document TEXT NOT NULL,
     revision INTEGER NOT NULL,
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL
+    updated_at TEXT NOT NULL,
+    versions TEXT NOT NULL
 ) WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-SCHEMA_VERSION = 1
-COLUMNS = "document, revision, created_at, updated_at"
+SCHEMA_VERSION = 2
+COLUMNS = "document, revision, created_at, updated_at, versions"
+Row = tuple[str, int, str, str, str]
 
 
 class StoreError(Exception):
@@ -132,23 +145,27 @@ class SqliteStore:
             value: int = self._connection.execute("SELECT value FROM revision").fetchone()[0]
         return value
 
-    def create(self, api: Api) -> StoredApi:
+    def create(self, api: Api, versions: Versions = ()) -> StoredApi:
         with self._write() as (revision, now):
             if self._row(api.metadata.name):
                 raise ApiExistsError(api.metadata.name)
             self._refuse_taken(api)
-            row = (api.metadata.name, context_of(api), _encode(api), revision, now, now)
-            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
-            return StoredApi(api, revision, now, now)
+            row = (api.metadata.name, context_of(api), _encode(api), revision, now, now, json.dumps(versions))
+            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            return StoredApi(api, revision, now, now, versions)
 
-    def replace(self, api: Api) -> StoredApi:
+    def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)
             self._refuse_taken(api)
-            row = (context_of(api), _encode(api), revision, now, api.metadata.name)
-            statement = "UPDATE apis SET context = ?, document = ?, revision = ?, updated_at = ? WHERE name = ?"
-            self._connection.execute(statement, row)
-            return StoredApi(api, revision, old.created_at, now)
+            row = (context_of(api), _encode(api), revision, now, json.dumps(versions), api.metadata.name)
+            columns = "context = ?, document = ?, revision = ?, updated_at = ?, versions = ?"
+            self._connection.execute(f"UPDATE apis SET {columns} WHERE name = ?", row)  # noqa: S608 - a constant
+            return StoredApi(api, revision, old.created_at, now, versions)
+
+    def move(self, name: str, versions: Versions) -> None:
+        with self._using():
+            self._connection.execute("UPDATE apis SET versions = ? WHERE name = ?", (json.dumps(versions), name))
 
     def delete(self, name: str) -> int:
         with self._write() as (revision, _):
@@ -197,9 +214,9 @@ class SqliteStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _row(self, name: str) -> tuple[str, int, str, str] | None:
+    def _row(self, name: str) -> Row | None:
         statement = f"SELECT {COLUMNS} FROM apis WHERE name = ?"  # noqa: S608 - a constant
-        row: tuple[str, int, str, str] | None = self._connection.execute(statement, (name,)).fetchone()
+        row: Row | None = self._connection.execute(statement, (name,)).fetchone()
         return row
 
     def _existing(self, name: str) -> StoredApi:
@@ -223,6 +240,8 @@ def _connect(path: str) -> sqlite3.Connection:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    elif version == 1:
+        _ask_by_major_version(connection)
     elif version != SCHEMA_VERSION:
         raise StoreError(
             f"{path}: expected a database of version {SCHEMA_VERSION}, got {version}; use a newer controller"
@@ -230,13 +249,31 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _ask_by_major_version(connection: sqlite3.Connection) -> None:
+    """From version 1, in which an attachment had only the exact version that `v1` once meant: it asks for `v1` again.
+
+    Whether somebody had asked for the exact one is not known; as long as the build has it, that makes no difference.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ALTER TABLE apis ADD COLUMN versions TEXT NOT NULL DEFAULT '[]'")
+    for name, document in connection.execute("SELECT name, document FROM apis").fetchall():
+        api = from_document(json.loads(document))
+        versions = tuple(one.version for _, one in attachments(api))
+        asked = exactly(api, tuple(version.partition(".")[0] for version in versions))
+        row = (_encode(asked), json.dumps(versions), name)
+        connection.execute("UPDATE apis SET document = ?, versions = ? WHERE name = ?", row)
+    connection.execute("PRAGMA user_version = 2")
+    connection.execute("COMMIT")
+    log.info("database brought to version 2: APIs ask for v1 of a policy, and keep the exact version that they have")
+
+
 def _encode(api: Api) -> str:
     return json.dumps(to_document(api), ensure_ascii=False, separators=(",", ":"))
 
 
-def _decode(row: tuple[str, int, str, str]) -> StoredApi:
+def _decode(row: Row) -> StoredApi:
     document: JsonObject = json.loads(row[0])
-    return StoredApi(from_document(document), row[1], row[2], row[3])
+    return StoredApi(from_document(document), row[1], row[2], row[3], tuple(json.loads(row[4])))
 
 
 def open_store(url: str) -> Store:

@@ -18,6 +18,7 @@ from gatewright_controller.mistake import Invalid, Mistake, shown
 from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path, resolve_context
 from gatewright_controller.schema import Schema
+from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.upstream import UrlError, parse_url
 
 CHAIN_LIMIT_MS = 60_000
@@ -25,7 +26,7 @@ CHAIN_LIMIT_MS = 60_000
 
 
 def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[str, str]) -> Api:
-    """The API with its policies' exact versions. `contexts`: those of the other APIs, each with its API's name.
+    """The API that the document says. `contexts`: those of the other APIs, each with its API's name.
 
     Raises `Invalid` with every mistake.
     """
@@ -33,19 +34,7 @@ def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[s
     mistakes = [*_structure().mistakes(document, ""), *_meaning(draft, definitions, contexts)]
     if mistakes:
         raise Invalid(mistakes)
-    return pinned(model.from_document(document), definitions)
-
-
-def pinned(api: Api, definitions: Definitions) -> Api:
-    """The API with each `v1` replaced by the exact version that it means today."""
-
-    def pin(policies: list[PolicyAttachment]) -> list[PolicyAttachment]:
-        exact = [definitions.resolve(policy.name, policy.version).version for policy in policies]
-        return [msgspec.structs.replace(one, version=version) for one, version in zip(policies, exact, strict=True)]
-
-    operations = [msgspec.structs.replace(one, policies=pin(one.policies)) for one in api.spec.operations]
-    spec = msgspec.structs.replace(api.spec, policies=pin(api.spec.policies), operations=operations)
-    return msgspec.structs.replace(api, spec=spec)
+    return model.from_document(document)
 
 
 @cache
@@ -230,6 +219,7 @@ def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mis
     if policy.readable:
         filled = definition.parameters.with_defaults(policy.attachment.params)
         yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
+        yield from mask_mistakes(policy.field, policy.attachment.params, definition)
     yield from _check_on_error(policy.field, policy.attachment, definition)
 
 

@@ -1,0 +1,96 @@
+"""Parameters that are written and never shown: those whose schema says `writeOnly: true` or `format: password`.
+
+Whoever sends a mask back means what is stored at its place; a mask that stands for nothing is a mistake.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from gatewright_controller.definitions import Definition, Definitions
+from gatewright_controller.mistake import Mistake
+from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, to_document
+from gatewright_controller.schema import MASK
+from gatewright_controller.versions import Versions, attachments
+
+T = TypeVar("T")
+Place = tuple[str, str, int]
+"""Where an attachment stands: operation ("" for the API's own), policy, and how many of it stand before."""
+
+
+def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject:
+    """The API as it may be shown. Of a policy that the build no longer has, no parameter is."""
+    document = to_document(api)
+    found = zip(_documents(document), attachments(api), versions, strict=True)
+    for attachment, (_, asked), version in found:
+        if "params" in attachment:
+            definition = definitions.find(asked.name, version)
+            attachment["params"] = _masked(attachment["params"], definition)
+    return document
+
+
+def restored(document: JsonObject, stored: Api, definitions: Definitions) -> JsonObject:
+    """The document with what is stored in the place of masks, wherever it can be read and something is."""
+    filled = copy.deepcopy(document)
+    before = {place: one.params for place, one in _placed(stored)}
+    for place, attachment in _placed_documents(filled):
+        definition = _meant(attachment, definitions)
+        params = attachment.get("params")
+        if definition and isinstance(params, dict) and place in before:
+            attachment["params"] = definition.parameters.restored(params, before[place])
+    return filled
+
+
+def mask_mistakes(field: str, params: JsonObject, definition: Definition) -> Iterator[Mistake]:
+    """Masks that were sent and stand for nothing."""
+    for place in definition.parameters.masks(params, f"{field}.params"):
+        yield Mistake(place, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
+
+
+def _masked(params: JsonObject, definition: Definition | None) -> JsonValue:
+    if definition is None:
+        return dict.fromkeys(params, MASK)
+    return definition.parameters.masked(params)
+
+
+def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | None:
+    name, version = attachment.get("name"), attachment.get("version")
+    if not isinstance(name, str) or not isinstance(version, str):
+        return None
+    return next(iter(definitions.matching(name, version)), None)
+
+
+def _placed(api: Api) -> Iterator[tuple[Place, PolicyAttachment]]:
+    levels = [("", api.spec.policies)]
+    levels += [(f"{one.method} {one.path}", one.policies) for one in api.spec.operations]
+    for level, policies in levels:
+        yield from _numbered(level, policies, lambda one: one.name)
+
+
+def _placed_documents(document: JsonObject) -> Iterator[tuple[Place, JsonObject]]:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return
+    yield from _numbered("", _objects(spec.get("policies")), lambda one: str(one.get("name")))
+    for operation in _objects(spec.get("operations")):
+        level = f"{operation.get('method')} {operation.get('path')}"
+        yield from _numbered(level, _objects(operation.get("policies")), lambda one: str(one.get("name")))
+
+
+def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Place, T]]:
+    counted: dict[str, int] = {}
+    for item in items:
+        key = name(item)
+        yield (level, key, counted.get(key, 0)), item
+        counted[key] = counted.get(key, 0) + 1
+
+
+def _documents(document: JsonObject) -> Iterator[JsonObject]:
+    """The attachments of a valid document, in the order of `attachments`."""
+    yield from (one for _, one in _placed_documents(document))
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
