@@ -24,14 +24,15 @@ func (e *engine) Deploy(ctx context.Context, wanted admin.Deployment) error {
 		}
 		next = read
 	}
-	if err := e.manifest.fits(next); err != nil {
+	if err := e.manifest.fits(next, wanted.Superseded); err != nil {
 		return err
 	}
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them
 	if err != nil {
 		return err
 	}
-	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors}); err != nil {
+	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors,
+		Superseded: wanted.Superseded}); err != nil {
 		return err
 	}
 	if wanted.Manifest != "" {

@@ -39,8 +39,9 @@ func (m *manifest) hasPython() bool {
 	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
 }
 
-// fits says what of another manifest cannot take this one's place while the engine runs.
-func (m *manifest) fits(next *manifest) error {
+// fits says what of another manifest cannot take this one's place while the engine runs. Of Python policies that are
+// superseded, what runs is replaced, so that everything may change.
+func (m *manifest) fits(next *manifest, superseded []string) error {
 	present := map[string]manifestEntry{}
 	for _, entry := range m.Policies {
 		present[entry.id()] = entry
@@ -49,6 +50,7 @@ func (m *manifest) fits(next *manifest) error {
 	for _, entry := range next.Policies {
 		before, known := present[entry.id()]
 		switch {
+		case slices.Contains(superseded, entry.id()) && before.Runtime == v1alpha.RuntimePython && entry.Runtime == v1alpha.RuntimePython:
 		case known && before.DefinitionDigest != entry.DefinitionDigest:
 			errs = append(errs, fmt.Errorf("policy %s: expected the definition that %s was built with, got a changed one; give it a new version", entry.id(), entry.id()))
 		case known && (before.Runtime != entry.Runtime || before.Group != entry.Group):

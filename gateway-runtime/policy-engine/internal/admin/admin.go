@@ -39,6 +39,9 @@ type Deployment struct {
 	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
 	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: as it is
 	Executors  map[string][]string `json:"executors"`  // addresses, "unix:/path", by group
+	// Superseded are Python policies, as name:version, of which the manifest has another definition, or none. The controller
+	// has others in store for what runs of them; until these have come, the processes that leave go on with them.
+	Superseded []string `json:"superseded"`
 }
 
 // Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.

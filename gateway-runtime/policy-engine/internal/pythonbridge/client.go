@@ -42,6 +42,8 @@ type StreamManager struct {
 	load      atomic.Int64            // executions queued and sent
 	gathering atomic.Bool             // somebody is about to send what waits
 
+	superseded []string // policies whose instances it does not take while it joins; guarded by its group
+
 	mu              sync.Mutex
 	hello           *executorv1.Hello
 	lost            error // why the last stream ended

@@ -17,6 +17,7 @@ import (
 type Roster struct {
 	Generation uint64
 	Executors  map[string][]string
+	Superseded []string // policies, name:version, whose live instances stay with the processes that leave: others will come
 }
 
 // Deploy makes a roster the one that serves: it connects to the processes that are new, configures every live instance
@@ -37,7 +38,7 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 		return err
 	}
 	for _, joiner := range change.joining {
-		joiner.process = joiner.group.enlist(joiner.address, change.generation, roleJoining)
+		joiner.process = joiner.group.enlist(joiner.address, change.generation, roleJoining, change.superseded)
 		g.connect(joiner.process) //nolint:contextcheck // a process that joined outlives the request that named it
 	}
 	if err := change.await(ctx); err != nil {
@@ -57,6 +58,7 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 // change is what a roster changes.
 type change struct {
 	generation *generation
+	superseded []string
 	joining    []*joiner
 	leaving    []*StreamManager
 }
@@ -73,7 +75,7 @@ func (g *Groups) plan(want Roster) (*change, error) {
 	if want.Generation < present.number {
 		return nil, fmt.Errorf("generation: expected %d or later, got %d", present.number, want.Generation)
 	}
-	planned := &change{generation: present}
+	planned := &change{generation: present, superseded: want.Superseded}
 	if want.Generation > present.number {
 		planned.generation = &generation{number: want.Generation}
 	}
@@ -111,7 +113,7 @@ func (c *change) join(of *group, address string) error {
 
 // leave plans for the processes of a group that the roster does not name.
 func (c *change) leave(of *group, addresses []string) error {
-	if live := of.liveInstances(); len(addresses) == 0 && len(live) > 0 {
+	if live := of.liveInstances(c.superseded); len(addresses) == 0 && len(live) > 0 {
 		return fmt.Errorf("executor group %q: expected at least one process, for policy instances run there, got none: %s; take the policy off its APIs first",
 			of.name, strings.Join(live, ", "))
 	}
@@ -147,6 +149,7 @@ func (c *change) abort() {
 func (c *change) carryOut(generations *generations) {
 	for _, joiner := range c.joining {
 		joiner.process.become(roleServing)
+		joiner.group.welcome(joiner.process)
 	}
 	for _, process := range c.leaving {
 		process.last.Store(generations.current.Load().number)
@@ -255,12 +258,14 @@ func (g *group) readyElsewhere(i *instance, m *StreamManager) bool {
 	})
 }
 
-func (g *group) liveInstances() []string {
+func (g *group) liveInstances(superseded []string) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var names []string
 	for i := range g.instances {
-		names = append(names, i.String())
+		if !slices.Contains(superseded, i.policy()) {
+			names = append(names, i.String())
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

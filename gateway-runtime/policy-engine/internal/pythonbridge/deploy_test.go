@@ -86,6 +86,38 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 }
 
+func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testing.T) {
+	x := startExecutor(t)
+	groups := connect(t, Options{}, x)
+	old := x.greet(t)
+	policy := bridgeOn(t, groups, old)
+	y := startExecutor(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+			Superseded: []string{"add-python-header:v1.0.0"}})
+	}()
+	fresh := y.greet(t)
+	if err := receive(t, done, "the switch"); err != nil {
+		t.Fatal(err)
+	}
+	fresh.silent() // the old instance is not configured by the new code
+	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+	next := bridgeOn(t, groups, fresh)
+	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+	if err := policy.(*PythonBridge).Standing(); err != nil {
+		t.Fatalf("expected nothing to be wrong with what goes on as before, got %v", err)
+	}
+	if err := policy.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+}
+
 func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	held := callWith(t, patience, policy)

@@ -121,15 +121,16 @@ func (m *StreamManager) leave(limit time.Duration) {
 	m.become(roleLeaving)
 }
 
-// dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there or its time is up.
+// dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there, nor needed, or its time
+// is up.
 // It reports whether it has, and how many executions that cuts off.
-func (m *StreamManager) dismiss(now time.Time, all *generations) (gone bool, cut int) {
+func (m *StreamManager) dismiss(now time.Time, all *generations, needed bool) (gone bool, cut int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.is(roleLeaving) {
 		return false, 0
 	}
-	busy := m.queued+len(m.sent) > 0 || all.need(m)
+	busy := needed || m.queued+len(m.sent) > 0 || all.need(m)
 	if busy && now.Before(m.leaveBy) {
 		return false, 0
 	}

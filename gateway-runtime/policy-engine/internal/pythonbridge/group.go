@@ -34,19 +34,42 @@ func newGroup(lifetime context.Context, name string, generations *generations, o
 		ledger: newLedger(options, log.With("group", name)), instances: map[*instance]struct{}{}}
 }
 
-// enlist adds a process, in which every live instance is to be configured. Nothing connects to it yet.
-func (g *group) enlist(address string, of *generation, as role) *StreamManager {
+// enlist adds a process, in which every live instance is to be configured, but for those of policies that it supersedes.
+// Nothing connects to it yet.
+func (g *group) enlist(address string, of *generation, as role, superseded []string) *StreamManager {
 	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number))
 	m.rehome, m.changed = g.rehome, g.changes.tell
 	m.died = func(suspects []suspect) { g.ledger.blame(suspects, time.Now()) }
 	m.become(as)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	m.superseded = superseded
 	for i := range g.instances {
-		m.add(i.place(m))
+		if !slices.Contains(superseded, i.policy()) {
+			m.add(i.place(m))
+		}
 	}
 	g.processes = append(slices.Clone(g.processes), m)
 	return m
+}
+
+// welcome ends the time in which a process refuses instances of the policies that it supersedes: those to come are new.
+func (g *group) welcome(m *StreamManager) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.superseded = nil
+}
+
+// needs reports whether a process that leaves is the only kind that has some live instance.
+func (g *group) needs(m *StreamManager) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.instances {
+		if i.at(m) != nil && !i.livesAt(roleServing) {
+			return true
+		}
+	}
+	return false
 }
 
 // drop forgets a process that is gone.
@@ -166,7 +189,7 @@ func (g *group) enrol(i *instance) {
 	defer g.mu.Unlock()
 	g.instances[i] = struct{}{}
 	for _, process := range g.processes {
-		if !process.is(roleLeaving) && !process.is(roleGone) {
+		if !process.is(roleLeaving) && !process.is(roleGone) && !slices.Contains(process.superseded, i.policy()) {
 			process.add(i.place(process))
 		}
 	}
@@ -254,7 +277,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 		if !m.is(roleLeaving) {
 			continue
 		}
-		gone, cut := m.dismiss(now, g.generations)
+		gone, cut := m.dismiss(now, g.generations, g.needs(m))
 		if !gone {
 			left = true
 			continue

@@ -57,10 +57,17 @@ func (i *instance) configureTimeout(usual time.Duration) time.Duration {
 	return usual + time.Duration(i.configure.GetPrepareTimeoutMs())*time.Millisecond
 }
 
+// policy is name:version.
+func (i *instance) policy() string {
+	return i.configure.GetPolicyName() + ":" + i.configure.GetPolicyVersion()
+}
+
 // String names the instance in a log line.
-func (i *instance) String() string {
-	c := i.configure
-	return c.GetPolicyName() + ":" + c.GetPolicyVersion() + " of API " + c.GetApiName()
+func (i *instance) String() string { return i.policy() + " of API " + i.configure.GetApiName() }
+
+// livesAt reports whether the instance has a place in a process of this role.
+func (i *instance) livesAt(r role) bool {
+	return slices.ContainsFunc(i.placements(), func(p *placement) bool { return p.home.is(r) })
 }
 
 // maxBreaks streams lost while they configured an instance make the instance the likely cause.

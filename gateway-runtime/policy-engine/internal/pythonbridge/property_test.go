@@ -84,7 +84,7 @@ func (w *machine) addInstance() {
 }
 
 func (w *machine) enlist(of *generation, as role) *StreamManager {
-	m := w.group.enlist("unix:/x", of, as)
+	m := w.group.enlist("unix:/x", of, as, nil)
 	m.serving.Store(true)
 	m.stop = func() { w.lose(m, context.Canceled) }
 	w.members, w.peers[m] = append(w.members, m), &peer{}
