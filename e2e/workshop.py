@@ -35,11 +35,19 @@ class Workshop:
     def arguments(self) -> list[str]:
         return ["--manifest", str(self.manifest), "--output", str(self.output)]
 
-    def policy(self, name: str, source: str, version: str = "v1.0.0", group: str = "", **files: str) -> Path:
-        """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py."""
+    def policy(
+        self, name: str, source: str, version: str = "v1.0.0", group: str = "", more: str = "", **files: str
+    ) -> Path:
+        """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py.
+
+        more: YAML at the end of the definition; what it says of parameters takes the place of what stood there.
+        """
         folder = self.folder / f"{name}-{version}"
         folder.mkdir(exist_ok=True)
         definition = DEFINITION.format(name=name, version=version)
+        if "parameters:" in more:
+            definition = definition.partition("parameters:")[0]
+        definition += more
         for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
         self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +35,11 @@ class Admin(EngineAdmin):
 
     async def close(self) -> None: ...
 
-    async def deploy(self, generation: int, manifest: Path, executors: dict[str, list[str]]) -> None:  # type: ignore[override]
+    async def deploy(  # type: ignore[override]
+        self, generation: int, manifest: Path, executors: dict[str, list[str]], superseded: Sequence[str] = ()
+    ) -> None:
         assert manifest.exists()
+        self.superseded = tuple(superseded)
         if self.refusal:
             raise RefusedError(self.refusal)
         self.deployed.append((generation, executors))

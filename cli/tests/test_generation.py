@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.build_output import BuildOutput
-from gatewright_cli.generation import Generation, GenerationError, Generations
+from gatewright_cli.generation import Generation, GenerationError, Generations, definitions_differ
 
 from cli.tests.outputs import policy, put, write_output
 
@@ -86,17 +86,25 @@ def test_go_policies_stay_those_that_were_compiled_in(opened: Open, tmp_path: Pa
     assert all("restart the run" in note for note in second.notes)
 
 
-def test_a_changed_definition_needs_a_new_version(opened: Open, tmp_path: Path) -> None:
+def test_a_changed_definition_of_a_go_policy_needs_a_restart(opened: Open, tmp_path: Path) -> None:
     generations = opened(write_output(tmp_path, GO, policy("one")))
     first = generations.first()
     write_output(tmp_path, GO | {"definitionDigest": "x"}, policy("one", definitionDigest="y"))
     with pytest.raises(GenerationError) as refused:
         generations.next(first)
-    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
-        "policy go-one:v1.0.0 (policies/go-one)", "policy one:v1.0.0 (policies/one)",
-    ]  # fmt: skip
-    assert "give it a new version" in str(refused.value)
+    assert str(refused.value).startswith("Go policy go-one:v1.0.0 (policies/go-one): expected the definition")
+    assert "restart the run for it" in str(refused.value)
     assert [path.name for path in sorted(first.build.path.parent.glob("[0-9]*"))] == ["1"]
+
+
+def test_generations_whose_definitions_differ_are_known(opened: Open, tmp_path: Path) -> None:
+    generations = opened(write_output(tmp_path, GO, policy("one")))
+    first = generations.first()
+    write_output(tmp_path, GO | {"sourceDigest": "2"}, policy("one", sourceDigest="2"))
+    assert not definitions_differ(first, generations.next(first))
+    for others in ([policy("one", definitionDigest="y")], [policy("one"), policy("two")], []):
+        write_output(tmp_path, GO, *others)
+        assert definitions_differ(first, generations.next(first)), others
 
 
 def test_what_a_killed_run_left_goes_and_what_a_live_one_uses_stays(opened: Open, tmp_path: Path) -> None:

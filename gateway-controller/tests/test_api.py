@@ -355,7 +355,7 @@ async def test_a_new_version_can_be_attached_once_the_definitions_are_read_again
     (folder / "log-message-v2.0.0.yaml").write_text(text.replace("v1.0.0", "v2.0.0"))
     (folder / "count-v1.0.0.yaml").unlink()
     answer = await client.post("/v1/policies/reload")
-    said = {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"], "changed": [], "moved": []}
+    said = {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"], "changed": [], "moved": [], "apis": []}
     assert (answer.status_code, answer.json()) == (200, said)
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
 
@@ -377,8 +377,10 @@ async def test_a_changed_definition_is_taken_over_with_the_apis_that_attach_it(
     file.write_text(file.read_text().replace("displayName:", "displayName: Other"))
     foreseen = (await client.post("/v1/policies/check", json=definitions_in(folder))).json()
     assert foreseen["changed"] == ["log-message:v1.0.0"]
-    answer = await client.post("/v1/policies/reload")
-    assert (answer.status_code, answer.json()) == (200, foreseen)
+    answer = await client.post("/v1/policies/reload?wait=0")
+    said = answer.json()
+    assert [(one["name"], one["state"]) for one in said["apis"]] == [("orders-v1", "rejected")]  # the node is as it was
+    assert {**said, "apis": []} == foreseen
     node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
     (after,) = controller.deployment.next_update(node).bundles
     digests = [{a.definition_digest for c in bundle.chains for a in c.attachments} for bundle in (before, after)]

@@ -116,9 +116,20 @@ class EngineAdmin:
         acknowledged = (xds.clusters_confirmed, xds.routes_confirmed)
         return xds.envoy_connected and acknowledged == (xds.cluster_generation, xds.route_generation)
 
-    async def deploy(self, generation: int, manifest: Path, executors: Mapping[str, Sequence[str]]) -> None:
+    async def deploy(
+        self,
+        generation: int,
+        manifest: Path,
+        executors: Mapping[str, Sequence[str]],
+        superseded: Sequence[str] = (),
+    ) -> None:
         """Returns when these executors serve. Raises RefusedError; then nothing has changed."""
-        wanted = {"generation": generation, "manifest": str(manifest), "executors": executors}
+        wanted = {
+            "generation": generation,
+            "manifest": str(manifest),
+            "executors": executors,
+            "superseded": list(superseded),
+        }
         try:
             answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
         except LocalHttpError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gatewright_cli import node
@@ -78,13 +78,20 @@ class Executors:
             await asyncio.wait(self._leaving)
 
     async def move_to(
-        self, generation: Generation, spent: Spent | None = None, at_the_engine: Callable[[], None] = lambda: None
+        self,
+        generation: Generation,
+        spent: Spent | None = None,
+        at_the_engine: Callable[[], None] = lambda: None,
+        *,
+        superseded: Sequence[str] = (),
     ) -> asyncio.Task[None]:
         """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
 
         Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
         at_the_engine: called before the engine is told; a cancellation before that leaves everything as it was, one
         after it may not.
+        superseded: policies, name:version, that the generation has not, or not as they were; what runs of them stays
+        with the processes before it until the controller has others.
         """
         async with self._changing:
             keeps = [one for one in self.serving if _is_same(one, generation)]
@@ -92,7 +99,7 @@ class Executors:
             fresh = [group.name for group in generation.build.groups if group.name not in kept]
             ids = [self._next(name, slot) for name in fresh for slot in range(self._settings.executors)]
             leaving = [one for one in self.serving if one not in keeps]
-            self.serving = await self._take_over(generation, ids, keeps, spent or Spent(), at_the_engine)
+            self.serving = await self._take_over(generation, ids, keeps, spent or Spent(), at_the_engine, superseded)
             before, self.generation = self.generation, generation
             self._say_if_unused(before)
             return self._let_go(leaving)
@@ -114,6 +121,7 @@ class Executors:
         others: list[Executor],
         spent: Spent,
         at_the_engine: Callable[[], None],
+        superseded: Sequence[str] = (),
     ) -> list[Executor]:
         fresh = [self._add(generation, one) for one in ids]
         serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
@@ -124,7 +132,8 @@ class Executors:
                 await self._engine_is_ready()
             at_the_engine()
             with spent.on("engine"):
-                await self._admin.deploy(generation.number, generation.build.manifest, node.addresses(roster))
+                manifest, addresses = generation.build.manifest, node.addresses(roster)
+                await self._admin.deploy(generation.number, manifest, addresses, superseded)
         except BaseException:
             await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
             raise

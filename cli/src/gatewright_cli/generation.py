@@ -50,6 +50,11 @@ class Generation:
     build: BuildOutput
     notes: tuple[str, ...] = ()
 
+    @property
+    def definitions(self) -> Path:
+        """The folder of its policies' definitions."""
+        return self.build.path / DEFINITIONS
+
 
 class Generations:
     """Open it, freeze outputs into it, adopt or drop what came of that, close it."""
@@ -147,11 +152,21 @@ def _merged(output: BuildOutput, present: Generation | None) -> tuple[list[dict[
     return merged, list(_go_notes(compiled, wanted))
 
 
+def definitions_differ(before: Generation, fresh: Generation) -> bool:
+    """Whether a policy is new, is gone, or has another definition."""
+    return _digests(before.build) != _digests(fresh.build)
+
+
+def _digests(output: BuildOutput) -> dict[str, object]:
+    return {_key(policy): policy["definitionDigest"] for policy in _policies(output)}
+
+
 def _refuse_changed(before: list[dict[str, object]], fresh: list[dict[str, object]]) -> None:
-    digests = {_key(policy): policy["definitionDigest"] for policy in before}
+    """Go policies run as they were compiled into the engine; so do their definitions."""
+    digests = {_key(policy): policy["definitionDigest"] for policy in before if policy["runtime"] == "go"}
     changed = [
-        f"policy {_key(policy)} ({policy['source']}): expected the definition that it had when the run began, got "
-        "another one; give it a new version"
+        f"Go policy {_key(policy)} ({policy['source']}): expected the definition that it had when the run began, got "
+        "another one; restart the run for it, or give it a new version"
         for policy in fresh
         if digests.get(_key(policy), policy["definitionDigest"]) != policy["definitionDigest"]
     ]

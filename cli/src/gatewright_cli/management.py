@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from gatewright_cli.probes import http_client
 
 TOKEN_VARIABLE = "GATEWRIGHT_CONTROLLER_TOKEN"  # noqa: S105 - the controller's own variable, not a token
 ANSWER_SECONDS = 40.0
+RELOAD_SECONDS = 15
 DEPLOYED = "deployed"
 PENDING = "pending"
 REJECTED = "rejected"
@@ -55,6 +57,47 @@ class _Listed(msgspec.Struct):
 class _Problem(msgspec.Struct):
     detail: str = ""
     errors: list[Mistake] = []
+
+
+class Move(msgspec.Struct, frozen=True):
+    """An attachment that gets another version of its policy."""
+
+    api: str
+    policy: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"API {self.api} has {self.policy} {self.after}, for the build no longer has {self.before} as it was"
+
+
+class Concerned(msgspec.Struct, frozen=True):
+    """What has become of an API."""
+
+    name: str
+    state: str
+    reason: str
+
+
+class Prospect(msgspec.Struct, frozen=True):
+    """What other definitions mean: policies as name:version, moves, and what has become of the APIs concerned."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    moved: tuple[Move, ...] = ()
+    apis: tuple[Concerned, ...] = ()
+
+    @property
+    def superseded(self) -> tuple[str, ...]:
+        """Policies of which nothing that runs now goes on."""
+        return (*self.removed, *self.changed)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each thing that somebody may want to know."""
+        unwell = [f"API {one.name} is {one.state}: {one.reason}" for one in self.apis if one.state != "deployed"]
+        return [*map(str, self.moved), *unwell]
 
 
 class DeployError(Exception):
@@ -106,11 +149,12 @@ class Management:
             raise InvalidError(_mistakes(answer))
         return msgspec.json.decode(answer.content, type=StoredApi)
 
-    async def reload_policies(self) -> None:
-        """Has the controller read the policy definitions again. Raises DeployError."""
-        answer = await self._ask("POST", "/v1/policies/reload")
+    async def ask_policies(self, path: str, **what: Any) -> Prospect:
+        """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
+        answer = await self._ask("POST", path, **what)
         if answer.is_error:
-            raise DeployError(_said(answer))
+            raise DeployError("\n".join(str(mistake).removeprefix(": ") for mistake in _mistakes(answer)))
+        return msgspec.json.decode(answer.content, type=Prospect)
 
     async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
         media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
@@ -123,11 +167,22 @@ class Management:
             raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
 
 
-async def reload_policies(controller: str) -> None:
-    """Has the controller at this URL read the policy definitions again. Raises DeployError."""
+async def check_policies(controller: str, definitions: Path) -> Prospect:
+    """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
+    texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
+    content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
+    return await _ask_policies(controller, "/v1/policies/check", content=content, headers=headers)
+
+
+async def reload_policies(controller: str) -> Prospect:
+    """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
+    return await _ask_policies(controller, "/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
+
+
+async def _ask_policies(controller: str, path: str, **what: Any) -> Prospect:
     management = Management(controller)
     try:
-        await management.reload_policies()
+        return await management.ask_policies(path, **what)
     finally:
         await management.close()
 

@@ -1,4 +1,9 @@
-"""A reload: build → freeze → take over → tell the controller. What is refused on the way leaves all as it was."""
+"""A reload: build → freeze → ask the controller → take over → tell the controller.
+
+What is refused on the way leaves all as it was. Where definitions change, the controller is asked first whether each
+API can go on with them. The policies concerned are left with the executors that leave; once the new ones serve, the
+controller hands out the APIs anew, and the node replaces one by the other as in any other change of an API.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,10 @@ from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.difference import Difference, difference
 from gatewright_cli.engine_admin import RefusedError
 from gatewright_cli.executors import Executors
-from gatewright_cli.generation import Generation, GenerationError, Generations
+from gatewright_cli.generation import Generation, GenerationError, Generations, definitions_differ
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
-from gatewright_cli.management import DeployError
+from gatewright_cli.management import DeployError, Prospect
 from gatewright_cli.spent import Spent
 
 
@@ -125,9 +130,11 @@ class Reloads:
         try:
             changed = difference(before.build, fresh.build)
             if changed:
+                prospect = await self._foreseen(before, fresh)
                 say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
-                await self._executors.move_to(fresh, spent, self._reach_the_engine)
-        except (RefusedError, StartError) as error:
+                superseded = prospect.superseded
+                await self._executors.move_to(fresh, spent, self._reach_the_engine, superseded=superseded)
+        except (RefusedError, StartError, DeployError) as error:
             self._generations.drop(fresh)
             raise ReloadError(str(error).splitlines()) from error
         except BaseException:
@@ -169,12 +176,17 @@ class Reloads:
     def _reach_the_engine(self) -> None:
         self._at_the_engine = asyncio.current_task()
 
+    async def _foreseen(self, before: Generation, fresh: Generation) -> Prospect:
+        """What other definitions mean to the APIs. Raises DeployError where one could not go on with them."""
+        if self._controller is None or not definitions_differ(before, fresh):
+            return Prospect()
+        return await management.check_policies(ports.url(self._controller), fresh.definitions)
+
     async def _tell_controller(self) -> list[str]:
         """The new generation serves already: what goes wrong here is a note."""
         if self._controller is None:
             return []
         try:
-            await management.reload_policies(ports.url(self._controller))
+            return (await management.reload_policies(ports.url(self._controller))).notes
         except DeployError as error:
             return [f"the controller does not know the new policies: {error}"]
-        return []

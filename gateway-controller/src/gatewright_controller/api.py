@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -50,7 +51,7 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
             _route("GET", "/v1/apis/{name}/status", endpoints.api_status),
             _route("GET", "/v1/policies", endpoints.list_policies),
             _route("POST", "/v1/policies/check", endpoints.check_policies),
-            _route("POST", "/v1/policies/reload", endpoints.reload_policies),
+            _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait"),
             _route("GET", "/v1/nodes", endpoints.list_nodes),
         ],
         middleware=[Middleware(Access, token=token)],
@@ -118,9 +119,13 @@ class Endpoints:
     async def list_policies(self, _: Request) -> Response:
         return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
 
-    async def reload_policies(self, _: Request) -> Response:
+    async def reload_policies(self, request: Request) -> Response:
         """The definitions folder is read again. Without a body."""
-        return JSONResponse(_prospect(await self._controller.reload_definitions()))
+        wait = _wait(request)
+        prospect = await self._controller.reload_definitions()
+        waits = (self._deployment.settled(name, wait, changing=True) for name in prospect.apis)
+        settled = await asyncio.gather(*waits)
+        return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, settled, strict=True))))
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
@@ -129,7 +134,7 @@ class Endpoints:
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
         found = {name: text.encode() for name, text in texts.items()}
-        return JSONResponse(_prospect(await self._controller.check_definitions(found)))
+        return JSONResponse(_prospect(await self._controller.check_definitions(found), {}))
 
     async def list_nodes(self, _: Request) -> Response:
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
@@ -198,8 +203,13 @@ def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
     return {**told, "nodes": nodes, "policies": policies}
 
 
-def _prospect(prospect: Prospect) -> JsonObject:
-    return {**dataclasses.asdict(prospect.changes), "moved": [dataclasses.asdict(one) for one in prospect.moves]}
+def _prospect(prospect: Prospect, apis: Mapping[str, ApiStatus]) -> JsonObject:
+    """`moved`: attachments that get another version; `apis`: what has become of those concerned."""
+    return {
+        **dataclasses.asdict(prospect.changes),
+        "moved": [dataclasses.asdict(one) for one in prospect.moves],
+        "apis": [{"name": name, "state": one.state, "reason": one.reason} for name, one in sorted(apis.items())],
+    }
 
 
 def _policy(definition: Definition) -> JsonObject:

@@ -24,10 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Prospect:
-    """What other definitions mean: what changes, and which attachments get another version."""
+    """What other definitions mean: what changes, which attachments get another version, which APIs that concerns."""
 
     changes: DefinitionChanges
     moves: tuple[Move, ...]
+    apis: tuple[str, ...]
 
 
 class Controller:
@@ -96,7 +97,7 @@ class Controller:
             prospect = await asyncio.to_thread(self._prospect, fresh)
             self.definitions = fresh
             for stored in await asyncio.to_thread(self.store.list):
-                if self.deployment.is_held(stored.name) or _concerns(prospect.changes, stored):
+                if self.deployment.is_held(stored.name) or stored.name in prospect.apis:
                     self._offer(stored)
         changes = prospect.changes
         log.info("definitions read again", extra={
@@ -108,9 +109,11 @@ class Controller:
         changes = DefinitionChanges.between(self.definitions, fresh)
         mistakes: list[Mistake] = []
         moved: list[Move] = []
+        concerned: list[str] = []
         for stored in self.store.list():
             if self.deployment.is_held(stored.name) or not _concerns(changes, stored):
                 continue
+            concerned.append(stored.name)
             versions = kept(stored.api, stored.versions, fresh)
             moved += moves(stored.api, stored.versions, versions)
             try:
@@ -119,7 +122,7 @@ class Controller:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
             raise Invalid(mistakes)
-        return Prospect(changes, tuple(moved))
+        return Prospect(changes, tuple(moved), tuple(concerned))
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""

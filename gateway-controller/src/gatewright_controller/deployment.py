@@ -71,11 +71,10 @@ class Node:
         bundles = {bundle.api: bundle.digest for bundle in hello.bundles}
         return Node(hello.node_id, hello.engine_version, policies, dict(bundles), dict(bundles))
 
-    def has_answered(self, bundle: Bundle) -> bool:
-        """Whether it is known what the node makes of the bundle."""
+    def has_reported(self, bundle: Bundle) -> bool:
+        """Whether the node has said what it makes of the bundle."""
         set_aside = self.set_aside.get(bundle.api)
-        reported = bundle.digest in (self.applied.get(bundle.api), set_aside and set_aside.digest)
-        return reported or bool(self.unfit_for(bundle))
+        return bundle.digest in (self.applied.get(bundle.api), set_aside and set_aside.digest)
 
     def wanted(self, bundle: Bundle) -> Bundle:
         """What the node is to be sent of an API: the bundle, or that it cannot run it."""
@@ -147,23 +146,28 @@ class Deployment:
         """Whether no connected node runs it any more."""
         return all(api not in node.sent and api not in node.removing for node in self.nodes.values())
 
-    async def settled(self, api: str, seconds: float) -> ApiStatus:
+    async def settled(self, api: str, seconds: float, *, changing: bool = False) -> ApiStatus:
         """The API's status once every node has answered, or after so many seconds.
 
-        A node that cannot run it now has answered, too: it goes on trying, for as long as it takes.
+        A node that cannot run it now has answered, too: it goes on trying, for as long as it takes. So has one whose
+        build does not fit, unless the nodes are `changing` to another one at this moment.
         """
-        await self._until(lambda: self._is_settled(api), seconds)
+        await self._until(lambda: self._is_settled(api, changing), seconds)
         return self.status(api)
 
     async def all_settled(self, seconds: float) -> None:
         """Returns once every node has answered to every API, or after so many seconds."""
         await self._until(lambda: all(self._is_settled(api) for api in self._known()), seconds)
 
-    def _is_settled(self, api: str) -> bool:
+    def _is_settled(self, api: str, changing: bool = False) -> bool:
         if (bundle := self._desired.get(api)) is None:
             return True
-        nodes = self.nodes.values()
-        return bool(nodes) and all(node.has_answered(bundle) for node in nodes)
+        waits = [
+            node
+            for node in self.nodes.values()
+            if not node.has_reported(bundle) and (changing or not node.unfit_for(bundle))
+        ]
+        return bool(self.nodes) and not waits
 
     async def gone(self, api: str, seconds: float) -> bool:
         """`is_gone`, waited for as long as that."""
