@@ -136,3 +136,15 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
         old(workshop)
         assert second.reload().returncode == 0
         eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
+
+
+def test_a_saved_definition_goes_live_with_its_apis(workshop: Workshop, tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
+        gateway.deploy(api("says", upstream.url, [attach("says")]))
+        assert word(gateway) == "old"
+        old(workshop, word="saved")
+        eventually("the new default", lambda: word(gateway) == "saved", 30)
+        workshop.policy("says", SAYS.format(field='["text"]'), more=STRICT)
+        eventually("the refusal", lambda: [one for one in gateway.records() if "is required" in one["message"]], 30)
+        assert word(gateway) == "saved"
