@@ -15,7 +15,7 @@ import (
 )
 
 // chains owns the chains and instances of a node. A chain lives while a bundle holds it, and its grace after that; an
-// instance while a chain does. Only the node's own goroutine calls it.
+// instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
 type chains struct {
 	table     *chain.Table
 	policies  *atomic.Pointer[policies]

@@ -91,7 +91,8 @@ type Node struct {
 	built      chan *build
 	renewed    chan struct{}
 	departures chan departure
-	closed     chan struct{}
+	lifetime   context.Context // done once the node is closed
+	end        context.CancelFunc
 	inbox      inbox
 	outbox     outbox
 	served     atomic.Pointer[[]*nodev1.BundleRef]
@@ -108,9 +109,10 @@ func New(options Options) (*Node, error) {
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
 		running: running{}, dormant: map[string]*nodev1.ApiBundle{}, waiting: map[string]*waiting{},
-		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure), closed: make(chan struct{}),
+		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
 		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
 	}
+	n.lifetime, n.end = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
 	n.chains = newChains(options.Table, &n.policies, n.timing.Grace, n.depart, n.log)
 	n.publish()
@@ -131,7 +133,7 @@ func (n *Node) SetPolicies(policies []Policy) {
 func (n *Node) depart(gone departure) {
 	select {
 	case n.departures <- gone:
-	case <-n.closed:
+	case <-n.lifetime.Done():
 	}
 }
 
@@ -176,7 +178,7 @@ func (n *Node) Run(ctx context.Context) {
 
 // Close closes all policy instances. Run has returned, and no exchange is under way.
 func (n *Node) Close() {
-	close(n.closed)
+	n.end()
 	n.chains.builds.Wait()
 	for _, b := range n.arrived {
 		n.chains.discard(b)

@@ -27,7 +27,7 @@ func (n *Node) namesToResolve(w *waiting) []string {
 // resolve says which of the names do not resolve. Envoy would take a name that is unknown and have no address to send
 // requests to; a name server that is silent would hold back all its clusters.
 func (n *Node) resolve(names []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), n.timing.Resolve)
+	ctx, cancel := context.WithTimeout(n.lifetime, n.timing.Resolve)
 	defer cancel()
 	var errs []error
 	for _, name := range names {

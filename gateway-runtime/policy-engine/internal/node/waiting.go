@@ -66,7 +66,7 @@ func (n *Node) begin(w *waiting) {
 func (n *Node) deliver(b *build) {
 	select {
 	case n.built <- b:
-	case <-n.closed:
+	case <-n.lifetime.Done():
 		n.chains.discard(b)
 	}
 }
