@@ -31,7 +31,9 @@ STRICT = "parameters: {type: object, required: [text], properties: {text: {type:
 
 
 def old(workshop: Workshop, version: str = "v1.0.0", word: str = "old") -> None:
-    workshop.policy("says", SAYS.format(field='["word"]'), version, OLD.replace("default: old", f"default: {word}"))
+    workshop.policy(
+        "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
+    )
 
 
 @pytest.fixture
