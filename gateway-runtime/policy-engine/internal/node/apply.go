@@ -27,7 +27,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.D
 		if message.GetUnserved() != "" {
 			continue
 		}
-		if n.try(w, outcomes); w.build != nil {
+		if n.try(w, outcomes); w.build != nil { //nolint:contextcheck // a build ends with the node
 			builds = append(builds, w.build)
 		}
 	}
@@ -88,7 +88,7 @@ func (n *Node) gather(ctx context.Context, builds []*build) (left int) {
 
 // advance takes what was built, and the removals, through the stages that follow, and reports.
 func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
-	if candidates := n.hold(outcomes); len(candidates)+len(step.removed) > 0 {
+	if candidates := n.hold(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
 		n.stage(ctx, candidates, step, outcomes)
 	}
 	n.showUnserved(ctx)
@@ -255,7 +255,7 @@ func (n *Node) retry(ctx context.Context) {
 		if w := n.waiting[api]; w.message.GetDigest() == "" {
 			step.removed, step.revision = append(step.removed, api), max(step.revision, w.revision)
 		} else {
-			n.try(w, outcomes)
+			n.try(w, outcomes) //nolint:contextcheck // a build ends with the node
 		}
 	}
 	if len(step.removed) > 0 {

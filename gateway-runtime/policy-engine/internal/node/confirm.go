@@ -37,12 +37,12 @@ func (n *Node) bringBack(ctx context.Context, state *nodev1.Update) {
 			continue
 		}
 		n.dormant[message.GetApi()] = message
-		if n.try(w, outcomes); w.build != nil {
+		if n.try(w, outcomes); w.build != nil { //nolint:contextcheck // a build ends with the node
 			builds = append(builds, w.build)
 		}
 	}
 	left := n.gather(ctx, builds)
-	versions := n.hold(outcomes)
+	versions := n.hold(outcomes) //nolint:contextcheck // a build ends with the node
 	for _, status := range outcomes.of(state.GetRevision()).statuses {
 		n.log.Error("an API of the last good state does not come up", "api", status.GetApi(), "reason", status.GetReason())
 	}
