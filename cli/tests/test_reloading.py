@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +57,12 @@ class Taking(Executors):
         self.go.set()
 
     async def move_to(  # type: ignore[override]
-        self, generation: Generation, spent: Spent, at_the_engine: Callable[[], None]
+        self,
+        generation: Generation,
+        spent: Spent,
+        at_the_engine: Callable[[], None],
+        *,
+        superseded: Sequence[str] = (),  # noqa: ARG002 - the engine's business
     ) -> None:
         with spent.on("executors"):
             at_the_engine()
