@@ -104,7 +104,7 @@ def test_no_controller_at_all(bench: Bench) -> None:
         with pytest.raises(NoAnswerError, match="the controller gave no answer"):
             await management.write(load(SAMPLE).apis[0])
         with pytest.raises(DeployError, match="the controller gave no answer"):
-            await management.reload_policies()
+            await management.ask_policies("/v1/policies/reload")
         await management.close()
 
     bench.run(live())

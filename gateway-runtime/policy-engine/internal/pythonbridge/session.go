@@ -113,9 +113,17 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	first.Hello = nil
 	s.end(s.receiveFrames(first))
 	cause := context.Cause(ctx)
-	s.detach(cause)
+	s.letGo(cause)
 	helpers.Wait()
 	return cause
+}
+
+// letGo detaches once no frame is being sent: what detaching hands on to another process must not be read here any more.
+// Send does not wait, for the stream has ended.
+func (s *session) letGo(cause error) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.detach(cause)
 }
 
 // noticeLeaving closes leaving when the process has begun to stop: it takes no new calls on the connection, and ends
