@@ -16,7 +16,8 @@ V0, V1, OURS = "V0", "V1", "ours"
 
 @dataclass(frozen=True)
 class Server:
-    """key: its name. module: what of the bench is started; None for the real executor, with so many workers."""
+    """key: its name. module: what of the bench is started; None for the real executor, with so many workers, which do
+    not become more."""
 
     key: str
     title: str
@@ -27,7 +28,7 @@ class Server:
     def command(self, socket: str) -> list[str]:
         if self.module:
             return [sys.executable, "-m", self.module, "--listen", socket]
-        workers = ["--workers", str(self.workers)]
+        workers = ["--workers", str(self.workers), "--max-workers", str(self.workers)]
         return [sys.executable, "-c", RUN, "--listen", socket, "--registry", str(REGISTRY), *workers]
 
 

@@ -14,7 +14,7 @@ import time
 from gatewright_executor import policy_loader, wire
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.execution import execute
-from gatewright_executor.instance import Call, Instance
+from gatewright_executor.instance import Call, Concurrency, Instance
 from gatewright_executor.policy_loader import Hook
 from sdk.policy import PolicyMetadata
 
@@ -44,7 +44,7 @@ def main() -> None:
     policy = policies["headers:v1.0.0"]
     hooks = {pb.PHASE_REQUEST: policy.on_request, pb.PHASE_RESPONSE: policy.on_response}
     instance = Instance(PolicyMetadata("headers", "v1.0.0"), dict(messages.PARAMS))
-    instance.ready({phase: hook for phase, hook in hooks.items() if hook}, None, 1)
+    instance.ready({phase: hook for phase, hook in hooks.items() if hook}, None, Concurrency(1, 1))
     _measure(frame, instance)
     print(json.dumps({"us": _measure(frame, instance)}))
 

@@ -255,7 +255,7 @@ def echo(listen: str) -> None:
 @click.option(
     "--hung-limit",
     type=click.IntRange(1),
-    help="Replace executors with so many workers that hang. [default: a quarter of the workers]",
+    help="Replace executors with so many workers that hang. [default: a quarter of those that there are]",
 )
 @click.option(
     "--health-limit",

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+from gatewright_executor import vital
 from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.testing import come_true, request_execution
@@ -51,9 +53,9 @@ def call_of(number: int) -> Call:
 
 
 @contextmanager
-def working(size: int) -> Iterator[tuple[Crew, Work]]:
+def working(size: int, most: int = 0, idle_seconds: float = SECONDS) -> Iterator[tuple[Crew, Work]]:
     work = Work()
-    crew = Crew(size, work.run)
+    crew = Crew(size, work.run, most, idle_seconds)
     crew.start()
     try:
         yield crew, work
@@ -146,3 +148,67 @@ def test_a_stopped_crew_starts_nothing_more() -> None:
     work.gate.set()
     assert come_true(lambda: work.ran == [WAITS])
     assert crew.backlog == 1
+
+
+def test_there_come_as_many_threads_as_are_needed_and_no_more_than_may_be() -> None:
+    with working(2, most=4) as (crew, work):
+        for number in range(10):
+            crew.put(call_of(WAITS + number))
+        assert come_true(lambda: len(work.begun) == 2)
+        assert crew.is_short
+        crew.grow()
+        crew.grow()
+        assert come_true(lambda: len(work.begun) == 4)
+        assert (crew.grown, crew.is_short) == (2, False)
+        work.gate.set()
+        assert come_true(lambda: len(work.ran) == 10)
+
+
+def test_where_the_system_allows_no_more_threads_it_goes_on_with_those_it_has(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with working(1, most=4) as (crew, work):
+        for number in range(3):
+            crew.put(call_of(WAITS + number))
+        assert come_true(lambda: len(work.begun) == 1)
+        monkeypatch.setattr(vital.Thread, "start", refused)
+        crew.grow()
+        crew.grow()
+        assert (crew.grown, crew.is_short) == (0, False)
+        assert caplog.messages == ["policies that wait have 1 threads and get no more: can't start new thread"]
+        work.gate.set()
+        assert come_true(lambda: len(work.ran) == 3)
+
+
+def test_threads_that_are_not_needed_any_more_go_and_what_they_did_is_remembered() -> None:
+    with working(2, most=40, idle_seconds=0.001) as (crew, work):
+        for number in range(40):
+            crew.put(call_of(WAITS + number))
+        assert come_true(lambda: len(work.begun) == 2)
+        crew.grow()
+        assert come_true(lambda: len(work.begun) == 40)
+        for worker in crew.workers:
+            worker.finished += 1
+        work.gate.set()
+        assert come_true(lambda: crew.grown == 0)
+        assert sum(worker.finished for worker in crew.workers) == 41  # and one for those that had gone before
+        for number in range(100):
+            crew.put(call_of(number))
+        assert come_true(lambda: len(work.ran) == 140)
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.integers(1, 3), rounds=st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_each_runs_once_while_threads_come_and_go(size: int, rounds: list[int]) -> None:
+    with working(size, most=size + 8, idle_seconds=0.0005) as (crew, work):
+        work.gate.set()
+        for number, count in enumerate(rounds):
+            for one in range(count):
+                crew.put(call_of(WAITS + 100 * number + one))
+            crew.grow()
+        assert come_true(lambda: len(work.ran) == sum(rounds))
+        assert len({*work.ran}) == sum(rounds)
+        assert come_true(lambda: crew.grown == 0)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.instance import Call, Instance
+from gatewright_executor.instance import Call, Concurrency, Instance
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.testing import come_true, request_execution
 from gatewright_executor.worker import Worker
@@ -63,7 +63,7 @@ def working(workers: int) -> Iterator[Dispatcher]:
 
 def instance_of(gate: Gate, limit: int) -> Instance:
     instance = Instance(PolicyMetadata("gate", "v1"), {})
-    instance.ready({pb.PHASE_REQUEST: Hook("on_request", gate.on_request)}, None, limit)
+    instance.ready({pb.PHASE_REQUEST: Hook("on_request", gate.on_request)}, None, Concurrency(limit, limit))
     return instance
 
 
@@ -121,7 +121,11 @@ def test_who_goes_on_with_its_slot_lets_others_run() -> None:
     backlog, others = Caller(), Caller()
     with working(1) as dispatcher:
         for instance in (Instance(PolicyMetadata("naps", "v1"), {}), Instance(PolicyMetadata("naps", "v1"), {})):
-            instance.ready({pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: time.sleep(0.0002))}, None, 1)
+            instance.ready(
+                {pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: time.sleep(0.0002))},
+                None,
+                Concurrency(1, 1),
+            )
             for number in range(MANY):
                 dispatcher.submit(call_of(number, instance, backlog))
         submit(dispatcher, Gate([False]), [others], 1)

@@ -125,6 +125,7 @@ def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, t
     (["--listen", "unix:missing/s.sock"], 1, "cannot start: expected a folder at missing"),
     (["--listen", "tcp:1"], 2, "expected unix:PATH, got tcp:1"),
     (["--workers", "0"], 2, "expected a whole number from 1, got 0"),
+    (["--workers", "8", "--max-workers", "7"], 2, "--max-workers: expected at least --workers, 8, got 7"),
 ])  # fmt: skip
 def test_what_it_cannot_start_with(start: Start, arguments: list[str], code: int, sentence: str) -> None:
     process = start(*arguments, ready=False)

@@ -24,6 +24,27 @@ except MemoryError:
     print(count * 4)
 """
 
+GROWS = """
+import threading
+from gatewright_executor import memory
+from gatewright_executor.crew import Crew
+from gatewright_executor.testing import come_true
+gate, begun = threading.Event(), []
+def run(call, worker):
+    begun.append(call)
+    gate.wait(30)
+crew = Crew(36, run, 288)
+crew.start()
+memory.limit(100 * 1024 * 1024)
+for number in range(288):
+    crew.put(number)
+assert come_true(lambda: len(begun) == 36)
+crew.grow()
+assert come_true(lambda: len(begun) == 288)
+print(crew.grown)
+gate.set()
+"""
+
 GREEDY = """
     def on_request(ctx, params):
         raise MemoryError if params else KeyError
@@ -47,3 +68,9 @@ def test_over_the_limit_allocations_fail() -> None:
     assert done.returncode == 0, done.stderr
     mebibytes = int(done.stdout)
     assert 40 < mebibytes < 100 + 24 * 8 + 10
+
+
+def test_threads_that_come_later_have_their_stacks_beside_the_limit() -> None:
+    """As many as the crew may have by default, under a limit that their stacks alone would pass."""
+    done = subprocess.run([sys.executable, "-c", GROWS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "252"), done.stderr

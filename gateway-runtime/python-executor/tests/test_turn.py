@@ -10,7 +10,7 @@ import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.crew import Crew
 from gatewright_executor.dispatch import Row
-from gatewright_executor.instance import Call, Instance
+from gatewright_executor.instance import Call, Concurrency, Instance
 from gatewright_executor.pace import QUICK_ONES, ROW
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.testing import Engine, request_execution
@@ -75,7 +75,7 @@ def test_a_policy_runs_in_the_thread_that_reads_before_it_is_known_to_be_quick_a
 
 def test_executions_of_a_slow_policy_are_handed_to_workers() -> None:
     instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
-    instance.ready({pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: None)}, None, 1)
+    instance.ready({pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: None)}, None, Concurrency(1, 1))
     assert instance.runs_where_read(pb.PHASE_REQUEST)
     assert not instance.runs_where_read(pb.PHASE_RESPONSE), "there is nothing to run"
     instance.pace.note(slow=True)

@@ -17,8 +17,9 @@ from sdk.policy import FailureClass
 
 from gatewright_executor.crew import Crew
 from gatewright_executor.execution import refusal, too_late
+from gatewright_executor.growth import Growth
 from gatewright_executor.hung import HUNG_SECONDS, Hung, by_instance, overdue
-from gatewright_executor.instance import Admission, Call, Instance
+from gatewright_executor.instance import Admission, Call, Concurrency, Instance, concurrency
 from gatewright_executor.loops import Loops
 from gatewright_executor.policy_loader import Hook
 from gatewright_executor.sender import Sender
@@ -47,14 +48,16 @@ class Progress:
 class Dispatcher:
     """The workers, the event loops for coroutines, and the way of an execution to one of them.
 
-    workers: how many executions of one instance they run at most. There are an eighth more of them, so that no policy
-    takes them all.
+    workers: how many executions of one instance they run at most, max_workers: where these wait for something. There
+    are an eighth more of them, so that no policy takes them all.
     """
 
-    def __init__(self, workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
+    def __init__(self, workers: int, max_workers: int = 0, hung_seconds: float = HUNG_SECONDS) -> None:
         self.workers = workers
+        self.max_workers = max(workers, max_workers)
         self._hung_seconds = hung_seconds
-        self.crew = Crew(workers + max(1, workers // RESERVED), self.run_on)
+        self.crew = Crew(_with_reserve(workers), self.run_on, _with_reserve(self.max_workers))
+        self.growth = Growth(self.crew, self.run)
         self._sender = Sender()
         self.watch = Watch()
         self.loops = Loops(self.release)
@@ -68,6 +71,7 @@ class Dispatcher:
 
     def start(self) -> None:
         self.crew.start()
+        self.growth.start()
         self._sender.start()
         self.watch.start()
         self.loops.start()
@@ -75,6 +79,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
         self.crew.stop()
+        self.growth.stop()
         self._sender.stop()
         self.watch.stop()
         self.loops.stop(LOOP_STOP_SECONDS)
@@ -102,12 +107,25 @@ class Dispatcher:
             self.loops.own.get(call.instance, self._shared).put(call, hook)
         else:
             self.crew.put(call)
+            if self.crew.is_short:
+                self.growth.wake()
+
+    def concurrency(self, requested: int, coroutines: bool) -> Concurrency:
+        """How many executions of an instance may be under way. requested: what its attachment says; 0: nothing."""
+        return concurrency(requested, self.workers, self.max_workers, coroutines)
+
+    def ready(self, instance: Instance, hooks: dict[int, Hook], prepared: object, concurrency: Concurrency) -> None:
+        """Runs what has waited for an instance to be prepared."""
+        self.run(instance.ready(hooks, prepared, concurrency))
+        self.growth.watch(instance)
 
     def admit(self, call: Call) -> bool:
         """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
         match call.instance.admit(call):
             case Admission.RUN:
                 return True
+            case Admission.WAIT:
+                self.growth.watch(call.instance)
             case Admission.FULL:
                 self._refuse(call, call.refusal or "")
             case Admission.FAILED:
@@ -129,7 +147,7 @@ class Dispatcher:
         call.caller.end(call, action)
 
     def release(self, instance: Instance) -> None:
-        """Gives a slot back."""
+        """Gives the slot of a coroutine back."""
         call = instance.release()
         if call is not None:
             self._put(call)
@@ -153,7 +171,7 @@ class Dispatcher:
         oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
         hung = overdue(running, now, self._hung_seconds)
         return Progress(
-            workers=self.workers,
+            workers=self.workers + self.crew.grown,
             busy=len(running),
             started=sum(worker.started for worker in workers) + started,
             finished=sum(worker.finished for worker in workers) + finished,
@@ -170,23 +188,27 @@ class Dispatcher:
         while following is not None:
             call = following
             self.finish(call, worker)
-            following = self.pass_on(call.instance, here=worker.ended < until)
+            following = self.pass_on(call, worker, here=worker.ended < until)
             if following is None and not self.crew.backlog:
                 call.caller.flush()
             else:
                 self._sender.leave(call.caller)
 
-    def pass_on(self, instance: Instance, here: bool) -> Call | None:
+    def pass_on(self, call: Call, worker: Worker, here: bool) -> Call | None:
         """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
-        call = instance.release()
-        if call is None or (here and not _coroutine_of(call)):
-            return call
-        self._put(call)
+        following = call.instance.release(call, worker.ended)
+        if following is None or (here and not _coroutine_of(following)):
+            return following
+        self._put(following)
         return None
 
     def _refuse(self, call: Call, message: str) -> None:
         if call.caller.begin(call):
             call.caller.end(call, refusal(call, FailureClass.OVERLOADED, message))
+
+
+def _with_reserve(workers: int) -> int:
+    return workers + max(1, workers // RESERVED)
 
 
 def _coroutine_of(call: Call) -> Hook | None:
@@ -198,12 +220,13 @@ def _coroutine_of(call: Call) -> Hook | None:
 class Row:
     """Executions of one thread: at most one of them is under way, so those of one instance in a row share a slot."""
 
-    __slots__ = ("_dispatcher", "_holder", "_worker")
+    __slots__ = ("_dispatcher", "_holder", "_last", "_worker")
 
     def __init__(self, dispatcher: Dispatcher, worker: Worker) -> None:
         self._dispatcher = dispatcher
         self._worker = worker
         self._holder: Instance | None = None  # of the slot
+        self._last: Call | None = None
 
     def run(self, call: Call) -> None:
         """Takes an execution in and, if there is a slot for it, runs it."""
@@ -212,6 +235,7 @@ class Row:
             if not self._dispatcher.admit(call):
                 return
             self._holder = call.instance
+        self._last = call
         self._dispatcher.finish(call, self._worker)
 
     def leave(self, call: Call) -> None:
@@ -220,6 +244,6 @@ class Row:
 
     def end(self) -> None:
         """Gives the slot back, after those that have waited for it."""
-        holder, self._holder = self._holder, None
-        if holder is not None and (call := self._dispatcher.pass_on(holder, here=True)) is not None:
+        last, self._holder, self._last = self._last, None, None
+        if last is not None and (call := self._dispatcher.pass_on(last, self._worker, here=True)) is not None:
             self._dispatcher.run_on(call, self._worker)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from sdk.params import freeze
@@ -35,11 +35,19 @@ class Admission(Enum):
     FAILED = auto()  # the instance could not be prepared
 
 
-def concurrency(requested: int, workers: int, coroutines: bool) -> int:
-    """How many executions may be under way: as asked for (0: the default), at most one for each worker."""
+class Concurrency(NamedTuple):
+    """How many executions of an instance may be under way: of any kind, and where those that are wait (growth.py)."""
+
+    first: int
+    most: int
+
+
+def concurrency(requested: int, workers: int, max_workers: int, coroutines: bool) -> Concurrency:
+    """As asked for (0: the default), at most one for each worker that there is at first, or may be."""
     if coroutines:
-        return requested or COROUTINE_CONCURRENCY
-    return max(1, min(requested or workers // 2, workers))
+        return Concurrency(requested or COROUTINE_CONCURRENCY, requested or COROUTINE_CONCURRENCY)
+    first, most = (max(1, min(requested or number // 2, number)) for number in (workers, max_workers))
+    return Concurrency(first, most)
 
 
 class Lifetime(Protocol):
@@ -59,8 +67,8 @@ class Instance:
     """Built when it is configured, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
-        "_close", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure", "hooks", "id", "key",
-        "lifetime", "move", "pace", "params", "prepared", "tasks",
+        "_close", "_concurrency", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure",
+        "hooks", "id", "key", "lifetime", "move", "pace", "params", "prepared", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
@@ -80,7 +88,9 @@ class Instance:
         self._lock = threading.Lock()
         self._waiting: Waiting[Call] = Waiting()
         self._running = 0
-        self._limit = 0  # nothing runs before it is ready
+        self._concurrency = Concurrency(0, 0)  # nothing runs before it is ready
+        self._limit = 0  # between the two
+        self._ended = 0  # executions in time, while others waited, since it last grew
 
     @property
     def title(self) -> str:
@@ -91,20 +101,27 @@ class Instance:
 
     @property
     def limit(self) -> int:
-        """How many executions may be under way at once; 0 before it is ready."""
+        """How many executions may be under way at once now; 0 before it is ready."""
         return self._limit
+
+    @property
+    def may_grow(self) -> bool:
+        return self._concurrency.most > self._concurrency.first
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
 
     def runs_where_read(self, phase: int) -> bool:
         """Whether the thread that takes an execution in is to run it: most take no time to speak of."""
         return not self.pace.is_slow and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
 
-    def ready(self, hooks: dict[int, Hook], prepared: Any, limit: int) -> list[Call]:
+    def ready(self, hooks: dict[int, Hook], prepared: Any, concurrency: Concurrency) -> list[Call]:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
         with self._lock:
-            self.hooks, self.prepared, self._limit = hooks, prepared, limit
-            now, free = time.monotonic(), min(limit, len(self._waiting))
-            calls = [call for _ in range(free) if (call := self._waiting.take(now))]
-            self._running += len(calls)
+            self.hooks, self.prepared = hooks, prepared
+            self._concurrency, self._limit = concurrency, concurrency.first
+            calls = self._fill()
             close = self._due()
         close()
         return calls
@@ -151,16 +168,19 @@ class Instance:
         with self._lock:
             if self._running < self._limit:
                 self._running += 1
+                if self._waiting.is_watched:
+                    self._waiting.began(time.monotonic())
                 return Admission.RUN
             if self.failure is not None:
                 return Admission.FAILED
             call.refusal = self._waiting.offer(call, self._limit, time.monotonic())
             return Admission.FULL if call.refusal else Admission.WAIT
 
-    def release(self) -> Call | None:
-        """Gives a slot back: to the execution that has waited longest, which is returned."""
+    def release(self, last: Call | None = None, ended: float = 0.0) -> Call | None:
+        """Gives a slot back: to the execution that has waited longest, which is returned. last: who had it till then,
+        and not on the event loop."""
         with self._lock:
-            call = self._waiting.take(time.monotonic()) if self._waiting else None
+            call = self._next(last, ended) if self._waiting.is_watched else None
             if call is not None:
                 return call
             self._running -= 1
@@ -169,6 +189,43 @@ class Instance:
             close = self._due()
         close()
         return None
+
+    def _next(self, last: Call | None, ended: float) -> Call | None:
+        """The execution that gets the slot that `last` gives back. Where half of the slots are not used, one goes."""
+        now = time.monotonic()
+        self._waiting.ended(now)
+        if self._running <= self._limit // 2:
+            self._limit = max(self._limit - 1, self._concurrency.first)
+        if not self._waiting or self._running > self._limit:
+            return None
+        self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
+        return self._waiting.take(now)
+
+    def grow(self) -> list[Call]:
+        """Has one slot more for each execution that has ended in time since it last had. Returns those that get one.
+
+        So it grows as fast as it gets through what comes in, and not at all where what runs never ends.
+        """
+        with self._lock:
+            more = min(self._ended, len(self._waiting), self._concurrency.most - self._limit)
+            self._limit += more
+            self._ended = 0
+            self._waiting.slots_grow = self._limit < self._concurrency.most
+            return self._fill()
+
+    def shrink(self) -> None:
+        """Has one slot less, down to what it had at first."""
+        with self._lock:
+            self._limit = max(self._limit - 1, self._concurrency.first)
+            self._ended = 0
+            self._waiting.slots_grow = False
+
+    def _fill(self) -> list[Call]:
+        """Gives the free slots to those that wait."""
+        now, free = time.monotonic(), min(self._limit - self._running, len(self._waiting))
+        calls = [call for _ in range(free) if (call := self._waiting.take(now))]
+        self._running += len(calls)
+        return calls
 
     def forget(self, call: Call) -> None:
         """Takes a cancelled execution out of the queue, if it waits there."""

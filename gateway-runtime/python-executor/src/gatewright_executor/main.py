@@ -20,6 +20,7 @@ from gatewright_executor.policy_loader import REGISTRY, RegistryError
 from gatewright_executor.server import Server
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
+MAX_WORKERS = 256
 EXIT_SECONDS = 1.0  # for what policies left behind (their own threads, atexit functions)
 log = logging.getLogger("gatewright_executor")
 
@@ -47,7 +48,7 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     registry = policy_loader.read_registry(options.registry)
     with Importing(len(registry)) as importing:
         policies = policy_loader.load_all(registry, importing.begin)
-    server = Server(policies, options.workers, options.hung_seconds)
+    server = Server(policies, options.workers, options.max_workers, options.hung_seconds)
     server.start(options.listen)
     if options.memory_limit:
         memory.limit(options.memory_limit)
@@ -72,6 +73,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--listen", type=_socket, required=True, metavar="unix:PATH", help="the socket to serve on")
     parser.add_argument("--workers", type=_positive, default=32, metavar="N",
                         help="executions of one instance at once (default: 32)")  # fmt: skip
+    parser.add_argument("--max-workers", type=_positive, metavar="N",
+                        help=f"where these wait (default: {MAX_WORKERS}, or --workers if more)")  # fmt: skip
     parser.add_argument("--registry", type=Path, default=_beside_main(), metavar="FILE",
                         help=f"the generated registry (default: {REGISTRY}.py beside main.py)")  # fmt: skip
     parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="(default: info)")
@@ -81,7 +84,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help=f"lateness at which an execution counts as hung (default: {HUNG_SECONDS:g})")  # fmt: skip
     parser.add_argument("--memory-limit", type=_positive, metavar="BYTES",
                         help="resident memory over which allocations fail (default: none)")  # fmt: skip
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.max_workers is None:
+        options.max_workers = max(MAX_WORKERS, options.workers)
+    elif options.max_workers < options.workers:
+        parser.error(f"--max-workers: expected at least --workers, {options.workers}, got {options.max_workers}")
+    return options
 
 
 def _beside_main() -> Path:

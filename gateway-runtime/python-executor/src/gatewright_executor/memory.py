@@ -13,6 +13,7 @@ from pathlib import Path
 STATUS = Path("/proc/self/status")
 THREADS_TO_COME = 24
 KIB = 1024
+_bound = 0  # bytes, with the threads of the start and THREADS_TO_COME; 0: no limit
 exhausted = threading.Event()
 """Set once an allocation of a policy has failed, or a thread that the executor cannot do without (vital.py). What holds
 the memory is not known, so only another process helps."""
@@ -20,9 +21,17 @@ the memory is not known, so only another process helps."""
 
 def limit(resident: int) -> None:
     """Lets the process grow to about `resident` bytes of resident memory; then Python raises MemoryError, or ends."""
+    global _bound
     data, now = (_status(name) for name in ("VmData", "VmRSS"))
-    bound = data + max(0, resident - now) + THREADS_TO_COME * _stack()
-    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+    _bound = data + max(0, resident - now) + THREADS_TO_COME * _stack()
+    make_room(0)
+
+
+def make_room(threads: int) -> None:
+    """Lets so many threads more have their stacks beside what is limited."""
+    if _bound:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (_bound + threads * _stack(), most))
 
 
 def _stack() -> int:

@@ -30,8 +30,14 @@ log = logging.getLogger(__name__)
 class Server:
     """Serves the policies until it is stopped. Build, start, stop; each once."""
 
-    def __init__(self, policies: Mapping[str, LoadedPolicy], workers: int, hung_seconds: float = HUNG_SECONDS) -> None:
-        self._dispatcher = Dispatcher(workers, hung_seconds)
+    def __init__(
+        self,
+        policies: Mapping[str, LoadedPolicy],
+        workers: int,
+        max_workers: int = 0,
+        hung_seconds: float = HUNG_SECONDS,
+    ) -> None:
+        self._dispatcher = Dispatcher(workers, max_workers, hung_seconds)
         hello = _hello(policies, workers)
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)
         self._streams: set[Stream] = set()

@@ -20,7 +20,7 @@ from sdk.policy import FailureClass, PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.failure import Failure
-from gatewright_executor.instance import Call, Instance, concurrency
+from gatewright_executor.instance import Call, Instance
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer, Settle
 from gatewright_executor.replies import Out, Replies
@@ -241,10 +241,8 @@ class Stream:
             return
         self._replies.flush()
         hooks = [hook for hook in made.hooks.values() if hook is not PASS]
-        limit = concurrency(
-            configure.max_concurrency, self._dispatcher.workers, all(hook.is_coroutine for hook in hooks)
-        )
-        self._dispatcher.run(instance.ready(made.hooks, made.value, limit))
+        allowed = self._dispatcher.concurrency(configure.max_concurrency, all(hook.is_coroutine for hook in hooks))
+        self._dispatcher.ready(instance, made.hooks, made.value, allowed)
 
 
 def _stay() -> None:
