@@ -13,7 +13,8 @@ from e2e.faults.site import Ground, Setting
 from e2e.gateway import attach
 
 SECONDS_EACH = 0.2
-SLOTS = 16  # half of the executor's 32 workers: what an attachment gets that does not say
+WORKERS = 32  # and no more of them, or there were slots for what is too much here: it waits
+SLOTS = WORKERS // 2  # what an attachment gets that does not say
 CAPACITY = SLOTS / SECONDS_EACH
 USUAL_SECONDS = 12.0
 OVERLOAD_SECONDS = 60.0
@@ -63,5 +64,8 @@ def growth(name: str, samples: list[int]) -> Figure:
 OVERLOAD = Measurement(
     f"overload at 3× capacity for {OVERLOAD_SECONDS:g} s",
     overload,
-    Setting(apis=(("harm", attach("harm", {"how": "sleep", "seconds": SECONDS_EACH})),)),
+    Setting(
+        options=("--py.max-workers", str(WORKERS)),
+        apis=(("harm", attach("harm", {"how": "sleep", "seconds": SECONDS_EACH})),),
+    ),
 )

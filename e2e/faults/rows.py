@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from e2e.faults import changes, disk, harms, hung, kills
+from e2e.faults.blocking import BLOCKING
 from e2e.faults.event_loop import EVENT_LOOP
 from e2e.faults.isolation import ISOLATION
 from e2e.faults.measure import Measurement
@@ -10,4 +11,4 @@ from e2e.faults.overload import OVERLOAD
 from e2e.faults.row import Row
 
 ROWS: list[Row] = [*kills.ROWS, *changes.ROWS, *harms.ROWS, *hung.ROWS, *disk.ROWS]
-MEASUREMENTS: list[Measurement] = [ISOLATION, EVENT_LOOP, OVERLOAD]
+MEASUREMENTS: list[Measurement] = [ISOLATION, BLOCKING, EVENT_LOOP, OVERLOAD]

@@ -67,7 +67,7 @@ class Instance:
     """Built when it is configured, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
-        "_close", "_concurrency", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "failure",
+        "_close", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "concurrency", "failure",
         "hooks", "id", "key", "lifetime", "move", "pace", "params", "prepared", "tasks",
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ class Instance:
         self._lock = threading.Lock()
         self._waiting: Waiting[Call] = Waiting()
         self._running = 0
-        self._concurrency = Concurrency(0, 0)  # nothing runs before it is ready
+        self.concurrency = Concurrency(0, 0)  # nothing runs before it is ready
         self._limit = 0  # between the two
         self._ended = 0  # executions in time, while others waited, since it last grew
 
@@ -106,7 +106,7 @@ class Instance:
 
     @property
     def may_grow(self) -> bool:
-        return self._concurrency.most > self._concurrency.first
+        return self.concurrency.most > self.concurrency.first
 
     @property
     def has_waiting(self) -> bool:
@@ -120,7 +120,7 @@ class Instance:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
         with self._lock:
             self.hooks, self.prepared = hooks, prepared
-            self._concurrency, self._limit = concurrency, concurrency.first
+            self.concurrency, self._limit = concurrency, concurrency.first
             calls = self._fill()
             close = self._due()
         close()
@@ -195,7 +195,7 @@ class Instance:
         now = time.monotonic()
         self._waiting.ended(now)
         if self._running <= self._limit // 2:
-            self._limit = max(self._limit - 1, self._concurrency.first)
+            self._limit = max(self._limit - 1, self.concurrency.first)
         if not self._waiting or self._running > self._limit:
             return None
         self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
@@ -207,16 +207,16 @@ class Instance:
         So it grows as fast as it gets through what comes in, and not at all where what runs never ends.
         """
         with self._lock:
-            more = min(self._ended, len(self._waiting), self._concurrency.most - self._limit)
+            more = min(self._ended, len(self._waiting), self.concurrency.most - self._limit)
             self._limit += more
             self._ended = 0
-            self._waiting.slots_grow = self._limit < self._concurrency.most
+            self._waiting.slots_grow = self._limit < self.concurrency.most
             return self._fill()
 
     def shrink(self) -> None:
         """Has one slot less, down to what it had at first."""
         with self._lock:
-            self._limit = max(self._limit - 1, self._concurrency.first)
+            self._limit = max(self._limit - 1, self.concurrency.first)
             self._ended = 0
             self._waiting.slots_grow = False
 

@@ -212,7 +212,7 @@ class Stream:
             log.error("%s stays on the event loop that it blocks: %s", instance.title, made.message)
             self._dispatcher.loops.leave(successor)
             return
-        successor.ready(made.hooks, made.value, instance.limit)
+        successor.ready(made.hooks, made.value, instance.concurrency)
         with self._changing:
             is_there = self._instances.get(configure.instance) is instance
             if is_there:

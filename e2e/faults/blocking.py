@@ -1,0 +1,81 @@
+"""A policy that waits, as many do: what it serves with nothing set, and what the others notice of that.
+
+Rounds under its load alternate with rounds under the same number of requests to a policy that does not wait, so that
+what differs is the waiting and not how much there is to do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import load_tool
+from bench.load_tool import Result
+from e2e.faults.answers import Answer
+from e2e.faults.figure import Figure
+from e2e.faults.load import Flow, loading
+from e2e.faults.measure import Measurement
+from e2e.faults.quantile import latencies, lower_quartile, p99
+from e2e.faults.site import Ground, Setting, mix
+from e2e.gateway import attach
+
+SLEEP = 0.05
+CONNECTIONS = 64
+WANTED_PER_SECOND = 1000.0
+SECONDS, WARMUP_SECONDS = 8.0, 1.0
+ROUNDS, ROUND_SECONDS = 6, 2.0
+RATE = 200.0  # of the others
+SLEEPS = {"asleep": SLEEP, "awake": 0.0}
+SETTING = Setting(
+    apis=tuple((name, attach("harm", {"how": "sleep", "seconds": seconds})) for name, seconds in SLEEPS.items())
+)
+
+
+def blocking(place: Ground) -> list[Figure]:
+    alone = sleepers(place, SECONDS)
+    rounds: dict[str, list[list[Answer]]] = {"asleep": [], "awake": []}
+    failures = alone.failures
+    for _ in range(ROUNDS):
+        with loading(place.tool, place.address, mix(RATE)) as load:
+            beside = sleepers(place, ROUND_SECONDS)
+            rounds["asleep"].append(load.stop())
+        failures += beside.failures
+        awake = Flow("awake", "/awake/x", beside.count / beside.seconds)
+        rounds["awake"].append(place.under([*mix(RATE), awake], WARMUP_SECONDS + ROUND_SECONDS))
+    wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
+    return [
+        Figure("ms for each right answer", 1000 * alone.seconds / alone.count, 1000 / WANTED_PER_SECOND),
+        Figure("p99, s", alone.p99 / 1e6),
+        Figure("refused", failures, 0),
+        *(Figure(f"p99 of {flow.name} against the same load awake", ratio(rounds, flow.name)) for flow in mix(RATE)),
+        Figure("answers of others other than 200", len(wrong), 0),
+    ]
+
+
+def sleepers(place: Ground, seconds: float) -> Result:
+    """What became of a closed loop of requests to the policy that sleeps. Failures are those of the warm-up too."""
+    load = load_tool.Load(f"http://{place.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
+    with tempfile.TemporaryDirectory(prefix="blocking-") as folder:
+        return load_tool.generate(place.tool, load, Path(folder), lambda _: None, lambda _: None)
+
+
+def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> float:
+    asleep, awake = (quiet(rounds[kind], flow) for kind in ("asleep", "awake"))
+    return asleep / awake
+
+
+def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
+    return lower_quartile([p99(latencies(one, flow=flow)) for one in rounds])
+
+
+BLOCKING = Measurement(
+    f"a policy that sleeps 50 ms, {CONNECTIONS} connections",
+    blocking,
+    Setting(
+        apis=tuple(
+            (name, attach("harm", {"how": "sleep", "seconds": s}))
+            for name, s in {"asleep": SLEEP, "awake": 0.0}.items()
+        )
+    ),
+)
