@@ -144,7 +144,7 @@ class Gateway:
 
     def access(self, api: str) -> list[Json]:
         """The access lines of requests to the API's paths, in the order in which they came."""
-        return [line for line in self.logged(component="access") if str(line["path"]).startswith(f"/{api}/")]
+        return [line for line in self.logged(component="access") if str(line.get("path", "")).startswith(f"/{api}/")]
 
     def stop(self) -> int:
         if self.process.poll() is None:

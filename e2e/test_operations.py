@@ -171,9 +171,10 @@ def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstre
 
 
 def test_the_log_levels_are_options(gateway_folder: Path, places: Path) -> None:
-    text = section(page("docs/operations.md"), "Log levels")
-    options = re.findall(r"^\| [\w ]+ \| `(--\w+\.log-level)` \|", text, re.MULTILINE)
-    assert options == ["--py.log-level", "--pe.log-level", "--envoy.log-level"]
+    text = section(page("docs/operations.md"), "Logs")
+    table = [cell for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) if "log-level`" in cell]
+    options = re.findall(r"`(--[\w.]*log-level)`", " ".join(table))
+    assert options == ["--log-level", "--py.log-level", "--pe.log-level", "--envoy.log-level"]
     (parts,) = re.findall(r"`(--envoy\.component-log-level \S+)`", text)
     levels = [word for option in options for word in (option, "warning" if "envoy" in option else "error")]
     with serving("gatewright run", gateway_folder, places, *levels, *parts.split()) as run:
