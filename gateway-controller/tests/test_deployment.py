@@ -56,6 +56,19 @@ async def test_a_node_is_sent_what_differs_once() -> None:
     assert sent(deployment.next_update(node)) == ([], [])
 
 
+async def test_what_is_unsettled_on_a_node_is_sent_or_taken_away_again() -> None:
+    deployment = Deployment()
+    deployment.put(bundle("reverted", "1"), 1)
+    said = hello()
+    for api, digest in (("reverted", "1"), ("deleted", "")):
+        said.bundles.add(api=api, digest=digest, unsettled=True)
+    node = deployment.connect(said)
+    assert node.applied == {"reverted": "1"}
+    assert sent(deployment.next_update(node)) == (["reverted@1"], ["deleted"])
+    assert not deployment.is_gone("deleted")
+    assert sent(deployment.next_update(node)) == ([], [])
+
+
 async def test_deployed_means_that_every_connected_node_has_acknowledged_this_version() -> None:
     deployment = Deployment()
     deployment.put(bundle("a", "1"), 1)

@@ -57,7 +57,7 @@ class Node:
     engine_version: str
     policies: dict[tuple[str, str], str]
     sent: dict[str, str]
-    """API → digest; at first what the node says it runs."""
+    """API → digest; at first what the node says it runs, and of what is unsettled there an empty one."""
     applied: dict[str, str]
     connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     set_aside: dict[str, SetAside] = field(default_factory=dict)
@@ -68,8 +68,9 @@ class Node:
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
-        bundles = {bundle.api: bundle.digest for bundle in hello.bundles}
-        return Node(hello.node_id, hello.engine_version, policies, dict(bundles), dict(bundles))
+        sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
+        applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
+        return Node(hello.node_id, hello.engine_version, policies, sent, applied)
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""

@@ -76,12 +76,14 @@ class PolicyRef(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., definition_digest: _Optional[str] = ...) -> None: ...
 
 class BundleRef(_message.Message):
-    __slots__ = ("api", "digest")
+    __slots__ = ("api", "digest", "unsettled")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+    unsettled: bool
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., unsettled: _Optional[bool] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("revision", "apis")

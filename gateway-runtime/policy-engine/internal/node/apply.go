@@ -34,6 +34,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.D
 	for _, api := range p.removed {
 		delete(n.waiting, api)
 	}
+	n.publish()
 	outcome.pending += n.gather(ctx, builds)
 	n.advance(ctx, step{p.removed, update.GetRevision(), patience}, outcomes)
 	if ctx.Err() == nil {

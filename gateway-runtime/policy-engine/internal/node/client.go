@@ -72,6 +72,7 @@ func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke
 	if err != nil {
 		return false, err
 	}
+	n.inbox.take()  // the hello says nothing of this: the controller will send it again, or what is newer
 	n.outbox.take() // the hello says all that these would, but for this
 	if ill := n.ill.Load(); ill != nil {
 		n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: ill}})
@@ -112,7 +113,7 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 }
 
 func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.served.Load()}
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load()}
 	known := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -91,13 +93,21 @@ func (c *conversation) hearsHello(bundles ...string) *nodev1.Hello {
 	hello := c.hears().GetHello()
 	var got []string
 	for _, ref := range hello.GetBundles() {
-		got = append(got, ref.GetApi()+" "+ref.GetDigest())
+		got = append(got, refText(ref))
 	}
 	slices.Sort(got)
 	if hello == nil || !slices.Equal(got, bundles) {
 		c.t.Fatalf("expected a hello with bundles %q, got %v with %q", bundles, hello, got)
 	}
 	return hello
+}
+
+// refText is API DIGEST, and a question mark where something else may come to run.
+func refText(ref *nodev1.BundleRef) string {
+	if ref.GetUnsettled() {
+		return ref.GetApi() + " " + ref.GetDigest() + "?"
+	}
+	return ref.GetApi() + " " + ref.GetDigest()
 }
 
 func (c *conversation) hearsReport(revision uint64, apis ...string) {
@@ -139,7 +149,7 @@ func TestANodeConversesWithItsController(t *testing.T) {
 	talk.hearsReport(2, "a 1 STATE_APPLIED", "bad 1 STATE_REJECTED")
 	close(talk.end) // the controller ends the stream: the node comes back
 	talk = c.accept(t)
-	talk.hearsHello("a 1")
+	talk.hearsHello("a 1", "bad ?")
 	talk.says(&nodev1.Update{Revision: 3, Bundles: some(bundle("a", "2"))})
 	talk.hearsReport(3, "a 2 STATE_APPLIED")
 
@@ -147,7 +157,7 @@ func TestANodeConversesWithItsController(t *testing.T) {
 	_ = os.Remove(address)
 	c, _ = startController(t, address)
 	talk = c.accept(t)
-	talk.hearsHello("a 2")
+	talk.hearsHello("a 2", "bad ?")
 	talk.says(&nodev1.Update{Revision: 4, RemovedApis: []string{"a"}})
 	talk.hearsReport(4, "a  STATE_REMOVED")
 }
@@ -168,6 +178,44 @@ func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
 	}
 	talk.says(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"))})
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
+}
+
+// A controller that has other wishes while the node is away must be able to take back what the node has not done yet.
+func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.apply(1, some(bundle("a", "1"), bundle("b", "1")))
+	b.shelf.failing(errors.New("no route to host"))
+	b.apply(2, some(bundle("a", "2"), bundle("c", "1")))
+	hello := func() (refs []string) {
+		for _, ref := range b.node.hello().GetBundles() {
+			refs = append(refs, refText(ref))
+		}
+		return refs
+	}
+	equal(t, "hello", hello(), "a 1?", "b 1", "c ?")
+	if served := b.node.Stats().APIs; served != 2 {
+		t.Errorf("expected two APIs that are served, got %d", served)
+	}
+	b.apply(3, some(bundle("a", "1")), "c")
+	equal(t, "hello", hello(), "a 1", "b 1")
+	equal(t, "answers 503 for", b.envoy.answersFor())
+	b.node.Close()
+}
+
+func TestAnUpdateThatNobodyHasBegunIsForgottenWithItsStream(t *testing.T) {
+	address := shortPath(t)
+	c, _ := startController(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.node.options.Controller = "unix:" + address
+	b.node.inbox.put(&nodev1.Update{Revision: 1, Bundles: some(bundle("gone", "1"))}) // of a stream before
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go b.node.converse(ctx)
+	c.accept(t).hearsHello()
+	if update := b.node.inbox.take(); update != nil {
+		t.Errorf("expected nothing to be applied, got %v", update)
+	}
+	b.node.Close()
 }
 
 func TestALargeUpdateFits(t *testing.T) {

@@ -8,6 +8,8 @@ package node
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -95,7 +97,8 @@ type Node struct {
 	end        context.CancelFunc
 	inbox      inbox
 	outbox     outbox
-	served     atomic.Pointer[[]*nodev1.BundleRef]
+	known      atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
+	served     atomic.Int64                        // APIs, for Stats
 	ill        atomic.Pointer[nodev1.Report] // of ailing; nil: nothing is wrong
 	stats      counters
 }
@@ -186,13 +189,30 @@ func (n *Node) Close() {
 	n.chains.closeAll()
 }
 
-// publish says what is served, for the next hello and for Stats.
+// publish says what is there, for the next hello and for Stats.
 func (n *Node) publish() {
-	served := []*nodev1.BundleRef{}
-	for _, bundle := range n.running.lastGood().GetBundles() {
-		served = append(served, &nodev1.BundleRef{Api: bundle.GetApi(), Digest: bundle.GetDigest()})
+	refs := map[string]*nodev1.BundleRef{}
+	for api := range n.dormant {
+		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
-	n.served.Store(&served)
+	for api := range n.waiting {
+		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
+	}
+	served := 0
+	for api, v := range n.running {
+		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || refs[api] != nil}
+		if good := v.lastGood(); good != nil {
+			ref.Digest = good.message.GetDigest()
+			served++
+		}
+		refs[api] = ref
+	}
+	known := make([]*nodev1.BundleRef, 0, len(refs))
+	for _, api := range slices.Sorted(maps.Keys(refs)) {
+		known = append(known, refs[api])
+	}
+	n.known.Store(&known)
+	n.served.Store(int64(served))
 }
 
 type counters struct {
@@ -215,7 +235,7 @@ type Stats struct {
 // Stats returns the counters as they are now.
 func (n *Node) Stats() Stats {
 	return Stats{
-		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: len(*n.served.Load()),
+		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
 		StateErrors: n.stats.stateErrors.Load(),
 	}

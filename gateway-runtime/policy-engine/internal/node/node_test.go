@@ -144,8 +144,10 @@ func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
 func TestWithoutEnvoyTheReportWaitsForOne(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(false), t.TempDir())
 	equal(t, "report", b.apply(1, some(bundle("a", "1"), bundle("b", "1"))))
-	if refs := b.node.hello().GetBundles(); len(refs) != 0 {
-		t.Errorf("expected the hello not to name what no Envoy has taken, got %v", refs)
+	for _, ref := range b.node.hello().GetBundles() {
+		if ref.GetDigest() != "" || !ref.GetUnsettled() {
+			t.Errorf("expected the hello not to say that it serves what no Envoy has taken, got %v", ref)
+		}
 	}
 	b.envoy.bad["b|1"] = true
 	b.run()

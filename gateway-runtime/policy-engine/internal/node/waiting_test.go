@@ -90,6 +90,9 @@ func TestWhatTheControllerCannotOfferIsAnswered503WhereNothingOfItRuns(t *testin
 	_, routes = second.envoy.serves()
 	equal(t, "routes", routes, "a|1")
 	equal(t, "after a restart, answers 503 for", second.envoy.answersFor(), "b")
+	if refs := second.node.hello().GetBundles(); len(refs) != 2 || refText(refs[1]) != "b ?" {
+		t.Errorf("expected the hello to name both, so that a controller can take b away, got %v", refs)
+	}
 	second.apply(3, some(bundle("b", "1")))
 	equal(t, "answers 503 for", second.envoy.answersFor())
 	second.node.Close()

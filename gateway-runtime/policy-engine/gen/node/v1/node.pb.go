@@ -368,7 +368,7 @@ type Hello struct {
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	EngineVersion string                 `protobuf:"bytes,2,opt,name=engine_version,json=engineVersion,proto3" json:"engine_version,omitempty"`
 	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"` // what this node can run
-	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`   // what it runs now
+	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`   // every API of which it runs, keeps or tries something
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,9 +492,12 @@ func (x *PolicyRef) GetDefinitionDigest() string {
 }
 
 type BundleRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Api           string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
-	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Api    string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
+	Digest string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the bundle that it serves; empty where it serves none
+	// Something else may come to run, or has not been acknowledged by an Envoy yet: the node is to be told again what it
+	// should run, or that the API is gone.
+	Unsettled     bool `protobuf:"varint,3,opt,name=unsettled,proto3" json:"unsettled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,6 +544,13 @@ func (x *BundleRef) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *BundleRef) GetUnsettled() bool {
+	if x != nil {
+		return x.Unsettled
+	}
+	return false
 }
 
 // The outcome of one Update, one status for each API in it. A node may report an API again when its state changes.
@@ -1211,10 +1221,11 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
-	"\x11definition_digest\x18\x03 \x01(\tR\x10definitionDigest\"5\n" +
+	"\x11definition_digest\x18\x03 \x01(\tR\x10definitionDigest\"S\n" +
 	"\tBundleRef\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"W\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1c\n" +
+	"\tunsettled\x18\x03 \x01(\bR\tunsettled\"W\n" +
 	"\x06Report\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x121\n" +
 	"\x04apis\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiStatusR\x04apis\"\xf5\x01\n" +
