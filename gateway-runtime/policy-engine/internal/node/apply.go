@@ -58,6 +58,7 @@ func (n *Node) settleUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 		current.revision = outcome.revision
 		if current.acknowledged {
 			outcome.applied(bundle)
+			delete(n.ailing, bundle.GetApi()) // if it is, that is said again
 		} else {
 			outcome.pending++
 		}
@@ -109,7 +110,7 @@ func (n *Node) hold(outcomes outcomes) (candidates []*version) {
 		}
 		w.build = nil
 		switch err := n.chains.hold(b); {
-		case errors.Is(err, errStale):
+		case errors.Is(err, errStale) || err != nil && w.renewed:
 			n.begin(w)
 		case err != nil:
 			n.setAside(w, err, outcomes)

@@ -99,7 +99,7 @@ type Node struct {
 	outbox     outbox
 	known      atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
 	served     atomic.Int64                        // APIs, for Stats
-	ill        atomic.Pointer[nodev1.Report] // of ailing; nil: nothing is wrong
+	ill        atomic.Pointer[nodev1.Report]       // of ailing; nil: nothing is wrong
 	stats      counters
 }
 

@@ -19,6 +19,7 @@ type waiting struct {
 	unserved *xds.Bundle       // what answers where nothing else of the API runs; nil where its context cannot be read
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
+	renewed  bool              // the node's policies have changed since it began
 	tries    int               // that have failed
 	retryAt  time.Time         // zero: not until somebody changes something
 	state    nodev1.ApiStatus_State
@@ -58,6 +59,7 @@ func (n *Node) try(w *waiting, outcomes outcomes) {
 }
 
 func (n *Node) begin(w *waiting) {
+	w.renewed = false
 	names := n.namesToResolve(w)
 	w.build = n.chains.begin(w.message, func() error { return n.resolve(names) }, n.deliver)
 }
@@ -112,6 +114,7 @@ func (n *Node) due(now time.Time) []string {
 // renew makes everything due that waits, whatever its reason: the node's policies have changed.
 func (n *Node) renew() {
 	for _, w := range n.waiting {
+		w.renewed = w.build != nil
 		if w.message.GetUnserved() == "" && w.build == nil {
 			w.tries, w.retryAt = 0, time.Now()
 		}

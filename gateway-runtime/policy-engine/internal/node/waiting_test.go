@@ -145,3 +145,30 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 		t.Errorf("expected nothing to be wrong any more, got %v", ill)
 	}
 }
+
+func TestWhatFailsWithThePoliciesOfBeforeIsBuiltAgainWithTheNewOnes(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.shelf.slow = make(chan struct{})
+	fresh := attachment("fresh", "{}")
+	fresh.PolicyName = "fresh"
+	equal(t, "report", b.apply(1, some(bundleWith("a", "1", attachment("slow", `{"slow":true}`), fresh))))
+	b.run()
+	more := b.shelf.policies()[0]
+	more.Name = "fresh"
+	b.node.SetPolicies(append(b.shelf.policies(), more))
+	b.eventually("the node knows", func() bool { return len(b.node.renewed) == 0 })
+	close(b.shelf.slow)
+	b.eventually("it comes up", func() bool { _, routes := b.envoy.serves(); return strings.Join(routes, " ") == "a|1" })
+}
+
+func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.apply(1, some(bundle("a", "1")))
+	b.shelf.losing(errors.New("prepare: no route to host"))
+	b.node.examine()
+	equal(t, "report", b.reported(), "1 a 1 PENDING")
+	b.apply(2, some(bundle("a", "1")))
+	b.node.examine()
+	equal(t, "report after it was said to be applied", b.reported(), "2 a 1 PENDING")
+	b.node.Close()
+}
