@@ -60,8 +60,13 @@ func (b *PythonBridge) Close() error {
 
 // Standing is why no process that serves has the instance ready, or nil where one has, or is about to.
 func (b *PythonBridge) Standing() error {
+	placements := b.instance.placements()
+	if len(placements) == 0 {
+		return v1alpha.Failf(v1alpha.ClassUnavailable, "the executors that run now have another definition of %s, or none; "+
+			"have the controller read its definitions again, or write the API anew", b.instance)
+	}
 	var failure *v1alpha.Failure
-	for _, p := range b.instance.placements() {
+	for _, p := range placements {
 		if !p.home.is(roleServing) || !p.home.connected.Load() {
 			continue
 		}

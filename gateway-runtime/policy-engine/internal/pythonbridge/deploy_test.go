@@ -118,6 +118,24 @@ func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testin
 	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
 }
 
+func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
+	x := startExecutor(t)
+	groups := connect(t, Options{Drain: time.Millisecond}, x)
+	policy := bridgeOn(t, groups, x.greet(t))
+	y := startExecutor(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go y.greet(t)
+	if err := groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+		Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	if err := policy.(*PythonBridge).Standing(); err == nil {
+		t.Error("expected the policy to say that nobody runs it, got nothing")
+	}
+}
+
 func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	held := callWith(t, patience, policy)
