@@ -63,6 +63,15 @@ def test_an_edit_elsewhere_leaves_an_instance_alone(orders: JsonObject, definiti
     assert chain_ids(before)["POST /"] != chain_ids(after)["POST /"]
 
 
+def test_another_context_is_another_chain_with_the_same_instances(orders: JsonObject, definitions: Definitions) -> None:
+    """The engine holds the paths that policies choose to the context that a chain was made with."""
+    before = bundle(orders, definitions)
+    orders["spec"]["context"] = "/elsewhere"
+    after = bundle(orders, definitions)
+    assert instances(before, "POST /") == instances(after, "POST /")
+    assert chain_ids(before)["POST /"] != chain_ids(after)["POST /"]
+
+
 @pytest.mark.parametrize(
     "edit",
     [
