@@ -555,6 +555,26 @@ async def test_secrets_are_written_and_never_shown(
         assert "987654321" not in text
 
 
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_mask_never_becomes_a_value_of_another_version(
+    client: httpx.AsyncClient, folder: Path, orders: JsonObject, gone: bool
+) -> None:
+    """What was a secret is none there; or the build no longer says what was, so that everything is masked."""
+    rewritten(folder, "v1.0.0", "v1.1.0", parameters=HAS_SECRETS)
+    await client.post("/v1/policies/reload")
+    params = {"password": "s3cret-p", "user": "u"}
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "params": params}]
+    shown = (await client.post("/v1/apis", json=orders)).json()
+    rewritten(folder, "v1.1.0", "v2.0.0", keep=True, parameters=HAS_SECRETS.replace(", writeOnly: true", ""))
+    await client.post("/v1/policies/reload")
+    shown["spec"]["policies"][0]["version"] = "v2"
+    shown["spec"]["policies"][0]["params"] |= {"user": "********"} if gone else {}
+    refused = await client.put("/v1/apis/orders-v1", json=shown)
+    assert refused.status_code == 422, refused.text
+    masked = ["password", "user"] if gone else ["password"]
+    assert [one["field"] for one in refused.json()["errors"]] == [f"spec.policies[0].params.{name}" for name in masked]
+
+
 async def test_an_api_that_was_held_back_comes_with_its_definition(
     client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
 ) -> None:

@@ -43,13 +43,7 @@ class Schema:
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says `writeOnly` or `format: password`, a mask."""
-        return _replaced(value, [self.document], self.document, lambda _: MASK)
-
-    def masks(self, value: JsonValue, root: str) -> list[str]:
-        """The places of masks in the value that stand where a secret should."""
-        found: list[str] = []
-        _replaced(value, [self.document], self.document, lambda where: found.append(place(where, root)), only=MASK)
-        return found
+        return _masked(value, [self.document], self.document)
 
     def restored(self, value: JsonValue, stored: JsonValue) -> JsonValue:
         """The value with what is stored in the place of masks. Items of a list are known by what of them is shown."""
@@ -250,30 +244,18 @@ def _certain(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozens
         yield from _certain(_resolved(reference, root), root, seen | {reference})
 
 
-def _replaced(
-    value: JsonValue,
-    schemas: Sequence[JsonValue],
-    root: JsonObject,
-    replace: Callable[[list[str | int]], JsonValue],
-    *,
-    only: JsonValue = None,
-    path: tuple[str | int, ...] = (),
-) -> JsonValue:
-    """A copy of the value with each secret replaced; `only` those that are equal to that.
+def _masked(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> JsonValue:
+    """A copy of the value with the mask in the place of each secret.
 
     Whatever may apply to a value counts, also a branch that does not hold: better a mask too many than a secret.
     """
     parts = [part for schema in schemas for part in _in_place(schema, root)]
     if any(part.get("writeOnly") is True or part.get("format") == "password" for part in parts):
-        return value if only is not None and value != only else replace(list(path))
-
-    def inside(key: str | int, item: JsonValue, below: list[JsonValue]) -> JsonValue:
-        return _replaced(item, below, root, replace, only=only, path=(*path, key))
-
+        return MASK
     if isinstance(value, dict):
-        return {key: inside(key, item, _of_key(key, parts)) for key, item in value.items()}
+        return {key: _masked(item, _of_key(key, parts), root) for key, item in value.items()}
     if isinstance(value, list):
-        return [inside(index, item, _of_item(index, parts)) for index, item in enumerate(value)]
+        return [_masked(item, _of_item(index, parts), root) for index, item in enumerate(value)]
     return value
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from gatewright_controller.definitions import Definition, Definitions
 from gatewright_controller.mistake import Mistake
+from gatewright_controller.mistake import place as written
 from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, to_document
 from gatewright_controller.schema import MASK
 from gatewright_controller.versions import Versions, attachments
@@ -43,10 +44,19 @@ def restored(document: JsonObject, stored: Api, definitions: Definitions) -> Jso
     return filled
 
 
-def mask_mistakes(field: str, params: JsonObject, definition: Definition) -> Iterator[Mistake]:
-    """Masks that were sent and stand for nothing."""
-    for place in definition.parameters.masks(params, f"{field}.params"):
-        yield Mistake(place, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
+def mask_mistakes(field: str, params: JsonObject) -> Iterator[Mistake]:
+    """Masks that were sent and stand for nothing; also where no secret is: another version may have one there."""
+    for path in _masks(params):
+        where = written(path, f"{field}.params")
+        yield Mistake(where, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
+
+
+def _masks(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if value == MASK:
+        yield path
+    elif isinstance(value, dict | list):
+        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _masks(item, (*path, step))
 
 
 def _masked(params: JsonObject, definition: Definition | None) -> JsonValue:

@@ -219,7 +219,7 @@ def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mis
     if policy.readable:
         filled = definition.parameters.with_defaults(policy.attachment.params)
         yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
-        yield from mask_mistakes(policy.field, policy.attachment.params, definition)
+        yield from mask_mistakes(policy.field, policy.attachment.params)
     yield from _check_on_error(policy.field, policy.attachment, definition)
 
 
