@@ -14,7 +14,7 @@ from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import JsonObject
-from gatewright_controller.store import StorageError, open_store
+from gatewright_controller.store import StorageError, StoredApi, open_store
 from gatewright_controller.translate import EdgeSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -385,6 +385,38 @@ async def test_a_changed_definition_is_taken_over_with_the_apis_that_attach_it(
     (after,) = controller.deployment.next_update(node).bundles
     digests = [{a.definition_digest for c in bundle.chains for a in c.attachments} for bundle in (before, after)]
     assert digests[0] != digests[1]
+
+
+async def test_a_reload_that_the_storage_breaks_off_changes_nothing(
+    client: httpx.AsyncClient,
+    controller: Controller,
+    folder: Path,
+    orders: JsonObject,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whenever it does: definitions without the APIs that they concern would never be handed out."""
+    await client.post("/v1/apis", json=orders)
+    node = NodeDouble(controller).node
+    controller.deployment.next_update(node)
+    file = folder / "log-message-v1.0.0.yaml"
+    file.write_text(file.read_text().replace("displayName:", "displayName: Other"))
+    works, left = controller.store.list, 0
+
+    def sometimes() -> list[StoredApi]:
+        nonlocal left
+        if left == 0:
+            raise StorageError("disk on fire", full=False)
+        left -= 1
+        return works()
+
+    monkeypatch.setattr(controller.store, "list", sometimes)
+    for readings in range(5):
+        left, before = readings, controller.definitions
+        if (await client.post("/v1/policies/reload")).is_success:
+            break
+        assert controller.definitions is before
+    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
+    assert [one.api for one in controller.deployment.next_update(node).bundles] == ["orders-v1"]
 
 
 NEEDS_MORE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -85,7 +85,7 @@ class Controller:
         """
         fresh = await asyncio.to_thread(self._parse_definitions, texts)
         async with self._writing:
-            return await asyncio.to_thread(self._prospect, fresh)
+            return await asyncio.to_thread(lambda: self._prospect(fresh, self.store.list()))
 
     async def reload_definitions(self) -> Prospect:
         """Reads the definitions again, and hands out anew what they concern: in one step.
@@ -94,9 +94,10 @@ class Controller:
         """
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
-            prospect = await asyncio.to_thread(self._prospect, fresh)
+            present = await asyncio.to_thread(self.store.list)
+            prospect = await asyncio.to_thread(self._prospect, fresh, present)
             self.definitions = fresh
-            for stored in await asyncio.to_thread(self.store.list):
+            for stored in present:
                 if self.deployment.is_held(stored.name) or stored.name in prospect.apis:
                     self._offer(stored)
         changes = prospect.changes
@@ -105,12 +106,12 @@ class Controller:
         })  # fmt: skip
         return prospect
 
-    def _prospect(self, fresh: Definitions) -> Prospect:
+    def _prospect(self, fresh: Definitions, present: Iterable[StoredApi]) -> Prospect:
         changes = DefinitionChanges.between(self.definitions, fresh)
         mistakes: list[Mistake] = []
         moved: list[Move] = []
         concerned: list[str] = []
-        for stored in self.store.list():
+        for stored in present:
             if self.deployment.is_held(stored.name) or not _concerns(changes, stored):
                 continue
             concerned.append(stored.name)
