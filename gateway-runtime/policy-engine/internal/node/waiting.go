@@ -16,7 +16,7 @@ import (
 type waiting struct {
 	message  *nodev1.ApiBundle // without a digest: the API is to be removed
 	bundle   *xds.Bundle       // once it was read
-	unserved *xds.Bundle       // what answers where nothing else of the API runs; nil where its context cannot be read
+	unserved *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
 	renewed  bool              // the node's policies have changed since it began
@@ -121,11 +121,12 @@ func (n *Node) renew() {
 	}
 }
 
-// bundles are what Envoy is to have: what runs, and for each API of which nothing does, what answers for it.
+// bundles are what Envoy is to have: what runs, and for each API what answers where it is to be and nothing of it is.
 func (n *Node) bundles(next running) []*xds.Bundle {
 	all := next.bundles()
 	for _, api := range slices.Sorted(maps.Keys(n.waiting)) {
-		if w := n.waiting[api]; next[api] == nil && w.unserved != nil {
+		w, v := n.waiting[api], next[api]
+		if w.unserved != nil && (v == nil || !v.bundle.Covers(w.unserved.Context)) {
 			all = append(all, w.unserved)
 		}
 	}

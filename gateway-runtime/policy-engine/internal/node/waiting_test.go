@@ -172,3 +172,19 @@ func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
 	equal(t, "report after it was said to be applied", b.reported(), "2 a 1 PENDING")
 	b.node.Close()
 }
+
+func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
+	moved, deeper := bundle("a", "2"), bundle("c", "2")
+	moved.Context, deeper.Context = "/elsewhere", "/c/below" // what lies below is served as before
+	b.shelf.failing(errors.New("no route to host"))
+	equal(t, "report", b.apply(2, some(moved, bundle("b", "2"), deeper)), "2 a 2 PENDING", "2 b 2 PENDING", "2 c 2 PENDING")
+	_, routes := b.envoy.serves()
+	equal(t, "routes", routes, "a|1", "b|1", "c|1")
+	equal(t, "answers 503 for", b.envoy.answersFor(), "a")
+	b.shelf.failing(nil)
+	equal(t, "report", b.apply(3, some(moved)), "3 a 2 APPLIED")
+	equal(t, "answers 503 for", b.envoy.answersFor())
+	b.node.Close()
+}

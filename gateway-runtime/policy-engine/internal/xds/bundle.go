@@ -66,6 +66,11 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	return bundle, nil
 }
 
+// Covers reports whether all that lies under context lies under the bundle's as well.
+func (b *Bundle) Covers(context string) bool {
+	return b.Context == "/" || context == b.Context || strings.HasPrefix(context, b.Context+"/")
+}
+
 func checkContext(context string) error {
 	bad := !strings.HasPrefix(context, "/") || strings.ContainsAny(context, "?#") || strings.Contains(context, "//")
 	if bad || (context != "/" && strings.HasSuffix(context, "/")) {
