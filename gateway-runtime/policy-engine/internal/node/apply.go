@@ -23,6 +23,10 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.D
 	n.settleUnchanged(p.unchanged, outcome)
 	var builds []*build
 	for _, message := range p.changed {
+		if w := n.waiting[message.GetApi()]; n.goesOn(w, message, update.GetRevision()) {
+			builds = append(builds, w.build)
+			continue
+		}
 		w := n.await(message, update.GetRevision())
 		if message.GetUnserved() != "" {
 			continue
@@ -109,13 +113,20 @@ func (n *Node) hold(outcomes outcomes) (candidates []*version) {
 			continue
 		}
 		w.build = nil
-		switch err := n.chains.hold(b); {
-		case errors.Is(err, errStale) || err != nil && w.renewed:
+		err := n.chains.hold(b)
+		if errors.Is(err, errStale) || err != nil && w.renewed {
 			n.begin(w)
+			continue
+		}
+		switch {
 		case err != nil:
 			n.setAside(w, err, outcomes)
 		default:
 			candidates = append(candidates, &version{message: w.message, bundle: w.bundle, revision: w.revision})
+		}
+		if w.next != nil {
+			n.inbox.giveBack(w.next)
+			w.next = nil
 		}
 	}
 	n.arrived = nil

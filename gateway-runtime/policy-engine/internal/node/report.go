@@ -100,6 +100,20 @@ func (i *inbox) put(update *nodev1.Update) {
 	}
 }
 
+// giveBack puts an update before what has come since.
+func (i *inbox) giveBack(update *nodev1.Update) {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	if i.update != nil {
+		update = merge(update, i.update)
+	}
+	i.update = update
+	select {
+	case i.arrived <- struct{}{}:
+	default:
+	}
+}
+
 func (i *inbox) take() *nodev1.Update {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()

@@ -19,6 +19,7 @@ type waiting struct {
 	unserved *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
+	next     *nodev1.Update    // what is to be applied once it is done
 	renewed  bool              // the node's policies have changed since it began
 	tries    int               // that have failed
 	retryAt  time.Time         // zero: not until somebody changes something
@@ -45,6 +46,25 @@ func (n *Node) await(message *nodev1.ApiBundle, revision uint64) *waiting {
 	w := &waiting{message: message, unserved: unserved, revision: revision}
 	n.waiting[message.GetApi()] = w
 	return w
+}
+
+// goesOn reports whether what is being built of an API comes first: it is this bundle, or the last good version, which
+// nothing may replace that is not served.
+func (n *Node) goesOn(w *waiting, message *nodev1.ApiBundle, revision uint64) bool {
+	if w == nil || w.build == nil {
+		return false
+	}
+	api, digest := message.GetApi(), w.message.GetDigest()
+	switch {
+	case digest == message.GetDigest():
+		w.revision, w.next = revision, nil
+		w.state, w.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
+	case n.running[api] == nil && n.dormant[api].GetDigest() == digest:
+		w.next = &nodev1.Update{Revision: revision, Bundles: []*nodev1.ApiBundle{message}}
+	default:
+		return false
+	}
+	return true
 }
 
 // try reads and builds what waits; what was built comes back by n.built.

@@ -188,3 +188,37 @@ func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
 	equal(t, "answers 503 for", b.envoy.answersFor())
 	b.node.Close()
 }
+
+func TestTheLastGoodVersionComesUpBeforeWhatFollowsItIsTried(t *testing.T) {
+	directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
+	first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
+	close(first.shelf.slow)
+	newBenchWith(t, first, directory).apply(1, some(slow))
+	first.node.Close()
+
+	second := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
+	newBenchWith(t, second, directory).apply(2, some(bundleWith("a", "2", attachment("x", `{"panic":true}`))))
+	second.run()
+	close(second.shelf.slow)
+	var reported []string
+	second.eventually("both reports", func() bool { reported = append(reported, second.reported()...); return len(reported) == 2 })
+	equal(t, "report", reported, "1 a 1 APPLIED", "2 a 2 REJECTED")
+	_, routes := second.envoy.serves()
+	equal(t, "routes", routes, "a|1")
+}
+
+func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.shelf.slow = make(chan struct{})
+	slow := some(bundleWith("a", "1", attachment("slow", `{"slow":true}`)))
+	equal(t, "report", b.apply(1, slow))
+	equal(t, "report", b.apply(2, slow))
+	b.run()
+	close(b.shelf.slow)
+	var reported []string
+	b.eventually("a report", func() bool { reported = append(reported, b.reported()...); return len(reported) > 0 })
+	equal(t, "report", reported, "2 a 1 APPLIED")
+	if _, built := b.shelf.counts(); built != 1 {
+		t.Errorf("expected one instance to be built, got %d", built)
+	}
+}
