@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from gatewright_controller.api import create_app
+from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import JsonObject
+from gatewright_controller.store import open_store
+from gatewright_controller.translate import EdgeSettings
 
 TESTDATA = Path(__file__).parent / "testdata"
 
@@ -48,3 +55,41 @@ def orders() -> JsonObject:
             ],
         },
     }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, testdata: Path) -> Path:
+    """The definitions' folder, which a test may change."""
+    shutil.copytree(testdata / "definitions", tmp_path / "definitions")
+    return tmp_path / "definitions"
+
+
+@pytest.fixture
+async def controller(folder: Path) -> AsyncIterator[Controller]:
+    settings = {"guard": {"issuer": "https://id.example"}}
+    controller = Controller(open_store("sqlite::memory:"), lambda: load_definitions(folder, settings), EdgeSettings())
+    yield controller
+    controller.store.close()
+
+
+@pytest.fixture
+async def client(controller: Controller) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(controller, max_request_bytes=20_000), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def rewritten(folder: Path) -> Callable[..., None]:
+    """Makes the definition log-message:BEFORE log-message:AFTER, beside it or in its place."""
+
+    def rewrite(before: str, after: str, *, keep: bool = False, parameters: str = "") -> None:
+        old = folder / f"log-message-{before}.yaml"
+        text = old.read_text().replace(before, after)
+        (folder / f"log-message-{after}.yaml").write_text(
+            text.partition("parameters:")[0] + parameters if parameters else text
+        )
+        if not keep:
+            old.unlink()
+
+    return rewrite
