@@ -56,6 +56,7 @@ type Timing struct {
 	Retry       time.Duration // until what failed for a reason that may pass is tried again; 1 s, and twice as long each time
 	RetryMost   time.Duration // the longest of these; 30 s
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
+	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
 }
 
@@ -66,7 +67,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
-		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -175,6 +176,7 @@ func (n *Node) Run(ctx context.Context) {
 			n.retry(ctx)
 		case <-examine.C:
 			n.examine()
+			n.overtake(time.Now())
 		}
 	}
 }

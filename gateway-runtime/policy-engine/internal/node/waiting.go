@@ -20,6 +20,7 @@ type waiting struct {
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
 	next     *nodev1.Update    // what is to be applied once it is done
+	nextBy   time.Time         // or at this time
 	renewed  bool              // the node's policies have changed since it began
 	tries    int               // that have failed
 	retryAt  time.Time         // zero: not until somebody changes something
@@ -59,12 +60,26 @@ func (n *Node) goesOn(w *waiting, message *nodev1.ApiBundle, revision uint64) bo
 	case digest == message.GetDigest():
 		w.revision, w.next = revision, nil
 		w.state, w.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
-	case n.running[api] == nil && n.dormant[api].GetDigest() == digest:
+	case n.running[api] == nil && n.dormant[api].GetDigest() == digest && w.tries == 0:
+		if w.next == nil {
+			w.nextBy = time.Now().Add(n.timing.LastGood)
+		}
 		w.next = &nodev1.Update{Revision: revision, Bundles: []*nodev1.ApiBundle{message}}
 	default:
 		return false
 	}
 	return true
+}
+
+// overtake lets go on what has waited long enough for a last good version.
+func (n *Node) overtake(now time.Time) {
+	for _, w := range n.waiting {
+		if w.next != nil && now.After(w.nextBy) {
+			w.tries++
+			n.inbox.giveBack(w.next)
+			w.next = nil
+		}
+	}
 }
 
 // try reads and builds what waits; what was built comes back by n.built.

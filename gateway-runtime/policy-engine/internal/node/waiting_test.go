@@ -222,3 +222,19 @@ func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
 		t.Errorf("expected one instance to be built, got %d", built)
 	}
 }
+
+func TestALastGoodVersionThatIsNeverBuiltHoldsNothingUpForLong(t *testing.T) {
+	directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
+	first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
+	close(first.shelf.slow)
+	newBenchWith(t, first, directory).apply(1, some(slow))
+	first.node.Close()
+
+	second := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
+	newBenchWith(t, second, directory).apply(2, some(bundle("a", "2")))
+	second.run()
+	var reported []string
+	second.eventually("a report", func() bool { reported = append(reported, second.reported()...); return len(reported) == 1 })
+	equal(t, "report", reported, "2 a 2 APPLIED")
+	close(second.shelf.slow)
+}
