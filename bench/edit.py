@@ -196,7 +196,7 @@ def _ready(process: subprocess.Popen[str], log: Path) -> int:
     with bounded(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
-                return int(line.rpartition(":")[2])
+                return int(line.split()[1].rpartition(":")[2])
     raise BenchError(f"the gateway did not start\n{tail(log)}")
 
 
