@@ -71,6 +71,7 @@ def test_a_body_is_sent_with_its_length(bench: Bench) -> None:
         (b"", "no answer"),
         (b"nonsense\r\n\r\n", "HttpParser"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nno", "cut off"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n[1,\r\n", "cut off"),
     ],
 )
 def test_what_is_no_answer(bench: Bench, reply: bytes, said: str) -> None:

@@ -147,7 +147,7 @@ class _Reading:
         """An answer without a length ends with its connection."""
         if not self._answer.status_code:
             raise LocalHttpError("no answer")
-        if not self.complete and "content-length" in self._answer.headers:
+        if not self.complete and not {"content-length", "transfer-encoding"}.isdisjoint(self._answer.headers):
             raise LocalHttpError("the answer was cut off")
         return self._answer
 
