@@ -16,13 +16,14 @@ def read_all(fd: int) -> bytes:
         return reader.read()
 
 
-def written(output: LogOutput, read_end: int, write_end: int) -> list[bytes]:
+def written(output: LogOutput, read_end: int, *write_ends: int) -> list[bytes]:
     """The lines, read while it is closed."""
     found: list[bytes] = []
     reader = threading.Thread(target=lambda: found.append(read_all(read_end)))
     reader.start()
     output.close(seconds=20.0)
-    os.close(write_end)
+    for write_end in write_ends:
+        os.close(write_end)
     reader.join()
     return found[0].splitlines()
 
@@ -71,6 +72,21 @@ def test_the_access_log_has_an_output_of_its_own_and_passes_as_it_is() -> None:
     assert written(output, read_end, write_end) == [ACCESS_LINE, b"torn"]
     os.close(log_write)
     assert read_all(log_read) == b""
+
+
+def test_lines_of_both_logs_stay_whole_where_one_slow_reader_gets_both() -> None:
+    """As with `2>&1 |`: a write that has to wait for room lets another one in between."""
+    read_end, write_end = os.pipe()
+    also = os.dup(write_end)
+    output = LogOutput(write_end, "json", access_fd=also)
+    long_line, access_line = b"e" * 30_000, ACCESS_LINE[:-1] + b',"long":"' + b"a" * 30_000 + b'"}'
+    for _ in range(60):
+        output.relay(ENGINE, [long_line])
+        output.relay_access([access_line])
+    lines = written(output, read_end, write_end, also)
+    assert len(lines) == 120
+    assert lines.count(access_line) == 60
+    assert [json.loads(line)["message"] for line in lines if line != access_line] == 60 * [long_line.decode()]
 
 
 def test_own_events_below_the_level_are_not_said() -> None:

@@ -17,10 +17,11 @@ BATCH_BYTES = 256 * 1024
 
 class BoundedWriter:
     """Close it: it has a thread. `lost` is called by that thread with the number of lines dropped; what it returns is
-    written in their place. most: bytes that may wait."""
+    written in their place. turn: held while lines are written, by all writers that may have the same file, for one that
+    waits for room in the middle of a line would let another one in. most: bytes that may wait."""
 
-    def __init__(self, fd: int, lost: Callable[[int], bytes], most: int = MOST_BYTES) -> None:
-        self._fd, self._lost, self._most = fd, lost, most
+    def __init__(self, fd: int, lost: Callable[[int], bytes], turn: threading.Lock, most: int = MOST_BYTES) -> None:
+        self._fd, self._lost, self._turn, self._most = fd, lost, turn, most
         self._waiting: list[bytes] = []
         self._bytes = self._dropped = 0
         self._closed = self._broken = False
@@ -57,7 +58,8 @@ class BoundedWriter:
 
     def _run(self) -> None:
         while data := self._take():
-            self._write(data)
+            with self._turn:
+                self._write(data)
 
     def _take(self) -> bytes:
         """Empty once it is closed and nothing waits any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -32,8 +34,11 @@ class LogOutput:
     ) -> None:
         self._levels = records.LEVELS[records.LEVELS.index(level) :]
         self._is_text, self._colour = log_format == "text", colour
-        self._log = BoundedWriter(fd, self._lost)
-        self._access = BoundedWriter(fd if access_fd is None else access_fd, self._lost_access)
+        access_fd = fd if access_fd is None else access_fd
+        turn = threading.Lock()
+        other_turn = turn if _are_one(fd, access_fd) else threading.Lock()
+        self._log = BoundedWriter(fd, self._lost, turn)
+        self._access = BoundedWriter(access_fd, self._lost_access, other_turn)
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""
@@ -74,3 +79,11 @@ class LogOutput:
     def _lost_access(self, lines: int) -> bytes:
         self.event("access log lines dropped: the output did not take them", "warning", lines=lines)
         return b""
+
+
+def _are_one(fd: int, other: int) -> bool:
+    """Whether what is written to them goes to one place, as with `2>&1`."""
+    try:
+        return os.path.sameopenfile(fd, other)
+    except OSError:
+        return False
