@@ -183,6 +183,29 @@ def test_a_refused_file_is_tried_again_when_there_are_other_policies(bench: Benc
     with_controller(bench, work)
 
 
+def test_a_file_with_the_name_of_another_ones_api_stays_refused_until_it_has_its_own(bench: Bench) -> None:
+    folder = bench.folder / "apis"
+    folder.mkdir()
+    written(folder, "first")
+    second = folder / "second.yaml"
+    second.write_text(API.replace("NAME", "first").replace("/first/", "/another/"))
+
+    async def work(management: Management) -> None:
+        found = Deployment(management, load(folder), read, bench.output)
+        await found.start(soon())
+        following = asyncio.create_task(found.follow())
+        tried = bench.output.text().count("API file refused")
+        found.policies_changed()
+        await bench.until(lambda: bench.output.text().count("API file refused") > tried or not found.refused_files())
+        assert [api["context"] for api in found.report()] == ["/first/v1.0"]
+        assert "has an API 'first' already" in str(found.refused_files())
+        written(folder, "second")
+        await bench.until(lambda: [api["name"] for api in found.report()] == ["first", "second"])
+        following.cancel()
+
+    with_controller(bench, work)
+
+
 def test_a_refused_file_that_is_taken_away_is_forgotten(bench: Bench) -> None:
     path = written(bench.folder, "wrong", "{")
 

@@ -155,9 +155,14 @@ def _each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
         if isinstance(file, RefusedFile):
             refused.append(file)
         elif (first := apis.setdefault(file.name, file)) is not file:
-            mistake = Mistake(f"{first.path} has an API {file.name!r} already: give it another name", "metadata.name")
-            refused.append(RefusedFile(file.path, (mistake,), file.name, file.stamp))
+            refused.append(name_taken(file, first.path))
     return ApiFiles(tuple(apis.values()), tuple(refused))
+
+
+def name_taken(file: ApiFile, by: Path) -> RefusedFile:
+    """Of a file whose API has the name of another file's."""
+    mistake = Mistake(f"{by} has an API {file.name!r} already: give it another name", "metadata.name")
+    return RefusedFile(file.path, (mistake,), file.name, file.stamp)
 
 
 def _parsed(file: Path, content: bytes) -> ApiFile:

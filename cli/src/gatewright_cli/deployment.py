@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, stamp
+from gatewright_cli.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, name_taken, stamp
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import (
     DEPLOYED,
@@ -53,6 +53,7 @@ class Deployment:
     ) -> None:
         self._management, self._files, self._read, self._output = management, files, read, output
         self._changed = changed
+        self._file_of = {api.name: api.path for api in files.apis}
         self._stored: dict[str, StoredApi] = {}
         self._unsent: dict[Path, tuple[ApiFile, str]] = {}
         self._refused: dict[Path, RefusedFile] = {}
@@ -182,6 +183,8 @@ class Deployment:
             self._changed()
             return
         file = self._read(path)
+        if isinstance(file, ApiFile) and (first := self._file_of.setdefault(file.name, path)) != path:
+            file = name_taken(file, first)
         if isinstance(file, RefusedFile):
             self._refuse(file)
         elif await self._write(file, self._stored.get(file.name)):
