@@ -39,7 +39,7 @@ def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[
     answers: list[Answer] = []
 
     async def live() -> None:
-        serving = Control(bench.folder / control.FILE, Scripted(outcome), now, bench.output)
+        serving = Control(bench.folder / control.FILE, Scripted(outcome), now)
         await serving.start()
         assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
         if raw:
@@ -84,12 +84,6 @@ def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
 def test_why_there_was_none(bench: Bench) -> None:
     answer, _ = ask(bench, ReloadError(["policy.py:3: this", "and that"]))
     assert (answer.generation, answer.reasons) == (0, ["policy.py:3: this", "and that"])
-
-
-def test_a_fault_of_ours_is_said_and_logged(bench: Bench) -> None:
-    answer, _ = ask(bench, KeyError("x"))
-    assert "a fault of Gatewright's own: KeyError('x')" in answer.reasons[0]
-    assert "KeyError" in bench.output.text()
 
 
 def test_the_status_of_this_moment(bench: Bench) -> None:

@@ -165,6 +165,26 @@ def test_what_the_newest_is_refused_for_is_said_to_all(bench: Bench) -> None:
     assert bench.output.text().count("reload refused") == 1
 
 
+def test_a_fault_of_ours_is_a_refusal_that_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked: what reloads when a file is saved or at a signal goes on with the next one."""
+
+    async def live() -> None:
+        async with Run(bench) as run:
+
+            def full(_present: Generation) -> Generation:
+                raise OSError(28, "No space left on device")
+
+            run.builds.go.set()
+            with monkeypatch.context() as patch:
+                patch.setattr(run.generations, "next", full)
+                with pytest.raises(ReloadError, match=r"a fault of Gatewright's own: .*No space left on device"):
+                    await (await run.begin())
+            assert (await (await run.begin())).generation == 2
+
+    bench.run(live())
+    assert "reload refused: a fault of Gatewright's own" in bench.output.text()
+
+
 def test_a_build_without_a_change_makes_no_generation(bench: Bench) -> None:
     async def live() -> None:
         async with Run(bench) as run:

@@ -66,7 +66,7 @@ async def changing(
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
     reloads = Reloads(changes.generations, executors, output, _builds(changes), settings.controller)
     reloads.reloaded = inquiries.reloaded
-    control = Control(run_dir.socket(SOCKET), reloads, inquiries.status, output)
+    control = Control(run_dir.socket(SOCKET), reloads, inquiries.status)
     tasks = [
         asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep"),
         asyncio.create_task(_reload_when_asked(inquiries.reload, reloads, output), name="reload by signal"),

@@ -21,7 +21,6 @@ from typing import Any
 
 import msgspec
 
-from gatewright_cli.log_output import LogOutput
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
 from gatewright_cli.run_dir import RunDirError, find_run
@@ -56,8 +55,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
 class Control:
     """Serves the socket. Start it, close it."""
 
-    def __init__(self, path: Path, reloads: Reloads, status: Status, output: LogOutput) -> None:
-        self._path, self._reloads, self._status, self._output = path, reloads, status, output
+    def __init__(self, path: Path, reloads: Reloads, status: Status) -> None:
+        self._path, self._reloads, self._status = path, reloads, status
         self._server: asyncio.Server | None = None
         self._talking: set[asyncio.Task[None]] = set()
 
@@ -107,9 +106,6 @@ class Control:
             done = await self._reloads.reload(say)
         except ReloadError as error:
             return Answer(reasons=error.reasons)
-        except Exception as error:
-            self._output.event(f"a reload failed by a fault of ours: {error!r}", "error")
-            return Answer(reasons=[f"a fault of Gatewright's own: {error!r}"])
         return _answer(done)
 
 

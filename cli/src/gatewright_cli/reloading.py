@@ -8,6 +8,7 @@ controller hands out the APIs anew, and the node replaces one by the other as in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,10 +103,12 @@ class Reloads:
         began, spent = time.monotonic(), Spent()
         try:
             changed, notes = await self._reload(say, spent)
-        except ReloadError as error:
+        except Exception as error:
+            fault = [f"a fault of Gatewright's own: {error!r}"]
+            refusal = error if isinstance(error, ReloadError) else ReloadError(fault)
             serving = self._executors.generation.number
-            self._output.event(f"reload refused: {error}", "error", serving_generation=serving)
-            raise
+            self._output.event(f"reload refused: {refusal}", "error", serving_generation=serving)
+            raise refusal from error.__cause__ if refusal is error else error
         finally:
             self._at_the_engine = None
         done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
@@ -168,7 +171,8 @@ class Reloads:
         try:
             return await asyncio.shield(freezing)
         except asyncio.CancelledError:
-            self._generations.drop(await freezing)
+            with contextlib.suppress(Exception):  # who is cancelled has nothing more to say
+                self._generations.drop(await freezing)
             raise
         except (GenerationError, BuildOutputError) as error:
             raise ReloadError(str(error).splitlines()) from error
