@@ -49,6 +49,16 @@ def block(number: int, seconds: float = 0.15) -> pb.Execution:
     return request_execution(number, headers={"x-block": str(seconds)})
 
 
+def block_until_it_moves(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """After STRIKES blocks that are seen; on a machine that is busy not all are."""
+    for number in range(50):
+        two.execute(block(number))
+        if "policy blocks:v1.0.0 of API orders-v1 has an event loop of its own" in caplog.text:
+            assert number >= loop_watch.STRIKES - 1
+            return
+    raise AssertionError(caplog.text)
+
+
 def seen(one: Engine, number: int) -> list[list[object]]:
     noted: list[list[object]] = json.loads(one.execute(response_execution(number, 2)).metadata_set)["seen"]
     return noted
@@ -79,9 +89,7 @@ def test_who_blocks_is_named_once_with_its_line(two: Engine, caplog: pytest.LogC
 
 
 def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(loop_watch.STRIKES):
-        two.execute(block(number))
-    assert come_true(lambda: "policy blocks:v1.0.0 of API orders-v1 has an event loop of its own" in caplog.text)
+    block_until_it_moves(two, caplog)
     two.send(block(100, 5))
     two.wait(lambda: two.health().oldest_execution_policy == "blocks:v1.0.0")
     for number in range(200, 210):  # while that one blocks, and long before it ends
@@ -95,9 +103,7 @@ def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: 
 
 
 def test_its_own_loop_ends_with_the_instance(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(loop_watch.STRIKES):
-        two.execute(block(number))
-    assert come_true(lambda: "has an event loop of its own" in caplog.text)
+    block_until_it_moves(two, caplog)
     two.execute(request_execution(50))
     finished = two.health().executions_finished
     second = seen(two, 100)[1][1]

@@ -4,6 +4,7 @@ once, after its last execution. No gRPC, real threads."""
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ClassVar, TypeAlias
@@ -230,3 +231,47 @@ def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -
     assert engine.finished.wait(20)
     engine.stream.close()
     return engine.replies
+
+
+def test_what_was_taken_in_before_its_instance_was_replaced_runs_before_that_one_is_closed() -> None:
+    """An instance gets a loop of its own while one of its executions is taken in and has not begun."""
+    dispatcher = Dispatcher(WORKERS)
+    dispatcher.crew.start()  # and no watch: nobody takes this thread's place in the middle of a frame
+    replaced, used = threading.Event(), list[int]()
+    Made.all.clear()
+
+    def replaces(_ctx: RequestContext, _params: object) -> None:
+        stream._instances[2].move()
+        assert come_true(lambda: len(Made.all) == 2)
+        replaced.set()
+        end = time.monotonic() + 0.3
+        while not Made.all[0].closed and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def notes(ctx: RequestContext, _params: object) -> None:
+        used.append(ctx.prepared.closed)
+
+    policies = [
+        LoadedPolicy("replaces", "v1", Hook("on_request", replaces)),
+        LoadedPolicy("lives", "v1", Hook("on_request", notes), prepare=Hook("prepare", lives)),
+    ]
+    process = Process({one.key: one for one in policies}, dispatcher, Preparer(dispatcher.loops), pb.Hello())
+    engine = Engine(process, [], 2)
+    stream = engine.stream
+    stream.take_in(pb.RequestFrame(configure=[configuration(1, "replaces:v1"), configuration(2, "lives:v1")]))
+    assert engine.settled.wait(20)
+    assert come_true(lambda: stream._instances[2].limit > 0)
+    for instance in stream._instances.values():
+        instance.pace.is_quick = True  # so that its executions run where they are read
+    stream.take_in(pb.RequestFrame(executions=[request_execution(1, 1), request_execution(2, 2)]))
+    assert replaced.is_set()
+    assert come_true(lambda: bool(used))
+    assert used == [0], "it was closed already"
+    stream.take_in(pb.RequestFrame(executions=[request_execution(3, 2)]))
+    assert come_true(lambda: Made.all[0].closed == 1)
+    assert come_true(lambda: len(used) == 2)
+    assert (used, Made.all[1].closed) == ([0, 0], 0)
+    stream.close()
+    assert come_true(lambda: Made.all[1].closed == 1)
+    dispatcher.crew.stop()
+    Made.all.clear()

@@ -50,6 +50,7 @@ class Stream:
         self._reader = process.dispatcher.reader(self._go_on, self.abandon)
         self._read_on = read_on
         self._instances: dict[int, Instance] = {}
+        self._successors: dict[int, Instance] = {}  # of some of these, from the next frame on
         self._changing = threading.Lock()  # held for what may not come between two looks at them
         self._pending: dict[int, Call] = {}  # taken in, not started
         self._running: dict[int, Call] = {}
@@ -62,6 +63,8 @@ class Stream:
 
         False: an execution stood still, and another thread reads on.
         """
+        if self._successors:
+            self._succeed()
         for configure in frame.configure:
             self._configure(configure)
         now = time.monotonic() if frame.executions else 0.0
@@ -170,9 +173,10 @@ class Stream:
 
     def _retire(self, number: int) -> None:
         with self._changing:
-            instance = self._instances.pop(number, None)
-        if instance is not None:
-            self._process.preparer.retire(instance)
+            gone = [held.pop(number, None) for held in (self._instances, self._successors)]
+        for instance in gone:
+            if instance is not None:
+                self._process.preparer.retire(instance)
 
     def _configure(self, configure: pb.ConfigureInstance) -> None:
         policy = self._policy(configure)
@@ -196,8 +200,8 @@ class Stream:
         self._process.preparer.prepare(instance, policy, seconds, settle)
 
     def _move(self, configure: pb.ConfigureInstance, instance: Instance) -> None:
-        """Prepares an instance anew, on an event loop of its own. That one takes its place once it is ready; until
-        then, and for what is under way, all stays as it is."""
+        """Prepares an instance anew, on an event loop of its own. That one takes its place with the first frame after
+        it is ready; for what has come before, all stays as it is."""
         instance.move = _stay
         policy = self._policy(configure)
         if isinstance(policy, LoadedPolicy) and instance.limit:
@@ -216,9 +220,20 @@ class Stream:
         with self._changing:
             is_there = self._instances.get(configure.instance) is instance
             if is_there:
-                self._instances[configure.instance] = successor
-        self._process.preparer.retire(instance if is_there else successor)
-        log.warning("%s has an event loop of its own from now on", instance.title)
+                self._successors[configure.instance] = successor
+        if is_there:
+            log.warning("%s has an event loop of its own from now on", instance.title)
+        else:
+            self._process.preparer.retire(successor)
+
+    def _succeed(self) -> None:
+        """What has come so far has a slot of its instance by now, or waits for one: so that one may end after it."""
+        with self._changing:
+            successors, self._successors = self._successors, {}
+            replaced = [self._instances[number] for number in successors]
+            self._instances |= successors
+        for instance in replaced:
+            self._process.preparer.retire(instance)
 
     def _policy(self, configure: pb.ConfigureInstance) -> LoadedPolicy | Failure:
         key = f"{configure.policy_name}:{configure.policy_version}"
