@@ -134,6 +134,58 @@ def test_tasks_end_with_their_instance(engine: Start) -> None:
     assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [left, gone])
 
 
+def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) -> None:
+    source = (
+        POLLS.split("    async def prepare")[0]
+        + """
+    from sdk.policy import Policy
+
+    class Old(Policy):
+        async def on_request(self, ctx, params):
+            kept.append(asyncio.create_task(poll("of a request")))
+
+        def on_response(self, ctx, params):
+            ctx.metadata["seen"] = [sorted(running), sorted(ended)]
+
+    def get_policy(metadata, params):
+        return Old()
+    kept = []
+"""
+    )
+    with pytest.warns(DeprecationWarning, match="uses get_policy"):
+        one = engine(policy=source)
+    one.configure(1, "policy:v1.0.0")
+    one.configure(2, "policy:v1.0.0")
+    one.execute(request_execution(1))
+    one.send(close=[1])
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [[], ["of a request"]])
+
+
+def test_tasks_of_a_prepare_that_failed_end_with_their_instance(engine: Start) -> None:
+    """A node tries again and again: each try would leave one more."""
+    source = (
+        POLLS.split("    async def prepare")[0]
+        + """
+    async def prepare(params):
+        kept.append(asyncio.create_task(poll("of one that failed")))
+        await asyncio.sleep(0)
+        assert not params
+
+    def on_request(ctx, params): pass
+
+    def on_response(ctx, params):
+        ctx.metadata["seen"] = [sorted(running), sorted(ended)]
+    kept = []
+"""
+    )
+    one = engine(policy=source)
+    assert one.configure(1, "policy:v1.0.0", {"fails": True}).HasField("failure")
+    one.configure(2, "policy:v1.0.0")
+    assert seen(one, 2, 99) == [2 * ["of one that failed"], []]
+    one.send(close=[1])
+    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [["of one that failed"], ["of one that failed"]])
+
+
 def test_one_instance_after_the_other_leaves_one_task(engine: Start) -> None:
     one = engine(policy=POLLS)
     for number in range(1, 22):

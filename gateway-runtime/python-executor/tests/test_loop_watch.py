@@ -102,6 +102,29 @@ def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: 
     assert ["closed on", second[1]] not in seen(two, 300)
 
 
+def test_who_has_blocked_in_prepare_still_gets_one(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """What it did then does not count for a move: there was nothing yet that could be replaced."""
+    steps = loop_watch.STRIKES + 2
+    source = f"""
+        import asyncio, time
+        async def prepare(params):
+            for _ in range({steps}):
+                time.sleep(0.2)
+                await asyncio.sleep(0)
+        async def on_request(ctx, params): time.sleep(0.2)
+    """
+    one = engine(blocks=source, waits="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(9)")
+    one.configure(2, "waits:v1.0.0")
+    one.send(request_execution(100, 2))
+    one.configure(1, "blocks:v1.0.0")
+    assert "policy blocks:v1.0.0 blocks the event loop" in caplog.text
+    for number in range(30):
+        one.execute(request_execution(number))
+        if "has an event loop of its own" in caplog.text:
+            return
+    raise AssertionError(caplog.text)
+
+
 def test_its_own_loop_ends_with_the_instance(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
     block_until_it_moves(two, caplog)
     two.execute(request_execution(50))

@@ -57,8 +57,9 @@ class Preparer:
 
     def prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float, settle: Settle) -> None:
         """Calls `settle` once: here where the policy has nothing to prepare, else from another thread."""
-        if any(hook and hook.is_coroutine for hook in (policy.on_request, policy.on_response)):
-            self._open.add(instance)  # for its tasks
+        hooks = policy.prepare, policy.on_request, policy.on_response
+        if policy.get_policy or any(hook and hook.is_coroutine for hook in hooks):
+            self._open.add(instance)  # for its tasks, and for a loop of its own
         if policy.prepare is None and policy.get_policy is None:
             settle(Prepared(_by_phase(policy.on_request, policy.on_response), None))
             return

@@ -202,9 +202,9 @@ class Stream:
     def _move(self, configure: pb.ConfigureInstance, instance: Instance) -> None:
         """Prepares an instance anew, on an event loop of its own. That one takes its place with the first frame after
         it is ready; for what has come before, all stays as it is."""
-        instance.move = _stay
         policy = self._policy(configure)
         if isinstance(policy, LoadedPolicy) and instance.limit:
+            instance.move = _stay
             successor = _instance(configure)
             self._dispatcher.loops.part(successor)
             self._prepare(configure, successor, policy, lambda made: self._moved(configure, instance, successor, made))
@@ -214,7 +214,8 @@ class Stream:
     ) -> None:
         if isinstance(made, Failure):
             log.error("%s stays on the event loop that it blocks: %s", instance.title, made.message)
-            self._dispatcher.loops.leave(successor)
+            successor.fail(made)
+            self._process.preparer.retire(successor)
             return
         successor.ready(made.hooks, made.value, instance.concurrency)
         with self._changing:
