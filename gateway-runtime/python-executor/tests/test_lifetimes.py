@@ -284,6 +284,32 @@ def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
         assert seen(one, 2, 99) == []
 
 
+def test_what_was_closed_before_it_was_prepared_holds_no_stop_up(
+    load: Callable[..., object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = """
+        import threading
+        seen, gate = [], threading.Event()
+        def prepare(params):
+            if params:
+                gate.wait(10)
+            yield 1
+            seen.append("closed")
+        def on_request(ctx, params): gate.set()
+        def on_response(ctx, params): ctx.metadata["seen"] = seen
+    """
+    server = Server(load(policy=source), 2)  # type: ignore[arg-type]
+    server.start(tmp_path / "own.sock")
+    with Engine(tmp_path / "own.sock") as one:
+        one.configure(2, "policy:v1.0.0")
+        assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
+        one.send(close=[1])
+        one.execute(request_execution(1, 2))
+        assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+        server.stop(5)
+    assert "the process ends" not in caplog.text
+
+
 def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> None:
     source = """
         import asyncio

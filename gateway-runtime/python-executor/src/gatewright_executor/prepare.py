@@ -97,6 +97,7 @@ class Preparer:
         def too_late(made: Prepared | Failure) -> None:
             if isinstance(made, Prepared):
                 self._end(instance)
+                self._forget(instance)  # it may be retired already, and closed for what there was then
 
         made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, lifetime), too_late)
         if made is not None:
@@ -141,6 +142,10 @@ class Preparer:
             log.error(
                 "expected %s to be closed within %g s, it still runs; left to itself", instance.key, CLOSE_SECONDS
             )
+        self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        """It is closed."""
         self._loops.leave(instance)
         with self._changed:
             self._open.discard(instance)
