@@ -28,6 +28,7 @@ SYNC = [
     "def prepare(params): return params['a']\ndef close(prepared): seen.append(prepared)",
     "def prepare(params):\n yield params['a']\n seen.append(params['a'])",
     "def prepare(params, metadata): return params['a']\nasync def close(prepared): seen.append(prepared)",
+    "def prepare(params, metadata, /): return params['a']\ndef close(prepared): seen.append(prepared)",
 ]
 ASYNC = [
     "async def prepare(params): return params['a']\nasync def close(prepared): seen.append(prepared)",

@@ -63,7 +63,8 @@ def takes_metadata(prepare: Function) -> bool:
         second = [*inspect.signature(prepare).parameters.values()][1:2]
     except ValueError:  # written in C
         return False
-    return any(each.name == METADATA and each.kind is each.POSITIONAL_OR_KEYWORD for each in second)
+    by_position = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return any(each.name == METADATA and each.kind in by_position for each in second)
 
 
 @contextmanager
