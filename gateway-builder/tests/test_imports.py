@@ -57,12 +57,30 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     assert "in prepare" in mistake.cure
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"import threading\nthreading.Thread(target=threading.Event().wait).start()\n",
+        b"import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)\n",
+    ],
+    ids=["a thread", "a process"],
+)
 def test_what_a_policy_leaves_running_at_import_holds_nothing_up(
-    tmp_path: Path, made: Callable[[bytes], Policy]
+    tmp_path: Path, made: Callable[[bytes], Policy], source: bytes
 ) -> None:
-    policy = made(b"import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
+    policy = made(source)
     began = time.monotonic()
     ImportCheck(Path(sys.executable), tmp_path / "executor", (policy,)).run()
+    assert time.monotonic() - began < 20
+
+
+def test_a_check_that_is_stopped_before_it_runs_ends_at_once(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+    """More groups than are imported at once, and whoever builds is interrupted."""
+    check = ImportCheck(Path(sys.executable), tmp_path / "executor", (made(HANGS["it waits"][0]),), limit=30.0)
+    check.stop()
+    began = time.monotonic()
+    with pytest.raises(BuildError, match="ended the process"):
+        check.run()
     assert time.monotonic() - began < 20
 
 

@@ -53,19 +53,26 @@ class ImportCheck:
         self._reports: list[Report] = []
         self._stack: list[str] = []  # faulthandler's lines
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def run(self) -> None:
         """Raises BuildError with all that failed. What comes after an import of more than `limit` s is not tried."""
         status = self._listen()
         failed = [report for report in self._reports if report.kind]
-        if not self._reports or self._reports[-1].module:
+        if not self._is_over:
             failed.append(self._unfinished(status))
         refuse_if_any(self._mistake(report) for report in failed)
 
     def stop(self) -> None:
-        """Ends it; what it says of that does not count."""
+        """Ends it, now or as soon as it runs; what it says of that does not count."""
+        self._stopped = True
         if self._process is not None:
             self._process.kill()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the process has said that it has imported all."""
+        return bool(self._reports) and not self._reports[-1].module
 
     @property
     def under_way(self) -> str:
@@ -80,12 +87,16 @@ class ImportCheck:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout is not None
             self._process = process
+            if self._stopped:
+                process.kill()
             last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, process.kill)
             last.daemon = True  # should its own watch fail it
             last.start()
             try:
                 for line in process.stdout:
                     self._take(line)
+                    if self._is_over:  # a process that a policy has left behind may hold the pipe open
+                        break
             finally:
                 last.cancel()
                 process.kill()
