@@ -45,6 +45,23 @@ print(crew.grown)
 gate.set()
 """
 
+WAITS = """
+from gatewright_executor import memory
+from gatewright_executor.dispatch import Dispatcher
+from gatewright_executor.instance import Instance
+from gatewright_executor.prepare import Preparer
+from gatewright_executor.testing import request_execution, timed_out
+from sdk.policy import PolicyMetadata
+dispatcher = Dispatcher(4)
+preparer = Preparer(dispatcher.loops)
+memory.limit(100 * 1024 * 1024)
+for number in range(200):
+    instance = Instance(PolicyMetadata("one", f"v1.0.{number}"), {})
+    dispatcher.timeouts.note(timed_out(request_execution(1)), instance, None)
+    preparer.retire(instance)
+print("all")
+"""
+
 GREEDY = """
     def on_request(ctx, params):
         raise MemoryError if params else KeyError
@@ -74,3 +91,8 @@ def test_threads_that_come_later_have_their_stacks_beside_the_limit() -> None:
     """As many as the crew may have by default, under a limit that their stacks alone would pass."""
     done = subprocess.run([sys.executable, "-c", GROWS], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "252"), done.stderr
+
+
+def test_two_hundred_instances_that_time_out_and_end_take_no_thread_each() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "all"), done.stderr[-2000:]

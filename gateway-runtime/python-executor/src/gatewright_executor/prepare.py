@@ -18,6 +18,7 @@ from sdk.policy import FailureClass
 
 from gatewright_executor import logs, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.delays import Delays
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback
 from gatewright_executor.instance import Instance, Lifetime, Preparing
 from gatewright_executor.lifetimes import lifetime_of
@@ -52,6 +53,7 @@ class Preparer:
         self._loops = loops
         self._preparations = _Line("prepare")
         self._closings = _Line("close")
+        self._delays = Delays()
         self._open: set[Instance] = set()  # what has something to close
         self._changed = threading.Condition()
 
@@ -73,9 +75,7 @@ class Preparer:
                 self._closings.put(lambda: self._close(instance))
 
         if not instance.retire(close):
-            last = threading.Timer(LAST_SECONDS, instance.close_now)
-            last.daemon = True
-            last.start()
+            self._delays.call(LAST_SECONDS, instance.close_now)
 
     def stop(self) -> None:
         """Closes all instances, whatever they still do, and waits for that: for CLOSE_SECONDS at most."""

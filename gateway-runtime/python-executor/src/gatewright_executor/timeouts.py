@@ -15,6 +15,7 @@ from contextvars import Context
 
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.delays import Delays
 from gatewright_executor.failure import Where, policy_stack
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.loop_watch import step_of
@@ -32,6 +33,7 @@ class Timeouts:
     def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops) -> None:
         self._workers = workers
         self._loops = loops
+        self._delays = Delays()
         self._counted: dict[Instance, int] = {}
         self._lock = threading.Lock()
 
@@ -42,9 +44,7 @@ class Timeouts:
                 self._counted[instance] += 1
                 return
             self._counted[instance] = 0
-        rest = threading.Timer(COUNTED_SECONDS, self._say_count, [instance])
-        rest.daemon = True
-        rest.start()
+        self._delays.call(COUNTED_SECONDS, lambda: self._say_count(instance))
         Context().run(self._say, late, instance, call)
 
     def where(self, call: Call) -> Where:
