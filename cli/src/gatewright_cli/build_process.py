@@ -8,22 +8,21 @@ stdin, a byte each: BUILD begins one, STOP ends the one under way, the end of th
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
 import select
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
 
+from gatewright_cli import forked
 from gatewright_cli.building import build_as_json
 
 BUILD, STOP = b"b", b"s"
-PR_SET_PDEATHSIG = 1
-FAULT_STATUS = 70
 
 
 def main(manifest: Path, output: Path, import_seconds: float) -> None:
@@ -49,10 +48,7 @@ class _Build:
     """A build under way, in a process group of its own with all that it starts."""
 
     def __init__(self, manifest: Path, output: Path, import_seconds: float) -> None:
-        parent = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _become_build(parent, manifest, output, import_seconds)
+        self._pid = forked.fork(partial(_build_here, manifest, output, import_seconds), signal.SIGKILL)
         os.setpgid(self._pid, self._pid)  # both do, for either may come first
         self.pidfd = os.pidfd_open(self._pid)
 
@@ -65,20 +61,11 @@ class _Build:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-def _become_build(parent: int, manifest: Path, output: Path, import_seconds: float) -> None:
-    """Never returns."""
-    status = FAULT_STATUS
-    try:
-        os.setpgid(0, 0)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            status = build_as_json(manifest, output, import_seconds=import_seconds)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
+    """The exit status of the build."""
+    os.setpgid(0, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return build_as_json(manifest, output, import_seconds=import_seconds)
 
 
 def _say_ended(status: int) -> None:

@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
 
 from gatewright_cli.preflight import PreflightError
 
@@ -17,18 +16,45 @@ PR_SET_PDEATHSIG = 1
 FAULT_STATUS = 70
 
 
+def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
+    """The pid of a child that does `work` and ends with the status that it returns; with FAULT_STATUS, and a traceback
+    on stderr, where it fails. It gets the signal when this process ends. Call it before there are threads.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = FAULT_STATUS
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_our_end)
+        if os.getppid() == parent:
+            status = work()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def in_child(work: Callable[[], str]) -> str:
     """What `work` returned. Raises the PreflightError that it raised; any other failure, which the child has written to
     stderr, ends this process with the child's exit status. Call it before there are threads.
     """
     read_end, write_end = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+
+    def tell() -> int:
         os.close(read_end)
-        _run(work, write_end, parent)
+        told = json.dumps(_outcome(work)).encode()
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(told)
+        return 0
+
+    pid = fork(tell, signal.SIGTERM)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as said:
         told = said.read()
@@ -39,25 +65,6 @@ def in_child(work: Callable[[], str]) -> str:
     if mistakes:
         raise PreflightError(mistakes)
     return str(result)
-
-
-def _run(work: Callable[[], str], write_end: int, parent: int) -> NoReturn:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    status = FAULT_STATUS
-    try:
-        if os.getppid() == parent:
-            told = json.dumps(_outcome(work)).encode()
-            with os.fdopen(write_end, "wb") as pipe:
-                pipe.write(told)
-            status = 0
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def _outcome(work: Callable[[], str]) -> tuple[str, list[str]]:
