@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.build_output import BuildOutput
-from gatewright_cli.generation import Generation, GenerationError, Generations, definitions_differ
+from gatewright_cli.difference import difference
+from gatewright_cli.generation import Generation, GenerationError, Generations
 
 from cli.tests.outputs import policy, put, write_output
 
@@ -101,10 +102,10 @@ def test_generations_whose_definitions_differ_are_known(opened: Open, tmp_path: 
     generations = opened(write_output(tmp_path, GO, policy("one")))
     first = generations.first()
     write_output(tmp_path, GO | {"sourceDigest": "2"}, policy("one", sourceDigest="2"))
-    assert not definitions_differ(first, generations.next(first))
+    assert not difference(first.build, generations.next(first).build).definitions
     for others in ([policy("one", definitionDigest="y")], [policy("one"), policy("two")], []):
         write_output(tmp_path, GO, *others)
-        assert definitions_differ(first, generations.next(first)), others
+        assert difference(first.build, generations.next(first).build).definitions, others
 
 
 def test_what_a_killed_run_left_goes_and_what_a_live_one_uses_stays(opened: Open, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from gatewright_cli.build_output import BuildOutput
 @dataclass(frozen=True)
 class Difference:
     """policies: NAME:VERSION, with "new" or "gone" behind it where it is that. restarts: groups whose processes have to
-    be new ones; keeps: those whose need not."""
+    be new ones; keeps: those whose need not. definitions: whether a policy is new, is gone, or has another definition.
+    """
 
     policies: tuple[str, ...] = ()
     restarts: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
+    definitions: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -47,7 +49,11 @@ def difference(before: BuildOutput, after: BuildOutput) -> Difference:
     keeps = [group.name for group in after.groups if same.get(group.content) == group.name]
     gone = {group.name for group in before.groups} - {group.name for group in after.groups}
     restarts = sorted({group.name for group in after.groups} - set(keeps) | gone)
-    return Difference(tuple(policies), tuple(restarts), tuple(keeps))
+    return Difference(tuple(policies), tuple(restarts), tuple(keeps), _definitions(old) != _definitions(new))
+
+
+def _definitions(policies: dict[str, _Policy]) -> dict[str, str]:
+    return {key: policy.definition_digest for key, policy in policies.items()}
 
 
 def _policies(build: BuildOutput) -> dict[str, _Policy]:

@@ -152,15 +152,6 @@ def _merged(output: BuildOutput, present: Generation | None) -> tuple[list[dict[
     return merged, list(_go_notes(compiled, wanted))
 
 
-def definitions_differ(before: Generation, fresh: Generation) -> bool:
-    """Whether a policy is new, is gone, or has another definition."""
-    return _digests(before.build) != _digests(fresh.build)
-
-
-def _digests(output: BuildOutput) -> dict[str, object]:
-    return {_key(policy): policy["definitionDigest"] for policy in _policies(output)}
-
-
 def _refuse_changed(before: list[dict[str, object]], fresh: list[dict[str, object]]) -> None:
     """Go policies run as they were compiled into the engine; so do their definitions."""
     digests = {_key(policy): policy["definitionDigest"] for policy in before if policy["runtime"] == "go"}

@@ -19,7 +19,7 @@ from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.difference import Difference, difference
 from gatewright_cli.engine_admin import RefusedError
 from gatewright_cli.executors import Executors
-from gatewright_cli.generation import Generation, GenerationError, Generations, definitions_differ
+from gatewright_cli.generation import Generation, GenerationError, Generations
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError, Prospect
@@ -133,7 +133,7 @@ class Reloads:
         try:
             changed = difference(before.build, fresh.build)
             if changed:
-                prospect = await self._foreseen(before, fresh)
+                prospect = await self._foreseen(changed, fresh)
                 say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
                 superseded = prospect.superseded
                 await self._executors.move_to(fresh, spent, self._reach_the_engine, superseded=superseded)
@@ -180,9 +180,9 @@ class Reloads:
     def _reach_the_engine(self) -> None:
         self._at_the_engine = asyncio.current_task()
 
-    async def _foreseen(self, before: Generation, fresh: Generation) -> Prospect:
+    async def _foreseen(self, changed: Difference, fresh: Generation) -> Prospect:
         """What other definitions mean to the APIs. Raises DeployError where one could not go on with them."""
-        if self._controller is None or not definitions_differ(before, fresh):
+        if self._controller is None or not changed.definitions:
             return Prospect()
         return await management.check_policies(ports.url(self._controller), fresh.definitions)
 
