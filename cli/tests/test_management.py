@@ -68,7 +68,6 @@ def with_controller(bench: Bench, work: Callable[[Management], Awaitable[None]])
         try:
             await work(management)
         finally:
-            await management.close()
             await keeper.stop()
 
     bench.run(live())
@@ -105,7 +104,6 @@ def test_no_controller_at_all(bench: Bench) -> None:
             await management.write(load(SAMPLE).apis[0])
         with pytest.raises(DeployError, match="the controller gave no answer"):
             await management.ask_policies("/v1/policies/reload")
-        await management.close()
 
     bench.run(live())
 
@@ -256,7 +254,6 @@ def test_a_controller_that_is_away_at_the_start_gets_the_apis_later(bench: Bench
         await bench.until(lambda: [api["name"] for api in found.report()] == ["late"])
         assert found.refused_files() == []
         following.cancel()
-        await management.close()
         await keeper.stop()
 
     bench.run(live())

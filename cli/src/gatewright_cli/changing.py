@@ -87,7 +87,6 @@ async def changing(
         await asyncio.wait(tasks)
         await reloads.close()
         await executors.close()
-        await admin.close()
 
 
 def _builds(changes: Changes) -> BuildRuns | None:

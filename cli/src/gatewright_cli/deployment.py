@@ -37,7 +37,7 @@ Reader = Callable[[Path], ApiFile | RefusedFile]
 
 
 class Deployment:
-    """Start it, follow it, close it. `changed` is called whenever what it says of the APIs may have changed.
+    """Start it, follow it. `changed` is called whenever what it says of the APIs may have changed.
 
     management: None without a controller; then there are no APIs here. read: reads a file of `files` again, once it has
     been mended.
@@ -107,10 +107,6 @@ class Deployment:
         return [*apis, *refused, *((PENDING, f"{path}: {why}") for path, (_, why) in self._unsent.items())]
 
     # ------------------------------------------------------------ from the start on
-
-    async def aclose(self) -> None:
-        if self._management is not None:
-            await self._management.close()
 
     async def start(self, end: float) -> None:
         """Writes all files' APIs, and waits for those that are on their way, until `end` (time.monotonic())."""

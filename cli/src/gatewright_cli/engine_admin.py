@@ -91,13 +91,10 @@ class RefusedError(Exception):
 
 
 class EngineAdmin:
-    """The admin socket of the engine. Close it."""
+    """The admin socket of the engine."""
 
     def __init__(self, socket: Path) -> None:
         self._client = http_client(socket)
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
     async def executors(self) -> ExecutorsReport:
         """Raises LocalHttpError where the engine gives no answer."""

@@ -36,11 +36,11 @@ class EnvoyDrain:
     async def run(self) -> None:
         """May raise LocalHttpError."""
         began = time.monotonic()
-        async with http_client(self.admin) as client:
-            await client.post("/healthcheck/fail")
-            await self._within(began, self._accept_on(client))
-            await self._close_listener(client, began)
-            await self._within(began, self._until_done(client))
+        client = http_client(self.admin)
+        await client.post("/healthcheck/fail")
+        await self._within(began, self._accept_on(client))
+        await self._close_listener(client, began)
+        await self._within(began, self._until_done(client))
 
     async def _within(self, began: float, step: Awaitable[None]) -> None:
         with contextlib.suppress(TimeoutError):

@@ -12,8 +12,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlencode, urlsplit
 
 import httptools
@@ -53,7 +51,7 @@ class Answer:
 
 
 class LocalClient:
-    """Asks the process at a Unix socket, or at `base` ("http://127.0.0.1:9090").
+    """Asks the process at a Unix socket, or at `base` ("http://127.0.0.1:9090"). It holds nothing between requests.
 
     timeout: seconds that a request may take, unless it says otherwise. headers: of each request.
     """
@@ -62,17 +60,6 @@ class LocalClient:
         self._socket, self._base = path, urlsplit(base)
         self.timeout = timeout
         self.headers: dict[str, str] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """There is nothing to close between requests."""
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """As `request`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Prospect(msgspec.Struct, frozen=True):
     @property
     def notes(self) -> list[str]:
         """A sentence for each thing that somebody may want to know."""
-        unwell = [f"API {one.name} is {one.state}: {one.reason}" for one in self.apis if one.state != "deployed"]
+        unwell = [f"API {one.name} is {one.state}: {one.reason}" for one in self.apis if one.state != DEPLOYED]
         return [*map(str, self.moved), *unwell]
 
 
@@ -112,21 +113,18 @@ class InvalidError(DeployError):
     """The controller refuses a definition, and will until somebody changes something."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("; ".join(str(mistake).removeprefix(": ") for mistake in mistakes))
+        super().__init__("; ".join(_sentences(mistakes)))
         self.mistakes = mistakes
 
 
 class Management:
-    """A client of the controller at a URL ("http://127.0.0.1:9090"). Close it."""
+    """A client of the controller at a URL ("http://127.0.0.1:9090")."""
 
     def __init__(self, controller: str) -> None:
         self._client = http_client(None, controller)
         self._client.timeout = ANSWER_SECONDS
         if token := os.environ.get(TOKEN_VARIABLE):
             self._client.headers["authorization"] = f"Bearer {token}"
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
     async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
         """All that the controller has, by name. Raises NoAnswerError.
@@ -153,7 +151,7 @@ class Management:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **what)
         if answer.is_error:
-            raise DeployError("\n".join(str(mistake).removeprefix(": ") for mistake in _mistakes(answer)))
+            raise DeployError("\n".join(_sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=Prospect)
 
     async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
@@ -171,20 +169,12 @@ async def check_policies(controller: str, definitions: Path) -> Prospect:
     """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
     texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
     content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
-    return await _ask_policies(controller, "/v1/policies/check", content=content, headers=headers)
+    return await Management(controller).ask_policies("/v1/policies/check", content=content, headers=headers)
 
 
 async def reload_policies(controller: str) -> Prospect:
     """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
-    return await _ask_policies(controller, "/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
-
-
-async def _ask_policies(controller: str, path: str, **what: Any) -> Prospect:
-    management = Management(controller)
-    try:
-        return await management.ask_policies(path, **what)
-    finally:
-        await management.close()
+    return await Management(controller).ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
 
 
 def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
@@ -196,4 +186,8 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
 
 
 def _said(answer: Answer) -> str:
-    return "; ".join(str(mistake).removeprefix(": ") for mistake in _mistakes(answer))
+    return "; ".join(_sentences(_mistakes(answer)))
+
+
+def _sentences(mistakes: Iterable[Mistake]) -> list[str]:
+    return [str(mistake).removeprefix(": ") for mistake in mistakes]

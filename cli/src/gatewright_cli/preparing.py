@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import Failure, NodeRun
 from gatewright_cli.specs import Scheduling
+from gatewright_cli.spent import Spent
 from gatewright_cli.upkeep import Limits
 
 APIS = "apis"
@@ -100,7 +100,8 @@ def run(options: Options, rest: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
-        spent = _build(options)
+        spent = Spent()
+        _build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
         changes = _changes(options, generations)
@@ -244,12 +245,10 @@ def refuse(mistakes: list[str]) -> None:
         raise PreflightError(mistakes)
 
 
-def _build(options: Options) -> list[tuple[str, float]]:
-    if options.build_output:
-        return []
-    began = time.monotonic()
-    forked.in_child(lambda: _build_here(options))
-    return [("build", time.monotonic() - began)]
+def _build(options: Options, spent: Spent) -> None:
+    if not options.build_output:
+        with spent.on("build"):
+            forked.in_child(lambda: _build_here(options))
 
 
 def _build_here(options: Options) -> str:
@@ -258,9 +257,7 @@ def _build_here(options: Options) -> str:
     return str(building.build(options.manifest, options.output, import_seconds=options.import_limit).output)
 
 
-def _run_node(
-    settings: NodeSettings, files: ApiFiles, options: Options, changes: Changes, spent: list[tuple[str, float]]
-) -> int:
+def _run_node(settings: NodeSettings, files: ApiFiles, options: Options, changes: Changes, spent: Spent) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
         run_dir = RunDir.open(options.run_dir)

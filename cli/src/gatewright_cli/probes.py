@@ -60,8 +60,7 @@ class Answers:
 
     async def obstacle(self) -> str | None:
         try:
-            async with http_client(self.socket, self.base) as client:
-                answer = await client.get(self.path)
+            answer = await http_client(self.socket, self.base).get(self.path)
         except LocalHttpError as error:
             return f"GET {self.path}: {error}"
         if self.any_status or answer.status_code == 200:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import click
@@ -23,6 +22,7 @@ from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.run_dir import STATUS, RunDir
+from gatewright_cli.spent import Spent
 from gatewright_cli.stopping import Wish, Wishes
 from gatewright_cli.supervisor import Supervisor
 
@@ -37,7 +37,7 @@ class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
     files: what to deploy; read: reads one of them again. strict: the start fails where an API is not deployed.
-    spent: what the time before was used for, as (what, seconds); this run adds its own parts and logs them.
+    spent: what the time before was used for; this run adds its own parts and logs them.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class NodeRun:
         read: Reader,
         output: LogOutput,
         changes: Changes,
-        spent: Sequence[tuple[str, float]] = (),
+        spent: Spent,
         strict: bool = False,
     ) -> None:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
-        self._changes, self._spent, self._strict = changes, list(spent), strict
+        self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
         self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
         controller = Management(ports.url(settings.controller)) if settings.controller else None
@@ -83,14 +83,15 @@ class NodeRun:
 
     async def _serve(self) -> None:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
-        self._spent += [(one.name, one.seconds) for one in await self._supervisor.start()]
-        async with (
-            changing(self._changes, self._settings, self._run_dir, self._supervisor, self._output, self._inquiries),
-            contextlib.aclosing(self._deployment),
+        self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
+        async with changing(
+            self._changes, self._settings, self._run_dir, self._supervisor, self._output, self._inquiries
         ):
             end = time.monotonic() + PATIENCE_SECONDS
-            await self._timed("deploy", self._deployment.start(end))
-            await self._timed("acknowledged", self._until_envoy_has_it(end))
+            with self._spent.on("deploy"):
+                await self._deployment.start(end)
+            with self._spent.on("acknowledged"):
+                await self._until_envoy_has_it(end)
             await self._deployment.name_who_does_not_serve()
             if self._strict:
                 self._deployment.refuse_shortcomings()
@@ -105,23 +106,15 @@ class NodeRun:
         before any connection that is made later.
         """
         admin = EngineAdmin(self._run_dir.socket("engine-admin"))
-        try:
-            while not (confirmed := await admin.envoy_has_all()) and time.monotonic() < end:
-                await asyncio.sleep(POLL_SECONDS)
-        finally:
-            await admin.close()
+        while not (confirmed := await admin.envoy_has_all()) and time.monotonic() < end:
+            await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
 
-    async def _timed(self, what: str, work: Coroutine[None, None, None]) -> None:
-        began = time.monotonic()
-        await work
-        self._spent.append((what, time.monotonic() - began))
-
     def _say_ready(self) -> None:
-        parts = {what.replace(" ", "_"): f"{seconds:.2f}s" for what, seconds in self._spent}
+        parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
         serving, apis = self._deployment.serving()
-        total = f"{sum(seconds for _, seconds in self._spent):.2f}s"
+        total = f"{sum(self._spent.seconds.values()):.2f}s"
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
             click.echo(f"ready {self._settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))

@@ -22,6 +22,3 @@ class Spent:
             yield
         finally:
             self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began
-
-    def __str__(self) -> str:
-        return ", ".join(f"{what} {seconds:.2f} s" for what, seconds in self.seconds.items())
