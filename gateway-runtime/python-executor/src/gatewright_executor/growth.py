@@ -8,7 +8,6 @@ Python's lock is not free when it wakes.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -35,36 +34,22 @@ class Room:
         return not busy and self._busy < 0.5
 
 
-class Growth:
+class Growth(vital.WokenThread):
     """Looks at instances whose executions wait for a slot, and at a crew whose calls wait for a thread, as long as
-    there are any. `run` runs executions that have a slot. Start, stop; each once."""
+    there are any. `run` runs executions that have a slot."""
 
     def __init__(self, crew: Crew, run: Callable[[Iterable[Call]], None]) -> None:
         self._crew = crew
         self._run_calls = run
         self._full: set[Instance] = set()  # those that may grow, and have executions that wait
         self._room = Room()
-        self._awake = threading.Event()
-        self._stopped = False
-        self._thread = vital.Thread(self._run, name="growth")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._awake.set()
+        super().__init__("growth")
 
     def watch(self, instance: Instance) -> None:
         """Executions of it may wait for a slot."""
         if instance.may_grow and instance not in self._full:
             self._full.add(instance)
             self.wake()
-
-    def wake(self) -> None:
-        """There is something to look at."""
-        if not self._awake.is_set():
-            self._awake.set()
 
     def look(self, room: bool) -> None:
         """Gives slots and threads to those that wait for them; takes slots back where there is no room."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -76,8 +75,8 @@ def step_of(frame: FrameType | None) -> Step | None:
     return None
 
 
-class LoopWatch:
-    """Start, stop; each once."""
+class LoopWatch(vital.WokenThread):
+    """Is woken when its loop has got something to do."""
 
     def __init__(self, loop: Coroutines) -> None:
         self._loop = loop
@@ -88,22 +87,8 @@ class LoopWatch:
         self._block: Block | None = None  # the step is one
         self._blocks: deque[Block] = deque(maxlen=REMEMBERED)
         self._said: dict[Instance, float] = {}
-        self._awake = threading.Event()
-        self._stopped = False
-        self._thread = vital.Thread(self._run, name="loop-watch")
+        super().__init__("loop-watch")
         loop.on_work = self.wake
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._awake.set()
-
-    def wake(self) -> None:
-        """The loop has got something to do."""
-        if not self._awake.is_set():
-            self._awake.set()
 
     def blocked(self, victim: Instance, since: float, until: float) -> str:
         """Who has held an instance up in that time, and for how long, in words; "" where nobody has."""

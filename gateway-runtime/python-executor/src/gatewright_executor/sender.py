@@ -7,34 +7,21 @@ thread. By Python's lock it comes to its turn when an execution waits, or else a
 
 from __future__ import annotations
 
-import threading
-
 from gatewright_executor import vital
 from gatewright_executor.instance import Caller
 
 
-class Sender:
-    """Start, stop; each once. `leave` is for any thread."""
+class Sender(vital.WokenThread):
+    """`leave` is for any thread. It stops after it has sent what is there."""
 
     def __init__(self) -> None:
         self._callers: set[Caller] = set()  # that have something to send
-        self._awake = threading.Event()
-        self._stopped = False
-        self._thread = vital.Thread(self._run, name="sender")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """After it has sent what is there."""
-        self._stopped = True
-        self._awake.set()
+        super().__init__("sender")
 
     def leave(self, caller: Caller) -> None:
         """`caller` is told to send, soon."""
         self._callers.add(caller)
-        if not self._awake.is_set():
-            self._awake.set()
+        self.wake()
 
     def _run(self) -> None:
         while self._awake.wait():

@@ -202,29 +202,15 @@ class Reader:
         self._crew.join()
 
 
-class Watch:
-    """Looks at all readers' turns, as long as there are any. Start, stop; each once."""
+class Watch(vital.WokenThread):
+    """Looks at all readers' turns, as long as there are any. Each that begins wakes it."""
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
         self._workers: set[Worker] = set()  # of turns that it has ended, and that are still not over
         self._retired = Worker()  # what those that have gone have done
         self._lock = threading.Lock()
-        self._awake = threading.Event()
-        self._stopped = False
-        self._thread = vital.Thread(self._run, name="watch")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._awake.set()
-
-    def wake(self) -> None:
-        """A turn begins."""
-        if not self._awake.is_set():
-            self._awake.set()
+        super().__init__("watch")
 
     @property
     def workers(self) -> list[Worker]:

@@ -24,3 +24,30 @@ class Thread(threading.Thread):
         except BaseException:  # MemoryError among them, whoever holds the memory
             memory.exhausted.set()  # before anything that takes memory
             log.critical("the thread %s has failed; this process should be replaced", self.name, exc_info=True)
+
+
+class WokenThread:
+    """What has a thread that sleeps until it is woken: `_run`. Start, stop; each once.
+
+    `_run` waits for `_awake`, clears it before it looks what there is to do, and returns once `_stopped` is set.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._awake = threading.Event()
+        self._stopped = False
+        self._thread = Thread(self._run, name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._awake.set()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        if not self._awake.is_set():
+            self._awake.set()
+
+    def _run(self) -> None:
+        raise NotImplementedError
