@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
@@ -51,19 +52,19 @@ class Controller:
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is held back."""
         for stored in self.store.list():
-            self._offer(stored)
+            self._offered(stored)()
 
-    def _offer(self, stored: StoredApi) -> None:
+    def _offered(self, stored: StoredApi) -> Callable[[], None]:
+        """What hands the API to the nodes, or holds it back. That is for the event loop, all else for any thread."""
         versions = kept(stored.api, stored.versions, self.definitions)
         try:
             api = validate(to_document(exactly(stored.api, versions)), self.definitions, {})
         except Invalid as invalid:
             log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
             held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
-            self.deployment.hold(held, stored.revision)
-            return
+            return partial(self.deployment.hold, held, stored.revision)
         self._move(stored, versions)
-        self.deployment.put(self._translated(api), stored.revision)
+        return partial(self.deployment.put, self._translated(api), stored.revision)
 
     def _move(self, stored: StoredApi, versions: Versions) -> None:
         """Another start shall find the versions that run now, and not decide anew."""
@@ -92,14 +93,17 @@ class Controller:
 
         Raises `Invalid` like `check_definitions`, and then nothing has changed.
         """
+        return await _finished(self._reload_definitions())
+
+    async def _reload_definitions(self) -> Prospect:
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
             present = await asyncio.to_thread(self.store.list)
             prospect = await asyncio.to_thread(self._prospect, fresh, present)
             self.definitions = fresh
-            for stored in present:
-                if self.deployment.is_held(stored.name) or stored.name in prospect.apis:
-                    self._offer(stored)
+            anew = [one for one in present if self.deployment.is_held(one.name) or one.name in prospect.apis]
+            for offer in await asyncio.to_thread(lambda: [self._offered(stored) for stored in anew]):
+                offer()
         changes = prospect.changes
         log.info("definitions read again", extra={
             "added": changes.added, "removed": changes.removed, "changed": changes.changed,
