@@ -223,11 +223,15 @@ func (n *Node) replace(api string, next *version) {
 
 // showUnserved gives Envoy what answers for the APIs of which nothing runs, where that has changed.
 func (n *Node) showUnserved(ctx context.Context) {
+	bundles := n.bundles(n.running)
+	if n.routed != nil && slices.Equal(bundles, n.routed) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
 	defer cancel()
-	config, err := xds.Compose(n.bundles(n.running))
+	config, err := xds.Compose(bundles)
 	if err == nil {
-		err = n.options.Envoy.SetRoutes(ctx, config)
+		err = n.setRoutes(ctx, bundles, config)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		n.log.Error("Envoy does not answer for the APIs that are not served", "error", err.Error())

@@ -89,6 +89,7 @@ type Node struct {
 	retired  []*retired                   // versions that exchanges may still be in
 	waiting  map[string]*waiting          // the newest words about APIs of which they do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
+	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
 	ailing   map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
 	built      chan *build

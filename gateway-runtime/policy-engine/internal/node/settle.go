@@ -78,11 +78,22 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		return err
 	}
-	config, composeErr := xds.Compose(s.node.bundles(next))
+	bundles := s.node.bundles(next)
+	config, composeErr := xds.Compose(bundles)
 	if composeErr != nil {
 		return composeErr
 	}
-	return errors.Join(err, s.node.options.Envoy.SetRoutes(ctx, config))
+	return errors.Join(err, s.node.setRoutes(ctx, bundles, config))
+}
+
+// setRoutes gives Envoy what was composed of the bundles, and waits for its word.
+func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource) error {
+	err := n.options.Envoy.SetRoutes(ctx, config)
+	n.routed = nil
+	if err == nil || errors.Is(err, xds.ErrNoEnvoy) {
+		n.routed = bundles
+	}
+	return err
 }
 
 // clusters are those of next, of the versions beside it, and of those that exchanges may still be in.
