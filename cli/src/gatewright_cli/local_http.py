@@ -1,7 +1,8 @@
 """HTTP/1.1 to a process of this node, over its Unix socket or on this machine: one connection for each request.
 
-The supervisor asks several times a second, as long as it lives. A general client costs ten times the CPU for that, and
-more memory than all else that a supervisor needs; what is left here is a connection, a timeout and httptools' parser.
+The supervisor asks several times a second, as long as it lives. httpx takes 0.67 ms of CPU for a request where this
+takes 0.14, the side that answers included, and 14 MiB of memory where this takes 0.3: half of what a supervisor has.
+What is left here is a connection, a timeout and httptools' parser.
 """
 
 from __future__ import annotations
