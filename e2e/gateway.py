@@ -28,6 +28,11 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = 10.0
         time.sleep(0.02)
 
 
+def credentials(run_dir: Path) -> dict[str, str]:
+    """What a run's management API asks for, as headers."""
+    return {"authorization": f"Bearer {(run_dir / 'management-token').read_text().strip()}"}
+
+
 class Gateway:
     """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build.
 
@@ -104,7 +109,8 @@ class Gateway:
         return pid
 
     def controller(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://{self.process_status('controller')['listen']}", timeout=30)
+        address = self.process_status("controller")["listen"]
+        return httpx.Client(base_url=f"http://{address}", headers=credentials(self.run_dir), timeout=30)
 
     def deploy(self, api: Json) -> None:
         """Creates or replaces the API, and returns when it is deployed."""

@@ -15,7 +15,7 @@ import yaml
 from gatewright_controller.settings import reference
 from sdk.policy import PolicyMetadata, RequestContext, ResponseContext, TraceContext
 
-from e2e.gateway import Gateway, Json, api, attach, running
+from e2e.gateway import Gateway, Json, api, attach, credentials, running
 from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page
 from e2e.upstream import Upstream
 
@@ -57,10 +57,14 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[4] == "-H"
     assert words[6] == "--data-binary"
+    assert words[7] == "@orders.yaml"
+    assert words[8] == "-H"
+    assert words[9] == "authorization: Bearer $(cat RUN/management-token)"
     name, value = words[5].split(": ")
     address = str(gateway.process_status("controller")["listen"])
     url = words[3].replace("127.0.0.1:9090", address)
-    answer = httpx.post(url, headers={name: value}, content=definition, timeout=30)
+    headers = {name: value, **credentials(gateway.run_dir)}
+    answer = httpx.post(url, headers=headers, content=definition, timeout=30)
     assert answer.status_code == 201, answer.text
 
 

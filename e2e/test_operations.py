@@ -21,7 +21,7 @@ import pytest
 import yaml
 from gatewright_controller.settings import reference
 
-from e2e.gateway import READY_SECONDS, Json, api, eventually
+from e2e.gateway import READY_SECONDS, Json, api, credentials, eventually
 from e2e.markdown import blocks, page, section
 from e2e.upstream import Upstream
 
@@ -37,6 +37,10 @@ class Run:
     @property
     def controller(self) -> str:
         return str(json.loads((self.run_dir / "status.json").read_text())["controller"])
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return credentials(self.run_dir)
 
     def answer(self, path: str) -> int:
         return httpx.get(f"{self.url}{path}").status_code
@@ -105,10 +109,11 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.wait(30)
 
 
-def publish(controller: str, name: str, upstream: Upstream) -> Json:
-    answer = httpx.post(f"{controller}/v1/apis", json=api(name, upstream.url), params={"wait": "15"}, timeout=30)
-    assert answer.status_code == 201, answer.text
-    state: Json = httpx.get(f"{controller}/v1/apis/{name}/status").json()
+def publish(controller: str, headers: dict[str, str], name: str, upstream: Upstream) -> Json:
+    with httpx.Client(base_url=controller, headers=headers, timeout=30) as client:
+        answer = client.post("/v1/apis", json=api(name, upstream.url), params={"wait": "15"})
+        assert answer.status_code == 201, answer.text
+        state: Json = client.get(f"/v1/apis/{name}/status").json()
     assert state["state"] == "deployed", state
     return state
 
@@ -120,9 +125,12 @@ def test_a_second_node_takes_its_apis_from_the_controller_of_the_first(
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(serving(first, gateway_folder, places))
         two = stack.enter_context(serving(second, gateway_folder, places))
-        nodes = httpx.get(f"{one.controller}/v1/nodes").json()["nodes"]
+        nodes = httpx.get(f"{one.controller}/v1/nodes", headers=one.credentials).json()["nodes"]
         assert [node["id"] for node in nodes] == ["one", "two"]
-        assert {node["node"] for node in publish(one.controller, "both", upstream)["nodes"]} == {"one", "two"}
+        assert {node["node"] for node in publish(one.controller, one.credentials, "both", upstream)["nodes"]} == {
+            "one",
+            "two",
+        }
         assert (one.answer("/both/x"), two.answer("/both/x")) == (200, 200)
         stop(one.process)
         assert two.answer("/both/x") == 200
@@ -147,7 +155,7 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
         second = documented("A second node on one machine", 0)[1]
         second = second.replace("/tmp/gateway-one/controller.sock", f"{places}/controller.sock")  # noqa: S108
         with serving(second, gateway_folder, places) as node:
-            publish(f"http://{address}", "alone", upstream)
+            publish(f"http://{address}", {}, "alone", upstream)
             assert node.answer("/alone/x") == 200
     finally:
         stop(controller)
@@ -160,9 +168,9 @@ def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstre
     *restore, run = documented("Backup", 1)
     with serving("gatewright run", gateway_folder, places) as before:
         for name in names:
-            publish(before.controller, name, upstream)
+            publish(before.controller, before.credentials, name, upstream)
         done = subprocess.run(backup, shell=True, cwd=gateway_folder, check=True, capture_output=True, text=True)  # noqa: S602
-        count = len(httpx.get(f"{before.controller}/v1/apis").json()["apis"])
+        count = len(httpx.get(f"{before.controller}/v1/apis", headers=before.credentials).json()["apis"])
         assert done.stdout == f"{count} APIs in apis.db\n"
     assert stat.S_IMODE((gateway_folder / "apis.db").stat().st_mode) == 0o600
     subprocess.run("\n".join(restore), shell=True, cwd=gateway_folder, check=True)  # noqa: S602

@@ -17,12 +17,14 @@ from gatewright_cli.deployment import Deployment
 from gatewright_cli.keeper import Keeper
 from gatewright_cli.management import DeployError, InvalidError, Management, NoAnswerError
 from gatewright_cli.node import NodeSettings, controller
+from gatewright_cli.operator_secrets import OperatorSecrets
 from gatewright_cli.ports import free_port
 from gatewright_cli.run_dir import RunDir
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
+SECRETS = OperatorSecrets("only-for-these-tests", "")
 SAMPLE = bootstrap.find().parents[2] / "samples" / "hello.yaml"
 API = """apiVersion: gatewright.dev/v1
 kind: Api
@@ -58,13 +60,20 @@ def settings(bench: Bench) -> NodeSettings:
     )
 
 
+def run_dir_with_secrets(bench: Bench) -> RunDir:
+    (bench.folder / "run").mkdir()
+    run_dir = RunDir(bench.folder / "run", made=False)
+    SECRETS.write(run_dir)
+    return run_dir
+
+
 def with_controller(bench: Bench, work: Callable[[Management], Awaitable[None]]) -> None:
     node = settings(bench)
 
     async def live() -> None:
-        keeper = Keeper(controller(node, RunDir(bench.folder, made=False)), bench.output)
+        keeper = Keeper(controller(node, run_dir_with_secrets(bench)), bench.output)
         await keeper.start()
-        management = Management(f"http://{node.controller}")
+        management = Management(f"http://{node.controller}", SECRETS.token)
         try:
             await work(management)
         finally:
@@ -97,7 +106,7 @@ def test_what_the_controller_refuses_is_said_with_its_lines(bench: Bench) -> Non
 
 def test_no_controller_at_all(bench: Bench) -> None:
     async def live() -> None:
-        management = Management(f"http://127.0.0.1:{free_port('127.0.0.1')}")
+        management = Management(f"http://127.0.0.1:{free_port('127.0.0.1')}", "")
         with pytest.raises(NoAnswerError, match="the controller gave no answer"):
             await management.apis()
         with pytest.raises(NoAnswerError, match="the controller gave no answer"):
@@ -243,12 +252,12 @@ def test_a_controller_that_is_away_at_the_start_gets_the_apis_later(bench: Bench
     node = settings(bench)
 
     async def live() -> None:
-        management = Management(f"http://{node.controller}")
+        management = Management(f"http://{node.controller}", SECRETS.token)
         found = Deployment(management, load(path), read, bench.output)
         await found.start(soon())
         assert found.serving() == (0, 1)
         assert [(file["api"], file["state"]) for file in found.refused_files()] == [("late", "pending")]
-        keeper = Keeper(controller(node, RunDir(bench.folder, made=False)), bench.output)
+        keeper = Keeper(controller(node, run_dir_with_secrets(bench)), bench.output)
         await keeper.start()
         following = asyncio.create_task(found.follow())
         await bench.until(lambda: [api["name"] for api in found.report()] == ["late"])

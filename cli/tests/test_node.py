@@ -73,7 +73,9 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     specs, sockets = by_name(replace(settings, executors=2), run_dir), f"unix:{run_dir.path}"
     assert " ".join(specs["controller"].command) == (
         f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
-        " --definitions /build/policy-definitions --database sqlite:/state/controller.db --log-level info"
+        " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
+        f" --token-file {run_dir.path}/management-token"
+        f" --system-parameters-file {run_dir.path}/system-parameters.yaml --log-level info"
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (

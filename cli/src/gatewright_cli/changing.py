@@ -14,6 +14,7 @@ from gatewright_cli.engine_admin import EngineAdmin
 from gatewright_cli.executors import Executors
 from gatewright_cli.generation import Generation, Generations
 from gatewright_cli.log_output import LogOutput
+from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
 from gatewright_cli.reloading import ReloadError, Reloads
 from gatewright_cli.run_dir import RunDir
@@ -60,11 +61,12 @@ async def changing(
     supervisor: Supervisor,
     output: LogOutput,
     inquiries: Inquiries,
+    management: Management | None,
 ) -> AsyncIterator[None]:
     """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
-    reloads = Reloads(changes.generations, executors, output, _builds(changes), settings.controller)
+    reloads = Reloads(changes.generations, executors, output, _builds(changes), management)
     reloads.reloaded = inquiries.reloaded
     control = Control(run_dir.socket(SOCKET), reloads, inquiries.status)
     tasks = [

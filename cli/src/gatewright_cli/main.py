@@ -293,6 +293,9 @@ def run(context: click.Context, /, **options: object) -> None:
 
     --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
     """
+    from gatewright_cli import operator_secrets
+
+    operator_secrets.leave_environment()  # first, for what follows is done twice where it does not return
     from gatewright_cli import preparing
 
     context.exit(preparing.run(preparing.Options(**options), context.args))  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from gatewright_cli.api_files import ApiFile, Mistake
 from gatewright_cli.local_http import Answer, LocalHttpError
 from gatewright_cli.probes import http_client
 
-TOKEN_VARIABLE = "GATEWRIGHT_CONTROLLER_TOKEN"  # noqa: S105 - the controller's own variable, not a token
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
 DEPLOYED = "deployed"
@@ -118,12 +116,12 @@ class InvalidError(DeployError):
 
 
 class Management:
-    """A client of the controller at a URL ("http://127.0.0.1:9090")."""
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
 
-    def __init__(self, controller: str) -> None:
+    def __init__(self, controller: str, token: str) -> None:
         self._client = http_client(None, controller)
         self._client.timeout = ANSWER_SECONDS
-        if token := os.environ.get(TOKEN_VARIABLE):
+        if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
     async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
@@ -147,6 +145,16 @@ class Management:
             raise InvalidError(_mistakes(answer))
         return msgspec.json.decode(answer.content, type=StoredApi)
 
+    async def check_policies(self, definitions: Path) -> Prospect:
+        """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
+        texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
+        content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
+        return await self.ask_policies("/v1/policies/check", content=content, headers=headers)
+
+    async def reload_policies(self) -> Prospect:
+        """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
+        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
+
     async def ask_policies(self, path: str, **what: Any) -> Prospect:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **what)
@@ -163,18 +171,6 @@ class Management:
             return await self._client.request(method, path, **what)
         except LocalHttpError as error:
             raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
-
-
-async def check_policies(controller: str, definitions: Path) -> Prospect:
-    """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
-    texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
-    content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
-    return await Management(controller).ask_policies("/v1/policies/check", content=content, headers=headers)
-
-
-async def reload_policies(controller: str) -> Prospect:
-    """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
-    return await Management(controller).ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
 
 
 def _mistakes(answer: Answer) -> tuple[Mistake, ...]:

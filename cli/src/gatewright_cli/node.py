@@ -12,6 +12,7 @@ from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
+from gatewright_cli.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers
 from gatewright_cli.records import LogLevel
@@ -127,6 +128,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "node-listen": f"unix:{socket}",
         "definitions": str(settings.definitions),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
+        "token-file": str(run_dir.path / TOKEN_FILE),
+        "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
         "log-level": settings.log_level,
     }
     return ProcessSpec(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli import api_files, bootstrap, build_output, forked, forwarded, ports, preflight
+from gatewright_cli import api_files, bootstrap, build_output, forked, forwarded, operator_secrets, ports, preflight
 from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
@@ -21,7 +21,9 @@ from gatewright_cli.changing import Changes
 from gatewright_cli.forwarded import Forwarded, ForwardedError
 from gatewright_cli.generation import Generations
 from gatewright_cli.log_output import LogFormat, LogOutput
+from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
+from gatewright_cli.operator_secrets import OperatorSecrets
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.records import LogLevel
@@ -91,6 +93,7 @@ class Prepared:
     forwarded: Forwarded
     envoy: Path
     bootstrap: Path
+    secrets: OperatorSecrets
 
 
 def run(options: Options, rest: Sequence[str]) -> int:
@@ -107,7 +110,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         changes = _changes(options, generations)
         settings = node_settings(options, prepared, state_dir.path, changes)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
-        return _run_node(settings, prepared.files, options, changes, spent)
+        return _run_node(settings, prepared, options, changes, spent)
 
 
 def with_defaults(options: Options) -> Options:
@@ -150,6 +153,8 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
         if options.strict:
             mistakes += [said for file in files.refused for said in file.sentences]
     with collecting(mistakes):
+        secrets = operator_secrets.take()
+    with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
         envoy = preflight.find_envoy()
@@ -161,7 +166,7 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
         with collecting(mistakes):
             build_output.load(options.build_output)
     refuse(mistakes)
-    return Prepared(files, flags, envoy, template)
+    return Prepared(files, flags, envoy, template, secrets)
 
 
 def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
@@ -257,7 +262,7 @@ def _build_here(options: Options) -> str:
     return str(building.build(options.manifest, options.output, import_seconds=options.import_limit).output)
 
 
-def _run_node(settings: NodeSettings, files: ApiFiles, options: Options, changes: Changes, spent: Spent) -> int:
+def _run_node(settings: NodeSettings, prepared: Prepared, options: Options, changes: Changes, spent: Spent) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
         run_dir = RunDir.open(options.run_dir)
@@ -266,7 +271,8 @@ def _run_node(settings: NodeSettings, files: ApiFiles, options: Options, changes
     output = LogOutput(sys.stderr.fileno(), options.log_format, sys.stderr.isatty(), stdout, options.log_level)
     try:
         read = partial(_read_again, options)
-        running = NodeRun(settings, run_dir, files, read, output, changes, spent, options.strict)
+        management = _management(settings, prepared.secrets, run_dir)
+        running = NodeRun(settings, run_dir, management, prepared.files, read, output, changes, spent, options.strict)
         failure = asyncio.run(running.run())
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":
@@ -281,6 +287,14 @@ def _run_node(settings: NodeSettings, files: ApiFiles, options: Options, changes
     if options.log_format == "text":
         click.echo(f"error: {said}", err=True)  # a text of several lines, and the last thing that is said
     return 1
+
+
+def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDir) -> Management | None:
+    """The run's own controller, which is given its secrets by files; None without one."""
+    if settings.controller is None:
+        return None
+    secrets.write(run_dir)
+    return Management(ports.url(settings.controller), secrets.token)
 
 
 def _said(failure: Failure | None, options: Options, changes: Changes) -> str:

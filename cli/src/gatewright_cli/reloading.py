@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gatewright_cli import management, ports
 from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.difference import Difference, difference
@@ -22,7 +21,7 @@ from gatewright_cli.executors import Executors
 from gatewright_cli.generation import Generation, GenerationError, Generations
 from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
-from gatewright_cli.management import DeployError, Prospect
+from gatewright_cli.management import DeployError, Management, Prospect
 from gatewright_cli.spent import Spent
 
 
@@ -51,7 +50,7 @@ class Reloaded:
 class Reloads:
     """Reloads of one run, one after the other. Close it.
 
-    builds: makes the build first; None to take the output as it is. controller: HOST:PORT, or None.
+    builds: makes the build first; None to take the output as it is. management: of the controller, if there is one.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class Reloads:
         executors: Executors,
         output: LogOutput,
         builds: BuildRuns | None,
-        controller: str | None,
+        management: Management | None,
     ) -> None:
         self._generations, self._executors, self._output = generations, executors, output
-        self._builds, self._controller = builds, controller
+        self._builds, self._management = builds, management
         self._newest: asyncio.Task[Reloaded] | None = None
         self._at_the_engine: asyncio.Task[object] | None = None
         self.reloaded: Callable[[], None] = lambda: None
@@ -182,15 +181,15 @@ class Reloads:
 
     async def _foreseen(self, changed: Difference, fresh: Generation) -> Prospect:
         """What other definitions mean to the APIs. Raises DeployError where one could not go on with them."""
-        if self._controller is None or not changed.definitions:
+        if self._management is None or not changed.definitions:
             return Prospect()
-        return await management.check_policies(ports.url(self._controller), fresh.definitions)
+        return await self._management.check_policies(fresh.definitions)
 
     async def _tell_controller(self) -> list[str]:
         """The new generation serves already: what goes wrong here is a note."""
-        if self._controller is None:
+        if self._management is None:
             return []
         try:
-            return (await management.reload_policies(ports.url(self._controller))).notes
+            return (await self._management.reload_policies()).notes
         except DeployError as error:
             return [f"the controller does not know the new policies: {error}"]

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from gatewright_cli.keeper import StartError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
+from gatewright_cli.operator_secrets import TOKEN_FILE
 from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.spent import Spent
 from gatewright_cli.stopping import Wish, Wishes
@@ -36,7 +38,8 @@ Failure = StartError | DeployError
 class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
-    files: what to deploy; read: reads one of them again. strict: the start fails where an API is not deployed.
+    management: of the node's controller, if it has one. files: what to deploy; read: reads one of them again.
+    strict: the start fails where an API is not deployed.
     spent: what the time before was used for; this run adds its own parts and logs them.
     """
 
@@ -44,6 +47,7 @@ class NodeRun:
         self,
         settings: NodeSettings,
         run_dir: RunDir,
+        management: Management | None,
         files: ApiFiles,
         read: Reader,
         output: LogOutput,
@@ -55,8 +59,8 @@ class NodeRun:
         self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
         self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
-        controller = Management(ports.url(settings.controller)) if settings.controller else None
-        self._deployment = Deployment(controller, files, read, output, self._write_status)
+        self._management = management
+        self._deployment = Deployment(management, files, read, output, self._write_status)
         self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed)
         self._asked = asyncio.Event()
         self._wishes, self._hangups = Wishes(), Hangups()
@@ -81,11 +85,21 @@ class NodeRun:
         """Whether a second signal cut the orderly stop short."""
         return self._wishes.forced
 
+    @property
+    def _token_file(self) -> Path:
+        return self._run_dir.path / TOKEN_FILE
+
     async def _serve(self) -> None:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
         async with changing(
-            self._changes, self._settings, self._run_dir, self._supervisor, self._output, self._inquiries
+            self._changes,
+            self._settings,
+            self._run_dir,
+            self._supervisor,
+            self._output,
+            self._inquiries,
+            self._management,
         ):
             end = time.monotonic() + PATIENCE_SECONDS
             with self._spent.on("deploy"):
@@ -113,15 +127,17 @@ class NodeRun:
 
     def _say_ready(self) -> None:
         parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
-        serving, apis = self._deployment.serving()
+        settings, (serving, apis) = self._settings, self._deployment.serving()
         total = f"{sum(self._spent.seconds.values()):.2f}s"
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
-            click.echo(f"ready {self._settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            if settings.controller:
+                click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
             for state, said in self._deployment.shortcomings():
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:
-                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {self._settings.url}{sample[1]}")
+                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {settings.url}{sample[1]}")
 
     def _sample(self) -> tuple[str, str] | None:
         """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
@@ -167,7 +183,8 @@ class NodeRun:
     def _status(self) -> dict[str, Any]:
         """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
 
-        `apis` and `refusedFiles`: see Deployment; both are empty without a controller.
+        `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
+        empty without a controller.
         """
         settings = self._settings
         return {
@@ -176,6 +193,7 @@ class NodeRun:
             "pid": os.getpid(),
             "url": settings.url,
             "controller": ports.url(settings.controller) if settings.controller else None,
+            "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,
             "build": str(settings.build.path),
             "stateDir": str(settings.state_dir),

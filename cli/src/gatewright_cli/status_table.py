@@ -24,6 +24,8 @@ def write(status: RunStatus, file: TextIO) -> None:
     headline.append("".join(f"{', ' if number else ': '}{said}" for number, said in enumerate(shortcomings(status))))
     _print(console, headline)
     _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
+    if controller := status.get("controller"):
+        _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
     for rows, columns in ((_processes(status), PROCESS), (_apis(status), API), (_quarantined(status), QUARANTINE)):
         if rows:
             _print(console, Text())

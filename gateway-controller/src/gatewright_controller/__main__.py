@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
     parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
+    parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
+    parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
     parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")

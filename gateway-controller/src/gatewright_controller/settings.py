@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,11 @@ def described(comment: str) -> Meta:
     return Meta(description=comment)
 
 
+def confided(comment: str) -> Meta:
+    """The same, of a field whose value no message shows."""
+    return Meta(description=comment, extra_json_schema={"writeOnly": True})
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Every field has a default; unknown keys are refused."""
 
@@ -34,7 +39,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "policy-definitions"
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
-        str, described("Bearer token of the management API. Required unless it listens on loopback only.")
+        str, confided("Bearer token of the management API. Required unless it listens on loopback only.")
+    ] = ""
+    token_file: Annotated[
+        str, described("File that holds the token, instead of `token`; white space around it does not count.")
     ] = ""
     max_request_bytes: Annotated[
         int, Meta(ge=1024, description="Largest body that the management API takes, in bytes.")
@@ -54,8 +62,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "info"
     system_parameters: Annotated[
         dict[str, dict[str, Any]],
-        described("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
+        confided("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
     ] = {}
+    system_parameters_file: Annotated[
+        str, described("YAML file that holds the system parameters, instead of `systemParameters`.")
+    ] = ""
+
+
+FROM_FILES = {"tokenFile": "token", "systemParametersFile": "systemParameters"}
+"""Settings that name a file, and those whose value the file holds."""
 
 
 def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, str]) -> Settings:
@@ -66,7 +81,9 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             values[field.encode_name] = _plain(text, field.name)
     values |= {_camel(name): value for name, value in options.items()}
-    if mistakes := list(Schema(msgspec.json.schema(Settings), close=False).mistakes(values, "")):
+    mistakes = list(_take_from_files(values))
+    mistakes += Schema(msgspec.json.schema(Settings), close=False).mistakes(values, "")
+    if mistakes:
         raise Invalid(mistakes)
     return msgspec.convert(values, Settings)
 
@@ -75,23 +92,61 @@ def _camel(name: str) -> str:
     return next(field.encode_name for field in msgspec.structs.fields(Settings) if field.name == name)
 
 
+def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
+    """Puts what the files of FROM_FILES hold into the fields that they stand for."""
+    for named, field in FROM_FILES.items():
+        path = values.get(named)
+        if not isinstance(path, str) or not path:
+            continue
+        if values.get(field):
+            yield Mistake(named, f"expected either {named} or {field}, got both; leave one out")
+            continue
+        try:
+            text = _text(Path(path), "a file that can be read")
+            values[field] = _mapping(text, path) if field == "systemParameters" else _token(text, path)
+        except Invalid as invalid:
+            yield from invalid.mistakes
+
+
+def _token(text: str, where: str) -> str:
+    if not text.strip():
+        raise Invalid([Mistake(where, "expected a file with a token in it, got none")])
+    return text.strip()
+
+
 def _read(file: Path) -> JsonObject:
+    return _mapping(_text(file, "a settings file"), str(file))
+
+
+def _text(file: Path, expected: str) -> str:
     try:
-        values = yaml.safe_load(file.read_bytes())
+        return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise Invalid([Mistake(str(file), f"expected a settings file: {error.strerror}")]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Invalid([Mistake(str(file), f"expected YAML: {' '.join(str(error).split())}")]) from None
+        raise Invalid([Mistake(str(file), f"expected {expected}: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise Invalid([Mistake(str(file), "expected text in UTF-8")]) from None
+
+
+def _mapping(text: str, where: str) -> JsonObject:
+    """The YAML mapping in a text; no message has any of it, for there may be secrets in it."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" (line {mark.line + 1})" if mark else ""
+        raise Invalid([Mistake(where, f"expected YAML: {getattr(error, 'problem', '')}{at}")]) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise Invalid([Mistake(str(file), "expected a mapping of settings")])
+        raise Invalid([Mistake(where, "expected a mapping of settings")])
     return values
 
 
 def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
-    if name not in ("max_request_bytes", "system_parameters"):
+    if name == "system_parameters":
+        return _mapping(text, PREFIX + name.upper())
+    if name != "max_request_bytes":
         return text
     try:
         return yaml.safe_load(text)
