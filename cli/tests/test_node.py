@@ -8,7 +8,7 @@ import pytest
 import yaml
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput, Group
-from gatewright_cli.child import inherited
+from gatewright_cli.environment import environment
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Forwarded
 from gatewright_cli.node import NodeSettings, processes
@@ -140,13 +140,50 @@ def test_the_url_for_clients_here(settings: NodeSettings, host: str, url: str) -
     assert replace(settings, host=host, port=80).url == url
 
 
-def test_only_the_controller_gets_what_it_is_told_by_variables(
+def given_to(settings: NodeSettings, run_dir: RunDir) -> dict[str, dict[str, str]]:
+    """Process → its environment; of the executors, those of one."""
+    return {name: environment(spec) for name, spec in by_name(settings, run_dir).items()}
+
+
+def test_a_process_gets_what_is_on_its_list_and_nothing_else(
     settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "secret")
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://user:secret@index.test/simple")
+    secrets = (
+        "GATEWRIGHT_CONTROLLER_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "UV_DEFAULT_INDEX",
+        "PIP_INDEX_URL", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "PYTHONSTARTUP",
+    )  # fmt: skip
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    for name in ("LC_ALL", "TZ", "SSL_CERT_FILE", "https_proxy", "PATH"):
+        monkeypatch.setenv(name, "wanted")
+    given = given_to(replace(settings, echo="127.0.0.1:1"), run_dir)
+    found = {process: {name for name, value in has.items() if value == "secret"} for process, has in given.items()}
+    assert found.pop("controller") == {"GATEWRIGHT_CONTROLLER_TOKEN"}
+    assert set(map(frozenset, found.values())) == {frozenset()}
+    for has in given.values():
+        assert {name for name, value in has.items() if value == "wanted"} >= {"LC_ALL", "SSL_CERT_FILE", "PATH"}
+    assert given["envoy"]["TZ"] == "UTC0"
+
+
+def test_python_is_tuned_and_not_steered_by_variables(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another module path makes an executor run what the lock does not have; the controller is our own Python's."""
+    for name in ("PYTHONPATH", "PYTHONHASHSEED", "GOGC"):
+        monkeypatch.setenv(name, "0")
+    given = given_to(settings, run_dir)
+    has = {name: {process for process, each in given.items() if name in each} for name in ("PYTHONPATH", "GOGC")}
+    assert has == {"PYTHONPATH": {"controller"}, "GOGC": {"engine"}}
+    assert {process for process, each in given.items() if "PYTHONHASHSEED" in each} == {
+        "controller", "executor-default-0"
+    }  # fmt: skip
+
+
+def test_policies_get_what_is_passed_on_purpose(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TENANT", "blue")
-    given = {name: inherited(spec) for name, spec in by_name(settings, run_dir).items()}
-    assert [name for name, variables in given.items() if "secret" in str(variables.values())] == ["controller"]
-    assert "UV_DEFAULT_INDEX" not in given["controller"]
-    assert {variables["TENANT"] for variables in given.values()} == {"blue"}
+    monkeypatch.setenv("OTHER", "blue")
+    given = given_to(replace(settings, pass_env=("TENANT",)), run_dir)
+    assert {process for process, each in given.items() if each.get("TENANT")} == {"executor-default-0", "engine"}
+    assert not any("OTHER" in each for each in given.values())

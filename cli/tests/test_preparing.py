@@ -7,6 +7,7 @@ import pytest
 from gatewright_cli import main, preparing
 from gatewright_cli.api_files import ApiFile, RefusedFile
 from gatewright_cli.ports import ECHO_PORT, free_port
+from gatewright_cli.preflight import PreflightError
 from gatewright_cli.preparing import Options, with_defaults
 from gatewright_cli.starting import write_starter
 
@@ -93,3 +94,22 @@ def test_a_file_that_cannot_be_read_keeps_no_echo_away(tmp_path: Path, free: int
     manifest = starter(tmp_path, f"http://127.0.0.1:{free}")
     (tmp_path / "apis" / "bad.yaml").write_text("[")
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TENANT=blue", "--pass-env: expected the name of a variable, got 'TENANT=blue'"),
+        ("NO_SUCH_TENANT", "--pass-env: expected a variable that is set, got NO_SUCH_TENANT"),
+        ("GATEWRIGHT_CONTROLLER_TOKEN", "--pass-env: expected a variable that policies may read, got GATEWRIGHT_"),
+    ],
+)
+def test_a_variable_that_cannot_be_passed_is_a_mistake(
+    name: str, said: str, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "t")
+    given = options("--port", str(free), "--no-controller", "--pass-env", name, "--pass-env", "PATH")
+    with pytest.raises(PreflightError) as found:
+        preparing.prepare(given, [])
+    (mistake,) = [each for each in found.value.mistakes if "--pass-env" in each]
+    assert mistake.startswith(said)

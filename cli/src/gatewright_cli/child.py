@@ -13,13 +13,12 @@ import time
 from collections import deque
 from pathlib import Path
 
+from gatewright_cli.environment import environment
 from gatewright_cli.output_pipe import OutputPipe, Take
 from gatewright_cli.specs import ProcessSpec
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LAST_LINES = 20
-OUR_VARIABLES = ("GATEWRIGHT_", "GITHUB_TOKEN", "UV_", "PIP_")
-"""Prefixes of what the management API, the controller and builds are told: tokens, operators' parameters, indexes."""
 PRIVATE_UMASK = 0o077
 
 
@@ -117,15 +116,6 @@ def describe_exit(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-def inherited(spec: ProcessSpec) -> dict[str, str]:
-    """Our environment without what is ours: policies run in some of the processes, and can read theirs."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(OUR_VARIABLES) or name.startswith(spec.keeps)
-    }
-
-
 def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
     program = shutil.which(spec.command[0])
     if program is None:
@@ -138,7 +128,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
             stdout=stdout,
             stderr=stderr,
             cwd=spec.cwd,
-            env={**inherited(spec), **spec.environment},
+            env=environment(spec),
             start_new_session=True,
             umask=PRIVATE_UMASK,
         )

@@ -278,6 +278,12 @@ def echo(listen: str) -> None:
     show_default=True,
     help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
 )
+@click.option(
+    "--pass-env",
+    multiple=True,
+    metavar="NAME",
+    help="A variable of your environment that policies get, too; may be repeated. [default: none but a fixed list]",
+)
 @click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatewright_cli import bootstrap
+from gatewright_cli import bootstrap, environment
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
@@ -41,7 +41,7 @@ class NodeSettings:
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
-    log_level: of all processes but Envoy.
+    log_level: of all processes but Envoy. pass_env: names of variables that policies get, Python and Go ones.
     """
 
     build: BuildOutput
@@ -65,6 +65,7 @@ class NodeSettings:
     silence_seconds: float = 5.0
     engine_scheduling: Scheduling = "batch"
     forwarded: Forwarded = field(default_factory=Forwarded)
+    pass_env: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -136,7 +137,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         name="controller",
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
         environment=UNBUFFERED,
-        keeps=("GATEWRIGHT_CONTROLLER_",),
+        inherits=environment.CONTROLLER,
         ready=Answers("/healthz", base=url(address)),
         alive=Answers("/healthz", base=url(address), any_status=True),
         silence_seconds=settings.silence_seconds,
@@ -151,6 +152,7 @@ def echo(address: str) -> ProcessSpec:
         name="echo",
         command=(sys.executable, "-m", "gatewright_cli", "echo", "--listen", address),
         environment=UNBUFFERED,
+        inherits=environment.ECHO,
         ready=Accepts(address=address),
         listen=address,
         stop_seconds=3.0,
@@ -173,6 +175,7 @@ def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, so
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
         environment=UNBUFFERED,
+        inherits=environment.executor(settings.pass_env),
         ready=Accepts(path=socket),
         sockets=(socket,),
         labels={"group": one.group, "generation": generation.number},
@@ -206,6 +209,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
             *command_line(options, settings.forwarded.pe),
             *(word for executor in executors for word in ("--executor", executor)),
         ),
+        inherits=environment.engine(settings.pass_env),
         ready=Answers("/ready", socket=admin),
         scheduling=settings.engine_scheduling,
         alive=Answers("/healthz", socket=admin, any_status=True),
@@ -245,6 +249,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
         environment=ENVOY_CLOCK,
+        inherits=environment.ENVOY,
         alive=Answers("/ready", socket=admin, any_status=True),
         silence_seconds=settings.silence_seconds,
         writes_access_log=True,

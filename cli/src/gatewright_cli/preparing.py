@@ -13,7 +13,17 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli import api_files, bootstrap, build_output, forked, forwarded, operator_secrets, ports, preflight
+from gatewright_cli import (
+    api_files,
+    bootstrap,
+    build_output,
+    environment,
+    forked,
+    forwarded,
+    operator_secrets,
+    ports,
+    preflight,
+)
 from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
@@ -77,6 +87,7 @@ class Options:
     silence_limit: float
     engine_scheduling: Scheduling
     strict: bool
+    pass_env: tuple[str, ...]
 
     @property
     def limits(self) -> Limits:
@@ -165,6 +176,7 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
     if options.build_output:
         with collecting(mistakes):
             build_output.load(options.build_output)
+    mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
     return Prepared(files, flags, envoy, template, secrets)
 
@@ -231,6 +243,7 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         silence_seconds=options.silence_limit,
         engine_scheduling=options.engine_scheduling,
         forwarded=prepared.forwarded,
+        pass_env=options.pass_env,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from gatewright_cli import ports
+from gatewright_cli import environment, ports
 from gatewright_cli.api_files import ApiFiles
 from gatewright_cli.changing import Changes, Inquiries, changing
 from gatewright_cli.deployment import PATIENCE_SECONDS, Deployment, Reader
@@ -91,6 +91,8 @@ class NodeRun:
 
     async def _serve(self) -> None:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
+        withheld = environment.withheld(keeper.spec for keeper in self._supervisor.keepers)
+        self._output.event("variables that no process gets", "debug", names=withheld)
         self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
         async with changing(
             self._changes,

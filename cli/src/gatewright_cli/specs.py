@@ -13,6 +13,17 @@ Scheduling: TypeAlias = Literal["normal", "batch"]
 
 
 @dataclass(frozen=True)
+class Inherits:
+    """Variables of the supervisor's own environment that a process gets: by name, and by how a name begins."""
+
+    names: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+
+    def has(self, name: str) -> bool:
+        return name in self.names or name.startswith(self.prefixes)
+
+
+@dataclass(frozen=True)
 class ProcessSpec:
     """One process.
 
@@ -20,10 +31,10 @@ class ProcessSpec:
     component: what its own log lines call it; "" for its name. writes_access_log: whether its stdout is one.
     command: program and arguments; the program is a path or a name on PATH.
     ready: asked until it has no obstacle any more; only then the next process starts.
-    environment: on top of the supervisor's own, which comes without our own variables (child.OUR_VARIABLES).
+    environment: on top of what it inherits.
+    inherits: which of the supervisor's own variables it gets (environment.py).
     scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on, and whose
     timers may be a millisecond late; else "normal".
-    keeps: prefixes of those of our own variables that it gets all the same.
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
@@ -39,8 +50,8 @@ class ProcessSpec:
     ready: Probe
     cwd: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    inherits: Inherits = field(default_factory=Inherits)
     scheduling: Scheduling = "normal"
-    keeps: tuple[str, ...] = ()
     sockets: tuple[Path, ...] = ()
     listen: str | None = None
     drain: Drain | None = None
