@@ -97,6 +97,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second (500)")
     parser.add_argument("--log-format", choices=["text", "json"], default="text")
     chosen, options = parser.parse_known_args(arguments)
+    if os.geteuid() != 0:
+        parser.error("expected to be root: a gateway's processes let nobody else of their user see how they use memory")
     with tempfile.TemporaryDirectory(prefix="costs-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         tool = load_tool.build(home)

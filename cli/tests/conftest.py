@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from gatewright_cli.records import LEVELS, Source
 from gatewright_cli.specs import ProcessSpec
 
 LIMIT_SECONDS = 60.0
+NO_MORE_THAN_A_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+"""Words before a command: root without capabilities may to other processes what any user may to his own."""
 
 LISTENER = """
 import os, signal, socket, sys

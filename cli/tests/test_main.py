@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from gatewright_cli.stopping import REPEAT_SECONDS
+
+from cli.tests.conftest import NO_MORE_THAN_A_USER
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -51,8 +53,10 @@ def run_arguments(folder: Path, engine: str) -> list[str]:
 
 
 @contextmanager
-def running(arguments: list[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    command = (*COMMAND, *arguments)
+def running(
+    arguments: list[str], env: Mapping[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    command = (*within, *COMMAND, *arguments)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
         yield process
@@ -196,6 +200,26 @@ def test_nothing_outlives_a_killed_supervisor(bench: Bench) -> None:
         pid = engine_pid(bench.folder)
         process.kill()
         until(lambda: not bench.alive(pid))
+
+
+READS = """
+import os, sys
+for name, look in {"environ": open, "mem": open, "fd/0": os.readlink, "maps": open}.items():
+    try:
+        look(f"/proc/{sys.argv[1]}/{name}")
+        print(name, "read")
+    except PermissionError:
+        print(name, "refused")
+"""
+
+
+def test_a_process_of_the_same_user_cannot_look_into_the_supervisor(bench: Bench) -> None:
+    arguments = run_arguments(bench.folder, NEVER_READY)
+    with running(arguments, within=NO_MORE_THAN_A_USER) as process:
+        until(lambda: engine_pid(bench.folder))
+        command = (*NO_MORE_THAN_A_USER, sys.executable, "-c", READS, str(process.pid))
+        found = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True)
+    assert found.stdout.split("\n")[:-1] == ["environ refused", "mem refused", "fd/0 refused", "maps refused"]
 
 
 def test_a_bootstrap_with_unknown_fields(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -35,6 +36,8 @@ SETTLE_SHARE = 0.4  # of a run too short to settle for so long
 
 def main() -> int:
     arguments = _parse()
+    if os.geteuid() != 0:
+        sys.exit("expected to be root: a gateway's processes let nobody else of their user count their open files")
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()

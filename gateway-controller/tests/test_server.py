@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import socket
@@ -11,7 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -27,8 +28,8 @@ Line = dict[str, object]
 class Process:
     """One controller; `log` holds its lines as they come."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        command = [sys.executable, "-m", "gatewright_controller", *arguments]
+    def __init__(self, *arguments: str, within: Sequence[str] = (), **environment: str) -> None:
+        command = [*within, sys.executable, "-m", "gatewright_controller", *arguments]
         env = {"PATH": "/usr/bin", **environment}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env)
         self.lines: list[Line] = []
@@ -239,3 +240,17 @@ def test_a_second_controller_leaves_the_first_ones_socket_alone(start: Start) ->
     assert second.wait() == 1
     assert "another controller does" in second.told()
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_a_process_of_the_same_user_cannot_look_into_it(arguments: list[str]) -> None:
+    """Root without capabilities stands for an ordinary user: root itself may look into everything."""
+    within = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    controller = Process(*arguments, within=within)
+    try:
+        controller.url()
+        command = [*within, "cat", f"/proc/{controller.process.pid}/environ"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert (said.returncode, said.stdout) == (1, "")
+        assert "Permission denied" in said.stderr
+    finally:
+        controller.end()

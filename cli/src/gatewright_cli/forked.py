@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -10,9 +9,9 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from gatewright_cli import prctl
 from gatewright_cli.preflight import PreflightError
 
-PR_SET_PDEATHSIG = 1
 FAULT_STATUS = 70
 
 
@@ -28,7 +27,7 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
         return pid
     status = FAULT_STATUS
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_our_end)
+        prctl.end_with_parent(at_our_end)
         if os.getppid() == parent:
             status = work()
     except KeyboardInterrupt:

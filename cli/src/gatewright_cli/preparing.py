@@ -22,6 +22,7 @@ from gatewright_cli import (
     forwarded,
     operator_secrets,
     ports,
+    prctl,
     preflight,
 )
 from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
@@ -109,6 +110,7 @@ class Prepared:
 
 def run(options: Options, rest: Sequence[str]) -> int:
     """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
+    _keep_private()
     options = with_ports(with_defaults(options))
     prepared = prepare(options, rest)
     with contextlib.ExitStack() as stack:
@@ -122,6 +124,14 @@ def run(options: Options, rest: Sequence[str]) -> int:
         settings = node_settings(options, prepared, state_dir.path, changes)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
         return _run_node(settings, prepared, options, changes, spent)
+
+
+def _keep_private() -> None:
+    """Before a build imports policies, and before any runs."""
+    try:
+        prctl.keep_private()
+    except OSError as error:
+        click.echo(f"warning: other processes of this user can read this one ({error.strerror})", err=True)
 
 
 def with_defaults(options: Options) -> Options:

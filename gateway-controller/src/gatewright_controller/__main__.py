@@ -14,6 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core reads it at impor
 from gatewright_controller import logs
 from gatewright_controller.mistake import Invalid
 from gatewright_controller.node_server import ListenError
+from gatewright_controller.private import keep_private
 from gatewright_controller.server import serve
 from gatewright_controller.settings import load_settings, reference
 from gatewright_controller.store import StoreError
@@ -28,6 +29,10 @@ def main() -> int:
         sys.stdout.write(reference())
         return 0
     logs.set_up()
+    try:
+        keep_private()
+    except OSError as error:
+        log.warning("other processes of this user can read this one", extra={"reason": error.strerror})
     os.umask(0o077)  # the database holds parameters, and parameters hold secrets
     try:
         file = given.pop("settings", None)

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"gatewright.dev/policy-engine/internal/admin"
@@ -48,8 +49,16 @@ func ownProcess(log *slog.Logger) {
 	slog.SetDefault(log)
 	logGRPC(log)
 	syscall.Umask(0o077)
+	keepPrivate(log)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // exchanges leave much garbage and little state
+	}
+}
+
+// keepPrivate lets no other process of this user trace this one or read its /proc/PID/environ, mem and fd (prctl(2)).
+func keepPrivate(log *slog.Logger) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		log.Warn("other processes of this user can read this one", "error", err.Error())
 	}
 }
 

@@ -43,16 +43,23 @@ async def on_request(ctx, params):
     await asyncio.sleep(0)
 """
 
+PRIVATE = """
+import ctypes
+from sdk.action import UpstreamRequestModifications
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-dumpable": str(ctypes.CDLL(None).prctl(3))})
+"""
+
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A build output's python-executor folder."""
     folder = tmp_path / "python-executor"
-    for name, source in {"sample": SAMPLE, "slow": SLOW, "waits": WAITS}.items():
+    for name, source in {"sample": SAMPLE, "slow": SLOW, "waits": WAITS, "private": PRIVATE}.items():
         policy = folder / "policies" / f"{name}_v1_0_0"
         policy.mkdir(parents=True)
         (policy / "policy.py").write_text(source)
-    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow", "waits")}
+    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow", "waits", "private")}
     (folder / "python_policy_registry.py").write_text(f"PYTHON_POLICIES: dict[str, str] = {registry!r}\n")
     (folder / "main.py").write_text("from gatewright_executor.main import main\n\nmain()\n")
     return folder
@@ -104,10 +111,18 @@ def test_a_signal_lets_what_is_under_way_finish(start: Start, tmp_path: Path, nu
     assert (process.returncode, out) == (0, "")
     lines = [json.loads(line) for line in err.splitlines()]
     said = [line["message"].split(" on ")[0] for line in lines]
-    assert sorted(said[:2]) == ["serving 3 policies", "started"]  # an engine may be quicker than the log
+    assert sorted(said[:2]) == ["serving 4 policies", "started"]  # an engine may be quicker than the log
     assert said[2:] == ["stopping: what is under way has 10 s", "stopped"]
     assert lines[said.index("started")]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()
+
+
+def test_a_process_of_the_same_user_cannot_look_into_it(start: Start, tmp_path: Path) -> None:
+    """What prctl(2), PR_GET_DUMPABLE, says inside: the tests' own user may be root, who may look into everything."""
+    start()
+    with Engine(tmp_path / "s.sock") as one:
+        one.configure(1, "private:v1.0.0")
+        assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-dumpable\x000\0")
 
 
 def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from gatewright_executor.hung import HUNG_SECONDS
 from gatewright_executor.importing import Importing
 from gatewright_executor.listener import SocketError
 from gatewright_executor.policy_loader import REGISTRY, RegistryError
+from gatewright_executor.private import keep_private
 from gatewright_executor.server import Server
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
@@ -29,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
     options = _parse(arguments)
     logs.set_up(options.log_level)
+    try:
+        keep_private()
+    except OSError as error:
+        log.warning("other processes of this user can read this one: %s", error.strerror)
     warnings.filterwarnings("default", "policy .* uses get_policy", DeprecationWarning)
     sys.setswitchinterval(SWITCH_SECONDS)
     stop = threading.Event()
