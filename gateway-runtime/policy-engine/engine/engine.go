@@ -26,6 +26,7 @@ import (
 	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/peers"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -204,13 +205,17 @@ func (e *engine) listen(ctx context.Context) (*servers, error) {
 	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
 		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.Deploy, Table: e.table})
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
+	envoy := peers.Rule{File: e.options.peers, Roles: []string{peers.Envoy}}
+	people := peers.Rule{File: e.options.peers, Roles: []string{peers.Supervisor}, Outside: true}
 	for _, socket := range []struct {
 		flag, address string
 		endpoint      *endpoint
+		rule          peers.Rule
 	}{
-		{"admin", e.options.admin, &s.admin}, {"ext-proc", e.options.extProc, &s.extProc}, {"xds", e.options.xds, &s.xds},
+		{"admin", e.options.admin, &s.admin, people}, {"ext-proc", e.options.extProc, &s.extProc, envoy},
+		{"xds", e.options.xds, &s.xds, envoy},
 	} {
-		listener, err := listen(ctx, socket.address)
+		listener, err := listen(ctx, socket.address, socket.rule, e.log)
 		if err != nil {
 			s.close()
 			return nil, fmt.Errorf("--%s: %w", socket.flag, err)

@@ -290,6 +290,26 @@ func (c *controller) helloPolicies() int {
 	return len(c.hello.GetPolicies())
 }
 
+func TestOnlyEnvoyIsServedItsState(t *testing.T) {
+	directory := envoytest.Directory(t)
+	writeFile(t, directory+"/peers.json", fmt.Sprintf(`{"supervisor":%d,"envoy":%d}`, os.Getpid(), os.Getppid()))
+	engine := startProcess(t, directory, markManifest, registerMark, "--peers", directory+"/peers.json")
+	engine.waitReady() // the supervisor, who asks, is let in
+	for _, name := range []string{"ext", "xds"} {
+		connection, err := (&net.Dialer{}).DialContext(t.Context(), "unix", directory+"/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := connection.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%s: expected the connection to be closed", name)
+		}
+		_ = connection.Close()
+	}
+	if log := engine.log.String(); !strings.Contains(log, "connection refused") || !strings.Contains(log, fmt.Sprint(os.Getpid())) {
+		t.Errorf("expected a warning that names the pid, got %s", log)
+	}
+}
+
 func TestHelpIsNoError(t *testing.T) {
 	var text bytes.Buffer
 	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {

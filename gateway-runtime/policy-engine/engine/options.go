@@ -12,12 +12,12 @@ import (
 
 // options are the command line of the engine.
 type options struct {
-	manifest, extProc, xds, admin, nodeID, controller, stateDir string
-	executors                                                   executors
-	logLevel                                                    slog.Level
-	drainTimeout, executorDrain                                 time.Duration
-	generation                                                  uint64
-	quarantineDeaths                                            int
+	manifest, extProc, xds, admin, nodeID, controller, stateDir, peers string
+	executors                                                          executors
+	logLevel                                                           slog.Level
+	drainTimeout, executorDrain                                        time.Duration
+	generation                                                         uint64
+	quarantineDeaths                                                   int
 }
 
 func parseOptions(arguments []string, usage io.Writer) (*options, error) {
@@ -31,6 +31,7 @@ func parseOptions(arguments []string, usage io.Writer) (*options, error) {
 	flags.StringVar(&o.nodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
 	flags.StringVar(&o.controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the last good state")
+	flags.StringVar(&o.peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(o.executors, "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
 	flags.Var(leastLevel{&o.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
 	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/peers"
 )
 
 func socketPath(address string) (string, error) {
@@ -19,8 +22,9 @@ func socketPath(address string) (string, error) {
 	return path, nil
 }
 
-// listen opens a Unix socket with mode 0600, in place of one that a dead process left behind.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen opens a Unix socket with mode 0600, in place of one that a dead process left behind. Where the rule has a file,
+// it lets in whom the rule does.
+func listen(ctx context.Context, address string, rule peers.Rule, log *slog.Logger) (net.Listener, error) {
 	path, err := socketPath(address)
 	if err != nil {
 		return nil, err
@@ -28,14 +32,17 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	return listener, nil
+	if rule.File == "" {
+		return listener, nil
+	}
+	return peers.Listen(listener, rule, log), nil
 }
 
 func removeStale(ctx context.Context, path string) error {

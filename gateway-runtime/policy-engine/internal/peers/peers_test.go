@@ -1,0 +1,243 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("CONNECT_TO"); path != "" {
+		os.Exit(connect(path))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// connect says what comes from a socket: the rest of this program's tests run it in other processes.
+func connect(path string) int {
+	if os.Getenv("BELOW") != "" { // a process further down
+		command := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // this program
+		command.Env, command.Stdout = []string{"CONNECT_TO=" + path}, os.Stdout
+		_ = command.Run()
+		return 0
+	}
+	connection, err := new(net.Dialer).DialContext(context.Background(), "unix", path)
+	if err != nil {
+		return 1
+	}
+	if os.Getenv("LEAVES") == "" {
+		_, _ = io.Copy(os.Stdout, connection)
+	}
+	return 0
+}
+
+type socket struct {
+	t          *testing.T
+	path, file string
+	log        *record
+}
+
+type record struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (r *record) Write(line []byte) (int, error) {
+	r.Lock()
+	defer r.Unlock()
+	return r.Buffer.Write(line)
+}
+
+func (r *record) text() string {
+	r.Lock()
+	defer r.Unlock()
+	return r.String()
+}
+
+// serve greets whoever is let in.
+func serve(t *testing.T, roles []string, outside bool) *socket {
+	folder := t.TempDir()
+	s := &socket{t, filepath.Join(folder, "s"), filepath.Join(folder, "peers.json"), &record{}}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := Rule{File: s.file, Roles: roles, Outside: outside}
+	guard := Listen(listener.(*net.UnixListener), rule, slog.New(slog.NewTextHandler(s.log, nil)))
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			connection, err := guard.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = connection.Write([]byte("hello"))
+			_ = connection.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = guard.Close(); <-served })
+	return s
+}
+
+func (s *socket) known(pids map[string]int) {
+	content, _ := json.Marshal(pids) //nolint:errchkjson // it is a map of numbers
+	if err := os.WriteFile(s.file+".new", content, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(s.file+".new", s.file); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// hears is what another process is told, one that this one starts, or one below that.
+func (s *socket) hears(more ...string) string {
+	command := exec.CommandContext(s.t.Context(), os.Args[0]) //nolint:gosec // this program
+	command.Env = append([]string{"CONNECT_TO=" + s.path}, more...)
+	said, err := command.Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(said)
+}
+
+// here is what this process is told.
+func (s *socket) here() string {
+	connection, err := new(net.Dialer).DialContext(s.t.Context(), "unix", s.path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	said, _ := io.ReadAll(connection)
+	return string(said)
+}
+
+func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
+	s := serve(t, []string{Envoy}, false)
+	s.known(map[string]int{Supervisor: os.Getppid(), Envoy: os.Getpid()})
+	if said := s.here(); said != "hello" {
+		t.Errorf("expected to be let in, got %q and %s", said, s.log.text())
+	}
+	if said := s.hears(); said != "" {
+		t.Errorf("expected another process to be refused, got %q", said)
+	}
+	if log := s.log.text(); strings.Count(log, "connection refused") != 1 || !strings.Contains(log, s.path) {
+		t.Errorf("expected one warning that names the socket, got %s", log)
+	}
+}
+
+func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
+	s := serve(t, []string{Envoy}, false)
+	s.known(map[string]int{Envoy: 1})
+	told := make(chan string)
+	go func() { told <- s.here() }()
+	select {
+	case said := <-told:
+		t.Fatalf("expected to be asked for again, got %q", said)
+	case <-time.After(3 * pause):
+	}
+	s.known(map[string]int{Envoy: os.Getpid()})
+	if said := <-told; said != "hello" {
+		t.Errorf("expected to be let in then, got %q and %s", said, s.log.text())
+	}
+}
+
+func TestWhoWaitsHoldsUpNobody(t *testing.T) {
+	s := serve(t, []string{Envoy}, false)
+	s.known(map[string]int{Envoy: os.Getpid()})
+	refused := make(chan string)
+	go func() { refused <- s.hears() }()
+	for deadline := time.After(patience / 2); ; {
+		if said := s.here(); said != "hello" {
+			t.Fatalf("expected to be let in, got %q", said)
+		}
+		select {
+		case said := <-refused:
+			t.Fatalf("expected the other one to be asked for again for a while, got %q", said)
+		case <-deadline:
+			if said := <-refused; said != "" {
+				t.Errorf("expected the other one to be refused, got %q", said)
+			}
+			return
+		default:
+		}
+	}
+}
+
+func TestWhatTheSupervisorHasNotStartedIsLetInFromOutside(t *testing.T) {
+	s := serve(t, []string{Supervisor}, true)
+	for _, c := range []struct {
+		name       string
+		supervisor int
+		told       string
+	}{{"below another one", 1 << 30, "hello"}, {"below it", os.Getpid(), ""}, {"below nobody known", 0, ""}} {
+		s.known(map[string]int{Supervisor: c.supervisor})
+		for _, more := range [][]string{nil, {"BELOW=1"}} {
+			if said := s.hears(more...); said != c.told {
+				t.Errorf("%s %v: expected %q, got %q and %s", c.name, more, c.told, said, s.log.text())
+			}
+		}
+	}
+	s.known(map[string]int{Supervisor: os.Getpid()})
+	if said := s.here(); said != "hello" {
+		t.Errorf("expected the supervisor itself to be let in, got %q", said)
+	}
+}
+
+// Its pid may be anybody's then.
+func TestWhoHasEndedIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	s := &socket{t, path, path + ".json", &record{}}
+	s.known(map[string]int{Supervisor: 1 << 30})
+	rule := Rule{File: s.file, Outside: true}
+	for _, c := range []struct{ leaves, why string }{{"LEAVES=1", "has ended"}, {"STAYS=1", ""}} {
+		command := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+		command.Env = []string{"CONNECT_TO=" + path, c.leaves}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		connection, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.why != "" {
+			_ = command.Wait()
+			s.known(map[string]int{Envoy: command.Process.Pid})
+			rule.Roles = []string{Envoy}
+		}
+		pid, why := rule.refusal(connection.(*net.UnixConn))
+		if pid != command.Process.Pid || (why == nil) != (c.why == "") || why != nil && !strings.Contains(why.Error(), c.why) {
+			t.Errorf("%s: expected %d and %q, got %d and %v", c.leaves, command.Process.Pid, c.why, pid, why)
+		}
+		_ = connection.Close()
+		rule.Roles = nil
+		s.known(map[string]int{Supervisor: 1 << 30})
+		if c.why == "" {
+			_ = command.Wait()
+		}
+	}
+}
+
+func TestWithoutTheFileNobodyIsLetIn(t *testing.T) {
+	s := serve(t, []string{Supervisor}, true)
+	if said := s.here(); said != "" || !strings.Contains(s.log.text(), "peers.json") {
+		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.text())
+	}
+}
