@@ -92,6 +92,11 @@ class Bench:
         except FileNotFoundError:
             return False
 
+    @staticmethod
+    def exists(pid: int) -> bool:
+        """Whether there is such a process, a zombie too: then no other one gets its pid."""
+        return Path(f"/proc/{pid}").exists()
+
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +13,10 @@ import pytest
 from gatewright_cli import control
 from gatewright_cli.control import Answer, Control
 from gatewright_cli.difference import Difference
+from gatewright_cli.peers import own_rule
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
+from gatewright_controller.peers import PeerCheck, Rule
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -29,6 +33,14 @@ class Scripted(Reloads):
         return self.outcome
 
 
+def check(bench: Bench, rule: Rule | None = None) -> PeerCheck:
+    """The supervisor's own, of a supervisor that has started none of the tests' processes."""
+    return PeerCheck(rule or own_rule(), bench.folder / control.FILE, lambda *said: refused.append(said))
+
+
+refused: list[tuple[str, int, str]] = []
+
+
 async def now() -> dict[str, object]:
     return {"state": "running"}
 
@@ -39,7 +51,7 @@ def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[
     answers: list[Answer] = []
 
     async def live() -> None:
-        serving = Control(bench.folder / control.FILE, Scripted(outcome), now)
+        serving = Control(bench.folder / control.FILE, Scripted(outcome), now, check(bench))
         await serving.start()
         assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
         if raw:
@@ -105,3 +117,57 @@ def test_no_run_to_ask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
     with pytest.raises(PreflightError, match="expected one run"):
         control.reload(None, print)
+
+
+ASKS = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    connection.sendall(b'{"command": "status"}\\n')
+    print(len(connection.recv(9)))
+"""
+DAEMON = f"""
+import os, subprocess, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+subprocess.run([sys.executable, "-c", {ASKS!r}, sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("program", [ASKS, DAEMON], ids=["a process", "one that has left its parent"])
+def test_what_the_supervisor_has_started_is_not_heard(bench: Bench, program: str) -> None:
+    """A policy's process may begin anew as often as it likes: it stays below the supervisor."""
+    supervisor = f"""
+import asyncio, subprocess, sys
+from pathlib import Path
+from gatewright_cli import prctl
+from gatewright_cli.control import Control
+from gatewright_cli.peers import own_rule
+from gatewright_controller.peers import PeerCheck
+prctl.adopt_orphans()
+async def status():
+    return {{"state": "running"}}
+async def live():
+    at = Path(sys.argv[1])
+    warned = []
+    serving = Control(at, None, status, PeerCheck(own_rule(), at, lambda *said: warned.append(said)))
+    await serving.start()
+    for program in ({program!r}, {ASKS!r}):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, str(at), stdout=asyncio.subprocess.PIPE
+        )
+        print((await process.communicate())[0].decode().strip(), flush=True)
+    await asyncio.to_thread(input)
+    print(len(warned))
+asyncio.run(live())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", supervisor, str(bench.folder / control.FILE)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = [process.stdout.readline().strip() for _ in range(2)]
+    assert control.status(bench.folder) == {"state": "running"}
+    told, _ = process.communicate("\n", timeout=60)
+    assert (said, told.strip()) == (["0", "0"], "2")

@@ -70,7 +70,7 @@ class Fleet:
         self.run_dir = RunDir.open(self.bench.folder / "run")
         first = Generation(1, build)
         roster = node.first_executors(self.settings, self.run_dir)
-        specs = [node.executor(self.settings, first, one, socket) for one, socket in roster.items()]
+        specs = [node.executor(self.settings, self.run_dir, first, one, socket) for one, socket in roster.items()]
         self.supervisor = Supervisor([*specs, self.bench.listener("engine")], self.bench.output, SOON)
         self.executors = Executors(
             self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first,

@@ -73,19 +73,22 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     specs, sockets = by_name(replace(settings, executors=2), run_dir), f"unix:{run_dir.path}"
     assert " ".join(specs["controller"].command) == (
         f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
+        f" --peers {run_dir.path}/peers/peers.json"
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
         f" --token-file {run_dir.path}/management-token"
         f" --system-parameters-file {run_dir.path}/system-parameters.yaml --log-level info"
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
-        f"/build/python-env/default/bin/python main.py --listen {sockets}/executor-default-1.sock --workers 32"
+        f"/build/python-env/default/bin/python main.py --listen {sockets}/executor-default-1.sock"
+        f" --peers {run_dir.path}/peers/peers.json --workers 32"
         " --registry /build/python-executor/python_policy_registry.py --log-level info"
     )
     assert executor.cwd == Path("/build/python-executor")
     assert " ".join(specs["engine"].command) == (
         f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
-        f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock --node-id node-1 --state-dir /state/engine"
+        f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock"
+        f" --peers {run_dir.path}/peers/peers.json --node-id node-1 --state-dir /state/engine"
         f" --drain-timeout 10s --executor-drain 30s --generation 1 --log-level info"
         f" --controller {sockets}/controller.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
@@ -102,7 +105,7 @@ def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: Ru
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
     given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
     specs = by_name(replace(settings, forwarded=given), run_dir)
-    assert specs["executor-default-0"].command[4:6] == ("--workers", "8")
+    assert specs["executor-default-0"].command[6:8] == ("--workers", "8")
     assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
     assert specs["envoy"].command.count("--log-level") == 1
     assert specs["envoy"].command[-2:] == ("--concurrency", "1")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -59,10 +62,20 @@ def address(tmp_path: Path) -> str:
     return f"unix:{tmp_path / 'controller.sock'}"
 
 
+@pytest.fixture(params=["by its mode", "by its peers"])
+def peers(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """How the socket is kept: as for a controller started by hand, and as under a supervisor."""
+    if request.param == "by its mode":
+        return None
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps({"supervisor": os.getppid(), "engine": os.getpid()}))
+    return path
+
+
 @pytest.fixture
-async def deployment(address: str) -> AsyncIterator[Deployment]:
+async def deployment(address: str, peers: Path | None) -> AsyncIterator[Deployment]:
     deployment = Deployment()
-    server = await start_node_server(deployment, address)
+    server = await start_node_server(deployment, address, peers)
     yield deployment
     deployment.stop()
     await server.stop(1)
@@ -189,3 +202,61 @@ async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
     assert [one.api for one in update.bundles] == ["a"]
     await node.report(update)
     await until(deployment, lambda: deployment.status("a").state == "deployed")
+
+
+CONNECTS = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as node:
+    node.settimeout(20)
+    node.connect(sys.argv[1])
+    node.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes(3) + b"\\x04" + bytes(5))
+    try:
+        print(len(node.recv(9)))
+    except ConnectionError:
+        print(0)
+"""
+
+
+async def hears(address: str) -> int:
+    """How many bytes a process that this one has started is answered."""
+    command = (sys.executable, "-c", CONNECTS, address.removeprefix("unix:"))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    return int(said)
+
+
+@pytest.mark.parametrize(("supervisor", "heard"), [("another", 9), ("this", 0), ("none", 0)])
+async def test_below_the_supervisor_only_the_engine_may_connect(
+    tmp_path: Path, address: str, supervisor: str, heard: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "peers.json"
+    pids = {"another": {"supervisor": 2**30}, "this": {"supervisor": os.getpid()}, "none": {}}
+    path.write_text(json.dumps(pids[supervisor] | {"engine": os.getpid()}))
+    server = await start_node_server(Deployment(), address, path)
+    try:
+        assert await hears(address) == heard
+        refused = [record for record in caplog.records if record.message == "connection refused"]
+        assert len(refused) == (0 if heard else 1)
+        node = NodeStream(address)  # the engine
+        await node.hello()
+        assert await node.update() == node_pb2.Update()
+        await node.close()
+        assert {each.name for each in tmp_path.iterdir()} == {"controller.sock", "peers.json"}
+    finally:
+        await server.stop(1)
+    assert not Path(address.removeprefix("unix:")).exists()
+
+
+async def test_a_process_may_be_newer_than_the_file_that_names_it(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps({"supervisor": os.getppid()}))
+    server = await start_node_server(Deployment(), address, path)
+    try:
+        node = NodeStream(address)
+        hello = asyncio.create_task(node.hello())
+        path.write_text(json.dumps({"supervisor": os.getppid(), "engine": os.getpid()}))
+        await hello
+        assert await node.update() == node_pb2.Update()
+        await node.close()
+    finally:
+        await server.stop(1)

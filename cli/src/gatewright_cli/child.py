@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from gatewright_cli.environment import environment
@@ -31,12 +32,19 @@ class Child:
 
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
     output has been read. `take` gets the lines of its stdout and stderr, in batches; where the spec says that its
-    stdout is an access log, `take_access` gets those.
+    stdout is an access log, `take_access` gets those. `ending` is called when the process has ended and its pid can be
+    no other one's yet.
     """
 
-    def __init__(self, spec: ProcessSpec, take: Take, take_access: Take | None = None) -> None:
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        take: Take,
+        take_access: Take | None = None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._take = take
+        self._take, self._ending = take, ending
         self.last_lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self.lines_read = 0
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -100,6 +108,7 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.kill()
+        self._ending()
         status = self._process.wait()
         for pipe in self._pipes:
             pipe.end()

@@ -1,4 +1,6 @@
-"""The supervisor's own socket: who may write to it asks the run for something. One JSON object a line.
+"""The supervisor's own socket: who may connect asks the run for something. One JSON object a line.
+
+Policies may not, nor what they have started (peers.own_rule).
 
 → {"command": "reload"}
 ← {"step": "building"} …
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from gatewright_controller.peers import PeerCheck
 
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
@@ -55,8 +58,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
 class Control:
     """Serves the socket. Start it, close it."""
 
-    def __init__(self, path: Path, reloads: Reloads, status: Status) -> None:
-        self._path, self._reloads, self._status = path, reloads, status
+    def __init__(self, path: Path, reloads: Reloads, status: Status, check: PeerCheck) -> None:
+        self._path, self._reloads, self._status, self._check = path, reloads, status, check
         self._server: asyncio.Server | None = None
         self._talking: set[asyncio.Task[None]] = set()
 
@@ -81,6 +84,8 @@ class Control:
         assert task is not None
         self._talking.add(task)
         try:
+            if not await self._check.admits(writer.get_extra_info("socket")):
+                return
             _write(writer, await self._answer(await reader.readline(), lambda step: _write(writer, Answer(step=step))))
             await writer.drain()
         except (ConnectionError, asyncio.CancelledError):

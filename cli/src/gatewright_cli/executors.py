@@ -146,7 +146,7 @@ class Executors:
         return ExecutorId(group, slot, serial)
 
     def _add(self, generation: Generation, one: ExecutorId) -> Executor:
-        spec = node.executor(self._settings, generation, one, self._run_dir.socket(one.name))
+        spec = node.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
         made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
         self._all.append(made)
         return made

@@ -16,6 +16,7 @@ from gatewright_cli.restarts import RestartPolicy, Restarts
 from gatewright_cli.specs import ProcessSpec
 from gatewright_cli.vigil import until_silent
 
+Noted = Callable[[str, int | None], None]
 STALL_SECONDS = 60.0
 SAY_AFTER_SECONDS = 10.0
 LONGEST_POLL_SECONDS = 0.2
@@ -52,7 +53,8 @@ class _EndedError(Exception):
 
 
 class Keeper:
-    """One process of a node, through all its lives. `changed` is called after each change of `state` or `pid`."""
+    """One process of a node, through all its lives. `changed` is called after each change of `state` or `pid`, `noted`
+    when a process begins, with its name and pid, and before it is reaped, with None."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Keeper:
         output: LogOutput,
         policy: RestartPolicy | None = None,
         changed: Callable[[], None] = lambda: None,
+        noted: Noted = lambda *_: None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.spec = spec
@@ -68,7 +71,7 @@ class Keeper:
         self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
         self._output = output
-        self._changed = changed
+        self._changed, self._noted = changed, noted
         self._stall_seconds = stall_seconds
         self._child: Child | None = None
         self._came_up: asyncio.Future[None] | None = None
@@ -186,10 +189,18 @@ class Keeper:
             await asyncio.wait({vigil})
 
     def _spawn(self) -> Child:
+        name = self.spec.name
         try:
-            return Child(self.spec, lambda lines: self._output.relay(self._source, lines), self._output.relay_access)
+            child = Child(
+                self.spec,
+                lambda lines: self._output.relay(self._source, lines),
+                self._output.relay_access,
+                ending=lambda: self._noted(name, None),
+            )
         except NotStartedError as error:
             raise _EndedError(str(error), 0.0, [], final=True) from error
+        self._noted(name, child.pid)
+        return child
 
     async def _until_ready(self, child: Child) -> None:
         """No fixed limit: as long as something changes, it is waited for."""

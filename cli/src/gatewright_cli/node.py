@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatewright_cli import bootstrap, environment
+from gatewright_cli import bootstrap, environment, peers
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
@@ -116,7 +116,7 @@ def processes(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
     return [
         *([controller(settings, run_dir)] if settings.controller else []),
         *([echo(settings.echo)] if settings.echo else []),
-        *(executor(settings, first, one, socket) for one, socket in roster.items()),
+        *(executor(settings, run_dir, first, one, socket) for one, socket in roster.items()),
         engine(settings, run_dir, first, roster),
         envoy(settings, run_dir),
     ]
@@ -127,6 +127,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     options: Flags = {
         "listen": address,
         "node-listen": f"unix:{socket}",
+        "peers": str(peers.file(run_dir)),
         "definitions": str(settings.definitions),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
@@ -159,10 +160,13 @@ def echo(address: str) -> ProcessSpec:
     )
 
 
-def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
+def executor(
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, one: ExecutorId, socket: Path
+) -> ProcessSpec:
     build, group = generation.build, generation.build.group(one.group)
     options: Flags = {
         "listen": f"unix:{socket}",
+        "peers": str(peers.file(run_dir)),
         "workers": "32",
         "registry": str(group.registry),
         "log-level": settings.log_level,
@@ -191,6 +195,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "ext-proc": f"unix:{ext_proc}",
         "xds": f"unix:{xds}",
         "admin": f"unix:{admin}",
+        "peers": str(peers.file(run_dir)),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
         "drain-timeout": f"{settings.drain_seconds:g}s",

@@ -54,6 +54,7 @@ class RunDir:
         self.path = path
         self._made = made
         self._files: set[Path] = set()
+        self._folders: set[Path] = set()
         self._lock: int | None = None
 
     @classmethod
@@ -80,6 +81,14 @@ class RunDir:
         """Where the socket `name` goes."""
         return self._own(f"{name}.sock")
 
+    def folder(self, name: str) -> Path:
+        """A private folder in it, empty."""
+        path = self.path / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700)
+        self._folders.add(path)
+        return path
+
     def forget(self, path: Path) -> None:
         """A file of ours that has gone."""
         path.unlink(missing_ok=True)
@@ -100,6 +109,8 @@ class RunDir:
         """Takes away what was put there, and the directory if it was made here."""
         for path in self._files:
             path.unlink(missing_ok=True)
+        for path in self._folders:
+            shutil.rmtree(path, ignore_errors=True)
         if self._made and self.path.exists() and not any(self.path.iterdir()):
             self.path.rmdir()
         if self._lock is not None:

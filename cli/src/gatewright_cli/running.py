@@ -23,6 +23,7 @@ from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.operator_secrets import TOKEN_FILE
+from gatewright_cli.peers import Peers
 from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.spent import Spent
 from gatewright_cli.stopping import Wish, Wishes
@@ -58,7 +59,8 @@ class NodeRun:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
         self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
-        self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status)
+        noted = Peers(run_dir).note
+        self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status, noted=noted)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gatewright_cli.keeper import Keeper
+from gatewright_cli.keeper import Keeper, Noted
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.restarts import RestartPolicy
 from gatewright_cli.specs import ProcessSpec
@@ -29,8 +29,9 @@ class Supervisor:
         output: LogOutput,
         policy: RestartPolicy | None = None,
         changed: Callable[[], None] = lambda: None,
+        noted: Noted = lambda *_: None,
     ) -> None:
-        self._output, self._policy, self._changed = output, policy, changed
+        self._output, self._policy, self._changed, self._noted = output, policy, changed, noted
         self.keepers = [self._keeper(spec) for spec in specs]
 
     async def start(self) -> list[Started]:
@@ -63,7 +64,7 @@ class Supervisor:
         self._changed()
 
     def _keeper(self, spec: ProcessSpec) -> Keeper:
-        return Keeper(spec, self._output, self._policy, self._changed)
+        return Keeper(spec, self._output, self._policy, self._changed, self._noted)
 
     def kill(self) -> None:
         """Ends all processes at once; a stop that is under way then returns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from grpc import aio
 
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.deployment import SET_ASIDE, Deployment, Node
+from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
+from gatewright_controller.relay import Relay, Unnamed
 
 log = logging.getLogger(__name__)
 
@@ -100,26 +103,61 @@ def _log_set_aside(node: Node, report: node_pb2.Report) -> None:
             log.warning(f"API {state}", extra={"node": node.id, "api": status.api, "reason": status.reason})
 
 
-async def start_node_server(deployment: Deployment, address: str) -> aio.Server:
-    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`."""
+class NodeServer:
+    """What serves nodes. Stop it."""
+
+    def __init__(self, server: aio.Server, relay: Relay | None = None) -> None:
+        self._server, self._relay = server, relay
+
+    async def stop(self, seconds: float) -> None:
+        """What is under way has so long to end."""
+        await self._server.stop(seconds)
+        if self._relay is not None:
+            await self._relay.close()
+
+
+async def start_node_server(deployment: Deployment, address: str, peers: Path | None = None) -> NodeServer:
+    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
+
+    peers: the supervisor's file; then only the engine, and who is not below the supervisor, may connect to the socket.
+    """
     server = aio.server(options=OPTIONS)
     node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment), server)
-    _bind(server, address)
-    await server.start()
-    return server
-
-
-def _bind(server: aio.Server, address: str) -> None:
-    if not address.startswith("unix:"):
+    path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+    if path is None:
         _add_port(server, address)
-        return
-    path = Path(address.removeprefix("unix:"))
-    _remove_stale(path)
+    else:
+        _remove_stale(path)
+    relay = None
+    if path is not None and peers is None:
+        _bind(server, path)
+    elif path is not None and peers is not None:
+        relay = Relay(path, _bind_unnamed(server, path), PeerCheck(Rule(in_file(peers), (ENGINE,)), path, _warn))
+    await server.start()
+    if relay is not None:
+        await relay.start()
+    return NodeServer(server, relay)
+
+
+def _warn(at: str, pid: int, why: str) -> None:
+    log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
+
+
+def _bind(server: aio.Server, path: Path) -> None:
     before = os.umask(0o777 & ~SOCKET_MODE)
     try:
-        _add_port(server, address)
+        _add_port(server, f"unix:{path}")
     finally:
         os.umask(before)
+
+
+def _bind_unnamed(server: aio.Server, path: Path) -> Unnamed:
+    """gRPC does not say who connects: it gets a socket whose name nobody has time to use."""
+    own = path.with_name(f".{secrets.token_hex(8)}")
+    _bind(server, own)
+    unnamed = Unnamed(own)
+    unnamed.take()
+    return unnamed
 
 
 def _add_port(server: aio.Server, address: str) -> None:

@@ -76,7 +76,8 @@ async def _run(controller: Controller, settings: Settings, listener: socket.sock
     )
     server = _Server(config)
     stop = _stop_signal()
-    nodes = await start_node_server(controller.deployment, settings.node_listen)
+    peers = Path(settings.peers) if settings.peers else None
+    nodes = await start_node_server(controller.deployment, settings.node_listen, peers)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})

@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     node_listen: Annotated[
         str, described("Where nodes connect: unix:PATH, or HOST:PORT on loopback. The socket is the owner's alone.")
     ] = "unix:/run/gatewright/controller.sock"
+    peers: Annotated[
+        str, described("File in which a supervisor names the pids that may connect as nodes; none: any of the owner's.")
+    ] = ""
     definitions: Annotated[
         str, described("Folder of policy definitions, the policy-definitions/ of a build's output.")
     ] = "policy-definitions"

@@ -1,7 +1,9 @@
 """The executor as the supervisor starts it: a process, a socket, signals."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +125,25 @@ def test_a_process_of_the_same_user_cannot_look_into_it(start: Start, tmp_path: 
     with Engine(tmp_path / "s.sock") as one:
         one.configure(1, "private:v1.0.0")
         assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-dumpable\x000\0")
+
+
+@pytest.mark.parametrize(("known", "heard"), [('{{"engine": {}}}', True), ('{{"envoy": {}}}', False), ("", False)])
+def test_only_processes_that_the_file_names_are_heard(start: Start, tmp_path: Path, known: str, heard: bool) -> None:
+    file = tmp_path / "peers.json"
+    if known:
+        file.write_text(known.format(os.getpid()))
+    process = start("--peers", str(file))
+    if heard:
+        with Engine(tmp_path / "s.sock") as one:
+            assert one.hello.pid == process.pid
+        return
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(20)
+        other.connect(str(tmp_path / "s.sock"))
+        assert other.recv(1) == b""
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert f"connection refused: pid {os.getpid()}: " in err
 
 
 def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:

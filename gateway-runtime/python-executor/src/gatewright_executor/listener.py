@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import stat
@@ -10,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gatewright_executor import vital
+from gatewright_executor import peers, vital
 from gatewright_executor.connection import Connection, Methods
 
 PATH_BYTES = 107  # unix(7)
+log = logging.getLogger(__name__)
 
 
 class SocketError(Exception):
@@ -23,8 +25,9 @@ class SocketError(Exception):
 class Listener:
     """Each connection has a thread that reads, and calls `afterwards`. Start, stop; each once."""
 
-    def __init__(self, methods: Methods, limit: int, afterwards: Callable[[], None]) -> None:
+    def __init__(self, methods: Methods, limit: int, afterwards: Callable[[], None], known: Path | None = None) -> None:
         self._methods = methods
+        self._known = known  # the file that names who may connect
         self._limit = limit
         self._afterwards = afterwards
         self._socket: socket.socket | None = None
@@ -62,6 +65,10 @@ class Listener:
                 client, _ = listening.accept()
             except OSError:  # go_away
                 return
+            if self._known is not None and (why := peers.refusal(client, self._known)):
+                log.warning("connection refused: %s", why)
+                client.close()
+                continue
             connection = Connection(client, self._methods, self._limit, self._forget, self._afterwards)
             with self._lock:
                 if self._stopping:

@@ -53,7 +53,7 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     registry = policy_loader.read_registry(options.registry)
     with Importing(len(registry)) as importing:
         policies = policy_loader.load_all(registry, importing.begin)
-    server = Server(policies, options.workers, options.max_workers, options.hung_seconds)
+    server = Server(policies, options.workers, options.max_workers, options.hung_seconds, options.peers)
     server.start(options.listen)
     if options.memory_limit:
         memory.limit(options.memory_limit)
@@ -76,6 +76,8 @@ def _exit_for_sure(code: int) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python main.py", description="Runs Gatewright's Python policies.")
     parser.add_argument("--listen", type=_socket, required=True, metavar="unix:PATH", help="the socket to serve on")
+    parser.add_argument("--peers", type=Path, metavar="FILE",
+                        help="pids that may connect, by a supervisor (default: any of this user)")  # fmt: skip
     parser.add_argument("--workers", type=_positive, default=32, metavar="N",
                         help="executions of one instance at once (default: 32)")  # fmt: skip
     parser.add_argument("--max-workers", type=_positive, metavar="N",

@@ -36,6 +36,7 @@ class Server:
         workers: int,
         max_workers: int = 0,
         hung_seconds: float = HUNG_SECONDS,
+        peers: Path | None = None,
     ) -> None:
         self._dispatcher = Dispatcher(workers, max_workers, hung_seconds)
         hello = _hello(policies, workers)
@@ -46,7 +47,7 @@ class Server:
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
             f"/{SERVICE}/HealthCheck": self._health_check,
         }
-        self._listener = Listener(methods, MAX_MESSAGE_BYTES, self._dispatcher.crew.join)
+        self._listener = Listener(methods, MAX_MESSAGE_BYTES, self._dispatcher.crew.join, peers)
 
     def start(self, path: Path) -> None:
         """Listens on a Unix socket at `path`, made with mode 0600; SocketError where that cannot be."""

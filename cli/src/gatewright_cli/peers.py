@@ -1,0 +1,56 @@
+"""The pids of a node's processes, for those of them that must know who connects: peers.json in the run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gatewright_controller.peers import ENGINE, SUPERVISOR, Rule
+
+from gatewright_cli.run_dir import RunDir
+
+FOLDER, FILE = "peers", "peers.json"
+ROLES = ("controller", ENGINE, "envoy")
+"""Names of processes that others are told of."""
+
+
+def file(run_dir: RunDir) -> Path:
+    """Where it is: in a folder of its own, which processes may read that may not read the run directory."""
+    return run_dir.path / FOLDER / FILE
+
+
+class Peers:
+    """Keeps the file as it is true. A pid stands there no longer than it is its process's: until that is reaped."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._pids = {SUPERVISOR: os.getpid()}
+        self._path = file(run_dir)
+        run_dir.folder(FOLDER)
+        self._write()
+
+    def note(self, name: str, pid: int | None) -> None:
+        """The process of that name has begun, or is about to be reaped."""
+        if name not in ROLES:
+            return
+        if pid is None:
+            self._pids.pop(name, None)
+        else:
+            self._pids[name] = pid
+        self._write()
+
+    def _write(self) -> None:
+        new = self._path.with_suffix(".new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
+            json.dump(self._pids, written)
+        new.replace(self._path)
+
+
+def own_rule() -> Rule:
+    """For sockets of this process, the supervisor: itself, and what it has not started."""
+    return Rule(_own_pids, (SUPERVISOR,))
+
+
+def _own_pids() -> Mapping[str, int]:
+    return {SUPERVISOR: os.getpid()}

@@ -1,0 +1,134 @@
+"""Who has connected to a Unix socket, and whether it may. The engine's internal/peers does the same in Go.
+
+All processes of a node run as one user, those that run policies too: the mode of a socket does not tell them apart. The
+kernel's word for who has connected does (unix(7), SO_PEERCRED).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+SUPERVISOR = "supervisor"
+ENGINE = "engine"
+SO_PEERPIDFD = 77  # Linux 6.5
+UCRED = struct.Struct("3i")  # pid, uid, gid
+PATIENCE_SECONDS = 1.0
+PAUSE_SECONDS = 0.02
+QUIET_SECONDS = 1.0
+MOST_WAITING = 64
+
+
+class Connected(Protocol):
+    """A connected socket, or asyncio's stand-in for it."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int = ..., /) -> int | bytes: ...
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may connect: processes with these roles, and what the supervisor has not started, directly or not, of the
+    same user or of root. What a policy has started is below the supervisor, who adopts what has lost its parent.
+
+    pids: role → pid of a process of the node, as they are now; may raise OSError, ValueError.
+    """
+
+    pids: Callable[[], Mapping[str, int]]
+    roles: tuple[str, ...]
+
+    def refusal(self, connection: Connected) -> str | None:
+        """Why the process that has connected may not have done so; None where it may."""
+        pid, uid = peer(connection)
+        try:
+            known = self.pids()
+            if pid == 0 or pid not in {known.get(role) for role in self.roles}:
+                if uid not in (os.getuid(), 0):
+                    return f"expected a process of user {os.getuid()}, got one of user {uid}"
+                if is_below(pid, known[SUPERVISOR]):
+                    return f"expected one of {', '.join(self.roles)}, or a process that the supervisor has not started"
+        except (OSError, ValueError, KeyError) as error:
+            return repr(error)
+        return None if _is_alive(connection) else "the process has ended"
+
+
+def in_file(path: Path) -> Callable[[], Mapping[str, int]]:
+    """Pids by role as the supervisor writes them down: {"engine": 7}."""
+
+    def read() -> Mapping[str, int]:
+        found: Mapping[str, int] = json.loads(path.read_bytes())
+        return found
+
+    return read
+
+
+def peer(connection: Connected) -> tuple[int, int]:
+    """Pid and user of the process that has connected; a pid of 0 is out of sight, in another pid namespace."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    assert isinstance(found, bytes)
+    pid, uid, _ = UCRED.unpack(found)
+    return pid, uid
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Whether a process was started by another one, directly or not, or is it. Raises OSError where one has ended."""
+    while pid > 1 and pid != ancestor:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        pid = int(stat.rpartition(b")")[2].split()[1])
+    return pid == ancestor
+
+
+def _is_alive(connection: Connected) -> bool:
+    """Where it has ended, its pid may be another one's by now. A kernel before Linux 6.5 does not tell."""
+    try:
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError as error:
+        return error.errno == errno.ENOPROTOOPT
+    assert isinstance(pidfd, int)
+    try:
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        return not ended.poll(0)
+    finally:
+        os.close(pidfd)
+
+
+@dataclass
+class PeerCheck:
+    """A rule at a socket. `warn` is told the socket, the pid and the reason of a refusal; of several within a second,
+    those of the first."""
+
+    rule: Rule
+    at: Path
+    warn: Callable[[str, int, str], None]
+    _waiting: int = 0
+    _warned: float = field(default=-QUIET_SECONDS)
+
+    async def admits(self, connection: Connected) -> bool:
+        """Asks again for a second, for a process may be newer than what is written of it."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while (why := self.rule.refusal(connection)) is not None:
+            if time.monotonic() > end or self._waiting >= MOST_WAITING:
+                self._refuse(connection, why)
+                return False
+            self._waiting += 1
+            try:
+                await asyncio.sleep(PAUSE_SECONDS)
+            finally:
+                self._waiting -= 1
+        return True
+
+    def _refuse(self, connection: Connected, why: str) -> None:
+        now = time.monotonic()
+        if now - self._warned >= QUIET_SECONDS:
+            self._warned = now
+            self.warn(str(self.at), peer(connection)[0], why)
