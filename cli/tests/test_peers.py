@@ -27,7 +27,7 @@ def test_a_pid_is_named_as_long_as_it_is_that_process(bench: Bench) -> None:
     """Not in the moment between its end and its restart, in which another process could get it."""
     run_dir = RunDir.open(bench.folder / "run")
     known = peers.Peers(run_dir)
-    file = peers.file(run_dir)
+    file = run_dir.peers
 
     def named() -> dict[str, int]:
         found: dict[str, int] = json.loads(file.read_text())
@@ -67,5 +67,5 @@ def test_of_others_nothing_is_written(bench: Bench) -> None:
     run_dir = RunDir.open(bench.folder / "run")
     known = peers.Peers(run_dir)
     known.note("executor-default-0", 7)
-    assert json.loads(peers.file(run_dir).read_text()) == {"supervisor": os.getpid()}
+    assert json.loads(run_dir.peers.read_text()) == {"supervisor": os.getpid()}
     run_dir.remove()

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from gatewright_cli.child import LAUNCHER
+from gatewright_cli.orphans import Orphans
 
 BUILD, STOP = b"b", b"s"
 LONGEST_LINE = 16 * 1024 * 1024
@@ -67,10 +68,14 @@ class BuildRuns:
     """Builds of one manifest into one output, one at a time. Close it.
 
     import_seconds: for the import of one policy. warm: whether the process that has the builder loaded stays between
-    builds: each is then ready a second earlier, and the process holds some 45 MiB.
+    builds: each is then ready a second earlier, and the process holds some 45 MiB. orphans: of this process, which that
+    of the builds is none of.
     """
 
-    def __init__(self, manifest: Path, output: Path, import_seconds: float, warm: bool) -> None:
+    def __init__(
+        self, manifest: Path, output: Path, import_seconds: float, warm: bool, orphans: Orphans | None = None
+    ) -> None:
+        self._orphans = orphans or Orphans()
         self._arguments = str(manifest), str(output), f"{import_seconds:g}"
         self._warm = warm
         self._process: asyncio.subprocess.Process | None = None
@@ -112,10 +117,12 @@ class BuildRuns:
         if self._process is None:
             launched = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "normal")
             own = (sys.executable, "-m", "gatewright_cli.build_process", *self._arguments)
-            self._process = await asyncio.create_subprocess_exec(
-                *launched, *own, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT, limit=LONGEST_LINE, start_new_session=True,
-            )  # fmt: skip
+            with self._orphans.starting() as started:
+                self._process = await asyncio.create_subprocess_exec(
+                    *launched, *own, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT, limit=LONGEST_LINE, start_new_session=True,
+                )  # fmt: skip
+                started(self._process.pid)
         return self._process
 
     async def _listen(

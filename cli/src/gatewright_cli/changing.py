@@ -19,6 +19,7 @@ from gatewright_cli.generation import Generation, Generations
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
+from gatewright_cli.orphans import Orphans
 from gatewright_cli.peers import own_rule
 from gatewright_cli.reloading import ReloadError, Reloads
 from gatewright_cli.run_dir import RunDir
@@ -55,6 +56,7 @@ class Inquiries:
     status: Status
     reloaded: Callable[[], None]
     reload: asyncio.Event = field(default_factory=asyncio.Event)
+    orphans: Orphans = field(default_factory=Orphans)
 
 
 @contextlib.asynccontextmanager
@@ -70,7 +72,7 @@ async def changing(
     """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
-    reloads = Reloads(changes.generations, executors, output, _builds(changes), management)
+    reloads = Reloads(changes.generations, executors, output, _builds(changes, inquiries.orphans), management)
     reloads.reloaded = inquiries.reloaded
     at = run_dir.socket(SOCKET)
     control = Control(at, reloads, inquiries.status, PeerCheck(own_rule(), at, partial(_say_refused, output)))
@@ -100,10 +102,10 @@ def _say_refused(output: LogOutput, at: str, pid: int, why: str) -> None:
     output.event("connection refused", "warning", socket=at, pid=pid, reason=why)
 
 
-def _builds(changes: Changes) -> BuildRuns | None:
+def _builds(changes: Changes, orphans: Orphans) -> BuildRuns | None:
     if changes.manifest is None:
         return None
-    return BuildRuns(changes.manifest, changes.target, changes.import_seconds, warm=changes.watch)
+    return BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, orphans)
 
 
 async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:

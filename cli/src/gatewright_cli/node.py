@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatewright_cli import bootstrap, environment, peers
+from gatewright_cli import bootstrap, environment
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
 from gatewright_cli.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
+from gatewright_cli.orphans import MARK
 from gatewright_cli.ports import join_address, url
 from gatewright_cli.probes import Accepts, Answers
 from gatewright_cli.records import LogLevel
@@ -127,7 +128,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     options: Flags = {
         "listen": address,
         "node-listen": f"unix:{socket}",
-        "peers": str(peers.file(run_dir)),
+        "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
@@ -166,7 +167,7 @@ def executor(
     build, group = generation.build, generation.build.group(one.group)
     options: Flags = {
         "listen": f"unix:{socket}",
-        "peers": str(peers.file(run_dir)),
+        "peers": str(run_dir.peers),
         "workers": "32",
         "registry": str(group.registry),
         "log-level": settings.log_level,
@@ -178,7 +179,7 @@ def executor(
         component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
-        environment=UNBUFFERED,
+        environment={**UNBUFFERED, MARK: str(run_dir.path)},
         inherits=environment.executor(settings.pass_env),
         ready=Accepts(path=socket),
         sockets=(socket,),
@@ -195,7 +196,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "ext-proc": f"unix:{ext_proc}",
         "xds": f"unix:{xds}",
         "admin": f"unix:{admin}",
-        "peers": str(peers.file(run_dir)),
+        "peers": str(run_dir.peers),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
         "drain-timeout": f"{settings.drain_seconds:g}s",
@@ -214,6 +215,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
             *command_line(options, settings.forwarded.pe),
             *(word for executor in executors for word in ("--executor", executor)),
         ),
+        environment={MARK: str(run_dir.path)},
         inherits=environment.engine(settings.pass_env),
         ready=Answers("/ready", socket=admin),
         scheduling=settings.engine_scheduling,

@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from gatewright_controller.peers import ENGINE, SUPERVISOR, Rule
 
 from gatewright_cli.run_dir import RunDir
 
-FOLDER, FILE = "peers", "peers.json"
 ROLES = ("controller", ENGINE, "envoy")
 """Names of processes that others are told of."""
-
-
-def file(run_dir: RunDir) -> Path:
-    """Where it is: in a folder of its own, which processes may read that may not read the run directory."""
-    return run_dir.path / FOLDER / FILE
 
 
 class Peers:
@@ -26,8 +19,8 @@ class Peers:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._pids = {SUPERVISOR: os.getpid()}
-        self._path = file(run_dir)
-        run_dir.folder(FOLDER)
+        self._path = run_dir.peers
+        run_dir.folder(self._path.parent.name)
         self._write()
 
     def note(self, name: str, pid: int | None) -> None:

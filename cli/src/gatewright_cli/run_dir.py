@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gatewright_cli import orphans
+
 STATUS = "status.json"
+PEERS = Path("peers") / "peers.json"
 PREFIX = "gatewright-"
 LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
 LONGEST_NAME = "executor-default-99.99999.sock"
@@ -61,7 +64,7 @@ class RunDir:
     def open(cls, requested: Path | None = None) -> RunDir:
         """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory.
 
-        There, what killed runs have left is taken away.
+        There, what killed runs have left is taken away, processes too.
         """
         if requested is None:
             _remove_abandoned(_home())
@@ -72,10 +75,16 @@ class RunDir:
         try:
             directory._check()
             directory._hold()
+            orphans.end_left_by(directory.path)
         except RunDirError:
             directory.remove()
             raise
         return directory
+
+    @property
+    def peers(self) -> Path:
+        """peers.json: in a folder of its own, which processes may read that may not read this one."""
+        return self.path / PEERS
 
     def socket(self, name: str) -> Path:
         """Where the socket `name` goes."""
@@ -155,6 +164,7 @@ def _own(home: Path) -> Iterator[Path]:
 def _remove_abandoned(home: Path) -> None:
     for path in _own(home):
         if (lock := _locked(path)) is not None:
+            orphans.end_left_by(path)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 

@@ -23,6 +23,7 @@ from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.operator_secrets import TOKEN_FILE
+from gatewright_cli.orphans import Orphans
 from gatewright_cli.peers import Peers
 from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.spent import Spent
@@ -32,6 +33,7 @@ from gatewright_cli.supervisor import Supervisor
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_SECONDS = 0.02
 LOOK_SECONDS = 2.0
+ORPHANS_SECONDS = 2.0
 
 Failure = StartError | DeployError
 
@@ -59,11 +61,11 @@ class NodeRun:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
         self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
-        noted = Peers(run_dir).note
-        self._supervisor = Supervisor(processes(settings, run_dir), output, changed=self._write_status, noted=noted)
+        self._peers, self._orphans = Peers(run_dir), Orphans(self._say_ended)
+        self._supervisor = Supervisor(processes(settings, run_dir), output, None, self._write_status, self._noted)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
-        self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed)
+        self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
         self._asked = asyncio.Event()
         self._wishes, self._hangups = Wishes(), Hangups()
 
@@ -74,13 +76,30 @@ class NodeRun:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._asked.wait())
+        watching = self._adopt_orphans()
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._become("stopping")
             await _cancel(serving, asked)
             await self._stop()
+            await _cancel(watching)
         return None if serving.cancelled() else _failure(serving)
+
+    def _adopt_orphans(self) -> asyncio.Task[None]:
+        try:
+            self._orphans.adopt()
+        except OSError as error:
+            self._output.event("processes that policies leave behind are not ended", "warning", reason=error.strerror)
+        return asyncio.create_task(self._orphans.watch(), name="orphans")
+
+    def _noted(self, name: str, pid: int | None) -> None:
+        self._peers.note(name, pid)
+        self._orphans.note(name, pid)
+
+    def _say_ended(self, programs: dict[int, str]) -> None:
+        some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
+        self._output.event("processes that were left behind are ended", "warning", count=len(programs), which=some)
 
     @property
     def forced(self) -> bool:
@@ -168,6 +187,8 @@ class NodeRun:
 
     async def _stop(self) -> None:
         await self._supervisor.stop()
+        if not await self._orphans.gone(ORPHANS_SECONDS):
+            self._output.event("processes that were left behind go on", "error")
         self._run_dir.remove()
         self._output.event("stopped")
 
