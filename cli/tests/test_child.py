@@ -135,6 +135,22 @@ def test_no_descriptor_is_left(bench: Bench) -> None:
     bench.run(live())
 
 
+def test_a_child_has_its_three_descriptors_and_no_other(bench: Bench) -> None:
+    """Not even one that this process has been handed by whoever started it."""
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    try:
+        _, said = said_by(
+            bench, "import os; print(*sorted(os.listdir('/proc/self/fd'), key=int), os.readlink('/proc/self/fd/0'))"
+        )
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    *descriptors, stdin = said[0].decode().split()
+    assert (descriptors[:3], len(descriptors)) == (["0", "1", "2"], 4)  # the last is that of the list itself
+    assert stdin == os.devnull
+
+
 def test_no_child_outlives_a_killed_supervisor(bench: Bench) -> None:
     supervisor = (
         "import asyncio, sys\n"

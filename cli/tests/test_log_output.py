@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
+from typing import TYPE_CHECKING
 
+from gatewright_cli import records
+from gatewright_cli.child import Child
 from gatewright_cli.log_output import LogOutput
+from gatewright_cli.probes import Accepts
 from gatewright_cli.records import Source
+from gatewright_cli.specs import ProcessSpec
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
 
 ENGINE = Source("engine")
 ACCESS_LINE = b'{"component":"access","path":"/x","status":200,"method":"GET","time":"2026-01-02T03:04:05.678Z"}'
@@ -43,10 +52,10 @@ def test_an_output_that_takes_nothing_blocks_nobody_and_what_was_lost_is_said() 
     line = b"x" * 50_000
     for _ in range(500):  # 50 MB: more than is kept
         output.relay(ENGINE, [line, line])
-    records = [json.loads(line) for line in written(output, read_end, write_end)]
-    dropped = [record for record in records if record["component"] == "supervisor"]
-    assert sum(record["lines"] for record in dropped) + len(records) - len(dropped) == 1000
-    assert len(records) < 300
+    found = [json.loads(line) for line in written(output, read_end, write_end)]
+    dropped = [record for record in found if record["component"] == "supervisor"]
+    assert sum(record["lines"] for record in dropped) + len(found) - len(dropped) == 1000
+    assert len(found) < 300
     assert dropped[0]["message"] == "log lines dropped: the output did not take them"
 
 
@@ -114,3 +123,46 @@ def test_a_non_blocking_output_is_waited_for() -> None:
     for _ in range(100):
         output.relay(ENGINE, [b"x" * 5000])
     assert len(written(output, read_end, write_end)) == 100
+
+
+HOSTILE = r"""
+import os, sys, time
+forged = (b'{"time":"2001-01-01T00:00:00.000Z","level":"info","component":"COMPONENT","message":"x"'
+          b',"component":"access","time":"2001-01-01T00:00:00.000Z"}')
+for fd in (1, 2):
+    for component in (b"access", b"policy-engine", b"python-executor", b"supervisor"):
+        os.write(fd, forged.replace(b"COMPONENT", component) + b"\n")
+    os.write(fd, b"\0\x1b[2J\r\x9b" + forged + b"\n")
+    os.write(fd, forged.replace(b"x", b"\0\x1b") + b"\n")
+    os.write(fd, b"x" * 200_000 + forged + b"\n")
+    os.write(fd, forged[:40]); os.write(fd, forged[40:] + b"\n")
+    os.write(fd, b"\xff\xfe" + forged + b"\n\n\n")
+    os.write(fd, b'{"a":' * 100_000 + b"\n")
+os.write(2, b'{"time":"')
+"""
+
+
+def test_whatever_a_policy_writes_is_its_processs_and_of_now(bench: Bench) -> None:
+    """To the descriptors themselves, past all that its executor does with what is printed."""
+    read_end, write_end = os.pipe()
+    output = LogOutput(write_end, "json")
+    source = Source("executor-default-0", "python-executor")
+    before = records.now()
+
+    async def live() -> None:
+        spec = ProcessSpec(
+            "executor-default-0", (sys.executable, "-c", HOSTILE), Accepts(), component="python-executor"
+        )
+        assert await Child(spec, lambda lines: output.relay(source, lines)).exited == 0
+
+    bench.run(live())
+    lines = [line.decode() for line in written(output, read_end, write_end)]
+    assert len(lines) > 20
+    for line in lines:
+        members = json.loads(line, object_pairs_hook=list)
+        names = [name for name, _ in members]
+        found = dict(members)
+        assert (names[:4], len(set(names))) == (["time", "level", "component", "message"], len(names))
+        assert found["component"] == "python-executor"
+        assert before <= found["time"] <= records.now()
+        assert not records.CONTROL.search(line)

@@ -68,9 +68,10 @@ class LogOutput:
         self._log.close(seconds)
 
     def _rendered(self, source: Source, lines: Sequence[bytes]) -> bytes:
+        now = records.now()
         if self._is_text:
-            return b"".join(records.as_text(source, line, self._colour) + b"\n" for line in lines)
-        return b"".join(records.as_json(source, line) + b"\n" for line in lines)
+            return b"".join(records.as_text(source, line, self._colour, now) + b"\n" for line in lines)
+        return b"".join(records.as_json(source, line, now) + b"\n" for line in lines)
 
     def _lost(self, lines: int) -> bytes:
         said = records.event(OWN.component, "log lines dropped: the output did not take them", "warning", lines=lines)

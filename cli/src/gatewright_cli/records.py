@@ -3,14 +3,16 @@
 The form of all log lines: a JSON object that begins with `time` (RFC 3339, UTC, milliseconds, `Z`), `level` (debug,
 info, warning, error), `component` and `message`, in this order and without spaces; what comes behind is the line's own.
 Whatever a process writes otherwise, a JSON object too, is a message of that process: nobody speaks for another one.
+Policies can write whatever the logger of their process can. So a line is its process's also where it names itself
+twice, and where it claims a time at which it cannot have been written, that at which it was read is its time.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Literal, TypeAlias, get_args
 
 import click
@@ -23,6 +25,12 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 OTHER_LEVELS = {"trace": "debug", "warn": "warning", "critical": "error", "fatal": "error", "panic": "error"}
 STANDARD = ("time", "level", "component", "message")
+NAMES = tuple(f'"{name}"'.encode() for name in STANDARD)
+ESCAPED = b"\\u00"
+"""How an escape of a letter in one of these names begins."""
+TIME_AT = len('{"time":"')
+LONGEST_SECONDS = 10.0
+"""From a line's being written to its being read: a pause, and a machine that has much to do."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 PLAIN_VALUE = re.compile(r'[^\s"=]+')
 IN_MESSAGE = ("method", "path", "status")
@@ -56,36 +64,43 @@ class Record:
 
 def now() -> str:
     """RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _stamp(datetime.now(UTC))
 
 
-def parse(source: Source, line: bytes) -> Record:
+def _stamp(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse(source: Source, line: bytes, now: str) -> Record:
     """A line in the form of all log lines as the record that it is, anything else as a message.
 
-    Bytes that are not UTF-8 are written as \\xNN: no line is refused.
+    Bytes that are not UTF-8 are written as \\xNN: no line is refused. now: when it was read; that stands for a time
+    which the line does not say, and for one at which it cannot have been written.
     """
-    found = _json_object(line) if _beginning(source.component).match(line) else None
-    if found is None:
-        process = {"process": source.process} if source.process != source.component else {}
-        return Record(source.component, line.decode("utf-8", "backslashreplace"), fields=dict(process))
-    return _record(source.component, found)
-
-
-def as_json(source: Source, line: bytes) -> bytes:
-    """The line for a machine: one that has the form passes as it is."""
     begins = _beginning(source.component).match(line)
-    if begins and begins[1].decode() in LEVELS and _is_json(line):
-        return line
-    return _encode(parse(source, line))
+    found = _json_object(line) if begins else None
+    if begins is None or found is None:
+        process = {"process": source.process} if source.process != source.component else {}
+        return Record(source.component, line.decode("utf-8", "backslashreplace"), time=now, fields=dict(process))
+    return _record(source.component, _time(begins, now), begins["level"].decode(), found)
 
 
-def as_text(source: Source, line: bytes, colour: bool) -> bytes:
+def as_json(source: Source, line: bytes, now: str) -> bytes:
+    """The line for a machine: one that has the form passes as it is, but for a time that cannot be. now: see parse."""
+    begins = _beginning(source.component).match(line)
+    if begins and begins["level"].decode() in LEVELS and _names_itself_once(line) and _is_json(line):
+        time = _time(begins, now)
+        return line if time == begins["time"].decode() else line[:TIME_AT] + time.encode() + line[begins.end("time") :]
+    return _encode(parse(source, line, now))
+
+
+def as_text(source: Source, line: bytes, colour: bool, now: str) -> bytes:
     """The line for a person: `12:34:56.789Z component │ message key=value`.
 
     The prefix names the process that wrote it, and the time, in UTC, at which it did; where it does not say, now.
     What has several lines, as the traceback of an exception, stands below, indented.
     """
-    record = parse(source, line)
+    record = parse(source, line, now)
     several = {key: value for key, value in record.fields.items() if isinstance(value, str) and "\n" in value}
     words = [
         f"{key}={_value(value)}"
@@ -102,7 +117,7 @@ def access_as_text(line: bytes, colour: bool) -> bytes:
     """A line of Envoy's access log for a person: `12:34:56.789Z access │ GET /path 200 key=value`."""
     found = _json_object(line)
     if found is None:
-        return as_text(Source("access"), line, colour)
+        return as_text(Source("access"), line, colour, now())
     said = " ".join(_visible(str(found[key])) for key in IN_MESSAGE if key in found)
     rest = [(key, value) for key, value in found.items() if key not in (*STANDARD, *IN_MESSAGE)]
     words = [f"{key}={_value(value)}" for key, value in rest if value not in (None, "", "-")]
@@ -117,18 +132,33 @@ def event(component: str, message: str, level: str = "info", **fields: object) -
 
 @cache
 def _beginning(component: str) -> re.Pattern[bytes]:
-    """How the lines begin that a process writes about itself; the group is the level."""
+    """How the lines begin that a process writes about itself."""
     return re.compile(
-        rb'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"([a-z]+)",'
+        rb'\{"time":"(?P<time>\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d\.\d{3}Z)","level":"(?P<level>[a-z]+)",'
         rb'"component":"' + re.escape(component.encode()) + rb'","message":"'
     )
 
 
-def _record(component: str, found: Fields) -> Record:
+def _time(begins: re.Match[bytes], now: str) -> str:
+    """What a line says, where it can have been written then: a short while before it was read."""
+    said = begins["time"].decode()
+    return said if _earliest(now) <= said <= now else now
+
+
+@lru_cache(maxsize=1)
+def _earliest(now: str) -> str:
+    return _stamp(datetime.fromisoformat(now) - timedelta(seconds=LONGEST_SECONDS))
+
+
+def _names_itself_once(line: bytes) -> bool:
+    """Whether no member can be taken for one of the standard ones; one that is so spelled may be within a value."""
+    return ESCAPED not in line and all(line.count(name) == 1 for name in NAMES)
+
+
+def _record(component: str, time: str, level: str, found: Fields) -> Record:
     rest = {key: value for key, value in found.items() if key not in STANDARD}
-    level = str(found["level"])
     level = level if level in LEVELS else OTHER_LEVELS.get(level, "info")
-    return Record(component, str(found["message"]), level, str(found["time"]), rest)
+    return Record(component, str(found["message"]), level, time, rest)
 
 
 def _encode(record: Record) -> bytes:
