@@ -13,10 +13,9 @@ import pytest
 from gatewright_cli import control
 from gatewright_cli.control import Answer, Control
 from gatewright_cli.difference import Difference
-from gatewright_cli.peers import own_rule
+from gatewright_cli.peers import own_check
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.reloading import Reloaded, ReloadError, Reloads
-from gatewright_controller.peers import PeerCheck, Rule
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -33,14 +32,6 @@ class Scripted(Reloads):
         return self.outcome
 
 
-def check(bench: Bench, rule: Rule | None = None) -> PeerCheck:
-    """The supervisor's own, of a supervisor that has started none of the tests' processes."""
-    return PeerCheck(rule or own_rule(), bench.folder / control.FILE, lambda *said: refused.append(said))
-
-
-refused: list[tuple[str, int, str]] = []
-
-
 async def now() -> dict[str, object]:
     return {"state": "running"}
 
@@ -51,7 +42,9 @@ def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[
     answers: list[Answer] = []
 
     async def live() -> None:
-        serving = Control(bench.folder / control.FILE, Scripted(outcome), now, check(bench))
+        serving = Control(
+            bench.folder / control.FILE, Scripted(outcome), now, own_check(bench.folder / control.FILE, bench.output)
+        )
         await serving.start()
         assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
         if raw:
@@ -143,15 +136,14 @@ import asyncio, subprocess, sys
 from pathlib import Path
 from gatewright_cli import prctl
 from gatewright_cli.control import Control
-from gatewright_cli.peers import own_rule
-from gatewright_controller.peers import PeerCheck
+from gatewright_cli.log_output import LogOutput
+from gatewright_cli.peers import own_check
 prctl.adopt_orphans()
 async def status():
     return {{"state": "running"}}
 async def live():
     at = Path(sys.argv[1])
-    warned = []
-    serving = Control(at, None, status, PeerCheck(own_rule(), at, lambda *said: warned.append(said)))
+    serving = Control(at, None, status, own_check(at, LogOutput(2)))
     await serving.start()
     for program in ({program!r}, {ASKS!r}):
         process = await asyncio.create_subprocess_exec(
@@ -159,15 +151,18 @@ async def live():
         )
         print((await process.communicate())[0].decode().strip(), flush=True)
     await asyncio.to_thread(input)
-    print(len(warned))
 asyncio.run(live())
 """
     process = subprocess.Popen(
         [sys.executable, "-c", supervisor, str(bench.folder / control.FILE)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None
-    said = [process.stdout.readline().strip() for _ in range(2)]
-    assert control.status(bench.folder) == {"state": "running"}
-    told, _ = process.communicate("\n", timeout=60)
-    assert (said, told.strip()) == (["0", "0"], "2")
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(2)]
+        heard = control.status(bench.folder)
+        _, told = process.communicate("\n", timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (said, heard, told.count("connection refused")) == (["0", "0"], {"state": "running"}, 2), told

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-
-from gatewright_controller.peers import PeerCheck
 
 from gatewright_cli.build_runs import BuildRuns
 from gatewright_cli.control import SOCKET, Control, Status
@@ -20,7 +17,7 @@ from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
 from gatewright_cli.orphans import Orphans
-from gatewright_cli.peers import own_rule
+from gatewright_cli.peers import own_check
 from gatewright_cli.reloading import ReloadError, Reloads
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.supervisor import Supervisor
@@ -75,7 +72,7 @@ async def changing(
     reloads = Reloads(changes.generations, executors, output, _builds(changes, inquiries.orphans), management)
     reloads.reloaded = inquiries.reloaded
     at = run_dir.socket(SOCKET)
-    control = Control(at, reloads, inquiries.status, PeerCheck(own_rule(), at, partial(_say_refused, output)))
+    control = Control(at, reloads, inquiries.status, own_check(at, output))
     tasks = [
         asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep"),
         asyncio.create_task(_reload_when_asked(inquiries.reload, reloads, output), name="reload by signal"),
@@ -96,10 +93,6 @@ async def changing(
         await asyncio.wait(tasks)
         await reloads.close()
         await executors.close()
-
-
-def _say_refused(output: LogOutput, at: str, pid: int, why: str) -> None:
-    output.event("connection refused", "warning", socket=at, pid=pid, reason=why)
 
 
 def _builds(changes: Changes, orphans: Orphans) -> BuildRuns | None:

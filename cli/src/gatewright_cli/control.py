@@ -1,6 +1,6 @@
 """The supervisor's own socket: who may connect asks the run for something. One JSON object a line.
 
-Policies may not, nor what they have started (peers.own_rule).
+Policies may not, nor what they have started (peers.own_check).
 
 → {"command": "reload"}
 ← {"step": "building"} …

@@ -91,7 +91,7 @@ class Keeper:
             "pid": self.pid,
             "restarts": self.restarts.count,
             "listen": self.spec.listen,
-            "sockets": [str(socket) for socket in self.spec.sockets],
+            "sockets": [str(socket) for socket in ([self.spec.relay] if self.spec.relay else self.spec.sockets)],
             "leaving": self.leaving,
             **self.spec.labels,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -229,13 +230,14 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
 
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
+    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # it loses this name as soon as it is there
     fields = {
         "host": settings.host,
         "port": str(settings.port),
         "node_id": settings.node_id,
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
-        "admin_socket": str(admin),
+        "admin_socket": str(own),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),
     }
@@ -260,7 +262,8 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         alive=Answers("/ready", socket=admin, any_status=True),
         silence_seconds=settings.silence_seconds,
         writes_access_log=True,
-        sockets=(admin,),
+        sockets=(own,),
+        relay=admin,
         listen=settings.address,
         drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from pathlib import Path
 
-from gatewright_controller.peers import ENGINE, SUPERVISOR, Rule
+from gatewright_controller.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
 
+from gatewright_cli.log_output import LogOutput
 from gatewright_cli.run_dir import RunDir
 
 ROLES = ("controller", ENGINE, "envoy")
@@ -40,10 +41,10 @@ class Peers:
         new.replace(self._path)
 
 
-def own_rule() -> Rule:
-    """For sockets of this process, the supervisor: itself, and what it has not started."""
-    return Rule(_own_pids, (SUPERVISOR,))
+def own_check(at: Path, output: LogOutput) -> PeerCheck:
+    """For a socket of this process, the supervisor: it hears itself, and what it has not started."""
 
+    def warn(at: str, pid: int, why: str) -> None:
+        output.event("connection refused", "warning", socket=at, pid=pid, reason=why)
 
-def _own_pids() -> Mapping[str, int]:
-    return {SUPERVISOR: os.getpid()}
+    return PeerCheck(Rule(lambda: {SUPERVISOR: os.getpid()}, (SUPERVISOR,)), at, warn)

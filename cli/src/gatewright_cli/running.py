@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli import environment, ports
 from gatewright_cli.api_files import ApiFiles
@@ -24,7 +25,7 @@ from gatewright_cli.management import DeployError, Management
 from gatewright_cli.node import NodeSettings, processes
 from gatewright_cli.operator_secrets import TOKEN_FILE
 from gatewright_cli.orphans import Orphans
-from gatewright_cli.peers import Peers
+from gatewright_cli.peers import Peers, own_check
 from gatewright_cli.run_dir import STATUS, RunDir
 from gatewright_cli.spent import Spent
 from gatewright_cli.stopping import Wish, Wishes
@@ -66,6 +67,11 @@ class NodeRun:
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
+        self._relays = [
+            Relay(keeper.spec.relay, Unnamed(keeper.spec.sockets[0]), own_check(keeper.spec.relay, output))
+            for keeper in self._supervisor.keepers
+            if keeper.spec.relay is not None
+        ]
         self._asked = asyncio.Event()
         self._wishes, self._hangups = Wishes(), Hangups()
 
@@ -114,6 +120,8 @@ class NodeRun:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         withheld = environment.withheld(keeper.spec for keeper in self._supervisor.keepers)
         self._output.event("variables that no process gets", "debug", names=withheld)
+        for relay in self._relays:
+            await relay.start()
         self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
         async with changing(
             self._changes,
@@ -187,6 +195,8 @@ class NodeRun:
 
     async def _stop(self) -> None:
         await self._supervisor.stop()
+        for relay in self._relays:
+            await relay.close()
         if not await self._orphans.gone(ORPHANS_SECONDS):
             self._output.event("processes that were left behind go on", "error")
         self._run_dir.remove()

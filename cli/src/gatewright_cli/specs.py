@@ -36,6 +36,7 @@ class ProcessSpec:
     scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on, and whose
     timers may be a millisecond late; else "normal".
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
+    relay: where the supervisor takes connections for its one socket, if the process cannot say who connects.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
     alive: asked for as long as it runs; None where somebody else watches it. silence_seconds: how long it may answer
@@ -53,6 +54,7 @@ class ProcessSpec:
     inherits: Inherits = field(default_factory=Inherits)
     scheduling: Scheduling = "normal"
     sockets: tuple[Path, ...] = ()
+    relay: Path | None = None
     listen: str | None = None
     drain: Drain | None = None
     alive: Probe | None = None
