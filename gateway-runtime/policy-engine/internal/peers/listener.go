@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
+var patience = time.Second // a process may be newer than the file that names it
+
 const (
-	patience  = time.Second // a process may be newer than the file that names it
 	pause     = 20 * time.Millisecond
 	mostAsked = 64 // of those that wait; what comes above is refused at once
 	quiet     = time.Second
@@ -128,7 +129,7 @@ func (g *guarded) hand(a acceptance) bool {
 }
 
 func (g *guarded) refuse(connection *net.UnixConn, pid int, why error) {
-	_ = connection.Close()
+	defer func() { _ = connection.Close() }() // who is refused finds it in the log
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); now.Sub(g.said) >= quiet {

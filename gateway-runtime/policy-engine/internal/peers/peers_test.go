@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("CONNECT_TO"); path != "" {
 		os.Exit(connect(path))
 	}
+	patience = 300 * time.Millisecond
 	goleak.VerifyTestMain(m)
 }
 
