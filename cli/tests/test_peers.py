@@ -69,3 +69,15 @@ def test_of_others_nothing_is_written(bench: Bench) -> None:
     known.note("executor-default-0", 7)
     assert json.loads(run_dir.peers.read_text()) == {"supervisor": os.getpid()}
     run_dir.remove()
+
+
+def test_what_is_somebody_elses_stays(bench: Bench) -> None:
+    """A run directory may be one that was there, and so may a folder in it."""
+    theirs = bench.folder / "run" / "peers" / "theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.parent.parent.chmod(0o700)
+    theirs.write_text("mine")
+    run_dir = RunDir.open(bench.folder / "run")
+    peers.Peers(run_dir)
+    run_dir.remove()
+    assert [path.name for path in theirs.parent.iterdir()] == ["theirs"]

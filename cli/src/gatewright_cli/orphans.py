@@ -120,34 +120,34 @@ def _name(pid: int) -> str:
         return ""
 
 
-def end_left_by(run_dir: Path) -> list[int]:
+def end_left_by(run_dir: Path, named: Path) -> list[int]:
     """Kills what processes of a run that was itself killed have left; their pids. Nobody may run in `run_dir` now.
 
-    Found by the variable MARK, or by an executor's arguments. What has got rid of both stays.
+    Found by the variable MARK, or by `named`, an executor's argument. What has got rid of both stays.
     """
     ended = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and int(folder.name) != os.getpid() and _is_ours(folder, run_dir):
+        if folder.name.isdecimal() and int(folder.name) != os.getpid() and _is_ours(folder, run_dir, named):
             with contextlib.suppress(OSError):
-                _kill(folder, run_dir)
+                _kill(folder, run_dir, named)
                 ended.append(int(folder.name))
     return ended
 
 
-def _kill(folder: Path, run_dir: Path) -> None:
+def _kill(folder: Path, run_dir: Path, named: Path) -> None:
     """The one that was found, not one that got its pid since."""
     pidfd = os.pidfd_open(int(folder.name))
     try:
-        if _is_ours(folder, run_dir):
+        if _is_ours(folder, run_dir, named):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
         os.close(pidfd)
 
 
-def _is_ours(folder: Path, run_dir: Path) -> bool:
+def _is_ours(folder: Path, run_dir: Path, named: Path) -> bool:
     """What has executed a program shows its variables; a fork of an executor does not, and has its arguments."""
     try:
-        if os.fsencode(run_dir / "peers" / "peers.json") in (folder / "cmdline").read_bytes().split(b"\0"):
+        if os.fsencode(named) in (folder / "cmdline").read_bytes().split(b"\0"):
             return True
         return os.fsencode(f"{MARK}={run_dir}") in (folder / "environ").read_bytes().split(b"\0")
     except OSError:

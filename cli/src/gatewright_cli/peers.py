@@ -9,7 +9,7 @@ from pathlib import Path
 from gatewright_controller.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
 
 from gatewright_cli.log_output import LogOutput
-from gatewright_cli.run_dir import RunDir
+from gatewright_cli.run_dir import PEERS, RunDir
 
 ROLES = ("controller", ENGINE, "envoy")
 """Names of processes that others are told of."""
@@ -20,8 +20,7 @@ class Peers:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._pids = {SUPERVISOR: os.getpid()}
-        self._path = run_dir.peers
-        run_dir.folder(self._path.parent.name)
+        self._run_dir = run_dir
         self._write()
 
     def note(self, name: str, pid: int | None) -> None:
@@ -35,10 +34,7 @@ class Peers:
         self._write()
 
     def _write(self) -> None:
-        new = self._path.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
-            json.dump(self._pids, written)
-        new.replace(self._path)
+        self._run_dir.write(str(PEERS), json.dumps(self._pids))
 
 
 def own_check(at: Path, output: LogOutput) -> PeerCheck:

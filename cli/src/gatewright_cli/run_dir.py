@@ -57,7 +57,6 @@ class RunDir:
         self.path = path
         self._made = made
         self._files: set[Path] = set()
-        self._folders: set[Path] = set()
         self._lock: int | None = None
 
     @classmethod
@@ -75,7 +74,7 @@ class RunDir:
         try:
             directory._check()
             directory._hold()
-            orphans.end_left_by(directory.path)
+            orphans.end_left_by(directory.path, directory.peers)
         except RunDirError:
             directory.remove()
             raise
@@ -90,22 +89,16 @@ class RunDir:
         """Where the socket `name` goes."""
         return self._own(f"{name}.sock")
 
-    def folder(self, name: str) -> Path:
-        """A private folder in it, empty."""
-        path = self.path / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(mode=0o700)
-        self._folders.add(path)
-        return path
-
     def forget(self, path: Path) -> None:
         """A file of ours that has gone."""
         path.unlink(missing_ok=True)
         self._files.discard(path)
 
     def write(self, name: str, text: str) -> Path:
-        """Writes a file atomically, 0600: a reader sees the old one or the new one, whole."""
-        path, scratch = self._own(name), self._own(f".{name}.new")
+        """Writes a file atomically, 0600: a reader sees the old one or the new one, whole. It may be in a folder."""
+        path = self._own(name)
+        scratch = self._own(str(path.relative_to(self.path).with_name(f".{path.name}.new")))
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
         return scratch.replace(path)
@@ -118,8 +111,9 @@ class RunDir:
         """Takes away what was put there, and the directory if it was made here."""
         for path in self._files:
             path.unlink(missing_ok=True)
-        for path in self._folders:
-            shutil.rmtree(path, ignore_errors=True)
+        for folder in {path.parent for path in self._files} - {self.path}:
+            with contextlib.suppress(OSError):  # it is not there, or somebody else has put something there
+                folder.rmdir()
         if self._made and self.path.exists() and not any(self.path.iterdir()):
             self.path.rmdir()
         if self._lock is not None:
@@ -164,7 +158,7 @@ def _own(home: Path) -> Iterator[Path]:
 def _remove_abandoned(home: Path) -> None:
     for path in _own(home):
         if (lock := _locked(path)) is not None:
-            orphans.end_left_by(path)
+            orphans.end_left_by(path, path / PEERS)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
