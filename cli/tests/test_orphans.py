@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.orphans import MARK, end_left_by
 
 from cli.tests.test_main import LIMIT_SECONDS, engine_pid, run_arguments, running, until
 
@@ -123,3 +124,24 @@ def test_what_forks_and_ends_all_the_time_ends_too(bench: Bench) -> None:
         size = grows.stat().st_size
         assert subprocess.run(["pgrep", "-f", f"{bench.folder}/chain.py"], check=False).returncode == 1
         assert grows.stat().st_size == size
+
+
+def test_what_a_run_left_is_found_by_its_mark_or_its_arguments(bench: Bench) -> None:
+    """A fork of an executor shows nobody its variables, but has its arguments."""
+    run, named = bench.folder / "run", bench.folder / "run" / "peers" / "peers.json"
+    command = (sys.executable, "-c", "import signal; print(flush=True); signal.pause()")
+    started = [
+        subprocess.Popen([*command, *more], env={MARK: mark}, stdout=subprocess.PIPE)
+        for more, mark in (([], str(run)), ([str(named)], ""), ([str(run)], f"{run}2"), ([f"{named}2"], ""))
+    ]
+    try:
+        for each in started:
+            assert each.stdout is not None
+            each.stdout.readline()
+        assert sorted(end_left_by(run, named)) == sorted(each.pid for each in started[:2])
+        assert [each.wait(LIMIT_SECONDS) for each in started[:2]] == [-signal.SIGKILL] * 2
+        assert [each.poll() for each in started[2:]] == [None, None]
+    finally:
+        for each in started:
+            each.kill()
+            each.communicate()
