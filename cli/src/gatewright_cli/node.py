@@ -12,12 +12,15 @@ from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
+from gatewright_cli.handed_socket import DESCRIPTOR, HandedSocket
+from gatewright_cli.isolation import Isolation
 from gatewright_cli.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.ports import join_address, url
-from gatewright_cli.probes import Accepts, Answers
+from gatewright_cli.probes import Accepts, Answers, Speaks
 from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec, Scheduling
+from gatewright_cli.temporary import TemporaryFolder
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_CLOCK = {"TZ": "UTC0"}
@@ -40,6 +43,7 @@ class NodeSettings:
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    temporary: the folder in which executors have theirs. isolation: what they are kept from.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
     log_level: of all processes but Envoy.
     """
@@ -50,6 +54,7 @@ class NodeSettings:
     envoy: Path
     bootstrap_template: Path
     node_id: str
+    temporary: Path
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
@@ -64,6 +69,7 @@ class NodeSettings:
     memory_limit: int | None = None
     silence_seconds: float = 5.0
     engine_scheduling: Scheduling = "batch"
+    isolation: Isolation = field(default_factory=Isolation)
     forwarded: Forwarded = field(default_factory=Forwarded)
 
     @property
@@ -158,24 +164,31 @@ def echo(address: str) -> ProcessSpec:
 
 
 def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
+    """Raises NoUsersError."""
     build, group = generation.build, generation.build.group(one.group)
     options: Flags = {
-        "listen": f"unix:{socket}",
+        "listen": f"fd:{DESCRIPTOR}",
         "workers": "32",
         "registry": str(group.registry),
         "log-level": settings.log_level,
     }
     if settings.memory_limit:
         options["memory-limit"] = str(settings.memory_limit)
+    handed, isolation = HandedSocket(socket), settings.isolation
+    temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
+    confined = isolation.confined(build, group, temporary, settings.executors)
     return ProcessSpec(
         name=one.name,
         component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
-        environment=UNBUFFERED,
-        ready=Accepts(path=socket),
-        sockets=(socket,),
-        labels={"group": one.group, "generation": generation.number},
+        environment={**UNBUFFERED, **confined.environment},
+        ready=Speaks(handed.early_path),
+        sockets=(socket, handed.early_path),
+        handed=handed,
+        temporary=temporary,
+        confine=confined.plan,
+        labels={"group": one.group, "generation": generation.number, "isolation": confined.label},
         cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
     )
 

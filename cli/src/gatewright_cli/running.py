@@ -90,6 +90,8 @@ class NodeRun:
         return self._run_dir.path / TOKEN_FILE
 
     async def _serve(self) -> None:
+        for what in self._settings.isolation.lacks:
+            self._output.event("executors are not kept from all: the kernel lacks something", "warning", lacks=what)
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
         async with changing(
