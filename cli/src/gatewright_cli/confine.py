@@ -78,10 +78,8 @@ def _limit(limits: dict[str, int]) -> None:
 def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
     """A descriptor of it. Paths that are not there have no rule."""
     attributes = struct.pack("=QQQ", *plan["handled"])
+    # Kernels of an older ABI have a shorter struct, and take a longer one where what they do not know is zero.
     ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
-    if ruleset < 0 and not plan["handled"][2]:  # kernels before ABI 6, and before 4, have a shorter struct
-        size = 16 if plan["handled"][1] else 8
-        ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, size, 0)
     _must(ruleset, "landlock_create_ruleset")
     for path, rights in plan["paths"]:
         try:

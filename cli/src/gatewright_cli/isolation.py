@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from gatewright_cli import landlock, readable, seccomp
 from gatewright_cli.build_output import ANY, UNIX, Access, BuildOutput, Group
 from gatewright_cli.executor_users import ExecutorUsers, missing_capabilities
@@ -100,7 +102,7 @@ class Isolation:
         """For a process of a group that has `executors` of them. Raises NoUsersError."""
         environment, user = {"TMPDIR": str(temporary.path)}, self.user(group.name)
         limits = {"CORE": 0, "NOFILE": self.limits.open_files, "FSIZE": self.limits.file_bytes}
-        label: dict[str, object] = {"level": self.level, "lacks": list(self.lacks)}
+        label = {"level": self.level, "lacks": list(self.lacks), "access": msgspec.to_builtins(group.access)}
         if self.wanted == "none":
             return Confined(plan(limits), environment, label)
         environment["HOME"] = str(temporary.path)
