@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gatewright_cli import isolation, kernel_probe, landlock, seccomp
 from gatewright_cli.build_output import Access, BuildOutput, Group
-from gatewright_cli.executor_users import ExecutorUsers, NoUsersError, missing_capabilities
+from gatewright_cli.executor_users import ExecutorUsers, IsolationError, missing_capabilities
 from gatewright_cli.isolation import Isolation, Kernel, Level, Limits
 from gatewright_cli.launch_plan import launched
 from gatewright_cli.temporary import TemporaryFolder
@@ -332,6 +332,15 @@ def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("asked", ["/tmp/site", "/tmp", "/tmp/site/run/status.json"])  # noqa: S108
+def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
+    build, temporary = BuildOutput(Path("/build"), ()), TemporaryFolder(Path("/own"))
+    group = Group("default", Path("/build/env/bin/python"), Path("/build/r.py"), access=Access(write=[asked]))
+    with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
+        Isolation("landlock", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+    Isolation("none", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+
+
 def test_limits(site: Site) -> None:
     program = """if True:
         import json, resource
@@ -385,7 +394,7 @@ def test_users_differ_by_group_and_stay_the_same() -> None:
     few = ExecutorUsers(61184, 61185)
     assert {few.uid("one"), few.uid("two")} == {61184, 61185}
     with pytest.raises(
-        NoUsersError, match="no user is left between 61184 and 61185 for the group three: give a larger"
+        IsolationError, match="no user is left between 61184 and 61185 for the group three: give a larger"
     ):
         few.uid("three")
 

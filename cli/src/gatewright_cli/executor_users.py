@@ -15,8 +15,8 @@ NEEDED = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_KILL": 5, "CAP_SETGID": 6,
 """To become another user, make its folder and take it away, and stop its processes (linux/capability.h)."""
 
 
-class NoUsersError(Exception):
-    """There is no user for a group: why, and the cure."""
+class IsolationError(Exception):
+    """Policies cannot be isolated as they are to be: why, and the cure."""
 
 
 @dataclass
@@ -28,13 +28,13 @@ class ExecutorUsers:
     _by_group: dict[str, int] = field(default_factory=dict)
 
     def uid(self, group: str) -> int:
-        """Raises NoUsersError where the range has none left that nobody has."""
+        """Raises IsolationError where the range has none left that nobody has."""
         if group not in self._by_group:
             taken = {*self._by_group.values(), *_running()}
             self._by_group[group] = next((uid for uid in self._candidates(group) if _is_free(uid, taken)), -1)
         if self._by_group[group] < 0:
             del self._by_group[group]
-            raise NoUsersError(
+            raise IsolationError(
                 f"no user is left between {self.first} and {self.last} for the group {group}: "
                 "give a larger range with --executor-uids"
             )

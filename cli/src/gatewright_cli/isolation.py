@@ -11,7 +11,7 @@ Decision 28 says why so.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,7 +20,7 @@ import msgspec
 
 from gatewright_cli import landlock, readable, seccomp
 from gatewright_cli.build_output import ANY, UNIX, Access, BuildOutput, Group
-from gatewright_cli.executor_users import ExecutorUsers, missing_capabilities
+from gatewright_cli.executor_users import ExecutorUsers, IsolationError, missing_capabilities
 from gatewright_cli.temporary import TemporaryFolder
 
 Level: TypeAlias = Literal["none", "landlock", "user"]
@@ -92,19 +92,26 @@ class Isolation:
         return () if self.wanted == "none" else self.kernel.lacks
 
     def user(self, group: str) -> tuple[int, int] | None:
-        """uid and gid of a group's processes; None for ours. Raises NoUsersError."""
+        """uid and gid of a group's processes; None for ours. Raises IsolationError."""
         if self.wanted != "user":
             return None
         uid = self.users.uid(group)
         return uid, uid
 
-    def confined(self, build: BuildOutput, group: Group, temporary: TemporaryFolder, executors: int) -> Confined:
-        """For a process of a group that has `executors` of them. Raises NoUsersError."""
+    def confined(
+        self, build: BuildOutput, group: Group, temporary: TemporaryFolder, executors: int, ours: Sequence[Path] = ()
+    ) -> Confined:
+        """For a process of a group that has `executors` of them. Raises IsolationError.
+
+        ours: folders that no policy may ask for, nor for what they are in.
+        """
         environment, user = {"TMPDIR": str(temporary.path)}, self.user(group.name)
         limits = {"CORE": 0, "NOFILE": self.limits.open_files, "FSIZE": self.limits.file_bytes}
         label = {"level": self.level, "lacks": list(self.lacks), "access": msgspec.to_builtins(group.access)}
         if self.wanted == "none":
             return Confined(plan(limits), environment, label)
+        _refuse_ours(group, ours)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would have nowhere to go
         environment["HOME"] = str(temporary.path)
         if user is not None:
             label["uid"] = user[0]
@@ -150,6 +157,18 @@ def _is_name(entry: str) -> bool:
     return not host.startswith("[") and not host.replace(".", "").isdecimal()
 
 
+def _refuse_ours(group: Group, ours: Sequence[Path]) -> None:
+    for asked in (*group.access.read, *group.access.write):
+        wanted = Path(os.path.realpath(asked))
+        for folder in ours:
+            inner = Path(os.path.realpath(folder))
+            if inner.is_relative_to(wanted) or wanted.is_relative_to(inner):
+                raise IsolationError(
+                    f"group {group.name}: expected policies that ask for no file of the gateway's own, got {asked} "
+                    f"under files, and {folder} is ours: ask for less, or have ours elsewhere (--run-dir, --state-dir)"
+                )
+
+
 def plan(limits: Mapping[str, int], **parts: object) -> dict[str, object]:
     whole: dict[str, object] = {
         "limits": limits, "user": None, "privileges": True, "reads": [], "landlock": None, "named": [], "seccomp": None,
@@ -165,9 +184,3 @@ def obstacles(wanted: Level) -> list[str]:
             f"{', '.join(missing)}: start it as root, in a container with these capabilities, or leave --isolation out"
         ]
     return []
-
-
-def reaches(path: str, access: Access) -> list[str]:
-    """Those paths that policies ask for which have `path` in them."""
-    inner = Path(os.path.realpath(path))
-    return [each for each in (*access.read, *access.write) if inner.is_relative_to(os.path.realpath(each))]

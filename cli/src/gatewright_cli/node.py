@@ -164,7 +164,7 @@ def echo(address: str) -> ProcessSpec:
 
 
 def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, socket: Path) -> ProcessSpec:
-    """Raises NoUsersError."""
+    """Raises IsolationError."""
     build, group = generation.build, generation.build.group(one.group)
     options: Flags = {
         "listen": f"fd:{DESCRIPTOR}",
@@ -176,7 +176,7 @@ def executor(settings: NodeSettings, generation: Generation, one: ExecutorId, so
         options["memory-limit"] = str(settings.memory_limit)
     handed, isolation = HandedSocket(socket), settings.isolation
     temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
-    confined = isolation.confined(build, group, temporary, settings.executors)
+    confined = isolation.confined(build, group, temporary, settings.executors, (socket.parent, settings.state_dir))
     return ProcessSpec(
         name=one.name,
         component="python-executor",

@@ -29,7 +29,7 @@ from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFil
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.changing import Changes
-from gatewright_cli.executor_users import ExecutorUsers, NoUsersError
+from gatewright_cli.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.forwarded import Forwarded, ForwardedError
 from gatewright_cli.generation import Generations
 from gatewright_cli.isolation import Isolation, Kernel, Level
@@ -310,7 +310,7 @@ def _run_node(settings: NodeSettings, prepared: Prepared, options: Options, chan
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":
             output.event(said, "error")
-    except (BootstrapError, NoUsersError) as error:
+    except (BootstrapError, IsolationError) as error:
         raise PreflightError([str(error)]) from error
     finally:
         run_dir.remove()
