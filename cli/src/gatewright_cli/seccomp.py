@@ -40,7 +40,8 @@ NAMESPACES = (
     "open_tree", "open_tree_attr", "pivot_root", "setns", "umount2", "unshare",
 )  # fmt: skip
 KEPT_BY_THE_KERNEL = (
-    "add_key", "keyctl", "mq_open", "mq_unlink", "msgget", "request_key", "semget", "shmat", "shmget",
+    "add_key", "keyctl", "mq_open", "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "request_key", "semctl",
+    "semget", "semop", "semtimedop", "shmat", "shmctl", "shmget",
 )  # fmt: skip
 """What belongs to a user and not to a process: keys, and System V and POSIX objects without a path."""
 AROUND_THE_FILTER = ("io_uring_enter", "io_uring_register", "io_uring_setup", "userfaultfd")
@@ -111,7 +112,7 @@ def _rules(sockets: Sockets, attributes: bool) -> Rules:
     # PRIO_PROCESS, IOPRIO_WHO_PROCESS
     rules |= {"setpriority": [((0, None, (0,)), (1, None, (0,)))], "ioprio_set": [((0, None, (1,)), (1, None, (0,)))]}
     rules["clone"] = [((0, NAMESPACE_FLAGS, (0,)),)]
-    return rules | _socket_rules(sockets)
+    return _socket_rules(sockets) | rules  # in this order: those of a request's way are met first
 
 
 def _socket_rules(sockets: Sockets) -> dict[str, Sequence[Clause]]:
