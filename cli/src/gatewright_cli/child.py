@@ -134,7 +134,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
     try:
         handed = spec.handed.make() if spec.handed else None
     except OSError as error:
-        raise NotStartedError(f"{spec.handed}: {error}") from error
+        raise NotStartedError(f"its socket cannot be made: {error}") from error
     passed = () if handed is None else (handed.fileno(),)
     try:
         return subprocess.Popen(

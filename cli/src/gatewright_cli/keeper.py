@@ -160,7 +160,10 @@ class Keeper:
     async def _live_once(self, came_up: asyncio.Future[None]) -> None:
         self._remove_sockets()
         if self.spec.temporary is not None:
-            await self.spec.temporary.make()
+            try:
+                await self.spec.temporary.make()
+            except OSError as error:
+                raise _EndedError(f"its temporary folder cannot be made: {error}", 0.0, []) from error
         self._child = child = self._spawn()
         self._become(State.STARTING)
         await self._until_ready(child)

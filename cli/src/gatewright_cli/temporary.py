@@ -31,7 +31,7 @@ class TemporaryFolder:
     async def make(self) -> None:
         """Makes it, empty. Raises OSError."""
         await self.remove()
-        self.path.mkdir(mode=0o700)
+        self.path.mkdir(mode=0o700, exist_ok=True)  # what could not be removed is no reason to start nothing
         if self.user is not None:
             os.chown(self.path, *self.user)
 
