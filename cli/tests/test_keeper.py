@@ -239,7 +239,7 @@ def test_a_socket_that_is_handed_over_has_its_name_once_it_is_served(bench: Benc
 def test_a_folder_that_cannot_be_made_is_the_end_of_an_attempt(bench: Bench) -> None:
     async def live() -> None:
         spec = replace(served(bench), temporary=TemporaryFolder(bench.folder / "none" / "own"))
-        with pytest.raises(StartError, match="its temporary folder cannot be made: .*No such file"):
+        with pytest.raises(StartError, match=r"its temporary folder cannot be made: .*No such file"):
             await keep(bench, spec).start()
 
     bench.run(live())

@@ -52,10 +52,12 @@ def test_folders_in_folders_as_deep_as_a_policy_likes_go_too() -> None:
 
 
 def test_what_a_killed_run_left_is_taken_away_and_what_a_live_one_has_is_not(home: Path) -> None:
-    program = "import os; from gatewright_cli.temporary import TemporaryFolders; print(TemporaryFolders.open().path)\n"
-    killed = subprocess.run(
-        [sys.executable, "-c", f"{program}os._exit(9)"], capture_output=True, text=True, check=False
+    program = (
+        "import os\nfrom gatewright_cli.temporary import TemporaryFolders\n"
+        "print(TemporaryFolders.open().path, flush=True)\nos._exit(9)\n"
     )
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert Path(killed.stdout.strip()).is_relative_to(home)
     live = TemporaryFolders.open()
     assert not Path(killed.stdout.strip()).exists()
     other = TemporaryFolders.open()
