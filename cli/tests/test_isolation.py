@@ -186,7 +186,11 @@ def site() -> Iterator[Site]:
     for name in ("file", "doomed"):
         (private / name).write_text("secret")
         (private / name).chmod(0o600)
-    victim = subprocess.Popen(["sleep", "600"])
+    victim = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert victim.stdin is not None
+    assert victim.stdout is not None
+    os.write(victim.stdin.fileno(), b"x")
+    victim.stdout.read(1)  # it is all there
     stream, abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     server = socket.create_server(("127.0.0.1", 0))
@@ -206,7 +210,7 @@ def site() -> Iterator[Site]:
     }  # fmt: skip
     yield Site(folder, Path(sys.executable), things)
     victim.kill()
-    victim.wait()
+    victim.communicate()
     for each in (stream, abstract, datagrams, server):
         each.close()
     shutil.rmtree(folder)
