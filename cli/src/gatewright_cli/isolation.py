@@ -82,9 +82,8 @@ class Isolation:
 
     @property
     def level(self) -> Level:
-        """The one that there is: landlock where the kernel has no part of it is none."""
-        whole = self.kernel.abi or self.kernel.filters
-        return "none" if self.wanted == "landlock" and not whole else self.wanted
+        """The one that there is: landlock is none where the kernel has no Landlock, though a filter may hold something."""
+        return "none" if self.wanted == "landlock" and not self.kernel.abi else self.wanted
 
     @property
     def lacks(self) -> tuple[str, ...]:
