@@ -73,7 +73,7 @@ class Confined:
 
 @dataclass(frozen=True)
 class Isolation:
-    """How a run isolates. `wanted` is a level that can be had: NoLevelError is raised before, by `obstacles`."""
+    """How a run isolates. wanted: a level without `obstacles`."""
 
     wanted: Level = "none"
     kernel: Kernel = Kernel()
@@ -82,7 +82,7 @@ class Isolation:
 
     @property
     def level(self) -> Level:
-        """The one that there is: landlock is none where the kernel has no Landlock, though a filter may hold something."""
+        """The one that there is. A filter alone is not level landlock."""
         return "none" if self.wanted == "landlock" and not self.kernel.abi else self.wanted
 
     @property
