@@ -48,8 +48,14 @@ def readable(build: BuildOutput, group: Group, environment: Mapping[str, str]) -
         *(str(Path(os.path.realpath(path)).parent) for path in REPLACED_BY_ITS_OWNER if Path(path).is_symlink()),
         *NAMES,
         *MACHINE,
-        *(str(Path(environment[name]).absolute()) for name in CERTIFICATE_VARIABLES if environment.get(name)),
+        *_certificates(environment),
     )
+
+
+def _certificates(environment: Mapping[str, str]) -> Iterator[str]:
+    """A variable may name several, as PATH does."""
+    for name in CERTIFICATE_VARIABLES:
+        yield from (str(Path(path).absolute()) for path in environment.get(name, "").split(os.pathsep) if path)
 
 
 def needed(build: BuildOutput, group: Group) -> tuple[str, ...]:
