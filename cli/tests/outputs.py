@@ -10,13 +10,13 @@ from gatewright_cli.build_output import BuildOutput, load
 
 LISTENS = """
 import signal, socket, sys
-path = sys.argv[sys.argv.index("--listen") + 1].removeprefix("unix:")
+descriptor = int(sys.argv[sys.argv.index("--listen") + 1].removeprefix("fd:"))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-server = socket.socket(socket.AF_UNIX)
-server.bind(path)
-server.listen()
+server = socket.socket(fileno=descriptor)
 while True:
-    server.accept()[0].close()
+    client, _ = server.accept()
+    client.send(b"here")
+    client.close()
 """
 
 

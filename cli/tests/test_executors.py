@@ -64,8 +64,9 @@ class Fleet:
 
     def __post_init__(self) -> None:
         build = write_output(self.bench.folder / "build", policy("one"), *self.others)
+        folder = self.bench.folder
         self.settings = NodeSettings(
-            build, build.definitions, self.bench.folder, Path("envoy"), bootstrap.find(), "n", executors=2
+            build, build.definitions, folder, Path("envoy"), bootstrap.find(), "n", folder, executors=2
         )
         self.run_dir = RunDir.open(self.bench.folder / "run")
         first = Generation(1, build)

@@ -3,13 +3,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.handed_socket import HandedSocket
 from gatewright_cli.keeper import Keeper, StartError, State
+from gatewright_cli.probes import Speaks
 from gatewright_cli.restarts import RestartPolicy
 from gatewright_cli.specs import ProcessSpec
+from gatewright_cli.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -189,6 +193,56 @@ def test_a_stale_socket_is_no_obstacle(bench: Bench) -> None:
 
     bench.run(live())
     assert "listen a" in bench.events()
+
+
+SERVES = """
+import os, socket, sys
+server = socket.socket(fileno=3)
+assert os.listdir(sys.argv[2]) == []
+open(sys.argv[2] + "/mine", "w").close()
+while True:
+    client, _ = server.accept()
+    client.send(b"x")
+    client.close()
+"""
+
+
+def served(bench: Bench) -> ProcessSpec:
+    handed, temporary = HandedSocket(bench.folder / "s"), TemporaryFolder(bench.folder / "own")
+    return ProcessSpec(
+        "served", (sys.executable, "-c", SERVES, "", str(temporary.path)), Speaks(handed.early_path),
+        sockets=(handed.path, handed.early_path), handed=handed, temporary=temporary,
+    )  # fmt: skip
+
+
+def test_a_socket_that_is_handed_over_has_its_name_once_it_is_served(bench: Bench) -> None:
+    async def live() -> None:
+        spec = served(bench)
+        assert spec.handed is not None
+        keeper = keep(bench, spec)
+        starting = asyncio.create_task(keeper.start())
+        await bench.until(spec.handed.early_path.exists)
+        assert not spec.handed.path.exists()
+        await starting
+        assert not spec.handed.early_path.exists()
+        assert spec.handed.path.stat().st_mode & 0o777 == 0o600
+        os.kill(keeper.pid or 0, signal.SIGKILL)
+        await bench.until(lambda: keeper.state is State.RESTARTING)
+        await bench.until(lambda: keeper.state is State.READY)  # its folder was empty again, or it would have ended
+        assert await Speaks(spec.handed.path).obstacle() is None
+        await keeper.stop()
+
+    bench.run(live())
+    assert [path.name for path in bench.folder.iterdir()] == ["events"]
+
+
+def test_a_folder_that_cannot_be_made_is_the_end_of_an_attempt(bench: Bench) -> None:
+    async def live() -> None:
+        spec = replace(served(bench), temporary=TemporaryFolder(bench.folder / "none" / "own"))
+        with pytest.raises(StartError, match=r"its temporary folder cannot be made: .*No such file"):
+            await keep(bench, spec).start()
+
+    bench.run(live())
 
 
 def test_a_fault_of_the_probe_ends_the_start(bench: Bench) -> None:

@@ -56,6 +56,7 @@ def settings(bench: Bench) -> NodeSettings:
         envoy=Path("envoy"),
         bootstrap_template=bootstrap.find(),
         node_id="node-1",
+        temporary=bench.folder,
         controller=f"127.0.0.1:{free_port('127.0.0.1')}",
     )
 

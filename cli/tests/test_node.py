@@ -37,6 +37,7 @@ def settings() -> NodeSettings:
         envoy=Path("/bin/envoy"),
         bootstrap_template=bootstrap.find(),
         node_id="node-1",
+        temporary=Path("/executors"),
     )
 
 
@@ -80,7 +81,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
-        f"/build/python-env/default/bin/python main.py --listen {sockets}/executor-default-1.sock"
+        "/build/python-env/default/bin/python main.py --listen fd:3"
         f" --peers {run_dir.path}/peers/peers.json --workers 32"
         " --registry /build/python-executor/python_policy_registry.py --log-level info"
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.keeper import Keeper, State
 from gatewright_cli.ports import free_port
 from gatewright_cli.preflight import find_envoy
-from gatewright_cli.probes import Accepts, Answers
+from gatewright_cli.probes import Accepts, Answers, Speaks
 from gatewright_cli.specs import ProcessSpec
 
 if TYPE_CHECKING:
@@ -39,6 +40,29 @@ def test_a_socket_that_accepts(bench: Bench) -> None:
             assert await Accepts(path=path).obstacle() is None
         port = free_port("127.0.0.1")
         assert await Accepts(address=f"127.0.0.1:{port}").obstacle() == f"127.0.0.1:{port}: ConnectionRefusedError"
+
+    bench.run(live())
+
+
+def test_a_socket_that_is_served(bench: Bench) -> None:
+    """To be connected to is not enough: it may listen before anybody serves it."""
+
+    async def live() -> None:
+        path = bench.folder / "s"
+        assert await Speaks(path).obstacle() == f"{path}: FileNotFoundError"
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            listening.listen()
+            asked = asyncio.create_task(Speaks(path).obstacle())
+            await asyncio.sleep(0)
+            accepted, _ = await asyncio.to_thread(listening.accept)
+            assert not asked.done()
+            accepted.send(b"x")
+            assert await asked is None
+            asked = asyncio.create_task(Speaks(path).obstacle())
+            accepted.close()
+            (await asyncio.to_thread(listening.accept))[0].close()
+            assert await asked == f"{path}: closed"
 
     bench.run(live())
 

@@ -121,3 +121,14 @@ def test_what_envoy_knows_of_upstreams() -> None:
         "unresolved": "its upstream has no address: the name does not resolve",
         "dead": "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open",
     }
+
+
+@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])
+def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
+    executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}
+    written = io.StringIO()
+    status_table.write(status(executor), written)
+    lines = written.getvalue().splitlines()
+    at = next(line for line in lines if line.startswith("PROCESS")).index("ISOLATION")
+    assert next(line for line in lines if line.startswith("executor-default-0"))[at:].strip() == shown
+    assert next(line for line in lines if line.startswith("engine"))[at:].strip() == ""

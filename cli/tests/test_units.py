@@ -1,6 +1,6 @@
 import click
 import pytest
-from gatewright_cli.units import DURATION, SIZE
+from gatewright_cli.units import DURATION, SIZE, UIDS
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,14 @@ def test_amounts(kind: click.ParamType, text: str, value: float) -> None:  # typ
 def test_what_is_none(kind: click.ParamType, text: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(click.BadParameter, match="expected a number and one of"):
         kind.convert(text, None, None)
+
+
+def test_users() -> None:
+    assert UIDS.convert("61184-65519", None, None) == (61184, 65519)
+    assert UIDS.convert("7-7", None, None) == (7, 7)
+
+
+@pytest.mark.parametrize("text", ["", "7", "0-7", "8-7", "-1-7", "7-8-9", "a-b"])
+def test_no_users(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected the first and the last uid, such as 61184-65519, got"):
+        UIDS.convert(text, None, None)

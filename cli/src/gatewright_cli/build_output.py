@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+ANY, UNIX = "any", "unix"
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a group's policies ask for in their definitions, beyond what every policy has.
+
+    read, write: absolute paths, with all that is below them. network: "any", "HOST:PORT", "unix"; none of these: none.
+    """
+
+    read: Sequence[str] = ()
+    write: Sequence[str] = ()
+    network: Sequence[str] = (ANY,)
+
+
+EVERYTHING_USUAL = Access()
 
 
 class _Group(msgspec.Struct):
     python: str
     registry: str
     digest: str = ""
+    access: Access = EVERYTHING_USUAL
 
 
 class _Manifest(msgspec.Struct):
@@ -28,6 +46,7 @@ class BuildOutputError(Exception):
 class Group:
     """An executor group: its interpreter, with all that its policies need, and its registry of policies.
 
+    access: what it is to reach.
     content: the same for the same code in the same environment, and for no other; "" where the build does not say.
     """
 
@@ -35,6 +54,7 @@ class Group:
     python: Path
     registry: Path
     content: str = ""
+    access: Access = EVERYTHING_USUAL
 
 
 @dataclass(frozen=True)
@@ -90,4 +110,4 @@ def _group(root: Path, name: str, group: _Group) -> Group:
     stamp = python.parents[1] / "gatewright-inputs"
     is_known = group.digest and stamp.is_file()
     content = f"{group.digest} {stamp.read_text()}" if is_known else ""
-    return Group(name, python, root / group.registry, content)
+    return Group(name, python, root / group.registry, content, group.access)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.child import LAUNCHER
+from gatewright_cli.launch_plan import launched
 from gatewright_cli.orphans import Orphans
 
 BUILD, STOP = b"b", b"s"
@@ -115,11 +114,10 @@ class BuildRuns:
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None:
-            launched = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "normal")
             own = (sys.executable, "-m", "gatewright_cli.build_process", *self._arguments)
             with self._orphans.starting() as started:
                 self._process = await asyncio.create_subprocess_exec(
-                    *launched, *own, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                    *launched(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT, limit=LONGEST_LINE, start_new_session=True,
                 )  # fmt: skip
                 started(self._process.pid)

@@ -8,17 +8,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from gatewright_cli.environment import environment
+from gatewright_cli.handed_socket import DESCRIPTOR
+from gatewright_cli.launch_plan import launched
 from gatewright_cli.output_pipe import OutputPipe, Take
 from gatewright_cli.specs import ProcessSpec
 
-LAUNCHER = Path(__file__).with_name("launch.py")
 LAST_LINES = 20
 PRIVATE_UMASK = 0o077
 
@@ -129,10 +129,16 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
     program = shutil.which(spec.command[0])
     if program is None:
         raise NotStartedError(f"{spec.command[0]} is not there, or is not executable")
-    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), spec.scheduling)
+    command = (str(Path(program).absolute()), *spec.command[1:])
+    try:
+        handed = spec.handed.make() if spec.handed else None
+    except OSError as error:
+        raise NotStartedError(f"its socket cannot be made: {error}") from error
+    passed = () if handed is None else (handed.fileno(),)
     try:
         return subprocess.Popen(
-            (*launcher, str(Path(program).absolute()), *spec.command[1:]),
+            launched(command, spec.scheduling, [(number, DESCRIPTOR) for number in passed], spec.confine),
+            pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -143,3 +149,6 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
         )
     except OSError as error:
         raise NotStartedError(f"{spec.command[0]}: {error}") from error
+    finally:
+        if handed is not None:
+            handed.close()

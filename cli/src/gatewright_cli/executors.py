@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from gatewright_cli import node
 from gatewright_cli.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
+from gatewright_cli.executor_users import IsolationError
 from gatewright_cli.generation import Generation
 from gatewright_cli.keeper import Keeper, StartError, State
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.node import ExecutorId, NodeSettings
 from gatewright_cli.run_dir import RunDir
+from gatewright_cli.specs import ProcessSpec
 from gatewright_cli.spent import Spent
 from gatewright_cli.supervisor import Supervisor
 
@@ -123,7 +125,8 @@ class Executors:
         at_the_engine: Callable[[], None],
         superseded: Sequence[str] = (),
     ) -> list[Executor]:
-        fresh = [self._add(generation, one) for one in ids]
+        specs = [(one, self._spec(generation, one)) for one in ids]  # all of them, before any is added
+        fresh = [self._add(generation, one, spec) for one, spec in specs]
         serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
         roster = {one.id: one.keeper.spec.sockets[0] for one in serving}
         try:
@@ -145,8 +148,13 @@ class Executors:
         self._serials[group, slot] = serial
         return ExecutorId(group, slot, serial)
 
-    def _add(self, generation: Generation, one: ExecutorId) -> Executor:
-        spec = node.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
+    def _spec(self, generation: Generation, one: ExecutorId) -> ProcessSpec:
+        try:
+            return node.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
+        except IsolationError as error:
+            raise RefusedError(str(error)) from error
+
+    def _add(self, generation: Generation, one: ExecutorId, spec: ProcessSpec) -> Executor:
         made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
         self._all.append(made)
         return made

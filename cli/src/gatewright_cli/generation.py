@@ -71,6 +71,7 @@ class Generations:
             with _locked_folder(output.path / FOLDER):
                 _remove_abandoned(output.path / FOLDER)
                 folder = Path(tempfile.mkdtemp(prefix="run-", dir=output.path / FOLDER))
+                folder.chmod(0o711)  # executors may have users of their own; what is in it is as open as the output is
                 lock = (folder / LOCK).open("w")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:

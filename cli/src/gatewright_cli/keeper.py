@@ -125,6 +125,8 @@ class Keeper:
                 await self._drain(self.spec.drain, self._child)
             await self._child.stop(self.spec.stop_seconds)
         self._remove_sockets()
+        if self.spec.temporary is not None:
+            await self.spec.temporary.remove(self._note_removal)
         self._become(State.STOPPED)
 
     def kill(self) -> None:
@@ -160,9 +162,16 @@ class Keeper:
 
     async def _live_once(self, came_up: asyncio.Future[None]) -> None:
         self._remove_sockets()
+        if self.spec.temporary is not None:
+            try:
+                await self.spec.temporary.make(self._note_removal)
+            except OSError as error:
+                raise _EndedError(f"its temporary folder cannot be made: {error}", 0.0, []) from error
         self._child = child = self._spawn()
         self._become(State.STARTING)
         await self._until_ready(child)
+        if self.spec.handed is not None:
+            self.spec.handed.open()
         self._become(State.READY)
         message = "process is back" if came_up.done() else "process is ready"
         self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.lived:.2f}s")
@@ -187,6 +196,9 @@ class Keeper:
         finally:
             vigil.cancel()
             await asyncio.wait({vigil})
+
+    def _note_removal(self, pid: int) -> None:
+        self._noted(f"{self.spec.name}: rm", pid)
 
     def _spawn(self) -> Child:
         name = self.spec.name

@@ -13,10 +13,11 @@ from pathlib import Path
 import click
 
 from gatewright_cli import ports
+from gatewright_cli.executor_users import FIRST, LAST
 from gatewright_cli.ports import ECHO_PORT
 from gatewright_cli.preflight import PreflightError
 from gatewright_cli.run_dir import RunDirError, find_run, read_status
-from gatewright_cli.units import DURATION, SIZE
+from gatewright_cli.units import DURATION, SIZE, UIDS
 
 PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
@@ -283,6 +284,37 @@ def echo(listen: str) -> None:
     multiple=True,
     metavar="NAME",
     help="A variable of your environment that policies get, too; may be repeated. [default: none but a fixed list]",
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["none", "landlock", "user"]),
+    default="landlock",
+    show_default=True,
+    help="What executors are kept from: see docs/operations.md. user: with a user of its own for each group.",
+)
+@click.option(
+    "--executor-uids",
+    type=UIDS,
+    default=f"{FIRST}-{LAST}",
+    show_default=True,
+    help="The users that --isolation user takes.",
+)
+@click.option(
+    "--executor-open-files",
+    type=click.IntRange(64),
+    default=4096,
+    show_default=True,
+    help="Files and connections that an executor may have open.",
+)
+@click.option(
+    "--executor-file-size", type=SIZE, default="1GiB", show_default=True, help="How large a file of an executor may be."
+)
+@click.option(
+    "--executor-processes",
+    type=click.IntRange(300),
+    default=2048,
+    show_default=True,
+    help="Processes and threads that an executor may have. Held with --isolation user.",
 )
 @click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)

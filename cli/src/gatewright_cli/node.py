@@ -13,13 +13,16 @@ from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
+from gatewright_cli.handed_socket import DESCRIPTOR, HandedSocket
+from gatewright_cli.isolation import Isolation
 from gatewright_cli.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.orphans import MARK
 from gatewright_cli.ports import join_address, url
-from gatewright_cli.probes import Accepts, Answers
+from gatewright_cli.probes import Accepts, Answers, Speaks
 from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir
 from gatewright_cli.specs import ProcessSpec, Scheduling
+from gatewright_cli.temporary import TemporaryFolder
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
 ENVOY_CLOCK = {"TZ": "UTC0"}
@@ -42,6 +45,7 @@ class NodeSettings:
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    temporary: the folder in which executors have theirs. isolation: what they are kept from.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
     log_level: of all processes but Envoy. pass_env: names of variables that policies get, Python and Go ones.
     """
@@ -52,6 +56,7 @@ class NodeSettings:
     envoy: Path
     bootstrap_template: Path
     node_id: str
+    temporary: Path
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
@@ -66,6 +71,7 @@ class NodeSettings:
     memory_limit: int | None = None
     silence_seconds: float = 5.0
     engine_scheduling: Scheduling = "batch"
+    isolation: Isolation = field(default_factory=Isolation)
     forwarded: Forwarded = field(default_factory=Forwarded)
     pass_env: tuple[str, ...] = ()
 
@@ -165,26 +171,35 @@ def echo(address: str) -> ProcessSpec:
 def executor(
     settings: NodeSettings, run_dir: RunDir, generation: Generation, one: ExecutorId, socket: Path
 ) -> ProcessSpec:
+    """Raises IsolationError."""
     build, group = generation.build, generation.build.group(one.group)
+    isolation, peers = settings.isolation, run_dir.peers
     options: Flags = {
-        "listen": f"unix:{socket}",
-        "peers": str(run_dir.peers),
+        "listen": f"fd:{DESCRIPTOR}",
+        **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # no process of another user gets to it
         "workers": "32",
         "registry": str(group.registry),
         "log-level": settings.log_level,
     }
     if settings.memory_limit:
         options["memory-limit"] = str(settings.memory_limit)
+    handed = HandedSocket(socket)
+    temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
+    ours = (run_dir.path, settings.state_dir)
+    confined = isolation.confined(build, group, temporary, settings.executors, ours, (peers.parent,))
     return ProcessSpec(
         name=one.name,
         component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
-        environment={**UNBUFFERED, MARK: str(run_dir.path)},
+        environment={**UNBUFFERED, MARK: str(run_dir.path), **confined.environment},
         inherits=environment.executor(settings.pass_env),
-        ready=Accepts(path=socket),
-        sockets=(socket,),
-        labels={"group": one.group, "generation": generation.number},
+        ready=Speaks(handed.early_path),
+        sockets=(socket, handed.early_path),
+        handed=handed,
+        temporary=temporary,
+        confine=confined.plan,
+        labels={"group": one.group, "generation": generation.number, "isolation": confined.label},
         cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
     )
 

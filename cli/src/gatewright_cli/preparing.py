@@ -20,6 +20,8 @@ from gatewright_cli import (
     environment,
     forked,
     forwarded,
+    isolation,
+    kernel_probe,
     operator_secrets,
     ports,
     prctl,
@@ -29,8 +31,11 @@ from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFil
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.changing import Changes
+from gatewright_cli.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.forwarded import Forwarded, ForwardedError
 from gatewright_cli.generation import Generations
+from gatewright_cli.isolation import Isolation, Kernel, Level
+from gatewright_cli.isolation import Limits as ProcessLimits
 from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
@@ -42,6 +47,7 @@ from gatewright_cli.run_dir import RunDir, RunDirError
 from gatewright_cli.running import Failure, NodeRun
 from gatewright_cli.specs import Scheduling
 from gatewright_cli.spent import Spent
+from gatewright_cli.temporary import TemporaryFolders
 from gatewright_cli.upkeep import Limits
 
 APIS = "apis"
@@ -87,6 +93,11 @@ class Options:
     health_limit: float
     silence_limit: float
     engine_scheduling: Scheduling
+    isolation: Level
+    executor_uids: tuple[int, int]
+    executor_open_files: int
+    executor_file_size: float
+    executor_processes: int
     strict: bool
     pass_env: tuple[str, ...]
 
@@ -106,6 +117,7 @@ class Prepared:
     envoy: Path
     bootstrap: Path
     secrets: OperatorSecrets
+    kernel: Kernel
 
 
 def run(options: Options, rest: Sequence[str]) -> int:
@@ -120,8 +132,10 @@ def run(options: Options, rest: Sequence[str]) -> int:
         _build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
+        temporary = TemporaryFolders.open()
+        stack.callback(temporary.close)
         changes = _changes(options, generations)
-        settings = node_settings(options, prepared, state_dir.path, changes)
+        settings = node_settings(options, prepared, state_dir.path, changes, temporary.path)
         refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
         return _run_node(settings, prepared, options, changes, spent)
 
@@ -179,6 +193,7 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
         envoy = preflight.find_envoy()
+    mistakes += isolation.obstacles(options.isolation)
     if options.apis and options.no_controller:
         mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
     if options.build_output and options.watch:
@@ -188,7 +203,7 @@ def prepare(options: Options, rest: Sequence[str]) -> Prepared:
             build_output.load(options.build_output)
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
-    return Prepared(files, flags, envoy, template, secrets)
+    return Prepared(files, flags, envoy, template, secrets, kernel_probe.probe())
 
 
 def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
@@ -228,7 +243,9 @@ def _changes(options: Options, generations: Generations) -> Changes:
     )
 
 
-def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes: Changes) -> NodeSettings:
+def node_settings(
+    options: Options, prepared: Prepared, state_dir: Path, changes: Changes, temporary: Path
+) -> NodeSettings:
     """What the node is made of."""
     controller = ports.join_address(options.controller_host, options.controller_port)
     return NodeSettings(
@@ -252,9 +269,16 @@ def node_settings(options: Options, prepared: Prepared, state_dir: Path, changes
         memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
         silence_seconds=options.silence_limit,
         engine_scheduling=options.engine_scheduling,
+        temporary=temporary,
+        isolation=_isolation(options, prepared.kernel),
         forwarded=prepared.forwarded,
         pass_env=options.pass_env,
     )
+
+
+def _isolation(options: Options, kernel: Kernel) -> Isolation:
+    limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
+    return Isolation(options.isolation, kernel, limits, ExecutorUsers(*options.executor_uids))
 
 
 @contextlib.contextmanager
@@ -300,7 +324,7 @@ def _run_node(settings: NodeSettings, prepared: Prepared, options: Options, chan
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":
             output.event(said, "error")
-    except BootstrapError as error:
+    except (BootstrapError, IsolationError) as error:
         raise PreflightError([str(error)]) from error
     finally:
         run_dir.remove()

@@ -47,6 +47,26 @@ class Accepts:
 
 
 @dataclass(frozen=True)
+class Speaks:
+    """Ready once who takes a connection at the Unix socket `path` says something, unasked, as HTTP/2 servers do."""
+
+    path: Path
+
+    async def obstacle(self) -> str | None:
+        writer = None
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(str(self.path))
+                said = await reader.read(1)
+        except OSError as error:  # TimeoutError is one
+            return f"{self.path}: {type(error).__name__}"
+        finally:
+            if writer is not None:
+                writer.close()
+        return None if said else f"{self.path}: closed"
+
+
+@dataclass(frozen=True)
 class Answers:
     """Ready once GET `path` answers 200, on a Unix socket or at `base` ("http://127.0.0.1:9090").
 

@@ -22,7 +22,7 @@ STATUS = "status.json"
 PEERS = Path("peers") / "peers.json"
 PREFIX = "gatewright-"
 LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
-LONGEST_NAME = "executor-default-99.99999.sock"
+LONGEST_NAME = ".executor-default-99.99999.sock"
 
 
 def read_status(path: Path) -> dict[str, Any]:

@@ -117,6 +117,8 @@ class NodeRun:
         return self._run_dir.path / TOKEN_FILE
 
     async def _serve(self) -> None:
+        for what in self._settings.isolation.lacks:
+            self._output.event("executors are not kept from all: the kernel lacks something", "warning", lacks=what)
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         withheld = environment.withheld(keeper.spec for keeper in self._supervisor.keepers)
         self._output.event("variables that no process gets", "debug", names=withheld)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from gatewright_cli.handed_socket import HandedSocket
 from gatewright_cli.probes import Drain, Probe
+from gatewright_cli.temporary import TemporaryFolder
 
 Scheduling: TypeAlias = Literal["normal", "batch"]
 
@@ -37,6 +39,9 @@ class ProcessSpec:
     timers may be a millisecond late; else "normal".
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     relay: where the supervisor takes connections for its one socket, if the process cannot say who connects.
+    temporary: a folder of its own, which is empty at each start and gone after the last stop.
+    confine: what is taken away from it before it begins (confine.py).
+    handed: the Unix socket that is made for it instead, at descriptor 3; among its sockets too.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
     alive: asked for as long as it runs; None where somebody else watches it. silence_seconds: how long it may answer
@@ -55,6 +60,9 @@ class ProcessSpec:
     scheduling: Scheduling = "normal"
     sockets: tuple[Path, ...] = ()
     relay: Path | None = None
+    temporary: TemporaryFolder | None = None
+    confine: Mapping[str, object] | None = None
+    handed: HandedSocket | None = None
     listen: str | None = None
     drain: Drain | None = None
     alive: Probe | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +32,7 @@ def write(status: RunStatus, file: TextIO) -> None:
             _print(console, _table(columns, rows))
 
 
-PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "LISTENS ON")
+PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LISTENS ON")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
 QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
 
@@ -45,10 +45,18 @@ def _processes(status: RunStatus) -> list[list[object]]:
             each["pid"] or "",
             each["restarts"],
             each.get("generation", ""),
+            _isolation(each.get("isolation")),
             each["listen"] or "",
         ]
         for each in status["processes"]
     ]
+
+
+def _isolation(found: dict[str, Any] | None) -> str:
+    """Of a process in which policies run."""
+    if found is None:
+        return ""
+    return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
 
 
 def _apis(status: RunStatus) -> list[list[object]]:

@@ -27,5 +27,18 @@ class Amount(click.ParamType[float]):
         return float(found[1]) * self._units[found[2]]
 
 
+class Uids(click.ParamType[tuple[int, int]]):
+    """A range of users, FIRST-LAST; root is not among them."""
+
+    name = "uids"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value).strip())
+        if found is None or not 0 < int(found[1]) <= int(found[2]):
+            self.fail(f"expected the first and the last uid, such as 61184-65519, got {value!r}", param, context)
+        return int(found[1]), int(found[2])
+
+
+UIDS = Uids()
 DURATION = Amount("duration", SECONDS, "24h")
 SIZE = Amount("size", {unit: float(size) for unit, size in BYTES.items()}, "512MiB")

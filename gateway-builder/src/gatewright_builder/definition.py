@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from sdk.access import ENTRY, access_mistakes
 from sdk.definition import PREPARE_TIMEOUT, PREPARE_TIMEOUT_PATTERN, PolicyDefinition, definition_digest
 
 from gatewright_builder.document import Document, KeyPath, read_document
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
 from gatewright_builder.schema import DIALECT, SchemaError, schema_errors
-from gatewright_builder.strict import decode, describe
+from gatewright_builder.strict import decode, describe, shown
 
 DEFINITION_FILE = "policy-definition.yaml"
 NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
@@ -33,6 +34,9 @@ BodyMode = Annotated[
     describe("SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"),
 ]
 PrepareTimeout = Annotated[str, describe("a time from 1s to 300s", "write one like 30s", PREPARE_TIMEOUT_PATTERN)]
+Files = Annotated[object, describe("read and write, each with a list of paths", "write read: [/a/path] below it")]
+Network = Annotated[object, describe(f"any, none, or a list of {ENTRY}", "write network: none")]
+"""The two are looked into by sdk.access."""
 EncodedBodies = Annotated[
     Literal["REFUSE", "PASS"],
     describe("REFUSE or PASS", "write PASS for a policy that can read what has a content encoding"),
@@ -72,6 +76,10 @@ class DefinitionFields(msgspec.Struct, frozen=True, rename="camel"):
     system_parameters: Schema = {}
     allow_continue: Annotated[bool, describe("true or false", "write false to forbid onError: continue")] = True
     prepare_timeout: PrepareTimeout = PREPARE_TIMEOUT
+    files: Annotated[
+        object, describe("read and write, each with a list of paths", "write read: [/a/path] below it")
+    ] = {}
+    network: Annotated[object, describe(f"any, none, or a list of {ENTRY}", "write network: none")] = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ def read_definition(folder: Path, shown: str) -> Definition:
     checked = decode(DefinitionFields, document, document.value)
     mistakes = checked if isinstance(checked, list) else list(_body_in_response_mistakes(document, checked))
     content = document.value if isinstance(document.value, dict) else {}
-    refuse_if_any([*mistakes, *_schema_mistakes(document, content)])
+    refuse_if_any([*mistakes, *_schema_mistakes(document, content), *_access_mistakes(document, content)])
     fields = PolicyDefinition.from_document(content)
     refuse_if_any(_mode_mistakes(document, fields))
     return Definition(fields, document, content, path.read_bytes(), definition_digest(content))
@@ -125,6 +133,12 @@ def _schema_mistake(document: Document, path: KeyPath, error: SchemaError) -> Mi
     if error.is_default:
         expected, cure = "a default that its own schema takes", "mend one of the two"
     return document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", error.message, cure)
+
+
+def _access_mistakes(document: Document, content: dict[str, object]) -> Iterator[Mistake]:
+    for path, expected, got in access_mistakes(content):
+        cure = "remove it" if content.get("runtime") == "go" else "mend it: docs/policies.md has an example"
+        yield document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", shown(got), cure)
 
 
 def _body_in_response_mistakes(document: Document, fields: DefinitionFields) -> Iterator[Mistake]:

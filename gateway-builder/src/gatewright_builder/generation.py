@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import PurePosixPath
 
 from sdk.definition import Runtime
 
 from gatewright_builder.go_module import go_version, moved_module
-from gatewright_builder.policy import DEFAULT_GROUP, Policy, groups, of_runtime
+from gatewright_builder.policy import DEFAULT_GROUP, Policy, group_access, groups, of_runtime
 from gatewright_builder.registry import BUILD_MODULE, plugin_registry, python_policy_registry, template
 from gatewright_builder.resolution import Group
 from gatewright_builder.sources import Sources
@@ -86,14 +87,16 @@ def generate_python_artifacts(policies: tuple[Policy, ...]) -> Tree:
 
 
 def group_digest(executor: Tree, group: Group, policies: tuple[Policy, ...]) -> str:
-    """SHA-256, in hex, of what a group's processes run: python-executor/ without other groups' parts, and the lock."""
+    """SHA-256, in hex, of what a group's processes run: python-executor/ without other groups' parts, the lock, and
+    what they are to reach."""
     others = [policy for policy in of_runtime(policies, Runtime.PYTHON) if policy.group != group.name]
     foreign = tuple(f"policies/{policy.identifier}/" for policy in others)
     registries = {registry_file(name) for name in groups(policies)} - {registry_file(group.name)}
     own = {
         path: content for path, content in executor.items() if path not in registries and not path.startswith(foreign)
     }
-    return text_digest(tree_digest(own), group.pin.text)
+    access = json.dumps(asdict(group_access(groups(policies)[group.name])))
+    return text_digest(tree_digest(own), group.pin.text, access)
 
 
 def registry_file(group: str) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from sdk.definition import Runtime
@@ -16,7 +17,7 @@ from gatewright_builder.engine import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
 from gatewright_builder.generation import registry_file
 from gatewright_builder.mistake import BuildError, Mistake
-from gatewright_builder.policy import Policy, groups
+from gatewright_builder.policy import Policy, group_access, groups
 from gatewright_builder.resolution import Group
 from gatewright_builder.sbom import SBOM
 from gatewright_builder.tree import Tree, read_tree, write_tree
@@ -35,7 +36,7 @@ def build_manifest(policies: tuple[Policy, ...], digests: Mapping[str, str]) -> 
     content = {
         "version": 1,
         "policies": [_manifest_entry(policy) for policy in policies],
-        "groups": {name: _manifest_group(name, digests[name]) for name in groups(policies)},
+        "groups": {name: _manifest_group(name, digests[name], members) for name, members in groups(policies).items()},
     }
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
@@ -55,12 +56,13 @@ def _manifest_entry(policy: Policy) -> dict[str, object]:
     }
 
 
-def _manifest_group(name: str, digest: str) -> dict[str, object]:
+def _manifest_group(name: str, digest: str, policies: tuple[Policy, ...]) -> dict[str, object]:
     return {
         "python": environment_python(Path(), name).as_posix(),
         "registry": f"python-executor/{registry_file(name)}",
         "requirements": f"{REQUIREMENTS}/{name}.lock",
         "digest": digest,
+        "access": asdict(group_access(policies)),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sdk.access import Access, union
 from sdk.definition import Runtime
 
 from gatewright_builder.definition import DEFINITION_FILE, Definition
@@ -61,6 +62,11 @@ class Policy:
         return self.entry.group or DEFAULT_GROUP
 
     @property
+    def access(self) -> Access:
+        """What it asks to reach."""
+        return self.definition.fields.access
+
+    @property
     def source_digest(self) -> str:
         """SHA-256, in hex, over its sources."""
         return tree_digest(self.sources)
@@ -85,6 +91,11 @@ def groups(policies: tuple[Policy, ...]) -> dict[str, tuple[Policy, ...]]:
     python = of_runtime(policies, Runtime.PYTHON)
     names = sorted({policy.group for policy in python})
     return {name: tuple(policy for policy in python if policy.group == name) for name in names}
+
+
+def group_access(policies: tuple[Policy, ...]) -> Access:
+    """What the processes of a group with these policies are to reach."""
+    return union(policy.access for policy in policies)
 
 
 def sorted_policies(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:

@@ -159,7 +159,7 @@ def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, t
 @pytest.mark.parametrize(("arguments", "code", "sentence"), [
     (["--registry", "none.py"], 1, "cannot start: expected the generated python_policy_registry.py at none.py"),
     (["--listen", "unix:missing/s.sock"], 1, "cannot start: expected a folder at missing"),
-    (["--listen", "tcp:1"], 2, "expected unix:PATH, got tcp:1"),
+    (["--listen", "tcp:1"], 2, "expected unix:PATH or fd:N, got tcp:1"),
     (["--workers", "0"], 2, "expected a whole number from 1, got 0"),
     (["--workers", "8", "--max-workers", "7"], 2, "--max-workers: expected at least --workers, 8, got 7"),
 ])  # fmt: skip

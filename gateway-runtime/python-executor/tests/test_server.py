@@ -364,6 +364,32 @@ def test_a_stale_socket_is_removed_and_a_live_one_left_alone(serve: Callable[...
     server.stop(0)
 
 
+def test_a_socket_that_was_handed_over_is_served_and_goes_to_nobody_else(tmp_path: Path) -> None:
+    handed = socket.socket(socket.AF_UNIX)
+    handed.bind(str(tmp_path / "handed.sock"))
+    handed.listen()
+    handed.set_inheritable(True)
+    with socket.socket(socket.AF_UNIX) as early:
+        early.connect(str(tmp_path / "handed.sock"))  # before it is served: it waits, and is answered then
+        server = Server({}, 1)
+        server.start(handed.detach())
+        assert early.recv(1) == b"\0"
+    listening = server._listener._socket
+    assert listening is not None
+    assert not listening.get_inheritable()
+    with Engine(tmp_path / "handed.sock") as one:
+        assert one.hello.workers == 1
+    server.stop(0)
+
+
+def test_a_descriptor_that_is_no_socket_that_listens(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound, (tmp_path / "file").open("w") as file:
+        bound.bind(str(tmp_path / "bound.sock"))
+        for descriptor in (bound.fileno(), file.fileno(), 999):
+            with pytest.raises(SocketError, match=f"a Unix socket that listens at descriptor {descriptor}, got"):
+                Server({}, 1).start(descriptor)
+
+
 @pytest.mark.parametrize(("path", "sentence"), [
     ("file", "found a file; it is left alone"),
     ("missing/x.sock", "expected a folder"),

@@ -1,4 +1,4 @@
-"""Connections on a Unix socket that only its owner can open."""
+"""Connections on a Unix socket: one that only its owner can open, or one that was handed over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from gatewright_executor import peers, vital
 from gatewright_executor.connection import Connection, Methods
 
 PATH_BYTES = 107  # unix(7)
 log = logging.getLogger(__name__)
+Address: TypeAlias = Path | int
+"""Where to listen: a path, or the descriptor of a Unix socket that listens already."""
 
 
 class SocketError(Exception):
@@ -35,11 +38,9 @@ class Listener:
         self._lock = threading.Lock()
         self._stopping = False
 
-    def start(self, path: Path) -> None:
-        """Listens at `path`, made with mode 0600; SocketError where that cannot be."""
-        _free(path)
-        self._socket = _bound(path)
-        self._socket.listen()
+    def start(self, address: Address) -> None:
+        """Takes connections: at a path, made with mode 0600, or on a socket. SocketError where that cannot be."""
+        self._socket = _inherited(address) if isinstance(address, int) else _listening(address)
         vital.Thread(self._accept, self._socket, name="accept").start()
 
     def go_away(self) -> None:
@@ -82,11 +83,26 @@ class Listener:
             self._connections.discard(connection)
 
 
-def _bound(path: Path) -> socket.socket:
+def _inherited(descriptor: int) -> socket.socket:
+    """No process that is started from here gets it too."""
+    try:
+        found = socket.socket(fileno=descriptor)
+        if found.family != socket.AF_UNIX or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            found.detach()
+            raise SocketError(f"expected a Unix socket that listens at descriptor {descriptor}, got another one")
+    except OSError as error:
+        raise SocketError(f"expected a Unix socket that listens at descriptor {descriptor}, got: {error}") from None
+    found.set_inheritable(False)
+    return found
+
+
+def _listening(path: Path) -> socket.socket:
+    _free(path)
     made = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)  # no other thread of ours runs yet
     try:
         made.bind(str(path.absolute()))
+        made.listen()
     except OSError as error:
         made.close()
         raise SocketError(f"expected to listen on {path}, got: {error}") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from gatewright_executor import logs, memory, policy_loader
 from gatewright_executor.hung import HUNG_SECONDS
 from gatewright_executor.importing import Importing
-from gatewright_executor.listener import SocketError
+from gatewright_executor.listener import Address, SocketError
 from gatewright_executor.policy_loader import REGISTRY, RegistryError
 from gatewright_executor.private import keep_private
 from gatewright_executor.server import Server
@@ -58,11 +58,13 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     if options.memory_limit:
         memory.limit(options.memory_limit)
     broken = ", ".join(policy.key for policy in policies.values() if policy.failure)
-    log.info("serving %d policies on %s%s", len(policies), options.listen, f"; not loaded: {broken}" if broken else "")
+    where = options.listen if isinstance(options.listen, Path) else f"descriptor {options.listen}"
+    log.info("serving %d policies on %s%s", len(policies), where, f"; not loaded: {broken}" if broken else "")
     stop.wait()
     log.info("stopping: what is under way has %g s", options.drain_seconds)
     server.stop(options.drain_seconds)
-    options.listen.unlink(missing_ok=True)
+    if isinstance(options.listen, Path):
+        options.listen.unlink(missing_ok=True)
     log.info("stopped")
 
 
@@ -75,7 +77,8 @@ def _exit_for_sure(code: int) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python main.py", description="Runs Gatewright's Python policies.")
-    parser.add_argument("--listen", type=_socket, required=True, metavar="unix:PATH", help="the socket to serve on")
+    parser.add_argument("--listen", type=_address, required=True, metavar="unix:PATH | fd:N",
+                        help="the socket to serve on: a path, or a descriptor of one that listens")  # fmt: skip
     parser.add_argument("--peers", type=Path, metavar="FILE",
                         help="pids that may connect, by a supervisor (default: any of this user)")  # fmt: skip
     parser.add_argument("--workers", type=_positive, default=32, metavar="N",
@@ -103,11 +106,13 @@ def _beside_main() -> Path:
     return Path(sys.argv[0]).absolute().parent / f"{REGISTRY}.py"
 
 
-def _socket(address: str) -> Path:
-    scheme, _, path = address.partition(":")
-    if scheme != "unix" or not path:
-        raise argparse.ArgumentTypeError(f"expected unix:PATH, got {address}")
-    return Path(path)
+def _address(text: str) -> Address:
+    scheme, _, rest = text.partition(":")
+    if scheme == "fd" and rest.isdecimal():
+        return int(rest)
+    if scheme != "unix" or not rest:
+        raise argparse.ArgumentTypeError(f"expected unix:PATH or fd:N, got {text}")
+    return Path(rest)
 
 
 def _positive(text: str) -> int:

@@ -15,7 +15,7 @@ from gatewright_executor.calls import Status
 from gatewright_executor.connection import Answer, Methods
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.hung import HUNG_SECONDS, Hung
-from gatewright_executor.listener import Listener
+from gatewright_executor.listener import Address, Listener
 from gatewright_executor.policy_loader import LoadedPolicy
 from gatewright_executor.prepare import Preparer
 from gatewright_executor.stream import Process, Stream
@@ -49,9 +49,9 @@ class Server:
         }
         self._listener = Listener(methods, MAX_MESSAGE_BYTES, self._dispatcher.crew.join, peers)
 
-    def start(self, path: Path) -> None:
-        """Listens on a Unix socket at `path`, made with mode 0600; SocketError where that cannot be."""
-        self._listener.start(path)
+    def start(self, address: Address) -> None:
+        """Listens: at a path, made with mode 0600, or on a socket; SocketError where that cannot be."""
+        self._listener.start(address)
         self._dispatcher.start()
 
     def stop(self, seconds: float) -> None:

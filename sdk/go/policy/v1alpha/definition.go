@@ -33,7 +33,8 @@ const (
 	EncodedPass   EncodedBodies = "PASS"
 )
 
-// PolicyDefinition is a policy-definition.yaml, as JSON.
+// PolicyDefinition is a policy-definition.yaml, as JSON. What only executors are held to (files and network of a Python
+// policy) is not in it.
 type PolicyDefinition struct {
 	Name             string               `json:"name"`
 	Version          string               `json:"version"`

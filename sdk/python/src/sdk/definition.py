@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sdk.access import Access, access_mistakes
+
 PREPARE_TIMEOUT = "10s"
 PREPARE_TIMEOUT_PATTERN = r"\A([1-9][0-9]?|[12][0-9][0-9]|300)s\Z"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -87,6 +89,7 @@ class PolicyDefinition:
     system_parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
     allow_continue: bool = True  # False: no attachment may say onError: continue. For what security rests on
     prepare_timeout: str = PREPARE_TIMEOUT  # that `prepare` may take; Python only
+    access: Access = field(default_factory=Access)  # `files` and `network`; Python only
 
     @classmethod
     def from_document(cls, document: object) -> PolicyDefinition:
@@ -106,6 +109,7 @@ class PolicyDefinition:
             system_parameters=document.get("systemParameters", {}),
             allow_continue=document.get("allowContinue", True),
             prepare_timeout=document.get("prepareTimeout", PREPARE_TIMEOUT),
+            access=Access.of(document),
         )
 
 
@@ -155,11 +159,12 @@ _OPTIONAL = {
     "allowContinue": bool,
     "prepareTimeout": str,
 }
+_ACCESS = ("files", "network")
 _KINDS = {str: "a string", Mapping: "an object", bool: "true or false"}
 
 
 def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
-    yield from _unknown_keys("", document, [*_TEXTS, "processingMode", *_OPTIONAL])
+    yield from _unknown_keys("", document, [*_TEXTS, "processingMode", *_OPTIONAL, *_ACCESS])
     for key, (pattern, expected) in _TEXTS.items():
         value = document.get(key)
         if not isinstance(value, str) or not pattern.fullmatch(value):
@@ -170,6 +175,10 @@ def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
     timeout = document.get("prepareTimeout", PREPARE_TIMEOUT)
     if isinstance(timeout, str) and not re.search(PREPARE_TIMEOUT_PATTERN, timeout):
         yield f"prepareTimeout: expected a time from 1s to 300s, got {timeout!r:.60}"
+    yield from (
+        f"{'.'.join(map(str, path))}: expected {expected}, got {got!r:.60}"
+        for path, expected, got in access_mistakes(document)
+    )
     yield from _mode_mistakes(document)
 
 
