@@ -44,7 +44,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [(None, "expected a settings file"), ("[", "expected YAML"), ("- a", "a mapping")]
+    ("text", "sentence"), [(None, "expected a settings file"), ("[", "expected a YAML document"), ("- a", "a mapping")]
 )
 def test_a_file_that_is_none_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
     file = tmp_path / "settings.yaml"

@@ -15,6 +15,7 @@ import uvicorn
 
 from gatewright_controller.access import is_loopback
 from gatewright_controller.api import create_app
+from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
 from gatewright_controller.model import milliseconds
@@ -68,6 +69,7 @@ async def _run(controller: Controller, settings: Settings, listener: socket.sock
     app = create_app(controller, token=settings.token, max_request_bytes=settings.max_request_bytes)
     config = uvicorn.Config(
         app,
+        http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

@@ -10,7 +10,8 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.documents import read_yaml
+from gatewright_controller.mistake import Invalid, Mistake, Unreadable
 from gatewright_controller.model import JsonObject, Timeout
 from gatewright_controller.schema import Schema
 
@@ -130,11 +131,10 @@ def _text(file: Path, expected: str) -> str:
 def _mapping(text: str, where: str) -> JsonObject:
     """The YAML mapping in a text; no message has any of it, for there may be secrets in it."""
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" (line {mark.line + 1})" if mark else ""
-        raise Invalid([Mistake(where, f"expected YAML: {getattr(error, 'problem', '')}{at}")]) from None
+        values = read_yaml(text.encode())
+    except Unreadable as unreadable:
+        said = [(one.message.partition(", got ")[0], one.line) for one in unreadable.mistakes]
+        raise Invalid([Mistake(f"{where}:{line}", message) for message, line in said]) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -149,8 +149,8 @@ def _plain(text: str, name: str) -> object:
     if name != "max_request_bytes":
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_yaml(text.encode())
+    except Unreadable:
         return text
 
 

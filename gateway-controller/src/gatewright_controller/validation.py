@@ -6,6 +6,7 @@ values mean, wherever the structure allows a look.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from gatewright_controller.schema import Schema
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.upstream import UrlError, parse_url
 
+MOST_MISTAKES = 100
 CHAIN_LIMIT_MS = 60_000
 """The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
 
@@ -28,10 +30,13 @@ CHAIN_LIMIT_MS = 60_000
 def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[str, str]) -> Api:
     """The API that the document says. `contexts`: those of the other APIs, each with its API's name.
 
-    Raises `Invalid` with every mistake.
+    Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    mistakes = [*_structure().mistakes(document, ""), *_meaning(draft, definitions, contexts)]
+    found = itertools.chain(_structure().mistakes(document, ""), _meaning(draft, definitions, contexts))
+    mistakes = list(itertools.islice(found, MOST_MISTAKES))
+    if next(found, None):
+        mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
     if mistakes:
         raise Invalid(mistakes)
     return model.from_document(document)
