@@ -196,6 +196,51 @@ def write_until_killed(url: str, name: str, orders: JsonObject, answers: queue.Q
             answers.put(client.post("/v1/apis", json={**orders, "metadata": metadata, "spec": spec}))
 
 
+BOMB = "\n".join(
+    ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]", *(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))]
+)
+KEYS = "{" + ",".join(f'"k{number}":1' for number in range(90_000)) + ',"k1":1}'
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [("yaml", BOMB), ("yaml", "a: &a [*a]"), ("yaml", "a: [" + "x," * 500_000 + "]"), ("json", KEYS),
+     ("json", "[" * 1_000_000), ("json", '{"a": ' + "9" * 5000 + "}")],
+)  # fmt: skip
+def test_what_takes_long_to_read_keeps_nobody_from_an_answer(start: Start, media_type: str, body: str) -> None:
+    controller = start()
+    url, headers, answers = controller.url(), {"content-type": f"application/{media_type}"}, list[httpx.Response]()
+    senders = [
+        threading.Thread(target=lambda: answers.append(httpx.post(f"{url}/v1/apis", content=body, headers=headers)))
+        for _ in range(4)
+    ]
+    for sender in senders:
+        sender.start()
+    with httpx.Client(timeout=5) as client:
+        while any(sender.is_alive() for sender in senders):
+            assert client.get(f"{url}/healthz").status_code == 200
+    assert [answer.status_code for answer in answers] == [400] * 4
+    assert [line for line in controller.lines if line["level"] != "info"] == []
+
+
+@pytest.mark.parametrize("count", [200, 400])
+def test_connections_that_send_half_a_request_keep_nobody_from_an_answer(
+    start: Start, orders: JsonObject, count: int
+) -> None:
+    controller = start()
+    url = controller.url()
+    host, _, port = url.removeprefix("http://").partition(":")
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            half = stack.enter_context(socket.create_connection((host, int(port))))
+            half.sendall((b"", b"POST /v1/ap", b"POST /v1/apis HTTP/1.1\r\nhost: localhost\r\n")[number % 3])
+        for number in range(10):
+            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+            name = {"name": f"api-{number}"}
+            document = {**orders, "metadata": name, "spec": {**orders["spec"], "context": f"/{number}"}}
+            assert httpx.post(f"{url}/v1/apis", json=document, timeout=5).status_code == 201
+
+
 def test_a_taken_port_is_named(start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
