@@ -278,6 +278,39 @@ def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> 
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 
+def test_the_controllers_own_port_is_no_upstream(start: Start, orders: JsonObject) -> None:
+    def answers(url: str, upstream: str) -> httpx.Response:
+        orders["spec"]["upstream"]["main"]["url"] = upstream
+        return httpx.post(f"{url}/v1/apis", json=orders)
+
+    url = start().url()
+    for upstream in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "[::ffff:127.0.0.1]")):
+        refused = answers(url, upstream)
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert error["field"] == "spec.upstream.main.url"
+        assert "a private port of the gateway itself; an operator can allow it" in error["message"]
+
+
+def test_an_operator_allows_upstreams_by_settings(start: Start, orders: JsonObject) -> None:
+    orders["spec"]["upstream"]["main"]["url"] = "http://169.254.169.254"
+    url = start(GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[169.254.0.0/16]").url()
+    assert httpx.post(f"{url}/v1/apis", json=orders).status_code == 201
+    wrong = start("--database", "sqlite::memory:", GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[here]")
+    assert wrong.wait() == 1
+    assert "allowedUpstreams: expected HOST:PORT, or a network such as 169.254.0.0/16, got 'here'" in wrong.told()
+
+
+def test_an_api_whose_upstream_is_private_now_is_held_back(start: Start, orders: JsonObject) -> None:
+    orders["spec"]["upstream"]["main"]["url"] = "http://169.254.169.254"
+    allowing = start(GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[169.254.0.0/16]")
+    assert httpx.post(f"{allowing.url()}/v1/apis", json=orders).status_code == 201
+    assert allowing.end() == 0
+    status = httpx.get(f"{start().url()}/v1/apis/orders-v1/status").json()
+    assert status["state"] == "rejected"
+    assert "a link-local address; an operator can allow it" in status["reason"]
+
+
 def test_a_second_controller_leaves_the_first_ones_socket_alone(start: Start) -> None:
     url = start().url()
     second = start()

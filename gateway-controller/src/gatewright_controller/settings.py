@@ -58,6 +58,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     trusted_ca: Annotated[
         str, described("PEM file of certificate authorities for https upstreams, as the nodes see it.")
     ] = "/etc/ssl/certs/ca-certificates.crt"
+    allowed_upstreams: Annotated[
+        list[str],
+        described(
+            "Upstreams that publishers may name although they are private: HOST:PORT, or a network such as "
+            "169.254.0.0/16. Without being listed here the node's own private ports, link-local addresses and the "
+            "metadata services of clouds are refused."
+        ),
+    ] = []
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], described("Of its own log lines: debug, info, warning or error.")
     ] = "info"
@@ -146,7 +154,7 @@ def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
     if name == "system_parameters":
         return _mapping(text, PREFIX + name.upper())
-    if name != "max_request_bytes":
+    if name not in ("max_request_bytes", "allowed_upstreams"):
         return text
     try:
         return read_yaml(text.encode())
