@@ -84,7 +84,7 @@ def load_yaml(body: bytes) -> JsonValue:
     except Invalid as invalid:
         raise Unreadable(invalid.mistakes) from None
     except yaml.MarkedYAMLError as error:
-        raise Unreadable([_not_yaml(error)]) from None
+        raise Unreadable([_not_yaml(error, body)]) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # of what makes a value of a text
         raise Unreadable([Mistake("", f"expected a YAML document: {type(error).__name__}: {error}")]) from None
     return value
@@ -116,7 +116,7 @@ def events(body: bytes) -> Iterator[yaml.Event]:
             budget.take(event)
             yield event
     except yaml.MarkedYAMLError as error:
-        raise Invalid([_not_yaml(error)]) from None
+        raise Invalid([_not_yaml(error, body)]) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise Invalid([Mistake("", f"expected a YAML document: {error.reason}", line)]) from None
@@ -192,7 +192,7 @@ class _Reader:
     def _put(self, value: JsonValue, event: yaml.NodeEvent) -> Place:
         """A value, or a key, where it belongs; its place. What is in an alias has none."""
         if not self._open:
-            self._root = value
+            self._root, self.place.line = value, line_of(event)
             return self.place
         around = self._open[-1]
         if isinstance(around.value, list):
@@ -355,8 +355,8 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     return value
 
 
-def _not_yaml(error: yaml.MarkedYAMLError) -> Mistake:
-    line = error.problem_mark.line + 1 if error.problem_mark else 0
+def _not_yaml(error: yaml.MarkedYAMLError, body: bytes) -> Mistake:
+    line = min(error.problem_mark.line, body.count(b"\n")) + 1 if error.problem_mark else 0
     said = ": ".join(part for part in (error.context, error.problem) if part)
     return Mistake("", f"expected a YAML document: {said}", line)
 

@@ -155,6 +155,9 @@ class SqliteStore:
             return StoredApi(api, revision, now, now, versions)
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
+        same = self.get(api.metadata.name)
+        if (same.api, same.versions) == (api, versions):
+            return same
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)
             self._refuse_taken(api)
