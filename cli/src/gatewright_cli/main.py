@@ -61,6 +61,7 @@ def init(folder: Path) -> None:
     if folder != Path():
         click.echo(f"    cd {shlex.quote(str(folder))}")
     click.echo("    gatewright run")
+    click.echo("    gatewright apply -f apis    (in another terminal, after a change)")
 
 
 @cli.command()
