@@ -35,6 +35,17 @@ def test_three_mistakes_at_once_are_three_messages(gateway: Gateway) -> None:
     assert {"spec.upstream.main.url", "spec.operations[0].method", "spec.operations[0].path"} <= errors.keys()
 
 
+def test_the_management_api_is_no_upstream(gateway: Gateway) -> None:
+    """A client of such an API would be asking it from this machine."""
+    port = gateway.process_status("controller")["listen"].rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):  # noqa: S104
+        errors = refused(gateway, api("bad", f"http://{host}:{port}"))
+        assert "a private port of the gateway itself" in errors["spec.upstream.main.url"], host
+    for host in ("127.1", "2130706433", "0x7f000001", "0177.0.0.1"):
+        errors = refused(gateway, api("bad", f"http://{host}:{port}"))
+        assert "expected a host name or an IP address" in errors["spec.upstream.main.url"], host
+
+
 def test_a_duplicate_route_is_refused(gateway: Gateway, upstream: Upstream) -> None:
     errors = refused(gateway, api("bad", upstream.url, [], [{"method": "GET", "path": "/{a}"}] * 2))
     assert list(errors) == ["spec.operations[1]"]

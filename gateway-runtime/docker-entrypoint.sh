@@ -9,8 +9,8 @@ case "${1:---}" in
 *) exec "$@" ;;
 esac
 
-# The management API asks for credentials unless nobody else can reach it.
-if [ -n "${GATEWRIGHT_CONTROLLER_TOKEN:-}" ]; then
+# The management API asks for a token always; others can reach it where the operator knows that token.
+if [ -n "${GATEWRIGHT_CONTROLLER_TOKEN_FILE:-}${GATEWRIGHT_CONTROLLER_TOKEN:-}" ]; then
     management_host=0.0.0.0
 else
     management_host=127.0.0.1

@@ -18,7 +18,7 @@ spec:
 
 def api(tmp_path: Path, operations: str = "[]", upstream: str = "http://127.0.0.1:9091") -> ApiFile:
     (tmp_path / "a.yaml").write_text(API.replace("OPERATIONS", operations).replace("UPSTREAM", upstream))
-    found = read(tmp_path / "a.yaml")
+    (found,) = read(tmp_path / "a.yaml")
     assert isinstance(found, ApiFile), found
     return found
 
@@ -49,7 +49,7 @@ def test_a_folder_in_order_of_names(tmp_path: Path) -> None:
 
 
 def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("kind: Other")
+    (tmp_path / "a.yaml").write_text("kind: Other\nmetadata: {name: a}\nspec: {}")
     (tmp_path / "b.yaml").write_text("kind: Api\nmetadata: {name: b\nspec: {}")
     (tmp_path / "c.yaml").write_text("kind: Api\nmetadata: {name: 7}\nspec: {}")
     (tmp_path / "d.yaml").write_text("kind: Api\nmetadata: {name: d}\nspec: []")
@@ -61,16 +61,74 @@ def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None
     found = load(tmp_path)
     said = [line.removeprefix(f"{tmp_path}/") for file in found.refused for line in file.sentences]
     assert [api.name for api in found.apis] == ["good"]
-    assert said[0] == "a.yaml: expected one document with `kind: Api`"
-    assert said[1].startswith("b.yaml:3: not YAML: while parsing a flow mapping: expected ',' or '}', but got ':'")
+    assert said[0] == "a.yaml:1: expected a document with `kind: Api`"
+    assert said[1] == (
+        "b.yaml:3: expected a YAML document: while parsing a flow mapping: did not find expected ',' or '}'"
+    )
     assert said[2:5] == [
-        "c.yaml: expected a string at metadata.name, got 7",
-        "d.yaml: expected an object at spec, got []",
+        "c.yaml:2: metadata.name: expected a string, got 7",
+        "d.yaml:3: spec: expected an object, got an array",
         "e.yaml: Is a directory",
     ]
-    assert said[5].startswith("f.yaml: ")
-    assert said[6] == (f"h.yaml: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name")
-    assert said[7].startswith("i.yaml: ")
+    assert said[5].startswith("f.yaml:1: ")
+    assert said[6] == (f"h.yaml:1: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name")
+    assert said[7].startswith("i.yaml:1: ")
+
+
+BOTH = """# two APIs
+---
+kind: Api
+metadata: {name: one}
+spec: {}
+---
+# nothing
+...
+---
+kind: Api
+metadata: {name: two}
+spec:
+  text: |
+    --- no separator
+---
+kind: Api
+metadata: {name: 3}
+---
+kind: Api
+metadata: {name: one}
+spec: {}
+---
+kind: [
+"""
+
+
+def test_a_file_may_have_several_documents(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(BOTH)
+    found = load(tmp_path)
+    assert [(api.name, api.above) for api in found.apis] == [("one", 1), ("two", 8)]
+    assert b"--- no separator" in found.apis[1].content
+    place = tmp_path / "all.yaml"
+    assert [said for file in found.refused for said in file.sentences] == [
+        f"{place}:17: metadata.name: expected a string, got 3",
+        f"{place}:16: spec: expected an object, got null",
+        f"{place}:18: metadata.name: {place} has an API 'one' already: give it another name",
+        f"{place}:24: expected a YAML document: while parsing a flow node: did not find expected node content",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "---\n---\n# x"])
+def test_a_file_without_a_document_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    (refused,) = read(tmp_path / "a.yaml")
+    assert isinstance(refused, RefusedFile)
+    assert "expected " in refused.sentences[0]
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "&a [*a]", "9" * 5000, "!!python/object:x y", "[" * 5000])
+def test_whatever_stands_in_a_file_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"kind: Api\nspec: {value}\n")
+    (refused,) = read(tmp_path / "a.yaml")
+    assert isinstance(refused, RefusedFile)
+    assert refused.sentences[0].startswith(f"{tmp_path}/a.yaml:2: expected ")
 
 
 def test_an_empty_folder_and_a_missing_file(tmp_path: Path) -> None:
@@ -85,7 +143,7 @@ def test_a_file_that_is_saved_has_another_stamp(tmp_path: Path) -> None:
     assert stamp(before.path) == before.stamp
     after = api(tmp_path, upstream="http://elsewhere")
     assert after.stamp != before.stamp
-    refused = read(tmp_path)
+    (refused,) = read(tmp_path)
     assert isinstance(refused, RefusedFile)
     assert refused.stamp is not None
     assert stamp(tmp_path / "none") is None

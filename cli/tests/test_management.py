@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli import bootstrap, deployment
-from gatewright_cli.api_files import ApiFile, ApiFiles, load, read
+from gatewright_cli.api_files import ApiFile, ApiFiles, RefusedFile, load, read
 from gatewright_cli.build_output import BuildOutput
 from gatewright_cli.deployment import Deployment
 from gatewright_cli.keeper import Keeper
@@ -96,7 +96,7 @@ def test_what_the_controller_refuses_is_said_with_its_lines(bench: Bench) -> Non
         for wrong, said in (
             (sample, ":11: spec.policies[0].name: expected a policy of this build, got 'log-message'"),
             (replace(sample, content=b"kind: Api"), ":1: apiVersion: "),
-            (replace(sample, content=b"\xff"), ": "),
+            (replace(sample, content=b"\xff"), ":1: expected text in UTF-8"),
         ):
             with pytest.raises(InvalidError) as caught:
                 await management.write(wrong)
@@ -133,7 +133,7 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
         assert [state for state, _ in found.shortcomings()] == ["pending", "rejected", "rejected"]
         pending, yaml, policy = (said for _, said in found.shortcomings())
         assert pending == "good: no node is connected"
-        assert yaml.startswith(f"{folder}/yaml.yaml:1: not YAML: ")
+        assert yaml.startswith(f"{folder}/yaml.yaml:1: expected a YAML document: ")
         assert policy.startswith(f"{folder}/policy.yaml:9: spec.policies[0].name: expected a policy of this build")
         assert found.report() == [
             {"name": "good", "version": "v1.0", "context": "/good/v1.0", "state": "pending",
@@ -173,9 +173,9 @@ def test_a_refused_file_is_tried_again_when_there_are_other_policies(bench: Benc
     path = written(bench.folder, "early")
     reads: list[Path] = []
 
-    def read_again(path: Path) -> ApiFile:
+    def read_again(path: Path) -> list[ApiFile | RefusedFile]:
         reads.append(path)
-        return load(path).apis[0]
+        return read(path)
 
     async def work(management: Management) -> None:
         files = ApiFiles((replace(load(path).apis[0], content=b"kind: Api"),))

@@ -45,6 +45,12 @@ def test_files_that_the_environment_names_are_read(tmp_path: Path) -> None:
     assert (found.token, found.system_parameters, environment) == ("s3cret", "quota: {}\n", {})
 
 
+@pytest.mark.parametrize("descriptor", ["x", "987654"])
+def test_a_variable_of_our_own_that_somebody_has_set_is_named(descriptor: str) -> None:
+    with pytest.raises(PreflightError, match="GATEWRIGHT_SECRETS_FD is a variable of gatewright's own: unset it"):
+        take({"GATEWRIGHT_SECRETS_FD": descriptor})
+
+
 def test_without_a_token_each_run_has_another_one() -> None:
     assert take({}).token != take({TOKEN: ""}).token
     assert len(take({}).token) == 64

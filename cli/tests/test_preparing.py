@@ -68,11 +68,12 @@ def test_a_longer_port_is_another_one(tmp_path: Path) -> None:
 def test_files_that_name_the_echo_mean_the_port_that_it_has(tmp_path: Path, free: int) -> None:
     starter(tmp_path, f"http://127.0.0.1:{ECHO_PORT}")
     found = options("--with-echo", "--echo-port", str(free))
-    read = preparing._read_again(found, tmp_path / "apis" / "hello.yaml")
+    (read,) = preparing._read_again(found, tmp_path / "apis" / "hello.yaml")
     assert isinstance(read, ApiFile)
     assert read.upstreams == (f"http://127.0.0.1:{free}",)
     (tmp_path / "bad.yaml").write_text("{")
-    assert isinstance(preparing._read_again(found, tmp_path / "bad.yaml"), RefusedFile)
+    (bad,) = preparing._read_again(found, tmp_path / "bad.yaml")
+    assert isinstance(bad, RefusedFile)
 
 
 @pytest.mark.parametrize("more", [("--no-controller",), ("--build", "build/x")])

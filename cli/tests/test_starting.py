@@ -70,7 +70,12 @@ def test_it_says_what_it_wrote_what_is_lacking_and_what_comes_next(tmp_path: Pat
     assert f"{tmp_path}/.gitignore" not in lines
     kept = lines.index(f"{tmp_path}/.gitignore was there and stays as it is. It should have:")
     assert lines[kept + 1 : kept + 4] == ["    /build/", "    /.gatewright/", "    __pycache__/"]
-    assert lines[-3:] == ["Next:", f"    cd {tmp_path}", "    gatewright run"]
+    assert lines[-4:] == [
+        "Next:",
+        f"    cd {tmp_path}",
+        "    gatewright run",
+        "    gatewright apply -f apis    (in another terminal, after a change)",
+    ]
 
 
 # ---------------------------------------------------------------- three policies, and what checks them

@@ -127,6 +127,7 @@ async def test_names_and_contexts_are_taken_once(client: httpx.AsyncClient, orde
         {
             "field": "spec.context",
             "message": "expected a context that no other API has, got '/orders/v1.0', which is orders-v1's",
+            "line": 1,
         }
     ]
 
@@ -265,9 +266,6 @@ spec:
         (YAML, {"spec.upstream.main.url": 8, "spec.policies[0].name": 10, "spec.operations[0].policies[0].timeout": 17,
                 "spec.operations[1].method": 18, "spec.operations[1].path": 18}),
         ("kind: Api\n", {"apiVersion": 1, "metadata": 1, "spec": 1}),
-        ("kind: Api\nspec: [\n", {"": 3}),
-        ("kind: Api\nspec:\n  a: 1\n  a: 2\n", {"": 4}),
-        ("kind: Api\n3: a\n", {"": 2}),
     ],
 )  # fmt: skip
 async def test_mistakes_in_yaml_have_their_lines(client: httpx.AsyncClient, text: str, lines: dict[str, int]) -> None:
@@ -275,6 +273,36 @@ async def test_mistakes_in_yaml_have_their_lines(client: httpx.AsyncClient, text
     assert refused.status_code == 422
     told = {each["field"]: each.get("line") for each in refused.json()["errors"]}
     assert lines.items() <= told.items(), told
+
+
+@pytest.mark.parametrize(
+    ("media_type", "text", "line"),
+    [
+        ("yaml", "kind: Api\nspec: [\n", 3),
+        ("yaml", "kind: Api\nspec:\n  a: 1\n  a: 2\n", 4),
+        ("yaml", "kind: Api\n3: a\n", 2),
+        ("yaml", "a: &a [*a]", 1),
+        ("yaml", "a: 1\nb: !!bool maybe\n", 2),
+        ("json", '{"a": 1,\n"a": 2}', 2),
+        ("json", '{"a": 1,\n"b": 9' + "9" * 5000 + "}", 2),
+    ],
+)
+async def test_what_is_no_document_is_no_definition_either(
+    client: httpx.AsyncClient, media_type: str, text: str, line: int
+) -> None:
+    refused = await client.post("/v1/apis", content=text, headers={"content-type": f"application/{media_type}"})
+    assert (refused.status_code, refused.json()["detail"]) == (400, "the body cannot be read")
+    assert [error["line"] for error in refused.json()["errors"]] == [line]
+
+
+async def test_a_hundred_mistakes_are_told_and_that_there_are_more(
+    client: httpx.AsyncClient, orders: JsonObject
+) -> None:
+    orders["spec"]["operations"] = [{"method": "GET", "path": f"{number}"} for number in range(300)]
+    refused = await client.post("/v1/apis", json=orders)
+    errors = refused.json()["errors"]
+    assert (refused.status_code, len(errors)) == (422, 101)
+    assert {"field": "", "message": "has more mistakes than these 100", "line": 1} in errors
 
 
 @pytest.mark.parametrize(

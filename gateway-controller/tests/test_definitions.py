@@ -55,7 +55,7 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
         "systemParameters.plain.a: is unknown; known are none",
         "c.yaml: version: expected an exact version",
         "c.yaml: runtime: expected one of go, python",
-        "d.yaml: expected YAML",
+        "d.yaml: expected a YAML document",
         "e.yaml: parameters: expected a JSON Schema 2020-12",
         "f.yaml: allowContinue: expected true or false, got 'maybe'",
         "g.yaml: expected a mapping",
@@ -66,11 +66,50 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
 def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) -> None:
     schema = b"systemParameters: {type: object, required: [key], properties: {key: {type: string}}}\n"
     (tmp_path / "plain.yaml").write_bytes(PLAIN + schema)
-    for given, sentence in (({}, "is required"), ({"key": 3}, "expected a string, got 3")):
+    for given, sentence in (({}, "is required"), ({"key": 3}, "expected a string, got '********'")):
         with pytest.raises(Invalid) as caught:
             load_definitions(tmp_path, {"plain": given})
         cure = "set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS or the controller's settings file"
         assert str(caught.value).startswith(f"systemParameters.plain.key: {sentence}; {cure}")
+
+
+CONFIDES = b"""systemParameters:
+  type: object
+  required: [address]
+  additionalProperties: false
+  properties:
+    key: {type: string, minLength: 40}
+    keys: {type: object, additionalProperties: {type: integer}}
+    mode: {enum: [fast]}
+    list: {type: array, items: {type: string, pattern: "^x$"}}
+    either: {anyOf: [{type: string, const: a}, {type: integer}]}
+    address: {type: string, x-expected: an address}
+"""
+
+
+def test_no_message_shows_what_a_system_parameter_holds(tmp_path: Path) -> None:
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + CONFIDES)
+    secret = "s3cret"  # noqa: S105
+    given = {
+        "key": secret, "keys": {secret: secret}, "mode": secret, "list": [secret], "either": secret, "address": 7654321,
+        "kye": secret,
+    }  # fmt: skip
+    with pytest.raises(Invalid) as caught:
+        load_definitions(tmp_path, {"plain": given})
+    told = str(caught.value)
+    assert secret not in told
+    assert "7654321" not in told
+    for field in ("key", "keys", "mode", "list[0]", "either", "address"):
+        assert f"systemParameters.plain.{field}: expected " in told
+    assert "systemParameters.plain.kye: is unknown; known are address, either" in told
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "!!bool maybe", "9" * 5000, ".nan", "&a [*a]", "{1: 2}", "!!set {a}"])
+def test_a_definition_that_json_cannot_say_is_named(tmp_path: Path, value: str) -> None:
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + f"parameters: {{default: {value}}}\n".encode())
+    with pytest.raises(Invalid, match=r"plain\.yaml(: parameters\.default)?: expected ") as caught:
+        load_definitions(tmp_path)
+    assert len(caught.value.mistakes) == 1
 
 
 def test_a_policy_is_defined_once(tmp_path: Path) -> None:

@@ -197,6 +197,51 @@ def write_until_killed(url: str, name: str, orders: JsonObject, answers: queue.Q
             answers.put(client.post("/v1/apis", json={**orders, "metadata": metadata, "spec": spec}))
 
 
+BOMB = "\n".join(
+    ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]", *(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))]
+)
+KEYS = "{" + ",".join(f'"k{number}":1' for number in range(90_000)) + ',"k1":1}'
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [("yaml", BOMB), ("yaml", "a: &a [*a]"), ("yaml", "a: [" + "x," * 500_000 + "]"), ("json", KEYS),
+     ("json", "[" * 1_000_000), ("json", '{"a": ' + "9" * 5000 + "}")],
+)  # fmt: skip
+def test_what_takes_long_to_read_keeps_nobody_from_an_answer(start: Start, media_type: str, body: str) -> None:
+    controller = start()
+    url, headers, answers = controller.url(), {"content-type": f"application/{media_type}"}, list[httpx.Response]()
+    senders = [
+        threading.Thread(target=lambda: answers.append(httpx.post(f"{url}/v1/apis", content=body, headers=headers)))
+        for _ in range(4)
+    ]
+    for sender in senders:
+        sender.start()
+    with httpx.Client(timeout=5) as client:
+        while any(sender.is_alive() for sender in senders):
+            assert client.get(f"{url}/healthz").status_code == 200
+    assert [answer.status_code for answer in answers] == [400] * 4
+    assert [line for line in controller.lines if line["level"] != "info"] == []
+
+
+@pytest.mark.parametrize("count", [200, 400])
+def test_connections_that_send_half_a_request_keep_nobody_from_an_answer(
+    start: Start, orders: JsonObject, count: int
+) -> None:
+    controller = start()
+    url = controller.url()
+    host, _, port = url.removeprefix("http://").partition(":")
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            half = stack.enter_context(socket.create_connection((host, int(port))))
+            half.sendall((b"", b"POST /v1/ap", b"POST /v1/apis HTTP/1.1\r\nhost: localhost\r\n")[number % 3])
+        for number in range(10):
+            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+            name = {"name": f"api-{number}"}
+            document = {**orders, "metadata": name, "spec": {**orders["spec"], "context": f"/{number}"}}
+            assert httpx.post(f"{url}/v1/apis", json=document, timeout=5).status_code == 201
+
+
 def test_a_taken_port_is_named(start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -232,6 +277,39 @@ def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> 
     assert httpx.get(f"{url}/v1/apis").status_code == 401
     assert httpx.get(f"{url}/v1/apis", headers={"Authorization": "Bearer s3cret"}).json() == {"apis": []}
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_the_controllers_own_port_is_no_upstream(start: Start, orders: JsonObject) -> None:
+    def answers(url: str, upstream: str) -> httpx.Response:
+        orders["spec"]["upstream"]["main"]["url"] = upstream
+        return httpx.post(f"{url}/v1/apis", json=orders)
+
+    url = start().url()
+    for upstream in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "[::ffff:127.0.0.1]")):
+        refused = answers(url, upstream)
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert error["field"] == "spec.upstream.main.url"
+        assert "a private port of the gateway itself; an operator can allow it" in error["message"]
+
+
+def test_an_operator_allows_upstreams_by_settings(start: Start, orders: JsonObject) -> None:
+    orders["spec"]["upstream"]["main"]["url"] = "http://169.254.169.254"
+    url = start(GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[169.254.0.0/16]").url()
+    assert httpx.post(f"{url}/v1/apis", json=orders).status_code == 201
+    wrong = start("--database", "sqlite::memory:", GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[here]")
+    assert wrong.wait() == 1
+    assert "allowedUpstreams: expected HOST:PORT, or a network such as 169.254.0.0/16, got 'here'" in wrong.told()
+
+
+def test_an_api_whose_upstream_is_private_now_is_held_back(start: Start, orders: JsonObject) -> None:
+    orders["spec"]["upstream"]["main"]["url"] = "http://169.254.169.254"
+    allowing = start(GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[169.254.0.0/16]")
+    assert httpx.post(f"{allowing.url()}/v1/apis", json=orders).status_code == 201
+    assert allowing.end() == 0
+    status = httpx.get(f"{start().url()}/v1/apis/orders-v1/status").json()
+    assert status["state"] == "rejected"
+    assert "a link-local address; an operator can allow it" in status["reason"]
 
 
 def test_a_second_controller_leaves_the_first_ones_socket_alone(start: Start) -> None:

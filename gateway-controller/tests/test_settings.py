@@ -36,7 +36,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
     told = [str(mistake) for mistake in caught.value.mistakes]
-    assert told[0].startswith("lisen: is unknown; known are connectTimeout, database")
+    assert told[0].startswith("lisen: is unknown; known are allowedUpstreams, connectTimeout, database")
     assert told[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
         "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",
@@ -44,7 +44,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [(None, "expected a settings file"), ("[", "expected YAML"), ("- a", "a mapping")]
+    ("text", "sentence"), [(None, "expected a settings file"), ("[", "expected a YAML document"), ("- a", "a mapping")]
 )
 def test_a_file_that_is_none_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
     file = tmp_path / "settings.yaml"
@@ -52,6 +52,46 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, text: str | None, sentence
         file.write_text(text)
     with pytest.raises(Invalid, match=sentence):
         load_settings(file, {}, {})
+
+
+def test_a_token_and_system_parameters_can_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" s3cret\n")
+    (tmp_path / "system.yaml").write_text("guard: {issuer: y}\n")
+    settings = load_settings(
+        None,
+        {"GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(tmp_path / "token")},
+        {"system_parameters_file": str(tmp_path / "system.yaml")},
+    )
+    assert (settings.token, settings.system_parameters) == ("s3cret", {"guard": {"issuer": "y"}})
+
+
+def test_no_message_shows_what_is_confided(tmp_path: Path) -> None:
+    secret = "s3cret"  # noqa: S105
+    (tmp_path / "empty").touch()
+    (tmp_path / "list.yaml").write_text(f"- {secret}\n")
+    for variable, value in (
+        ("SYSTEM_PARAMETERS", secret),
+        ("SYSTEM_PARAMETERS", f"{{guard: {secret}}}"),
+        ("SYSTEM_PARAMETERS", f"{{guard: {{a: !!int {secret}}}}}"),
+        ("SYSTEM_PARAMETERS", f"{{{secret}: a, {secret}: b}}"),
+        ("SYSTEM_PARAMETERS", f"{{guard: *{secret}}}"),
+        ("SYSTEM_PARAMETERS", f"{{guard: {secret}"),
+        ("SYSTEM_PARAMETERS_FILE", str(tmp_path / "list.yaml")),
+    ):
+        with pytest.raises(Invalid, match="expected ") as caught:
+            load_settings(None, {f"GATEWRIGHT_CONTROLLER_{variable}": value}, {})
+        assert secret not in str(caught.value)
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"token: [{secret}]")
+    with pytest.raises(Invalid) as caught:
+        load_settings(file, {"GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS_FILE": str(tmp_path / "none")}, {})
+    told = [str(mistake) for mistake in caught.value.mistakes]
+    assert told == [f"{tmp_path}/none: expected a file that can be read: No such file or directory",
+                    "token: expected a string, got '********'"]  # fmt: skip
+    with pytest.raises(Invalid, match="expected a file with a token in it, got none"):
+        load_settings(None, {"GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(tmp_path / "empty")}, {})
+    with pytest.raises(Invalid, match="expected either tokenFile or token, got both; leave one out"):
+        load_settings(None, {"GATEWRIGHT_CONTROLLER_TOKEN": secret}, {"token_file": str(tmp_path / "empty")})
 
 
 def test_the_reference_is_a_settings_file_of_all_defaults(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ class StoreMachine(RuleBasedStateMachine):
         elif self.owner(name, context):
             with pytest.raises(ContextTakenError):
                 self.store.replace(api(name, context))
+        elif self.model[name] == api(name, context):
+            before = self.store.get(name)
+            assert self.store.replace(api(name, context)) == before
         else:
             self.written(self.store.replace(api(name, context)).revision)
             self.model[name] = api(name, context)
@@ -127,6 +130,18 @@ def test_what_was_written_is_there_after_a_restart(store: Store, path: Path, ord
     assert other.get("orders-v1") == written
     assert other.revision == 1
     other.close()
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1"])
+def test_values_that_python_takes_for_equal_are_a_change(store: Store, orders: JsonObject, value: object) -> None:
+    orders["spec"]["policies"] = [{"name": "p", "version": "v1", "params": {"n": 1}}]
+    store.create(from_document(orders), ("v1.0.0",))
+    assert store.replace(from_document(orders), ("v1.0.0",)).revision == 1
+    assert store.replace(from_document(orders), ("v1.1.0",)).revision == 2
+    orders["spec"]["policies"][0]["params"]["n"] = value
+    assert store.replace(from_document(orders), ("v1.1.0",)).revision == 3
+    (stored,) = store.get("orders-v1").api.spec.policies
+    assert repr(stored.params["n"]) == repr(value)
 
 
 def test_times_tell_creation_from_change(store: Store) -> None:

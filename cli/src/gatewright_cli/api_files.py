@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
+from gatewright_controller.documents import parse_json, parse_yaml, places
+from gatewright_controller.mistake import Invalid, shown
+from gatewright_controller.mistake import Mistake as WrongField
 
 from gatewright_cli.ports import join_address
 
@@ -17,6 +21,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 READING = ("GET", "HEAD")
 Stamp = tuple[int, int, int] | None
 """What changes when a file is saved (time, size, inode); None where there is no file."""
+SEPARATOR = re.compile(rb"^---(?=\s|$)", re.MULTILINE)
+EMPTY = re.compile(rb"(?:---(?=\s|$))?(?:\s|#[^\n]*(?:\n|\Z)|\.\.\.(?=\s|$))*")
 PARAMETER = re.compile(r"\{[^}/]+\}|\*+")
 
 
@@ -44,8 +50,8 @@ class Mistake(msgspec.Struct, frozen=True):
 class ApiFile:
     """One API as it is on disk.
 
-    upstreams: the URLs that it names. sample: (method, path) of a request that only reads, if it has one.
-    stamp: of the file when it was read.
+    content: of its document, which begins behind `above` lines of the file. upstreams: the URLs that it names.
+    sample: (method, path) of a request that only reads, if it has one. stamp: of the file when it was read.
     """
 
     path: Path
@@ -54,6 +60,7 @@ class ApiFile:
     upstreams: tuple[str, ...] = ()
     sample: tuple[str, str] | None = None
     stamp: Stamp = None
+    above: int = 0
 
     def is_at(self, address: str | None) -> bool:
         """Whether one of its upstreams is at HOST:PORT."""
@@ -62,15 +69,16 @@ class ApiFile:
 
 @dataclass(frozen=True)
 class RefusedFile:
-    """A file whose API cannot be deployed before somebody changes something.
+    """A file, or one of its documents, whose API cannot be deployed before somebody changes something.
 
-    api: its name, where that can be read. stamp: of the file when it was read.
+    api: its name, where that can be read. stamp: of the file when it was read. above: lines of the file before it.
     """
 
     path: Path
     mistakes: tuple[Mistake, ...]
     api: str = ""
     stamp: Stamp = None
+    above: int = 0
 
     @property
     def sentences(self) -> list[str]:
@@ -89,10 +97,15 @@ class ApiFiles:
 
 
 def load(place: Path) -> ApiFiles:
-    """The API in a file, or those in a folder's .yaml, .yml and .json files, in order of their names.
+    """The APIs in a file, or those in a folder's .yaml, .yml and .json files, in order of their names.
 
     Raises ApiFileError where there is no such file or folder, or none in it.
     """
+    return each_name_once(found for file in files_in(place) for found in read(file))
+
+
+def files_in(place: Path) -> list[Path]:
+    """The file, or those of a folder in which APIs may be. Raises as `load` does."""
     try:
         files = sorted(file for file in place.iterdir() if file.suffix in SUFFIXES) if place.is_dir() else [place]
     except OSError as error:
@@ -101,16 +114,42 @@ def load(place: Path) -> ApiFiles:
         raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
     if files == [place] and not place.exists():
         raise ApiFileError([f"{place}: No such file or directory"])
-    return _each_name_once(read(file) for file in files)
+    return files
 
 
-def read(file: Path) -> ApiFile | RefusedFile:
-    """The file's API, or what is wrong with the file."""
+def read(file: Path) -> list[ApiFile | RefusedFile]:
+    """Each of the file's APIs, and what is wrong with the others. At least one thing."""
     seen = stamp(file)
     try:
-        return replace(_parsed(file, file.read_bytes()), stamp=seen)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        return RefusedFile(file, (_mistake(error),), stamp=seen)
+        content = file.read_bytes()
+    except OSError as error:
+        return [RefusedFile(file, (Mistake(error.strerror or repr(error)),), stamp=seen)]
+    return [replace(found, stamp=seen) for found in documents(file, content)]
+
+
+def documents(file: Path, content: bytes) -> list[ApiFile | RefusedFile]:
+    """As `read`, of what is in the file."""
+    parts = [(0, content)] if file.suffix == ".json" else _parts(content)
+    return [_document(file, above, part) for above, part in parts]
+
+
+def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
+    try:
+        return replace(_parsed(file, content), above=above)
+    except Invalid as invalid:
+        mistakes = [Mistake(one.message, one.field, one.line + above if one.line else 0) for one in invalid.mistakes]
+        return RefusedFile(file, tuple(mistakes), above=above)
+
+
+def _parts(content: bytes) -> list[tuple[int, bytes]]:
+    """The YAML documents of a file, each with the number of lines above it; the whole where there is but one.
+
+    No scalar may have a line that begins with `---` (YAML 1.2, 9.1.2). What has nothing but comments is left out.
+    """
+    cuts = [0, *(found.start() for found in SEPARATOR.finditer(content)), len(content)]
+    parts = [(content.count(b"\n", 0, begin), content[begin:end]) for begin, end in pairwise(cuts)]
+    filled = [(above, part) for above, part in parts if not EMPTY.fullmatch(part)]
+    return filled if len(filled) > 1 else [(0, content)]
 
 
 def stamp(file: Path) -> Stamp:
@@ -119,15 +158,6 @@ def stamp(file: Path) -> Stamp:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _mistake(error: Exception) -> Mistake:
-    if isinstance(error, OSError):
-        return Mistake(error.strerror or repr(error))
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        said = ": ".join(part for part in (error.context, error.problem) if part)
-        return Mistake(f"not YAML: {said}", line=error.problem_mark.line + 1)
-    return Mistake(" ".join(str(error).split()))
 
 
 def moved(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> ApiFile:
@@ -148,7 +178,8 @@ def http_address(url: str) -> tuple[str, int] | None:
         return None
 
 
-def _each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
+def each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
+    """An API that has the name of an earlier one is refused."""
     apis: dict[str, ApiFile] = {}
     refused: list[RefusedFile] = []
     for file in files:
@@ -161,35 +192,33 @@ def _each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
 
 def name_taken(file: ApiFile, by: Path) -> RefusedFile:
     """Of a file whose API has the name of another file's."""
-    mistake = Mistake(f"{by} has an API {file.name!r} already: give it another name", "metadata.name")
-    return RefusedFile(file.path, (mistake,), file.name, file.stamp)
+    mistake = Mistake(f"{by} has an API {file.name!r} already: give it another name", "metadata.name", file.above + 1)
+    return RefusedFile(file.path, (mistake,), file.name, file.stamp, file.above)
 
 
 def _parsed(file: Path, content: bytes) -> ApiFile:
-    document = yaml.safe_load(content)
-    if not isinstance(document, dict) or document.get("kind") != "Api":
-        raise ValueError("expected one document with `kind: Api`")
-    name = _within(document, "metadata").get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"expected a string at metadata.name, got {name!r}")
-    spec = _within(document, "spec")
-    return ApiFile(file, name, content, tuple(_upstreams(spec)), _sample(spec))
+    """Raises Invalid."""
+    document = (parse_json if file.suffix == ".json" else parse_yaml)(content)
+    metadata, spec = document.get("metadata"), document.get("spec")
+    fields = spec if isinstance(spec, dict) else {}
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    wrong = [
+        WrongField("", "expected a document with `kind: Api`") if document.get("kind") != "Api" else None,
+        WrongField("metadata.name", f"expected a string, got {shown(name)}") if not isinstance(name, str) else None,
+        WrongField("spec", f"expected an object, got {shown(spec)}") if not isinstance(spec, dict) else None,
+    ]
+    if mistakes := [one for one in wrong if one]:
+        raise Invalid(mistakes).at(places(content).line_of)
+    return ApiFile(file, str(name), content, tuple(_upstreams(fields)), _sample(fields))
 
 
-def _within(document: dict[object, object], key: str) -> dict[object, object]:
-    value = document.get(key)
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object at {key}, got {value!r}")
-    return value
-
-
-def _upstreams(spec: dict[object, object]) -> list[str]:
+def _upstreams(spec: dict[str, Any]) -> list[str]:
     named = spec.get("upstream")
     listed = [each for each in named.values() if isinstance(each, dict)] if isinstance(named, dict) else []
     return [url for each in listed if isinstance(url := each.get("url"), str)]
 
 
-def _sample(spec: dict[object, object]) -> tuple[str, str] | None:
+def _sample(spec: dict[str, Any]) -> tuple[str, str] | None:
     """The first operation that only reads, one without path parameters before one with."""
     context = str(spec.get("context", "")).replace("$version", str(spec.get("version", ""))).rstrip("/")
     operations = spec.get("operations")

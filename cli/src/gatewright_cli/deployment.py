@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, name_taken, stamp
+from gatewright_cli.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, each_name_once, name_taken, stamp
 from gatewright_cli.log_output import LogOutput
 from gatewright_cli.management import (
     DEPLOYED,
@@ -33,7 +33,9 @@ UNSETTLED_SECONDS = 1.0
 SETTLED_SECONDS = 10.0
 LEAST_REST = 50.0  # times what a look has taken: with thousands of APIs that is long
 
-Reader = Callable[[Path], ApiFile | RefusedFile]
+Reader = Callable[[Path], list[ApiFile | RefusedFile]]
+Document = tuple[Path, int]
+"""A document of a file: its path, and the number of lines above."""
 
 
 class Deployment:
@@ -55,8 +57,8 @@ class Deployment:
         self._changed = changed
         self._file_of = {api.name: api.path for api in files.apis}
         self._stored: dict[str, StoredApi] = {}
-        self._unsent: dict[Path, tuple[ApiFile, str]] = {}
-        self._refused: dict[Path, RefusedFile] = {}
+        self._unsent: dict[Document, tuple[ApiFile, str]] = {}
+        self._refused: dict[Document, RefusedFile] = {}
         self._not_serving: dict[str, str] = {}  # API → state, as the log said last
         self._policies_changed = False
         self._doubtful: set[str] = set()  # served at the last look but one, and were pending at the last one
@@ -104,7 +106,7 @@ class Deployment:
             if api.status.state != DEPLOYED
         ]
         refused = [(REJECTED, said) for file in self._refused.values() for said in file.sentences]
-        return [*apis, *refused, *((PENDING, f"{path}: {why}") for path, (_, why) in self._unsent.items())]
+        return [*apis, *refused, *((PENDING, f"{api.path}: {why}") for api, why in self._unsent.values())]
 
     # ------------------------------------------------------------ from the start on
 
@@ -163,9 +165,10 @@ class Deployment:
         """Files that did not get through, and refused ones that somebody has saved, or whose policies may have come."""
         for api, _ in list(self._unsent.values()):
             await self._write(api, self._stored.get(api.name))
-        again = [path for path, file in self._refused.items() if self._policies_changed or stamp(path) != file.stamp]
+        files = self._refused.values()
+        again = {file.path for file in files if self._policies_changed or stamp(file.path) != file.stamp}
         self._policies_changed = False
-        for path in again:
+        for path in sorted(again):
             await self._read_again(path)
 
     def policies_changed(self) -> None:
@@ -173,30 +176,36 @@ class Deployment:
         self._policies_changed = True
 
     async def _read_again(self, path: Path) -> None:
-        del self._refused[path]
+        self._refused = {key: file for key, file in self._refused.items() if file.path != path}
         if not path.exists():
             self._output.event("a refused API file is gone", file=str(path))
             self._changed()
             return
-        file = self._read(path)
-        if isinstance(file, ApiFile) and (first := self._file_of.setdefault(file.name, path)) != path:
-            file = name_taken(file, first)
-        if isinstance(file, RefusedFile):
-            self._refuse(file)
-        elif await self._write(file, self._stored.get(file.name)):
-            self._output.event("API file taken", file=str(path), api=file.name)
+        found = each_name_once(self._read(path))
+        for refused in found.refused:
+            self._refuse(refused)
+        for api in found.apis:
+            await self._take(api)
+
+    async def _take(self, file: ApiFile) -> None:
+        if (first := self._file_of.setdefault(file.name, file.path)) != file.path:
+            self._refuse(name_taken(file, first))
+            return
+        before = self._stored.get(file.name)
+        if await self._write(file, before) and self._stored[file.name] != before:
+            self._output.event("API file taken", file=str(file.path), api=file.name)
 
     async def _write(self, api: ApiFile, before: StoredApi | None) -> bool:
         """Whether the controller has it now."""
         assert self._management is not None, "without a controller there are no files to deploy"
-        self._unsent.pop(api.path, None)
+        self._unsent.pop((api.path, api.above), None)
         try:
             after = await self._management.write(api)
         except InvalidError as error:
-            self._refuse(RefusedFile(api.path, error.mistakes, api.name, api.stamp))
+            self._refuse(RefusedFile(api.path, error.mistakes, api.name, api.stamp, api.above))
             return False
         except NoAnswerError as error:
-            self._unsent[api.path] = api, str(error)
+            self._unsent[api.path, api.above] = api, str(error)
             self._changed()
             return False
         self._stored[api.name] = after
@@ -208,7 +217,7 @@ class Deployment:
         return True
 
     def _refuse(self, file: RefusedFile) -> None:
-        self._refused[file.path] = file
+        self._refused[file.path, file.above] = file
         self._changed()
         for said in file.sentences:
             self._output.event("API file refused; it is tried again when it is saved", "error", reason=said)

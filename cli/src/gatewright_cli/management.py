@@ -20,10 +20,11 @@ REJECTED = "rejected"
 
 
 class Status(msgspec.Struct, frozen=True):
-    """state: DEPLOYED, PENDING or REJECTED; reason: why it is not deployed."""
+    """state: DEPLOYED, PENDING or REJECTED; reason: why it is not deployed; revision: of the last change."""
 
     state: str
     reason: str = ""
+    revision: int = 0
 
 
 class StoredApi(msgspec.Struct, frozen=True):
@@ -142,7 +143,7 @@ class Management:
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
             raise NoAnswerError(_said(answer))
         if answer.is_error:
-            raise InvalidError(_mistakes(answer))
+            raise InvalidError(tuple(_below(mistake, api.above) for mistake in _mistakes(answer)))
         return msgspec.json.decode(answer.content, type=StoredApi)
 
     async def check_policies(self, definitions: Path) -> Prospect:
@@ -179,6 +180,10 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
     except msgspec.DecodeError:
         return (Mistake(f"{answer.status_code} {answer.text[:500]}"),)
     return tuple(problem.errors) or (Mistake(f"{answer.status_code} {problem.detail}"),)
+
+
+def _below(mistake: Mistake, above: int) -> Mistake:
+    return msgspec.structs.replace(mistake, line=mistake.line + above) if mistake.line else mistake
 
 
 def _said(answer: Answer) -> str:

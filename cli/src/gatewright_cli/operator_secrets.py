@@ -105,8 +105,11 @@ def read_token(file: Path) -> str:
 def _handed_over(environment: Environment) -> dict[str, str]:
     if (descriptor := environment.pop(HANDED_OVER, "")) == "":
         return {}
-    with os.fdopen(int(descriptor), "rb") as file:
-        given: dict[str, str] = json.load(file)
+    try:
+        with os.fdopen(int(descriptor), "rb") as file:
+            given: dict[str, str] = json.load(file)
+    except (ValueError, OSError) as error:
+        raise PreflightError([f"{HANDED_OVER} is a variable of gatewright's own: unset it"]) from error
     return given
 
 

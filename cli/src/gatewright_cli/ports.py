@@ -8,6 +8,10 @@ import socket
 from pathlib import Path
 
 ECHO_PORT = 9091
+ECHO_HOST = "127.0.0.1"
+ECHO_NAMES = (ECHO_HOST, "localhost")
+"""Where the echo upstream of a run listens, and what an API's upstream calls that."""
+
 TCP_LISTEN = "0A"
 
 

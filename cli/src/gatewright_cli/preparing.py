@@ -40,7 +40,7 @@ from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.management import Management
 from gatewright_cli.node import NodeSettings
 from gatewright_cli.operator_secrets import OperatorSecrets
-from gatewright_cli.ports import ECHO_PORT
+from gatewright_cli.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
 from gatewright_cli.records import LogLevel
 from gatewright_cli.run_dir import RunDir, RunDirError
@@ -51,8 +51,6 @@ from gatewright_cli.temporary import TemporaryFolders
 from gatewright_cli.upkeep import Limits
 
 APIS = "apis"
-ECHO_HOST = "127.0.0.1"
-ECHO_NAMES = (ECHO_HOST, "localhost")
 PORT_OPTION = "--port (make run PORT=…)"
 FORCED_STATUS = 130
 HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
@@ -211,9 +209,8 @@ def _at_the_echo(options: Options, api: ApiFile) -> ApiFile:
     return api_files.moved(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
 
 
-def _read_again(options: Options, path: Path) -> ApiFile | RefusedFile:
-    file = api_files.read(path)
-    return _at_the_echo(options, file) if isinstance(file, ApiFile) else file
+def _read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
+    return [_at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
 
 
 def listeners(options: Options) -> dict[str, tuple[str, int]]:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -18,7 +19,7 @@ from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
-from gatewright_controller.documents import parse_json, parse_yaml, yaml_lines
+from gatewright_controller.documents import parse_json, parse_yaml, places
 from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import JsonObject
 from gatewright_controller.problems import HANDLERS, Problem
@@ -34,6 +35,7 @@ PARSERS = {
 }
 LONGEST_WAIT = 300.0
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -79,6 +81,7 @@ class Endpoints:
         self._controller = controller
         self._deployment = controller.deployment
         self._max_request_bytes = max_request_bytes
+        self._one_reader = asyncio.Semaphore(1)
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -129,7 +132,7 @@ class Endpoints:
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
-        document = parse_json(await self._body(request, MAX_DEFINITIONS_BYTES))
+        document = await self._reading(parse_json, await self._body(request, MAX_DEFINITIONS_BYTES))
         texts = document.get("definitions")
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
@@ -141,17 +144,23 @@ class Endpoints:
 
     @contextlib.asynccontextmanager
     async def _document(self, request: Request) -> AsyncIterator[JsonObject]:
-        """What the body holds. What is found to be wrong with it is told with its lines, where it is YAML."""
+        """What the body holds. What is found to be wrong with it is told with its lines."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
         parse, body = PARSERS[media_type], await self._body(request, self._max_request_bytes)
+        document = await self._reading(parse, body)
+        document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
         try:
-            document = parse(body)
-            document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
             yield document
         except Invalid as invalid:
-            raise invalid.at(yaml_lines(body) if parse is parse_yaml else {}) from None
+            where = await self._reading(places, body)
+            raise invalid.at(where.line_of) from None
+
+    async def _reading(self, read: Callable[[bytes], T], body: bytes) -> T:
+        """One body after the other, beside the event loop: it shares the interpreter with one reader, not with many."""
+        async with self._one_reader:
+            return await asyncio.to_thread(read, body)
 
     async def _body(self, request: Request, most: int) -> bytes:
         body = bytearray()

@@ -13,10 +13,11 @@ from gatewright_controller.definitions import DefinitionChanges, Definitions, de
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import Api, JsonObject, to_document
+from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
 from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
-from gatewright_controller.validation import context_taken, validate
+from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, context_taken, validate
 from gatewright_controller.versions import Move, Versions, attachments, exactly, kept, moves, newest
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,13 @@ class Controller:
         read_definitions: Callable[[], Definitions],
         edge: EdgeSettings,
         parse_definitions: Callable[[Mapping[str, bytes]], Definitions] = definitions_of,
+        upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
     ) -> None:
         self.store = store
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
-        self._edge = edge
+        self._edge, self._upstreams = edge, upstreams
         self._writing = asyncio.Lock()
 
     def load(self) -> None:
@@ -58,7 +60,7 @@ class Controller:
         """What hands the API to the nodes, or holds it back. That is for the event loop, all else for any thread."""
         versions = kept(stored.api, stored.versions, self.definitions)
         try:
-            api = validate(to_document(exactly(stored.api, versions)), self.definitions, {})
+            api = validate(to_document(exactly(stored.api, versions)), self.definitions, {}, self._upstreams)
         except Invalid as invalid:
             log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
             held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
@@ -122,7 +124,7 @@ class Controller:
             versions = kept(stored.api, stored.versions, fresh)
             moved += moves(stored.api, stored.versions, versions)
             try:
-                validate(to_document(exactly(stored.api, versions)), fresh, {})
+                validate(to_document(exactly(stored.api, versions)), fresh, {}, self._upstreams)
             except Invalid as invalid:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
@@ -158,7 +160,7 @@ class Controller:
 
     def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
         document = self._with_secrets(document)
-        api = validate(document, self.definitions, self._contexts_beside(document))
+        api = validate(document, self.definitions, self._contexts_beside(document), self._upstreams)
         versions = newest(api, self.definitions)
         bundle = self._translated(exactly(api, versions))
         try:

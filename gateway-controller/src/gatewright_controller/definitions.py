@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
 from sdk.definition import DefinitionError, PolicyDefinition, definition_digest
 
-from gatewright_controller.mistake import Invalid, Mistake, listed
+from gatewright_controller.documents import load_yaml
+from gatewright_controller.mistake import Invalid, Mistake, Unreadable, listed
 from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.schema import Schema
 
@@ -179,12 +179,16 @@ def _definition(policy: PolicyDefinition, digest: str, where: str, settings: Map
 
 def _document(text: bytes, where: str) -> JsonObject:
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Invalid([Mistake(where, f"expected YAML: {' '.join(str(error).split())}")]) from None
+        document = load_yaml(text)  # as the builder has read it: the digests are of the same values
+    except Unreadable as unreadable:
+        raise Invalid([_in_file(where, mistake) for mistake in unreadable.mistakes]) from None
     if not isinstance(document, dict):
         raise Invalid([Mistake(where, "expected a mapping with name, version, runtime and processingMode")])
     return document
+
+
+def _in_file(where: str, mistake: Mistake) -> Mistake:
+    return replace(mistake, field=f"{where}: {mistake.field}" if mistake.field else where)
 
 
 def _schema(schema: Mapping[str, JsonValue], where: str) -> Schema:
@@ -197,6 +201,6 @@ def _schema(schema: Mapping[str, JsonValue], where: str) -> Schema:
 def _system_parameters(policy: PolicyDefinition, where: str, given: JsonObject) -> JsonObject:
     schema = _schema(policy.system_parameters, f"{where}: systemParameters")
     parameters = schema.with_defaults(given)
-    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}")):
+    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", confided=True)):
         raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
     return parameters

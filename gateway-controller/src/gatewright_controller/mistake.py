@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
-LAST_STEP = re.compile(r'(?:\["[^"]*"\]|\[\d+\]|\.?[^.\[]*)$')
 LONGEST_SHOWN = 80
 
 
@@ -33,16 +32,14 @@ class Invalid(Exception):  # noqa: N818 - the input is invalid; nothing of ours 
         self.mistakes = sorted(set(mistakes))
         super().__init__("; ".join(str(mistake) for mistake in self.mistakes))
 
-    def at(self, lines: Mapping[str, int]) -> Invalid:
-        """The same, each with the line of its field, or of the nearest thing around it that has one."""
-        return Invalid([mistake if mistake.line else replace(mistake, line=_line(mistake.field, lines))
-                        for mistake in self.mistakes])  # fmt: skip
+    def at(self, line_of: Callable[[str], int]) -> Invalid:
+        """The same, each with the line of its field."""
+        mistakes = [one if one.line else replace(one, line=line_of(one.field)) for one in self.mistakes]
+        return type(self)(mistakes)
 
 
-def _line(field: str, lines: Mapping[str, int]) -> int:
-    while field and field not in lines:
-        field = LAST_STEP.sub("", field)
-    return lines.get(field, 0)
+class Unreadable(Invalid):
+    """There is no document in what came."""
 
 
 def place(path: Sequence[str | int], root: str = "") -> str:

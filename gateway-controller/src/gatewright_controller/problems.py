@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.mistake import Invalid, Mistake, Unreadable
 from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.store import ApiExistsError, NoSuchApiError, StorageError
 
@@ -45,6 +45,11 @@ def _on_invalid(_: Request, error: Exception) -> Response:
     return problem_response(422, detail, errors=errors)
 
 
+def _on_unreadable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Unreadable)
+    return problem_response(400, "the body cannot be read", errors=[_told(mistake) for mistake in error.mistakes])
+
+
 def _told(mistake: Mistake) -> JsonObject:
     line: JsonObject = {"line": mistake.line} if mistake.line else {}
     return {"field": mistake.field, "message": mistake.message, **line}
@@ -77,9 +82,16 @@ def _on_fault(request: Request, error: Exception) -> Response:
     return problem_response(500, "the controller failed; its log says why")
 
 
+def _on_gone(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ClientDisconnect)
+    return problem_response(400, "the request has ended before its body did")  # for nobody
+
+
 HANDLERS = {
+    ClientDisconnect: _on_gone,
     Problem: _on_problem,
     Invalid: _on_invalid,
+    Unreadable: _on_unreadable,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
     StorageError: _on_storage,

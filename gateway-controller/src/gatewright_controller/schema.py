@@ -5,9 +5,11 @@ jsonschema-rs validates; closing a schema, applying its defaults and saying what
 
 from __future__ import annotations
 
+import bisect
 import copy
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
@@ -35,9 +37,13 @@ class Schema:
         self.document = _closed(written) if close else written
         self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
 
-    def mistakes(self, value: JsonValue, root: str) -> Iterator[Mistake]:
-        """Everything about `value` that the schema refuses; `root` is the path of `value` in its document."""
-        public = self.masked(value)
+    def mistakes(self, value: JsonValue, root: str, *, confided: bool = False) -> Iterator[Mistake]:
+        """Everything about `value` that the schema refuses; `root` is the path of `value` in its document.
+
+        No mistake shows what the schema calls a secret; of a value that is `confided` none shows more than the keys
+        that the schema names.
+        """
+        public = _confided(value, [self.document], self.document) if confided else self.masked(value)
         for error in self._validator.iter_errors(value):
             yield from self._told(error, root, public)
 
@@ -56,19 +62,21 @@ class Schema:
         return filled
 
     def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
-        path: list[str | int] = list(error.instance_path)
+        path = _public_path(error.instance_path, public)
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if meant := _meant(error, branches):
                 for inner in meant:
                     yield from self._told(inner, root, public)
             case Kind.Required(name):
                 yield Mistake(place([*path, str(name)], root), "is required")
+            case Kind.AdditionalProperties() | Kind.UnevaluatedProperties() if _within(public, path) == MASK:
+                yield Mistake(place(path, root), "has keys that are unknown")
             case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
                 known = _known_keys(self._at(error.schema_path[:-1]), self.document)
                 for name in sorted(set(names) - set(known)):
                     yield Mistake(place([*path, name], root), f"is unknown; known are {_names(known)}")
             case _:
-                yield Mistake(place(path, root), self._sentence(error, _within(public, path)))
+                yield Mistake(place(path, root), self._sentence(error, _within(public, error.instance_path)))
 
     def _sentence(self, error: jsonschema_rs.ValidationError, public: JsonValue) -> str:
         expected = self._hint(error.schema_path[:-1]) or _expected(error.kind)
@@ -87,10 +95,21 @@ class Schema:
         return found if isinstance(found, dict) else {}
 
 
+def _public_path(path: Sequence[str | int], public: JsonValue) -> list[str | int]:
+    """The path as far as it may be shown: not into what has a mask."""
+    shown: list[str | int] = []
+    for step in path:
+        if public == MASK or (isinstance(public, dict) and step not in public):
+            break
+        shown.append(step)
+        public = public[step]
+    return shown
+
+
 def _within(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
     """What stands at the path; a mask for all that is inside of one."""
     for step in path:
-        if value == MASK:
+        if value == MASK or (isinstance(value, dict) and step not in value):
             return MASK
         value = value[step]
     return value
@@ -259,6 +278,17 @@ def _masked(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) ->
     return value
 
 
+def _confided(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> JsonValue:
+    """A mask for each value that holds no others, and for each object whose keys are not the schema's own."""
+    parts = [part for schema in schemas for part in _in_place(schema, root)]
+    if isinstance(value, list):
+        return [_confided(item, _of_item(index, parts), root) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return MASK
+    named = {key for part in parts for key in part.get("properties", {})}
+    return {key: _confided(item, _of_key(key, parts), root) for key, item in value.items() if key in named}
+
+
 def _of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
     found: list[JsonValue] = []
     for part in parts:
@@ -287,12 +317,25 @@ def _restored(value: JsonValue, stored: JsonValue, public: JsonValue, stored_pub
             for key, item in value.items()
         }
     if isinstance(value, list) and isinstance(stored, list):
-        return [_restored_item(index, item, stored, stored_public) for index, item in enumerate(value)]
+        return _restored_items(value, stored, stored_public)
     return value
 
 
-def _restored_item(index: int, item: JsonValue, stored: list[JsonValue], stored_public: list[JsonValue]) -> JsonValue:
-    """The stored item that looks like this one; of several, the one in the same place if it does."""
-    alike = [at for at, public in enumerate(stored_public) if public == item]
-    at = index if index in alike else alike[0] if len(alike) == 1 else None
-    return item if at is None else stored[at]
+def _restored_items(value: list[JsonValue], stored: list[JsonValue], stored_public: list[JsonValue]) -> list[JsonValue]:
+    """Each item as the stored one that looks like it; of several, the one in the same place if it does."""
+    alike: dict[str, list[int]] = {}
+    for at, public in enumerate(stored_public):
+        alike.setdefault(_canonical(public), []).append(at)
+    return [_restored_item(index, item, stored, alike) for index, item in enumerate(value)]
+
+
+def _restored_item(index: int, item: JsonValue, stored: list[JsonValue], alike: Mapping[str, list[int]]) -> JsonValue:
+    places = alike.get(_canonical(item), [])
+    if len(places) == 1:
+        return stored[places[0]]
+    found = bisect.bisect_left(places, index)
+    return stored[index] if found < len(places) and places[found] == index else item
+
+
+def _canonical(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True)

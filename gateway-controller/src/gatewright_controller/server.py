@@ -15,10 +15,13 @@ import uvicorn
 
 from gatewright_controller.access import is_loopback
 from gatewright_controller.api import create_app
+from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
+from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
@@ -58,7 +61,8 @@ async def serve(settings: Settings) -> None:
         trusted_ca=settings.trusted_ca,
     )
     with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
-        controller = Controller(store, read_definitions, edge, parse_definitions)
+        upstreams = _private_upstreams(settings, listener)
+        controller = Controller(store, read_definitions, edge, parse_definitions, upstreams)
         controller.load()
         await _run(controller, settings, listener)
     log.info("stopped")
@@ -68,6 +72,7 @@ async def _run(controller: Controller, settings: Settings, listener: socket.sock
     app = create_app(controller, token=settings.token, max_request_bytes=settings.max_request_bytes)
     config = uvicorn.Config(
         app,
+        http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,
@@ -87,6 +92,17 @@ async def _run(controller: Controller, settings: Settings, listener: socket.sock
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+def _private_upstreams(settings: Settings, listener: socket.socket) -> PrivateUpstreams:
+    """What this process listens on, and what the operator allows. Raises `Invalid`."""
+    own = [listener.getsockname()[:2]]
+    if not settings.node_listen.startswith("unix:"):
+        own.append(_host_and_port(settings.node_listen))
+    try:
+        return PrivateUpstreams.of(own, settings.allowed_upstreams)
+    except AllowedUpstreamError as error:
+        raise Invalid([Mistake("allowedUpstreams", str(error))]) from None
 
 
 def _stop_signal() -> asyncio.Event:

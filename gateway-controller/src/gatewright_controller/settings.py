@@ -10,7 +10,8 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from gatewright_controller.mistake import Invalid, Mistake
+from gatewright_controller.documents import read_yaml
+from gatewright_controller.mistake import Invalid, Mistake, Unreadable
 from gatewright_controller.model import JsonObject, Timeout
 from gatewright_controller.schema import Schema
 
@@ -60,6 +61,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     trusted_ca: Annotated[
         str, described("PEM file of certificate authorities for https upstreams, as the nodes see it.")
     ] = "/etc/ssl/certs/ca-certificates.crt"
+    allowed_upstreams: Annotated[
+        list[str],
+        described(
+            "Upstreams that publishers may name although they are private: HOST:PORT, or a network such as "
+            "169.254.0.0/16. Without being listed here the node's own private ports, link-local addresses and the "
+            "metadata services of clouds are refused."
+        ),
+    ] = []
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], described("Of its own log lines: debug, info, warning or error.")
     ] = "info"
@@ -133,11 +142,10 @@ def _text(file: Path, expected: str) -> str:
 def _mapping(text: str, where: str) -> JsonObject:
     """The YAML mapping in a text; no message has any of it, for there may be secrets in it."""
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" (line {mark.line + 1})" if mark else ""
-        raise Invalid([Mistake(where, f"expected YAML: {getattr(error, 'problem', '')}{at}")]) from None
+        values = read_yaml(text.encode())
+    except Unreadable as unreadable:
+        said = [(one.message.partition(", got ")[0], one.line) for one in unreadable.mistakes]
+        raise Invalid([Mistake(f"{where}:{line}", message) for message, line in said]) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -149,11 +157,11 @@ def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
     if name == "system_parameters":
         return _mapping(text, PREFIX + name.upper())
-    if name != "max_request_bytes":
+    if name not in ("max_request_bytes", "allowed_upstreams"):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_yaml(text.encode())
+    except Unreadable:
         return text
 
 

@@ -85,7 +85,7 @@ class Store(Protocol):
         """Raises `ApiExistsError`, `ContextTakenError`."""
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
-        """Raises `NoSuchApiError`, `ContextTakenError`."""
+        """What is there already stays, with its revision. Raises `NoSuchApiError`, `ContextTakenError`."""
 
     def move(self, name: str, versions: Versions) -> None:
         """The API's attachments run these versions from now on. That is no write of the API: its revision stays."""
@@ -155,6 +155,9 @@ class SqliteStore:
             return StoredApi(api, revision, now, now, versions)
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
+        same = self.get(api.metadata.name)
+        if (_encode(same.api), same.versions) == (_encode(api), versions):  # as text: in Python, 1 == True
+            return same
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)
             self._refuse_taken(api)

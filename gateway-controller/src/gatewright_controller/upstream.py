@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+"""What a resolver may take for (a part of) an IPv4 address at the end of a host, in older spellings."""
 BASE_PATH = re.compile(r"(/([A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+)*")
 PORTS = {"http": 80, "https": 443}
 LONGEST = 2048
@@ -69,7 +71,7 @@ def _host(parts: SplitResult, url: str) -> str:
     host = parts.hostname or ""
     if _address(host) is None and not HOST_NAME.fullmatch(host):
         raise UrlError(f"expected a host name or an IP address, got {host!r} in {url!r}")
-    if _address(host) is None and host.rstrip(".").rsplit(".", 1)[-1].isdigit():
+    if _address(host) is None and NUMBER.fullmatch(host.rstrip(".").rsplit(".", 1)[-1]):
         raise UrlError(f"expected a host name or an IP address of four numbers from 0 to 255, got {host!r} in {url!r}")
     return host
 

@@ -6,6 +6,7 @@ values mean, wherever the structure allows a look.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,21 +18,32 @@ from gatewright_controller.definitions import Definition, Definitions, UnknownPo
 from gatewright_controller.mistake import Invalid, Mistake, shown
 from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path, resolve_context
+from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.schema import Schema
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.upstream import UrlError, parse_url
 
+NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
+MOST_MISTAKES = 100
 CHAIN_LIMIT_MS = 60_000
 """The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
 
 
-def validate(document: JsonObject, definitions: Definitions, contexts: Mapping[str, str]) -> Api:
+def validate(
+    document: JsonObject,
+    definitions: Definitions,
+    contexts: Mapping[str, str],
+    upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
+) -> Api:
     """The API that the document says. `contexts`: those of the other APIs, each with its API's name.
 
-    Raises `Invalid` with every mistake.
+    Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    mistakes = [*_structure().mistakes(document, ""), *_meaning(draft, definitions, contexts)]
+    found = itertools.chain(_structure().mistakes(document, ""), _meaning(draft, definitions, contexts, upstreams))
+    mistakes = list(itertools.islice(found, MOST_MISTAKES))
+    if next(found, None):
+        mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
     if mistakes:
         raise Invalid(mistakes)
     return model.from_document(document)
@@ -155,9 +167,11 @@ def _readable(raw: JsonObject) -> PolicyAttachment | None:
     return PolicyAttachment(**good)
 
 
-def _meaning(draft: Draft, definitions: Definitions, contexts: Mapping[str, str]) -> Iterator[Mistake]:
+def _meaning(
+    draft: Draft, definitions: Definitions, contexts: Mapping[str, str], upstreams: PrivateUpstreams
+) -> Iterator[Mistake]:
     yield from _check_context(draft, contexts)
-    yield from _check_upstream(draft)
+    yield from _check_upstream(draft, upstreams)
     yield from _check_operations(draft)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
         for policy in policies:
@@ -183,13 +197,15 @@ def context_taken(context: str, api: str) -> Mistake:
     return Mistake("spec.context", f"expected a context that no other API has, got {context!r}, which is {api}'s")
 
 
-def _check_upstream(draft: Draft) -> Iterator[Mistake]:
+def _check_upstream(draft: Draft, upstreams: PrivateUpstreams) -> Iterator[Mistake]:
     if draft.url is None:
         return
     try:
-        parse_url(draft.url)
+        refusal = upstreams.refusal(parse_url(draft.url))
     except UrlError as error:
-        yield Mistake("spec.upstream.main.url", str(error))
+        refusal = str(error)
+    if refusal:
+        yield Mistake("spec.upstream.main.url", refusal)
 
 
 def _check_operations(draft: Draft) -> Iterator[Mistake]:
