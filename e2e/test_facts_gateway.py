@@ -69,10 +69,15 @@ def test_4_a_path_that_a_policy_chose_meets_no_other_routes_policies(gateway: Ga
 
 @pytest.mark.parametrize("path", ["/f-denied%2Fx", "/f-bare/..%2ff-denied/x", "/f-bare/%2e%2e%5cf-denied/x"])
 def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Upstream, path: str) -> None:
-    answer = http1(gateway.port, path, GET)
+    assert http1(gateway.port, path, GET).status in {400, 404}
+    loose = api("f-loose", upstream.url)
+    loose["spec"]["strictPaths"] = False
+    gateway.deploy(loose)
+    answer = http1(gateway.port, path.replace("f-bare", "f-loose"), GET)
     assert answer.status in {307, 404}
     if answer.status == 307:
-        assert http1(gateway.port, answer.value("location") or "", GET).status == 403
+        location = (answer.value("location") or "").removeprefix("http://test.local")
+        assert http1(gateway.port, location, GET).status == 403
     assert upstream.received == []
 
 
