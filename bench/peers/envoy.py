@@ -64,6 +64,7 @@ def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Pa
         "port": str(port),
         "access_log": "/dev/null",
         "access_log_sample": "1000000",
+        "underscored_headers": "REJECT_REQUEST",
         "ext_proc_socket": str(ext_proc),
     }
     found = yaml.safe_load(string.Template(template).safe_substitute(fields))
