@@ -12,7 +12,7 @@ import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually
 from e2e.upstream import Upstream
-from e2e.wire import Shape, http1, http2
+from e2e.wire import Shape, http1, http2, raw
 
 GET = Shape("spelling", "GET")
 LITERALS = (
@@ -177,3 +177,14 @@ def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: 
     (line,) = gateway.access("strict-seen")
     assert (line["status"], line["route"], line["path"]) == (400, "strict-seen|400|", "/strict-seen/a;b")
     assert gateway.access("strict-unseen") == []
+
+
+def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(mixed("ascii", upstream, strictPaths=False))
+    for number in (*range(0x21), *range(0x7F, 0x100)):
+        request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")
+        assert raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
+    assert raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
+    assert upstream.received == []
+    assert raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
+    assert upstream.received[0].target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
