@@ -170,13 +170,18 @@ def path_match(context: str, template: PathTemplate) -> envoy.PathMatch:
     """The paths of the template under the context. `/` is the context with and without a slash; `/*` all below."""
     base = "" if context == "/" else context
     if not template.segments:
-        return envoy.PathMatch("regex", f"{re.escape(base)}/?") if base else envoy.PathMatch("exact", "/")
+        return _regex(base, "/?") if base else envoy.PathMatch("exact", "/")
     if not all(map(_is_fixed, template.fixed)):
-        return envoy.PathMatch("regex", re.escape(base) + "".join(map(_pattern, template.segments)) + _end(template))
+        return _regex(base, "".join(map(_pattern, template.segments)) + _end(template))
     literal = base + "".join(f"/{segment.text}" for segment in template.fixed)
     if template.ends_in_wildcard:
         return envoy.PathMatch("prefix", literal) if literal else envoy.PathMatch("everything")
     return envoy.PathMatch("exact", literal + _end(template))
+
+
+def _regex(base: str, pattern: str) -> envoy.PathMatch:
+    """Of whole paths all the same: with the caret RE2 passes those by that begin otherwise without running."""
+    return envoy.PathMatch("regex", f"^{re.escape(base)}{pattern}")
 
 
 def _end(template: PathTemplate) -> str:
