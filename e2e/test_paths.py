@@ -86,7 +86,7 @@ def test_no_spelling_passes_over_http2_either(gateway: Gateway, upstream: Upstre
     gateway.deploy(denied("spelled-h2", upstream, ("u@v", "café", "{t}")))
     chosen = random.Random(7)  # noqa: S311 - no secret
     for literal in ("u@v", "café", "{t}"):
-        for text in {*spellings(literal, chosen)}:
+        for text in {*spellings(literal, chosen), literal}:
             assert http2(gateway.port, f"/spelled-h2/{text}", GET).status == 403, text
     assert upstream.received == []
 
@@ -184,6 +184,11 @@ def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> 
         request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")
         assert raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
     assert raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
+    for path in ("/ascii/x\x7fy", "/ascii/x\x01y", "/ascii/x%00y"):
+        refused = http2(gateway.port, path, GET)
+        assert refused.reset or refused.status == 400, path
     assert upstream.received == []
     assert raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
-    assert upstream.received[0].target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
+    assert upstream.received.pop().target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
+    assert http2(gateway.port, "/ascii/é", GET).status == 200
+    assert upstream.received.pop().target == "/%C3%A9"
