@@ -174,11 +174,11 @@ const inPaths = "-._~!$&'()*+,;=:@[]"
 
 func isPath(path string) bool {
 	for i := range len(path) {
-		good := true
-		switch c := path[i]; {
-		case c == '/':
+		var good bool
+		switch c := path[i]; c {
+		case '/':
 			good = !strings.HasPrefix(path[i+1:], "/")
-		case c == '%':
+		case '%':
 			good = isEncoded(path[i+1:])
 		default:
 			good = isAlphanumeric(c) || strings.IndexByte(inPaths, c) >= 0
