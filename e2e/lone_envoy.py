@@ -117,6 +117,7 @@ def bootstrap(directory: Path) -> Json:
         "node_id": "lone",
         "access_log": "/dev/null",
         "access_log_sample": "1000000",
+        "underscored_headers": "REJECT_REQUEST",
     }
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds")}
     made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))

@@ -15,6 +15,7 @@ from e2e.wire import Shape, http1
     ("how", "words"),
     [
         ("crlf", ["misbehave", "x-a"]),
+        ("escape", ["misbehave", "x-a", "control characters"]),
         ("pseudo", ["misbehave", ":status"]),
         ("set-length", ["misbehave", "content-length"]),
         ("drop-length", ["misbehave", "content-length"]),

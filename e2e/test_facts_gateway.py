@@ -7,11 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, Json, api, attach, eventually
+from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.streams import OpenStreams
 from e2e.upstream import Reply, Upstream
 from e2e.wire import Answer, Shape, http1, http2, raw
@@ -69,22 +70,79 @@ def test_4_a_path_that_a_policy_chose_meets_no_other_routes_policies(gateway: Ga
 
 @pytest.mark.parametrize("path", ["/f-denied%2Fx", "/f-bare/..%2ff-denied/x", "/f-bare/%2e%2e%5cf-denied/x"])
 def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Upstream, path: str) -> None:
-    answer = http1(gateway.port, path, GET)
+    assert http1(gateway.port, path, GET).status in {400, 404}
+    loose = api("f-loose", upstream.url)
+    loose["spec"]["strictPaths"] = False
+    gateway.deploy(loose)
+    answer = http1(gateway.port, path.replace("f-bare", "f-loose"), GET)
     assert answer.status in {307, 404}
     if answer.status == 307:
-        assert http1(gateway.port, answer.value("location") or "", GET).status == 403
+        location = (answer.value("location") or "").removeprefix("http://test.local")
+        assert http1(gateway.port, location, GET).status == 403
     assert upstream.received == []
 
 
 def test_14_envoys_own_headers_reach_nobody(gateway: Gateway, upstream: Upstream) -> None:
     steering = [("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/x"), ("x-envoy-upstream-rq-timeout-ms", "1")]
+    steering += [("x-envoy-peer-metadata", "e30="), ("X-Gatewright-Route", "admin")]
     answer = http1(gateway.port, "/f-headers/x", Shape("steering", "GET", headers=steering))
     (request,) = upstream.received
-    assert [name for name, _ in request.headers if name.startswith(b"x-envoy")] == []
+    assert [name for name, _ in request.headers if name.startswith((b"x-envoy", b"x-gatewright"))] == []
     assert [name for name, _ in answer.headers if name.startswith("x-envoy")] == []
 
 
 # ---------------------------------------------------------------- requests at the edges
+
+
+UNDERSCORED = Shape("_", "GET", headers=[("x_order", "forged"), ("x-plain", "1")])
+
+
+def test_a_header_that_an_upstream_may_take_for_another_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+    assert problem(http1(gateway.port, "/f-headers/x", UNDERSCORED)) == (400, "Bad Request")
+    assert http2(gateway.port, "/f-headers/x", UNDERSCORED).reset
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize(("setting", "seen"), [("drop", None), ("allow", "forged")])
+def test_an_operator_may_let_such_requests_in(
+    build: Path, tmp_path: Path, upstream: Upstream, setting: str, seen: str | None
+) -> None:
+    with running(build, tmp_path, "--underscored-headers", setting) as gateway:
+        gateway.deploy(api("f-underscored", upstream.url, [MARK]))
+        for send in (http1, http2):
+            assert send(gateway.port, "/f-underscored/x", UNDERSCORED).status == 200
+            request = upstream.received.pop()
+            assert (request.value("x_order"), request.value("x-order"), request.value("x-plain")) == (seen, "m()", "1")
+
+
+def test_a_101_that_nobody_asked_for_ends_the_exchange_and_nothing_passes_behind_it(gateway: Gateway) -> None:
+    """Envoy hands it on; what an upstream sends behind it is no response, and the connection to it ends."""
+    with switching_upstream() as port:
+        gateway.deploy(api("f-switches", f"http://127.0.0.1:{port}"))
+        with connect(gateway) as client:
+            client.sendall(b"GET /f-switches/x HTTP/1.1\r\nhost: t\r\n\r\n")
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 101 ")
+            client.sendall(b"GET /f-denied/x HTTP/1.1\r\nhost: t\r\n\r\n")
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 403 ")
+
+
+@contextmanager
+def switching_upstream() -> Iterator[int]:
+    """Answers one request with 101 and what could be a response to another one."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            while connection.recv(1 << 16):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
 
 
 @pytest.mark.parametrize(

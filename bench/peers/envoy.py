@@ -64,6 +64,7 @@ def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Pa
         "port": str(port),
         "access_log": "/dev/null",
         "access_log_sample": "1000000",
+        "underscored_headers": "REJECT_REQUEST",
         "ext_proc_socket": str(ext_proc),
     }
     found = yaml.safe_load(string.Template(template).safe_substitute(fields))
@@ -82,6 +83,7 @@ def _route_statically(filters: list[Filter], prefix: str, kept: list[str]) -> No
     for each in filters:
         manager = each["typed_config"]
         del manager["rds"]
+        manager.pop("early_header_mutation_extensions", None)  # the gateway's own work, and no peer's
         route = {"match": {"prefix": prefix}, "route": {"cluster": CLUSTER}}
         manager["route_config"] = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
         inner = [filter_ for filter_ in _filters(manager) if filter_["name"] in kept]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.model import JsonObject
+from gatewright_controller.model import JsonObject, from_document
 from gatewright_controller.store import StorageError, StoredApi
 from gatewright_controller.translate import EdgeSettings
+from gatewright_controller.versions import attachments
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 PROBLEM = "application/problem+json"
@@ -336,6 +338,33 @@ async def test_a_stored_api_that_the_build_no_longer_fits_is_held_back(
     status = later.deployment.status("orders-v1")
     assert status.state == "rejected"
     assert "no longer valid: spec.operations[1].policies[0].name: expected a policy of this build" in status.reason
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ({"context": "/v1:orders"}, "spec.context: expected letters, digits"),
+        ({"operations": [{"method": "GET", "path": "/%41dmin"}]}, "spec.operations[0].path: expected no encoded 'A'"),
+    ],
+)
+async def test_a_stored_api_whose_paths_are_refused_today_is_rejected_and_not_lost(
+    client: httpx.AsyncClient, controller: Controller, definitions: Definitions, orders: JsonObject, field: JsonObject,
+    reason: str,
+) -> None:  # fmt: skip
+    good = copy.deepcopy(orders)
+    orders["spec"] |= field
+    controller.store.create(from_document(orders), ("v1.0.0",) * len([*attachments(from_document(orders))]))
+    later = Controller(controller.store, lambda: definitions, EdgeSettings())
+    later.load()
+    status = later.deployment.status("orders-v1")
+    assert status.state == "rejected"
+    assert f"no longer valid: {reason}" in status.reason
+    (told,) = later.deployment.next_update(NodeDouble(later).node).bundles
+    assert (told.context, bool(told.unserved)) == (field.get("context", "/orders/v1.0"), True)
+    shown = await client.get("/v1/apis/orders-v1")
+    assert shown.json()["spec"] | field == shown.json()["spec"]
+    assert (await client.put("/v1/apis/orders-v1", json=orders)).status_code == 422
+    assert (await client.put("/v1/apis/orders-v1", json=good)).status_code == 200
 
 
 async def test_what_is_stored_is_handed_out_after_a_restart(

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from gatewright_controller.paths import PathSyntaxError, parse_path, resolve_context
+from gatewright_controller.paths import PathSyntaxError, check_context, context_of, parse_path
 from gatewright_controller.translate.envoy_types import PathMatch
 from gatewright_controller.translate.routes import path_match
 from hypothesis import given
@@ -56,15 +57,21 @@ def test_precedence_is_literal_then_parameter_then_wildcard() -> None:
 @pytest.mark.parametrize(
     ("context", "path", "expected"),
     [
-        ("/orders/v1.0", "/", PathMatch("regex", r"/orders/v1\.0/?")),
+        ("/orders/v1.0", "/", PathMatch("regex", r"^/orders/v1\.0/?")),
         ("/", "/", PathMatch("exact", "/")),
         ("/orders", "/items", PathMatch("exact", "/orders/items")),
         ("/orders", "/items/", PathMatch("exact", "/orders/items/")),
-        ("/orders", "/{id}/lines", PathMatch("regex", "/orders/[^/]+/lines")),
+        ("/orders", "/{id}/lines", PathMatch("regex", "^/orders/[^/]+/lines")),
         ("/orders", "/files/*", PathMatch("prefix", "/orders/files")),
         ("/orders", "/*", PathMatch("prefix", "/orders")),
         ("/", "/*", PathMatch("everything")),
-        ("/", "/{a}/*", PathMatch("regex", "/[^/]+(?:/.*)?")),
+        ("/", "/{a}/*", PathMatch("regex", "^/[^/]+(?:/.*)?")),
+        ("/x", "/a:b", PathMatch("regex", "^/x/a(?::|%3[Aa])b")),
+        ("/x", "/a%3ab/", PathMatch("regex", "^/x/a(?::|%3[Aa])b/")),
+        ("/x", "/caf%C3%a9/{id}", PathMatch("regex", "^/x/caf%[Cc]3%[Aa]9/[^/]+")),
+        ("/x", "/a%20b/*", PathMatch("regex", "^/x/a%20b(?:/.*)?")),
+        ("/x", "/50%25", PathMatch("regex", "^/x/50(?:%|%25)")),
+        ("/x", "/a%2541", PathMatch("regex", "^/x/a%2541")),
     ],
 )
 def test_a_template_becomes_the_cheapest_match(context: str, path: str, expected: PathMatch) -> None:
@@ -73,16 +80,117 @@ def test_a_template_becomes_the_cheapest_match(context: str, path: str, expected
 
 @pytest.mark.parametrize(
     ("context", "resolved"),
-    [("/orders/$version", "/orders/v1.0"), ("/", "/"), ("/a/b-$version", "/a/b-v1.0"), ("/plain", "/plain")],
+    [("/orders/$version", "/orders/v1.0"), ("/", "/"), ("/a/b-$version", "/a/b-v1.0"), ("/plain~_", "/plain~_")],
 )
 def test_the_version_stands_in_the_context(context: str, resolved: str) -> None:
-    assert resolve_context(context, "v1.0") == resolved
+    check_context(context, "v1.0")
+    assert context_of(context, "v1.0") == resolved
 
 
 @pytest.mark.parametrize(
     "context",
-    ["", "orders", "/a/", "//a", "/a/../b", "/{id}", "/a*", "/a b", "/a%2fb", "/ä", "/$v", "/a?b", "/a#b", "/a|b"],
+    [
+        *("", "orders", "/a/", "//a", "/a/../b", "/{id}", "/a*", "/a b", "/a%2fb", "/ä", "/$v", "/a?b", "/a#b", "/a|b"),
+        *("/v1:x", "/%64up", "/caf%C3%A9", "/a;b"),
+    ],
 )
 def test_other_contexts_are_refused(context: str) -> None:
     with pytest.raises(PathSyntaxError):
-        resolve_context(context, "v1.0")
+        check_context(context, "v1.0")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/%41dmin", "expected no encoded 'A', got '%41dmin' in '/%41dmin'; write 'A'"),
+        ("/a%2D", "expected no encoded '-'"),
+        ("/a%2fb", "expected no escaped slash"),
+        ("/a%5Cb", "expected no escaped slash"),
+        ("/a%00", "expected no '%00'"),
+        ("/café", "percent-encoded, as 'caf%C3%A9'"),
+        ("/%2e%2e/a", "expected no encoded '.'"),
+    ],
+)
+def test_a_path_that_no_request_has_is_refused(path: str, reason: str) -> None:
+    with pytest.raises(PathSyntaxError, match=re.escape(reason)):
+        parse_path(path)
+
+
+# ---------------------------------------------------------------- spellings
+
+RAW = "!$&'()+,;=:@"  # those that a definition may have as they are
+CHARACTERS = st.sampled_from([*"aB7-._~", *RAW, *'*[]%"<>^`{|} é€', "\x7f", "\x01"])
+LITERALS = st.text(CHARACTERS, min_size=1, max_size=5).filter(lambda text: text not in (".", ".."))
+
+
+def written(literal: str) -> str:
+    """As a definition has it."""
+    return quote(literal, safe=RAW)
+
+
+def as_envoy_passes_it_on(sent: str) -> str | None:
+    """What its normalisation makes of a segment (`e2e/test_paths.py` asks the real one); None: it refuses it.
+
+    It decodes unreserved characters, and encodes what no URL has.
+    """
+    if not sent.isascii() or any(character < " " or character in "\x7f #?/\\" for character in sent):
+        return None
+    parts = re.findall("%[0-9A-Fa-f]{2}|.", sent)
+    out = ""
+    for part in parts:
+        decoded = unquote_to_bytes(part).decode("latin-1")
+        if len(part) == 3 and re.fullmatch(r"[A-Za-z0-9\-._~]", decoded):
+            out = re.sub("%([0-9A-Fa-f]?)$", r"%25\1", out) + decoded
+        else:
+            out += quote(part) if part in '"<>^`{|}' else part
+    return out
+
+
+@st.composite
+def spelled(draw: st.DrawFn, literal: str) -> str:
+    """The literal as a client may write it: each byte raw or encoded, in either case of its digits."""
+    out = ""
+    for byte in literal.encode():
+        pair = draw(st.sampled_from([f"%{byte:02x}", f"%{byte:02X}", *([chr(byte)] if 32 < byte < 127 else [])]))
+        out += pair
+    return out
+
+
+@given(st.data(), LITERALS, st.sampled_from(["", "/x", "/{id}", "/*"]))
+def test_what_an_upstream_decodes_to_a_literal_matches_it(data: st.DataObject, literal: str, rest: str) -> None:
+    sent = as_envoy_passes_it_on(data.draw(spelled(literal)))
+    if sent is None or unquote_to_bytes(sent) != literal.encode():
+        return
+    asked = "/x/" + sent + ("" if rest == "/*" else "/x" if rest else "")
+    assert matches(path_match("/x", parse_path(f"/{written(literal)}{rest}")), asked)
+
+
+@given(st.data(), LITERALS, LITERALS)
+def test_what_is_decoded_to_another_path_does_not_match(data: st.DataObject, literal: str, other: str) -> None:
+    sent = as_envoy_passes_it_on(data.draw(spelled(other)))
+    if sent is None:
+        return
+    matched = matches(path_match("/", parse_path(f"/{written(literal)}")), f"/{sent}")
+    assert matched == (unquote_to_bytes(sent) == literal.encode())
+
+
+@given(st.data(), LITERALS)
+def test_two_spellings_are_one_template(data: st.DataObject, literal: str) -> None:
+    text = "".join(
+        data.draw(st.sampled_from([quote(one, safe=RAW), quote(one, safe=""), quote(one, safe="").lower()]))
+        if not one.isalnum() or not one.isascii()
+        else one
+        for one in literal
+    )
+    assert parse_path(f"/{text}/{{a}}").shape == parse_path(f"/{written(literal)}/{{b}}").shape
+
+
+@given(TEMPLATES, st.booleans(), TEMPLATES, st.booleans(), PATHS)
+def test_templates_meet_where_a_path_matches_both(one: str, slash: bool, other: str, another: bool, path: str) -> None:
+    templates = [
+        parse_path(text + "/" if end and not text.endswith(("/", "*")) else text)
+        for text, end in ((one, slash), (other, another))
+    ]
+    if all(matches(path_match("/", template), path) for template in templates):
+        assert templates[0].meets(templates[1])
+        assert templates[1].meets(templates[0])

@@ -166,7 +166,7 @@ def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="version 2, got 99"):
+    with pytest.raises(StoreError, match="version 3, got 99"):
         SqliteStore(str(path))
 
 
@@ -243,5 +243,28 @@ def test_a_database_of_version_1_asks_for_the_major_versions_of_what_it_had(path
         assert stored.versions == ("v1.0.0", "v12.3.4")
         assert [one.version for _, one in attachments(stored.api)] == ["v1", "v12"]
         assert stored.api.spec.policies[0].params == {"a": 1}
+        assert stored.api.spec.strict_paths is False
         assert (stored.revision, stored.created_at, store.revision) == (5, "2026-01-01T00:00:00.000Z", 7)
         store.close()
+
+
+def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:
+    store = open_store(f"sqlite:{path}")
+    store.create(api("a", "/x"))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+        context = "UPDATE apis SET context = '/v1:x', document = json_set(document, '$.spec.context', '/v1:x')"
+        connection.execute(context)
+    connection.close()
+    for _ in range(2):
+        store = open_store(f"sqlite:{path}")
+        (stored,) = store.list()
+        assert stored.api.spec.strict_paths is False
+        assert stored.context == "/v1:x"
+        store.close()
+    store = open_store(f"sqlite:{path}")
+    assert store.replace(api("a", "/x")).api.spec.strict_paths is True
+    assert store.create(api("b", "/y")).api.spec.strict_paths is True
+    assert [one.api.spec.strict_paths for one in store.list()] == [True, True]
+    store.close()

@@ -44,7 +44,8 @@ class Server:
 
 
 async def ask(made: tuple[Any, dict[str, Any]], authorization: str = "Bearer good", timeout: float = 1.0) -> Any:
-    ctx = testing.request(headers={"authorization": authorization}, prepared=made[0], timeout=timeout)
+    lines = [("authorization", line) for line in authorization.split("\n")]
+    ctx = testing.request(headers=lines, prepared=made[0], timeout=timeout)
     action = await policy.on_request(ctx, made[1])
     return action if action is not None else ctx.metadata["token"]
 
@@ -77,6 +78,7 @@ def basic(authorization: str) -> tuple[str, str]:
         ("Basic YTpi", 401, "Bearer"),
         ("Bearer \udcff", 401, "Bearer"),
         ("", 401, "Bearer"),
+        ("Bearer good\nBearer other", 401, "Bearer"),
     ],
 )
 def test_any_other_is_refused(authorization: str, status: int, says: str) -> None:

@@ -22,13 +22,17 @@ SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    timestamp = ctx.headers.get(params["timestampHeader"], "")
-    signature = ctx.headers.get(params["signatureHeader"], "")
+    timestamp, signature = (only(ctx.headers.get_all(params[name])) for name in ("timestampHeader", "signatureHeader"))
     if not is_recent(timestamp, params["toleranceSeconds"]):
         return refused(f"{params['timestampHeader']}: expected the time of signing, in seconds since 1970")
     if not is_signed(timestamp, ctx.body or b"", signature, params["secrets"]):
         return refused(f"{params['signatureHeader']}: expected the HMAC-SHA256 of the time and the body, in hex")
     return None
+
+
+def only(lines: list[str]) -> str:
+    """The header's one line, or nothing: upstream sees the others too, and may take another one."""
+    return lines[0] if len(lines) == 1 else ""
 
 
 def is_recent(timestamp: str, tolerance: float) -> bool:

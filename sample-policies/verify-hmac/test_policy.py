@@ -60,3 +60,11 @@ def test_a_time_that_is_none_or_too_far_away_is_refused(wrong: int | str) -> Non
 
 def test_a_request_without_the_headers_is_refused() -> None:
     assert policy.on_request(testing.request("POST", body=BODY), PARAMS).status_code == 401
+
+
+def test_a_second_line_of_a_header_is_refused() -> None:
+    good = {"X-Signature-Timestamp": now(), "X-Signature": signature(OLD, now(), BODY)}
+    assert policy.on_request(testing.request("POST", headers=good, body=BODY), PARAMS) is None
+    for name, value in good.items():
+        twice = testing.request("POST", headers=[*good.items(), (name, value)], body=BODY)
+        assert policy.on_request(twice, PARAMS).status_code == 401

@@ -78,7 +78,8 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Keys]:
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    scheme, _, token = ctx.headers.get("authorization", "").partition(" ")
+    lines = ctx.headers.get_all("authorization")
+    scheme, _, token = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")  # upstream would see the others too
     if scheme.lower() != "bearer" or not token.isascii():
         return ImmediateResponse(401, {"www-authenticate": "Bearer"})
     try:

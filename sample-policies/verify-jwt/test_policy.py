@@ -62,8 +62,8 @@ def token(key: Any = RSA_KEY, kid: str | None = "one", algorithm: str = "RS256",
     return jwt.encode({name: value for name, value in wanted.items() if value is not None}, key, algorithm, headers)
 
 
-async def ask(made: tuple[Any, dict[str, Any]], authorization: str | None) -> Any:
-    headers = {"authorization": authorization} if authorization is not None else {}
+async def ask(made: tuple[Any, dict[str, Any]], *authorization: str) -> Any:
+    headers = [("authorization", line) for line in authorization]
     ctx = testing.request(headers=headers, prepared=made[0])
     action = await policy.on_request(ctx, made[1])
     return action if action is not None else ctx.metadata["jwt"]
@@ -114,11 +114,11 @@ def test_any_other_is_refused(bad: Callable[[], str], why: str) -> None:
     assert str(action.headers["www-authenticate"]).count('"') == 4
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Basic YTpi", "Bearer \udcff"])
-def test_who_brings_no_token_is_told_to(authorization: str | None) -> None:
+@pytest.mark.parametrize("lines", [[], [""], ["Basic YTpi"], ["Bearer \udcff"], [f"Bearer {token()}", "Bearer other"]])
+def test_who_brings_no_token_is_told_to(lines: list[str]) -> None:
     async def run() -> Any:
         async with Issuer().prepared() as made:
-            return await ask(made, authorization)
+            return await ask(made, *lines)
 
     assert asyncio.run(run()) == ImmediateResponse(401, {"www-authenticate": "Bearer"})
 

@@ -274,6 +274,13 @@ def echo(listen: str) -> None:
     help="The share of requests that have an access line; those answered with 500 and above always have one.",
 )
 @click.option(
+    "--underscored-headers",
+    type=click.Choice(["refuse", "drop", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ for -.",
+)
+@click.option(
     "--drain-seconds",
     type=click.FloatRange(0),
     default=10.0,

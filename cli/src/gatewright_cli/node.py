@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from gatewright_cli import bootstrap, environment
 from gatewright_cli.build_output import BuildOutput
@@ -29,6 +30,12 @@ ENVOY_CLOCK = {"TZ": "UTC0"}
 """Envoy writes the time of its own log lines in the zone of its process."""
 ACCESS_FLUSH_MS = 500
 MILLION = 1_000_000
+UnderscoredHeaders: TypeAlias = Literal["refuse", "drop", "allow"]
+UNDERSCORED_HEADERS: dict[UnderscoredHeaders, str] = {
+    "refuse": "REJECT_REQUEST",
+    "drop": "DROP_HEADER",
+    "allow": "ALLOW",
+}
 ENVOY_DRAIN_SECONDS = 1
 DATABASE = "controller.db"
 STOP_SLACK_SECONDS = 5.0
@@ -47,6 +54,7 @@ class NodeSettings:
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     temporary: the folder in which executors have theirs. isolation: what they are kept from.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
+    underscored_headers: what becomes of requests with `_` in a header's name.
     log_level: of all processes but Envoy. pass_env: names of variables that policies get, Python and Go ones.
     """
 
@@ -65,6 +73,7 @@ class NodeSettings:
     executors: int = 1
     access_log: str = "/dev/stdout"
     access_log_sample: float = 1.0
+    underscored_headers: UnderscoredHeaders = "refuse"
     log_level: LogLevel = "info"
     drain_seconds: float = 10.0
     executor_drain_seconds: float = 30.0
@@ -252,6 +261,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "node_id": settings.node_id,
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
+        "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
         "admin_socket": str(own),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),

@@ -38,7 +38,7 @@ from gatewright_cli.isolation import Isolation, Kernel, Level
 from gatewright_cli.isolation import Limits as ProcessLimits
 from gatewright_cli.log_output import LogFormat, LogOutput
 from gatewright_cli.management import Management
-from gatewright_cli.node import NodeSettings
+from gatewright_cli.node import NodeSettings, UnderscoredHeaders
 from gatewright_cli.operator_secrets import OperatorSecrets
 from gatewright_cli.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT
 from gatewright_cli.preflight import PreflightError, StateDir
@@ -79,6 +79,7 @@ class Options:
     bootstrap: Path | None
     access_log: str
     access_log_sample: float
+    underscored_headers: UnderscoredHeaders
     drain_seconds: float
     log_format: LogFormat
     log_level: LogLevel
@@ -260,6 +261,7 @@ def node_settings(
         executors=options.executors,
         access_log=options.access_log,
         access_log_sample=options.access_log_sample,
+        underscored_headers=options.underscored_headers,
         log_level=options.log_level,
         drain_seconds=options.drain_seconds,
         executor_drain_seconds=options.executor_drain,

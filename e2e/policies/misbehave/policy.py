@@ -31,6 +31,7 @@ def misbehave(how: str, modifications: Any) -> Any:
         raise SystemExit(3)
     answers = {
         "crlf": lambda: modifications(set_headers={"X-A": "b\r\nc"}),
+        "escape": lambda: modifications(append_headers={"X-A": "b\x1b[1m"}),
         "set-length": lambda: modifications(set_headers={"Content-Length": "3"}),
         "drop-length": lambda: modifications(remove_headers=["content-length"]),
         "pseudo": lambda: modifications(set_headers={":status": "200"}),

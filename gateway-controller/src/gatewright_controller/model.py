@@ -127,6 +127,9 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
     access_log: AccessLog = "all"
     """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
     one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
+    strict_paths: bool = True
+    """Requests with `;`, encoded slashes and doubly encoded characters in their paths are refused, and a slash at the
+    end makes no other path."""
     request_timeout: Timeout | UnsetType = UNSET
     """Time an upstream has from the end of the request until its answer begins; unset: the operator's, 60s."""
     idle_timeout: Timeout | UnsetType = UNSET

@@ -1,12 +1,25 @@
-"""Contexts and operation paths: their syntax, which of two is the narrower, and whether one covers another."""
+"""Contexts and operation paths: their syntax, which of two is the narrower, and whether one covers another.
+
+A path has many spellings: `/a:b` is `/a%3Ab`, `/caf%C3%A9` is `/caf%c3%a9`. Envoy decodes unreserved characters only
+(RFC 3986, 6.2.2.2), upstreams decode all. So a literal is kept in one spelling, and `spellings` matches every one.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from urllib.parse import unquote
 
 LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
+ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]+")
+RAW = frozenset("!$&'()*+,;=:@[]")
+"""Reserved characters as Envoy passes them on: raw or encoded, as they came. All others but unreserved are encoded."""
+CHARACTER = re.compile(r"%[0-9A-F]{2}|.")
+"""Of a literal in the one spelling that is kept."""
+DOUBTFUL = re.compile(r";|%25[0-9A-Fa-f]{2}")
+"""What of a literal is refused under `strictPaths`. The engine has the rule for requests: internal/xds/front.go."""
 PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 LONGEST = 1024
 
@@ -23,6 +36,7 @@ class Kind(IntEnum):
 class Segment:
     kind: Kind
     text: str = ""
+    """A parameter's name; a literal with those of RAW raw, and all else that is not unreserved as %XX."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,24 @@ class PathTemplate:
         return bool(self.segments) and self.segments[-1].kind is Kind.WILDCARD
 
     @property
+    def fixed(self) -> tuple[Segment, ...]:
+        """All but the wildcard."""
+        return self.segments[:-1] if self.ends_in_wildcard else self.segments
+
+    @property
+    def slashed(self) -> PathTemplate | None:
+        """The same with a slash more at its end, or less; None for `/` and wildcards, which match both."""
+        if not self.segments or self.ends_in_wildcard:
+            return None
+        return replace(self, trailing_slash=not self.trailing_slash)
+
+    @property
+    def doubtful(self) -> str:
+        """The first literal that an API with `strictPaths` cannot have; empty if there is none."""
+        literals = (segment.text for segment in self.segments if segment.kind is Kind.LITERAL)
+        return next((text for text in literals if DOUBTFUL.search(text)), "")
+
+    @property
     def shape(self) -> PathTemplate:
         """Equal for two templates that match the same paths: the names of parameters do not count."""
         unnamed = (Segment(part.kind, part.text if part.kind is Kind.LITERAL else "") for part in self.segments)
@@ -50,8 +82,7 @@ class PathTemplate:
 
     def covers(self, other: PathTemplate) -> bool:
         """Whether every path that matches `other` matches this one too."""
-        mine = self.segments[:-1] if self.ends_in_wildcard else self.segments
-        theirs = other.segments[:-1] if other.ends_in_wildcard else other.segments
+        mine, theirs = self.fixed, other.fixed
         if not self.ends_in_wildcard:
             same_end = other.trailing_slash == self.trailing_slash and not other.ends_in_wildcard
             if not same_end or len(mine) != len(theirs):
@@ -60,9 +91,24 @@ class PathTemplate:
             _covers(one, another) for one, another in zip(mine, theirs, strict=False)
         )
 
+    def meets(self, other: PathTemplate) -> bool:
+        """Whether some path matches both."""
+        mine, theirs = self.fixed, other.fixed
+        if self.ends_in_wildcard or other.ends_in_wildcard:
+            reaches = self.ends_in_wildcard and len(mine) <= len(theirs)
+            reached = other.ends_in_wildcard and len(theirs) <= len(mine)
+            fits = reaches or reached
+        else:
+            fits = len(mine) == len(theirs) and self.trailing_slash == other.trailing_slash
+        return fits and all(_meets(one, another) for one, another in zip(mine, theirs, strict=False))
+
 
 def _covers(one: Segment, other: Segment) -> bool:
     return one.kind is Kind.PARAMETER or one == other
+
+
+def _meets(one: Segment, other: Segment) -> bool:
+    return Kind.PARAMETER in (one.kind, other.kind) or one == other
 
 
 class PathSyntaxError(ValueError):
@@ -94,17 +140,50 @@ def _segment(text: str, path: str, *, last: bool) -> Segment:
         return Segment(Kind.WILDCARD)
     if parameter := PARAMETER.fullmatch(text):
         return Segment(Kind.PARAMETER, parameter[1])
-    return Segment(Kind.LITERAL, _literal(text, path, "text, '{name}' or a last '*'"))
+    return Segment(Kind.LITERAL, _literal(text, path))
 
 
-def _literal(text: str, path: str, expected: str) -> str:
+def _literal(text: str, path: str) -> str:
+    """In the one spelling that is kept."""
     if text in ("", ".", ".."):
         raise PathSyntaxError(f"expected no empty, '.' or '..' segment, got {path!r}")
+    if not text.isascii():
+        cure = "write the others as UTF-8 and percent-encoded, as 'caf%C3%A9'"
+        raise PathSyntaxError(f"expected ASCII characters, got {text!r} in {path!r}; {cure}")
     if not LITERAL.fullmatch(text) or "*" in text:
-        raise PathSyntaxError(f"expected segments that are {expected}, got {text!r} in {path!r}")
-    if re.search("%2f|%5c", text, re.IGNORECASE):
+        raise PathSyntaxError(f"expected segments that are text, '{{name}}' or a last '*', got {text!r} in {path!r}")
+    return ENCODED.sub(lambda found: _kept(found[0], text, path), text)
+
+
+def _kept(encoded: str, text: str, path: str) -> str:
+    character = unquote(encoded, encoding="latin-1")
+    if character in "/\\":
         raise PathSyntaxError(f"expected no escaped slash, got {text!r} in {path!r}")
-    return text
+    if UNRESERVED.match(character):
+        cure = f"write {character!r}: Envoy decodes it in requests"
+        raise PathSyntaxError(f"expected no encoded {character!r}, got {text!r} in {path!r}; {cure}")
+    if character == "\0":
+        raise PathSyntaxError(f"expected no '%00', which Envoy refuses, got {text!r} in {path!r}")
+    return character if character in RAW else encoded.upper()
+
+
+def is_plain(text: str) -> bool:
+    """Whether a literal has one spelling only, since Envoy decodes what of it may be encoded."""
+    return UNRESERVED.fullmatch(text) is not None
+
+
+def spellings(text: str) -> str:
+    """RE2 for all spellings of a kept literal that an upstream decodes alike, as Envoy passes them on."""
+    return "".join(_spellings(found[0], text[found.end() :]) for found in CHARACTER.finditer(text))
+
+
+def _spellings(character: str, rest: str) -> str:
+    if is_plain(character):
+        return re.escape(character)
+    raw, encoded = (unquote(character), character) if character[0] == "%" else (character, f"%{ord(character):02X}")
+    digits = "".join(f"[{digit}{digit.lower()}]" if digit.isalpha() else digit for digit in encoded[1:])
+    lenient = raw == "%" and not re.match("[0-9A-Fa-f]{2}", rest)  # what is no encoding stands for itself
+    return f"(?:{re.escape(raw)}|%{digits})" if raw in RAW or lenient else f"%{digits}"
 
 
 def _refuse_repeated(segments: tuple[Segment, ...], path: str) -> None:
@@ -114,19 +193,34 @@ def _refuse_repeated(segments: tuple[Segment, ...], path: str) -> None:
         raise PathSyntaxError(f"expected each parameter once, got '{{{repeated}}}' twice in {path!r}")
 
 
-def resolve_context(context: str, version: str) -> str:
-    """`/orders/$version` for `v1.0` is `/orders/v1.0`; the root is `/`. Raises `PathSyntaxError`."""
+def context_of(context: str, version: str) -> str:
+    """`/orders/$version` for `v1.0` is `/orders/v1.0`; the root is `/`."""
+    return context.replace("$version", version)
+
+
+def check_context(context: str, version: str) -> None:
+    """Raises `PathSyntaxError`.
+
+    Contexts have unreserved characters only: the node finds them by their beginnings, in one spelling.
+    """
     if not context.startswith("/"):
         raise PathSyntaxError(f"expected a path that starts with '/', got {context!r}")
     if context == "/":
-        return context
-    resolved = context.replace("$version", version)
+        return
+    resolved = context_of(context, version)
     if resolved.endswith("/"):
         raise PathSyntaxError(f"expected no slash at the end, got {context!r}")
     if len(resolved) > LONGEST:
         raise PathSyntaxError(f"expected at most {LONGEST} characters, got {len(resolved)}")
     for text in resolved[1:].split("/"):
-        if "$" in text:
-            raise PathSyntaxError(f"expected '$version' as the only variable, got {context!r}")
-        _literal(text, context, "text or '$version'")
-    return resolved
+        _check_context_segment(text, context)
+
+
+def _check_context_segment(text: str, context: str) -> None:
+    if "$" in text:
+        raise PathSyntaxError(f"expected '$version' as the only variable, got {context!r}")
+    if text in ("", ".", ".."):
+        raise PathSyntaxError(f"expected no empty, '.' or '..' segment, got {context!r}")
+    if not is_plain(text):
+        expected = "letters, digits, '-', '.', '_', '~' and '$version' between the slashes of a context"
+        raise PathSyntaxError(f"expected {expected}, got {text!r} in {context!r}")

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from gatewright_controller import paths
 from gatewright_controller.model import Api, JsonObject, from_document, to_document
-from gatewright_controller.paths import resolve_context
 from gatewright_controller.versions import Versions, attachments, exactly
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class StoredApi:
 
 def context_of(api: Api) -> str:
     """The API's context with its version in it."""
-    return resolve_context(api.spec.context, api.spec.version)
+    return paths.context_of(api.spec.context, api.spec.version)
 
 
 class ApiExistsError(Exception):
@@ -118,9 +118,9 @@ CREATE TABLE apis (
     updated_at TEXT NOT NULL,
     versions TEXT NOT NULL
 ) WITHOUT ROWID;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 """
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 COLUMNS = "document, revision, created_at, updated_at, versions"
 Row = tuple[str, int, str, str, str]
 
@@ -243,8 +243,9 @@ def _connect(path: str) -> sqlite3.Connection:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-    elif version == 1:
-        _ask_by_major_version(connection)
+    elif 0 < version < SCHEMA_VERSION:
+        for step in STEPS[version - 1 :]:
+            step(connection)
     elif version != SCHEMA_VERSION:
         raise StoreError(
             f"{path}: expected a database of version {SCHEMA_VERSION}, got {version}; use a newer controller"
@@ -268,6 +269,23 @@ def _ask_by_major_version(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA user_version = 2")
     connection.execute("COMMIT")
     log.info("database brought to version 2: APIs ask for v1 of a policy, and keep the exact version that they have")
+
+
+def _keep_loose_paths(connection: sqlite3.Connection) -> None:
+    """From version 2, which knew no `strictPaths`: what an API answered then, it answers still."""
+    connection.execute("BEGIN IMMEDIATE")
+    for name, text in connection.execute("SELECT name, document FROM apis").fetchall():
+        document: JsonObject = json.loads(text)
+        document["spec"]["strictPaths"] = False
+        changed = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        connection.execute("UPDATE apis SET document = ? WHERE name = ?", (changed, name))
+    connection.execute("PRAGMA user_version = 3")
+    connection.execute("COMMIT")
+    log.info("database brought to version 3: the APIs in it have strictPaths: false")
+
+
+STEPS = (_ask_by_major_version, _keep_loose_paths)
+"""From each version to the next."""
 
 
 def _encode(api: Api) -> str:

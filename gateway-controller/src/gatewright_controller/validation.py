@@ -17,7 +17,7 @@ from gatewright_controller import model
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
 from gatewright_controller.mistake import Invalid, Mistake, shown
 from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
-from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path, resolve_context
+from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.schema import Schema
 from gatewright_controller.secrets import mask_mistakes
@@ -102,6 +102,7 @@ class Draft:
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
+    strict: bool
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -111,7 +112,8 @@ class Draft:
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
-        return Draft(_text(spec.get("context")), version, _text(main.get("url")), policies, operations, timeouts)
+        context, url, strict = _text(spec.get("context")), _text(main.get("url")), spec.get("strictPaths") is not False
+        return Draft(context, version, url, policies, operations, timeouts, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -184,10 +186,11 @@ def _check_context(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mistak
     if draft.context is None:
         return
     try:
-        resolved = resolve_context(draft.context, draft.version or "v1")
+        check_context(draft.context, draft.version or "v1")
     except PathSyntaxError as error:
         yield Mistake("spec.context", str(error))
         return
+    resolved = context_of(draft.context, draft.version or "v1")
     if resolved in contexts and draft.version is not None:
         yield context_taken(resolved, contexts[resolved])
 
@@ -218,10 +221,18 @@ def _check_operations(draft: Draft) -> Iterator[Mistake]:
         except PathSyntaxError as error:
             yield Mistake(f"{drafted.field}.path", str(error))
             continue
+        if draft.strict and template.doubtful:
+            yield _never_asked_for(drafted, template)
         earlier = first.setdefault((drafted.method or drafted.field, template.shape), drafted)
         if earlier is not drafted:
             route = f"{drafted.method} {drafted.path}"
             yield Mistake(drafted.field, f"expected each route once, got {route}, which {earlier.field} has already")
+
+
+def _never_asked_for(drafted: DraftOperation, template: PathTemplate) -> Mistake:
+    expected = "expected no ';' and no doubly encoded character under strictPaths, which is the default"
+    cure = "such requests are refused; say strictPaths: false, or change the path"
+    return Mistake(f"{drafted.field}.path", f"{expected}, got {template.doubtful!r} in {drafted.path!r}; {cure}")
 
 
 def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mistake]:

@@ -45,7 +45,7 @@ def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -
         ("def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
         ("async def f(): pass\ndef on_request(ctx, params): return f()", "BAD_ACTION", "coroutine; write `async def`"),
         ("import sdk.policy as s\ndef on_request(ctx, params):\n return s.ImmediateResponse(401, {'X-A': 'b\\r\\nc'})",
-         "BAD_ACTION", "without CR, LF and NUL"),
+         "BAD_ACTION", "without control characters, but tabs"),
         ("async def on_request(ctx, params): raise SystemExit(3)", "EXCEPTION", r"SystemExit: 3 \(.*/faulty\.py:1\)"),
         ("async def on_request(ctx, params): return 'hello'", "BAD_ACTION", "got str 'hello'"),
         ("import asyncio\nasync def on_request(ctx, params): raise asyncio.CancelledError", "EXCEPTION", "Cancelled"),

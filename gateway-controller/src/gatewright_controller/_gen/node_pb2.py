@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gatewright_controller/_gen/node.proto\x12\x12gatewright.node.v1\"r\n\x0bNodeMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.gatewright.node.v1.HelloH\x00\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1a.gatewright.node.v1.ReportH\x00\x42\t\n\x07message\"\x91\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.gatewright.node.v1.PolicyRef\x12.\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x1d.gatewright.node.v1.BundleRef\"E\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\t\";\n\tBundleRef\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x11\n\tunsettled\x18\x03 \x01(\x08\"G\n\x06Report\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12+\n\x04\x61pis\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiStatus\"\xd9\x01\n\tApiStatus\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\"k\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_APPLIED\x10\x01\x12\x12\n\x0eSTATE_REJECTED\x10\x02\x12\x11\n\rSTATE_REMOVED\x10\x03\x12\x11\n\rSTATE_PENDING\x10\x04\"L\n\x11\x43ontrollerMessage\x12,\n\x06update\x18\x01 \x01(\x0b\x32\x1a.gatewright.node.v1.UpdateH\x00\x42\t\n\x07message\"`\n\x06Update\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12.\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiBundle\x12\x14\n\x0cremoved_apis\x18\x03 \x03(\t\"\xb8\x01\n\tApiBundle\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0e\n\x06routes\x18\x05 \x03(\x0c\x12\x10\n\x08\x63lusters\x18\x06 \x03(\x0c\x12)\n\x06\x63hains\x18\x07 \x03(\x0b\x32\x19.gatewright.node.v1.Chain\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\t\"\x98\x01\n\x05\x43hain\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x33\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32\x1e.gatewright.node.v1.Attachment\x12;\n\x0fprocessing_mode\x18\x04 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\"\xfc\x03\n\nAttachment\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x06 \x01(\x0c\x12;\n\x0fprocessing_mode\x18\x07 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12-\n\x08on_error\x18\t \x01(\x0e\x32\x1b.gatewright.node.v1.OnError\x12M\n\x11on_error_by_class\x18\n \x03(\x0b\x32\x32.gatewright.node.v1.Attachment.OnErrorByClassEntry\x12\x17\n\x0fmax_concurrency\x18\x0b \x01(\r\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x11\n\toperation\x18\x0f \x01(\t\x1aR\n\x13OnErrorByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.gatewright.node.v1.OnError:\x02\x38\x01\"\xc9\x02\n\x0eProcessingMode\x12\x37\n\x0frequest_headers\x18\x01 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x32\n\x0crequest_body\x18\x02 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12\x38\n\x10response_headers\x18\x03 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x33\n\rresponse_body\x18\x04 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12 \n\x18request_body_in_response\x18\x05 \x01(\x08\x12\x39\n\x0e\x65ncoded_bodies\x18\x06 \x01(\x0e\x32!.gatewright.node.v1.EncodedBodies*M\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_FAIL\x10\x01\x12\x15\n\x11ON_ERROR_CONTINUE\x10\x02*X\n\nHeaderMode\x12\x1b\n\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n\x13HEADER_MODE_PROCESS\x10\x02*c\n\rEncodedBodies\x12\x1e\n\x1a\x45NCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NCODED_BODIES_REFUSE\x10\x01\x12\x17\n\x13\x45NCODED_BODIES_PASS\x10\x02*e\n\x08\x42odyMode\x12\x19\n\x15\x42ODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42ODY_MODE_SKIP\x10\x01\x12\x14\n\x10\x42ODY_MODE_BUFFER\x10\x02\x12\x14\n\x10\x42ODY_MODE_STREAM\x10\x03\x32\x61\n\x0bNodeService\x12R\n\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x01\x30\x01\x42\x31Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gatewright_controller/_gen/node.proto\x12\x12gatewright.node.v1\"r\n\x0bNodeMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.gatewright.node.v1.HelloH\x00\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1a.gatewright.node.v1.ReportH\x00\x42\t\n\x07message\"\x91\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.gatewright.node.v1.PolicyRef\x12.\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x1d.gatewright.node.v1.BundleRef\"E\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\t\";\n\tBundleRef\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x11\n\tunsettled\x18\x03 \x01(\x08\"G\n\x06Report\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12+\n\x04\x61pis\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiStatus\"\xd9\x01\n\tApiStatus\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\"k\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_APPLIED\x10\x01\x12\x12\n\x0eSTATE_REJECTED\x10\x02\x12\x11\n\rSTATE_REMOVED\x10\x03\x12\x11\n\rSTATE_PENDING\x10\x04\"L\n\x11\x43ontrollerMessage\x12,\n\x06update\x18\x01 \x01(\x0b\x32\x1a.gatewright.node.v1.UpdateH\x00\x42\t\n\x07message\"`\n\x06Update\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12.\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiBundle\x12\x14\n\x0cremoved_apis\x18\x03 \x03(\t\"\xce\x01\n\tApiBundle\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0e\n\x06routes\x18\x05 \x03(\x0c\x12\x10\n\x08\x63lusters\x18\x06 \x03(\x0c\x12)\n\x06\x63hains\x18\x07 \x03(\x0b\x32\x19.gatewright.node.v1.Chain\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\t\x12\x14\n\x0cstrict_paths\x18\n \x01(\x08\"\x98\x01\n\x05\x43hain\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x33\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32\x1e.gatewright.node.v1.Attachment\x12;\n\x0fprocessing_mode\x18\x04 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\"\xfc\x03\n\nAttachment\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x06 \x01(\x0c\x12;\n\x0fprocessing_mode\x18\x07 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12-\n\x08on_error\x18\t \x01(\x0e\x32\x1b.gatewright.node.v1.OnError\x12M\n\x11on_error_by_class\x18\n \x03(\x0b\x32\x32.gatewright.node.v1.Attachment.OnErrorByClassEntry\x12\x17\n\x0fmax_concurrency\x18\x0b \x01(\r\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x11\n\toperation\x18\x0f \x01(\t\x1aR\n\x13OnErrorByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.gatewright.node.v1.OnError:\x02\x38\x01\"\xc9\x02\n\x0eProcessingMode\x12\x37\n\x0frequest_headers\x18\x01 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x32\n\x0crequest_body\x18\x02 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12\x38\n\x10response_headers\x18\x03 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x33\n\rresponse_body\x18\x04 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12 \n\x18request_body_in_response\x18\x05 \x01(\x08\x12\x39\n\x0e\x65ncoded_bodies\x18\x06 \x01(\x0e\x32!.gatewright.node.v1.EncodedBodies*M\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_FAIL\x10\x01\x12\x15\n\x11ON_ERROR_CONTINUE\x10\x02*X\n\nHeaderMode\x12\x1b\n\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n\x13HEADER_MODE_PROCESS\x10\x02*c\n\rEncodedBodies\x12\x1e\n\x1a\x45NCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NCODED_BODIES_REFUSE\x10\x01\x12\x17\n\x13\x45NCODED_BODIES_PASS\x10\x02*e\n\x08\x42odyMode\x12\x19\n\x15\x42ODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42ODY_MODE_SKIP\x10\x01\x12\x14\n\x10\x42ODY_MODE_BUFFER\x10\x02\x12\x14\n\x10\x42ODY_MODE_STREAM\x10\x03\x32\x61\n\x0bNodeService\x12R\n\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x01\x30\x01\x42\x31Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z/gatewright.dev/policy-engine/gen/node/v1;nodev1'
   _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._loaded_options = None
   _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_options = b'8\001'
-  _globals['_ONERROR']._serialized_start=2111
-  _globals['_ONERROR']._serialized_end=2188
-  _globals['_HEADERMODE']._serialized_start=2190
-  _globals['_HEADERMODE']._serialized_end=2278
-  _globals['_ENCODEDBODIES']._serialized_start=2280
-  _globals['_ENCODEDBODIES']._serialized_end=2379
-  _globals['_BODYMODE']._serialized_start=2381
-  _globals['_BODYMODE']._serialized_end=2482
+  _globals['_ONERROR']._serialized_start=2133
+  _globals['_ONERROR']._serialized_end=2210
+  _globals['_HEADERMODE']._serialized_start=2212
+  _globals['_HEADERMODE']._serialized_end=2300
+  _globals['_ENCODEDBODIES']._serialized_start=2302
+  _globals['_ENCODEDBODIES']._serialized_end=2401
+  _globals['_BODYMODE']._serialized_start=2403
+  _globals['_BODYMODE']._serialized_end=2504
   _globals['_NODEMESSAGE']._serialized_start=61
   _globals['_NODEMESSAGE']._serialized_end=175
   _globals['_HELLO']._serialized_start=178
@@ -61,15 +61,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATE']._serialized_start=828
   _globals['_UPDATE']._serialized_end=924
   _globals['_APIBUNDLE']._serialized_start=927
-  _globals['_APIBUNDLE']._serialized_end=1111
-  _globals['_CHAIN']._serialized_start=1114
-  _globals['_CHAIN']._serialized_end=1266
-  _globals['_ATTACHMENT']._serialized_start=1269
-  _globals['_ATTACHMENT']._serialized_end=1777
-  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_start=1695
-  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_end=1777
-  _globals['_PROCESSINGMODE']._serialized_start=1780
-  _globals['_PROCESSINGMODE']._serialized_end=2109
-  _globals['_NODESERVICE']._serialized_start=2484
-  _globals['_NODESERVICE']._serialized_end=2581
+  _globals['_APIBUNDLE']._serialized_end=1133
+  _globals['_CHAIN']._serialized_start=1136
+  _globals['_CHAIN']._serialized_end=1288
+  _globals['_ATTACHMENT']._serialized_start=1291
+  _globals['_ATTACHMENT']._serialized_end=1799
+  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_start=1717
+  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_end=1799
+  _globals['_PROCESSINGMODE']._serialized_start=1802
+  _globals['_PROCESSINGMODE']._serialized_end=2131
+  _globals['_NODESERVICE']._serialized_start=2506
+  _globals['_NODESERVICE']._serialized_end=2603
 # @@protoc_insertion_point(module_scope)

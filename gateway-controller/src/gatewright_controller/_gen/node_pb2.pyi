@@ -134,7 +134,7 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,7 @@ class ApiBundle(_message.Message):
     CHAINS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNSERVED_FIELD_NUMBER: _ClassVar[int]
+    STRICT_PATHS_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -153,7 +154,8 @@ class ApiBundle(_message.Message):
     chains: _containers.RepeatedCompositeFieldContainer[Chain]
     version: str
     unserved: str
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ...) -> None: ...
+    strict_paths: bool
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode")

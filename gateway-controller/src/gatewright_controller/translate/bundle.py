@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation
-from gatewright_controller.paths import PathTemplate, resolve_context
+from gatewright_controller.paths import PathTemplate, context_of
 from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import attach, chain
 from gatewright_controller.translate.clusters import cluster_name, render_cluster
@@ -63,8 +63,9 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
     paths = _routed_paths(api, definitions, settings)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
-        context=resolve_context(api.spec.context, api.spec.version),
+        context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
+        strict_paths=api.spec.strict_paths,
         routes=[envoy.serialized(route) for route in render_routes(paths, _target(api, url, settings))],
         clusters=[envoy.serialized(render_cluster(api.metadata.name, url, settings))],
         chains=_distinct(paths),
@@ -75,8 +76,9 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
 
 def _target(api: Api, url: UpstreamUrl, settings: EdgeSettings) -> Target:
     name = api.metadata.name
-    context = resolve_context(api.spec.context, api.spec.version)
-    return Target(name, context, url, cluster_name(name, url, settings), api.spec.access_log)
+    context = context_of(api.spec.context, api.spec.version)
+    spec = api.spec
+    return Target(name, context, url, cluster_name(name, url, settings), spec.access_log, spec.strict_paths)
 
 
 def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RoutedPath]:

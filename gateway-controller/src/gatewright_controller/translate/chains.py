@@ -11,7 +11,7 @@ from sdk.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeCo
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definition, Definitions
 from gatewright_controller.model import Api, JsonValue, PolicyAttachment, milliseconds
-from gatewright_controller.paths import resolve_context
+from gatewright_controller.paths import context_of
 from gatewright_controller.translate.identity import canonical, digest_of
 
 ON_ERROR = {"fail": node_pb2.ON_ERROR_FAIL, "continue": node_pb2.ON_ERROR_CONTINUE}
@@ -82,7 +82,7 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
 
 def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) -> node_pb2.Chain:
     """The operation's chain. Its id holds API, context, operation and every instance, and so all that these hold."""
-    context = resolve_context(api.spec.context, api.spec.version)
+    context = context_of(api.spec.context, api.spec.version)
     content = [api.metadata.name, context, operation, [[one.instance, _content(one)] for one in attachments]]
     return node_pb2.Chain(
         id=digest_of(content),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import AccessLog, Operation
-from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path
+from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy_types as envoy
 from gatewright_controller.translate.chains import goes_on_when_crashed
 from gatewright_controller.translate.timeouts import Timeouts
@@ -70,6 +70,8 @@ class Target:
     url: UpstreamUrl
     cluster: str
     access_log: AccessLog = "all"
+    strict: bool = False
+    """Whether a slash at the end makes no other path."""
 
 
 def operation_name(operation: Operation) -> str:
@@ -85,21 +87,32 @@ def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operatio
 
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
-    for routed in paths:
+    templates = {routed.template for routed in paths}
+    allowed = {routed.template: _allowed(routed, paths) for routed in paths}
+    places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]
+    for routed, place in places:
         for operation in routed.operations:
-            yield _operation_route(routed, operation, target)
-    for routed in paths:
+            yield _operation_route(routed, place, operation, target)
+    for routed, place in places:
         if routed.preflight:
-            yield _preflight_route(routed, routed.preflight, _allowed(routed, paths), target)
-    for routed in paths:
-        yield _refusing_route(routed, _allowed(routed, paths), target)
+            yield _preflight_route(place, routed.preflight, allowed[routed.template], target)
+    for routed, place in places:
+        yield _refusing_route(place, allowed[routed.template], target)
 
 
-def _operation_route(routed: RoutedPath, operation: RoutedOperation, target: Target) -> envoy.EnvoyMessage:
+def _places(template: PathTemplate, templates: set[PathTemplate], target: Target) -> Iterator[envoy.PathMatch]:
+    """What a path of the API matches. In a strict one, no looser path takes it for having a slash more or less."""
+    yield path_match(target.context, template)
+    slashed = template.slashed
+    if target.strict and slashed and slashed not in templates and any(one.meets(slashed) for one in templates):
+        yield path_match(target.context, slashed)
+
+
+def _operation_route(
+    routed: RoutedPath, place: envoy.PathMatch, operation: RoutedOperation, target: Target
+) -> envoy.EnvoyMessage:
     heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
-    match = envoy.route_match(
-        path_match(target.context, routed.template), (operation.method, "HEAD") if heads else (operation.method,)
-    )
+    match = envoy.route_match(place, (operation.method, "HEAD") if heads else (operation.method,))
     forward = envoy.Forward(
         target.cluster,
         target.url.authority,
@@ -111,15 +124,17 @@ def _operation_route(routed: RoutedPath, operation: RoutedOperation, target: Tar
     return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
 
 
-def _preflight_route(routed: RoutedPath, preflight: RoutedAnswer, allowed: str, target: Target) -> envoy.EnvoyMessage:
+def _preflight_route(
+    place: envoy.PathMatch, preflight: RoutedAnswer, allowed: str, target: Target
+) -> envoy.EnvoyMessage:
     """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
-    match = envoy.route_match(path_match(target.context, routed.template), ("OPTIONS",))
+    match = envoy.route_match(place, ("OPTIONS",))
     answer = envoy.Answer(204, {"allow": allowed})
     return envoy.answering_route(route_name(target.api, preflight), match, answer, _filters(preflight.chain, target))
 
 
-def _refusing_route(routed: RoutedPath, allowed: str, target: Target) -> envoy.EnvoyMessage:
-    match = envoy.route_match(path_match(target.context, routed.template))
+def _refusing_route(place: envoy.PathMatch, allowed: str, target: Target) -> envoy.EnvoyMessage:
+    match = envoy.route_match(place)
     headers = {"allow": allowed, "content-type": "application/problem+json"}
     name = f"{target.api}|405|"
     return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), _filters(None, target))
@@ -155,23 +170,32 @@ def path_match(context: str, template: PathTemplate) -> envoy.PathMatch:
     """The paths of the template under the context. `/` is the context with and without a slash; `/*` all below."""
     base = "" if context == "/" else context
     if not template.segments:
-        return envoy.PathMatch("regex", f"{re.escape(base)}/?") if base else envoy.PathMatch("exact", "/")
-    if any(segment.kind is Kind.PARAMETER for segment in template.segments):
-        return envoy.PathMatch("regex", re.escape(base) + "".join(map(_pattern, template.segments)) + _end(template))
-    literal = base + "".join(f"/{segment.text}" for segment in template.segments if segment.kind is Kind.LITERAL)
+        return _regex(base, "/?") if base else envoy.PathMatch("exact", "/")
+    if not all(map(_is_fixed, template.fixed)):
+        return _regex(base, "".join(map(_pattern, template.segments)) + _end(template))
+    literal = base + "".join(f"/{segment.text}" for segment in template.fixed)
     if template.ends_in_wildcard:
         return envoy.PathMatch("prefix", literal) if literal else envoy.PathMatch("everything")
     return envoy.PathMatch("exact", literal + _end(template))
+
+
+def _regex(base: str, pattern: str) -> envoy.PathMatch:
+    """Of whole paths all the same: with the caret RE2 passes those by that begin otherwise without running."""
+    return envoy.PathMatch("regex", f"^{re.escape(base)}{pattern}")
 
 
 def _end(template: PathTemplate) -> str:
     return "/" if template.trailing_slash else ""
 
 
+def _is_fixed(segment: Segment) -> bool:
+    return segment.kind is Kind.LITERAL and is_plain(segment.text)
+
+
 def _pattern(segment: Segment) -> str:
     match segment.kind:
         case Kind.LITERAL:
-            return "/" + re.escape(segment.text)
+            return "/" + spellings(segment.text)
         case Kind.PARAMETER:
             return "/[^/]+"
     return "(?:/.*)?"

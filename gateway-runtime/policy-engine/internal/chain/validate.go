@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -28,8 +30,8 @@ func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string) er
 			return err
 		}
 	}
-	if m.Query != nil && strings.ContainsFunc(*m.Query, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
-		return fmt.Errorf("query: expected no space, control character or #, got %q; percent-encode it", *m.Query)
+	if m.Query != nil && strings.ContainsFunc(*m.Query, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }) {
+		return fmt.Errorf("query: expected ASCII, no space, control character or #, got %q; percent-encode it", *m.Query)
 	}
 	if m.Method != nil && (!isToken(*m.Method) || strings.EqualFold(*m.Method, "CONNECT")) {
 		return fmt.Errorf("method: expected a token (RFC 9110, 9.1) other than CONNECT, got %q", *m.Method)
@@ -97,10 +99,20 @@ func checkHeader(header v1alpha.Header, request bool) error {
 	if err := checkName(header.Name, request); err != nil {
 		return err
 	}
-	if strings.ContainsAny(header.Value, "\r\n\x00") {
-		return fmt.Errorf("header %q: expected a value without CR, LF and NUL, got %q", header.Name, header.Value)
+	if hasControl(header.Value) {
+		return fmt.Errorf("header %q: expected a value without control characters, but tabs, got %q", header.Name, header.Value)
 	}
 	return nil
+}
+
+// hasControl finds what no header may have (RFC 9110, 5.5): Envoy fails the exchange for it, and says nothing.
+func hasControl(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 func checkName(name string, request bool) error {
@@ -122,13 +134,15 @@ func checkName(name string, request bool) error {
 
 func isToken(name string) bool {
 	for i := range len(name) {
-		c := name[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+		if c := name[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}
 	return name != ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
 }
 
 func isAuthority(authority string) bool {
@@ -140,23 +154,61 @@ func isAuthority(authority string) bool {
 	return authority != ""
 }
 
-// unescaper shows the separators and dots that an upstream may see in an escaped path.
-var unescaper = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/", `\`, "/")
-
-// checkPath holds a path under the API's context, also for an upstream that resolves dot segments.
+// checkPath holds a path under the API's context, also for an upstream that decodes it, resolves dot segments, cuts
+// parameters off or trims blanks.
 func checkPath(path, apiContext string) error {
-	if strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' || r == '?' }) {
-		return fmt.Errorf("path: expected no space, control character, # or ?, got %q; percent-encode it, and use query", path)
-	}
 	if !under(path, apiContext) {
 		return fmt.Errorf("path: expected one under the API's context %q, got %q", apiContext, path)
 	}
-	for segment := range strings.SplitSeq(unescaper.Replace(path), "/") {
-		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
-			return fmt.Errorf("path: expected no dot segments, got %q", path)
-		}
+	if !isPath(path) {
+		return fmt.Errorf("path: expected segments of ASCII, no space, control character, ? or #, and none empty, got %q; percent-encode all but pchar (RFC 3986, 3.3), and use query", path)
+	}
+	if hasDotSegment(path) {
+		return fmt.Errorf("path: expected no dot segments, got %q", path)
 	}
 	return nil
+}
+
+// inPaths is pchar (RFC 3986, 3.3) but letters, digits and percent signs, and the brackets, which Envoy lets in too.
+const inPaths = "-._~!$&'()*+,;=:@[]"
+
+func isPath(path string) bool {
+	for i := range len(path) {
+		var good bool
+		switch c := path[i]; c {
+		case '/':
+			good = !strings.HasPrefix(path[i+1:], "/")
+		case '%':
+			good = isEncoded(path[i+1:])
+		default:
+			good = isAlphanumeric(c) || strings.IndexByte(inPaths, c) >= 0
+		}
+		if !good {
+			return false
+		}
+	}
+	return true
+}
+
+// isEncoded reports whether digits begins with those of an encoded octet other than NUL, at which some upstreams stop.
+func isEncoded(digits string) bool {
+	octet, err := strconv.ParseUint(digits[:min(2, len(digits))], 16, 8)
+	return err == nil && octet != 0 && len(digits) >= 2
+}
+
+func hasDotSegment(path string) bool {
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return true
+	}
+	for segment := range strings.SplitSeq(strings.ReplaceAll(decoded, `\`, "/"), "/") {
+		name, _, _ := strings.Cut(segment, ";")
+		name = strings.TrimFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f })
+		if name == "." || name == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func under(path, apiContext string) bool {

@@ -33,8 +33,8 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 	}{
 		{set("X-A", "b"), ""},
 		{set("X-A", "b\xff\xfe\tc"), ""},
-		{set("X-A", "b\r\nc"), "CR, LF and NUL"},
-		{appended("X-A", "b\x00"), "CR, LF and NUL"},
+		{set("X-A", "b\r\nc"), "without control characters"},
+		{appended("X-A", "b\x1b"), "without control characters"},
 		{set("", "b"), "token"},
 		{set("X A", "b"), "token"},
 		{set("X-Ä", "b"), "token"},
@@ -58,7 +58,7 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 		{path("/orders/../admin"), "dot segments"},
 		{path("/orders/%2E%2e/admin"), "dot segments"},
 		{path("/orders/..%2fadmin"), "dot segments"},
-		{path(`/orders/..\admin`), "dot segments"},
+		{path(`/orders/..\admin`), "percent-encode"},
 		{path("/orders/..;x=1/admin"), "dot segments"},
 		{path("/orders/.."), "dot segments"},
 		{path("/orders/..a"), ""},
@@ -93,7 +93,7 @@ func TestResponseActionsThatAreRefused(t *testing.T) {
 		expect(t, r, checkImmediate(&r), want)
 	}
 	r := v1alpha.ImmediateResponse{StatusCode: 200, Headers: []v1alpha.Header{{Name: "X-A", Value: "\n"}}}
-	expect(t, r, checkImmediate(&r), "CR, LF")
+	expect(t, r, checkImmediate(&r), "without control")
 	m := v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Remove: []string{"X-Envoy-Upstream-Service-Time"}}}
 	expect(t, m, checkResponse(&m), "")
 }

@@ -119,6 +119,7 @@ func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	list.Routes = slices.Insert(list.Routes, 0, front(message.GetApi(), message.GetStrictPaths(), list.Routes))
 	return marshal(list)
 }
 

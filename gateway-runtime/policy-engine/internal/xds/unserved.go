@@ -5,7 +5,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
@@ -28,26 +27,11 @@ func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
 }
 
 func unavailable(api string) *routev3.Route {
-	problem := &structpb.Struct{Fields: map[string]*structpb.Value{
-		"type":      structpb.NewStringValue("about:blank"),
-		"title":     structpb.NewStringValue("Service Unavailable"),
-		"status":    structpb.NewNumberValue(503),
-		"detail":    structpb.NewStringValue("The API is not available at present."),
-		"requestId": structpb.NewStringValue("%REQ(X-REQUEST-ID)%"),
+	route := answering(api+"|503|", 503, "Service Unavailable", "The API is not available at present.")
+	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+	route.ResponseHeadersToAdd = []*corev3.HeaderValueOption{{
+		Header:       &corev3.HeaderValue{Key: "retry-after", Value: unservedRetrySeconds},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}}
-	return &routev3.Route{
-		Name:  api + "|503|",
-		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-			Status: 503,
-			BodyFormat: &corev3.SubstitutionFormatString{
-				ContentType: "application/problem+json",
-				Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: problem},
-			},
-		}},
-		ResponseHeadersToAdd: []*corev3.HeaderValueOption{{
-			Header:       &corev3.HeaderValue{Key: "retry-after", Value: unservedRetrySeconds},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}},
-	}
+	return route
 }

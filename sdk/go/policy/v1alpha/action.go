@@ -7,7 +7,7 @@ type RequestAction interface{ requestAction() }
 type ResponseAction interface{ responseAction() }
 
 // HeaderModifications are applied in the order remove, set, append. A name that stands twice in Set gets both values.
-// Names and values with CR, LF or NUL, pseudo-headers and hop-by-hop headers are refused as ClassBadAction.
+// Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused as ClassBadAction.
 type HeaderModifications struct {
 	Remove []string
 	Set    []Header

@@ -11,7 +11,8 @@ type Header struct{ Name, Value string }
 // Headers is a header list in wire order, without pseudo-headers. A name may stand in it more than once.
 type Headers []Header
 
-// Get returns the first value of name, in any case, or "".
+// Get returns the first value of name, in any case, or "". All of them go upstream: ask for Values, and refuse more
+// than one, where something rests on a header.
 func (h Headers) Get(name string) string {
 	for value := range h.Values(name) {
 		return value

@@ -49,8 +49,6 @@ def _check_request(action: UpstreamRequestModifications) -> None:
     for name in TARGETS:
         if getattr(action, name) is not None:
             target(name, getattr(action, name))
-    if action.path is not None and _DOT_SEGMENT.search(action.path):
-        _refuse("path", "no dot segments", action.path)
 
 
 def _check_modifications(action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
@@ -72,6 +70,7 @@ def _check_immediate(answer: ImmediateResponse) -> None:
 # ------------------------------------------------------------------ headers
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5; Envoy fails the exchange, and says nothing
 _CONNECTIONS = "it belongs to one connection (RFC 9110, 7.6.1)"
 _REFUSED_NAMES = {  # the engine has the same list, for Go policies
     **dict.fromkeys(
@@ -92,7 +91,7 @@ def header_blob(where: str, headers: object) -> bytes:
     out: list[bytes] = []
     for name, value in headers.items():
         key = _KNOWN_NAMES.get(name) or _name(where, name)
-        if type(value) is str and value.isascii() and value.isprintable():  # as most are: no CR, LF or NUL in it
+        if type(value) is str and value.isascii() and value.isprintable():  # as most are: no control in it
             out += key, value.encode(), b"\0"
             continue
         for one in _values(where, name, value):
@@ -141,20 +140,23 @@ def _value(where: str, name: str, value: object) -> bytes:
         raw = value
     else:
         _refuse(f"{where}[{name!r}]", "str or bytes as value", value)
-    if b"\r" in raw or b"\n" in raw or b"\0" in raw:
-        _refuse(f"{where}[{name!r}]", "a value without CR, LF and NUL", value)
+    if _CONTROL.search(raw):
+        _refuse(f"{where}[{name!r}]", "a value without control characters, but tabs", value)
     return raw
 
 
 # ------------------------------------------------------------------ the rest of an action
 
-_SLASH = r"(?:/|\\|%2[fF]|%5[cC])"
-_DOT_SEGMENT = re.compile(rf"{_SLASH}(?:\.|%2[eE]){{1,2}}(?:;|{_SLASH}|$)")
+_ENCODED = r"%(?!00)[0-9A-Fa-f]{2}"
+_SEGMENT = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]]|{_ENCODED})+"  # RFC 3986, 3.3, and brackets, which Envoy lets in
+_SLASH = r"(?:/|%2[fF]|%5[cC])"
+_BLANK = r"(?:%[01][0-9A-Fa-f]|%20|%7[fF])*"  # which some upstreams take away
+_DOT_SEGMENT = re.compile(rf"{_SLASH}{_BLANK}(?:\.|%2[eE]){{1,2}}{_BLANK}(?:;|%3[bB]|{_SLASH}|$)")
 TARGETS = {
-    "path": (re.compile(r"/[^?#\s\x00-\x20\x7f]*"), 'a path like "/a/b", without query, fragment, spaces and controls'),
-    "query": (re.compile(r"[^#\s\x00-\x20\x7f]*"), 'a query like "a=b", without fragment, spaces and controls'),
+    "path": (re.compile(rf"/|(?:/{_SEGMENT})+/?"), 'a path like "/a/b%20c": no query, all but pchar percent-encoded'),
+    "query": (re.compile(r"[!\"$-~]*"), 'a query like "a=b%20c", of ASCII without fragment, spaces and controls'),
     "method": (re.compile(rf"(?!CONNECT$)(?:{_TOKEN.pattern})", re.IGNORECASE), 'a method like "GET", but CONNECT'),
-    "authority": (re.compile(r"[^/?#@\s\x00-\x20\x7f]+"), 'a host like "api.example.com:8080"'),
+    "authority": (re.compile(r"[!$%&'()*+\-.0-:=A-Z\[\]_a-z~]+"), 'a host like "api.example.com:8080"'),
 }
 """The fields of UpstreamRequestModifications that say where a request goes: what each has to look like."""
 
@@ -164,7 +166,9 @@ def target(name: str, value: object) -> bytes:
     pattern, expected = TARGETS[name]
     if not isinstance(value, str) or not pattern.fullmatch(value):
         _refuse(name, expected, value)
-    return _encode(name, value)
+    if name == "path" and _DOT_SEGMENT.search(value):
+        _refuse(name, "no dot segments", value)
+    return value.encode()
 
 
 def status(code: object) -> int:

@@ -66,7 +66,7 @@ HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
 class UpstreamRequestModifications:
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
 
-    Names and values with CR, LF or NUL, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
+    Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
     message more than 200 header lines or 128 KiB of them.
     None leaves its part unchanged; a body of b"" is an empty body. With a new body the gateway sets content-length, and
     removes content-encoding unless this same action sets it.

@@ -813,7 +813,10 @@ type ApiBundle struct {
 	Version  string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"` // spec.version
 	// Why no node can run the API; then it has no routes, clusters or chains. Its last good version stays; where there is
 	// none, requests under its context are answered 503. No status is reported of it.
-	Unserved      string `protobuf:"bytes,9,opt,name=unserved,proto3" json:"unserved,omitempty"`
+	Unserved string `protobuf:"bytes,9,opt,name=unserved,proto3" json:"unserved,omitempty"`
+	// Whether paths that an upstream may read as others (";", escaped slashes, doubly encoded characters) are refused.
+	// Without it only escaped slashes are anything special: the client is sent to the unescaped path.
+	StrictPaths   bool `protobuf:"varint,10,opt,name=strict_paths,json=strictPaths,proto3" json:"strict_paths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +912,13 @@ func (x *ApiBundle) GetUnserved() string {
 		return x.Unserved
 	}
 	return ""
+}
+
+func (x *ApiBundle) GetStrictPaths() bool {
+	if x != nil {
+		return x.StrictPaths
+	}
+	return false
 }
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
@@ -1246,7 +1256,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
-	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\"\x82\x02\n" +
+	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\"\xa5\x02\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -1256,7 +1266,9 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\bclusters\x18\x06 \x03(\fR\bclusters\x121\n" +
 	"\x06chains\x18\a \x03(\v2\x19.gatewright.node.v1.ChainR\x06chains\x12\x18\n" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
-	"\bunserved\x18\t \x01(\tR\bunserved\"\xc4\x01\n" +
+	"\bunserved\x18\t \x01(\tR\bunserved\x12!\n" +
+	"\fstrict_paths\x18\n" +
+	" \x01(\bR\vstrictPaths\"\xc4\x01\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
