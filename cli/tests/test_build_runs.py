@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli import build_process
 from gatewright_cli.build_runs import BuildRefusedError, BuildRuns
 
 if TYPE_CHECKING:
@@ -125,3 +126,13 @@ def test_a_process_that_was_killed_takes_its_build_with_it_and_is_started_again(
         await place.runs.close()
 
     bench.run(live())
+
+
+def test_the_process_of_builds_forgets_what_none_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {"GATEWRIGHT_CONTROLLER_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_KEY"}
+    for name in (*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, "s3cr3t-t0ken")
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    build_process.keep_what_builds_need()
+    assert {"PATH", "GITHUB_TOKEN", "UV_DEFAULT_INDEX"} <= os.environ.keys()
+    assert not others & os.environ.keys()

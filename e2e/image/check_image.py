@@ -5,18 +5,22 @@ Not named test_*.py, because it needs root and Debian's packages: pytest runs it
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from gatewright_builder.tree import write_tree
 
 from e2e.clients import asking
 from e2e.gateway import api, attach, eventually
 from e2e.image.container import HARDENED, LIMITS, Container, started
-from e2e.image.engine import inspect, podman
+from e2e.image.engine import BUILDAH, ROOT, called, inspect, podman
 from e2e.markdown import blocks, page
 from e2e.test_chain import GO_HEADERS, SAMPLE
 from e2e.traffic import traffic
@@ -68,6 +72,35 @@ def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
     script = f"find / -xdev -perm /111 ! -type d \\( {names} \\) -print 2>/dev/null"
     found = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
     assert found.split() == ["/usr/bin/tini"]
+
+
+def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path: Path) -> None:
+    kept = ["policies/limit/policy.py", "policies/limit/authority.crt", "environment.py", "my-build.yaml"]
+    secret = [
+        ".env", ".env.production", "prod.env", "policies/limit/.env", "tls/server.pem", "tls/server.key", "a/b.p12",
+        "a/b.pfx", "a/b.jks", "id_rsa", ".ssh/id_ed25519", ".git/config", "vendor/x/.git/config", ".netrc", "a/.npmrc",
+        ".pypirc", "pip.conf", ".aws/credentials", ".docker/config.json", ".kube/config", "gcp-credentials.json",
+        "terraform.tfstate", ".git-credentials", ".gnupg/secring.gpg",
+    ]  # fmt: skip
+    context = tmp_path / "context"
+    write_tree(dict.fromkeys((*kept, *secret), b"x"), context)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /context/\n")
+    tag = "gatewright:context"
+    ignored = ("--ignorefile", str(ROOT / ".dockerignore"))
+    called(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
+    archive = tmp_path / "image.tar"
+    podman("save", "--output", str(archive), tag)
+    found = {name for layer in layers(archive) for name in layer}
+    assert found == {f"context/{path}" for path in kept}
+
+
+def layers(archive: Path) -> Iterator[list[str]]:
+    """The files of each layer of a saved image."""
+    with tarfile.open(archive) as image:
+        (described,) = json.load(image.extractfile("manifest.json") or io.BytesIO())
+        for layer in described["Layers"]:
+            with tarfile.open(fileobj=image.extractfile(layer)) as files:
+                yield [member.name for member in files if member.isfile()]
 
 
 def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:

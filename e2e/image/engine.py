@@ -90,7 +90,7 @@ def build_image(tag: str, manifest: str = "build.yaml") -> str:
         "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,
         str(ROOT),
     )  # fmt: skip
-    called(*command, seconds=540)
+    called(*command, seconds=900)
     return tag
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import io
+import json
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.policy import Policy
-from gatewright_builder.tree import Tree
+from gatewright_builder.tree import Tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
 Find = Callable[..., Origin]
@@ -53,8 +55,9 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the user's own cache."""
+    """No test reads or writes the user's own cache and records."""
     monkeypatch.setenv("GATEWRIGHT_CACHE_DIR", str(session_cache))
+    monkeypatch.setenv("GATEWRIGHT_RECORDS_DIR", str(session_cache / "records"))
     return session_cache
 
 
@@ -117,6 +120,39 @@ def write_wheel(
 def make_wheel() -> Callable[..., Path]:
     """write_wheel, for tests that make packages of their own."""
     return write_wheel
+
+
+def _publish(proxy: Path, module: str, version: str, files: Tree) -> None:
+    """A version of a module, as a module proxy has it."""
+    go_mod = f"module {module}\n\ngo 1.26\n".encode()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        for name, content in ({"go.mod": go_mod} | files).items():
+            made.writestr(f"{module}@{version}/{name}", content)
+    info = json.dumps({"Version": version, "Time": "2026-01-01T00:00:00Z"}).encode()
+    folder = proxy / module / "@v"
+    known = {path.stem for path in folder.glob("*.info")} | {version}
+    write_tree({f"{version}.info": info, f"{version}.mod": go_mod, f"{version}.zip": archive.getvalue()}, folder)
+    (folder / "list").write_text("".join(f"{one}\n" for one in sorted(known)))
+
+
+@pytest.fixture
+def publish_module() -> Callable[..., None]:
+    """Puts a version of a Go module into a module proxy."""
+    return _publish
+
+
+@pytest.fixture
+def module_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The only place that Go finds modules in, empty."""
+    folder, modules = tmp_path / "proxy", tmp_path / "modules"
+    monkeypatch.setenv("GOPROXY", folder.as_uri())
+    monkeypatch.setenv("GOSUMDB", "off")
+    monkeypatch.setenv("GOMODCACHE", str(modules))
+    yield folder
+    for path in (modules, *modules.rglob("*")):  # Go takes the permission to write away
+        if path.is_dir():
+            path.chmod(0o700)
 
 
 @dataclass

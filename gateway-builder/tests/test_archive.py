@@ -80,6 +80,65 @@ def test_an_attack_is_refused(members: list[Member], got: str) -> None:
     assert caught.value.got.endswith(got) or got in caught.value.got
 
 
+def raw(*headers: bytes) -> io.BytesIO:
+    """An archive of headers that no library writes."""
+    return io.BytesIO(gzip.compress(b"".join(headers) + bytes(1024)))
+
+
+def header(name: str, size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """One with this text or number as its size."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
+    block[124:136] = size.ljust(12, b"\0")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+MINUS_A_BLOCK = b"\xff" * 10 + b"\xfe\x00"  # -512
+
+
+@pytest.mark.parametrize("size", [MINUS_A_BLOCK, b"-1000"], ids=["binary", "octal"])
+@pytest.mark.parametrize("name", ["repo/p/a", "repo/elsewhere"])
+def test_a_size_below_zero_is_refused(size: bytes, name: str) -> None:
+    """It would be taken off what the folder has counted, and lead back in the archive."""
+    with pytest.raises(ArchiveError, match="expected sizes of at least 0 bytes, got repo/"):
+        read_archive(raw(header(name, size), header("repo/p/b", b"0")), "p", SMALL)
+
+
+def test_a_size_below_zero_in_a_pax_header_is_refused() -> None:
+    info = tarfile.TarInfo("repo/p/a")
+    info.pax_headers = {"size": "-512"}
+    with pytest.raises(ArchiveError, match="expected sizes of at least 0 bytes, got repo/p/a: -512"):
+        read_archive(raw(info.tobuf(tarfile.PAX_FORMAT)), "p", SMALL)
+
+
+def test_a_file_with_holes_is_refused() -> None:
+    """It is as large as it says, whatever the archive holds."""
+    info = tarfile.TarInfo("repo/p/a")
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,0", "GNU.sparse.size": "60000"}
+    with pytest.raises(ArchiveError, match=r"repo/p/a \(neither file nor folder\)"):
+        read_archive(raw(info.tobuf(tarfile.PAX_FORMAT)), "p", SMALL)
+
+
+def test_headers_that_announce_headers_without_end_are_refused() -> None:
+    with pytest.raises(ArchiveError, match="expected a whole gzipped tar archive"):
+        read_archive(raw(*[header("repo/p/a", b"0", tarfile.XHDTYPE)] * 2_000), "p", Limits())
+
+
+@pytest.mark.timeout(20)
+def test_a_path_without_end_is_refused() -> None:
+    with pytest.raises(ArchiveError, match="expected paths of at most 1,024 characters, got 10,008"):
+        read_archive(packed(member("repo/p/" + "a/" * 5_000 + "b")), "p")
+
+
+@pytest.mark.timeout(20)
+def test_many_files_take_a_time_that_grows_with_their_number() -> None:
+    many = [member(f"repo/p/{number % 100}/{number}", b"") for number in range(19_000)]
+    assert len(read_archive(packed(*many), "p").tree) == 19_000
+
+
 @pytest.mark.timeout(60)
 def test_ten_gigabytes_of_nothing_stop_at_the_limit() -> None:
     info = tarfile.TarInfo("repo/p/zeros")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.tree import Tree, read_tree, write_tree
+from gatewright_builder.tree import read_tree, write_tree
 
 Find = Callable[..., Origin]
 pytestmark = pytest.mark.timeout(60)
@@ -22,29 +19,11 @@ FILES = {
 }
 
 
-def publish(proxy: Path, module: str, version: str, files: Tree) -> None:
-    """A version of a module, as a module proxy has it."""
-    go_mod = f"module {module}\n\ngo 1.26\n".encode()
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as made:
-        for name, content in ({"go.mod": go_mod} | files).items():
-            made.writestr(f"{module}@{version}/{name}", content)
-    info = json.dumps({"Version": version, "Time": "2026-01-01T00:00:00Z"}).encode()
-    folder = proxy / module / "@v"
-    known = {path.stem for path in folder.glob("*.info")} | {version}
-    write_tree({f"{version}.info": info, f"{version}.mod": go_mod, f"{version}.zip": archive.getvalue()}, folder)
-    (folder / "list").write_text("".join(f"{one}\n" for one in sorted(known)))
-
-
 @pytest.fixture
-def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "proxy"
-    monkeypatch.setenv("GOPROXY", folder.as_uri())
-    monkeypatch.setenv("GOSUMDB", "off")
-    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
+def proxy(module_proxy: Path, publish_module: Callable[..., None]) -> Path:
     for version in ("v1.0.0", "v1.2.0"):
-        publish(folder, MODULE, version, FILES)
-    return folder
+        publish_module(module_proxy, MODULE, version, FILES)
+    return module_proxy
 
 
 @pytest.fixture
@@ -72,10 +51,10 @@ def test_a_version_is_resolved_and_pinned(module: Find, query: str, version: str
 
 
 def test_a_pin_holds_against_newer_versions_and_needs_no_proxy(
-    module: Find, proxy: Path, monkeypatch: pytest.MonkeyPatch
+    module: Find, proxy: Path, publish_module: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin = module("latest").pin
-    publish(proxy, MODULE, "v1.3.0", FILES)
+    publish_module(proxy, MODULE, "v1.3.0", FILES)
     assert module("latest", pin).resolved == f"{MODULE}@v1.2.0"
     monkeypatch.setenv("GOPROXY", "off")
     assert module("latest", pin).resolved == f"{MODULE}@v1.2.0"

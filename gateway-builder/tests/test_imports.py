@@ -100,16 +100,22 @@ ImportCheck(Path(sys.executable), folder / "executor", (policy,)).run()
 
 
 def test_an_import_check_does_not_outlive_who_asked(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
-    pid = tmp_path / "pid"
-    made(f"import os\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\nwhile True:\n    pass\n".encode())
+    made(b"while True:\n    pass\n")
     with subprocess.Popen([sys.executable, "-c", ASKS, str(tmp_path)]) as asks:
-        _until(lambda: pid.exists() and pid.read_text() != "")
-        checking = os.pidfd_open(int(pid.read_text()))
+        _until(lambda: _children(asks.pid) != [])
+        checking = os.pidfd_open(_children(asks.pid)[0])
         asks.send_signal(signal.SIGKILL)
     try:
         _until(lambda: _has_ended(checking))
     finally:
         os.close(checking)
+
+
+def _children(pid: int) -> list[int]:
+    """Of a process, whichever of its threads has started them."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
 
 
 def _has_ended(pidfd: int) -> bool:

@@ -50,12 +50,14 @@ def test_what_a_killed_build_left_is_no_part_of_the_next(tmp_path: Path) -> None
     assert read_tree(output) == {"manifest.json": b"2"}
 
 
-def test_an_equal_part_is_not_staged_even_with_bytecode_in_it(tmp_path: Path) -> None:
+def test_an_equal_part_is_not_staged_and_bytecode_makes_it_another(tmp_path: Path) -> None:
     output, tree = tmp_path / "stock", {"policy.py": b"x = 1\n", ".keep": b""}
-    write_tree(tree | {"__pycache__/policy.pyc": b"0"}, output / "python-executor")
+    write_tree(tree, output / "python-executor")
     with staged(output) as staging:
         assert not stage(staging, output, "python-executor", tree)
         assert stage(staging, output, "python-executor", {"policy.py": b"x = 2\n", ".keep": b""})
+        write_tree({"__pycache__/policy.pyc": b"0"}, output / "python-executor")
+        assert stage(staging, output, "python-executor", tree)
 
 
 def test_a_part_lacking_a_file_is_staged_whole(tmp_path: Path) -> None:

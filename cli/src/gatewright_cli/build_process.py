@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
+from gatewright_builder.tool_environment import for_builder
 
 from gatewright_cli import forked
 from gatewright_cli.building import build_as_json
@@ -27,6 +28,7 @@ BUILD, STOP = b"b", b"s"
 
 def main(manifest: Path, output: Path, import_seconds: float) -> None:
     """Until stdin ends."""
+    keep_what_builds_need()
     gc.freeze()  # what is loaded is never garbage: forks then share its memory
     build: _Build | None = None
     while True:
@@ -42,6 +44,13 @@ def main(manifest: Path, output: Path, import_seconds: float) -> None:
                 build.kill()
             if not command:
                 return
+
+
+def keep_what_builds_need() -> None:
+    """Of the run's environment: builds start tools, and whatever these start."""
+    kept = for_builder()
+    os.environ.clear()
+    os.environ.update(kept)
 
 
 class _Build:

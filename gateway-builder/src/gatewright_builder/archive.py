@@ -30,6 +30,9 @@ class Limits:
 
 
 LIMITS = Limits()
+LONGEST_PATH = 1_024  # characters
+BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError, RecursionError)
+"""What reading something else may raise; the last, where headers announce headers without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def read_archive(file: BinaryIO, folder: str, limits: Limits = LIMITS) -> Archiv
             with tarfile.open(fileobj=counted, mode="r|", encoding="utf-8", errors="strict") as archive:
                 tree = _read(archive, PurePosixPath(folder), limits)
                 return Archive(tree, archive.pax_headers.get("comment", ""))
-    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError) as error:
+    except BROKEN as error:
         raise ArchiveError("a whole gzipped tar archive", str(error) or type(error).__name__) from error
 
 
@@ -78,11 +81,12 @@ class _Counted(io.RawIOBase):
 
 
 def _read(archive: tarfile.TarFile, folder: PurePosixPath, limits: Limits) -> Tree:
-    tree: Tree = {}
-    top, size = "", 0
+    files, top, size = _Files(), "", 0
     for count, member in enumerate(archive, 1):
         if count > limits.files:
             raise ArchiveError(f"at most {limits.files:,} files", "more")
+        if member.size < 0:
+            raise ArchiveError("sizes of at least 0 bytes", f"{member.name}: {member.size}")
         path = _checked(member.name)
         top = top or path.parts[0]
         if path.parts[0] != top:
@@ -92,11 +96,13 @@ def _read(archive: tarfile.TarFile, folder: PurePosixPath, limits: Limits) -> Tr
             size += member.size
             if size > limits.folder:
                 raise ArchiveError(f"at most {limits.folder:,} bytes in {folder}", "more")
-            _add(tree, inside.relative_to(folder), _content(archive, member))
-    return tree
+            files.add(inside.relative_to(folder), _content(archive, member))
+    return files.tree
 
 
 def _checked(name: str) -> PurePosixPath:
+    if len(name) > LONGEST_PATH:
+        raise ArchiveError(f"paths of at most {LONGEST_PATH:,} characters", f"{len(name):,}")
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or not name.isprintable():
         raise ArchiveError("paths below the archive's top folder", repr(name))
@@ -104,15 +110,24 @@ def _checked(name: str) -> PurePosixPath:
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member) if member.isreg() else None
+    is_plain = member.isreg() and not member.issparse()  # one with holes is as large as it says
+    file = archive.extractfile(member) if is_plain else None
     if file is None:
         kind = "a link" if member.issym() or member.islnk() else "neither file nor folder"
         raise ArchiveError("plain files in a policy's folder", f"{member.name} ({kind})")
     return file.read()
 
 
-def _add(tree: Tree, path: PurePosixPath, content: bytes) -> None:
-    taken = str(path) in tree or any(str(parent) in tree for parent in path.parents)
-    if taken or any(other.startswith(f"{path}/") for other in tree):
-        raise ArchiveError("each path once", str(path))
-    tree[str(path)] = content
+class _Files:
+    """Each path once, as a file or as a folder."""
+
+    def __init__(self) -> None:
+        self.tree: Tree = {}
+        self._folders: set[str] = set()
+
+    def add(self, path: PurePosixPath, content: bytes) -> None:
+        folders, name = {str(parent) for parent in path.parents}, str(path)
+        if name in self.tree or name in self._folders or any(one in self.tree for one in folders):
+            raise ArchiveError("each path once", name)
+        self._folders |= folders
+        self.tree[name] = content

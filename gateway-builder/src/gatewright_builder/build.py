@@ -15,7 +15,7 @@ from gatewright_builder import environment
 from gatewright_builder.cache import user_cache
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.engine import BIN, make_engine
+from gatewright_builder.engine import BIN, EnginePart, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
 from gatewright_builder.events import Note, Say, say_nothing, step
 from gatewright_builder.generation import (
@@ -28,7 +28,7 @@ from gatewright_builder.generation import (
 from gatewright_builder.imports import LIMIT_SECONDS, ImportCheck
 from gatewright_builder.location import locate
 from gatewright_builder.lock_file import Lock, lock_path, read_lock, refuse_change, write_lock
-from gatewright_builder.manifest import read_manifest
+from gatewright_builder.manifest import Manifest, read_manifest
 from gatewright_builder.mistake import Mistakes, refuse_if_any
 from gatewright_builder.output import (
     MANIFEST,
@@ -45,6 +45,7 @@ from gatewright_builder.output import (
 )
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.python_source import unused_hooks
+from gatewright_builder.records import Contents, Records, contents_of, user_records
 from gatewright_builder.requirements import executor_asks
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
@@ -129,6 +130,8 @@ class _Work:
     say: Say
     import_seconds: float
     digests: Mapping[str, str]  # by group: what its executors run
+    records: Records
+    made: dict[str, Contents] = field(default_factory=dict)  # by part of the output: what is in those made by tools
 
     def newest(self, part: str) -> Path:
         """Where a part is: in staging if this build made it, else in the output."""
@@ -162,12 +165,16 @@ def build(options: BuildOptions) -> BuildResult:
         with clock.step("imports"), mistakes.gather():
             _check_imports(work, ready)
         with clock.step("engine"), mistakes.gather():
-            is_stock = make_engine(staging, output, plan.policies, plan.sources, user_cache(), options.say)
+            part = EnginePart(staging, output, work.records, options.say)
+            is_stock = make_engine(part, plan.policies, plan.sources, user_cache())
         refuse_if_any(mistakes.found)
         with clock.step("output"):
             _stage_sbom(work)
             write_lock(lock_path(options.manifest), plan.lock)
+            _read_what_was_made(work)
             changed = commit(staging, output, unwanted_parts(output, plan.policies))
+            for name, contents in work.made.items():
+                work.records.keep(output / name, contents)
     return _result(work, changed, clock.seconds, is_stock)
 
 
@@ -175,16 +182,27 @@ def _plan(options: BuildOptions) -> _Plan:
     """Everything that is read, and all mistakes that reading finds."""
     sources, lock = find_sources(options.source_root), read_lock(lock_path(options.manifest))
     executor = executor_asks(sources)
-    located = locate(read_manifest(options.manifest), lock.sources, options.say)
+    manifest = read_manifest(options.manifest)
+    located = locate(manifest, lock.sources, options.say)
     policies = validate(discover(located), executor)
     for policy in of_runtime(policies, Runtime.PYTHON):
         for text in unused_hooks(policy):
             options.say(Note(text))
-    groups = resolve(policies, executor, lock.groups, options.say)
+    groups = resolve(policies, executor, lock.groups, options.say, manifest.sdists)
     plan = _Plan(policies, groups, Lock(1, located.pins, {group.name: group.pin for group in groups}), sources)
+    for text in _unused_sdists(manifest, groups):
+        options.say(Note(text))
     if options.locked:
         refuse_change(lock_path(options.manifest), plan.lock)
     return plan
+
+
+def _unused_sdists(manifest: Manifest, groups: tuple[Group, ...]) -> Iterator[str]:
+    """Whoever takes the name of a package that nobody asks for any more would run here."""
+    used = {name for group in groups for name in group.pin.sdists}
+    for name in manifest.sdists:
+        if name not in used:
+            yield f"{manifest.path.name}: sdists has {name}, which no policy asks for: take it out"
 
 
 def _generate(options: BuildOptions, output: Path, staging: Path, plan: _Plan) -> _Work:
@@ -199,7 +217,7 @@ def _generate(options: BuildOptions, output: Path, staging: Path, plan: _Plan) -
         stage(staging, output, part, tree)
     digests = {group.name: group_digest(executor, group, policies) for group in plan.groups}
     stage_file(staging, output, MANIFEST, build_manifest(policies, digests))
-    return _Work(output, staging, plan, options.say, options.import_seconds, digests)
+    return _Work(output, staging, plan, options.say, options.import_seconds, digests, user_records())
 
 
 def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
@@ -207,9 +225,10 @@ def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
     ready = []
     for group in work.plan.groups:
         with mistakes.gather():
-            if not environment.is_current(work.output, group):
+            if not environment.is_current(work.output, group, work.records, work.say):
                 with step(work.say, f"installing what the group {group.name} needs"):
-                    environment.make_environment(work.staging, group)
+                    made = environment.make_environment(work.staging, group)
+                work.made[environment.environment_part(group.name)] = made
             ready.append(group)
     return ready
 
@@ -254,8 +273,16 @@ def _stage_sbom(work: _Work) -> None:
         for group in work.plan.groups
     }
     materials, before = Materials(work.plan.policies, packages, record), work.output / SBOM
-    if not (before.is_file() and is_of(before.read_bytes(), materials)):
+    is_intact = work.records.differences(before) == []
+    if not (is_intact and is_of(before.read_bytes(), materials)):
         stage_file(work.staging, work.output, SBOM, generate_sbom(materials))
+
+
+def _read_what_was_made(work: _Work) -> None:
+    """An environment was read when it was installed: policies have been imported in it since."""
+    for part in (BIN, SBOM):
+        if (work.staging / part).exists():
+            work.made[part] = contents_of(work.staging / part)
 
 
 def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float], is_stock: bool) -> BuildResult:

@@ -15,6 +15,7 @@ import msgspec
 from gatewright_builder.engine_record import ENGINE, EngineRecord, GoModule, write_record
 from gatewright_builder.generation import generate_workspace
 from gatewright_builder.go_command import find_go, go, toolchain
+from gatewright_builder.go_dependencies import asked_above
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
@@ -50,8 +51,8 @@ def is_made_of(record: EngineRecord | None, inputs: str) -> bool:
     return find_go() is None or record.toolchain == toolchain()
 
 
-def compile_engine(folder: Path, tree: Tree, sources: Sources, policies: tuple[Policy, ...]) -> None:
-    """Writes the engine and its record into folder, which is to be new. Raises BuildError.
+def compile_engine(folder: Path, tree: Tree, sources: Sources, policies: tuple[Policy, ...]) -> EngineRecord:
+    """Writes the engine and its record, which it answers, into folder, which is to be new. Raises BuildError.
 
     The same sources give the same bytes wherever they lie: no path and no repository's state gets into the binary.
     """
@@ -59,20 +60,22 @@ def compile_engine(folder: Path, tree: Tree, sources: Sources, policies: tuple[P
         workspace, built = Path(temporary) / "workspace", Path(temporary) / ENGINE
         write_tree(generate_workspace(tree, sources), workspace)
         if any(policy.origin.kind is Kind.GO_MODULE or "go.sum" in policy.sources for policy in policies):
-            _fetch_modules(workspace, tree, policies)
+            _fetch_modules(workspace, tree, policies, sources)
         done = go("build", "-trimpath", "-buildvcs=false", "-o", built, ".", folder=workspace)
         if done.returncode != 0:
-            raise BuildError(list(_mistakes(done.stderr, tree, policies)))
+            raise BuildError(list(_mistakes(done.stderr, tree, policies, sources)))
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy2(built, folder / ENGINE)
-    write_record(folder, _record(folder / ENGINE, engine_inputs(tree, sources), policies))
+    record = _record(folder / ENGINE, engine_inputs(tree, sources), policies)
+    write_record(folder, record)
+    return record
 
 
-def _fetch_modules(workspace: Path, tree: Tree, policies: tuple[Policy, ...]) -> None:
+def _fetch_modules(workspace: Path, tree: Tree, policies: tuple[Policy, ...], sources: Sources) -> None:
     """Policies made apart may together need versions that none of their go.sum files has: Go adds their sums."""
     done = go("mod", "download", folder=workspace)
     if done.returncode != 0:
-        raise BuildError(list(_mistakes(done.stderr, tree, policies)))
+        raise BuildError(list(_mistakes(done.stderr, tree, policies, sources)))
 
 
 def _record(binary: Path, inputs: str, policies: tuple[Policy, ...]) -> EngineRecord:
@@ -93,12 +96,13 @@ class _BuildInfo(msgspec.Struct, rename="pascal"):
     deps: list[_Dependency] = []
 
 
-def _mistakes(stderr: str, tree: Tree, policies: tuple[Policy, ...]) -> Iterator[Mistake]:
-    found = list(_diagnostics(stderr))
+def _mistakes(stderr: str, tree: Tree, policies: tuple[Policy, ...], sources: Sources) -> Iterator[Mistake]:
+    found, raised = list(_diagnostics(stderr)), "; ".join(map(str, asked_above(policies, sources)))
+    blame = f"{raised}: ask for a version that it compiles with" if raised else ""
     for diagnostic in found:
-        yield _mistake(diagnostic, tree, policies)
+        yield _mistake(diagnostic, tree, policies, blame)
     if not found:
-        cure = "see what Go says; modules that are not on this machine come from its module proxy"
+        cure = blame or "see what Go says; modules that are not on this machine come from its module proxy"
         yield Mistake(f"{ENGINE}/", "an engine that compiles", " ".join(stderr.split()), cure)
 
 
@@ -109,7 +113,7 @@ def _diagnostics(stderr: str) -> Iterator[Diagnostic]:
             yield Diagnostic(found["file"], int(found["line"]), found["message"])
 
 
-def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...]) -> Mistake:
+def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], blame: str) -> Mistake:
     expected = "Go that compiles"
     for policy in policies:
         prefix = f"policies/{policy.identifier}/"
@@ -119,7 +123,7 @@ def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...]) -
         if f"{policy.identifier}." in _line(tree, diagnostic):
             cure = "give GetPolicy the type v1alpha.Factory"
             return Mistake(policy.shown, expected, diagnostic.message, cure)
-    cure = "the policies are not to blame: check the sources of the engine"
+    cure = blame or "the policies are not to blame: check the sources of the engine"
     return Mistake(f"{ENGINE}/{diagnostic.file}", expected, diagnostic.message, cure, diagnostic.line)
 
 

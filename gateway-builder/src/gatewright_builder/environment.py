@@ -12,14 +12,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatewright_builder.events import Note, Say
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
-from gatewright_builder.resolution import Group
+from gatewright_builder.records import Contents, Records, contents_of
+from gatewright_builder.resolution import Group, no_wheel
+from gatewright_builder.tool_environment import for_python
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, uv
+from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 ENVIRONMENT = "python-env"
 STAMP = "gatewright-inputs"
-LOCKED = ("--require-hashes", "--no-deps")
+LOCKED = ("--require-hashes", "--no-deps", "--link-mode", "copy")  # linked, a file would be that of uv's cache
 OURS = ("gatewright_executor", "policies", "python_policy_registry", "sdk")
 
 
@@ -33,36 +36,53 @@ def environment_python(folder: Path, group: str) -> Path:
     return folder / environment_part(group) / "bin" / "python"
 
 
-def is_current(folder: Path, group: Group) -> bool:
-    """Whether an output folder holds the environment for this lock and this interpreter."""
-    stamp = folder / environment_part(group.name) / STAMP
-    return stamp.is_file() and environment_python(folder, group.name).exists() and stamp.read_text() == _inputs(group)
+def is_current(folder: Path, group: Group, records: Records, say: Say) -> bool:
+    """Whether an output folder holds the environment for this lock and this interpreter, as it was installed."""
+    part = environment_part(group.name)
+    stamp = folder / part / STAMP
+    is_for_it = stamp.is_file() and environment_python(folder, group.name).exists()
+    if not is_for_it or stamp.read_text() != _inputs(group):
+        return False
+    different = records.differences(folder / part)
+    if different:
+        files = f"{different[0]} is" if len(different) == 1 else f"{different[0]} and {len(different) - 1} more are"
+        say(Note(f"{part}/{files} not as installed: {part} is made anew"))
+    return different == []
 
 
-def make_environment(folder: Path, group: Group) -> None:
-    """Writes a group's environment into folder. Raises BuildError: uv's own words."""
+def make_environment(folder: Path, group: Group) -> Contents:
+    """Writes a group's environment into folder; what is in it. Raises BuildError: uv's own words."""
     environment, python = folder / environment_part(group.name), environment_python(folder, group.name)
     environment.parent.mkdir(exist_ok=True)
     try:
         uv("venv", "--relocatable", "--python", sys.executable, environment)
-        uv("pip", "install", *LOCKED, "--python", python, "-r", "-", stdin=group.pin.text)
+        sources = built_from_source(tuple(group.pin.sdists))
+        uv("pip", "install", *LOCKED, *sources, "--python", python, "-r", "-", stdin=group.pin.text)
     except UvError as error:
-        cure = "name the package index in the environment (UV_DEFAULT_INDEX), or remove build.lock to resolve anew"
-        where = f"lock of the group {group.name}"
-        raise BuildError([Mistake(where, "packages that install", str(error), cure)]) from error
+        raise BuildError([_mistake(group, error)]) from error
     refuse_if_any(_clashes(environment, group))
     _compile_bytecode(environment, python)
     (environment / STAMP).write_text(_inputs(group))
+    return contents_of(environment)
+
+
+def _mistake(group: Group, error: UvError) -> Mistake:
+    where = f"lock of the group {group.name}"
+    if error.without_wheel:
+        return Mistake(where, *no_wheel(error))
+    cure = "name the package index in the environment (UV_DEFAULT_INDEX), or remove build.lock to resolve anew"
+    return Mistake(where, "packages that install", str(error), cure)
 
 
 def _compile_bytecode(environment: Path, python: Path) -> None:
     """The same bytes wherever the environment lies: no folder above it and no time gets into them.
 
     One file after the other, since what a process has compiled before can show in what it writes. Files that do not
-    compile, such as templates, are left to whoever imports them.
+    compile, such as templates, are left to whoever imports them. Without site: a package's .pth files would run.
     """
-    compileall = ("-I", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-s", environment)
-    subprocess.run([python, *compileall, environment / "lib"], capture_output=True, check=False)
+    compileall = ("-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-s", environment)
+    command = (python, *compileall, environment / "lib")
+    subprocess.run(command, env=for_python(), capture_output=True, check=False)
 
 
 def _clashes(environment: Path, group: Group) -> Iterator[Mistake]:
@@ -76,4 +96,4 @@ def _clashes(environment: Path, group: Group) -> Iterator[Mistake]:
 
 def _inputs(group: Group) -> str:
     interpreter = (sys.version, platform.machine(), os.path.realpath(sys.executable))
-    return text_digest(group.pin.text, *interpreter)
+    return text_digest(group.pin.text, *group.pin.sdists, *interpreter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
@@ -18,6 +19,7 @@ from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_diges
 REGISTRY_FILE = "python_policy_registry.py"
 MAIN_FILE = "main.py"
 KEEP_FILE = ".keep"
+POLICY_MODULE = re.compile(r"policies/[^/]+/go\.mod")
 OLDEST_GO = b"go 1.26.0\n"  # of an engine that is here only as a binary
 
 
@@ -40,7 +42,7 @@ def generate_workspace(engine: Tree, sources: Sources) -> Tree:
 
     It names folders of this machine, so no output holds it.
     """
-    policies = [path.removesuffix("/go.mod") for path in engine if path.endswith("/go.mod")]
+    policies = [path.removesuffix("/go.mod") for path in engine if POLICY_MODULE.fullmatch(path)]
     modules = [".", *(f"./{folder}" for folder in policies), str(sources.engine), str(sources.go_sdk)]
     go = go_version(engine["go.mod"])
     return engine | {"go.work": template("go.work.tmpl").substitute(go=go, modules=_go_list(modules)).encode()}

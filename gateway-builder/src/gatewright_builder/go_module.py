@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import re
 
-from gatewright_builder.go_source import LOCAL_REPLACE, MODULE_LINE, module_path
+from gatewright_builder.go_mod import go_of, module_of, read_go_mod, required, written
 from gatewright_builder.policy import Policy
 from gatewright_builder.registry import go_package
 from gatewright_builder.tree import Tree
 
-GO_LINE = re.compile(rb"^go[ \t]+(\d+(?:\.\d+)*)", re.MULTILINE)
-
 
 def moved_module(policy: Policy) -> Tree:
-    """The policy's sources with its own module path replaced, in go.mod and in imports."""
-    old, new = module_path(policy), go_package(policy)
+    """The policy's sources with its own module path replaced, in go.mod and in imports.
+
+    Of its go.mod the Go version and the requirements are left: policies and engine are compiled in one workspace, where
+    all else that one of them says (replace, exclude) would hold for all.
+    """
+    directives, new = read_go_mod(policy.sources["go.mod"]), go_package(policy)
+    old = module_of(directives)
     moved = {
         file: _moved_imports(content, old, new) for file, content in policy.sources.items() if file.endswith(".go")
     }
-    return policy.sources | moved | {"go.mod": _moved_go_mod(policy.sources["go.mod"], new)}
+    return policy.sources | moved | {"go.mod": written(new, go_of(directives), required(directives))}
 
 
 def go_version(*go_mods: bytes) -> str:
     """The newest Go version that these go.mod files ask for."""
-    versions = [found[1].decode() for go_mod in go_mods if (found := GO_LINE.search(go_mod))]
-    return max(versions, key=lambda version: [int(part) for part in version.split(".")])
-
-
-def _moved_go_mod(go_mod: bytes, new: str) -> bytes:
-    return MODULE_LINE.sub(f"module {new}".encode(), LOCAL_REPLACE.sub(b"", go_mod), count=1)
+    versions = [version for go_mod in go_mods if (version := go_of(read_go_mod(go_mod)))]
+    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
 
 
 def _moved_imports(content: bytes, old: str, new: str) -> bytes:

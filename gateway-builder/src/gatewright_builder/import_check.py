@@ -1,32 +1,39 @@
 """Run by the interpreter of a build's environment, never by the builder's: imports modules, says how each went.
 
-    python -I -B import_check.py PARENT_PID SECONDS FOLDER MODULE…
+    python -I -S -B import_check.py PARENT_PID SECONDS FOLDER MODULE…
 
-Writes JSON lines to stdout: {"module"} before an import; {"module", "error", "kind", "missing", "file", "line"} after
-one that failed, file and line being the last place below FOLDER that was reached; {"module", "error", "kind",
-"expected", "file", "line"} for a hook that the executor would refuse; {"module": ""} at the end, which a module that
-ends the process does not let it reach. An import that takes longer than SECONDS ends the process, with the stacks of
-its threads on stdout in faulthandler's words. So does the end of the thread that started it. Standard library only.
+Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, what confines it (confinement.py) but for what
+this kernel lacks; {"module"} before an import; {"module", "error", "kind", "missing", "refused", "file", "line"} after
+one that failed, file and line being the last place below FOLDER that was reached, refused being "network" or "write"
+where that is what it wanted; {"module", "error", "kind", "expected", "file", "line"} for a hook that the executor would
+refuse; {"module": ""} at the end, which a module that ends the process does not let it reach. An import that takes
+longer than SECONDS ends the process, with the stacks of its threads on stdout in faulthandler's words. So does the end
+of the thread that started it. Standard library only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import importlib
 import inspect
 import json
 import os
 import signal
+import site
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TextIO
 
 END = ""
 PR_SET_PDEATHSIG = 1
+MOST_CAUSES = 20
 HOOKS = {
     "on_request": ("ctx", "params"),
     "on_response": ("ctx", "params"),
@@ -41,6 +48,8 @@ def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
     _end_with(int(parent))
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    _say(report, {"module": END, "lacks": _confined()})
+    site.main()  # not before: a package's .pth files run here
     sys.path.insert(0, folder)
     for module in modules:
         _say(report, {"module": module})
@@ -57,6 +66,14 @@ def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
                 _say(report, {"module": module, "kind": "hook"} | wrong)
     _say(report, {"module": END})
     os._exit(0)  # whatever else they have begun
+
+
+def _confined() -> list[str]:
+    """What does not confine this process, though it should. It may write where its temporary files belong."""
+    loader = SourceFileLoader("confinement", str(Path(__file__).with_name("confinement.py")))
+    confinement = ModuleType(loader.name)
+    loader.exec_module(confinement)
+    return list(confinement.confine(os.environ["TMPDIR"]))
 
 
 def _end_with(parent: int) -> None:
@@ -116,7 +133,27 @@ def _definition(function: Callable[..., object], folder: str) -> dict[str, objec
 def _failure(error: BaseException, folder: str) -> dict[str, object]:
     file, line = _place(error.__traceback__, folder)
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    return {"error": str(error), "kind": type(error).__name__, "missing": missing, "file": file, "line": line}
+    kind, refused = type(error).__name__, _refused(error)
+    return {"error": str(error), "kind": kind, "missing": missing, "refused": refused, "file": file, "line": line}
+
+
+def _refused(error: BaseException | None) -> str:
+    """Which of what this process is kept from is at the bottom of an error."""
+    for _ in range(MOST_CAUSES):
+        if isinstance(error, OSError):
+            if error.errno == errno.ENETUNREACH or type(error).__name__ == "gaierror":
+                return "network"
+            if error.errno == errno.EACCES and _would_be_written(error.filename):
+                return "write"
+        error = error and (error.__cause__ or error.__context__)
+    return ""
+
+
+def _would_be_written(path: object) -> bool:
+    """Whether it could be, by its permissions: these are not what refuses it."""
+    if not isinstance(path, str):
+        return False
+    return os.access(path if os.path.lexists(path) else Path(path).parent, os.W_OK)
 
 
 def _place(trace: TracebackType | None, folder: str) -> tuple[str | None, int | None]:

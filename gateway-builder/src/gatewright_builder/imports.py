@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
 import threading
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -15,6 +18,7 @@ from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import POLICY_FILE
 from gatewright_builder.registry import python_module
 from gatewright_builder.requirements import REQUIREMENTS_FILE
+from gatewright_builder.tool_environment import for_imports
 
 SCRIPT = Path(__file__).with_name("import_check.py")
 ENDED = "the import ended the process"
@@ -22,6 +26,11 @@ HANGS = "no end of the import"
 EXECUTOR_MODULE = "gatewright_executor.main"
 LIMIT_SECONDS = 60.0
 GRACE_SECONDS = 5.0
+REFUSED = {
+    "network": "do it in prepare, or in the first execution: a build imports policies without a network",
+    "write": "do it in prepare, or in the first execution, or below TMPDIR: the imports of a build write nothing else",
+}
+logger = logging.getLogger(__name__)
 FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
 MOST_FRAMES = 6
 
@@ -29,7 +38,8 @@ MOST_FRAMES = 6
 class Report(msgspec.Struct, frozen=True):
     """One line of import_check.py: without `kind` that an import began, without `module` that all are over.
 
-    `expected` is of a hook alone.
+    `expected` is of a hook alone. `refused`: what it is kept from, "network" or "write", where it failed for that.
+    `lacks`: what should keep it, and does not.
     """
 
     module: str
@@ -37,6 +47,8 @@ class Report(msgspec.Struct, frozen=True):
     kind: str = ""
     expected: str = ""
     missing: str | None = None
+    refused: str = ""
+    lacks: list[str] = []
     file: str | None = None
     line: int | None = None
 
@@ -83,8 +95,12 @@ class ImportCheck:
     def _listen(self) -> int:
         """Takes in what the process says; its exit status."""
         ours = str(os.getpid()), f"{self._limit:g}", str(self._executor)
-        command = [self._python, "-I", "-B", str(SCRIPT), *ours, *self._modules]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        command = [self._python, "-I", "-S", "-B", str(SCRIPT), *ours, *self._modules]
+        nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+        with (
+            TemporaryDirectory(prefix="gatewright-imports-", ignore_cleanup_errors=True) as folder,
+            subprocess.Popen(command, env=for_imports(folder), stdin=nothing, stdout=pipe, stderr=nothing) as process,
+        ):
             assert process.stdout is not None
             self._process = process
             if self._stopped:
@@ -104,7 +120,11 @@ class ImportCheck:
 
     def _take(self, line: bytes) -> None:
         if line.startswith(b"{"):
-            self._reports.append(msgspec.json.decode(line, type=Report))
+            report = msgspec.json.decode(line, type=Report)
+            if report.lacks:
+                _say_what_lacks(tuple(report.lacks))
+            elif report.module or self._reports:
+                self._reports.append(report)
         else:
             self._stack.append(line.decode("utf-8", "backslashreplace").rstrip())
 
@@ -145,11 +165,18 @@ def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None
     return None, None, words
 
 
+@cache
+def _say_what_lacks(lacks: tuple[str, ...]) -> None:
+    logger.debug("policies are imported without what this kernel lacks: %s", "; ".join(lacks))
+
+
 def _cure(policy: Policy, report: Report) -> str:
     if report.kind == ENDED:
         return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
     if report.kind == HANGS:
         return "do it in prepare, or in the first execution; an import that has to take longer: --import-limit"
+    if report.refused:
+        return REFUSED[report.refused]
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]

@@ -6,21 +6,32 @@ JSON, sorted, one line a package and a hash: made to be committed and to be read
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
+from packaging.utils import canonicalize_name
 
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import Pin
 
 SUFFIX = ".lock"
+LOCKED = re.compile(r"([A-Za-z0-9][\w.-]*)==")
 
 
-class GroupPin(msgspec.Struct, frozen=True):
-    """A group's packages. asked: digest of what they were resolved for. packages: the lines of its lock."""
+class GroupPin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A group's packages. asked: digest of what they were resolved for. packages: the lines of its lock. sdists: those
+    of them that build.yaml allowed to be built from their sources; all others are wheels.
+    """
 
     asked: str
     packages: list[str]
+    sdists: list[str] = []
+
+    @property
+    def names(self) -> set[str]:
+        """The packages, in their normal form."""
+        return {canonicalize_name(found[1]) for line in self.packages if (found := LOCKED.match(line))}
 
     @property
     def text(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from packaging.utils import canonicalize_name
 
 from gatewright_builder.definition import NAME_PATTERN, PolicyName
 from gatewright_builder.document import Document, read_document
@@ -40,6 +41,7 @@ PipPackage = Annotated[
     ),
 ]
 SHIPPED = " and ".join(STOCK_POLICIES)
+Sdist = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 Replace = Annotated[str, describe("a local folder, relative to this file", "write one like ../limit")]
 Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
 
@@ -64,6 +66,12 @@ class ManifestFields(msgspec.Struct, frozen=True):
 
     version: Annotated[Literal["v1"], describe("v1", "write version: v1")]
     policies: Annotated[list[object], describe("a list of policies", "write - name: … and filePath: … below it")]
+    sdists: Annotated[
+        list[Sdist],
+        describe(
+            "a list of packages that may be built from their sources", "write one like [acme-tokens], without versions"
+        ),
+    ] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +101,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A build.yaml: its right entries, and what is wrong with the others."""
+    """A build.yaml: its right entries, and what is wrong with the others.
+
+    sdists: the packages, by their normal names and sorted, that may be built from their sources.
+    """
 
     path: Path
     entries: tuple[Entry, ...]
     mistakes: tuple[Mistake, ...] = ()
+    sdists: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -121,7 +133,9 @@ def read_manifest(path: Path) -> Manifest:
         raise BuildError(fields)
     read = [_entry(document, value, index) for index, value in enumerate(fields.policies)]
     mistakes = tuple(mistake for entry in read if isinstance(entry, list) for mistake in entry)
-    return Manifest(path.resolve(), tuple(entry for entry in read if isinstance(entry, Entry)), mistakes)
+    entries = tuple(entry for entry in read if isinstance(entry, Entry))
+    sdists = tuple(sorted({canonicalize_name(name) for name in fields.sdists}))
+    return Manifest(path.resolve(), entries, mistakes, sdists)
 
 
 def _entry(document: Document, value: object, index: int) -> Entry | list[Mistake]:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sdk.definition import Runtime
 
@@ -124,8 +124,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def stage(staging: Path, output: Path, part: str, tree: Tree) -> bool:
-    """Makes a part of a tree, unless output has the very same; answers whether it did."""
-    if (output / part).is_dir() and read_tree(output / part, _is_bytecode) == tree:
+    """Makes a part of a tree, unless output has the very same; answers whether it did.
+
+    Bytecode counts too: Python would run it in place of the source that is beside it.
+    """
+    if (output / part).is_dir() and read_tree(output / part, lambda _: False) == tree:
         return False
     write_tree(tree, staging / part)
     return True
@@ -137,10 +140,6 @@ def stage_file(staging: Path, output: Path, part: str, content: bytes) -> bool:
         return False
     (staging / part).write_bytes(content)
     return True
-
-
-def _is_bytecode(path: PurePosixPath) -> bool:
-    return "__pycache__" in path.parts
 
 
 def commit(staging: Path, output: Path, unwanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,13 +13,15 @@ from itertools import combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec.structs import replace
+
 from gatewright_builder.events import Say, step
 from gatewright_builder.lock_file import GroupPin
 from gatewright_builder.mistake import BuildError, Mistake, Mistakes
 from gatewright_builder.policy import Policy, groups
 from gatewright_builder.requirements import APART, OWN, REQUIREMENTS_FILE, Ask, merge_requirements, policy_asks
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, uv
+from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 MAX_PAIRS = 45
@@ -37,25 +39,38 @@ class Group:
 
 
 def resolve(
-    policies: tuple[Policy, ...], executor: tuple[Ask, ...], pins: Mapping[str, GroupPin], say: Say
+    policies: tuple[Policy, ...],
+    executor: tuple[Ask, ...],
+    pins: Mapping[str, GroupPin],
+    say: Say,
+    sdists: tuple[str, ...] = (),
 ) -> tuple[Group, ...]:
-    """All groups, sorted by name. A pin that was made for the same requirements holds. Raises BuildError."""
+    """All groups, sorted by name. A pin that was made for the same requirements holds. Raises BuildError.
+
+    sdists: the packages, by their normal names, that may be built from their sources; of all others only wheels count.
+    """
     mistakes, made = Mistakes(), []
     for name, members in groups(policies).items():
         with mistakes.gather():
             requirements = merge_requirements(executor, members)
-            pin = _pinned(requirements, pins.get(name))
+            pin = _pinned(requirements, pins.get(name), sdists)
             if pin is None:
                 with step(say, f"resolving what the group {name} needs"):
-                    pin = _resolve(name, members, executor, requirements, pins.get(name))
+                    pin = _Attempt(name, members, executor, sdists).resolve(requirements, pins.get(name))
             made.append(Group(name, members, requirements, pin))
     if mistakes.found:
         raise BuildError(mistakes.found)
     return tuple(made)
 
 
-def _pinned(requirements: str, pin: GroupPin | None) -> GroupPin | None:
-    return pin if pin and pin.asked == _asked(requirements) else None
+def _pinned(requirements: str, pin: GroupPin | None, sdists: tuple[str, ...]) -> GroupPin | None:
+    holds = pin and pin.asked == _asked(requirements) and pin.sdists == _allowed(sdists, pin)
+    return pin if holds else None
+
+
+def _allowed(sdists: tuple[str, ...], pin: GroupPin) -> list[str]:
+    names = pin.names if sdists else set()
+    return sorted(name for name in sdists if name in names)
 
 
 def _asked(requirements: str) -> str:
@@ -63,62 +78,84 @@ def _asked(requirements: str) -> str:
     return text_digest(plain, PYTHON)
 
 
-def _resolve(
-    name: str, policies: tuple[Policy, ...], executor: tuple[Ask, ...], requirements: str, before: GroupPin | None
-) -> GroupPin:
-    """Versions of the pin before are kept where they still fit."""
-    with TemporaryDirectory() as folder:
-        lock = Path(folder) / "requirements.lock"
-        if before:
-            lock.write_text(before.text)
-        try:
-            uv("pip", "compile", "-", "--universal", "--python-version", PYTHON, "--generate-hashes", *PLAIN,
-               "--output-file", lock, stdin=requirements)  # fmt: skip
-        except UvError as error:
-            raise BuildError(_blame(name, policies, executor, error)) from error
-        return GroupPin(_asked(requirements), lock.read_text().splitlines())
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """To resolve one group; and to find out who is to blame where that fails."""
 
+    name: str
+    policies: tuple[Policy, ...]
+    executor: tuple[Ask, ...]
+    sdists: tuple[str, ...]
 
-def _blame(name: str, policies: tuple[Policy, ...], executor: tuple[Ask, ...], error: UvError) -> list[Mistake]:
-    """Who: a policy that does not even fit alone, a pair that does not fit together, else what uv said of the group."""
-    if error.unsolvable:
-        if alone := [mistake for policy in policies for mistake in _alone(policy, executor)]:
-            return alone
-        if pairs := [
-            mistake for pair in islice(combinations(policies, 2), MAX_PAIRS) for mistake in _pair(pair, executor)
-        ]:
-            return pairs
-    cure = "change what the policies ask for, or give the build its package index in the environment (UV_DEFAULT_INDEX)"
-    return [
-        Mistake(f"{REQUIREMENTS_FILE} of the group {name}", "packages that can be installed together", str(error), cure)
-    ]
+    def resolve(self, requirements: str, before: GroupPin | None) -> GroupPin:
+        """Versions of the pin before are kept where they still fit."""
+        with TemporaryDirectory() as folder:
+            lock = Path(folder) / "requirements.lock"
+            if before:
+                lock.write_text(before.text)
+            try:
+                self._compile(requirements, "--generate-hashes", "--output-file", lock)
+            except UvError as error:
+                raise BuildError(self._blame(error)) from error
+            pin = GroupPin(_asked(requirements), lock.read_text().splitlines())
+        return replace(pin, sdists=_allowed(self.sdists, pin))
 
+    def _compile(self, requirements: str, *options: str | Path) -> None:
+        universal = ("--universal", "--python-version", PYTHON, *built_from_source(self.sdists))
+        uv("pip", "compile", "-", *universal, *PLAIN, *options, stdin=requirements)
 
-def _alone(policy: Policy, executor: tuple[Ask, ...]) -> Iterator[Mistake]:
-    if said := _unsolvable((policy,), executor):
-        if _unsolvable((policy,), ()):
-            expected, cure = "packages that exist and go together", "change what it asks for"
+    def _blame(self, error: UvError) -> list[Mistake]:
+        """Who: a policy that does not fit alone, a pair that does not fit together, else uv's words on the group."""
+        if error.unsolvable:
+            if alone := [mistake for policy in self.policies for mistake in self._alone(policy)]:
+                return alone
+            pairs = islice(combinations(self.policies, 2), MAX_PAIRS)
+            if apart := [mistake for pair in pairs for mistake in self._pair(pair)]:
+                return apart
+        where = f"{REQUIREMENTS_FILE} of the group {self.name}"
+        if error.without_wheel:
+            return [Mistake(where, *no_wheel(error))]
+        cure = (
+            "change what the policies ask for, or give the build its package index in the environment"
+            " (UV_DEFAULT_INDEX)"
+        )
+        return [Mistake(where, "packages that can be installed together", str(error), cure)]
+
+    def _alone(self, policy: Policy) -> Iterator[Mistake]:
+        error = self._unsolvable((policy,), self.executor)
+        if error is None:
+            return
+        if error.without_wheel:
+            yield _mistake(policy, *no_wheel(error))
+        elif self._unsolvable((policy,), ()):
+            yield _mistake(policy, "packages that exist and go together", str(error), "change what it asks for")
         else:
-            wants = ", ".join(str(ask.requirement) for ask in executor if ask.name not in OWN)
+            wants = ", ".join(str(ask.requirement) for ask in self.executor if ask.name not in OWN)
             expected = f"packages that go together with the executor's own {wants}"
-            cure = "ask for others: every group needs those, so no group helps"
-        yield _mistake(policy, expected, said, cure)
+            yield _mistake(policy, expected, str(error), "ask for others: every group needs those, so no group helps")
+
+    def _pair(self, pair: tuple[Policy, ...]) -> Iterator[Mistake]:
+        if error := self._unsolvable(pair, self.executor):
+            got = ", ".join(f"{policy.key} wants {_wants(policy)}" for policy in pair)
+            yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({error})", APART)
+
+    def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Ask, ...]) -> UvError | None:
+        """What uv says against them."""
+        try:
+            self._compile(merge_requirements(executor, policies))
+        except UvError as error:
+            return error if error.unsolvable else None
+        return None
 
 
-def _pair(pair: tuple[Policy, ...], executor: tuple[Ask, ...]) -> Iterator[Mistake]:
-    if said := _unsolvable(pair, executor):
-        got = ", ".join(f"{policy.key} wants {_wants(policy)}" for policy in pair)
-        yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({said})", APART)
-
-
-def _unsolvable(policies: tuple[Policy, ...], executor: tuple[Ask, ...]) -> str:
-    """What uv says against them; "" if nothing."""
-    try:
-        requirements = merge_requirements(executor, policies)
-        uv("pip", "compile", "-", "--universal", "--python-version", PYTHON, *PLAIN, stdin=requirements)
-    except UvError as error:
-        return str(error) if error.unsolvable else ""
-    return ""
+def no_wheel(error: UvError) -> tuple[str, str, str]:
+    """What was expected, what there is and the cure, where a package has sources only."""
+    names = ", ".join(error.without_wheel)
+    cure = (
+        f"ask for a version that has one; or let its sources be built, which runs their code on this machine:"
+        f" sdists: [{names}] in build.yaml"
+    )
+    return f"a wheel of {names}", f"none that fits ({error})", cure
 
 
 def _wants(policy: Policy) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 from uv import find_uv_bin
+
+from gatewright_builder.tool_environment import for_uv
+
+WITHOUT_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
 
 
 class UvError(Exception):
@@ -18,15 +21,24 @@ class UvError(Exception):
         """Whether what was asked for contradicts itself, rather than, say, a registry that cannot be reached."""
         return "No solution found" in str(self) or "unsatisfiable" in str(self)
 
+    @property
+    def without_wheel(self) -> tuple[str, ...]:
+        """The packages that there are only as sources, where that is what it could not do without."""
+        return tuple(dict.fromkeys(WITHOUT_WHEEL.findall(str(self))))
+
 
 def uv(*arguments: str | Path, stdin: str = "") -> str:
     """What uv prints. Raises UvError. Nothing it does downloads an interpreter."""
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     command = [find_uv_bin(), "--quiet", "--no-python-downloads", "--no-config", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=stdin, env=for_uv(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UvError(_sentence(done.stderr) or f"exit code {done.returncode}")
     return done.stdout
+
+
+def built_from_source(sdists: tuple[str, ...]) -> tuple[str, ...]:
+    """uv's options: wheels, but for these packages, whose sources are built. What builds them runs on this machine."""
+    return ("--only-binary", ":all:", *(option for name in sdists for option in ("--no-binary", name)))
 
 
 def _sentence(stderr: str) -> str:
