@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.edge import Edge, edge
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
@@ -41,7 +42,7 @@ class NodeSettings:
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
-    log_level: of all processes but Envoy.
+    log_level: of all processes but Envoy. edge: what clients may take of it.
     """
 
     build: BuildOutput
@@ -50,6 +51,7 @@ class NodeSettings:
     envoy: Path
     bootstrap_template: Path
     node_id: str
+    edge: Edge = field(default_factory=edge)
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
@@ -193,6 +195,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "drain-timeout": f"{settings.drain_seconds:g}s",
         "executor-drain": f"{settings.executor_drain_seconds:g}s",
         "generation": str(generation.number),
+        "body-memory": str(settings.edge.bodies),
+        "memory-limit": str(settings.edge.engine),
         "log-level": settings.log_level,
     }
     if settings.controller:
@@ -224,6 +228,10 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "node_id": settings.node_id,
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
+        "request_timeout": f"{settings.edge.request_seconds:g}s",
+        "request_headers_timeout": f"{settings.edge.header_seconds:g}s",
+        "max_connections": str(settings.edge.connections),
+        "envoy_heap_bytes": str(settings.edge.heap),
         "admin_socket": str(admin),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),
