@@ -317,7 +317,7 @@ def test_15_to_a_grpc_client_an_answer_is_a_status_and_a_message(gateway: Gatewa
 
 def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: Gateway, upstream: Upstream) -> None:
     with ExitStack() as stack:
-        groups = [stack.enter_context(OpenStreams(gateway.port, "/f-bodies/x", 550)) for _ in range(2)]
+        groups = [stack.enter_context(OpenStreams(gateway.port, "/f-bodies/x", 100)) for _ in range(11)]
         eventually("all are in the engine", lambda: exchanges(gateway)["active"] >= 1100, 20)
         statuses = [status for group in groups for status in group.end()]
     assert statuses == [200] * 1100

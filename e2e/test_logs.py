@@ -18,6 +18,7 @@ import pytest
 from e2e.faults.processes import resident_of
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.upstream import Recorded, Reply, Upstream
+from e2e.wire import Shape, http2
 
 FORM = re.compile(
     r'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"(debug|info|warning|error)",'
@@ -107,6 +108,35 @@ def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream
     gateway.deploy(with_setting(api("quiet", upstream.url), accessLog="all"))
     httpx.get(f"{gateway.url}/quiet/x")
     eventually("now it has lines", lambda: gateway.access("quiet"))
+
+
+GRPC = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
+
+
+def test_a_grpc_call_says_its_status(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = failing
+    gateway.deploy(api("denies-calls", upstream.url, [attach("deny-headers")]))
+    assert http2(gateway.port, "/denies-calls/x", GRPC).value("grpc-status") == "7"
+    assert httpx.get(f"{gateway.url}/denies-calls/x").status_code == 403
+    eventually("the lines come", lambda: len(gateway.access("denies-calls")) == 2)
+    call, request = gateway.access("denies-calls")
+    assert (call["status"], call["grpcStatus"]) == (200, 7)
+    assert request["status"] == 403
+    assert "grpcStatus" not in request
+
+
+def test_a_grpc_call_that_fails_is_an_error(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = failing
+    for name, policy in (
+        ("calls-denied", attach("deny-headers")),
+        ("calls-fail", attach("misbehave", {"how": "raise"})),
+    ):
+        gateway.deploy(with_setting(api(name, upstream.url, [policy]), accessLog="errors"))
+        assert http2(gateway.port, f"/{name}/x", GRPC).status == 200
+    eventually("the line comes", lambda: gateway.access("calls-fail"))
+    (line,) = gateway.access("calls-fail")
+    assert (line["status"], line["grpcStatus"]) == (200, 13)
+    assert gateway.access("calls-denied") == []
 
 
 # ---------------------------------------------------------------- all other lines

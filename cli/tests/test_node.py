@@ -8,6 +8,7 @@ import pytest
 import yaml
 from gatewright_cli import bootstrap
 from gatewright_cli.build_output import BuildOutput, Group
+from gatewright_cli.edge import Edge
 from gatewright_cli.environment import environment
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Forwarded
@@ -38,6 +39,7 @@ def settings() -> NodeSettings:
         bootstrap_template=bootstrap.find(),
         node_id="node-1",
         temporary=Path("/executors"),
+        edge=Edge(memory=3_000_000, bodies=1024, connections=77),
     )
 
 
@@ -90,7 +92,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
         f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock"
         f" --peers {run_dir.path}/peers/peers.json --node-id node-1 --state-dir /state/engine"
-        f" --drain-timeout 10s --executor-drain 30s --generation 1 --log-level info"
+        f" --drain-timeout 10s --executor-drain 30s --generation 1 --body-memory 1024 --memory-limit 1000000"
+        f" --log-level info"
         f" --controller {sockets}/controller.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
@@ -134,6 +137,21 @@ def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> No
     address = written["static_resources"]["listeners"][0]["address"]["socket_address"]
     assert address == {"address": "0.0.0.0", "port_value": 8081}  # noqa: S104
     assert written["node"]["id"] == "node-1"
+
+
+def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir: RunDir) -> None:
+    chosen = Edge(memory=3 << 30, bodies=1, request_seconds=5, connections=77)
+    processes(replace(settings, edge=chosen), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("5s", "5s")
+    monitors = [monitor["typed_config"] for monitor in written["overload_manager"]["resource_monitors"]]
+    assert monitors[0]["max_active_downstream_connections"] == 77
+    assert monitors[1]["max_heap_size_bytes"] == 1 << 30
+    processes(replace(settings, edge=replace(chosen, request_seconds=0)), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("0s", "10s")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from e2e.faults.isolation import ISOLATION
 from e2e.faults.measure import Measurement
 from e2e.faults.overload import OVERLOAD
 from e2e.faults.row import Row
+from e2e.faults.unfinished import UNFINISHED
 
 ROWS: list[Row] = [*kills.ROWS, *changes.ROWS, *harms.ROWS, *hung.ROWS, *disk.ROWS]
-MEASUREMENTS: list[Measurement] = [ISOLATION, BLOCKING, EVENT_LOOP, OVERLOAD]
+MEASUREMENTS: list[Measurement] = [ISOLATION, BLOCKING, EVENT_LOOP, OVERLOAD, *UNFINISHED]

@@ -324,6 +324,28 @@ def echo(listen: str) -> None:
     help="Kill the controller, the engine or Envoy when it answers nothing and does nothing for so long.",
 )
 @click.option(
+    "--memory",
+    type=SIZE,
+    help="What all processes may take, as 4GiB. [default: what the container may, or what the machine has]",
+)
+@click.option(
+    "--body-memory",
+    type=SIZE,
+    help="What all bodies that policies read may take; more is answered 503. [default: 128MiB, or 1/8 of --memory]",
+)
+@click.option(
+    "--request-limit",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a request may take to come in whole, before its answer has begun; 0s: any time.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    help="Of clients, at once. [default: 50000, or half of the files that a process may open]",
+)
+@click.option(
     "--engine-scheduling",
     type=click.Choice(["batch", "normal"]),
     default="batch",

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from gatewright_cli import bootstrap, environment
 from gatewright_cli.build_output import BuildOutput
+from gatewright_cli.edge import Edge, edge
 from gatewright_cli.envoy_drain import EnvoyDrain
 from gatewright_cli.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.generation import Generation
@@ -55,7 +56,8 @@ class NodeSettings:
     temporary: the folder in which executors have theirs. isolation: what they are kept from.
     access_log_sample: the share of requests that have an access line; those of errors have one always.
     underscored_headers: what becomes of requests with `_` in a header's name.
-    log_level: of all processes but Envoy. pass_env: names of variables that policies get, Python and Go ones.
+    log_level: of all processes but Envoy. edge: what clients may take of it.
+    pass_env: names of variables that policies get, Python and Go ones.
     """
 
     build: BuildOutput
@@ -65,6 +67,7 @@ class NodeSettings:
     bootstrap_template: Path
     node_id: str
     temporary: Path
+    edge: Edge = field(default_factory=edge)
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
@@ -227,6 +230,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "drain-timeout": f"{settings.drain_seconds:g}s",
         "executor-drain": f"{settings.executor_drain_seconds:g}s",
         "generation": str(generation.number),
+        "body-memory": str(settings.edge.bodies),
+        "memory-limit": str(settings.edge.engine),
         "log-level": settings.log_level,
     }
     if settings.controller:
@@ -262,6 +267,10 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
         "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
+        "request_timeout": f"{settings.edge.request_seconds:g}s",
+        "request_headers_timeout": f"{settings.edge.header_seconds:g}s",
+        "max_connections": str(settings.edge.connections),
+        "envoy_heap_bytes": str(settings.edge.heap),
         "admin_socket": str(own),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),

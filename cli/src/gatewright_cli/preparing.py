@@ -31,6 +31,7 @@ from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFil
 from gatewright_cli.bootstrap import BootstrapError
 from gatewright_cli.build_output import BuildOutputError
 from gatewright_cli.changing import Changes
+from gatewright_cli.edge import Edge, edge
 from gatewright_cli.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.forwarded import Forwarded, ForwardedError
 from gatewright_cli.generation import Generations
@@ -91,6 +92,10 @@ class Options:
     hung_limit: int | None
     health_limit: float
     silence_limit: float
+    memory: float | None
+    body_memory: float | None
+    request_limit: float
+    max_connections: int | None
     engine_scheduling: Scheduling
     isolation: Level
     executor_uids: tuple[int, int]
@@ -99,6 +104,11 @@ class Options:
     executor_processes: int
     strict: bool
     pass_env: tuple[str, ...]
+
+    @property
+    def edge(self) -> Edge:
+        """What clients may take of the node."""
+        return edge(self.memory, self.body_memory, self.request_limit, self.max_connections)
 
     @property
     def limits(self) -> Limits:
@@ -179,7 +189,7 @@ def with_ports(options: Options) -> Options:
 
 def prepare(options: Options, rest: Sequence[str]) -> Prepared:
     """Raises PreflightError with every mistake that can be seen without building or starting anything."""
-    mistakes = list(preflight.port_mistakes(listeners(options)))
+    mistakes = [*preflight.port_mistakes(listeners(options)), *options.edge.mistakes()]
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):
@@ -253,6 +263,7 @@ def node_settings(
         envoy=prepared.envoy,
         bootstrap_template=prepared.bootstrap,
         node_id=options.node_id or socket.gethostname(),
+        edge=options.edge,
         host=options.host,
         port=options.port,
         tls=bootstrap.speaks_tls(prepared.bootstrap),

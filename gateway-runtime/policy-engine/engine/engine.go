@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,14 +45,12 @@ func Main(register func(*Registry)) {
 }
 
 // ownProcess sets what a process has but once.
-func ownProcess(log *slog.Logger) {
+func ownProcess(log *slog.Logger, options *options) {
 	slog.SetDefault(log)
 	logGRPC(log)
 	syscall.Umask(0o077)
 	keepPrivate(log)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // exchanges leave much garbage and little state
-	}
+	setMemory(options.memoryLimit)
 }
 
 // keepPrivate lets no other process of this user trace this one or read its /proc/PID/environ, mem and fd (prctl(2)).
@@ -63,7 +60,7 @@ func keepPrivate(log *slog.Logger) {
 	}
 }
 
-func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), own func(*slog.Logger)) int {
+func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), own func(*slog.Logger, *options)) int {
 	options, err := parseOptions(arguments, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -73,7 +70,7 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 		return 2
 	}
 	log := newLogger(stderr, options.logLevel)
-	own(log)
+	own(log, options)
 	if err := serve(ctx, options, log, register); err != nil {
 		log.Error("the engine stops", "error", err.Error())
 		return 1
@@ -91,6 +88,7 @@ type engine struct {
 	deploy   sync.Mutex // one Deploy at a time; it guards manifest
 	manifest *manifest
 	table    *chain.Table
+	bodies   *chain.Budget
 	node     *node.Node
 	xds      *xds.Server
 	extProc  *extproc.Server
@@ -121,6 +119,7 @@ func serve(ctx context.Context, options *options, log *slog.Logger, register fun
 	servers.start(servers.xds, failed)
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go tendMemory(running, e.bodies)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -151,7 +150,7 @@ func build(options *options, log *slog.Logger, register func(*Registry)) (*engin
 	if !manifest.hasPython() {
 		executors = nil
 	}
-	e := &engine{options: options, log: log, table: &chain.Table{}, manifest: manifest,
+	e := &engine{options: options, log: log, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.bodyMemory),
 		groups: pythonbridge.NewGroups(executors, bridge, log)}
 	if err := e.complete(register); err != nil {
 		e.close()
@@ -173,7 +172,7 @@ func (e *engine) complete(register func(*Registry)) error {
 	e.extProc = extproc.NewServer(e.table)
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.nodeID, EngineVersion: Version, Controller: e.options.controller, StateDir: e.options.stateDir,
-		Policies: policies, Table: e.table, Envoy: e.xds, Resolver: net.DefaultResolver, Log: e.log,
+		Policies: policies, Table: e.table, Bodies: e.bodies, Envoy: e.xds, Resolver: net.DefaultResolver, Log: e.log,
 	})
 	return err
 }
@@ -203,7 +202,7 @@ func (e *engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{extProcServer: e.extProc.GRPC(), xdsServer: grpc.NewServer()}
 	e.xds.Register(s.xdsServer)
 	s.adminServer = admin.Server(admin.Sources{Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats,
-		ExtProc: e.extProc.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.Deploy, Table: e.table})
+		ExtProc: e.extProc.Stats, Bodies: e.bodies.Stats, Executors: e.groups.Stats, Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.Deploy, Table: e.table})
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	envoy := peers.Rule{File: e.options.peers, Roles: []string{peers.Envoy}}
 	people := peers.Rule{File: e.options.peers, Roles: []string{peers.Supervisor}, Outside: true}

@@ -312,7 +312,7 @@ func TestOnlyEnvoyIsServedItsState(t *testing.T) {
 
 func TestHelpIsNoError(t *testing.T) {
 	var text bytes.Buffer
-	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {
+	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger, *options) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {
 		t.Errorf("expected usage and exit code 0, got %d and %s", code, text.String())
 	}
 }

@@ -113,7 +113,7 @@ func startProcess(t *testing.T, directory, manifest string, register func(*Regis
 		"--state-dir", directory + "/state"}, more...)
 	go func() {
 		defer close(p.done)
-		p.code = run(ctx, arguments, p.log, register, func(*slog.Logger) {})
+		p.code = run(ctx, arguments, p.log, register, func(*slog.Logger, *options) {})
 	}()
 	t.Cleanup(func() {
 		p.end()

@@ -18,6 +18,7 @@ type options struct {
 	drainTimeout, executorDrain                                        time.Duration
 	generation                                                         uint64
 	quarantineDeaths                                                   int
+	bodyMemory, memoryLimit                                            int64
 }
 
 func parseOptions(arguments []string, usage io.Writer) (*options, error) {
@@ -38,6 +39,8 @@ func parseOptions(arguments []string, usage io.Writer) (*options, error) {
 	flags.Uint64Var(&o.generation, "generation", 1, "`NUMBER` of the generation that the executors and the manifest are of")
 	flags.DurationVar(&o.executorDrain, "executor-drain", 30*time.Second, "how long executor processes that are replaced may go on with what they have")
 	flags.IntVar(&o.quarantineDeaths, "quarantine-deaths", 3, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
+	flags.Int64Var(&o.bodyMemory, "body-memory", defaultBodies, "`BYTES` that the bodies held in all exchanges together may take; what does not fit is answered 503")
+	flags.Int64Var(&o.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}
@@ -58,6 +61,12 @@ func (o *options) check() error {
 		if _, err := socketPath(value); err != nil {
 			errs = append(errs, fmt.Errorf("--%s: %w", name, err))
 		}
+	}
+	if o.bodyMemory < 1 {
+		errs = append(errs, fmt.Errorf("--body-memory: expected a number of bytes from 1, got %d", o.bodyMemory))
+	}
+	if o.memoryLimit < 0 {
+		errs = append(errs, fmt.Errorf("--memory-limit: expected a number of bytes, or 0 for none, got %d", o.memoryLimit))
 	}
 	return errors.Join(errs...)
 }

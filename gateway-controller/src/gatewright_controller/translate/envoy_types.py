@@ -227,6 +227,9 @@ HEADER_LINES, HEADER_KIB = 256, 256
 """What is taken of a response's headers, and with policies' changes; as the bootstrap has it for requests. Envoy's
 defaults of 100 and 60 leave policies no room; the engine has lower limits, and says whose fault it is."""
 
+BUFFER_BYTES = 32 << 10
+"""What Envoy reads ahead of a response whose client reads slowly; as the bootstrap has it for requests."""
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -243,6 +246,7 @@ def cluster(
     """One upstream, at an address or at all addresses of a name."""
     kind = cluster_pb2.Cluster.STATIC if is_address else cluster_pb2.Cluster.STRICT_DNS
     built = cluster_pb2.Cluster(name=name, type=kind, connect_timeout=_duration(connect_timeout_ms))
+    built.per_connection_buffer_limit_bytes.value = BUFFER_BYTES
     built.load_assignment.cluster_name = name
     built.load_assignment.endpoints.add().lb_endpoints.append(_endpoint(host, port))
     threshold = built.circuit_breakers.thresholds.add()

@@ -26,6 +26,7 @@ type Sources struct {
 	Node      func() node.Stats
 	XDS       func() xds.Stats
 	ExtProc   func() extproc.Stats
+	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
 
@@ -61,6 +62,7 @@ type Stats struct {
 	Node        node.Stats                            `json:"node"`
 	XDS         xds.Stats                             `json:"xds"`
 	ExtProc     extproc.Stats                         `json:"extProc"`
+	Bodies      chain.BudgetStats                     `json:"bodies"`
 	Executors   []pythonbridge.ProcessStats           `json:"executors"`
 	Quarantined []pythonbridge.QuarantineStats        `json:"quarantined"`
 	Policies    map[string]map[string]InstanceCounter `json:"policies"` // by name:version, then by instance id
@@ -154,7 +156,7 @@ func (s Sources) stats() Stats {
 			policies[instance.Name()][instance.ID()] = InstanceCounter{c.API(), instance.Stats()}
 		}
 	}
-	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.ExtProc(), Executors: s.Executors(), Quarantined: s.Quarantined(),
+	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.ExtProc(), Bodies: s.Bodies(), Executors: s.Executors(), Quarantined: s.Quarantined(),
 		Policies: policies, Goroutines: runtime.NumGoroutine()}
 }
 

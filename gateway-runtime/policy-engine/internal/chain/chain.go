@@ -17,6 +17,7 @@ type Spec struct {
 	Context         string // the API's context: "/orders/v1.0", "/" for the root
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
+	Bodies          *Budget // for the bodies that it holds, of all chains together; nil: without a limit
 }
 
 // Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.
@@ -112,6 +113,7 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 	x := begin(c, front)
 	defer x.metadata.End()
+	defer x.release()
 	if x.refuseRequest(ctx) {
 		return x.sendResponse(ctx)
 	}

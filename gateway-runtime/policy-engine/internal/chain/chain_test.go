@@ -254,7 +254,8 @@ func TestBodyTooLargeForSomeThatGoOn(t *testing.T) {
 		read efgh
 		late: request
 		send request set=x-mark:late body follows
-		send part abcdefgh
+		send part abcd
+		send part efgh
 		send the rest`)
 
 	x = post("abcd", "efgh")

@@ -36,7 +36,7 @@ func begin(c *Chain, front FrontEnd) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	return &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		request: newMessage(front, head, c.mode.WantsRequestBody()),
+		request: newMessage(front, head, c.mode.WantsRequestBody(), c.spec.Bodies),
 		method:  head.Method, path: path, query: query, authority: head.Authority,
 	}
 }
@@ -62,26 +62,45 @@ func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 }
 
 func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
-	withBody := i.settings.Mode.WantsRequestBody()
-	if withBody {
-		if failure := x.request.unfit("request", i); failure != nil {
+	request := x.requestContext()
+	if i.settings.Mode.WantsRequestBody() {
+		var failure *v1alpha.Failure
+		if request.Body, failure = x.request.bodyFor("request", i); failure != nil {
 			return nil, failure
 		}
 	}
-	return execute(ctx, i, i.onRequest, x.requestContext(withBody))
+	if !x.lend(request.Body) {
+		return nil, overBudget("request body")
+	}
+	defer x.lent(request.Body)
+	return execute(ctx, i, i.onRequest, request)
 }
 
-func (x *exchange) requestContext(withBody bool) *v1alpha.RequestContext {
-	request := &v1alpha.RequestContext{
+// lend charges the copy of bodies that a policy has while it runs. The caller calls lent with the same when it has run.
+func (x *exchange) lend(bodies ...[]byte) bool { return x.chain.spec.Bodies.take(sizeOf(bodies)) }
+
+func (x *exchange) lent(bodies ...[]byte) { x.chain.spec.Bodies.hold(-sizeOf(bodies)) }
+
+func sizeOf(bodies [][]byte) (size int64) {
+	for _, body := range bodies {
+		size += int64(len(body))
+	}
+	return size
+}
+
+// release gives back what bodies take.
+func (x *exchange) release() {
+	x.request.body.drop()
+	x.response.body.drop()
+}
+
+func (x *exchange) requestContext() *v1alpha.RequestContext {
+	return &v1alpha.RequestContext{
 		RequestID: x.head.RequestID, Method: x.method, Path: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, APIName: x.chain.spec.API,
 		APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, Headers: x.request.headers.view,
 		Metadata: &x.metadata,
 	}
-	if withBody && len(x.request.body) > 0 {
-		request.Body = x.request.body
-	}
-	return request
 }
 
 // takeRequest makes the action, or the failure, count.
@@ -108,12 +127,11 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if m == nil {
 		return nil
 	}
-	err := checkRequest(m, x.chain.spec.Context)
-	if err == nil {
-		err = x.request.change(m.Headers, m.Body)
-	}
-	if err != nil {
+	if err := checkRequest(m, x.chain.spec.Context); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
+	}
+	if failure := x.request.change(m.Headers, m.Body); failure != nil {
+		return v1alpha.Failf(failure.Class, "request modifications: %s", failure.Message)
 	}
 	replace(&x.method, m.Method)
 	replace(&x.path, m.Path)
@@ -168,7 +186,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	}
 	err := x.unlessResponded(x.request.send(ctx, changes))
 	if !x.chain.keepsRequestBody {
-		x.request.body = nil
+		x.request.body.drop()
 	}
 	return err
 }

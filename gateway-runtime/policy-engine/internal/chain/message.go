@@ -20,22 +20,24 @@ type message struct {
 	status    int   // of a response, as it came
 	came      bool  // at least one piece of the body
 	ended     bool  // there is no body left to read
-	body      []byte
+	body      body
 	replaced  bool // body is a policy's, not the one that came
+	starved   bool // what comes of the body does not fit the budget: no more of it is read
 }
 
-func newMessage(front FrontEnd, head Head, delivered bool) message {
+func newMessage(front FrontEnd, head Head, delivered bool, budget *Budget) message {
 	m := message{front: front, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
+	m.body.budget = budget
 	if delivered && !head.Ended {
 		m.declared, _ = strconv.ParseInt(head.Headers.Get("content-length"), 10, 64) // the proxy has checked it
 	}
 	return m
 }
 
-// read takes in the body: all of it, or until it is known to exceed limit bytes. A body that a policy has replaced is
-// read to its end and dropped.
+// read takes in the body: all of it, or until it is known to exceed limit bytes or not to fit the budget. A body that a
+// policy has replaced is read to its end and dropped.
 func (m *message) read(ctx context.Context, limit int64) error {
-	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit)) {
+	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit) && !m.starves()) {
 		piece, err := m.front.NextPiece(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -43,39 +45,48 @@ func (m *message) read(ctx context.Context, limit int64) error {
 		case err != nil:
 			return err
 		default:
-			m.keep(piece)
+			m.came = true
+			m.starved = !m.replaced && !m.body.add(piece, m.declared)
 		}
 	}
 	return nil
 }
 
-func (m *message) keep(piece []byte) {
-	m.came = true
-	if m.replaced {
-		return
+// starves reports whether no more of the body is to be read, for it does not fit the budget. What declares that it does
+// not fit is not read at all.
+func (m *message) starves() bool {
+	if !m.came && !m.starved {
+		m.starved = !m.body.budget.fits(max(m.declared, 1))
 	}
-	if m.body == nil {
-		m.body = make([]byte, 0, max(int64(len(piece)), min(m.declared, 1<<20))) // a client may declare what it never sends
-	}
-	m.body = append(m.body, piece...)
+	return m.starved
 }
 
 // exceeds reports whether the body is known to be more than limit bytes.
 func (m *message) exceeds(limit int64) bool {
-	return int64(len(m.body)) > limit || !m.replaced && m.declared > limit
+	return m.body.size > limit || !m.replaced && m.declared > limit
 }
 
-// unfit is why the policy is not given the body: it has a content encoding that the policy does not ask for, or it is
-// too large.
-func (m *message) unfit(what string, i *Instance) *v1alpha.Failure {
+// bodyFor is the body as the policy is given it, nil if there is none, or why it is not: the body has a content encoding
+// that the policy does not ask for, is too large, or does not fit the budget.
+func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 	if coding := m.encoding(); coding != "" && i.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
-		return v1alpha.Failf(v1alpha.ClassBadBody,
+		return nil, v1alpha.Failf(v1alpha.ClassBadBody,
 			"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", what, coding)
 	}
 	if m.exceeds(i.settings.MaxBodyBytes) {
-		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
+		return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
 	}
-	return nil
+	if !m.starved {
+		if whole, ok := m.body.whole(); ok {
+			return whole, nil
+		}
+	}
+	return nil, overBudget(what + " body")
+}
+
+// overBudget is the failure of a policy for whose body there is no room.
+func overBudget(what string) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: it does not fit what the bodies held in the engine may take together, --body-memory", what)
 }
 
 // identity is the content coding that is none (RFC 9110, 8.4.1 and 12.5.3).
@@ -96,9 +107,9 @@ func (m *message) encoding() string {
 	return ""
 }
 
-// change applies a policy's changes, or none of them: then the error says why. A new body has no content encoding but
+// change applies a policy's changes, or none of them: then the failure says why. A new body has no content encoding but
 // the one that comes with it.
-func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) error {
+func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1alpha.Failure {
 	before := m.headers
 	if body != nil && m.headers.view.Has("content-encoding") {
 		m.headers.remove("content-encoding")
@@ -106,12 +117,17 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) erro
 	if m.headers.apply(headers) {
 		if err := m.headers.oversized(); err != nil {
 			m.headers = before
-			return err
+			return v1alpha.Failf(v1alpha.ClassBadAction, "%v", err)
 		}
 	}
-	if body != nil {
-		m.body, m.replaced = *body, true
+	if body == nil {
+		return nil
 	}
+	if !m.body.set(*body) {
+		m.headers = before
+		return overBudget("the policy's body")
+	}
+	m.replaced = true
 	return nil
 }
 
@@ -125,7 +141,8 @@ func (m *message) send(ctx context.Context, changes Changes) error {
 	}
 	if m.bodiless || !m.delivered || m.replaced && !m.came {
 		if m.replaced {
-			changes.Body = &m.body
+			whole, _ := m.body.whole() // it is in one piece
+			changes.Body = &whole
 		}
 		return m.front.SendHeaders(changes)
 	}
@@ -133,21 +150,30 @@ func (m *message) send(ctx context.Context, changes Changes) error {
 	if err := m.front.SendHeaders(changes); err != nil {
 		return err
 	}
-	if m.ended {
-		return m.front.SendPiece(m.body, true)
-	}
-	if len(m.body) > 0 {
-		if err := m.front.SendPiece(m.body, false); err != nil {
+	return m.sendBody()
+}
+
+// sendBody sends what is held, and lets the rest pass.
+func (m *message) sendBody() error {
+	last := len(m.body.pieces) - 1
+	for n, piece := range m.body.pieces {
+		if err := m.front.SendPiece(piece, m.ended && n == last); err != nil {
 			return err
 		}
 	}
-	return m.front.SendRest()
+	switch {
+	case !m.ended:
+		return m.front.SendRest()
+	case last < 0:
+		return m.front.SendPiece(nil, true)
+	}
+	return nil
 }
 
 // fitLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
 func (m *message) fitLength() {
 	if m.replaced && (m.bodiless || m.headers.original.Has("content-length")) {
-		m.headers.set("content-length", strconv.Itoa(len(m.body)))
+		m.headers.set("content-length", strconv.FormatInt(m.body.size, 10))
 	}
 }
 
@@ -156,12 +182,14 @@ func (m *message) fitLength() {
 func (m *message) dropBody(head bool) {
 	if head {
 		if m.replaced {
-			m.headers.set("content-length", strconv.Itoa(len(m.body)))
+			m.headers.set("content-length", strconv.FormatInt(m.body.size, 10))
 		}
-		m.body, m.replaced = nil, false
+		m.body.drop()
+		m.replaced = false
 		return
 	}
-	m.body, m.replaced = nil, !m.bodiless
+	m.body.drop()
+	m.replaced = !m.bodiless
 	if !m.bodiless {
 		m.headers.remove("content-length")
 	}

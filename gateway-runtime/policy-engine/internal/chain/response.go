@@ -14,7 +14,7 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.response = newMessage(x.front, head, x.chain.mode.WantsResponseBody())
+	x.response = newMessage(x.front, head, x.chain.mode.WantsResponseBody(), x.chain.spec.Bodies)
 	x.status = head.Status
 	if x.method == http.MethodHead || isEmpty(head.Status) {
 		x.response.declared = 0 // the length of what would come otherwise
@@ -46,39 +46,35 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 }
 
 func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
-	withBody := i.settings.Mode.WantsResponseBody()
-	if withBody {
-		if failure := x.response.unfit("response", i); failure != nil {
+	response := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata}
+	var failure *v1alpha.Failure
+	if i.settings.Mode.WantsResponseBody() {
+		if response.Body, failure = x.response.bodyFor("response", i); failure != nil {
 			return nil, failure
 		}
 	}
-	request, failure := x.answeredRequest(i)
-	if failure != nil {
+	if response.Request, failure = x.answeredRequest(i); failure != nil {
 		return nil, failure
 	}
-	response := &v1alpha.ResponseContext{
-		Request: request, StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata,
+	if !x.lend(response.Body, response.Request.Body) {
+		return nil, overBudget("response body")
 	}
-	if withBody && len(x.response.body) > 0 {
-		response.Body = x.response.body
-	}
+	defer x.lent(response.Body, response.Request.Body)
 	return execute(ctx, i, i.onResponse, response)
 }
 
 // answeredRequest is the request as the response phase sees it, with its body for a policy that asks for it.
 func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alpha.Failure) {
 	if x.sent == nil {
-		x.sent = x.requestContext(false)
+		x.sent = x.requestContext()
 	}
 	if !i.settings.Mode.RequestBodyInResponse {
 		return x.sent, nil
 	}
-	if failure := x.request.unfit("request", i); failure != nil {
-		return nil, failure
-	}
+	var failure *v1alpha.Failure
 	withBody := *x.sent
-	if len(x.request.body) > 0 {
-		withBody.Body = x.request.body
+	if withBody.Body, failure = x.request.bodyFor("request", i); failure != nil {
+		return nil, failure
 	}
 	return &withBody, nil
 }
@@ -107,12 +103,11 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	if m == nil {
 		return nil
 	}
-	err := checkResponse(m)
-	if err == nil {
-		err = x.response.change(m.Headers, m.Body)
-	}
-	if err != nil {
+	if err := checkResponse(m); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "response modifications: %v", err)
+	}
+	if failure := x.response.change(m.Headers, m.Body); failure != nil {
+		return v1alpha.Failf(failure.Class, "response modifications: %s", failure.Message)
 	}
 	if m.StatusCode != 0 && m.StatusCode != x.status {
 		x.status, x.grpcStatus = m.StatusCode, 0
@@ -129,7 +124,11 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 	if err := checkImmediate(a); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "immediate response: %v", err)
 	}
-	x.answer(a, "policy_answer", 0)
+	held := body{budget: x.chain.spec.Bodies}
+	if !held.set(a.Body) {
+		return overBudget("immediate response: the policy's body")
+	}
+	x.answer(a, held, "policy_answer", 0)
 	return nil
 }
 
@@ -143,15 +142,19 @@ func (x *exchange) answerFault(f fault, details string) {
 	if x.grpc {
 		answer = &v1alpha.ImmediateResponse{StatusCode: f.status, Body: []byte(f.detail)}
 	}
-	x.answer(answer, details, f.grpcStatus)
+	held := body{budget: x.chain.spec.Bodies}
+	held.put(answer.Body)
+	x.answer(answer, held, details, f.grpcStatus)
 }
 
-func (x *exchange) answer(a *v1alpha.ImmediateResponse, details string, grpcStatus uint32) {
+// answer makes a the response, with the body that is held of it.
+func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details string, grpcStatus uint32) {
 	headers := make(v1alpha.Headers, len(a.Headers))
 	for n, header := range a.Headers {
 		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
 	}
-	x.response = message{headers: newHeaderList(headers), body: a.Body, ended: true, bodiless: true}
+	x.response.body.drop()
+	x.response = message{headers: newHeaderList(headers), body: held, ended: true, bodiless: true}
 	x.answered, x.status, x.details, x.grpcStatus = true, a.StatusCode, details, grpcStatus
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
 }
@@ -177,8 +180,9 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 
 // finalAnswer keeps the body of an answer to HEAD: the front end makes its length of it, and sends no more.
 func (x *exchange) finalAnswer(empty bool) Answer {
+	whole, _ := x.response.body.whole() // it is in one piece
 	answer := Answer{
-		Status: x.status, Headers: x.response.headers.view, Body: x.response.body,
+		Status: x.status, Headers: x.response.headers.view, Body: whole,
 		Details: x.details, Analytics: x.analytics,
 	}
 	if empty {

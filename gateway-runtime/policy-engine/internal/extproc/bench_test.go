@@ -35,7 +35,7 @@ func (r *replay) Receive() ([]byte, error) {
 	return message, nil
 }
 
-func (r *replay) Send([]byte) error { return nil }
+func (r *replay) Send(_, _ []byte) error { return nil }
 
 // BenchmarkHeaderExchange is the engine's own work for a chain of two Go policies, both header phases, without gRPC.
 func BenchmarkHeaderExchange(b *testing.B) {

@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,8 @@ func (s *script) Receive() ([]byte, error) {
 	return proto.Marshal(next)
 }
 
-func (s *script) Send(message []byte) error {
+func (s *script) Send(message, rest []byte) error {
+	message = slices.Concat(message, rest)
 	response := &servicev3.ProcessingResponse{}
 	s.got = append(s.got, response)
 	return proto.Unmarshal(message, response)

@@ -3,6 +3,7 @@ package extproc
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -287,9 +288,25 @@ func TestGeneratedCodeReadsPiecesAndTrailers(t *testing.T) {
 	}
 }
 
+func TestGeneratedCodeReadsAnImmediateAnswer(t *testing.T) {
+	for _, size := range []int{0, 1, 100, 127, 128, 16383, 16384, 3 << 20} {
+		answer := chain.Answer{Status: 403, Headers: v1alpha.Headers{{Name: "x-why", Value: "no"}}, Body: bytes.Repeat([]byte("x"), size),
+			Details: "policy_answer", GRPCStatus: 7, Analytics: map[string]any{"who": "me"}}
+		got := decoded(t, must(immediateAnswer(&answer)))
+		immediate := got.GetImmediateResponse()
+		if immediate.GetStatus().GetCode() != 403 || !bytes.Equal(immediate.GetBody(), answer.Body) || immediate.GetDetails() != "policy_answer" ||
+			immediate.GetGrpcStatus().GetStatus() != 7 || string(immediate.GetHeaders().GetSetHeaders()[0].GetHeader().GetRawValue()) != "no" {
+			t.Errorf("%d bytes: got %.300v", size, immediate)
+		}
+		if fields := got.GetDynamicMetadata().GetFields(); fields[analyticsNamespace].GetStructValue().GetFields()["who"].GetStringValue() != "me" {
+			t.Errorf("%d bytes: got the metadata %v", size, fields)
+		}
+	}
+}
+
 func decoded(t interface{ Fatal(...any) }, wire outgoing) *servicev3.ProcessingResponse {
 	message := &servicev3.ProcessingResponse{}
-	if err := proto.Unmarshal(wire, message); err != nil {
+	if err := proto.Unmarshal(slices.Concat(wire.head, wire.body), message); err != nil {
 		t.Fatal(err)
 	}
 	return message

@@ -104,7 +104,7 @@ func (f *front) receive() error {
 }
 
 func (f *front) send(message outgoing) error {
-	return f.stream.Send(message)
+	return f.stream.Send(message.head, message.body)
 }
 
 // next receives the next message that is not to be passed on or dropped.

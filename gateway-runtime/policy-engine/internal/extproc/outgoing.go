@@ -24,9 +24,10 @@ const (
 	authorityNamespace = "gatewright.authority"
 )
 
-// outgoing is a ProcessingResponse, encoded. What most exchanges send is encoded here; answers and metadata, which are
-// rare, by generated code. Names of headers are tokens, and values go as bytes, so that all text is UTF-8.
-type outgoing = []byte
+// outgoing is a ProcessingResponse, encoded: what stands before a body, and the body, which is the last field of all that
+// it is in and is not copied. What most exchanges send is encoded here; answers and metadata, which are rare, by generated
+// code. Names of headers are tokens, and values go as bytes, so that all text is UTF-8.
+type outgoing struct{ head, body []byte }
 
 // room is what most messages fit in.
 const room = 256
@@ -44,6 +45,12 @@ func answerTo(what protowire.Number, response bool) protowire.Number {
 	}
 	return what
 }
+
+// The field of an immediate response, and that of its body.
+const (
+	immediateResponse = protowire.Number(7)
+	immediateBody     = protowire.Number(3)
+)
 
 // The fields of what is in it.
 const (
@@ -65,10 +72,13 @@ const (
 	boolValue        = protowire.Number(1) // of BoolValue
 )
 
-func headersAnswer(changes *chain.Changes, response bool) (outgoing, error) {
+func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
 	b := make(builder, 0, room)
+	if err := b.metadata(changes.Analytics, changes.Authority); err != nil {
+		return out, err
+	}
 	if changes.Body != nil {
-		b = make(builder, 0, room+len(*changes.Body))
+		out.body = *changes.Body
 	}
 	answer := b.open(answerTo(toHeaders, response))
 	common := b.open(commonResponse)
@@ -78,12 +88,13 @@ func headersAnswer(changes *chain.Changes, response bool) (outgoing, error) {
 	b.headerMutation(changes)
 	if changes.Body != nil {
 		mutation := b.open(bodyMutation)
-		b.bytes(wholeBody, *changes.Body)
-		b.close(mutation)
+		b.bytesHead(wholeBody, len(out.body))
+		b.closeAround(mutation, len(out.body))
 	}
-	b.close(common)
-	b.close(answer)
-	return withMetadata(b, changes.Analytics, changes.Authority)
+	b.closeAround(common, len(out.body))
+	b.closeAround(answer, len(out.body))
+	out.head = b
+	return out, nil
 }
 
 func (b *builder) headerMutation(changes *chain.Changes) {
@@ -142,19 +153,19 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 	if last {
 		size += protowire.SizeTag(streamedEnd) + 1
 	}
-	b := make(builder, 0, size+64)
+	b := make(builder, 0, 64)
 	b.nest(size, answerTo(toBody, response), commonResponse, bodyMutation, streamedResponse)
-	b.bytes(streamedBody, piece)
 	if last {
 		b.varint(streamedEnd, 1)
 	}
-	return b
+	b.bytesHead(streamedBody, len(piece))
+	return outgoing{b, piece}
 }
 
 func trailersAnswer(response bool) outgoing {
 	b := make(builder, 0, 2)
 	b.close(b.open(answerTo(toTrailers, response)))
-	return b
+	return outgoing{head: b}
 }
 
 // echo answers a piece or trailers with themselves.
@@ -167,23 +178,26 @@ func echo(message *incoming) outgoing {
 	}
 }
 
-func immediateAnswer(answer *chain.Answer) (outgoing, error) {
+func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 	immediate := &servicev3.ImmediateResponse{
 		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(answer.Status)},
 		Headers: &servicev3.HeaderMutation{SetHeaders: setOptions(answer.Headers)},
-		Body:    answer.Body,
 		Details: answer.Details,
 	}
 	if answer.GRPCStatus != 0 {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
-	encoded, err := proto.Marshal(&servicev3.ProcessingResponse{
-		Response: &servicev3.ProcessingResponse_ImmediateResponse{ImmediateResponse: immediate},
-	})
-	if err != nil {
-		return nil, err
+	b := make(builder, 0, room)
+	if err := b.metadata(answer.Analytics, ""); err != nil {
+		return out, err
 	}
-	return withMetadata(encoded, answer.Analytics, "")
+	start := b.open(immediateResponse)
+	if b, err = (proto.MarshalOptions{}).MarshalAppend(b, immediate); err != nil {
+		return out, err
+	}
+	b.bytesHead(immediateBody, len(answer.Body))
+	b.closeAround(start, len(answer.Body))
+	return outgoing{b, answer.Body}, nil
 }
 
 func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
@@ -200,10 +214,10 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	return options
 }
 
-// withMetadata adds the analytics, whatever JSON can say, and the authority that a policy chose, if any.
-func withMetadata(to outgoing, analytics map[string]any, authority string) (outgoing, error) {
+// metadata writes the analytics, whatever JSON can say, and the authority that a policy chose, if any.
+func (b *builder) metadata(analytics map[string]any, authority string) (err error) {
 	if authority == "" && len(analytics) == 0 {
-		return to, nil
+		return nil
 	}
 	fields := map[string]*structpb.Value{}
 	if authority != "" {
@@ -213,12 +227,13 @@ func withMetadata(to outgoing, analytics map[string]any, authority string) (outg
 	if len(analytics) > 0 {
 		values, err := structOf(analytics)
 		if err != nil {
-			return nil, fmt.Errorf("analytics metadata: %w", err)
+			return fmt.Errorf("analytics metadata: %w", err)
 		}
 		fields[analyticsNamespace] = structpb.NewStructValue(values)
 	}
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
-	return proto.MarshalOptions{}.MarshalAppend(to, metadata) // one message after another is both, merged
+	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // one message after another is both, merged
+	return err
 }
 
 func structOf(object map[string]any) (*structpb.Struct, error) {

@@ -42,7 +42,8 @@ type Stream interface {
 	Context() context.Context
 	// Receive waits for the next message, which is the caller's to keep; io.EOF after the last.
 	Receive() ([]byte, error)
-	Send(message []byte) error
+	// Send sends a message in two parts, and keeps neither.
+	Send(message, rest []byte) error
 }
 
 // GRPC makes a gRPC server of it.

@@ -86,10 +86,6 @@ func (b *builder) text(number protowire.Number, value string) {
 	*b = protowire.AppendString(protowire.AppendTag(*b, number, protowire.BytesType), value)
 }
 
-func (b *builder) bytes(number protowire.Number, value []byte) {
-	*b = protowire.AppendBytes(protowire.AppendTag(*b, number, protowire.BytesType), value)
-}
-
 // open begins a message in the message. What is written until close, which wants what open returned, is in it.
 func (b *builder) open(number protowire.Number) (start int) {
 	*b = append(protowire.AppendTag(*b, number, protowire.BytesType), 0)
@@ -97,13 +93,21 @@ func (b *builder) open(number protowire.Number) (start int) {
 }
 
 // close writes the length, for which open has left one byte.
-func (b *builder) close(start int) {
-	length := len(*b) - start
-	if more := sizeVarint(length) - 1; more > 0 {
+func (b *builder) close(start int) { b.closeAround(start, 0) }
+
+// closeAround is close for a message that goes on behind what is built, for so many bytes.
+func (b *builder) closeAround(start, rest int) {
+	here := len(*b) - start
+	if more := sizeVarint(here+rest) - 1; more > 0 {
 		*b = append(*b, make([]byte, more)...)
-		copy((*b)[start+more:], (*b)[start:start+length])
+		copy((*b)[start+more:], (*b)[start:start+here])
 	}
-	protowire.AppendVarint((*b)[:start-1], uint64(length))
+	protowire.AppendVarint((*b)[:start-1], uint64(here+rest))
+}
+
+// bytesHead begins a field whose value, of so many bytes, goes behind what is built.
+func (b *builder) bytesHead(number protowire.Number, size int) {
+	*b = protowire.AppendVarint(protowire.AppendTag(*b, number, protowire.BytesType), uint64(size))
 }
 
 // closeUnlessEmpty takes back a message, with a tag of one byte, that nothing was written to.

@@ -47,12 +47,12 @@ var breaches = []breach{
 	}},
 	{what: "more padding than data", code: http2.ErrCodeProtocol, commit: raw(http2.FrameData, http2.FlagDataPadded, 1, 9, 0)},
 	{what: "more data than the stream's window", code: http2.ErrCodeFlowControl, commit: func(p *peer) {
-		p.data(1, make([]byte, streamWindow))
+		p.data(1, make([]byte, firstWindow))
 		p.quiet()
 		raw(http2.FrameData, 0, 1, 0)(p)
 	}},
 	{what: "padding beyond the stream's window", code: http2.ErrCodeFlowControl, commit: func(p *peer) {
-		p.data(1, make([]byte, streamWindow))
+		p.data(1, make([]byte, firstWindow))
 		p.quiet()
 		raw(http2.FrameData, http2.FlagDataPadded, 1, 0)(p)
 	}},

@@ -73,7 +73,7 @@ func TestMessagesAfterTheHalfClose(t *testing.T) {
 		if err := sink(stream); err != nil {
 			return err
 		}
-		return stream.Send([]byte("all came"))
+		return stream.Send([]byte("all came"), nil)
 	}).client(t))
 	call.send([]byte("one"))
 	call.close()
@@ -102,7 +102,7 @@ var (
 func failing(stream *grpcstream.Stream) error {
 	return each(stream, func(message []byte) error {
 		if message[0] == 0 {
-			return stream.Send(message)
+			return stream.Send(message, nil)
 		}
 		return status.Error(codes.Code(message[0]), string(message[1:]))
 	})
@@ -162,7 +162,7 @@ func TestCancelledCall(t *testing.T) {
 		}
 		receiving <- echo(stream)
 		<-stream.Context().Done()
-		sending <- stream.Send([]byte("late"))
+		sending <- stream.Send([]byte("late"), nil)
 		return nil
 	}).client(t))
 	call.echoes("hello")

@@ -30,7 +30,7 @@ type connection struct {
 func newConnection(server *Server, socket net.Conn) *connection {
 	c := &connection{server: server, socket: socket, streams: map[uint32]*Stream{}}
 	c.out = newOutbox(&c.mu)
-	c.out.putSetting(http2.SettingInitialWindowSize, streamWindow) // before anything else (RFC 9113, 3.4)
+	c.out.putSetting(http2.SettingInitialWindowSize, firstWindow) // before anything else (RFC 9113, 3.4)
 	c.out.putWindow(0, connectionWindow-defaultWindow)
 	return c
 }

@@ -11,7 +11,8 @@ import (
 
 // What a peer may send, in bytes.
 const (
-	streamWindow     = 1 << 20  // on a stream, before its handler asks for more
+	firstWindow      = 16 << 10 // on a new stream: what is kept for a handler that does not ask for it
+	streamWindow     = 64 << 10 // on a stream whose handler waits for more
 	connectionWindow = 8 << 20  // on a connection, before it is read
 	largestMessage   = 64 << 20 // whole
 	largestHeaders   = 64 << 10 // of a stream, encoded

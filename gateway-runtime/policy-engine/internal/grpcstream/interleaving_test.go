@@ -29,7 +29,7 @@ var (
 	anyWindow = rapid.SampledFrom([]int{0, 1, 100, 5000, 16_384, 50_000})
 )
 
-const talkLimit = 200 << 10 // under a stream's window: nobody waits for credit that needs credit to come
+const talkLimit = 200 << 10 // what a stream says in all, in bytes
 
 // some draws a stream that goes on, or nil.
 func (c *crowd) some(t *rapid.T) *talk {
@@ -62,14 +62,14 @@ func (c *crowd) say(t *rapid.T) {
 
 func (c *crowd) sendSome(t *rapid.T) {
 	if stream := c.some(t); stream != nil {
-		cut := rapid.IntRange(0, len(stream.unsent)).Draw(t, "bytes")
+		cut := rapid.IntRange(0, min(len(stream.unsent), c.ours.room(stream.id))).Draw(t, "bytes") // more would wait for the handler
 		c.data(stream.id, stream.unsent[:cut])
 		stream.unsent = stream.unsent[cut:]
 	}
 }
 
 func (c *crowd) halfClose(t *rapid.T) {
-	if stream := c.some(t); stream != nil {
+	if stream := c.some(t); stream != nil && len(stream.unsent) <= c.ours.room(stream.id) {
 		c.finish(stream)
 	}
 }

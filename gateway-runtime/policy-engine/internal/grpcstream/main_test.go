@@ -103,7 +103,9 @@ func each(stream *grpcstream.Stream, use func([]byte) error) error {
 	}
 }
 
-func echo(stream *grpcstream.Stream) error { return each(stream, stream.Send) }
+func echo(stream *grpcstream.Stream) error {
+	return each(stream, func(message []byte) error { return stream.Send(message[:len(message)/2], message[len(message)/2:]) })
+}
 
 // sink receives all, and sends nothing.
 func sink(stream *grpcstream.Stream) error {

@@ -26,7 +26,8 @@ type tester interface {
 // What HTTP/2 starts with, and what the server changes of it.
 const (
 	frameLimit       = 16 << 10
-	streamWindow     = 1 << 20
+	firstWindow      = 16 << 10
+	streamWindow     = 64 << 10
 	connectionWindow = 8 << 20
 )
 
@@ -72,7 +73,7 @@ func (h *host) dial(t tester, settings ...http2.Setting) *peer {
 	p := h.connect(t)
 	p.write(http2.ClientPreface)
 	p.settings(settings...)
-	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", "WINDOW_UPDATE 0: 8323073", "SETTINGS ACK")
+	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "SETTINGS ACK")
 	return p
 }
 

@@ -116,7 +116,7 @@ func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 	p := h.connect(t)
 	h.dial(t) // connections are taken in their order: p's has been, too
 	stopped := in(h.GracefulStop)
-	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", "WINDOW_UPDATE 0: 8323073", "GOAWAY 2147483647: NO_ERROR", "PING: drain")
+	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	h.Stop()
 	next(t, stopped)
 }
@@ -125,7 +125,7 @@ func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 func held(t *testing.T) (h *host, cut <-chan error, may func()) {
 	contexts, release := make(chan error, 1), make(chan struct{})
 	h = serve(t, func(stream *grpcstream.Stream) error {
-		if err := stream.Send([]byte("started")); err != nil {
+		if err := stream.Send([]byte("started"), nil); err != nil {
 			return err
 		}
 		<-stream.Context().Done()
@@ -172,7 +172,7 @@ func TestStopCutsGracefulStopShort(t *testing.T) {
 // TestStopCutsASendThatWaits: neither a peer without credit nor one that does not read holds it up.
 func TestStopCutsASendThatWaits(t *testing.T) {
 	ended := make(chan error, 2)
-	h := serve(t, reporting(ended, func(stream *grpcstream.Stream) error { return stream.Send(make([]byte, 8<<20)) }))
+	h := serve(t, reporting(ended, func(stream *grpcstream.Stream) error { return stream.Send(make([]byte, 8<<20), nil) }))
 	p := h.dial(t, initialWindow(100))
 	p.open(1)
 	p.expect(opened(1), "DATA 1: 100 bytes")

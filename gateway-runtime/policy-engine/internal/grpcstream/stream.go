@@ -32,18 +32,27 @@ type Stream struct {
 	ctx        context.Context //nolint:containedctx // the stream's own: it lives as long
 	cancel     context.CancelFunc
 
-	came       []byte        // messages, with their prefixes, that were not received yet
-	ended      bool          // nothing follows them
-	failed     error         // nothing is received or sent any more
-	uncredited int           // bytes that came since the peer was given credit
-	waiting    bool          // for something to come, on
-	arrived    chan struct{} // which has room for one token
-	window     int           // bytes of data that the peer takes in
-	opened     bool          // the answer's headers are on their way
+	came    [][]byte     // messages that were not received yet,
+	few     [2][]byte    // which mostly have room here
+	head    [prefix]byte // of the next message: so many bytes of it came
+	headed  int
+	partial []byte // what came of that message, with room for all of it; nil as long as its prefix has not come
+	ended   bool   // nothing follows
+	refused error  // what follows is no message that is taken
+	failed  error  // nothing is received or sent any more
+
+	granted, allowed int           // bytes: the largest window that the peer was given, and what is left of it
+	waiting          bool          // for something to come, on
+	arrived          chan struct{} // which has room for one token
+
+	window int  // bytes of data that the peer takes in
+	opened bool // the answer's headers are on their way
 }
 
 func newStream(c *connection, id uint32) *Stream {
-	s := &Stream{connection: c, id: id, window: c.out.perStream, arrived: make(chan struct{}, 1)}
+	s := &Stream{connection: c, id: id, window: c.out.perStream, granted: firstWindow, allowed: firstWindow,
+		arrived: make(chan struct{}, 1)}
+	s.came = s.few[:0]
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -53,7 +62,8 @@ func (s *Stream) Context() context.Context { return s.ctx }
 
 // ---------------------------------------------------------------- receiving
 
-// Receive waits for the next message, which is the caller's to keep. After the last one it returns io.EOF.
+// Receive waits for the next message, which is the caller's to keep: it shares its memory with nothing else. After the
+// last one it returns io.EOF.
 func (s *Stream) Receive() ([]byte, error) {
 	c := s.connection
 	c.mu.Lock()
@@ -62,8 +72,8 @@ func (s *Stream) Receive() ([]byte, error) {
 		if message, err := s.next(); message != nil || err != nil {
 			return message, err
 		}
-		s.credit()
 		s.waiting = true
+		s.credit()
 		c.unlock()
 		<-s.arrived
 		c.mu.Lock()
@@ -72,16 +82,18 @@ func (s *Stream) Receive() ([]byte, error) {
 
 // next takes the next message of what came: nil if it is not whole.
 func (s *Stream) next() (message []byte, err error) {
-	size, err := s.sizeOfNext()
 	switch {
 	case s.failed != nil:
 		return nil, s.failed
-	case err != nil:
-		return nil, err
-	case size > 0 && size <= len(s.came):
-		message, s.came = s.came[prefix:size:size], s.came[size:]
+	case len(s.came) > 0:
+		message, s.came[0], s.came = s.came[0], nil, s.came[1:]
+		if len(s.came) == 0 {
+			s.came = s.few[:0]
+		}
 		return message, nil
-	case s.ended && len(s.came) > 0:
+	case s.refused != nil:
+		return nil, s.refused
+	case s.ended && (s.headed > 0 || s.partial != nil):
 		return nil, errCutOff
 	case s.ended:
 		return nil, io.EOF
@@ -89,26 +101,11 @@ func (s *Stream) next() (message []byte, err error) {
 	return nil, nil
 }
 
-// sizeOfNext is that of the next message with its prefix: 0 as long as that is not known.
-func (s *Stream) sizeOfNext() (int, error) {
-	if len(s.came) < prefix {
-		return 0, nil
-	}
-	if s.came[0] != 0 {
-		return 0, errCompressed
-	}
-	size := int(binary.BigEndian.Uint32(s.came[1:prefix]))
-	if size > largestMessage {
-		return 0, errTooLarge
-	}
-	return prefix + size, nil
-}
-
-// credit lets the peer send more, now that the handler has all that came.
+// credit lets the peer send more, if the handler waits for it.
 func (s *Stream) credit() {
-	if s.uncredited > streamWindow/4 && !s.ended {
-		s.connection.out.putWindow(s.id, s.uncredited)
-		s.uncredited = 0
+	if s.waiting && s.allowed <= s.granted/2 && !s.ended {
+		s.connection.out.putWindow(s.id, streamWindow-s.allowed)
+		s.granted, s.allowed = streamWindow, streamWindow
 	}
 }
 
@@ -117,13 +114,50 @@ func (s *Stream) take(data []byte, length int, ended bool) error {
 	if s.ended {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
-	if s.uncredited += length; s.uncredited > streamWindow {
+	if s.allowed -= length; s.allowed < 0 {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
-	s.came = append(s.came, data...)
 	s.ended = ended
-	s.wake()
+	for len(data) > 0 && s.refused == nil {
+		data = s.assemble(data)
+	}
+	if len(s.came) > 0 || s.refused != nil || ended {
+		s.wake()
+	}
+	s.credit()
 	return nil
+}
+
+// assemble adds to the message that is coming what of the data belongs to it, and returns the rest.
+func (s *Stream) assemble(data []byte) (rest []byte) {
+	if s.partial == nil {
+		part := copy(s.head[s.headed:], data)
+		s.headed, data = s.headed+part, data[part:]
+		if s.headed < prefix {
+			return nil
+		}
+		s.headed = 0
+		if s.partial, s.refused = begin(s.head); s.refused != nil {
+			return nil
+		}
+	}
+	part := min(cap(s.partial)-len(s.partial), len(data))
+	if s.partial = append(s.partial, data[:part]...); len(s.partial) == cap(s.partial) {
+		s.came, s.partial = append(s.came, s.partial), nil
+	}
+	return data[part:]
+}
+
+// begin makes room for the message with that prefix.
+func begin(head [prefix]byte) ([]byte, error) {
+	if head[0] != 0 {
+		return nil, errCompressed
+	}
+	size := int(binary.BigEndian.Uint32(head[1:]))
+	if size > largestMessage {
+		return nil, errTooLarge
+	}
+	return make([]byte, 0, size), nil
 }
 
 func (s *Stream) wake() {
@@ -143,8 +177,9 @@ func (s *Stream) fail(why error) {
 
 // ---------------------------------------------------------------- sending
 
-// Send sends a message. It waits where the peer has given no credit for more.
-func (s *Stream) Send(message []byte) error {
+// Send sends a message in two parts, for one of them may be large and somebody else's. It waits where the peer has given
+// no credit for more.
+func (s *Stream) Send(message, rest []byte) error {
 	c := s.connection
 	c.mu.Lock()
 	defer c.unlock()
@@ -153,12 +188,14 @@ func (s *Stream) Send(message []byte) error {
 		c.out.putHeaders(s.id)
 	}
 	var head [prefix]byte
-	binary.BigEndian.PutUint32(head[1:], uint32(len(message)))
-	whole := prefix + len(message)
+	binary.BigEndian.PutUint32(head[1:], uint32(len(message)+len(rest)))
+	whole := prefix + len(message) + len(rest)
 	if s.failed != nil || whole > s.room() {
-		return s.sendPieces(append(head[:], message...))
+		return s.sendPieces(whole, append(head[:], message...), rest)
 	}
-	s.putData(whole, head[:], message) // as most fit
+	s.putHead(whole) // as most fit
+	out := &c.out
+	out.pending = append(append(append(out.pending, head[:]...), message...), rest...)
 	return nil
 }
 
@@ -171,31 +208,31 @@ func (s *Stream) room() int {
 	return min(s.window, o.window, o.largestFrame)
 }
 
-func (s *Stream) putData(size int, parts ...[]byte) {
+// putHead begins a frame of so many bytes of data.
+func (s *Stream) putHead(size int) {
 	o := &s.connection.out
 	s.window -= size
 	o.window -= size
 	o.putHead(size, http2.FrameData, 0, s.id)
-	for _, part := range parts {
-		o.pending = append(o.pending, part...)
-	}
 }
 
-// sendPieces sends data as there is room for it.
-func (s *Stream) sendPieces(data []byte) error {
+// sendPieces sends data, of that size in all, as there is room for it.
+func (s *Stream) sendPieces(size int, data, rest []byte) error {
 	o := &s.connection.out
-	for len(data) > 0 {
+	for size > 0 {
 		if s.failed != nil {
 			return s.failed
 		}
-		size := min(s.room(), len(data))
-		if size <= 0 {
+		piece := min(s.room(), size)
+		if piece <= 0 {
 			o.more.Signal()
 			o.room.Wait()
 			continue
 		}
-		s.putData(size, data[:size])
-		data = data[size:]
+		s.putHead(piece)
+		first := min(piece, len(data))
+		o.pending = append(append(o.pending, data[:first]...), rest[:piece-first]...)
+		data, rest, size = data[first:], rest[piece-first:], size-piece
 	}
 	return nil
 }

@@ -49,7 +49,8 @@ func TestConnectionWindowIsKept(t *testing.T) {
 	p := serve(t, echo).dial(t, initialWindow(1<<20))
 	p.open(1)
 	p.send(1, textOf(100_000))
-	p.expect(opened(1), "DATA 1: 16384 bytes", "DATA 1: 16384 bytes", "DATA 1: 16384 bytes", "DATA 1: 16383 bytes")
+	p.until(opened(1))
+	p.expect("DATA 1: 16384 bytes", "DATA 1: 16384 bytes", "DATA 1: 16384 bytes", "DATA 1: 16383 bytes")
 	p.quiet()
 	p.grant(1, 1000)
 	p.quiet()
@@ -105,7 +106,7 @@ func TestLastOfTwoSettingsHolds(t *testing.T) {
 func TestResetEndsASendThatWaits(t *testing.T) {
 	ended := make(chan error, 1)
 	p := serve(t, reporting(ended, func(stream *grpcstream.Stream) error {
-		err := stream.Send(make([]byte, 245))
+		err := stream.Send(make([]byte, 200), make([]byte, 45))
 		if stream.Context().Err() == nil {
 			t.Error("expected the context to be done")
 		}
@@ -129,7 +130,7 @@ func TestCreditNeverRunsOut(t *testing.T) {
 			return nil
 		})
 	}).dial(t)
-	ids, total := []uint32{1, 3, 5}, 3*streamWindow
+	ids, total := []uint32{1, 3, 5}, 48*streamWindow
 	for _, id := range ids {
 		p.open(id)
 	}
@@ -208,7 +209,7 @@ func TestSlowHandlerSlowsThePeer(t *testing.T) {
 	h := serve(t, func(stream *grpcstream.Stream) error {
 		return each(stream, func([]byte) error {
 			<-turn
-			return stream.Send(nil)
+			return stream.Send(nil, nil)
 		})
 	})
 	defer close(turn)
@@ -233,7 +234,7 @@ func TestNothingIsSentAfterAReset(t *testing.T) {
 	ended := make(chan error, 1)
 	p := serve(t, reporting(ended, func(stream *grpcstream.Stream) error {
 		<-stream.Context().Done()
-		return stream.Send([]byte("late"))
+		return stream.Send([]byte("late"), nil)
 	})).dial(t)
 	p.open(1)
 	p.reset(1)
@@ -248,7 +249,7 @@ func TestNoCreditIsGivenAfterTheEnd(t *testing.T) {
 		return sink(stream)
 	}).dial(t)
 	p.open(1)
-	p.send(1, textOf(streamWindow/2))
+	p.send(1, textOf(firstWindow*3/4))
 	p.end(1)
 	p.quiet()
 	close(read)
@@ -263,7 +264,7 @@ func TestNoCreditIsGivenAfterAReset(t *testing.T) {
 		return err
 	})).dial(t)
 	p.open(1)
-	p.send(1, textOf(streamWindow/2))
+	p.send(1, textOf(firstWindow*3/4))
 	p.reset(1)
 	expectCode(t, codes.Canceled, next(t, ended))
 	p.quiet()

@@ -17,7 +17,7 @@ func TestConversation(t *testing.T) {
 	p := serve(t, echo).connect(t)
 	p.write(http2.ClientPreface)
 	p.settings()
-	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", "WINDOW_UPDATE 0: 8323073", "SETTINGS ACK")
+	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "SETTINGS ACK")
 	p.open(1)
 	p.quiet()
 	p.send(1, "hello")
@@ -129,7 +129,7 @@ func TestMessagesStay(t *testing.T) {
 			return nil
 		})
 		for _, message := range kept {
-			err = stream.Send(message)
+			err = stream.Send(message, nil)
 		}
 		return err
 	}).dial(t)
@@ -172,7 +172,7 @@ func TestFramesAfterTheEndAreIgnored(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return stream.Send(message)
+		return stream.Send(message, nil)
 	}).dial(t)
 	p.open(1)
 	p.open(3)
@@ -215,7 +215,7 @@ func TestDisconnectionEndsAllHandlers(t *testing.T) {
 		message, err := stream.Receive()
 		switch string(message) {
 		case "send":
-			err = stream.Send(make([]byte, 1<<20))
+			err = stream.Send(make([]byte, 1<<20), nil)
 		case "receive":
 			_, err = stream.Receive()
 		}

@@ -18,6 +18,7 @@ import (
 // instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
 type chains struct {
 	table     *chain.Table
+	bodies    *chain.Budget
 	policies  *atomic.Pointer[policies]
 	grace     time.Duration
 	gone      func(departure) // called when a retired chain has left the table, from any goroutine
@@ -28,8 +29,8 @@ type chains struct {
 	builds    sync.WaitGroup // under way
 }
 
-func newChains(table *chain.Table, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure), log *slog.Logger) *chains {
-	return &chains{table: table, policies: policies, grace: grace, gone: gone, log: log, held: map[string]*heldChain{},
+func newChains(table *chain.Table, bodies *chain.Budget, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure), log *slog.Logger) *chains {
+	return &chains{table: table, bodies: bodies, policies: policies, grace: grace, gone: gone, log: log, held: map[string]*heldChain{},
 		instances: map[string]*heldInstance{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
@@ -121,7 +122,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
-		Operation: message.GetOperation(), Instances: instances,
+		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies,
 	})
 	if err != nil {
 		return nil, []error{err}

@@ -38,6 +38,7 @@ type Options struct {
 	StateDir      string
 	Policies      []Policy
 	Table         *chain.Table
+	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
 	Envoy         Envoy
 	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: nobody is
 	Timing        Timing
@@ -119,7 +120,7 @@ func New(options Options) (*Node, error) {
 	}
 	n.lifetime, n.end = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
-	n.chains = newChains(options.Table, &n.policies, n.timing.Grace, n.depart, n.log)
+	n.chains = newChains(options.Table, options.Bodies, &n.policies, n.timing.Grace, n.depart, n.log)
 	n.publish()
 	return n, nil
 }

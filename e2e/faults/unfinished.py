@@ -1,0 +1,122 @@
+"""Clients that stop in the middle of a request, or read nothing of its answer: what is held, what others notice."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from e2e.faults.answers import Answer
+from e2e.faults.figure import Figure
+from e2e.faults.load import loading, pause
+from e2e.faults.measure import Measurement
+from e2e.faults.processes import resident
+from e2e.faults.quantile import latencies, p99
+from e2e.faults.site import Ground, Setting, mix
+from e2e.faults.stuck import Client, NeverReads, StopSendingStreams, StopsSending, StreamsNeverRead, stuck
+from e2e.gateway import attach
+
+MIB = 2**20
+RATE = 200.0  # of the others
+APIS = (
+    ("unsent", attach("body-length")),  # of a request, whose body it reads
+    ("unread", attach("harm", {"how": "reply", "megabytes": 1})),
+)
+
+
+@dataclass(frozen=True)
+class Siege:
+    """So many clients, opened so many a second, and then held for `seconds`. `growth`: bytes that the engine may have
+    above what it has idle; `back_seconds`: after which it has them no longer; `slower`: by how much others' p99 may be.
+    """
+
+    clients: Sequence[Callable[[], Client]]
+    per_second: float
+    seconds: float
+    growth: int = 256 * MIB
+    back_seconds: float = 60.0
+    slower: float | None = 2.0
+    undisturbed_seconds: float = 15.0
+    memory: str = ""
+    heap: int | None = None
+
+
+LEFT = 32 * MIB
+"""What the engine may keep of it: its heap has been in use."""
+
+
+def besieged(siege: Siege, place: Ground) -> list[Figure]:
+    usual = place.under(mix(RATE), siege.undisturbed_seconds)
+    idle = resident(place.gateway)
+    with loading(place.tool, place.address, mix(RATE)) as load:
+        load.flowing()
+        with stuck(place.gateway.port, siege.clients, siege.per_second) as clients:
+            most = held(place, clients.begun.is_set, siege.seconds)
+        answers = load.stop()
+    back = seconds_until(lambda: resident(place.gateway)["engine"] - idle["engine"] <= LEFT, siege.back_seconds * 2)
+    wrong = [answer for answer in answers if answer.outcome != "200"]
+    return [
+        Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, siege.growth / MIB),
+        Figure("back after, s", back, siege.back_seconds),
+        Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, siege.heap and siege.heap / MIB),
+        *(
+            Figure(f"p99 of {flow.name} against undisturbed", slower(flow.name, answers, usual), siege.slower)
+            for flow in mix(RATE)
+        ),
+        Figure("answers of others other than 200", len(wrong), 0),
+    ]
+
+
+def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> float:
+    return p99(latencies(answers, flow=flow)) / p99(latencies(usual, flow=flow))
+
+
+def held(place: Ground, begun: Callable[[], bool], seconds: float) -> dict[str, int]:
+    """The most that each process held until so many seconds after all have begun."""
+    most: dict[str, int] = {}
+    end = None
+    while end is None or time.monotonic() < end:
+        if end is None and begun():
+            end = time.monotonic() + seconds
+        for name, memory in resident(place.gateway).items():
+            most[name] = max(most.get(name, 0), memory)
+        pause(0.2)
+    return most
+
+
+def seconds_until(reached: Callable[[], bool], most: float) -> float:
+    began = time.monotonic()
+    while not reached() and time.monotonic() < began + most:
+        pause(0.5)
+    return time.monotonic() - began
+
+
+def siege(kind: Callable[[], Client], count: int, per_second: float, seconds: float = 30.0) -> Siege:
+    return Siege(list(itertools.repeat(kind, count)), per_second, seconds)
+
+
+def in_little_memory(siege: Siege) -> Siege:
+    """On a node whose Envoy may take a third of this, and has to do without the machine's. How much longer others wait
+    is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
+    """
+    return replace(siege, memory="1536MiB", heap=512 * MIB, slower=None)
+
+
+SENDS = partial(StopsSending, "/unsent/x")
+READS_NOT = partial(NeverReads, "/unread/x")
+SENDS_STREAMS = partial(StopSendingStreams, "/unsent/x", 100)
+STREAMS_UNREAD = partial(StreamsNeverRead, "/unread/x", 100)
+SIEGES = {
+    "3,000 connections that stop after 1 MB of a 1 MiB body": siege(SENDS, 3000, 150.0),
+    "30 HTTP/2 connections with 100 such streams each": siege(SENDS_STREAMS, 30, 1.5),
+    "3,000 connections that read nothing of a 1 MiB answer": in_little_memory(siege(READS_NOT, 3000, 50.0)),
+    "30 HTTP/2 connections with 100 such answers each": in_little_memory(siege(STREAMS_UNREAD, 30, 0.5)),
+}
+UNFINISHED = [
+    Measurement(
+        name, partial(besieged, siege), Setting(options=("--memory", siege.memory) if siege.memory else (), apis=APIS)
+    )
+    for name, siege in SIEGES.items()
+]

@@ -1,0 +1,215 @@
+"""What has no end: requests that come in too slowly, and bodies that together are more than the engine holds."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench import load_tool
+from e2e.faults import unfinished
+from e2e.faults.site import Setting, ground
+from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
+from e2e.upstream import Upstream
+
+LIMIT_SECONDS = 2.0
+SOON_SECONDS = 10.0
+BUDGET = 256 << 10
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture(scope="module")
+def gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    options = ("--request-limit", f"{LIMIT_SECONDS:g}s", "--body-memory", str(BUDGET))
+    with running(build, tmp_path_factory.mktemp("unfinished"), *options) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def apis(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("plain", upstream.url))
+    gateway.deploy(api("reads", upstream.url, [attach("body-length")]))
+    gateway.deploy(api("reads-if", upstream.url, [attach("body-length", onError={"overloaded": "continue"})]))
+
+
+# ------------------------------------------------------------------ time
+
+
+def answer_of(gateway: Gateway, *pieces: bytes, gap: float = 0.3) -> tuple[bytes, float]:
+    """What comes back of a request whose last piece is sent again and again, and after how many seconds it begins."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+        began = time.monotonic()
+        for piece in pieces[:-1]:
+            connection.sendall(piece)
+        connection.settimeout(gap)
+        while time.monotonic() - began < SOON_SECONDS:
+            connection.sendall(pieces[-1])
+            try:
+                return connection.recv(65536), time.monotonic() - began
+            except TimeoutError:
+                continue
+    raise AssertionError(f"no answer in {SOON_SECONDS} s")
+
+
+@pytest.mark.usefixtures("apis")
+@pytest.mark.parametrize("name", ["plain", "reads"])
+def test_a_body_that_comes_too_slowly_is_a_408(gateway: Gateway, name: str) -> None:
+    head = f"POST /{name}/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n".encode()
+    answer, took = answer_of(gateway, head, b"x")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert PROBLEM.encode() in answer
+    assert LIMIT_SECONDS - 0.5 < took < LIMIT_SECONDS + 3
+
+
+def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
+    answer, took = answer_of(gateway, b"POST /plain/x HTTP/1.1\r\nhost: a\r\nx-slow: ", b"x")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert took < LIMIT_SECONDS + 3
+
+
+@contextmanager
+def answering_at_once() -> Iterator[tuple[str, list[bytes]]]:
+    """An upstream that answers when a request begins, with a piece for each one that comes. Its URL, and what came."""
+    came: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            data = connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            while data and not data.endswith(b"0\r\n\r\n"):
+                came.append(data)
+                connection.sendall(b"2\r\nok\r\n")
+                data = connection.recv(65536)
+            connection.sendall(b"0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+
+
+def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
+    """As calls of gRPC with streams both ways do."""
+    with answering_at_once() as (url, came):
+        gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+            connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+            answer, began = b"", time.monotonic()
+            while time.monotonic() - began < 2 * LIMIT_SECONDS:
+                connection.sendall(b"1\r\nx\r\n")
+                answer += connection.recv(65536)
+                time.sleep(0.2)
+            connection.sendall(b"0\r\n\r\n")
+            while not answer.endswith(b"0\r\n\r\n"):
+                answer += connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert len(came) > 5
+
+
+# ------------------------------------------------------------------ memory
+
+
+def bodies(gateway: Gateway) -> dict[str, int]:
+    found: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
+    return found
+
+
+@pytest.mark.usefixtures("apis")
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_for_which_there_is_no_room_is_a_503(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
+    upstream.received.clear()
+    body = bytes(2 * BUDGET)
+    answer = httpx.post(f"{gateway.url}/reads/x", content=iter([body]) if chunked else body)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
+    assert answer.headers["retry-after"] == "1"
+    assert not upstream.received
+    assert bodies(gateway)["limitBytes"] == BUDGET
+    assert bodies(gateway)["heldBytes"] == 0
+    small = httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 8))
+    assert small.status_code == 200
+    assert upstream.received[-1].value("x-body-length") == str(BUDGET // 8)
+
+
+@pytest.mark.usefixtures("apis")
+def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    upstream.received.clear()
+    body = bytes(range(256)) * (2 * BUDGET // 256)
+    assert httpx.post(f"{gateway.url}/reads-if/x", content=iter([body])).status_code == 200
+    (seen,) = upstream.received
+    assert (seen.body, seen.value("x-body-length")) == (body, None)
+
+
+@pytest.mark.usefixtures("apis")
+def test_who_holds_all_the_room_stops_no_route_without_bodies(gateway: Gateway) -> None:
+    """And gives it back when its time is over."""
+    half = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {BUDGET}\r\n\r\n".encode() + bytes(BUDGET // 2)
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port)) as one,
+        socket.create_connection(("127.0.0.1", gateway.port)) as another,
+    ):
+        one.sendall(half)
+        another.sendall(half)
+        end = time.monotonic() + 3 * LIMIT_SECONDS
+        while httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4)).status_code == 200:
+            assert time.monotonic() < end, "expected it to be refused while others hold the room"
+        assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
+        while httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4)).status_code != 200:
+            assert time.monotonic() < end, "expected the room to be given back"
+
+
+LARGE = 8 << 20
+
+
+def soon_idle(config: Json) -> None:
+    connection_manager(config)["common_http_protocol_options"]["idle_timeout"] = "1s"
+
+
+def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstream: Upstream) -> None:
+    engine = Engine(large=lambda *_: iter([denied(200, bytes(LARGE))]))
+    with lone_envoy(upstream, engine, [route("large", HEADERS)], soon_idle) as envoy, socket.socket() as client:
+
+        def heap() -> int:
+            return int(envoy.admin("/memory").json()["allocated"])
+
+        before, client_has = heap(), 64 << 10
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, client_has)
+        client.connect(("127.0.0.1", envoy.port))
+        client.sendall(b"GET /large/x HTTP/1.1\r\nhost: a\r\n\r\n")
+        eventually("Envoy has the answer", lambda: heap() - before > LARGE * 3 // 4, SOON_SECONDS)
+        eventually("it is gone", lambda: envoy.stat("gatewright.downstream_cx_active") == 0, 2 * SOON_SECONDS)
+
+
+# ------------------------------------------------------------------ the short form of the faults
+
+
+@pytest.mark.parametrize(
+    "siege",
+    [unfinished.siege(unfinished.SENDS, 200, 200.0, 2.0), unfinished.siege(unfinished.SENDS_STREAMS, 2, 2.0, 2.0)],
+    ids=["HTTP/1.1", "HTTP/2"],
+)
+def test_bodies_that_stop_halfway_are_held_within_the_budget(
+    build: Path, tmp_path: Path, siege: unfinished.Siege
+) -> None:
+    """Without it, 200 MB come to be held, and more than twice that in memory."""
+    setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
+    with ground(load_tool.build(tmp_path), build, setting) as place:
+        figures = unfinished.besieged(replace(siege, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), place)
+    told = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
+    assert all(figure.kept for figure in told), "; ".join(map(str, told))

@@ -1,0 +1,101 @@
+package chain
+
+import "slices"
+
+// body is what is held of a message's body: the pieces as they came, joined in one when a policy is given it. It is
+// charged to the budget with what its pieces have allocated.
+type body struct {
+	budget *Budget
+	pieces [][]byte
+	size   int64 // bytes in them
+	held   int64 // bytes that they take
+}
+
+const (
+	// pieceOverhead is what a piece takes beside its bytes: its place in the list, and the message that it came in.
+	pieceOverhead = 64
+	// smallPiece is what is copied rather than kept: a body that comes byte by byte must not cost a piece for each.
+	smallPiece = 4 << 10
+	// block is what small pieces are gathered in.
+	block = 16 << 10
+)
+
+// add takes in the next piece of a body of declared bytes; 0: nobody knows. It reports whether the piece fits the
+// budget; it is kept all the same.
+func (b *body) add(piece []byte, declared int64) bool {
+	size := b.size + int64(len(piece))
+	if last := len(b.pieces) - 1; last >= 0 && cap(b.pieces[last])-len(b.pieces[last]) >= len(piece) {
+		b.pieces[last] = append(b.pieces[last], piece...)
+		b.size = size
+		return true
+	}
+	switch {
+	case len(b.pieces) > 0 && size <= declared && 2*size >= declared && b.gather(declared):
+		return b.add(piece, declared) // half of it is there: it has got all the room that it will need
+	case len(piece) < smallPiece && len(b.pieces) > 0:
+		return b.keep(append(make([]byte, 0, max(len(piece), int(min(b.size, block)))), piece...))
+	}
+	return b.keep(slices.Clip(piece))
+}
+
+func (b *body) keep(piece []byte) bool {
+	more := int64(cap(piece)) + pieceOverhead
+	fits := b.budget.take(more)
+	if !fits {
+		b.budget.hold(more)
+	}
+	b.pieces, b.size, b.held = append(b.pieces, piece), b.size+int64(len(piece)), b.held+more
+	return fits
+}
+
+// gather makes one piece of all, with room for so many bytes, if there is.
+func (b *body) gather(room int64) bool {
+	if !b.budget.take(room + pieceOverhead) {
+		return false
+	}
+	whole := make([]byte, 0, room)
+	for _, piece := range b.pieces {
+		whole = append(whole, piece...)
+	}
+	b.budget.hold(-b.held)
+	b.pieces, b.held = [][]byte{whole}, room+pieceOverhead
+	return true
+}
+
+// whole is all that is held, in one piece, nil if that is nothing; false if there is no room for joining it.
+func (b *body) whole() ([]byte, bool) {
+	if len(b.pieces) > 1 && !b.gather(b.size) {
+		return nil, false
+	}
+	if b.size == 0 {
+		return nil, true
+	}
+	return slices.Clip(b.pieces[0]), true
+}
+
+// set makes a policy's body the one that is held, unless it does not fit.
+func (b *body) set(whole []byte) bool {
+	if !b.budget.take(int64(cap(whole))) {
+		return false
+	}
+	b.replace(whole)
+	return true
+}
+
+// put makes whole what is held, whether it fits or not.
+func (b *body) put(whole []byte) {
+	b.budget.hold(int64(cap(whole)))
+	b.replace(whole)
+}
+
+// replace gives back what is held for whole, which is charged already.
+func (b *body) replace(whole []byte) {
+	b.drop()
+	b.pieces, b.size, b.held = [][]byte{whole}, int64(len(whole)), int64(cap(whole))
+}
+
+// drop gives back all that is held.
+func (b *body) drop() {
+	b.budget.hold(-b.held)
+	*b = body{budget: b.budget}
+}

@@ -1,0 +1,86 @@
+package chain
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestABodyIsWhatCame, however it was cut, is charged with no less than what it takes, and gives all of it back.
+func TestABodyIsWhatCame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		budget := NewBudget(64 << 20)
+		held, want := body{budget: budget}, []byte(nil)
+		sizes := rapid.SliceOf(rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, 70_000))).Draw(t, "pieces")
+		declared := 0
+		for _, size := range sizes {
+			declared += size
+		}
+		if rapid.Bool().Draw(t, "nobody knows its size") {
+			declared = 0
+		}
+		for at, size := range sizes {
+			piece := bytes.Repeat([]byte{byte(at)}, size)
+			want = append(want, piece...)
+			if !held.add(piece, int64(declared)) {
+				t.Fatal("it should fit")
+			}
+			taken := 0
+			for _, piece := range held.pieces {
+				taken += cap(piece)
+			}
+			if budget.Stats().Held < int64(taken) || taken > 2*len(want)+block {
+				t.Fatalf("%d bytes came, %d are allocated, %d charged", len(want), taken, budget.Stats().Held)
+			}
+		}
+		got, ok := held.whole()
+		if !ok || !bytes.Equal(got, want) || held.size != int64(len(want)) {
+			t.Fatalf("expected %d bytes, got %d others", len(want), len(got))
+		}
+		if held.drop(); budget.Stats().Held != 0 {
+			t.Fatalf("%d bytes are still charged", budget.Stats().Held)
+		}
+	})
+}
+
+func TestAPieceOfOneByteCostsNoPiece(t *testing.T) {
+	budget := NewBudget(1 << 30)
+	held := body{budget: budget}
+	for range 1 << 20 {
+		held.add([]byte{'x'}, 0)
+	}
+	if charged := budget.Stats().Held; charged > 1<<20*5/4 || len(held.pieces) > 200 {
+		t.Errorf("1 MiB, byte by byte: %d bytes are charged, in %d pieces", charged, len(held.pieces))
+	}
+}
+
+func TestABodyOfADeclaredSizeIsJoinedOnce(t *testing.T) {
+	budget := NewBudget(1 << 30)
+	held := body{budget: budget}
+	for range 1<<20/(32<<10) - 1 {
+		held.add(make([]byte, 32<<10), 1<<20)
+	}
+	if charged := budget.Stats().Held; charged > 1<<20+1<<10 {
+		t.Errorf("1 MiB is declared, but %d bytes are charged", charged)
+	}
+	first := &held.pieces[0][0]
+	held.add(make([]byte, 32<<10), 1<<20)
+	if whole, _ := held.whole(); &whole[0] != first || len(whole) != 1<<20 {
+		t.Error("expected the body where it was")
+	}
+}
+
+func TestBudgetTellsOfSteps(t *testing.T) {
+	budget := NewBudget(1 << 30)
+	budget.take(BudgetStep - 1)
+	select {
+	case <-budget.Changed():
+		t.Error("expected nothing below a step")
+	default:
+	}
+	budget.take(1)
+	<-budget.Changed()
+	budget.hold(-1)
+	<-budget.Changed()
+}

@@ -1,0 +1,74 @@
+package chain
+
+import "sync/atomic"
+
+// Budget is how many bytes of bodies may be held at once, in all exchanges together. A nil one has no limit.
+//
+// Counted is what is allocated, not what is used of it: what came of a body, what it is joined in, what policies made,
+// and for as long as a policy runs one more copy of what it was given, which the way to Python makes.
+type Budget struct {
+	limit   int64
+	held    atomic.Int64
+	refused atomic.Uint64
+	changed chan struct{}
+}
+
+// NewBudget makes a budget of limit bytes.
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit, changed: make(chan struct{}, 1)} }
+
+// BudgetStats are a budget's figures, in bytes.
+type BudgetStats struct {
+	Limit   int64  `json:"limitBytes"`
+	Held    int64  `json:"heldBytes"`
+	Refused uint64 `json:"refused"` // bodies that did not fit, since the start
+}
+
+// Stats reads the figures.
+func (b *Budget) Stats() BudgetStats { return BudgetStats{b.limit, b.held.Load(), b.refused.Load()} }
+
+// Changed has a token whenever what is held has passed another multiple of BudgetStep, up or down, since it was taken.
+func (b *Budget) Changed() <-chan struct{} { return b.changed }
+
+// BudgetStep is the change of what is held, in bytes, that Changed tells of.
+const BudgetStep = 8 << 20
+
+// fits reports whether that many bytes more would be within the limit. One that says no counts as refused.
+func (b *Budget) fits(more int64) bool {
+	if b == nil || b.held.Load()+more <= b.limit {
+		return true
+	}
+	b.refused.Add(1)
+	return false
+}
+
+// take adds bytes to what is held, unless they do not fit.
+func (b *Budget) take(more int64) bool {
+	if b == nil || more == 0 {
+		return true
+	}
+	if b.held.Add(more) <= b.limit {
+		b.tell(more)
+		return true
+	}
+	b.held.Add(-more)
+	b.refused.Add(1)
+	return false
+}
+
+// hold adds bytes that are there already, whether they fit or not. A negative number gives back.
+func (b *Budget) hold(more int64) {
+	if b != nil && more != 0 {
+		b.held.Add(more)
+		b.tell(more)
+	}
+}
+
+func (b *Budget) tell(more int64) {
+	if now := b.held.Load(); now/BudgetStep == (now-more)/BudgetStep {
+		return
+	}
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,89 @@
+package chain_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// runWithin is run with so many bytes for all bodies. All are given back in the end.
+func (t *transcript) runWithin(test *testing.T, bytes int64, instances ...*chain.Instance) {
+	test.Helper()
+	budget := chain.NewBudget(bytes)
+	c, err := chain.New(chain.Spec{ID: "c1", API: "orders", Context: "/orders", Operation: "POST /", Instances: instances, Bodies: budget})
+	if err != nil {
+		test.Fatal(err)
+	}
+	if err := c.Run(test.Context(), t); err != nil {
+		test.Fatal(err)
+	}
+	if held := budget.Stats().Held; held != 0 {
+		test.Errorf("%d bytes are still charged", held)
+	}
+}
+
+const overloaded = `answer 503 policy_overloaded [content-type:application/problem+json,retry-after:1] {"type":"about:blank","title":"Service Unavailable","status":503,"detail":"A policy of the gateway is not available.","requestId":"id-1"}`
+
+func TestABodyThatDoesNotFitIsRefusedUnread(t *testing.T) {
+	x := post("never read")
+	x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "1000"})
+	x.runWithin(t, 999, x.marks("sees", "b"))
+	x.expect(t, overloaded)
+}
+
+func TestABodyIsReadAsFarAsItFits(t *testing.T) {
+	piece := strings.Repeat("x", 1000)
+	x := post(piece, piece, piece, "never read")
+	x.runWithin(t, 2500, x.marks("one", "hH"), x.marks("sees", "b"))
+	x.expect(t, "one: request\nread "+piece+"\nread "+piece+"\nread "+piece+"\none: response 503\n"+strings.Replace(overloaded, "1]", "1,x-mark:one]", 1))
+}
+
+func TestABodyThatDoesNotFitPassesWherePublishersSaySo(t *testing.T) {
+	piece := strings.Repeat("x", 1000)
+	x := post(piece, piece, "the rest")
+	x.runWithin(t, 1500, x.marks("sees", "b", goesOn), x.marks("late", "h"))
+	x.expect(t, "read "+piece+"\nread "+piece+"\nlate: request\nsend request set=x-mark:late body follows\nsend part "+piece+"\nsend part "+piece+"\nsend the rest")
+}
+
+func TestAResponseBodyThatDoesNotFitIsRefused(t *testing.T) {
+	x := get().answers("never read")
+	x.response.Headers = v1alpha.Headers{{Name: "content-length", Value: "1000"}}
+	x.runWithin(t, 999, x.marks("sees", "B"))
+	x.expect(t, "send request set=accept-encoding:identity\nwait for the response\n"+overloaded)
+}
+
+func TestAPolicysBodyIsCharged(t *testing.T) {
+	large := make([]byte, 1000)
+	for name, action := range map[string]v1alpha.RequestAction{
+		"of a request":  &v1alpha.UpstreamRequestModifications{Body: &large},
+		"of an answer ": &v1alpha.ImmediateResponse{StatusCode: 200, Body: large},
+	} {
+		x := get()
+		x.runWithin(t, 999, x.onRequest(name, "h", action, nil))
+		x.expect(t, name+": request\n"+overloaded)
+	}
+}
+
+// TestWhatAPolicyHasIsChargedWhileItRuns: a body of 1,000 bytes and the copy that goes to Python.
+func TestWhatAPolicyHasIsChargedWhileItRuns(t *testing.T) {
+	x := post(strings.Repeat("x", 1000))
+	x.runWithin(t, 1999, x.marks("sees", "b"))
+	x.expect(t, "read "+strings.Repeat("x", 1000)+"\n"+overloaded)
+}
+
+func TestAClientThatGoesAwayGivesBack(t *testing.T) {
+	budget := chain.NewBudget(1 << 20)
+	x := post("abc")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, err := chain.New(chain.Spec{ID: "c1", Instances: []*chain.Instance{x.marks("sees", "b")}, Bodies: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Run(ctx, x); err == nil || budget.Stats().Held != 0 {
+		t.Errorf("expected an error and nothing charged, got %v, %d bytes", err, budget.Stats().Held)
+	}
+}
