@@ -8,7 +8,7 @@ DATA, what a status is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HT
     DATA …                              Message(call, data)      send, any number of times
     END_STREAM                          HalfClosed(call)         finish
     RST_STREAM, too large a message     Aborted(call)            nothing: the call is gone
-    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone
+    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone, and nothing more is heard
 """
 
 from __future__ import annotations
@@ -112,6 +112,10 @@ class _Call:
         self.status: list[tuple[bytes, bytes]] | None = None  # that ends the call once all is out
 
 
+class _FarewellError(Exception):
+    """The client goes away."""
+
+
 class Calls:
     """The server's side of one connection. `limit`: bytes of one message.
 
@@ -127,6 +131,7 @@ class Calls:
         self._last = 0  # the number of the call that began last
         self._intake = _Intake(0)
         self._leaving = False
+        self._lost = False
         self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
         self._out.put_credit(0, WINDOW_BYTES - DEFAULT_WINDOW)
 
@@ -135,14 +140,19 @@ class Calls:
     def receive(self, data: bytes) -> list[Event]:
         """What the client's bytes mean, in order."""
         events: list[Event] = []
+        if self._lost:
+            return events
         try:
             for frame in self._frames.feed(data):
                 events += self._take(*frame)
+            self._out.check_unread()
         except BreachError as breach:
             log.error("a client broke the rules of HTTP/2: %s", breach)
             self._out.put_go_away(self._last, breach.code)
-            events.append(ConnectionLost())
-        return events
+            self._lost = True
+        except _FarewellError:
+            self._lost = True
+        return [*events, ConnectionLost()] if self._lost else events
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
         if self._headers.number and kind != Kind.CONTINUATION:
@@ -168,8 +178,11 @@ class Calls:
                 self._take_ping(flags, number, payload)
             case Kind.PUSH_PROMISE:
                 raise BreachError(Code.PROTOCOL_ERROR, "expected no promises of a client")
+            case Kind.PRIORITY:
+                frames.check_priority(number, payload)
             case Kind.GOAWAY:
-                return [ConnectionLost()]
+                frames.check_go_away(number, payload)
+                raise _FarewellError
         return []
 
     def _call(self, number: int) -> _Call | None:
