@@ -39,6 +39,15 @@ func headers(stream uint32, block ...byte) func(*peer) {
 	return raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, block...)
 }
 
+// onStream2 commits a breach on a stream that is between two that were opened.
+func onStream2(commit func(*peer)) func(*peer) {
+	return func(p *peer) {
+		p.open(3)
+		p.quiet()
+		commit(p)
+	}
+}
+
 var breaches = []breach{
 	{what: "data on no stream", code: http2.ErrCodeProtocol, commit: raw(http2.FrameData, 0, 0, 0)},
 	{what: "data on a stream that was never opened", code: http2.ErrCodeProtocol, commit: raw(http2.FrameData, 0, 3, 0)},
@@ -106,6 +115,11 @@ var breaches = []breach{
 	{what: "credit for a stream that was never opened", code: http2.ErrCodeProtocol, commit: credit(3, 1)},
 	{what: "trailers with more padding than there is", code: http2.ErrCodeProtocol,
 		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, 1, 9, 0)},
+	{what: "an even number below the last", code: http2.ErrCodeProtocol, commit: onStream2(headers(2, 0x83))},
+	{what: "data on an even number", code: http2.ErrCodeProtocol, commit: onStream2(raw(http2.FrameData, 0, 2, 0))},
+	{what: "credit for an even number", code: http2.ErrCodeProtocol, commit: onStream2(credit(2, 1))},
+	{what: "no credit for an even number", code: http2.ErrCodeProtocol, commit: onStream2(credit(2, 0))},
+	{what: "a reset of an even number", code: http2.ErrCodeProtocol, commit: onStream2(raw(http2.FrameRSTStream, 0, 2, 0, 0, 0, 8))},
 	{what: "trailers with padding and no end", code: http2.ErrCodeProtocol, commit: raw(http2.FrameHeaders, http2.FlagHeadersPadded, 1, 9, 0)},
 	{what: "headers with half a priority", code: http2.ErrCodeFrameSize,
 		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPriority, 3, 0, 0, 0, 16)},
@@ -141,12 +155,14 @@ func longHeaders(p *peer, id uint32, size int) {
 func TestBreaches(t *testing.T) {
 	for _, breach := range breaches {
 		t.Run(breach.what, func(t *testing.T) {
-			ended := make(chan error, 1)
+			ended := make(chan error, 2)
 			p := serve(t, reporting(ended, idle)).dial(t)
 			p.open(1)
 			p.quiet()
 			breach.commit(p)
-			p.expect(fmt.Sprintf("GOAWAY 1: %v", breach.code))
+			if got, want := p.read(), fmt.Sprintf(": %v", breach.code); !strings.HasPrefix(got, "GOAWAY ") || !strings.HasSuffix(got, want) {
+				t.Fatalf("expected GOAWAY%s, got %s", want, got)
+			}
 			p.closed()
 			if err := next(t, ended); err == nil {
 				t.Error("expected the handler's stream to be cut off")
@@ -160,7 +176,6 @@ func TestAsksAndNeverReads(t *testing.T) {
 	for what, ask := range map[string]func(p *peer, round uint32) error{
 		"pings":    func(p *peer, _ uint32) error { return p.WritePing(false, [8]byte{}) },
 		"settings": func(p *peer, _ uint32) error { return p.WriteSettings() },
-		"credit of nothing for streams that have ended": func(p *peer, _ uint32) error { return p.WriteRawFrame(http2.FrameWindowUpdate, 0, 1, make([]byte, 4)) },
 		"streams of no method": func(p *peer, round uint32) error {
 			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*round + 3, BlockFragment: []byte{0x83}, EndHeaders: true})
 		},

@@ -138,8 +138,10 @@ func (c *connection) refuse(id uint32, code http2.ErrCode) error {
 	if c.isIdle(id) {
 		return http2.ConnectionError(code)
 	}
-	c.out.putReset(id, code)
-	c.abandon(id, errBroken)
+	if c.streams[id] != nil { // or it has ended here
+		c.out.putReset(id, code)
+		c.abandon(id, errBroken)
+	}
 	return c.out.checkUnread()
 }
 
@@ -149,10 +151,10 @@ func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
 	switch s := c.streams[id]; {
 	case s != nil:
 		return s.take(nil, 0, ended)
-	case id <= c.lastID: // it has ended here
-		return nil
 	case id%2 == 0:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case id <= c.lastID: // it has ended here
+		return nil
 	case c.draining: // it was told
 		return nil
 	}
@@ -194,8 +196,8 @@ func (c *connection) take(frame http2.Frame) error {
 	return nil
 }
 
-// isIdle reports whether the peer has not opened the stream, as far as it was heard.
-func (c *connection) isIdle(id uint32) bool { return id > c.lastID && !c.draining }
+// isIdle reports whether the peer has not opened the stream, as far as it was heard. Even numbers would be ours to open.
+func (c *connection) isIdle(id uint32) bool { return id%2 == 0 || id > c.lastID && !c.draining }
 
 func (c *connection) takeReset(id uint32) error {
 	if c.isIdle(id) {

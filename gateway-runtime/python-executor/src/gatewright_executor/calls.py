@@ -186,8 +186,8 @@ class Calls:
         return []
 
     def _call(self, number: int) -> _Call | None:
-        """None: it has ended here. BreachError: it never began."""
-        if not 0 < number <= self._last:
+        """None: it has ended here. BreachError: it never began; even numbers would be ours."""
+        if number % 2 == 0 or number > self._last:
             raise BreachError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {number}")
         return self._calls.get(number)
 
@@ -196,11 +196,11 @@ class Calls:
     def _take_headers(self, number: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
         if fields is None:
             return []
+        if number % 2 == 0:
+            raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
         if number <= self._last:  # trailers: whatever they say, the call has no further messages
             call = self._call(number)
             return self._half_close(number, call) if self._headers.are_last else []
-        if number % 2 == 0:
-            raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
         self._last = number
         events = self._begin(number, dict(fields))
         return events + self._half_close(number, self._calls.get(number)) if self._headers.are_last else events
