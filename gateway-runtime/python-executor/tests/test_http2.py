@@ -89,6 +89,8 @@ BREACHES = {
     "credit for an even number": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + credit(2, 1)),
     "a reset of an even number": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + frame(RESET, 0, 2, b"\0\0\0\x08")),
     "headers of no call": (PROTOCOL, frame(HEADERS, WHOLE, 0, BLOCK)),
+    "headers of no call that go on": (PROTOCOL, frame(HEADERS, 0, 0, BLOCK)),
+    "trailers that end nothing": (PROTOCOL, frame(HEADERS, WHOLE, 1, BLOCK)),
     "an index of no header": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x80")),
     "headers cut off": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x40\x05x")),
     "trailers that are none": (COMPRESSION, frame(HEADERS, WHOLE, 1, b"\x80")),
@@ -97,6 +99,7 @@ BREACHES = {
         CALM,
         frame(HEADERS, 0, 3, b"x" * FRAME) + 4 * frame(CONTINUATION, 0, 3, b"x" * FRAME),
     ),
+    "trailers that end nothing, after the end": (PROTOCOL, frame(DATA, END, 1) + frame(HEADERS, WHOLE, 1, BLOCK)),
     "headers in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(HEADERS, WHOLE, 5, BLOCK)),
     "data in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(DATA, 0, 1, b"x")),
     "a ping in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(PING, payload=b"12345678")),
@@ -286,13 +289,6 @@ def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
         + frame(RESET, 0, 1, b"\0\0\0\x08")
     )
     assert peer.say(late) == []
-    assert peer.heard == [Begun(1, "/p.Service/Method")]
-
-
-def test_trailers_that_end_nothing_are_left_out() -> None:
-    peer = Peer()
-    peer.open(1)
-    peer.open(1)
     assert peer.heard == [Begun(1, "/p.Service/Method")]
 
 

@@ -160,6 +160,8 @@ class Calls:
         if kind == Kind.DATA:
             return self._take_data(flags, number, payload)
         if kind == Kind.HEADERS:
+            if number % 2 == 0:
+                raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
             return self._take_headers(number, self._headers.begin(number, flags, payload))
         if kind == Kind.CONTINUATION:
             return self._take_headers(number, self._headers.go_on(number, flags, payload))
@@ -196,11 +198,10 @@ class Calls:
     def _take_headers(self, number: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
         if fields is None:
             return []
-        if number % 2 == 0:
-            raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
-        if number <= self._last:  # trailers: whatever they say, the call has no further messages
-            call = self._call(number)
-            return self._half_close(number, call) if self._headers.are_last else []
+        if number <= self._last:  # trailers, whatever they say
+            if not self._headers.are_last:
+                raise BreachError(Code.PROTOCOL_ERROR, f"expected headers to end call {number}, which has begun")
+            return self._half_close(number, self._call(number))
         self._last = number
         events = self._begin(number, dict(fields))
         return events + self._half_close(number, self._calls.get(number)) if self._headers.are_last else events
