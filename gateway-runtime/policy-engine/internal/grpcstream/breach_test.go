@@ -115,6 +115,7 @@ var breaches = []breach{
 	{what: "credit for a stream that was never opened", code: http2.ErrCodeProtocol, commit: credit(3, 1)},
 	{what: "trailers with more padding than there is", code: http2.ErrCodeProtocol,
 		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, 1, 9, 0)},
+	{what: "trailers that end nothing", code: http2.ErrCodeProtocol, commit: headers(1, 0x83)},
 	{what: "an even number below the last", code: http2.ErrCodeProtocol, commit: onStream2(headers(2, 0x83))},
 	{what: "data on an even number", code: http2.ErrCodeProtocol, commit: onStream2(raw(http2.FrameData, 0, 2, 0))},
 	{what: "credit for an even number", code: http2.ErrCodeProtocol, commit: onStream2(credit(2, 1))},

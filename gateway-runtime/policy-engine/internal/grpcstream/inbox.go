@@ -149,9 +149,9 @@ func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
 	c.mu.Lock()
 	defer c.unlock()
 	switch s := c.streams[id]; {
-	case s != nil:
+	case s != nil && ended:
 		return s.take(nil, 0, ended)
-	case id%2 == 0:
+	case s != nil || id%2 == 0: // trailers that end nothing; a stream that would be ours to open
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case id <= c.lastID: // it has ended here
 		return nil
