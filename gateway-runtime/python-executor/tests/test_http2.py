@@ -154,7 +154,9 @@ def test_a_breach_ends_the_connection_with_its_reason(what: str) -> None:
     kind, flags, number, payload = answer[-1]
     assert (kind, flags, number, payload[4:]) == (AWAY, 0, 0, struct.pack(">I", code)), "GOAWAY, with the reason"
     assert peer.server.receive(PREFACE + frame(PING, payload=b"12345678")) == [], "nothing is heard any more"
-    assert peer.server.outgoing() == b""
+    peer.server.send(1, b"late")
+    peer.server.finish(1)
+    assert peer.server.outgoing() == b"", "nor is anything said"
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])

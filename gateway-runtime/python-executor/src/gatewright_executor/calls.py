@@ -149,9 +149,9 @@ class Calls:
         except BreachError as breach:
             log.error("a client broke the rules of HTTP/2: %s", breach)
             self._out.put_go_away(self._last, breach.code)
-            self._lost = True
+            self.lose()
         except _FarewellError:
-            self._lost = True
+            self.lose()
         return [*events, ConnectionLost()] if self._lost else events
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
@@ -321,7 +321,8 @@ class Calls:
             self._out.put_go_away(self._last, Code.NO_ERROR)
 
     def lose(self) -> None:
-        """The connection is gone, and all calls with it."""
+        """The connection is gone, and all calls with it. Nothing is heard or said any more."""
+        self._lost = True
         self._calls.clear()
 
     def outgoing(self) -> bytes:
