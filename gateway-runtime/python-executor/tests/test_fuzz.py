@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from unittest.mock import patch
 
 import hpack
 import pytest
-from gatewright_executor.calls import Begun, Calls, ConnectionLost, Event, HalfClosed, Message
+from gatewright_executor.calls import Begun, Calls, ConnectionLost, Event, HalfClosed, Message, log
 from gatewright_executor.frames import PREFACE
 from gatewright_executor.outbox import DEFAULT_WINDOW, LARGEST_WINDOW
-from gatewright_executor.prefixed import CompressedError, Messages, MessageTooLargeError, prefixed
+from gatewright_executor.prefixed import prefixed
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import ConnectionTerminated, DataReceived, RequestReceived, StreamEnded
+from h2.events import ConnectionTerminated, RequestReceived
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hypothesis import given, settings
@@ -106,7 +107,12 @@ OPEN = st.builds(
     st.sampled_from([WHOLE, WHOLE, WHOLE | END]),
     st.booleans(),
 )
-SAY = st.builds(lambda number, end, data: frame(DATA, end, number, data), st.sampled_from([1, 3]), st.sampled_from([0, 0, END]), MESSAGES)
+SAY = st.builds(
+    lambda number, end, data: frame(DATA, end, number, data),
+    st.sampled_from([1, 3]),
+    st.sampled_from([0, 0, END]),
+    MESSAGES,
+)
 FRAMES = st.one_of(OPEN, SAY, *(of_kind(kind) for kind in PAYLOADS))
 CHANGES = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=2)
 CUTS = st.lists(st.integers(0, 4000), max_size=8)
@@ -143,36 +149,157 @@ def test_a_conversation_is_heard_alike_however_it_is_cut(said: bytes, cuts: list
 
 # ------------------------------------------------------------------ what h2 makes of it
 
+THEIRS_ALONE = [
+    "may not depend on itself",  # priorities mean nothing any more (RFC 9113, 5.3.2)
+    "invalid padding",  # h2 takes a frame that is padding alone for a breach
+    "is lower than",  # a number that was left out: ours is held for a call that has ended
+]
+OURS_ALONE = [
+    "STREAM_CLOSED",  # which ends a call in h2, and the connection here
+    "expected headers to end call",  # the same
+    "expected a call that has begun",  # h2 leaves a reset of one that never did out
+    "expected a priority",  # h2 takes the padding for it
+]
+
+
+def finished(said: bytes) -> bytes:
+    """With the end of headers that go on: before it h2 does not look at them."""
+    at, unfinished = len(PREFACE), 0
+    while at < len(said):
+        size, (kind, flags, number) = int.from_bytes(said[at : at + 3]), HEAD.unpack_from(said, at + 3)
+        if kind in (HEADERS, PROMISE, CONTINUATION):
+            unfinished = 0 if flags & WHOLE else number & ((1 << 31) - 1)
+        at += 9 + size
+    return said + (frame(CONTINUATION, WHOLE, unfinished, b"") if unfinished else b"")
+
 
 class Reference:
-    """h2's server: what it hears, and whether the rules were broken."""
+    """h2's server: what it hears, and whether the connection is over."""
 
     def __init__(self, said: bytes) -> None:
         h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False))
-        h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24,
-                SettingCodes.MAX_CONCURRENT_STREAMS: 100,
-                SettingCodes.MAX_HEADER_LIST_SIZE: 64 << 10,
-            },
-        )
+        sizes = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24, SettingCodes.MAX_HEADER_LIST_SIZE: 64 << 10}
+        h2.local_settings = Settings(client=False, initial_values=sizes)
         h2.initiate_connection()
         self.begun: list[int] = []
-        self.ended: list[int] = []
-        self.data: defaultdict[int, bytes] = defaultdict(bytes)
-        self.breach: ProtocolError | None = None
+        self.over = self.breach = ""
         try:
             for event in h2.receive_data(said):
                 self._take(event)
         except ProtocolError as error:
-            self.breach = error
+            self.over = self.breach = f"{type(error).__name__}: {error}"
 
     def _take(self, event: object) -> None:
-        match event:
-            case RequestReceived(stream_id=number, headers=fields):
-                if dict(fields or ()).get(b":method") == b"POST":
-                    self.begun.append(number)
-        return None
+        if isinstance(event, RequestReceived):
+            fields = dict(event.headers or ())
+            if fields.get(b":method") == b"POST" and fields.get(b"content-type") == b"application/grpc":
+                self.begun.append(event.stream_id or 0)
+        elif isinstance(event, ConnectionTerminated):
+            self.over = "a farewell"
 
 
+@settings(deadline=None)
+@given(WHOLE_FRAMES)
+def test_a_breach_is_one_to_h2_too(said: bytes) -> None:
+    said = finished(said)
+    with patch.object(log, "error") as logged:
+        events = heard(Calls(LIMIT), said, [])
+    theirs = Reference(said)
+    breach = str(logged.call_args.args[1]) if logged.called else ""
+    over = bool(events) and events[-1] == ConnectionLost()
+    if not over and theirs.over:
+        assert any(reason in theirs.breach for reason in THEIRS_ALONE), theirs.over
+    elif over and not theirs.over:
+        assert any(reason in breach for reason in OURS_ALONE), breach
+    elif not over:
+        assert [event.call for event in events if isinstance(event, Begun)] == theirs.begun
+
+
+# ------------------------------------------------------------------ what is answered
+
+
+class Judge:
+    """Holds what the server says to the rules, as far as what it was told allows."""
+
+    def __init__(self, said: bytes) -> None:
+        self.pings, self.settings = 0, 0
+        self.credit: Counter[int] = Counter()
+        self.window, self.largest = DEFAULT_WINDOW, 1 << 14
+        self.decoder = hpack.Decoder()
+        self.opened: set[int] = set()
+        self.ended: set[int] = set()
+        self.reset: set[int] = set()
+        self.data: Counter[int] = Counter()
+        self.gone = False
+        for kind, flags, number, payload in frames_of(said.removeprefix(PREFACE)):
+            self._hear(kind, flags, number, payload)
+
+    def _hear(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == PING:
+            self.pings += not flags & END
+        elif kind == SETTINGS:
+            self.settings += not flags & END
+            for name, value in struct.iter_unpack(">HI", payload[: len(payload) // 6 * 6]):
+                self.window = max(self.window, value) if name == SettingCodes.INITIAL_WINDOW_SIZE else self.window
+                self.largest = max(self.largest, value) if name == SettingCodes.MAX_FRAME_SIZE else self.largest
+        elif kind == CREDIT:
+            self.credit[number] += int.from_bytes(payload) & LARGEST_WINDOW
+
+    def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        assert not self.gone, "nothing comes after a farewell"
+        assert len(payload) <= self.largest
+        if kind == DATA:
+            self._take_data(number, payload)
+        elif kind == HEADERS:
+            self._take_headers(flags, number, payload)
+        elif kind == RESET:
+            self.reset.add(number)
+        elif kind == PING:
+            self.pings -= 1
+            assert flags == END
+            assert self.pings >= 0
+        elif kind == SETTINGS and flags == END:
+            self.settings -= 1
+            assert self.settings >= 0
+        elif kind == AWAY:
+            self.gone = True
+        else:
+            assert kind in (SETTINGS, CREDIT)
+
+    def _take_data(self, number: int, payload: bytes) -> None:
+        self.data.update({0: len(payload), number: len(payload)})
+        assert number in self.opened - self.ended - self.reset
+        assert self.data[0] <= DEFAULT_WINDOW + self.credit[0]
+        assert self.data[number] <= self.window + self.credit[number]
+
+    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
+        fields = dict(self.decoder.decode(payload, raw=True))
+        assert number not in self.ended | self.reset
+        assert (b":status" in fields) == (number not in self.opened)
+        assert flags & WHOLE
+        assert (b"grpc-status" in fields) <= bool(flags & END)
+        self.opened.add(number)
+        if flags & END:
+            self.ended.add(number)
+
+
+def frames_of(said: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Kind, flags, number, payload; the last one may be cut off."""
+    at = 0
+    while at + 9 <= len(said):
+        size, (kind, flags, number) = int.from_bytes(said[at : at + 3]), HEAD.unpack_from(said, at + 3)
+        yield kind, flags, number & LARGEST_WINDOW, said[at + 9 : at + 9 + size]
+        at += 9 + size
+
+
+@settings(deadline=None)
+@given(CONVERSATIONS, CUTS, st.booleans())
+def test_what_is_answered_keeps_the_rules(said: bytes, cuts: list[int], ends: bool) -> None:
+    server, judge = Calls(LIMIT), Judge(said)
+    for event in heard(server, said, cuts):
+        if isinstance(event, HalfClosed) and ends:
+            server.finish(event.call)
+    answer = server.outgoing()
+    for kind, flags, number, payload in frames_of(answer):
+        judge.take(kind, flags, number, payload)
+    assert len(answer) < 1 << 20

@@ -93,20 +93,20 @@ func entry(key, value string) string { return "\x0a" + sized(key) + "\x12" + siz
 func sized(text string) string { return string(protowire.AppendVarint(nil, uint64(len(text)))) + text }
 
 func attributeOf(name, value string) string { return "\x0a" + sized(entry(name, value)) }
-func attributes(key, group string) string   { return "\x4a" + sized(entry(key, group)) }
+func attributes(group string) string        { return "\x4a" + sized(entry("filter", group)) }
 
 // twice is messages in which stands twice what has one value.
 var twice = map[string]string{
-	"a filter": attributes("filter", attributeOf("xds.route_name", "\x1a\x01a")) +
-		attributes("filter", attributeOf("source.address", "\x1a\x01b")),
-	"an attribute":          attributes("filter", attributeOf("xds.route_name", "\x1a\x01a")+attributeOf("xds.route_name", "\x1a\x01b")),
-	"an attribute, then no": attributes("filter", attributeOf("xds.route_name", "\x1a\x01a")+attributeOf("xds.route_name", "")),
-	"a value's text":        attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x1a\x01b")),
-	"a text, then a bool":   attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x20\x01")),
-	"a text, then a number": attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x11\x00\x00\x00\x00\x00\x00\x00\x00")),
-	"a text, then null":     attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x08\x00")),
-	"a text, then a list":   attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x32\x00")),
-	"a text, then a struct": attributes("filter", attributeOf("xds.route_name", "\x1a\x01a\x2a\x00")),
+	"a filter": attributes(attributeOf("xds.route_name", "\x1a\x01a")) +
+		attributes(attributeOf("source.address", "\x1a\x01b")),
+	"an attribute":          attributes(attributeOf("xds.route_name", "\x1a\x01a") + attributeOf("xds.route_name", "\x1a\x01b")),
+	"an attribute, then no": attributes(attributeOf("xds.route_name", "\x1a\x01a") + attributeOf("xds.route_name", "")),
+	"a value's text":        attributes(attributeOf("xds.route_name", "\x1a\x01a\x1a\x01b")),
+	"a text, then a bool":   attributes(attributeOf("xds.route_name", "\x1a\x01a\x20\x01")),
+	"a text, then a number": attributes(attributeOf("xds.route_name", "\x1a\x01a\x11\x00\x00\x00\x00\x00\x00\x00\x00")),
+	"a text, then null":     attributes(attributeOf("xds.route_name", "\x1a\x01a\x08\x00")),
+	"a text, then a list":   attributes(attributeOf("xds.route_name", "\x1a\x01a\x32\x00")),
+	"a text, then a struct": attributes(attributeOf("xds.route_name", "\x1a\x01a\x2a\x00")),
 	"headers":               "\x12" + sized("\x0a"+sized("\x0a"+sized("\x0a\x01a\x1a\x01b"))+"\x0a"+sized("\x0a"+sized("\x0a\x01c\x1a\x01d"))),
 	"a header's name":       "\x12" + sized("\x0a"+sized("\x0a"+sized("\x0a\x01a\x0a\x01b\x1a\x01c\x1a\x01d"))),
 	"a piece":               "\x22" + sized("\x0a\x01a\x0a\x01b\x10\x01\x10\x00"),
