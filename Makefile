@@ -8,7 +8,7 @@ PORT ?= 8080
 GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc bench/policies/body_length_go
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test check format generate lock e2e faults soak bench image-test wheels wheel-test clean
+.PHONY: help setup run build test check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,7 @@ build: setup ## build build.yaml into build/stock
 test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
 	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard sample-policies/*/test_*.py)
+	python tools/fuzz.py --seconds 5 /Fuzz
 	pytest -q --timeout 180 e2e
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
@@ -52,6 +53,9 @@ lock: setup ## compile requirements/*.txt anew
 
 faults: setup ## break a gateway under load in every way, and account for every request (ARGS="kill": rows with this word)
 	python -m e2e.faults $(ARGS)
+
+fuzz: setup ## look for input that breaks a parser, a minute for each (ARGS="--minutes 10", ARGS="archive": those with this word)
+	@python tools/fuzz.py $(ARGS)
 
 soak: setup ## 30 minutes of load, API changes and reloads, after which nothing may have grown (ARGS="--minutes 5")
 	python -m e2e.faults.soak $(ARGS)

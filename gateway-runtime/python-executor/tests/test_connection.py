@@ -84,6 +84,16 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
     assert talk.left.wait(10)
 
 
+def test_a_client_that_asks_and_never_reads_is_cut_off() -> None:
+    talk = Talk()
+    talk.client.ping(b"12345678")
+    pings = talk.client.data_to_send() * 1_000_000
+    with pytest.raises(OSError, match=r"Broken pipe|reset"):
+        talk.socket.sendall(pings)
+    assert talk.left.wait(10)
+    talk.socket.close()
+
+
 @pytest.mark.parametrize("sent_at_once", [True, False])
 def test_a_connection_on_which_a_part_could_not_be_sent_ends(
     monkeypatch: pytest.MonkeyPatch, sent_at_once: bool

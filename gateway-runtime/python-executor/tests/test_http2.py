@@ -1,7 +1,9 @@
 """The rules of HTTP/2, byte for byte: what a client must not do, what it may, and what it has allowed. No socket."""
 
 import struct
+import tracemalloc
 from collections import Counter
+from itertools import pairwise
 
 import hpack
 import pytest
@@ -82,7 +84,13 @@ BREACHES = {
     "credit for a call that never began": (PROTOCOL, credit(3, 1)),
     "credit of five bytes": (FRAME_SIZE, frame(CREDIT, 0, 0, b"\0\0\0\1\0")),
     "an even number": (PROTOCOL, frame(HEADERS, WHOLE, 2, BLOCK)),
+    "an even number below the last": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + frame(HEADERS, WHOLE, 2, BLOCK)),
+    "data of an even number": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + frame(DATA, 0, 2, b"x")),
+    "credit for an even number": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + credit(2, 1)),
+    "a reset of an even number": (PROTOCOL, frame(HEADERS, WHOLE, 3, BLOCK) + frame(RESET, 0, 2, b"\0\0\0\x08")),
     "headers of no call": (PROTOCOL, frame(HEADERS, WHOLE, 0, BLOCK)),
+    "headers of no call that go on": (PROTOCOL, frame(HEADERS, 0, 0, BLOCK)),
+    "trailers that end nothing": (PROTOCOL, frame(HEADERS, WHOLE, 1, BLOCK)),
     "an index of no header": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x80")),
     "headers cut off": (COMPRESSION, frame(HEADERS, WHOLE, 3, b"\x40\x05x")),
     "trailers that are none": (COMPRESSION, frame(HEADERS, WHOLE, 1, b"\x80")),
@@ -91,6 +99,7 @@ BREACHES = {
         CALM,
         frame(HEADERS, 0, 3, b"x" * FRAME) + 4 * frame(CONTINUATION, 0, 3, b"x" * FRAME),
     ),
+    "trailers that end nothing, after the end": (PROTOCOL, frame(DATA, END, 1) + frame(HEADERS, WHOLE, 1, BLOCK)),
     "headers in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(HEADERS, WHOLE, 5, BLOCK)),
     "data in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(DATA, 0, 1, b"x")),
     "a ping in headers": (PROTOCOL, frame(HEADERS, 0, 3, BLOCK) + frame(PING, payload=b"12345678")),
@@ -110,6 +119,26 @@ BREACHES = {
     "an acknowledgement with settings": (FRAME_SIZE, frame(SETTINGS, ACK, 0, b"\0\4\0\0\0\1")),
     "too large a window for new calls": (FLOW_CONTROL, setting(4, 1 << 31)),
     "too large a window for begun calls": (FLOW_CONTROL, credit(1, (1 << 31) - (1 << 16)) + setting(4, 1 << 17)),
+    "headers that come in no end of empty pieces": (
+        CALM,
+        frame(HEADERS, 0, 3) + 2000 * frame(CONTINUATION, 0, 3),
+    ),
+    "headers with half a priority": (FRAME_SIZE, frame(HEADERS, WHOLE | WITH_PRIORITY, 3, b"\0\0\0\x10")),
+    "headers with a priority in the padding": (
+        FRAME_SIZE,
+        frame(HEADERS, WHOLE | PADDED | WITH_PRIORITY, 3, b"\x02\0\0\0\0\x10"),
+    ),
+    "a priority of four bytes": (FRAME_SIZE, frame(PRIORITY, 0, 1, b"\0\0\0\x10")),
+    "a priority of no call": (PROTOCOL, frame(PRIORITY, 0, 0, b"\0\0\0\1\x10")),
+    "a farewell of a call": (PROTOCOL, frame(AWAY, 0, 1, bytes(8))),
+    "a farewell of seven bytes": (FRAME_SIZE, frame(AWAY, 0, 0, bytes(7))),
+    "promises allowed by half": (PROTOCOL, setting(2, 2)),
+    "more pings than are answered": (CALM, 20_000 * frame(PING, payload=b"12345678")),
+    "more settings than are answered": (CALM, 20_000 * frame(SETTINGS)),
+    "more refused calls than are answered": (
+        CALM,
+        b"".join(frame(HEADERS, WHOLE, number, hpack.Encoder().encode(FIELDS[1:])) for number in range(3, 40_003, 2)),
+    ),
     "frames of no size": (PROTOCOL, setting(5, 0)),
     "frames of any size": (PROTOCOL, setting(5, 1 << 24)),
 }  # fmt: skip
@@ -122,7 +151,12 @@ def test_a_breach_ends_the_connection_with_its_reason(what: str) -> None:
     peer.open(1)
     answer = peer.say(said)
     assert peer.heard[-1] == ConnectionLost()
-    assert answer[-1] == (AWAY, 0, 0, struct.pack(">II", 1, code)), "GOAWAY, the last call, the reason"
+    kind, flags, number, payload = answer[-1]
+    assert (kind, flags, number, payload[4:]) == (AWAY, 0, 0, struct.pack(">I", code)), "GOAWAY, with the reason"
+    assert peer.server.receive(PREFACE + frame(PING, payload=b"12345678")) == [], "nothing is heard any more"
+    peer.server.send(1, b"late")
+    peer.server.finish(1)
+    assert peer.server.outgoing() == b"", "nor is anything said"
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])
@@ -130,6 +164,74 @@ def test_another_protocol_is_none_of_ours(said: bytes) -> None:
     server = Calls(LIMIT)
     assert server.receive(said) == [ConnectionLost()]
     assert frames_of(server.outgoing())[-1][3] == struct.pack(">II", 0, PROTOCOL)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, len(PREFACE) + 9)))
+def test_the_preface_may_be_cut_anywhere(cuts: list[int]) -> None:
+    said = PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK)
+    server, heard = Calls(LIMIT), list[Event]()
+    for start, end in pairwise([0, *sorted(cuts), len(said)]):
+        heard += server.receive(said[start:end])
+    assert heard == [Begun(1, "/p.Service/Method")]
+
+
+def test_the_preface_may_come_byte_by_byte() -> None:
+    server, heard = Calls(LIMIT), list[Event]()
+    for byte in PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK):
+        heard += server.receive(bytes([byte]))
+    assert heard == [Begun(1, "/p.Service/Method")]
+
+
+def test_a_wrong_preface_is_refused_at_its_first_wrong_byte() -> None:
+    server = Calls(LIMIT)
+    assert server.receive(b"PRI * H") == []
+    assert server.receive(b"X") == [ConnectionLost()]
+
+
+def test_what_comes_after_a_farewell_begins_nothing() -> None:
+    peer = Peer()
+    peer.open(1)
+    answer = peer.say(frame(AWAY, 0, 0, bytes(8)) + frame(HEADERS, WHOLE, 3, BLOCK) + frame(PING, payload=b"12345678"))
+    assert peer.heard == [Begun(1, "/p.Service/Method"), ConnectionLost()]
+    assert answer == []
+    peer.open(5)
+    assert peer.heard == [Begun(1, "/p.Service/Method"), ConnectionLost()], "nor in a later piece"
+
+
+def test_a_client_that_reads_is_answered_any_number_of_pings() -> None:
+    peer = Peer()
+    for _ in range(30):
+        assert len(peer.say(1000 * frame(PING, payload=b"12345678"))) == 1000
+
+
+def test_empty_frames_of_data_are_not_kept() -> None:
+    peer = Peer()
+    peer.open(1)
+    peer.say(frame(DATA, 0, 1, prefixed(b"one")[:6]))
+    tracemalloc.start()
+    try:
+        peer.say(100_000 * frame(DATA, 0, 1))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
+    peer.say(frame(DATA, 0, 1, prefixed(b"one")[6:]))
+    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one")]
+
+
+def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
+    peer = Peer()
+    peer.open(1)
+    whole = prefixed(bytes(LIMIT))
+    tracemalloc.start()
+    try:
+        for start in range(0, LIMIT - (2 << 12), 2 << 12):
+            peer.say(b"".join(frame(DATA, 0, 1, whole[at : at + 2]) for at in range(start, start + (2 << 12), 2)))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * LIMIT
 
 
 def test_what_came_before_a_breach_counts() -> None:
@@ -189,13 +291,6 @@ def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
         + frame(RESET, 0, 1, b"\0\0\0\x08")
     )
     assert peer.say(late) == []
-    assert peer.heard == [Begun(1, "/p.Service/Method")]
-
-
-def test_trailers_that_end_nothing_are_left_out() -> None:
-    peer = Peer()
-    peer.open(1)
-    peer.open(1)
     assert peer.heard == [Begun(1, "/p.Service/Method")]
 
 
@@ -303,6 +398,26 @@ def test_headers_are_remembered_as_far_as_the_client_allows() -> None:
         peer.server.finish(number)
         blocks += [payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS]
     assert blocks[0].removeprefix(b"\x20") == blocks[1]
+
+
+def test_any_number_of_changes_of_the_table_of_headers_take_two_updates() -> None:
+    """RFC 7541, 4.2: the smallest and the last; nothing of the others is kept."""
+    peer = Peer()
+    peer.say(b"".join(setting(1, size) for _ in range(2000) for size in (4096, 0, 100)))
+    peer.open(1)
+    peer.server.finish(1)
+    block = next(payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS)
+    assert block.startswith(b"\x20\x3f\x45"), "to 0, and to 100"
+    assert len(block) < 100
+
+
+def test_the_same_size_of_the_table_twice_is_said_once_all_the_same() -> None:
+    peer = Peer()
+    peer.say(setting(1, 100) + setting(1, 100))
+    peer.open(1)
+    peer.server.finish(1)
+    block = next(payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS)
+    assert block.startswith(b"\x3f\x45")
 
 
 def test_a_reset_takes_back_what_waits() -> None:

@@ -46,7 +46,11 @@ var kindNames = map[kind]string{
 
 func (k kind) String() string { return kindNames[k] }
 
-var errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
+// Which of two counts nobody should have to know.
+var (
+	errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
+	errTwoValues   = errors.New("ext_proc: expected one value for a key, got two")
+)
 
 // decode reads a message, and keeps parts of it.
 func (m *incoming) decode(message []byte) error {
@@ -212,9 +216,10 @@ func (m *incoming) takeModes(message []byte) error {
 	return nil
 }
 
-// takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings.
+// takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
 func (m *incoming) takeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
+	m.route, m.client = "", ""
 	_, group, err := entryOf(text)
 	for err == nil && group != "" {
 		var f field[string]
@@ -242,7 +247,7 @@ func (m *incoming) takeAttribute(text string) error {
 // entryOf reads an entry of a map from text to messages.
 func entryOf(text string) (key, message string, err error) {
 	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
-	for text != "" {
+	for valued := false; text != ""; {
 		f, err := takeField(&text)
 		switch {
 		case err != nil:
@@ -251,25 +256,31 @@ func entryOf(text string) (key, message string, err error) {
 			return "", "", errNotUTF8
 		case f.tag == keyTag:
 			key = f.value
+		case f.tag == valueTag && valued:
+			return "", "", errTwoValues
 		case f.tag == valueTag:
-			message = f.value
+			message, valued = f.value, true
 		}
 	}
 	return key, message, nil
 }
 
-// stringOf reads a Value (google.protobuf): its string, or "".
+// stringOf reads a Value (google.protobuf): its string, or "" where it is of another kind.
 func stringOf(text string) (value string, err error) {
-	const stringValue = 3<<3 + bytesField
+	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
+	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField
 	for text != "" {
 		f, err := takeField(&text)
-		switch {
-		case err != nil:
+		if err != nil {
 			return "", err
-		case f.tag == stringValue && !utf8.ValidString(f.value):
-			return "", errNotUTF8
-		case f.tag == stringValue:
-			value = f.value
+		}
+		switch f.tag {
+		case stringValue:
+			if value = f.value; !utf8.ValidString(value) {
+				return "", errNotUTF8
+			}
+		case nullValue, numberValue, boolValue, structValue, listValue:
+			value = ""
 		}
 	}
 	return value, nil

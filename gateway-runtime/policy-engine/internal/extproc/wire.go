@@ -16,12 +16,15 @@ const (
 	varintField tag = iota
 	fixed64Field
 	bytesField
-	fixed32Field tag = 5
+	groupStart
+	groupEnd
+	fixed32Field
 )
 
 var (
 	errTruncated = errors.New("protobuf: expected more bytes")
 	errMalformed = errors.New("protobuf: expected a field, got something else")
+	errGroup     = errors.New("protobuf: expected no group, for in proto3 there is none")
 	errNotUTF8   = errors.New("protobuf: expected text in UTF-8")
 )
 
@@ -50,8 +53,10 @@ func takeField[Message string | []byte](rest *Message) (f field[Message], err er
 		length = 8
 	case fixed32Field:
 		length = 4
+	case groupStart, groupEnd:
+		return f, errGroup
 	default:
-		return f, errMalformed // a group: in proto3 there is none
+		return f, errMalformed
 	}
 	if err != nil || length > uint64(len(*rest)) {
 		return f, errors.Join(err, errTruncated)

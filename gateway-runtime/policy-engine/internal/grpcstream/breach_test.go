@@ -1,7 +1,9 @@
 package grpcstream_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,9 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
 // breach is something that a peer must not do. Stream 1 is open when it does.
@@ -32,6 +37,15 @@ func credit(stream, more uint32) func(*peer) {
 
 func headers(stream uint32, block ...byte) func(*peer) {
 	return raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, block...)
+}
+
+// onStream2 commits a breach on a stream that is between two that were opened.
+func onStream2(commit func(*peer)) func(*peer) {
+	return func(p *peer) {
+		p.open(3)
+		p.quiet()
+		commit(p)
+	}
 }
 
 var breaches = []breach{
@@ -99,6 +113,27 @@ var breaches = []breach{
 		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, 3, 9, 0)},
 	{what: "a reset of a stream that was never opened", code: http2.ErrCodeProtocol, commit: raw(http2.FrameRSTStream, 0, 3, 0, 0, 0, 8)},
 	{what: "credit for a stream that was never opened", code: http2.ErrCodeProtocol, commit: credit(3, 1)},
+	{what: "trailers with more padding than there is", code: http2.ErrCodeProtocol,
+		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, 1, 9, 0)},
+	{what: "trailers that end nothing", code: http2.ErrCodeProtocol, commit: headers(1, 0x83)},
+	{what: "an even number below the last", code: http2.ErrCodeProtocol, commit: onStream2(headers(2, 0x83))},
+	{what: "data on an even number", code: http2.ErrCodeProtocol, commit: onStream2(raw(http2.FrameData, 0, 2, 0))},
+	{what: "credit for an even number", code: http2.ErrCodeProtocol, commit: onStream2(credit(2, 1))},
+	{what: "no credit for an even number", code: http2.ErrCodeProtocol, commit: onStream2(credit(2, 0))},
+	{what: "a reset of an even number", code: http2.ErrCodeProtocol, commit: onStream2(raw(http2.FrameRSTStream, 0, 2, 0, 0, 0, 8))},
+	{what: "trailers with padding and no end", code: http2.ErrCodeProtocol, commit: raw(http2.FrameHeaders, http2.FlagHeadersPadded, 1, 9, 0)},
+	{what: "headers with half a priority", code: http2.ErrCodeFrameSize,
+		commit: raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPriority, 3, 0, 0, 0, 16)},
+	{what: "headers padded by nothing", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameHeaders, http2.FlagHeadersPadded, 3)},
+	{what: "data padded by nothing", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameData, http2.FlagDataPadded, 1)},
+	{what: "a priority of four bytes", code: http2.ErrCodeFrameSize, commit: raw(http2.FramePriority, 0, 1, 0, 0, 0, 16)},
+	{what: "a farewell of seven bytes", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameGoAway, 0, 0, 1, 2, 3, 4, 5, 6, 7)},
+	{what: "headers that come in no end of empty pieces", code: http2.ErrCodeEnhanceYourCalm, commit: func(p *peer) {
+		raw(http2.FrameHeaders, 0, 3)(p)
+		for range 1024 {
+			raw(http2.FrameContinuation, 0, 3)(p)
+		}
+	}},
 	{what: "a frame over 16 KiB", code: http2.ErrCodeFrameSize,
 		commit: func(p *peer) { raw(http2.FrameData, 0, 1, make([]byte, frameLimit+1)...)(p) }},
 }
@@ -121,18 +156,75 @@ func longHeaders(p *peer, id uint32, size int) {
 func TestBreaches(t *testing.T) {
 	for _, breach := range breaches {
 		t.Run(breach.what, func(t *testing.T) {
-			ended := make(chan error, 1)
+			ended := make(chan error, 2)
 			p := serve(t, reporting(ended, idle)).dial(t)
 			p.open(1)
 			p.quiet()
 			breach.commit(p)
-			p.expect(fmt.Sprintf("GOAWAY 1: %v", breach.code))
+			if got, want := p.read(), fmt.Sprintf(": %v", breach.code); !strings.HasPrefix(got, "GOAWAY ") || !strings.HasSuffix(got, want) {
+				t.Fatalf("expected GOAWAY%s, got %s", want, got)
+			}
 			p.closed()
 			if err := next(t, ended); err == nil {
 				t.Error("expected the handler's stream to be cut off")
 			}
 		})
 	}
+}
+
+// TestAsksAndNeverReads: a peer that has answers made and reads none of them is cut off, before they take memory.
+func TestAsksAndNeverReads(t *testing.T) {
+	for what, ask := range map[string]func(p *peer, round uint32) error{
+		"pings":    func(p *peer, _ uint32) error { return p.WritePing(false, [8]byte{}) },
+		"settings": func(p *peer, _ uint32) error { return p.WriteSettings() },
+		"streams of no method": func(p *peer, round uint32) error {
+			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*round + 3, BlockFragment: []byte{0x83}, EndHeaders: true})
+		},
+		"streams that end": func(p *peer, round uint32) error {
+			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*round + 3, BlockFragment: p.block(method), EndHeaders: true, EndStream: true})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := serve(t, func(*grpcstream.Stream) error { return status.Error(codes.Aborted, strings.Repeat("x", 4000)) }).dial(t)
+			p.openAt(1, method, true)
+			p.settle()
+			for round := range uint32(1_000_000) {
+				if err := ask(p, round); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal(err)
+				} else if err != nil {
+					return // cut off
+				}
+			}
+			t.Error("was served to the end")
+		})
+	}
+}
+
+// TestReadsWhatItAsks: a peer that reads may ask as much as it likes.
+func TestReadsWhatItAsks(t *testing.T) {
+	p := serve(t, echo).dial(t)
+	go func() {
+		for range 260_000 {
+			_ = p.WritePing(false, [8]byte{'q'})
+		}
+	}()
+	for range 260_000 {
+		p.expect("PING ACK: q")
+	}
+}
+
+// TestManySettingsInAFrame: only what they come to is applied to the streams.
+func TestManySettingsInAFrame(t *testing.T) {
+	p := serve(t, echo).dial(t)
+	p.open(1)
+	settings := make([]http2.Setting, 0, 2000)
+	for n := range cap(settings) {
+		settings = append(settings, initialWindow(n))
+	}
+	p.settings(settings...)
+	p.expect("SETTINGS ACK")
+	p.send(1, strings.Repeat("x", 1994))
+	p.expect(opened(1), "DATA 1: 1999 bytes")
 }
 
 func TestWrongPreface(t *testing.T) {

@@ -15,20 +15,23 @@ const (
 	streamWindow     = 64 << 10 // on a stream whose handler waits for more
 	connectionWindow = 8 << 20  // on a connection, before it is read
 	largestMessage   = 64 << 20 // whole
-	largestHeaders   = 64 << 10 // of a stream, encoded
+	largestHeaders   = 64 << 10 // of a stream, encoded,
+	mostPieces       = 1 << 10  // and frames that they may come in, of which each can be empty
 	readBuffer       = 64 << 10
 )
 
 // inbox reads a connection's frames. It belongs to one goroutine.
 type inbox struct {
 	connection *connection
+	buffered   *bufio.Reader // what frames reads from
 	frames     *http2.Framer
 	fields     *hpack.Decoder
 
 	// Of the headers that are coming:
-	path  string
-	size  int // encoded
-	ended bool
+	path   string
+	size   int // encoded
+	pieces int
+	ended  bool
 }
 
 func newInbox(c *connection) *inbox {
@@ -43,11 +46,11 @@ func newInbox(c *connection) *inbox {
 
 // read takes in frames until the connection ends, and returns why it did.
 func (in *inbox) read(from io.Reader) error {
-	buffered := bufio.NewReaderSize(from, readBuffer)
-	if err := readPreface(buffered); err != nil {
+	in.buffered = bufio.NewReaderSize(from, readBuffer)
+	if err := readPreface(in.buffered); err != nil {
 		return err
 	}
-	in.frames = http2.NewFramer(nil, buffered)
+	in.frames = http2.NewFramer(nil, in.buffered)
 	in.frames.SetReuseFrames()
 	in.frames.SetMaxReadFrameSize(defaultFrame)
 	for {
@@ -68,19 +71,23 @@ func readPreface(from io.Reader) error {
 
 // readFrame takes in one frame. Its error ends the connection.
 func (in *inbox) readFrame() error {
-	frame, err := in.frames.ReadFrame()
-	if broken, ok := errors.AsType[http2.StreamError](err); ok {
-		return in.connection.refuse(broken.StreamID, broken.Code)
-	}
+	head, err := in.frames.ReadFrameHeader()
 	if errors.Is(err, http2.ErrFrameTooLarge) {
 		return http2.ConnectionError(http2.ErrCodeFrameSize)
+	}
+	if err == nil {
+		_, err = in.buffered.Peek(int(head.Length)) // where bytes are missing from here on, it is the frame that lacks them
 	}
 	if err != nil {
 		return err
 	}
+	frame, err := in.frames.ReadFrameForHeader(head)
+	if err != nil {
+		return in.takeBroken(head, err)
+	}
 	switch frame := frame.(type) {
 	case *http2.HeadersFrame:
-		in.path, in.size, in.ended = "", 0, frame.StreamEnded()
+		in.path, in.size, in.pieces, in.ended = "", 0, 0, frame.StreamEnded()
 		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
 	case *http2.ContinuationFrame:
 		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
@@ -89,9 +96,26 @@ func (in *inbox) readFrame() error {
 	}
 }
 
+// takeBroken takes in a frame that breaks the rules. It ends its stream, where only that is broken.
+func (in *inbox) takeBroken(head http2.FrameHeader, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return http2.ConnectionError(http2.ErrCodeFrameSize)
+	}
+	broken, ok := errors.AsType[http2.StreamError](err)
+	switch {
+	case !ok:
+		return err
+	case head.Type == http2.FrameHeaders: // no later ones can be read without them (RFC 9113, 6.2)
+		return http2.ConnectionError(broken.Code)
+	}
+	return in.connection.refuse(broken.StreamID, broken.Code)
+}
+
 // takeBlock takes in a part of the headers that open a stream, or of the trailers that end one.
 func (in *inbox) takeBlock(id uint32, block []byte, complete bool) error {
-	if in.size += len(block); in.size > largestHeaders {
+	in.size += len(block)
+	in.pieces++
+	if in.size > largestHeaders || in.pieces > mostPieces {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
 	if _, err := in.fields.Write(block); err != nil {
@@ -108,33 +132,35 @@ func (in *inbox) takeBlock(id uint32, block []byte, complete bool) error {
 
 // ---------------------------------------------------------------- what frames mean
 
-// refuse resets a stream that breaks the rules. One that was not opened cannot be: its headers were not read.
+// refuse resets a stream that breaks the rules. One that was not opened cannot be.
 func (c *connection) refuse(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.unlock()
 	if c.isIdle(id) {
 		return http2.ConnectionError(code)
 	}
-	c.out.putReset(id, code)
-	c.abandon(id, errBroken)
-	return nil
+	if c.streams[id] != nil { // or it has ended here
+		c.out.putReset(id, code)
+		c.abandon(id, errBroken)
+	}
+	return c.out.checkUnread()
 }
 
 func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
 	c.mu.Lock()
 	defer c.unlock()
 	switch s := c.streams[id]; {
-	case s != nil:
+	case s != nil && ended:
 		return s.take(nil, 0, ended)
+	case s != nil || id%2 == 0: // trailers that end nothing; a stream that would be ours to open
+		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case id <= c.lastID: // it has ended here
 		return nil
-	case id%2 == 0:
-		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case c.draining: // it was told
 		return nil
 	}
 	c.accept(id, path, ended)
-	return nil
+	return c.out.checkUnread()
 }
 
 // accept begins a stream that the peer has opened.
@@ -164,15 +190,15 @@ func (c *connection) take(frame http2.Frame) error {
 	case *http2.SettingsFrame:
 		return c.takeSettings(frame)
 	case *http2.PingFrame:
-		c.takePing(frame)
+		return c.takePing(frame)
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	return nil
 }
 
-// isIdle reports whether the peer has not opened the stream, as far as it was heard.
-func (c *connection) isIdle(id uint32) bool { return id > c.lastID && !c.draining }
+// isIdle reports whether the peer has not opened the stream, as far as it was heard. Even numbers would be ours to open.
+func (c *connection) isIdle(id uint32) bool { return id%2 == 0 || id > c.lastID && !c.draining }
 
 func (c *connection) takeReset(id uint32) error {
 	if c.isIdle(id) {
@@ -221,30 +247,38 @@ func (c *connection) takeSettings(frame *http2.SettingsFrame) error {
 	if frame.IsAck() {
 		return nil
 	}
-	if err := frame.ForeachSetting(c.takeSetting); err != nil {
+	perStream := c.out.perStream
+	err := frame.ForeachSetting(func(setting http2.Setting) error {
+		if setting.ID == http2.SettingInitialWindowSize {
+			perStream = int(setting.Val) // once for all streams, however often it stands there
+		}
+		return c.takeSetting(setting)
+	})
+	if err == nil {
+		err = c.resize(perStream)
+	}
+	if err != nil {
 		return err
 	}
 	c.out.put(http2.FrameSettings, http2.FlagSettingsAck, 0, nil)
-	return nil
+	return c.out.checkUnread()
 }
 
 func (c *connection) takeSetting(setting http2.Setting) error {
-	if err := setting.Valid(); err != nil {
-		return err
-	}
-	switch size := int(setting.Val); setting.ID {
-	case http2.SettingInitialWindowSize:
-		return c.resize(size)
+	switch setting.ID {
 	case http2.SettingMaxFrameSize:
-		c.out.largestFrame = size
+		c.out.largestFrame = int(setting.Val)
 	case http2.SettingHeaderTableSize:
 		c.out.encoder.SetMaxDynamicTableSizeLimit(setting.Val)
 	}
-	return nil
+	return setting.Valid()
 }
 
 // resize changes what the peer takes in on each stream, which may make a window negative (RFC 9113, 6.9.2).
 func (c *connection) resize(size int) error {
+	if size == c.out.perStream {
+		return nil
+	}
 	for _, s := range c.streams {
 		if err := c.widen(&s.window, size-c.out.perStream); err != nil {
 			return err
@@ -254,11 +288,12 @@ func (c *connection) resize(size int) error {
 	return nil
 }
 
-func (c *connection) takePing(frame *http2.PingFrame) {
+func (c *connection) takePing(frame *http2.PingFrame) error {
 	switch {
 	case !frame.IsAck():
 		c.out.put(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
 	case c.leaving && frame.Data == drainPing:
 		c.heardDrain()
 	}
+	return c.out.checkUnread()
 }

@@ -35,7 +35,7 @@ type host struct {
 }
 
 // serve starts a server, which is stopped at the end of the test.
-func serve(t *testing.T, handler grpcstream.Handler) *host {
+func serve(t testing.TB, handler grpcstream.Handler) *host {
 	h := &host{Server: grpcstream.NewServer(method, handler), path: filepath.Join(t.TempDir(), "s"), served: make(chan error, 1)}
 	listener := listen(t, h.path)
 	go func() { h.served <- h.Serve(listener) }()
@@ -48,7 +48,7 @@ func serve(t *testing.T, handler grpcstream.Handler) *host {
 	return h
 }
 
-func listen(t *testing.T, path string) net.Listener {
+func listen(t testing.TB, path string) net.Listener {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,10 @@ const longestStatus = 4 << 10
 // outboxLimit is how many bytes may wait to be written before senders wait, too.
 const outboxLimit = 512 << 10
 
+// mostUnread is how many may wait in all: those of senders, and answers to what the peer asks, which do not wait. It is
+// far more than a peer leaves unread that reads at all: the ends of 100,000 streams.
+const mostUnread = 4 << 20
+
 // outbox is what is to be written to a connection, whose mutex guards it, and the peer's limits for it.
 type outbox struct {
 	mu      *sync.Mutex
@@ -56,6 +60,14 @@ func newOutbox(mu *sync.Mutex) outbox {
 func (o *outbox) close() {
 	o.closing = true
 	o.more.Signal()
+}
+
+// checkUnread is an error where the peer has asked for more than it reads: with pings, settings, streams.
+func (o *outbox) checkUnread() error {
+	if len(o.pending) > mostUnread {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	return nil
 }
 
 // write writes what is pending, again and again, and closes the socket at the end.

@@ -1,7 +1,7 @@
 // Package grpcstream serves gRPC's bidirectional streams to a peer that opens one for each HTTP exchange, over a few
 // connections that last: Envoy. It has what such a peer needs of gRPC, and no more: one method, messages as bytes, no
-// compression, no metadata, no deadlines. The peer is trusted not to exhaust it: neither the number of its streams nor
-// that of its pings is limited, only what a stream keeps for its handler is.
+// compression, no metadata, no deadlines. The number of the peer's streams is not limited: Envoy limits that of its
+// clients. What a stream keeps for its handler is, and so is what the peer has answered and does not read.
 //
 // A connection has two goroutines, one that reads and one that writes; a stream has one, which runs the handler. What
 // streams send in the same breath goes out in one write.

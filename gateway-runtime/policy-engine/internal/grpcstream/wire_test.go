@@ -180,6 +180,7 @@ func TestFramesAfterTheEndAreIgnored(t *testing.T) {
 	p.expect(opened(1), "DATA 1: hello", done(1), "RST_STREAM 1: NO_ERROR")
 	p.send(1, "late")
 	p.grant(1, 100)
+	credit(1, 0)(p)
 	p.trailers(1)
 	p.reset(1)
 	p.send(1, "later")

@@ -8,7 +8,7 @@ DATA, what a status is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HT
     DATA …                              Message(call, data)      send, any number of times
     END_STREAM                          HalfClosed(call)         finish
     RST_STREAM, too large a message     Aborted(call)            nothing: the call is gone
-    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone
+    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone, and nothing more is heard
 """
 
 from __future__ import annotations
@@ -112,6 +112,10 @@ class _Call:
         self.status: list[tuple[bytes, bytes]] | None = None  # that ends the call once all is out
 
 
+class _FarewellError(Exception):
+    """The client goes away."""
+
+
 class Calls:
     """The server's side of one connection. `limit`: bytes of one message.
 
@@ -127,6 +131,7 @@ class Calls:
         self._last = 0  # the number of the call that began last
         self._intake = _Intake(0)
         self._leaving = False
+        self._lost = False
         self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
         self._out.put_credit(0, WINDOW_BYTES - DEFAULT_WINDOW)
 
@@ -135,14 +140,19 @@ class Calls:
     def receive(self, data: bytes) -> list[Event]:
         """What the client's bytes mean, in order."""
         events: list[Event] = []
+        if self._lost:
+            return events
         try:
             for frame in self._frames.feed(data):
                 events += self._take(*frame)
+            self._out.check_unread()
         except BreachError as breach:
             log.error("a client broke the rules of HTTP/2: %s", breach)
             self._out.put_go_away(self._last, breach.code)
-            events.append(ConnectionLost())
-        return events
+            self.lose()
+        except _FarewellError:
+            self.lose()
+        return [*events, ConnectionLost()] if self._lost else events
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
         if self._headers.number and kind != Kind.CONTINUATION:
@@ -150,6 +160,8 @@ class Calls:
         if kind == Kind.DATA:
             return self._take_data(flags, number, payload)
         if kind == Kind.HEADERS:
+            if number % 2 == 0:
+                raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
             return self._take_headers(number, self._headers.begin(number, flags, payload))
         if kind == Kind.CONTINUATION:
             return self._take_headers(number, self._headers.go_on(number, flags, payload))
@@ -168,13 +180,16 @@ class Calls:
                 self._take_ping(flags, number, payload)
             case Kind.PUSH_PROMISE:
                 raise BreachError(Code.PROTOCOL_ERROR, "expected no promises of a client")
+            case Kind.PRIORITY:
+                frames.check_priority(number, payload)
             case Kind.GOAWAY:
-                return [ConnectionLost()]
+                frames.check_go_away(number, payload)
+                raise _FarewellError
         return []
 
     def _call(self, number: int) -> _Call | None:
-        """None: it has ended here. BreachError: it never began."""
-        if not 0 < number <= self._last:
+        """None: it has ended here. BreachError: it never began; even numbers would be ours."""
+        if number % 2 == 0 or number > self._last:
             raise BreachError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {number}")
         return self._calls.get(number)
 
@@ -183,11 +198,10 @@ class Calls:
     def _take_headers(self, number: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
         if fields is None:
             return []
-        if number <= self._last:  # trailers: whatever they say, the call has no further messages
-            call = self._call(number)
-            return self._half_close(number, call) if self._headers.are_last else []
-        if number % 2 == 0:
-            raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
+        if number <= self._last:  # trailers, whatever they say
+            if not self._headers.are_last:
+                raise BreachError(Code.PROTOCOL_ERROR, f"expected headers to end call {number}, which has begun")
+            return self._half_close(number, self._call(number))
         self._last = number
         events = self._begin(number, dict(fields))
         return events + self._half_close(number, self._calls.get(number)) if self._headers.are_last else events
@@ -307,7 +321,8 @@ class Calls:
             self._out.put_go_away(self._last, Code.NO_ERROR)
 
     def lose(self) -> None:
-        """The connection is gone, and all calls with it."""
+        """The connection is gone, and all calls with it. Nothing is heard or said any more."""
+        self._lost = True
         self._calls.clear()
 
     def outgoing(self) -> bytes:

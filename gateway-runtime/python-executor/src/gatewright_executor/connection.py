@@ -194,12 +194,15 @@ class Connection:
     # -------------------------------------------------------------- out, with the lock held
 
     def _write(self) -> None:
-        """Sends what there is, as far as the socket takes it now. Where that fails nothing whole can follow."""
+        """Sends what there is, as far as the socket takes it now. Where that fails nothing whole can follow.
+
+        What is put out while something waits for the socket stays where it is counted (Calls), and goes from there.
+        """
+        if self._unsent:
+            return
         try:
             data = self._http.outgoing()
-            if data and not self._unsent:
-                data = data[self._push(data) :]
-            if data:
+            if data and (data := data[self._push(data) :]):
                 self._keep(data)
         except BaseException:
             self.close()
@@ -234,6 +237,8 @@ class Connection:
     def _send_unsent(self) -> None:
         with self._lock:
             del self._unsent[: self._push(bytes(self._unsent[:WRITE_BYTES]))]
+            if not self._unsent:
+                self._unsent += self._http.outgoing()
             self._draining = bool(self._unsent)
             if not self._draining and self._http.is_idle:
                 self._idle.notify_all()

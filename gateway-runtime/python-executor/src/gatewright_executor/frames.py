@@ -11,7 +11,9 @@ import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LARGEST_FRAME = 16 << 10  # bytes of a payload; a peer may allow us more, we allow it no more
-LARGEST_HEADERS = 64 << 10  # of a call, encoded
+LARGEST_HEADERS = 64 << 10  # of a call, encoded,
+MOST_PIECES = 1024  # and frames that they may come in, of which each can be empty
+_PRIORITY_BYTES = 5  # what PRIORITY carries, and HEADERS may begin with
 _HEAD = struct.Struct(">HBBBI")  # the length in three bytes, the kind, the flags, the call's number
 _SETTING = struct.Struct(">HI")
 _NUMBER = (1 << 31) - 1  # the bit before it is reserved
@@ -47,6 +49,7 @@ class Setting(IntEnum):
     """Those that either side makes use of."""
 
     HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
     MAX_CONCURRENT_STREAMS = 3
     INITIAL_WINDOW_SIZE = 4
     MAX_FRAME_SIZE = 5
@@ -91,7 +94,7 @@ class Frames:
         data, at = self._rest + data, 0
         if not self._begun:
             at = self._preface(data)
-        while len(data) - at >= _HEAD.size:
+        while self._begun and len(data) - at >= _HEAD.size:
             high, low, kind, flags, number = _HEAD.unpack_from(data, at)
             length, begin = high << 8 | low, at + _HEAD.size
             if length > LARGEST_FRAME:
@@ -113,19 +116,24 @@ class Frames:
 class Headers:
     """Puts headers together, which come in one frame or in several. The Decoder is the connection's: one for all."""
 
-    __slots__ = ("_block", "_decoder", "_flags", "number")
+    __slots__ = ("_block", "_decoder", "_flags", "_pieces", "number")
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder()
         self._block = b""
+        self._pieces = 0
         self._flags = 0
         self.number = 0  # of the call whose headers have begun; 0: none have, and other frames may come
 
     def begin(self, number: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
         """HEADERS. What they are, once they are whole. Raises BreachError."""
         block = unpadded(flags, payload)
-        self._block, self._flags, self.number = b"", flags, number
-        return self._add(flags, block[5:] if flags & Flag.PRIORITY else block)
+        if flags & Flag.PRIORITY:
+            if len(block) < _PRIORITY_BYTES:
+                raise BreachError(Code.FRAME_SIZE_ERROR, f"expected a priority, got {len(block)} bytes")
+            block = block[_PRIORITY_BYTES:]
+        self._block, self._pieces, self._flags, self.number = b"", 0, flags, number
+        return self._add(flags, block)
 
     def go_on(self, number: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
         """CONTINUATION. What the headers are, once they are whole. Raises BreachError."""
@@ -140,8 +148,11 @@ class Headers:
 
     def _add(self, flags: int, block: bytes) -> list[tuple[bytes, bytes]] | None:
         self._block += block
+        self._pieces += 1
         if len(self._block) > LARGEST_HEADERS:
             raise BreachError(Code.ENHANCE_YOUR_CALM, f"expected headers of at most {LARGEST_HEADERS} bytes, got more")
+        if self._pieces > MOST_PIECES:
+            raise BreachError(Code.ENHANCE_YOUR_CALM, f"expected headers in at most {MOST_PIECES} frames, got more")
         if not flags & Flag.END_HEADERS:
             return None
         self.number = 0
@@ -179,6 +190,20 @@ def number_in(payload: bytes) -> int:
     """What WINDOW_UPDATE and RST_STREAM carry."""
     check_size(payload, 4)
     return int.from_bytes(payload) & _NUMBER
+
+
+def check_priority(number: int, payload: bytes) -> None:
+    """PRIORITY, from which nothing else follows: RFC 9113, 5.3.2, has it left out."""
+    if not number:
+        raise BreachError(Code.PROTOCOL_ERROR, "expected a call that has the priority, got none")
+    check_size(payload, _PRIORITY_BYTES)
+
+
+def check_go_away(number: int, payload: bytes) -> None:
+    """GOAWAY: a call, a reason, and any text."""
+    check_of_connection(number)
+    if len(payload) < 8:
+        raise BreachError(Code.FRAME_SIZE_ERROR, f"expected a farewell of 8 bytes or more, got {len(payload)}")
 
 
 def check_size(payload: bytes, size: int) -> None:

@@ -12,6 +12,7 @@ from gatewright_executor.frames import LARGEST_FRAME, BreachError, Code, Flag, K
 
 DEFAULT_WINDOW = (1 << 16) - 1  # bytes; RFC 9113, 6.9.2
 LARGEST_WINDOW = (1 << 31) - 1
+MOST_UNREAD = 10_000  # frames, but those of data, that wait for a client to read
 _FRAME_SIZES = range(LARGEST_FRAME, 1 << 24)
 _TABLE_BYTES = 4096  # of headers that both sides remember; RFC 9113, 6.5.2
 _ONE, _TWO = struct.Struct(">I"), struct.Struct(">II")
@@ -27,24 +28,35 @@ def widened(window: int, more: int) -> int:
 class Outbox:
     """Frames, in the order in which they were put."""
 
-    __slots__ = ("_encoder", "_pieces", "call_window", "largest_frame", "window")
+    __slots__ = ("_encoder", "_pieces", "_table_sizes", "_unread", "call_window", "largest_frame", "window")
 
     def __init__(self) -> None:
         self._pieces: list[bytes | memoryview] = []
+        self._unread = 0  # frames among them, but those of data, which a window bounds
         self._encoder = hpack.Encoder()
+        self._table_sizes: set[int] = set()  # that the encoder is to have, one after the other
         self.window = DEFAULT_WINDOW  # bytes of data that the client takes in now, of all calls,
         self.call_window = DEFAULT_WINDOW  # and of a new one
         self.largest_frame = LARGEST_FRAME
 
     def take(self) -> bytes:
         """All that was put, once."""
-        pieces, self._pieces = self._pieces, []
+        pieces, self._pieces, self._unread = self._pieces, [], 0
         return b"".join(pieces)
+
+    def check_unread(self) -> None:
+        """Raises BreachError where the client has asked for more than it reads: with pings, settings, calls."""
+        if self._unread > MOST_UNREAD:
+            raise BreachError(Code.ENHANCE_YOUR_CALM, f"expected answers to be read, got {self._unread} unread frames")
 
     def obey(self, setting: int, value: int) -> None:
         """The client wants something so from now on. Windows of calls that have begun are for these to change."""
         if setting == Setting.HEADER_TABLE_SIZE:
-            self._encoder.header_table_size = min(value, _TABLE_BYTES)
+            size = min(value, _TABLE_BYTES)
+            self._table_sizes = {min(size, *self._table_sizes), size} if self._table_sizes else {size}
+        elif setting == Setting.ENABLE_PUSH:
+            if value > 1:
+                raise BreachError(Code.PROTOCOL_ERROR, f"expected promises to be allowed or not, got {value}")
         elif setting == Setting.INITIAL_WINDOW_SIZE:
             self.call_window = widened(0, value)
         elif setting == Setting.MAX_FRAME_SIZE:
@@ -56,6 +68,7 @@ class Outbox:
 
     def put(self, kind: int, flags: int, number: int, payload: bytes = b"") -> None:
         self._pieces += frames.head(len(payload), kind, flags, number), payload
+        self._unread += 1
 
     def put_data(self, number: int, data: memoryview) -> None:
         """As much as there is a window for."""
@@ -63,7 +76,10 @@ class Outbox:
         self._pieces += frames.head(len(data), Kind.DATA, Flag.NONE, number), data
 
     def put_headers(self, number: int, fields: Sequence[tuple[bytes, bytes]], flags: int = Flag.NONE) -> None:
-        """Few enough for one frame."""
+        """Few enough for one frame. Of the sizes that the table should have had, two are said (RFC 7541, 4.2)."""
+        for size in sorted(self._table_sizes):
+            self._encoder.header_table_size = size
+        self._table_sizes.clear()
         self.put(Kind.HEADERS, flags | Flag.END_HEADERS, number, self._encoder.encode(fields))
 
     def put_credit(self, number: int, more: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+_LARGE = 1024  # bytes of a piece
 _PREFIX = struct.Struct(">BI")  # compressed?, length
 
 
@@ -31,23 +32,35 @@ class Messages:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []  # of a message that has begun
         self._have = 0
         self._need = _PREFIX.size  # until then there is nothing to do
 
     def feed(self, piece: bytes) -> Sequence[bytes]:
         """The messages that are complete now. Raises MessageTooLargeError, CompressedError."""
-        self._pieces.append(piece)
         self._have += len(piece)
         if self._have < self._need:
+            self._keep(piece)
             return ()
-        whole = piece if len(self._pieces) == 1 else b"".join(self._pieces)
+        whole = b"".join((*self._pieces, piece)) if self._pieces else piece
         messages, at = [], 0
         while (end := self._end(whole, at)) <= len(whole):
             messages.append(whole[at + _PREFIX.size : end])
             at = end
-        self._keep(whole[at:], end - at)
+        self._pieces.clear()
+        self._have, self._need = len(whole) - at, end - at
+        if self._have:
+            self._keep(whole[at:])
         return messages
+
+    def _keep(self, piece: bytes) -> None:
+        """Small ones together, for as objects of their own they would take many times their size."""
+        if len(piece) >= _LARGE:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += piece
+        elif piece:
+            self._pieces.append(bytearray(piece))
 
     @property
     def is_between(self) -> bool:
@@ -66,7 +79,3 @@ class Messages:
         if length > self._limit:
             raise MessageTooLargeError(f"expected a message of at most {self._limit} bytes, got one of {length}")
         return at + _PREFIX.size + length
-
-    def _keep(self, rest: bytes, need: int) -> None:
-        self._pieces = [rest] if rest else []
-        self._have, self._need = len(rest), need

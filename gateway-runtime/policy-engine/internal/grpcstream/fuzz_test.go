@@ -1,0 +1,339 @@
+package grpcstream_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"gatewright.dev/policy-engine/internal/grpcstream"
+)
+
+// FuzzConversation: whatever a peer says, in whatever pieces, and whether it reads the answers or not: the connection comes
+// to an end, no handler outlives it, and all that was said to the peer keeps the rules.
+func FuzzConversation(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add(seed)
+	}
+	var running atomic.Int64
+	h := serve(f, func(stream *grpcstream.Stream) error {
+		running.Add(1)
+		defer running.Add(-1)
+		return echo(stream)
+	})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		said := speech(script)
+		answer := h.hears(t, said, len(script)%2 == 0)
+		judge(t, bytes.Join(said, nil), answer)
+		for until := time.Now().Add(patience); running.Load() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("a handler has outlived its connection")
+			}
+		}
+	})
+}
+
+// hears has the server hear pieces, and gives what it answers. A peer that is slow reads only when all is said.
+func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	var saying sync.WaitGroup
+	saying.Go(func() {
+		for _, piece := range pieces {
+			_, err = conn.Write(piece)
+			if err != nil { // it has heard enough
+				return
+			}
+		}
+		_ = conn.(*net.UnixConn).CloseWrite()
+	})
+	if slow {
+		saying.Wait()
+	}
+	answer, failure := io.ReadAll(conn)
+	saying.Wait()
+	if errors.Is(errors.Join(err, failure), os.ErrDeadlineExceeded) {
+		t.Fatal("expected an end, got none")
+	}
+	return answer
+}
+
+// ---------------------------------------------------------------- what is said
+
+// What a script has the peer say. Below these stand frames of any kind.
+const (
+	sayHeaders = 10 + iota
+	sayOtherHeaders
+	sayMessage
+	sayAgain
+	sayBytes
+	sayAlone // in a piece of its own
+	words
+)
+
+// mostSaid bounds a conversation.
+const mostSaid = 1 << 20
+
+var seeds = [][]byte{
+	{},
+	{sayHeaders, 4, 1, sayMessage, 0, 1, 20, sayMessage, 1, 1, 5},
+	{sayHeaders, 4, 1, sayAlone, sayMessage, 0, 1, 200, byte(http2.FrameRSTStream), 0, 1, 4, 0, 0, 0, 8},
+	{sayHeaders, 5, 1, sayOtherHeaders, 4, 3, byte(http2.FramePing), 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, sayAgain, 255},
+	{byte(http2.FrameSettings), 0, 0, 6, 0, 4, 0, 0, 0, 1, sayHeaders, 4, 1, sayMessage, 0, 1, 20, byte(http2.FrameWindowUpdate), 0, 1, 4, 0, 0, 0, 1, sayAgain, 30},
+	{byte(http2.FrameHeaders), 0, 1, 1, 0x83, byte(http2.FrameContinuation), 0, 1, 0, sayAgain, 255, sayAgain, 255, byte(http2.FrameContinuation), 4, 1, 0},
+	{byte(http2.FrameHeaders), 44, 1, 12, 3, 0, 0, 0, 0, 16, 0x83, 0x86, 0x40, 0, 0, 0, byte(http2.FrameData), 9, 1, 4, 2, 0, 0, 0},
+	{sayHeaders, 4, 1, byte(http2.FrameHeaders), 13, 1, 2, 9, 0},
+	{byte(http2.FrameGoAway), 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, byte(http2.FramePriority), 0, 1, 5, 0, 0, 0, 0, 1, sayBytes, 3, 1, 2, 3},
+}
+
+// speech is what the script has a peer say, after the preface, in the pieces that it says it in.
+func speech(script []byte) (pieces [][]byte) {
+	s := &speaker{script: script, said: []byte(http2.ClientPreface)}
+	for len(s.script) > 0 && len(s.said) < mostSaid {
+		before := len(s.said)
+		s.say(s.next())
+		if len(s.said) > before {
+			s.last = s.said[before:]
+		}
+	}
+	from := 0
+	for _, cut := range append(s.cuts, len(s.said)) {
+		pieces = append(pieces, s.said[from:cut])
+		from = cut
+	}
+	return pieces
+}
+
+// speaker takes a script word by word.
+type speaker struct {
+	script, said, last []byte
+	cuts               []int
+}
+
+func (s *speaker) next() (b byte) {
+	if len(s.script) > 0 {
+		b, s.script = s.script[0], s.script[1:]
+	}
+	return b
+}
+
+func (s *speaker) take(size int) []byte {
+	size = min(size, len(s.script))
+	taken := s.script[:size]
+	s.script = s.script[size:]
+	return taken
+}
+
+func (s *speaker) say(word byte) {
+	switch word %= words; word {
+	case sayHeaders:
+		s.frame(http2.FrameHeaders, s.next(), s.next(), literals(":method", "POST", ":path", method))
+	case sayOtherHeaders:
+		s.frame(http2.FrameHeaders, s.next(), s.next(), literals(":path", "/other"))
+	case sayMessage:
+		s.frame(http2.FrameData, s.next(), s.next(), message(string(make([]byte, 40*int(s.next())))))
+	case sayAgain:
+		s.said = append(s.said, bytes.Repeat(s.last, min(int(s.next()), mostSaid/max(1, len(s.last))))...)
+	case sayBytes:
+		s.said = append(s.said, s.take(int(s.next()))...)
+	case sayAlone:
+		s.cuts = append(s.cuts, len(s.said))
+	default:
+		s.frame(http2.FrameType(word), s.next(), s.next(), s.take(int(s.next())))
+	}
+}
+
+func (s *speaker) frame(kind http2.FrameType, flags, stream byte, payload []byte) {
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))[1:]
+	head = append(head, byte(kind), flags, 0, 0, 0, stream)
+	s.said = append(append(s.said, head...), payload...)
+}
+
+// literals is a block of headers that leaves the table of headers alone.
+func literals(namesAndValues ...string) (block []byte) {
+	for at := 0; at < len(namesAndValues); at += 2 {
+		block = append(block, 0)
+		for _, text := range namesAndValues[at : at+2] {
+			block = append(append(block, byte(len(text))), text...)
+		}
+	}
+	return block
+}
+
+// ---------------------------------------------------------------- what is answered
+
+// heard is what the server may have made of what was said, at most.
+type heard struct {
+	pings, settings int
+	initial, frame  int64             // the largest that were allowed: a stream's window, a frame
+	credit          map[uint32]int64  // by stream,
+	data            map[uint32][]byte // of those that may have been opened
+	bytes           int64             // of data
+}
+
+// hearing reads what was said as far as the rules of frames go.
+func hearing(said []byte) heard {
+	h := heard{initial: 64<<10 - 1, frame: frameLimit, credit: map[uint32]int64{}, data: map[uint32][]byte{}}
+	frames := http2.NewFramer(nil, bytes.NewReader(said[len(http2.ClientPreface):]))
+	for {
+		frame, err := frames.ReadFrame()
+		if _, onlyOfStream := errors.AsType[http2.StreamError](err); onlyOfStream {
+			continue
+		}
+		switch frame := frame.(type) {
+		case nil:
+			return h
+		case *http2.PingFrame:
+			h.pings++
+		case *http2.SettingsFrame:
+			h.settings++
+			_ = frame.ForeachSetting(h.allow)
+		case *http2.WindowUpdateFrame:
+			h.credit[frame.StreamID] += int64(frame.Increment)
+		case *http2.HeadersFrame:
+			if _, opened := h.data[frame.StreamID]; !opened {
+				h.data[frame.StreamID] = nil
+			}
+		case *http2.DataFrame:
+			h.bytes += int64(frame.Length)
+			h.data[frame.StreamID] = append(h.data[frame.StreamID], frame.Data()...)
+		}
+	}
+}
+
+func (h *heard) allow(setting http2.Setting) error {
+	switch setting.ID {
+	case http2.SettingInitialWindowSize:
+		h.initial = max(h.initial, int64(setting.Val))
+	case http2.SettingMaxFrameSize:
+		h.frame = max(h.frame, int64(setting.Val))
+	}
+	return nil
+}
+
+// judge holds an answer to the rules, by the framer and the decoder of golang.org/x/net.
+func judge(t *testing.T, said, answer []byte) {
+	j := &judgement{t: t, heard: hearing(said), answers: map[uint32]*answered{}, fields: hpack.NewDecoder(4<<10, nil)}
+	frames := http2.NewFramer(nil, bytes.NewReader(answer))
+	frames.SetMaxReadFrameSize(uint32(min(j.heard.frame, 1<<24-1)))
+	for {
+		frame, err := frames.ReadFrame()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // cut off within a frame where it does not read
+			return
+		}
+		if err != nil {
+			t.Fatalf("the answer breaks the rules: %v", err)
+		}
+		j.take(frame)
+	}
+}
+
+// judgement is what an answer has come to.
+type judgement struct {
+	t       *testing.T
+	heard   heard
+	fields  *hpack.Decoder
+	answers map[uint32]*answered
+	data    int64
+	credit  int64
+	gone    bool
+}
+
+type answered struct {
+	data                 []byte
+	opened, ended, reset bool
+}
+
+func (j *judgement) hold(kept bool, rule string, frame http2.Frame) {
+	j.t.Helper()
+	if !kept {
+		j.t.Fatalf("expected %s, got %v", rule, frame)
+	}
+}
+
+func (j *judgement) take(frame http2.Frame) {
+	j.hold(!j.gone, "nothing after a farewell with a reason", frame)
+	switch frame := frame.(type) {
+	case *http2.SettingsFrame:
+		if frame.IsAck() {
+			j.heard.settings--
+		}
+		j.hold(j.heard.settings >= 0, "no more acknowledgements than settings", frame)
+	case *http2.PingFrame:
+		j.heard.pings--
+		j.hold(frame.IsAck() && j.heard.pings >= 0, "no more answers than pings", frame)
+	case *http2.WindowUpdateFrame:
+		j.takeCredit(frame)
+	case *http2.GoAwayFrame:
+		j.gone = true
+		j.hold(frame.ErrCode != http2.ErrCodeNo, "a reason", frame)
+	case *http2.HeadersFrame:
+		j.takeHeaders(frame)
+	case *http2.DataFrame:
+		j.takeData(frame)
+	case *http2.RSTStreamFrame:
+		j.of(frame).reset = true
+	default:
+		j.hold(false, "no frame of this kind", frame)
+	}
+}
+
+// of is the answer on a stream that the peer may have opened.
+func (j *judgement) of(frame http2.Frame) *answered {
+	id := frame.Header().StreamID
+	_, opened := j.heard.data[id]
+	j.hold(opened, "a stream that was opened", frame)
+	if j.answers[id] == nil {
+		j.answers[id] = &answered{}
+	}
+	return j.answers[id]
+}
+
+func (j *judgement) takeCredit(frame *http2.WindowUpdateFrame) {
+	if frame.StreamID != 0 {
+		a := j.of(frame)
+		j.hold(!a.ended, "no credit for a stream that has ended", frame)
+		return
+	}
+	j.credit += int64(frame.Increment)
+	j.hold(j.credit <= connectionWindow-(64<<10-1)+j.heard.bytes, "no more credit than was used", frame)
+}
+
+func (j *judgement) takeHeaders(frame *http2.HeadersFrame) {
+	a := j.of(frame)
+	fields, err := j.fields.DecodeFull(frame.HeaderBlockFragment())
+	j.hold(err == nil && frame.HeadersEnded(), "headers that can be decoded, in one frame", frame)
+	j.hold(!a.ended && !a.reset && (!a.opened || frame.StreamEnded()), "headers, then trailers", frame)
+	values := map[string]string{}
+	for _, field := range fields {
+		values[field.Name] = field.Value
+	}
+	j.hold(a.opened == (values[":status"] == ""), "a status of HTTP at the beginning", frame)
+	j.hold(frame.StreamEnded() == (values["grpc-status"] != ""), "a status of gRPC at the end", frame)
+	a.opened, a.ended = true, frame.StreamEnded()
+}
+
+func (j *judgement) takeData(frame *http2.DataFrame) {
+	a := j.of(frame)
+	a.data = append(a.data, frame.Data()...)
+	j.data += int64(frame.Length)
+	j.hold(a.opened && !a.ended && !a.reset, "data between headers and trailers", frame)
+	j.hold(bytes.HasPrefix(j.heard.data[frame.StreamID], a.data), "what was said", frame)
+	j.hold(j.data <= 64<<10-1+j.heard.credit[0], "what the connection's window allows", frame)
+	allowed := min(j.heard.initial+j.heard.credit[frame.StreamID], math.MaxInt32)
+	j.hold(int64(len(a.data)) <= allowed, "what the stream's window allows", frame)
+}
