@@ -7,6 +7,8 @@ import pytest
 from gatewright_cli import readable
 from gatewright_cli.build_output import BuildOutput, Group
 
+from cli.tests.outputs import policy, write_output
+
 
 @pytest.fixture
 def group(tmp_path: Path) -> Group:
@@ -23,6 +25,20 @@ def test_what_a_group_needs_is_its_own_and_the_interpreter_behind_it(tmp_path: P
     library = f"python{sys.version_info.major}.{sys.version_info.minor}"
     assert any((Path(path) / library / "os.py").is_file() for path in needed)
     assert str(tmp_path) not in needed
+
+
+def test_a_group_reads_the_executor_and_its_own_policies_and_no_other_groups(tmp_path: Path) -> None:
+    output = write_output(tmp_path, policy("add-one"), policy("add-two", "v1.2.0", group="strangers"))
+    for part in ("gatewright_executor", "policies/add_one_v1_0_0", "policies/add_two_v1_2_0"):
+        (output.executor / part).mkdir(parents=True)
+    (output.executor / "policies" / "__init__.py").touch()
+    found = {
+        path.removeprefix(f"{output.executor}/")
+        for path in readable.needed(output, output.group("strangers"))
+        if path.startswith(str(output.executor))
+    }
+    own = {"policies/__init__.py", "policies/add_two_v1_2_0", "strangers.py"}
+    assert found == {"gatewright_executor", "main.py", *own}
 
 
 def test_certificates_that_the_environment_names_and_no_private_keys(tmp_path: Path, group: Group) -> None:

@@ -46,7 +46,7 @@ class BuildOutputError(Exception):
 class Group:
     """An executor group: its interpreter, with all that its policies need, and its registry of policies.
 
-    access: what it is to reach.
+    access: what it is to reach. policies: the names of their folders.
     content: the same for the same code in the same environment, and for no other; "" where the build does not say.
     """
 
@@ -55,6 +55,7 @@ class Group:
     registry: Path
     content: str = ""
     access: Access = EVERYTHING_USUAL
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def load(path: Path) -> BuildOutput:
             f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
         ) from failed
     root = path.absolute()
-    groups = tuple(_group(root, name, one) for name, one in sorted(content.groups.items()))
+    groups = tuple(_group(root, name, one, content.policies) for name, one in sorted(content.groups.items()))
     output = BuildOutput(root, groups)
     needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
     needed += [file for group in groups for file in (group.python, group.registry)]
@@ -105,9 +106,15 @@ def load(path: Path) -> BuildOutput:
     return output
 
 
-def _group(root: Path, name: str, group: _Group) -> Group:
+def _group(root: Path, name: str, group: _Group, policies: list[dict[str, object]]) -> Group:
     python = root / group.python
     stamp = python.parents[1] / "gatewright-inputs"
     is_known = group.digest and stamp.is_file()
     content = f"{group.digest} {stamp.read_text()}" if is_known else ""
-    return Group(name, python, root / group.registry, content, group.access)
+    return Group(name, python, root / group.registry, content, group.access, _folders(policies, name))
+
+
+def _folders(policies: list[dict[str, object]], group: str) -> tuple[str, ...]:
+    """add_python_header_v1_0_0, as the builder names them."""
+    names = [f"{one['name']}-{one['version']}" for one in policies if one.get("group") == group]
+    return tuple(name.replace("-", "_").replace(".", "_") for name in names)

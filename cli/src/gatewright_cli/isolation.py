@@ -127,6 +127,7 @@ class Isolation:
             (*readable.readable(build, group, os.environ), *access.read, *map(str, reads)),
             (str(temporary.path), *readable.DEVICES, *access.write),
             ports(access),
+            (str(build.executor),),  # Python looks there for what it imports
         )
         whole = plan(
             limits,

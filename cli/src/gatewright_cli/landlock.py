@@ -39,11 +39,13 @@ LACKS = {
 
 @dataclass(frozen=True)
 class Rules:
-    """read, write: paths, with all that is below them. ports: those that TCP connections may go to; None for all."""
+    """read, write: paths, with all that is below them. names: folders, in which and below which the names alone are
+    told. ports: those that TCP connections may go to; None for all."""
 
     read: tuple[str, ...]
     write: tuple[str, ...]
     ports: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ()
 
 
 def lacks(abi: int) -> list[str]:
@@ -65,6 +67,7 @@ def ruleset(abi: int, rules: Rules) -> dict[str, object]:
 
 
 def _paths(rules: Rules) -> Iterator[tuple[str, int]]:
+    yield from _each(rules.names, READ_DIR)
     yield from _each(rules.read, READ)
     yield from _each(rules.write, WRITE)
 

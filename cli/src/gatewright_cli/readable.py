@@ -33,6 +33,7 @@ MACHINE = (
 """Itself, and no other process; how much memory and how many processors there are."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 """They may be written to as well."""
+POLICIES = "policies"
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 REPLACED_BY_ITS_OWNER = ("/etc/resolv.conf",)
 """Where this is a link, its folder is opened: the file is made anew with each network that comes, and a rule would be
@@ -60,7 +61,19 @@ def _certificates(environment: Mapping[str, str]) -> Iterator[str]:
 
 def needed(build: BuildOutput, group: Group) -> tuple[str, ...]:
     """Those without which it does not start: its environment, the interpreter behind that, the executor, policies."""
-    return (str(group.python.parents[1]), *_interpreter(group.python), str(build.executor), str(group.registry))
+    return (str(group.python.parents[1]), *_interpreter(group.python), *_code(build, group), str(group.registry))
+
+
+def _code(build: BuildOutput, group: Group) -> Iterator[str]:
+    """The executor and the group's policies, and nothing that is another group's."""
+    others = [one for one in build.groups if one.name != group.name]
+    foreign = {one.registry.name for one in others} | {folder for one in others for folder in one.policies}
+    entries = [path for path in _in(build.executor) if path.name != POLICIES] + _in(build.executor / POLICIES)
+    return (str(path) for path in entries if path.name not in foreign)
+
+
+def _in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _interpreter(python: Path) -> Iterator[str]:
