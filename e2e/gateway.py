@@ -36,11 +36,13 @@ def credentials(run_dir: Path) -> dict[str, str]:
 class Gateway:
     """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build.
 
-    within: words before the command, that it is to run under.
+    within: words before the command, that it is to run under. run_dir: where, if not in a new directory.
     """
 
-    def __init__(self, build: Path | None, state: Path, *arguments: str, within: Sequence[str] = ()) -> None:
-        self.run_dir = Path(tempfile.mkdtemp(prefix="gw-"))
+    def __init__(
+        self, build: Path | None, state: Path, *arguments: str, within: Sequence[str] = (), run_dir: Path | None = None
+    ) -> None:
+        self.run_dir = run_dir or Path(tempfile.mkdtemp(prefix="gw-"))
         self.log: list[str] = []
         self.printed: list[str] = []
         self._ready = threading.Event()
@@ -166,8 +168,10 @@ class Gateway:
 
 
 @contextmanager
-def running(build: Path | None, state: Path, *arguments: str, within: Sequence[str] = ()) -> Iterator[Gateway]:
-    gateway = Gateway(build, state, *arguments, within=within)
+def running(
+    build: Path | None, state: Path, *arguments: str, within: Sequence[str] = (), run_dir: Path | None = None
+) -> Iterator[Gateway]:
+    gateway = Gateway(build, state, *arguments, within=within, run_dir=run_dir)
     try:
         yield gateway.wait_ready()
     finally:

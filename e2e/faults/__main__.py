@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 from bench import load_tool
+from e2e.faults import hostile
+from e2e.faults.hostile import Hostile
 from e2e.faults.measure import Measurement
 from e2e.faults.row import Row
 from e2e.faults.rows import MEASUREMENTS, ROWS
@@ -19,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> int:
     arguments = _parse()
-    every: list[Row | Measurement] = [*ROWS, *MEASUREMENTS]
+    hostile.TABLE.writing = arguments.write
+    every: list[Row | Hostile | Measurement] = [*ROWS, *MEASUREMENTS]
     rows = [row for row in every if all(word.lower() in row.name.lower() for word in arguments.only)]
     if not rows:
         sys.exit("no such row; there are:\n  " + "\n  ".join(row.name for row in every))
@@ -38,7 +41,7 @@ def build_output() -> Path:
     return output
 
 
-def tried(row: Row | Measurement, tool: Path, build: Path) -> Line:
+def tried(row: Row | Hostile | Measurement, tool: Path, build: Path) -> Line:
     try:
         if isinstance(row, Measurement):
             return Line(row.name, figures=row.run(tool, build))
@@ -57,6 +60,7 @@ def told(line: Line) -> Line:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.faults", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write what hostile policies reach into docs/isolation.md")
     parser.add_argument("only", nargs="*", metavar="WORD", help="run the rows whose names have all these words")
     return parser.parse_args()
 

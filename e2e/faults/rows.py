@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from e2e.faults import changes, disk, harms, hung, kills
+from e2e.faults import changes, disk, harms, hostile, hung, kills
 from e2e.faults.blocking import BLOCKING
 from e2e.faults.event_loop import EVENT_LOOP
+from e2e.faults.hostile import Hostile
 from e2e.faults.isolation import ISOLATION
 from e2e.faults.measure import Measurement
 from e2e.faults.overload import OVERLOAD
 from e2e.faults.row import Row
 from e2e.faults.unfinished import UNFINISHED
 
-ROWS: list[Row] = [*kills.ROWS, *changes.ROWS, *harms.ROWS, *hung.ROWS, *disk.ROWS]
+ROWS: list[Row | Hostile] = [*kills.ROWS, *changes.ROWS, *harms.ROWS, *hung.ROWS, *disk.ROWS, *hostile.ROWS]
 MEASUREMENTS: list[Measurement] = [ISOLATION, BLOCKING, EVENT_LOOP, OVERLOAD, *UNFINISHED]

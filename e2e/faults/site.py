@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -39,14 +39,15 @@ MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row needs: options of `gatewright run`, policies by the names of its own APIs, and whether the code of
-    the policy "mark" can be changed.
+    """What a row needs: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
+    policy "mark" can be changed, and what starts the gateway.
     """
 
     options: tuple[str, ...] = ()
     apis: tuple[tuple[str, Json], ...] = ()
     code: bool = False
     rate: float = RATE
+    start: Callable[..., AbstractContextManager[Gateway]] = running
 
 
 @dataclass
@@ -112,7 +113,7 @@ def ground(tool: Path, build: Path, setting: Setting) -> Iterator[Ground]:
         tempfile.TemporaryDirectory(prefix="faults-") as state,
         checking_upstream(tool, expected) as upstream,
         workplace(setting) as code,
-        running(None if code else build, Path(state), *options, *(code.arguments if code else ())) as gateway,
+        setting.start(None if code else build, Path(state), *options, *(code.arguments if code else ())) as gateway,
     ):
         deploy(gateway, upstream, setting.apis)
         yield Ground(gateway, tool, upstream, Path(state), code)

@@ -1,4 +1,6 @@
-"""docs/failures.md has a line for each row of the suite, and none for what no row breaks."""
+"""docs/failures.md has a line for each row of the suite, and none for what no row breaks; docs/isolation.md has one for
+each try of the hostile policy, with what it comes to at each level.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,9 @@ import re
 from pathlib import Path
 
 from e2e.faults.rows import MEASUREMENTS, ROWS
+from e2e.hostile import page
+from e2e.hostile.level import LEVELS
+from e2e.hostile.tries import TRIES, by_another
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 
@@ -14,3 +19,15 @@ def test_the_page_names_every_row_and_no_other() -> None:
     told = set(re.findall(r"^\| ([^|]+?) \|", PAGE.read_text(), re.MULTILINE)) - {"what", "---"}
     broken = {row.name for row in ROWS} | {row.name for row in MEASUREMENTS}
     assert told == broken
+
+
+def test_the_table_of_isolation_has_every_try_at_every_level_and_no_other() -> None:
+    cells = page.cells(page.PAGE.read_text())
+    assert list(cells) == [(each.says, level.name) for each in TRIES for level in LEVELS]
+    assert {cell for cell in cells.values() if not re.fullmatch(r"refused|reached(: .+)?", cell)} == set()
+
+
+def test_the_hostile_policy_has_every_try_that_the_suite_asks_for() -> None:
+    source = "".join(each.read_text() for each in (page.PAGE.parents[1] / "e2e/policies/hostile").glob("*.py"))
+    own = [each for each in TRIES if each.judge is not by_another]
+    assert {each.name for each in own if f'"{each.name}": ' not in source} == set()

@@ -9,10 +9,13 @@ import pytest
 from bench import load_tool
 from e2e.faults import blocking
 from e2e.faults.changes import reloads
+from e2e.faults.hostile import Hostile
 from e2e.faults.row import Row
 from e2e.faults.rows import ROWS
 from e2e.faults.site import ground
 from e2e.faults.table import Line, cells, reasons
+from e2e.hostile import level
+from e2e.hostile.tries import TRIES
 
 NAMES = (
     "executor kill -9, 1 process",
@@ -20,7 +23,13 @@ NAMES = (
     "engine kill -9, controller away",
     "a policy that calls os._exit",
 )
-SHORT = [*(row for row in ROWS if row.name in NAMES), reloads(3)]
+SHORT = [*(row for row in ROWS if isinstance(row, Row) and row.name in NAMES), reloads(3)]
+
+
+TRIED = (
+    "environment", "hooks", "environ", "memory", "signals", "limits", "read-files", "write-files", "private-sockets",
+    "management-api", "listening-port", "namespaces", "offline", "forged-logs", "child",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +43,14 @@ def test_the_short_form_has_all_the_rows_that_it_names() -> None:
 
 @pytest.mark.parametrize("row", SHORT, ids=lambda row: row.name)
 def test_a_fault_costs_what_it_may(row: Row, tool: Path, build: Path) -> None:
+    line = Line(row.name, row.run(tool, build))
+    assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
+
+
+@pytest.mark.skipif(bool(level.obstacle()), reason=str(level.obstacle()))
+def test_a_hostile_policy_reaches_by_default_what_the_page_says(tool: Path, build: Path) -> None:
+    row = Hostile(level.DEFAULT, [each for each in TRIES if each.name in TRIED])
+    assert len(row.tries) == len(TRIED)
     line = Line(row.name, row.run(tool, build))
     assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
 

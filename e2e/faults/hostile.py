@@ -1,0 +1,81 @@
+"""A policy that tries whatever it must not reach, at each level of isolation, while the others' traffic goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.faults.contract import Contract, Fault, Verdict, judge
+from e2e.faults.load import pause
+from e2e.faults.site import Setting, Site, now, site
+from e2e.gateway import Gateway, attach
+from e2e.hostile import level as levels
+from e2e.hostile import node, page
+from e2e.hostile.found import Found
+from e2e.hostile.level import LEVELS, Level
+from e2e.hostile.tries import TRIES, Subject, Try
+from e2e.hostile.where import strangers, where
+
+APIS = (
+    ("hostile", attach("hostile", timeout="55s")),
+    ("offline", attach("offline", timeout="10s")),
+    ("neighbour", attach("neighbour")),
+    ("keeper", attach("keeper")),
+)
+RATE = 100.0
+OPTIONS = ("--executor-memory-limit", "512MiB")
+TABLE = page.Page()
+CALM_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A row of the suite (row.py): all tries at a level. `tries` in the order in which they run."""
+
+    level: Level
+    tries: Sequence[Try] = TRIES
+
+    @property
+    def name(self) -> str:
+        return f"a hostile policy at isolation {self.level.name}"
+
+    def obstacle(self) -> str | None:
+        return levels.obstacle()
+
+    def run(self, tool: Path, _: Path) -> Verdict:
+        node.build()
+        with node.place(self.level) as place, strangers(place) as others:
+
+            @contextmanager
+            def start(_: Path | None, __: Path, *options: str) -> Iterator[Gateway]:
+                with node.started(self.level, place, options) as gateway:
+                    yield gateway
+
+            setting = Setting(options=OPTIONS, apis=APIS, rate=RATE, start=start)
+            with site(tool, place.build, setting) as ground:
+                subject = Subject(ground.gateway, lambda: where(ground.gateway, place, others))
+                return self._judged(ground, subject)
+
+    def _judged(self, place: Site, subject: Subject) -> Verdict:
+        """The last try ends the gateway: the load ends before it."""
+        began = now()
+        found = {each: told(each, each.run(subject)) for each in self.tries if each is not TRIES[-1]}
+        pause(CALM_SECONDS)
+        answers = place.answers()
+        found |= {each: told(each, each.run(subject)) for each in self.tries if each is TRIES[-1]}
+        complaints = TABLE.settle(self.level, {each: one.cell for each, one in found.items()})
+        flows = [flow.name for flow in place.load.flows]
+        return judge(answers, Fault(began, now()), Contract(), complaints, flows)
+
+
+def told(this: Try, found: Found) -> Found:
+    """Says at once what it came to, with the evidence."""
+    print(f"  {this.name}: {found.cell}", flush=True)
+    for target, proof in {**found.reached, **found.refused}.items():
+        print(f"    {'+' if target in found.reached else '-'} {target}: {proof[:160]!r}", flush=True)
+    return found
+
+
+ROWS = [Hostile(each) for each in LEVELS]

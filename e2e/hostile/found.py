@@ -1,0 +1,30 @@
+"""What a try came to: which targets it reached, and how that is said in a cell of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from e2e.gateway import Json
+
+
+@dataclass(frozen=True)
+class Found:
+    """target → proof, target → reason. The target "" is the only one."""
+
+    reached: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: Json) -> Found:
+        return cls(answer["reached"], answer["refused"])
+
+    def but(self, target: str, reason: str) -> Found:
+        """The same, and the target was not reached after all."""
+        return Found({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
+
+    @property
+    def cell(self) -> str:
+        """ "refused", "reached", or "reached: " and those that were."""
+        if not self.reached:
+            return "refused"
+        return f"reached: {', '.join(self.reached)}" if self.refused else "reached"

@@ -1,0 +1,60 @@
+"""The table of docs/isolation.md: each try × each level. It is made from runs, and held against them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from e2e.hostile.level import LEVELS, Level
+from e2e.hostile.tries import SECTIONS, Try
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "isolation.md"
+BEGIN, END = '<!-- the table: make faults ARGS="hostile --write" -->', "<!-- end of the table -->"
+UNKNOWN = "?"
+
+Cells = Mapping[tuple[str, str], str]
+"""(try, level) → "reached", "refused", or "reached: …"."""
+
+
+def cells(text: str) -> Cells:
+    """The table as it stands in the page."""
+    (drawn,) = re.findall(rf"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", text, re.DOTALL)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in drawn.strip().splitlines()]
+    levels = [head.strip("`") for head in rows[0][1:]]
+    tries = [row for row in rows[2:] if any(row[1:])]
+    return {(row[0], level): cell for row in tries for level, cell in zip(levels, row[1:], strict=True)}
+
+
+def drawn(found: Cells) -> str:
+    head = ["what it is after", *(f"`{level.name}`" for level in LEVELS)]
+    rows = [head, ["---"] * len(head)]
+    for section, tries in SECTIONS.items():
+        rows.append([f"**{section}**", *[""] * len(LEVELS)])
+        rows += [[each.says, *(found.get((each.says, level.name), UNKNOWN) for level in LEVELS)] for each in tries]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+class Page:
+    """Holds what is found against the page; `writing`: writes it there instead."""
+
+    def __init__(self, path: Path = PAGE) -> None:
+        self._path, self.writing = path, False
+
+    def settle(self, level: Level, found: Mapping[Try, str]) -> list[str]:
+        """What the page says otherwise, in sentences; none where it is written."""
+        text = self._path.read_text()
+        told = dict(cells(text))
+        if self.writing:
+            told |= {(each.says, level.name): cell for each, cell in found.items()}
+            table = f"{BEGIN}\n\n{drawn(told)}\n\n{END}"
+            self._path.write_text(
+                re.sub(rf"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: table, text, flags=re.DOTALL)
+            )
+            return []
+        said = {each: told.get((each.says, level.name), UNKNOWN) for each in found}
+        return [
+            f"{each.name}: expected {said[each]!r}, as docs/isolation.md says, got {cell!r}"
+            for each, cell in found.items()
+            if cell != said[each]
+        ]

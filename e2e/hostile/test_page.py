@@ -1,0 +1,55 @@
+"""The table of docs/isolation.md must be able to say no."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.hostile.found import Found
+from e2e.hostile.level import LANDLOCK, NONE
+from e2e.hostile.page import BEGIN, END, Page, cells
+from e2e.hostile.tries import TRIES
+
+MEMORY = next(each for each in TRIES if each.name == "memory")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n\n{BEGIN}\n\n| what | `none` |\n| --- | --- |\n\n{END}\n\nbehind\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("reached", "refused", "cell"),
+    [
+        ({}, {"a": "EPERM"}, "refused"),
+        ({"a": "read"}, {}, "reached"),
+        ({"a": "read", "b": "read"}, {"c": "EPERM"}, "reached: a, b"),
+    ],
+)
+def test_a_cell_says_what_was_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
+    assert Found(reached, refused).cell == cell
+
+
+def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Path) -> None:
+    table = Page(page)
+    table.writing = True
+    assert table.settle(NONE, {MEMORY: "reached: Envoy"}) == []
+    assert table.settle(LANDLOCK, {MEMORY: "refused"}) == []
+    text = page.read_text()
+    told = cells(text)
+    assert (told[MEMORY.says, "none"], told[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
+    assert text.startswith("before\n\n")
+    assert text.endswith("\n\nbehind\n")
+
+
+def test_a_run_that_differs_from_the_page_is_a_complaint(page: Path) -> None:
+    table = Page(page)
+    table.writing = True
+    table.settle(LANDLOCK, {MEMORY: "refused"})
+    table.writing = False
+    assert table.settle(LANDLOCK, {MEMORY: "refused"}) == []
+    (complaint,) = table.settle(LANDLOCK, {MEMORY: "reached: engine"})
+    assert complaint == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"

@@ -1,0 +1,205 @@
+"""Every try of the hostile policy, in the words of docs/isolation.md, and what the suite looks at besides."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from e2e.gateway import Gateway, Json, eventually
+from e2e.hostile.found import Found
+from e2e.hostile.node import BEARER
+from e2e.hostile.where import OWN_GROUP, executor
+
+SECONDS = 70.0
+CLIENTS, REQUESTS = 8, 200
+FORGED = "written by the hostile policy"
+FORGED_LINES = 4
+OUTLIVED_SECONDS = 5.0
+GROUPS = {"neighbour": "a policy of its group", "keeper": "a policy of another group"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The gateway that is tried, and where the policy is told that everything is."""
+
+    gateway: Gateway
+    where: Callable[[], Json]
+
+    def told(self, name: str, policy: str = "hostile") -> Found:
+        """What the policy says that the try came to."""
+        headers = {"x-where": json.dumps(self.where(), separators=(",", ":"))}
+        answer = httpx.get(f"{self.gateway.url}/{policy}/{name}", headers=headers, timeout=SECONDS)
+        assert answer.status_code == 200, f"the try {name} was answered {answer.status_code}: {answer.text}"
+        return Found.of(answer.json())
+
+
+Judge = Callable[[Subject, "Try"], Found]
+
+
+def as_told(subject: Subject, this: Try) -> Found:
+    """The answer has the proof: what was read, answered, or returned by the kernel."""
+    return subject.told(this.name)
+
+
+def by_another(subject: Subject, this: Try) -> Found:
+    """Another policy tries it, whose definition asks for less; the try has its name."""
+    return subject.told(this.name, this.name)
+
+
+@dataclass(frozen=True)
+class Try:
+    name: str
+    says: str
+    judge: Judge = as_told
+
+    def run(self, subject: Subject) -> Found:
+        return self.judge(subject, self)
+
+
+def passes(subject: Subject, this: Try) -> Found:
+    """What it put in another policy's place counts where a request passes that was denied before, with its token."""
+    found, headers = Found(), {"authorization": f"Bearer {BEARER}"}
+    replaced = subject.told(this.name)
+    for policy, target in GROUPS.items():
+        status = httpx.get(f"{subject.gateway.url}/{policy}/x", headers=headers).status_code
+        loot = subject.told("loot").reached.get(target, "")
+        if status == 200 and BEARER in loot:
+            found.reached[target] = "the request passed, and its token was read"
+        else:
+            found.refused[target] = f"{status}; {replaced.refused.get(target, '')}"
+    return found
+
+
+def steals(subject: Subject, this: Try) -> Found:
+    """Clients come meanwhile, each with a connection and a token of its own."""
+
+    def client(_: int) -> str:
+        headers = {"authorization": f"Bearer {BEARER}", "connection": "close"}
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{subject.gateway.url}/bare/x", headers=headers, timeout=SECONDS).text
+        return ""
+
+    with ThreadPoolExecutor(CLIENTS + 1) as pool:
+        told = pool.submit(subject.told, this.name)
+        stolen = sum(answer == "stolen" for answer in pool.map(client, range(REQUESTS)))
+        found = told.result()
+    return found if stolen or not found.reached else found.but("", "no client had its answer")
+
+
+def forges(subject: Subject, this: Try) -> Found:
+    """A line counts as forged where the log has it as another process's, or with another time than its own."""
+    subject.told(this.name)
+    gateway = subject.gateway
+
+    def lines() -> list[Json]:
+        return [record for record in gateway.records() if FORGED in str(record)]
+
+    eventually("the log has the lines", lambda: len(lines()) >= FORGED_LINES)
+    forged = [one for one in lines() if one["component"] != "python-executor" or str(one["time"]).startswith("2001")]
+    return Found({"": str(forged[0])}) if forged else Found(refused={"": "all are messages of python-executor"})
+
+
+def stays(subject: Subject, this: Try) -> Found:
+    """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
+    found, gateway = Found(), subject.gateway
+    first = int(subject.told(this.name).reached[""])
+    killed = executor(gateway, OWN_GROUP)
+    os.kill(killed, signal.SIGKILL)
+    eventually("the executor has ended", lambda: not Path(f"/proc/{killed}").exists())
+    _settle(found, "its executor", first)
+    eventually("the policy answers again", lambda: _answers(subject), 30)
+    second = int(subject.told(this.name).reached[""])
+    gateway.stop()
+    _settle(found, "the gateway", second)
+    return found
+
+
+def _settle(found: Found, target: str, pid: int) -> None:
+    """Whether a child still runs, after it had the time to be ended. What does is ended here."""
+    with suppress(AssertionError):
+        eventually("the child has ended", lambda: not _is_child(pid), OUTLIVED_SECONDS)
+    if _is_child(pid):
+        found.reached[target] = f"process {pid} lives on"
+        os.kill(pid, signal.SIGKILL)
+    else:
+        found.refused[target] = f"process {pid} has ended"
+
+
+def _is_child(pid: int) -> bool:
+    """Its number came from itself, and may be another's by now."""
+    try:
+        return b"main.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _answers(subject: Subject) -> bool:
+    url = f"{subject.gateway.url}/hostile/loot"
+    return httpx.get(url, headers={"x-where": "{}"}, timeout=SECONDS).status_code == 200
+
+
+SECTIONS: dict[str, tuple[Try, ...]] = {
+    "In its own process": (
+        Try("environment", "secrets in its own environment"),
+        Try("inherited-descriptors", "files that others have opened, inherited"),
+        Try("parameters", "parameters and system parameters of other policies"),
+        Try("hooks", "other policies' functions: denied requests pass, clients' tokens are read", passes),
+    ),
+    "Other processes": (
+        Try("process-list", "which ones run"),
+        Try("command-lines", "their command lines"),
+        Try("environ", "their environments, `/proc/PID/environ`"),
+        Try("memory", "their memory, `/proc/PID/mem`"),
+        Try("process-vm", "their memory, `process_vm_readv`"),
+        Try("ptrace", "to trace them, `ptrace`"),
+        Try("descriptors", "their open files, `/proc/PID/fd` and `pidfd_getfd`"),
+        Try("signals", "to signal them, `kill`"),
+        Try("group-signals", "to signal their process groups, `killpg`"),
+        Try("limits", "to change their limits, priority, processors"),
+    ),
+    "Files of the gateway and the operator": (
+        Try("see-files", "to see that they are there, `stat`"),
+        Try("watch-files", "to be told of changes to them, `inotify`"),
+        Try("read-files", "to read them"),
+        Try("read-code", "to read the code of another group's policies"),
+        Try("write-files", "to write and make files"),
+        Try("change-files", "to change modes, owners, times, attributes"),
+        Try("setuid", "to become root by a set-user-id program"),
+    ),
+    "Sockets and the network": (
+        Try("private-sockets", "an answer from the node's private sockets"),
+        Try("management-api", "an answer from the management API"),
+        Try("other-sockets", "an answer from another program's Unix sockets"),
+        Try("listening-port", "clients' requests at the gateway's port, by `SO_REUSEPORT`", steals),
+        Try("other-port", "to listen on another TCP port"),
+        Try("raw-sockets", "raw packets"),
+        Try("elsewhere", "servers of the network, where its definition says nothing"),
+        Try("offline", "servers of the network, where its definition says `network: none`", by_another),
+    ),
+    "The kernel": (
+        Try("shared-memory", "what another program keeps in it: shared memory, messages"),
+        Try("namespaces", "namespaces and mounts of its own"),
+        Try("kernel-interfaces", "`io_uring`, `bpf`, `perf_event_open`, `userfaultfd`, the log, keyrings"),
+    ),
+    "What all share": (
+        Try("threads", "5,000 threads"),
+        Try("processes", "200 processes"),
+        Try("one-file", "a file of 8 GiB in its temporary folder"),
+        Try("many-files", "2 GiB in 64 files in its temporary folder"),
+        Try("memory-storm", "2 GiB of memory, with `--executor-memory-limit 512MiB`"),
+    ),
+    "What others see of it": (
+        Try("forged-logs", "log lines in another's name, access lines", forges),
+        Try("child", "children that outlive", stays),
+    ),
+}
+"""The last one ends the gateway."""
+TRIES = tuple(each for section in SECTIONS.values() for each in section)

@@ -1,0 +1,186 @@
+"""Where everything of a node is, as the hostile policy is told it: what it is refused, it is not for want of
+knowing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.gateway import Gateway, Json
+from e2e.hostile.node import CANARY, SECRETS, Place
+
+OWN_GROUP, OTHER_GROUP = "strangers", "default"
+OTHER = "another group's executor"
+SEGMENT, QUEUE = ("-m", "-M", "4096"), ("-q", "-Q")
+SOMEWHERE = 0x400000
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Other programs of the operator's on the machine: servers at a path, without one, at a port; shared memory."""
+
+    unix: str
+    abstract: str
+    port: int
+    segment: int
+    queue: int
+    memory: str
+
+
+@contextmanager
+def strangers(place: Place) -> Iterator[Strangers]:
+    name, path = place.other.name, place.other / "agent.sock"
+    memory = Path(f"/dev/shm/{name}")  # noqa: S108
+    with ExitStack() as stack:
+        abstract, named = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract.bind(f"\0{name}")
+        named.bind(str(path))
+        path.chmod(0o600)
+        memory.touch(0o600)
+        memory.write_text(CANARY)
+        stack.callback(memory.unlink)
+        for each in (path, memory):
+            os.chown(each, place.owner, place.owner)
+        for listener in (abstract, named, server):
+            listener.listen(4)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)  # wakes its thread, which would keep it open
+            threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+        segment, queue = (stack.enter_context(_kept(place.owner, *which)) for which in (SEGMENT, QUEUE))
+        yield Strangers(str(path), name, server.getsockname()[1], segment, queue, str(memory))
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+            with client:
+                client.sendall(b"hello")
+        except OSError:
+            return
+
+
+@contextmanager
+def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
+    """The number of a System V object of this user's, 0600."""
+    as_owner = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups"] if os.geteuid() != owner else []
+    made = subprocess.run([*as_owner, "ipcmk", *make, "-p", "0600"], capture_output=True, text=True, check=True)
+    number = made.stdout.split()[-1]
+    try:
+        yield int(number)
+    finally:
+        subprocess.run(["ipcrm", remove, number], check=True)
+
+
+def where(gateway: Gateway, place: Place, others: Strangers) -> Json:
+    """All that the tries of e2e/policies/hostile ask for."""
+    own, other = executor(gateway, OWN_GROUP), executor(gateway, OTHER_GROUP)
+    pids = {"supervisor": gateway.process.pid, **_pids(gateway), OTHER: other}
+    code = Path(f"/proc/{own}/cwd").readlink()
+    write = _write(gateway, place, code, _environment(own), _environment(other))
+    return {
+        "secrets": SECRETS,
+        "processes": {name: {"pid": pid, "address": _mapped(pid)} for name, pid in pids.items()},
+        "read": _read(gateway, place),
+        "code": {"": str(code / "policies" / "keeper_v1_0_0" / "policy.py")},
+        "write": {**write, "elsewhere in /tmp": "/tmp/"},  # noqa: S108
+        "change": write,
+        "setuid": str(_with_setuid(_environment(own))),
+        "sockets": dict(_sockets(gateway.run_dir)),
+        "token": str(gateway.run_dir / "management-token"),
+        "unix": others.unix,
+        "abstract": others.abstract,
+        "shared-memory": others.segment,
+        "messages": others.queue,
+        "posix-memory": others.memory,
+        "ports": {
+            "gateway": gateway.port,
+            "management": int(gateway.process_status("controller")["listen"].rsplit(":", 1)[1]),
+            "elsewhere": others.port,
+        },
+    }
+
+
+def _read(gateway: Gateway, place: Place) -> Mapping[str, str]:
+    (last_good,) = place.state.rglob("last-good*")
+    return {
+        "the last good state": str(_a_file(last_good)),
+        "the controller's database": str(place.state / "controller.db"),
+        "the run directory's files": f"{gateway.run_dir}/status.json",
+        "a key in the operator's home": str(place.home / ".ssh" / "id_ed25519"),
+        "another program's file in /tmp": str(place.other / "note"),
+    }
+
+
+def _write(gateway: Gateway, place: Place, code: Path, own: Path, other: Path) -> Mapping[str, str]:
+    return {
+        "its own code": f"{code}/policies/hostile_v1_0_0/",
+        "its own environment": f"{own}/",
+        "another group's code": f"{code}/policies/keeper_v1_0_0/",
+        "another group's environment": f"{other}/",
+        "the engine's program": f"{code.parent}/bin/",
+        "the build output": f"{place.build}/",
+        "the state": f"{place.state}/",
+        "the run directory": f"{gateway.run_dir}/",
+        "the operator's home": f"{place.home}/",
+        "another program's folder in /tmp": f"{place.other}/",
+    }
+
+
+def _sockets(run_dir: Path) -> Iterator[tuple[str, Json]]:
+    """Those of the other executor too; the policy's own is left out."""
+    for path in sorted(run_dir.rglob("*.sock")):
+        name = path.relative_to(run_dir).as_posix().removesuffix(".sock")
+        if OWN_GROUP in name:
+            continue
+        if "executor" in name:
+            name = OTHER
+        kind = "command" if name == "control" else "http" if "admin" in name else "http2"
+        yield name, {"path": str(path), "speaks": kind}
+
+
+def _with_setuid(environment: Path) -> Path:
+    """A program with root's set-user-id bit where a policy may execute what is there: more than its path is to hold."""
+    program = environment / "bin" / "id"
+    if not program.exists() and os.geteuid() == 0:
+        shutil.copy("/usr/bin/id", program)
+        program.chmod(0o4755)
+    return program
+
+
+def _environment(pid: int) -> Path:
+    """The environment that a process of Python runs in."""
+    return Path(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()).parents[1]
+
+
+def _a_file(path: Path) -> Path:
+    return next(each for each in sorted(path.rglob("*")) if each.is_file()) if path.is_dir() else path
+
+
+def executor(gateway: Gateway, group: str) -> int:
+    """The pid of the process that serves the group."""
+    (found,) = [each for each in gateway.executors() if each["group"] == group]
+    return int(found["pid"])
+
+
+def _pids(gateway: Gateway) -> dict[str, int]:
+    names = {"controller": "controller", "engine": "engine", "envoy": "Envoy"}
+    found = {said: gateway.pid(name) for name, said in names.items()}
+    return {said: pid for said, pid in found.items() if pid}
+
+
+def _mapped(pid: int) -> int:
+    """An address of the process that it can read itself (proc(5), /proc/PID/maps)."""
+    try:
+        with Path(f"/proc/{pid}/maps").open() as lines:
+            return int(next(line for line in lines if " r" in line).split("-")[0], 16)
+    except (OSError, StopIteration):
+        return SOMEWHERE

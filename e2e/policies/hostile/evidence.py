@@ -1,0 +1,23 @@
+"""What tries came to, target by target."""
+
+import errno
+from collections.abc import Callable, Mapping
+
+Evidence = dict[str, dict[str, str]]
+
+
+class RefusedError(Exception):
+    """The target did not give what was asked for; the message says what it did instead."""
+
+
+def evidence(attempts: Mapping[str, Callable[[], object]]) -> Evidence:
+    """Runs each attempt: what it returns is the proof that it reached its target."""
+    found: Evidence = {"reached": {}, "refused": {}}
+    for target, attempt in attempts.items():
+        try:
+            found["reached"][target] = str(attempt())
+        except OSError as error:
+            found["refused"][target] = f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error}"
+        except (RefusedError, RuntimeError, MemoryError, ValueError) as error:
+            found["refused"][target] = f"{type(error).__name__}: {error}"
+    return found

@@ -1,0 +1,102 @@
+"""Files that are not its own: where["read"], where["write"] and so on are {label: path}; folders end with "/"."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .calls import LIBC
+from .evidence import Evidence, RefusedError, evidence
+
+EVERYTHING = 0xFFF  # IN_ALL_EVENTS
+
+
+def of_each(key: str, attempt: Callable[[Path], object]) -> Callable[[dict[str, Any]], Evidence]:
+    def run(where: dict[str, Any]) -> Evidence:
+        return evidence({name: partial(attempt, Path(path)) for name, path in where[key].items()})
+
+    return run
+
+
+def read(path: Path) -> str:
+    if path.is_dir() or not path.is_file():
+        return ", ".join(sorted(each.name for each in path.iterdir()))[:200]
+    return path.read_bytes()[:40].decode("utf-8", "backslashreplace")
+
+
+def write(path: Path) -> str:
+    """A file for appending, nothing is written; in a folder a new file, which is taken away again."""
+    if path.is_dir():
+        new = path / "hostile-was-here"
+        new.write_bytes(b"hostile")
+        new.unlink()
+        return "a file was made"
+    with path.open("ab"):
+        return "open for writing"
+
+
+def change(path: Path) -> str:
+    """Mode and times are set to what they are."""
+    done, refusal = [], OSError()
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise RefusedError(f"is not seen: {error}") from error
+    acts: dict[str, Callable[[], object]] = {
+        "mode": lambda: path.chmod(found.st_mode & 0o7777),
+        "times": lambda: os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns)),
+        "owner": lambda: os.chown(path, found.st_uid, found.st_gid),
+        "attributes": lambda: os.setxattr(path, "user.hostile", b"1"),
+    }
+    for what, act in acts.items():
+        try:
+            act()
+            done.append(what)
+        except OSError as error:
+            refusal = error
+    if not done:
+        raise refusal
+    return ", ".join(done)
+
+
+def see(path: Path) -> str:
+    """That it is there, how large it is, when it was changed."""
+    return str(path.stat().st_size)
+
+
+def watch(path: Path) -> str:
+    """To be told of changes, with the names of files (inotify(7))."""
+    instance = LIBC.inotify_init1(os.O_CLOEXEC)
+    try:
+        ctypes.set_errno(0)
+        if LIBC.inotify_add_watch(instance, os.fsencode(path), EVERYTHING) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(instance)
+    return "watched"
+
+
+def become_another(where: dict[str, Any]) -> Evidence:
+    """A program with the set-user-id bit of root."""
+
+    def attempt() -> str:
+        done = subprocess.run([where["setuid"], "-u"], capture_output=True, text=True, check=False)
+        if done.stdout.strip() != "0":
+            raise RefusedError(f"it ran as {done.stdout.strip() or done.stderr.strip()}")
+        return "ran as root"
+
+    return evidence({"": attempt})
+
+
+TRIES = {
+    "see-files": of_each("read", see),
+    "watch-files": of_each("read", watch),
+    "read-files": of_each("read", read),
+    "read-code": of_each("code", read),
+    "write-files": of_each("write", write),
+    "change-files": of_each("change", change),
+    "setuid": become_another,
+}
