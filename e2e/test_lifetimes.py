@@ -48,7 +48,7 @@ PUTS = 20
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-lifetimes")
-    made.policy("polls", POLLS)
+    made.policy("polls", POLLS, more=f"files: {{write: [{made.folder}]}}\n")
     return made
 
 
@@ -68,9 +68,9 @@ def now_running(gateway: Gateway) -> list[str]:
 
 
 def test_after_twenty_puts_one_task_runs_and_after_a_delete_none(
-    gateway: Gateway, upstream: Upstream, tmp_path: Path
+    gateway: Gateway, upstream: Upstream, workshop: Workshop
 ) -> None:
-    log = tmp_path / "log"
+    log = workshop.folder / "log"
     gateway.deploy(polls("watching", upstream, log, 0))
     gateway.deploy(polls("deleted", upstream, log, 0))
     with gateway.controller() as client:
