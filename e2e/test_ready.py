@@ -185,7 +185,7 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
         assert gateway.printed[0] == f"ready {gateway.url} (1 of 3 APIs serve)"
         eventually("all is named", lambda: len(gateway.printed) > 2)
         printed = "\n".join(gateway.printed)
-        assert f"  rejected {one_of_each}/wrong.yaml:3: not YAML: " in printed
+        assert f"  rejected {one_of_each}/wrong.yaml:3: expected a YAML document: " in printed
         assert f"  rejected {one_of_each}/unknown.yaml:" in printed
         assert "spec.policies[0].name: expected a policy of this build, got 'no-such-policy'" in printed
         refused = "API file refused; it is tried again when it is saved"
@@ -193,7 +193,7 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
         said = status(gateway)
         assert said.returncode == 3
         assert said.stdout.startswith("degraded: 2 API files refused\n")
-        assert f"{one_of_each}/wrong.yaml:3: not YAML: " in said.stdout
+        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in said.stdout
         assert status(gateway, "--healthcheck").returncode == 0
         write_apis(one_of_each, api("wrong", upstream.url), api("unknown", upstream.url))
         eventually("what was mended serves", lambda: status(gateway).returncode == 0, 20)
@@ -205,7 +205,7 @@ def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Pa
     command += ["--state-dir", str(tmp_path / "state"), "--apis", str(one_of_each)]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith(f"error: {one_of_each}/wrong.yaml:3: not YAML: ")
+    assert refused.stderr.startswith(f"error: {one_of_each}/wrong.yaml:3: expected a YAML document: ")
     (one_of_each / "wrong.yaml").unlink()
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -338,7 +338,7 @@ def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None
     assert "refused" in found["keys"]["reason"].lower()
     assert found["fading"]["state"] == "rejected"
     assert "fading" in found["fading"]["reason"]
-    assert "wrong.yaml:2: not YAML" in said.stdout
+    assert "wrong.yaml:2: expected a YAML document" in said.stdout
     not_deployed = {r["api"] for r in gateway.logged(message="API is not deployed", component="supervisor")}
     assert {"keys", "fading"} <= not_deployed <= {"keys", "fading", "unresolved"}
 
