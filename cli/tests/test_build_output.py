@@ -31,9 +31,10 @@ def test_without_python_policies_there_is_no_group(tmp_path: Path) -> None:
 def test_groups_of_python_policies(tmp_path: Path) -> None:
     files = ["python-executor/main.py", *(file for group in GROUPS.values() for file in group.values())]
     made = output(tmp_path, GO, {**PYTHON, "group": "slow"}, PYTHON, groups=GROUPS, files=files)
+    policies = ("add_python_header_v1_0_0",)
     assert load(made).groups == (
-        Group("default", made / GROUPS["default"]["python"], made / GROUPS["default"]["registry"]),
-        Group("slow", made / GROUPS["slow"]["python"], made / GROUPS["slow"]["registry"]),
+        Group("default", made / GROUPS["default"]["python"], made / GROUPS["default"]["registry"], policies=policies),
+        Group("slow", made / GROUPS["slow"]["python"], made / GROUPS["slow"]["registry"], policies=policies),
     )
 
 

@@ -101,10 +101,10 @@ class Relay:
         except OSError:
             pass  # one of them has gone
         finally:
+            to_them.close()  # before anything is awaited, for this may be cancelled again
             for each in both:
                 each.cancel()
             await asyncio.wait(both)
-            await _close(to_them)
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

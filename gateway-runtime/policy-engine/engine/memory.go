@@ -10,12 +10,12 @@ import (
 )
 
 // What the garbage collector is told. Exchanges leave much garbage and little state, so that there may be four times as
-// much garbage as state; but of bodies that are held, a quarter.
+// much garbage as state; but of bodies that are held, an eighth.
 const (
 	usualPercent  = 400
 	usualGarbage  = 64 << 20
 	usualState    = usualGarbage * 100 / usualPercent
-	heldShare     = 4                    // one part in so many
+	heldShare     = 8                    // one part in so many
 	burst         = 2 * chain.BudgetStep // bytes of bodies: after so many, memory is given back
 	burstIsOver   = 5 * time.Second
 	defaultBodies = 128 << 20
