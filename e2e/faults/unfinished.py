@@ -20,6 +20,7 @@ from e2e.gateway import attach
 
 MIB = 2**20
 RATE = 200.0  # of the others
+SLOWER = 2.0
 APIS = (
     ("unsent", attach("body-length")),  # of a request, whose body it reads
     ("unread", attach("harm", {"how": "reply", "megabytes": 1})),
@@ -29,7 +30,8 @@ APIS = (
 @dataclass(frozen=True)
 class Siege:
     """So many clients, opened so many a second, and then held for `seconds`. `growth`: bytes that the engine may have
-    above what it has idle; `back_seconds`: after which it has them no longer; `slower`: by how much others' p99 may be.
+    above what it has idle; `back_seconds`: after which it has them no longer; `slower`: by how much others' p99 may be
+    while they come.
     """
 
     clients: Sequence[Callable[[], Client]]
@@ -37,7 +39,7 @@ class Siege:
     seconds: float
     growth: int = 256 * MIB
     back_seconds: float = 60.0
-    slower: float | None = 2.0
+    slower: float | None = SLOWER
     undisturbed_seconds: float = 15.0
     memory: str = ""
     heap: int | None = None
@@ -53,7 +55,7 @@ def besieged(siege: Siege, place: Ground) -> list[Figure]:
     with loading(place.tool, place.address, mix(RATE)) as load:
         load.flowing()
         with stuck(place.gateway.port, siege.clients, siege.per_second) as clients:
-            most = held(place, clients.begun.is_set, siege.seconds)
+            most, begun = held(place, clients.begun.is_set, siege.seconds)
         answers = load.stop()
     back = seconds_until(lambda: resident(place.gateway)["engine"] - idle["engine"] <= LEFT, siege.back_seconds * 2)
     wrong = [answer for answer in answers if answer.outcome != "200"]
@@ -61,11 +63,16 @@ def besieged(siege: Siege, place: Ground) -> list[Figure]:
         Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, siege.growth / MIB),
         Figure("back after, s", back, siege.back_seconds),
         Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, siege.heap and siege.heap / MIB),
-        *(
-            Figure(f"p99 of {flow.name} against undisturbed", slower(flow.name, answers, usual), siege.slower)
-            for flow in mix(RATE)
-        ),
+        *p99s("while they come", [one for one in answers if one.due < begun], usual, siege.slower),
+        *p99s("while they stay", [one for one in answers if one.due >= begun], usual, SLOWER),
         Figure("answers of others other than 200", len(wrong), 0),
+    ]
+
+
+def p99s(when: str, answers: Sequence[Answer], usual: Sequence[Answer], limit: float | None) -> list[Figure]:
+    return [
+        Figure(f"p99 of {flow.name} against undisturbed, {when}", slower(flow.name, answers, usual), limit)
+        for flow in mix(RATE)
     ]
 
 
@@ -73,17 +80,17 @@ def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> flo
     return p99(latencies(answers, flow=flow)) / p99(latencies(usual, flow=flow))
 
 
-def held(place: Ground, begun: Callable[[], bool], seconds: float) -> dict[str, int]:
-    """The most that each process held until so many seconds after all have begun."""
+def held(place: Ground, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
+    """The most that each process held until so many seconds after all had begun; and when that was, since the epoch."""
     most: dict[str, int] = {}
-    end = None
-    while end is None or time.monotonic() < end:
-        if end is None and begun():
-            end = time.monotonic() + seconds
+    began = None
+    while began is None or time.time() < began + seconds:
+        if began is None and begun():
+            began = time.time()
         for name, memory in resident(place.gateway).items():
             most[name] = max(most.get(name, 0), memory)
         pause(0.2)
-    return most
+    return most, began
 
 
 def seconds_until(reached: Callable[[], bool], most: float) -> float:
@@ -99,7 +106,7 @@ def siege(kind: Callable[[], Client], count: int, per_second: float, seconds: fl
 
 def in_little_memory(siege: Siege) -> Siege:
     """On a node whose Envoy may take a third of this, and has to do without the machine's. How much longer others wait
-    is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
+    while they come is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
     """
     return replace(siege, memory="1536MiB", heap=512 * MIB, slower=None)
 
