@@ -61,6 +61,15 @@ def namespace():
     if os.wait()[1]:
         raise PermissionError("unshare")
 
+def lease():
+    with open(at["policies"] + "/main.py") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+def flags():
+    with open(at["policies"] + "/main.py") as file:
+        had = struct.unpack("L", fcntl.ioctl(file, 0x80086601, bytes(8)))[0]
+        fcntl.ioctl(file, 0x40086602, struct.pack("L", had | 0x40))
+
 def large():
     with open("large", "wb") as file:
         file.truncate(2 << 30)
@@ -72,6 +81,8 @@ TRIES = {
     "remove a file": lambda: os.unlink(at["doomed"]),
     "write into its own environment": lambda: open(at["policies"] + "/new.py", "w").close(),
     "change a file's mode": lambda: os.chmod(at["file"], 0o600),
+    "a lease on a file that it reads": lease,
+    "attributes of a file that it reads": flags,
     "another's environment": lambda: open(f"/proc/{at['pid']}/environ").read(),
     "another's command line": lambda: open(f"/proc/{at['pid']}/cmdline").read(),
     "another's memory by ptrace": traced,
@@ -181,6 +192,7 @@ def site() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="gw-"))
     folder.chmod(0o711)
     (folder / "build" / "python-executor").mkdir(parents=True)
+    (folder / "build" / "python-executor" / "main.py").touch()
     private = folder / "private"
     private.mkdir(mode=0o700)
     for name in ("file", "doomed"):
