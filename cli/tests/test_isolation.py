@@ -341,6 +341,31 @@ def test_what_a_definition_says_of_files(site: Site) -> None:
     assert site.run("landlock", OPENS, Access(write=[file])) == [True, True]
 
 
+def test_a_link_that_a_policy_puts_into_its_folder_opens_nothing(site: Site) -> None:
+    """Before it is started again, from the same plan, or from another one."""
+    data = site.folder / "data"
+    (data / "cache").mkdir(parents=True)
+    group = Group("default", site.python, site.folder / "build" / "python-executor",
+                  access=Access(write=[str(data), str(data / "cache")]))  # fmt: skip
+    build, temporary = BuildOutput(site.folder / "build", (group,)), TemporaryFolder(site.folder / "own")
+    temporary.path.mkdir(mode=0o700)
+    confined = Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+    (data / "cache").rmdir()
+    (data / "cache").symlink_to(site.folder / "private")
+    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), confine=confined.plan)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(result.stdout) == [False, False]
+    assert f"files: {data}/cache: " in result.stderr
+    with pytest.raises(IsolationError, match=f"{data}/cache below {data}, .* a link to {site.folder}/private: "):
+        Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+
+
+def test_links_of_the_operators_are_followed(site: Site) -> None:
+    (site.folder / "link").symlink_to(site.folder / "private")
+    assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/link/file"])) == [True, False]
+    assert site.run("landlock", OPENS, Access(write=[f"{site.folder}/link"])) == [True, True]
+
+
 def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     result = site.start(Isolation("landlock", WHOLE), "", Access(read=[f"{site.folder}/none"]))
     assert (result.returncode, result.stderr) == (
@@ -355,6 +380,12 @@ def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
     with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
         Isolation("landlock", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
     Isolation("none", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+
+
+def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:
+    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is ours"):
+        site.run("landlock", OPENS, Access(write=[f"{site.folder}/build/bin"]))
+    assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/build"])) == [False, False]
 
 
 def test_limits(site: Site) -> None:
