@@ -18,8 +18,9 @@ from pathlib import Path
 
 PREFIX = "gatewright-tmp-"
 UNFINISHED = ".new-"  # it has no lock yet
-REMOVE = ("rm", "-rf", "--")
-"""A process of its own: a policy may have left a million files, or folders in folders as deep as it could."""
+REMOVE = ("sh", "-c", 'rm -rf -- "$1" || { chmod -R u+rwx -- "$1"; rm -rf -- "$1"; }', "rm")
+"""A process of its own: a policy may have left a million files, folders in folders as deep as it could, or some that
+nobody may list."""
 
 
 @dataclass(frozen=True)
