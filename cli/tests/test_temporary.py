@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from gatewright_cli.preflight import PreflightError
 from gatewright_cli.temporary import TemporaryFolder, TemporaryFolders
 
 
@@ -30,6 +31,14 @@ def test_a_folder_is_private_and_empty_at_each_start() -> None:
     asyncio.run(one.remove())
     assert not one.path.exists()
     folders.close()
+
+
+def test_where_nothing_can_be_written_the_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a read-only root without a /tmp, say."""
+    for folder in ("/proc/none", "/proc"):
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        with pytest.raises(PreflightError, match=r"temporary folders of executors: .*: name a folder .* TMPDIR"):
+            TemporaryFolders.open()
 
 
 def test_others_pass_through_and_see_no_names(home: Path) -> None:
