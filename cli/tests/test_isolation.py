@@ -366,6 +366,15 @@ def test_links_of_the_operators_are_followed(site: Site) -> None:
     assert site.run("landlock", OPENS, Access(write=[f"{site.folder}/link"])) == [True, True]
 
 
+def test_paths_of_any_name_are_opened(site: Site) -> None:
+    folders = [site.folder / name for name in ("gâteau", "🚀", os.fsdecode(b"\xff"), 'it\'s "quoted"')]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(str(site.things["file"]), folder / "file")
+        site.things["file"] = str(folder / "file")
+        assert site.run("landlock", OPENS, Access(read=[str(folder)])) == [True, False]
+
+
 def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     result = site.start(Isolation("landlock", WHOLE), "", Access(read=[f"{site.folder}/none"]))
     assert (result.returncode, result.stderr) == (

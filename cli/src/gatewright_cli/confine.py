@@ -6,13 +6,13 @@ to is kept. Apply it once, in a process with one thread. What cannot be applied 
 The plan's part `confine` (isolation.py makes it):
 
     limits        {"NOFILE": 4096}: setrlimit(2), soft and hard; never more than the hard limit that is there
-    user          uid and gid to go on as, without other groups; null: none
-    privileges    false: no capability is left, nor comes back (capabilities(7), PR_SET_NO_NEW_PRIVS)
+    user          uid and gid to go on as, without other groups; None: none
+    privileges    False: no capability is left, nor comes back (capabilities(7), PR_SET_NO_NEW_PRIVS)
     reads         paths that must be readable then
-    landlock      landlock.ruleset(); null: none
+    landlock      landlock.ruleset(); None: none
     named         those of its paths that somebody has named: it is said where one is not there, and none is a link,
                   or in one, that was made since the plan
-    seccomp       seccomp.program(), in hex; null: none
+    seccomp       seccomp.program(), in hex; None: none
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,4 +20,4 @@ def launched(
 ) -> tuple[str, ...]:
     """`command`, whose program is an absolute path, as a child of this process; the plan is explained in launch.py."""
     plan = {"parent": os.getpid(), "scheduling": scheduling, "descriptors": descriptors, "confine": confine}
-    return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(plan), *command)
+    return (sys.executable, "-I", "-S", str(LAUNCHER), ascii(plan), *command)
