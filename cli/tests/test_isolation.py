@@ -163,6 +163,7 @@ class Site:
     folder: Path
     python: Path
     things: dict[str, object]
+    temporary: Path | None = None
 
     def run(
         self, level: Level, program: str, access: Access | None = None, kernel: Kernel = WHOLE, **fields: object
@@ -176,7 +177,7 @@ class Site:
         self, isolated: Isolation, program: str, access: Access | None = None
     ) -> subprocess.CompletedProcess[str]:
         group = Group("default", self.python, self.folder / "build" / "python-executor", access=access or Access())
-        temporary = TemporaryFolder(self.folder / "own", isolated.user("default"))
+        temporary = TemporaryFolder(self.temporary or self.folder / "own", isolated.user("default"))
         shutil.rmtree(temporary.path, ignore_errors=True)
         temporary.path.mkdir(mode=0o700)
         if temporary.user:
@@ -442,6 +443,15 @@ def test_an_interpreter_that_the_user_cannot_read_is_named_with_what_closes_it(o
         f"expected that user {uid}, without privileges, can read {closed}/env, got {closed} with mode 700 and owner 0: "
         in (result.stderr)
     )
+
+
+@AS_OTHERS
+def test_a_temporary_folder_that_the_user_cannot_get_to_is_named_with_what_closes_it(open_site: Site) -> None:
+    closed = replace(open_site, temporary=open_site.folder / "private" / "own")
+    result = closed.start(Isolation("user", WHOLE), "")
+    assert result.returncode == 126
+    assert f"can read {closed.temporary}, got {open_site.folder}/private with mode 700" in result.stderr
+    assert "TMPDIR" in result.stderr
 
 
 def test_users_differ_by_group_and_stay_the_same() -> None:

@@ -147,7 +147,7 @@ def _refuse_unreadable(path: str) -> None:
         0,
         f"expected that user {os.getuid()}, without privileges, can read {path}, got {closed} with mode "
         f"{stat.S_IMODE(found.st_mode):o} and owner {found.st_uid}: open it (chmod o+rx), or have the build and its "
-        "python3 elsewhere, or run with another --isolation",
+        "python3, or TMPDIR, elsewhere, or run with another --isolation",
     )
 
 

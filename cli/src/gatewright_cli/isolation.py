@@ -135,7 +135,7 @@ class Isolation:
             limits,
             user=user,
             privileges=False,
-            reads=readable.needed(build, group),
+            reads=[*readable.needed(build, group), str(temporary.path)],
             landlock=landlock.ruleset(kernel.abi, rules) if kernel.abi else None,
             named=[*access.read, *access.write],
             seccomp=seccomp.program(kernel.machine, sockets(access), attributes=user is not None).hex()
