@@ -376,6 +376,12 @@ def test_paths_of_any_name_are_opened(site: Site) -> None:
         assert site.run("landlock", OPENS, Access(read=[str(folder)])) == [True, False]
 
 
+def test_a_group_may_have_a_thousand_policies(site: Site) -> None:
+    for number in range(1000):
+        (site.folder / "build" / "python-executor" / "policies" / f"{'x' * 100}_{number}").mkdir(parents=True)
+    assert site.run("landlock", OPENS, Access(read=[str(site.things["file"])])) == [True, False]
+
+
 def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     result = site.start(Isolation("landlock", WHOLE), "", Access(read=[f"{site.folder}/none"]))
     assert (result.returncode, result.stderr) == (

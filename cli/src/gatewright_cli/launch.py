@@ -1,8 +1,8 @@
 """Becomes another program that cannot outlive the process which started it.
 
-Run by path, as `python -I -S launch.py PLAN PROGRAM ARGUMENT…`: does what the plan says, then executes PROGRAM in its
-own place, under the same pid. A program of its own because Python code between fork and exec (`preexec_fn`) is unsafe
-in a process that has threads. PLAN is a literal of Python (see launch_plan.py):
+Run by path, as `python -I -S launch.py COUNT PIECE… PROGRAM ARGUMENT…`, a plan in COUNT pieces: does what that says,
+then executes PROGRAM in its own place, under the same pid. A program of its own because Python code between fork and
+exec (`preexec_fn`) is unsafe in a process that has threads. The plan is a literal of Python (see launch_plan.py):
 
     parent        the pid of who started it; the kernel sends SIGKILL on its death (prctl(2), PR_SET_PDEATHSIG, which
                   survives execve)
@@ -60,4 +60,5 @@ def _schedule_as_batch() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    begin = 2 + int(sys.argv[1])
+    main("".join(sys.argv[2:begin]), sys.argv[begin:])
