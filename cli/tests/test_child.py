@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.child import Child, NotStartedError, describe_exit
+from gatewright_cli.handed_socket import HandedSocket
 from gatewright_cli.probes import Accepts
 from gatewright_cli.specs import ProcessSpec, Scheduling
 
@@ -195,3 +196,17 @@ def test_cpu_time_is_that_of_the_process(bench: Bench) -> None:
         assert not Path(f"/proc/{child.pid}").exists()
 
     bench.run(live())
+
+
+def test_a_socket_that_is_handed_over_is_there_once(bench: Bench) -> None:
+    """What a policy starts would get another one too, which nobody closes."""
+    program = "import os, stat\nfor n in range(3, 256):\n  try: print(n, stat.S_ISSOCK(os.fstat(n).st_mode))\n"
+    program += "  except OSError: pass"
+    said: list[bytes] = []
+
+    async def live() -> None:
+        child = Child(replace(python(program), handed=HandedSocket(bench.folder / "one.sock")), said.extend)
+        await child.exited
+
+    bench.run(live())
+    assert said == [b"3 True"]

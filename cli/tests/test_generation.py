@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,6 +47,19 @@ def test_a_generation_stays_as_it_was_when_the_output_is_built_anew(opened: Open
     assert second.build.group("default").python.exists()
     generations.close()
     assert not (tmp_path / "generations").exists()
+
+
+def test_other_users_reach_what_the_output_lets_them_reach_whatever_the_umask_is(opened: Open, tmp_path: Path) -> None:
+    output = write_output(tmp_path, policy("one"))
+    mask = os.umask(0o077)
+    try:
+        first = opened(output).first()
+    finally:
+        os.umask(mask)
+    way = [path for path in first.build.executor.parents if path.is_relative_to(tmp_path)]
+    assert len(way) == 4
+    assert all(path.stat().st_mode & 0o001 for path in way if path != tmp_path)
+    assert first.build.executor.stat().st_mode == output.executor.stat().st_mode
 
 
 def test_it_costs_no_copies(opened: Open, tmp_path: Path) -> None:

@@ -61,6 +61,15 @@ def namespace():
     if os.wait()[1]:
         raise PermissionError("unshare")
 
+def lease():
+    with open(at["policies"] + "/main.py") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+def flags():
+    with open(at["policies"] + "/main.py") as file:
+        had = struct.unpack("L", fcntl.ioctl(file, 0x80086601, bytes(8)))[0]
+        fcntl.ioctl(file, 0x40086602, struct.pack("L", had | 0x40))
+
 def large():
     with open("large", "wb") as file:
         file.truncate(2 << 30)
@@ -72,6 +81,8 @@ TRIES = {
     "remove a file": lambda: os.unlink(at["doomed"]),
     "write into its own environment": lambda: open(at["policies"] + "/new.py", "w").close(),
     "change a file's mode": lambda: os.chmod(at["file"], 0o600),
+    "a lease on a file that it reads": lease,
+    "attributes of a file that it reads": flags,
     "another's environment": lambda: open(f"/proc/{at['pid']}/environ").read(),
     "another's command line": lambda: open(f"/proc/{at['pid']}/cmdline").read(),
     "another's memory by ptrace": traced,
@@ -152,6 +163,7 @@ class Site:
     folder: Path
     python: Path
     things: dict[str, object]
+    temporary: Path | None = None
 
     def run(
         self, level: Level, program: str, access: Access | None = None, kernel: Kernel = WHOLE, **fields: object
@@ -165,7 +177,7 @@ class Site:
         self, isolated: Isolation, program: str, access: Access | None = None
     ) -> subprocess.CompletedProcess[str]:
         group = Group("default", self.python, self.folder / "build" / "python-executor", access=access or Access())
-        temporary = TemporaryFolder(self.folder / "own", isolated.user("default"))
+        temporary = TemporaryFolder(self.temporary or self.folder / "own", isolated.user("default"))
         shutil.rmtree(temporary.path, ignore_errors=True)
         temporary.path.mkdir(mode=0o700)
         if temporary.user:
@@ -181,6 +193,7 @@ def site() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="gw-"))
     folder.chmod(0o711)
     (folder / "build" / "python-executor").mkdir(parents=True)
+    (folder / "build" / "python-executor" / "main.py").touch()
     private = folder / "private"
     private.mkdir(mode=0o700)
     for name in ("file", "doomed"):
@@ -329,6 +342,46 @@ def test_what_a_definition_says_of_files(site: Site) -> None:
     assert site.run("landlock", OPENS, Access(write=[file])) == [True, True]
 
 
+def test_a_link_that_a_policy_puts_into_its_folder_opens_nothing(site: Site) -> None:
+    """Before it is started again, from the same plan, or from another one."""
+    data = site.folder / "data"
+    (data / "cache").mkdir(parents=True)
+    group = Group("default", site.python, site.folder / "build" / "python-executor",
+                  access=Access(write=[str(data), str(data / "cache")]))  # fmt: skip
+    build, temporary = BuildOutput(site.folder / "build", (group,)), TemporaryFolder(site.folder / "own")
+    temporary.path.mkdir(mode=0o700)
+    confined = Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+    (data / "cache").rmdir()
+    (data / "cache").symlink_to(site.folder / "private")
+    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), confine=confined.plan)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(result.stdout) == [False, False]
+    assert f"files: {data}/cache: " in result.stderr
+    with pytest.raises(IsolationError, match=f"{data}/cache below {data}, .* a link to {site.folder}/private: "):
+        Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+
+
+def test_links_of_the_operators_are_followed(site: Site) -> None:
+    (site.folder / "link").symlink_to(site.folder / "private")
+    assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/link/file"])) == [True, False]
+    assert site.run("landlock", OPENS, Access(write=[f"{site.folder}/link"])) == [True, True]
+
+
+def test_paths_of_any_name_are_opened(site: Site) -> None:
+    folders = [site.folder / name for name in ("gâteau", "🚀", os.fsdecode(b"\xff"), 'it\'s "quoted"')]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(str(site.things["file"]), folder / "file")
+        site.things["file"] = str(folder / "file")
+        assert site.run("landlock", OPENS, Access(read=[str(folder)])) == [True, False]
+
+
+def test_a_group_may_have_a_thousand_policies(site: Site) -> None:
+    for number in range(1000):
+        (site.folder / "build" / "python-executor" / "policies" / f"{'x' * 100}_{number}").mkdir(parents=True)
+    assert site.run("landlock", OPENS, Access(read=[str(site.things["file"])])) == [True, False]
+
+
 def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     result = site.start(Isolation("landlock", WHOLE), "", Access(read=[f"{site.folder}/none"]))
     assert (result.returncode, result.stderr) == (
@@ -343,6 +396,12 @@ def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
     with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
         Isolation("landlock", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
     Isolation("none", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+
+
+def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:
+    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is ours"):
+        site.run("landlock", OPENS, Access(write=[f"{site.folder}/build/bin"]))
+    assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/build"])) == [False, False]
 
 
 def test_limits(site: Site) -> None:
@@ -390,6 +449,15 @@ def test_an_interpreter_that_the_user_cannot_read_is_named_with_what_closes_it(o
         f"expected that user {uid}, without privileges, can read {closed}/env, got {closed} with mode 700 and owner 0: "
         in (result.stderr)
     )
+
+
+@AS_OTHERS
+def test_a_temporary_folder_that_the_user_cannot_get_to_is_named_with_what_closes_it(open_site: Site) -> None:
+    closed = replace(open_site, temporary=open_site.folder / "private" / "own")
+    result = closed.start(Isolation("user", WHOLE), "")
+    assert result.returncode == 126
+    assert f"can read {closed.temporary}, got {open_site.folder}/private with mode 700" in result.stderr
+    assert "TMPDIR" in result.stderr
 
 
 def test_users_differ_by_group_and_stay_the_same() -> None:

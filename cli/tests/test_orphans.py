@@ -11,7 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.orphans import MARK, end_left_by
+from gatewright_cli import orphans, prctl
+from gatewright_cli.orphans import MARK, Orphans, end_left_by
 
 from cli.tests.test_main import LIMIT_SECONDS, engine_pid, run_arguments, running, until
 
@@ -145,3 +146,25 @@ def test_what_a_run_left_is_found_by_its_mark_or_its_arguments(bench: Bench) -> 
         for each in started:
             each.kill()
             each.communicate()
+
+
+def test_an_own_process_that_the_kernel_once_leaves_out_of_its_list_is_no_orphan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The list is not reliable while children are reaped (proc(5))."""
+    monkeypatch.setattr(prctl, "adopt_orphans", lambda: None)
+    own = Orphans()
+    own.adopt()
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        own.note("engine", process.pid)
+        with monkeypatch.context() as once:
+            once.setattr(orphans, "_children", list)
+            own.end()
+        assert not own.end()
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    own.end()
+    assert process.pid not in own._own

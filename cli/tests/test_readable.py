@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright_cli import readable
+from gatewright_cli import environment, readable
 from gatewright_cli.build_output import BuildOutput, Group
 
 from cli.tests.outputs import policy, write_output
@@ -48,3 +48,33 @@ def test_certificates_that_the_environment_names_and_no_private_keys(tmp_path: P
     private = Path("/etc/ssl/private/key.pem")
     assert not [path for path in found if private.is_relative_to(path)]
     assert not {"/etc", "/", "/proc", "/home", "/root", "/run", "/var", "/usr", ""} & set(found)
+
+
+def test_what_the_executors_variables_name_is_read(tmp_path: Path, group: Group) -> None:
+    named = {
+        "LD_LIBRARY_PATH": "/opt/one/lib:/opt/two/lib:", "LD_PRELOAD": "/opt/malloc.so libm.so.6:/opt/other.so",
+        "TZDIR": "/opt/zoneinfo", "OPENSSL_CONF": "/opt/openssl.cnf", "HOSTALIASES": "/opt/aliases",
+    }  # fmt: skip
+    assert all(environment.executor([]).has(name) for name in named)
+    found = set(readable.readable(BuildOutput(tmp_path, (group,)), group, named))
+    assert {path for path in found if path.startswith("/opt/")} == {
+        "/opt/one/lib", "/opt/two/lib", "/opt/malloc.so", "/opt/other.so", "/opt/zoneinfo", "/opt/openssl.cnf",
+        "/opt/aliases",
+    }  # fmt: skip
+    assert not {str(Path.cwd()), str(Path("libm.so.6").absolute())} & found
+
+
+def test_the_folder_of_a_resolver_that_replaces_its_file_is_read_unless_others_are_in_it(
+    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, folder = tmp_path / "resolv.conf", tmp_path / "resolve"
+    link.symlink_to(folder / "stub-resolv.conf")
+    monkeypatch.setattr(readable, "REPLACED_BY_ITS_OWNER", (str(link),))
+    build = BuildOutput(tmp_path, (group,))
+    assert str(folder) in readable.readable(build, group, {})
+    link.unlink()
+    link.symlink_to("/run/resolv.conf")
+    assert not {"/run", "/"} & set(readable.readable(build, group, {}))
+    link.unlink()
+    link.symlink_to("/etc/resolv.conf.head")
+    assert "/etc" not in readable.readable(build, group, {})

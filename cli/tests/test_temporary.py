@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from gatewright_cli.preflight import PreflightError
 from gatewright_cli.temporary import TemporaryFolder, TemporaryFolders
 
 
@@ -32,6 +33,14 @@ def test_a_folder_is_private_and_empty_at_each_start() -> None:
     folders.close()
 
 
+def test_where_nothing_can_be_written_the_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a read-only root without a /tmp, say."""
+    for folder in ("/proc/none", "/proc"):
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        with pytest.raises(PreflightError, match=r"temporary folders of executors: .*: name a folder .* TMPDIR"):
+            TemporaryFolders.open()
+
+
 def test_others_pass_through_and_see_no_names(home: Path) -> None:
     folders = TemporaryFolders.open()
     assert folders.path.parent == home
@@ -49,6 +58,30 @@ def test_folders_in_folders_as_deep_as_a_policy_likes_go_too() -> None:
     asyncio.run(one.remove())
     assert not one.path.exists()
     folders.close()
+
+
+CLOSED = """
+import asyncio, os, sys
+from pathlib import Path
+from gatewright_cli.temporary import TemporaryFolder
+asyncio.run(asyncio.to_thread(int))  # so that all is imported
+if os.getuid() == 0:  # whom no mode keeps out
+    os.setresuid(65500, 65500, 65500)
+one = TemporaryFolder(Path(sys.argv[1]) / "one")
+asyncio.run(one.make())
+(one.path / "closed").mkdir(0o300)
+(one.path / "closed" / "file").touch()
+asyncio.run(one.remove())
+print(one.path.exists())
+"""
+
+
+def test_folders_that_a_policy_has_closed_go_too() -> None:
+    """It may make them so, where it may not change their modes."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o777)
+        result = subprocess.run([sys.executable, "-c", CLOSED, folder], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("False\n", "")
 
 
 def test_what_a_killed_run_left_is_taken_away_and_what_a_live_one_has_is_not(home: Path) -> None:

@@ -6,12 +6,13 @@ to is kept. Apply it once, in a process with one thread. What cannot be applied 
 The plan's part `confine` (isolation.py makes it):
 
     limits        {"NOFILE": 4096}: setrlimit(2), soft and hard; never more than the hard limit that is there
-    user          uid and gid to go on as, without other groups; null: none
-    privileges    false: no capability is left, nor comes back (capabilities(7), PR_SET_NO_NEW_PRIVS)
+    user          uid and gid to go on as, without other groups; None: none
+    privileges    False: no capability is left, nor comes back (capabilities(7), PR_SET_NO_NEW_PRIVS)
     reads         paths that must be readable then
-    landlock      landlock.ruleset(); null: none
-    named         those of its paths that somebody has named: it is said where one is not there
-    seccomp       seccomp.program(), in hex; null: none
+    landlock      landlock.ruleset(); None: none
+    named         those of its paths that somebody has named: it is said where one is not there, and none is a link,
+                  or in one, that was made since the plan
+    seccomp       seccomp.program(), in hex; None: none
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ CAPABILITIES = 64  # as many as capset(2), version 3, has room for
 CAPABILITY_VERSION = 0x20080522
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446  # on all machines
 LANDLOCK_VERSION = 1
+OPENAT2, RESOLVE_NO_SYMLINKS = 437, 4
 RULE_PATH, RULE_PORT = 1, 2
 SECCOMP = {"x86_64": 317, "aarch64": 277}
 SECCOMP_SET_MODE_FILTER = 1
@@ -83,7 +85,7 @@ def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
     _must(ruleset, "landlock_create_ruleset")
     for path, rights in plan["paths"]:
         try:
-            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = _open_without_links(path, libc) if path in named else os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError as error:
             if path in named:
                 sys.stderr.write(f"files: {path}: {error.strerror}: it is not opened to the policies that ask for it\n")
@@ -100,6 +102,17 @@ def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
         rule = struct.pack("=QQ", rights, port)
         _must(libc.syscall(LANDLOCK_ADD_RULE, ruleset, RULE_PORT, rule, 0), f"landlock_add_rule for port {port}")
     return int(ruleset)
+
+
+def _open_without_links(path: str, libc: ctypes.CDLL) -> int:
+    """Fails where one has come between the plan and now: policies may write to a folder on the way."""
+    if path.startswith(PROC):
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+    descriptor = int(libc.syscall(OPENAT2, -1, os.fsencode(path), how, len(how)))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return descriptor
 
 
 def _drop_bounding_set(libc: ctypes.CDLL) -> None:
@@ -134,7 +147,7 @@ def _refuse_unreadable(path: str) -> None:
         0,
         f"expected that user {os.getuid()}, without privileges, can read {path}, got {closed} with mode "
         f"{stat.S_IMODE(found.st_mode):o} and owner {found.st_uid}: open it (chmod o+rx), or have the build and its "
-        "python3 elsewhere, or run with another --isolation",
+        "python3, or TMPDIR, elsewhere, or run with another --isolation",
     )
 
 

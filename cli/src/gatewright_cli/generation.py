@@ -32,6 +32,8 @@ CURRENT = "current"
 MANIFEST = "manifest.json"
 DEFINITIONS = "policy-definitions"
 PYTHON_PARTS = ("python-executor", "python-env", "requirements")
+PASSABLE = 0o711
+"""Whatever the umask is: executors may have users of their own. What is in a generation is as open as the output is."""
 
 
 class _Policies(msgspec.Struct):
@@ -67,11 +69,11 @@ class Generations:
     def open(cls, output: BuildOutput) -> Generations:
         """Makes the run's folder, and takes away those of runs that were killed."""
         try:
-            (output.path / FOLDER).mkdir(exist_ok=True)
+            _make_passable(output.path / FOLDER)
             with _locked_folder(output.path / FOLDER):
                 _remove_abandoned(output.path / FOLDER)
                 folder = Path(tempfile.mkdtemp(prefix="run-", dir=output.path / FOLDER))
-                folder.chmod(0o711)  # executors may have users of their own; what is in it is as open as the output is
+                folder.chmod(PASSABLE)
                 lock = (folder / LOCK).open("w")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
@@ -125,7 +127,7 @@ class Generations:
         assert self._folder is not None
         self._last += 1
         target = self._folder / str(self._last)
-        target.mkdir()
+        _make_passable(target)
         try:
             policies, notes = _merged(output, present)
             _link(present.build.path if present else output.path, target, "bin")
@@ -137,6 +139,12 @@ class Generations:
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
+
+
+def _make_passable(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir()
+        folder.chmod(PASSABLE)
 
 
 def _merged(output: BuildOutput, present: Generation | None) -> tuple[list[dict[str, object]], list[str]]:

@@ -26,6 +26,7 @@ from gatewright_cli.temporary import TemporaryFolder
 Level: TypeAlias = Literal["none", "landlock", "user"]
 NO_LANDLOCK = "Landlock (Linux 5.13, enabled and allowed): files, signals and TCP ports"
 DNS_PORT = 53
+PROC = "/proc/"
 
 
 @dataclass(frozen=True)
@@ -108,21 +109,22 @@ class Isolation:
     ) -> Confined:
         """For a process of a group that has `executors` of them. Raises IsolationError.
 
-        ours: folders that no policy may ask for, nor for what they are in. reads: files in them that it reads all the
-        same, where it has no user of its own.
+        ours: folders that no policy may ask for, nor for what they are in; the build is not to be written to. reads:
+        files in them that it reads all the same, where it has no user of its own.
         """
         environment, user = {"TMPDIR": str(temporary.path)}, self.user(group.name)
         limits = {"CORE": 0, "NOFILE": self.limits.open_files, "FSIZE": self.limits.file_bytes}
         label = {"level": self.level, "lacks": list(self.lacks), "access": msgspec.to_builtins(group.access)}
         if self.wanted == "none":
             return Confined(plan(limits), environment, label)
-        _refuse_ours(group, ours)
+        _refuse_ours(group, ours, build)
+        _refuse_led_away(group, build)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would have nowhere to go
         environment["HOME"] = str(temporary.path)
         if user is not None:
             label["uid"] = user[0]
             limits["NPROC"] = self.limits.processes * executors
-        access, kernel = group.access, self.kernel
+        access, kernel = _resolved(group.access), self.kernel
         rules = landlock.Rules(
             (*readable.readable(build, group, os.environ), *access.read, *map(str, reads)),
             (str(temporary.path), *readable.DEVICES, *access.write),
@@ -133,7 +135,7 @@ class Isolation:
             limits,
             user=user,
             privileges=False,
-            reads=readable.needed(build, group),
+            reads=[*readable.needed(build, group), str(temporary.path)],
             landlock=landlock.ruleset(kernel.abi, rules) if kernel.abi else None,
             named=[*access.read, *access.write],
             seccomp=seccomp.program(kernel.machine, sockets(access), attributes=user is not None).hex()
@@ -164,15 +166,38 @@ def _is_name(entry: str) -> bool:
     return not host.startswith("[") and not host.replace(".", "").isdecimal()
 
 
-def _refuse_ours(group: Group, ours: Sequence[Path]) -> None:
+def _resolved(access: Access) -> Access:
+    """With paths that have no link in them, except those of a process's own entry in /proc."""
+    read, write = (
+        [path if path.startswith(PROC) else os.path.realpath(path) for path in paths]
+        for paths in (access.read, access.write)
+    )
+    return Access(read, write, access.network)
+
+
+def _refuse_ours(group: Group, ours: Sequence[Path], build: BuildOutput) -> None:
+    kept = [(asked, folder) for asked in group.access.read for folder in ours]
+    kept += [(asked, folder) for asked in group.access.write for folder in (*ours, build.path)]
+    for asked, folder in kept:
+        wanted, inner = Path(os.path.realpath(asked)), Path(os.path.realpath(folder))
+        if inner.is_relative_to(wanted) or wanted.is_relative_to(inner):
+            raise IsolationError(
+                f"group {group.name}: expected policies that ask for no file of the gateway's own, got {asked} "
+                f"under files, and {folder} is ours: ask for less, or have ours elsewhere (--run-dir, --state-dir, "
+                "--output, TMPDIR)"
+            )
+
+
+def _refuse_led_away(group: Group, build: BuildOutput) -> None:
+    """In a folder that policies write to, anything may be a link that one of them has made."""
+    written = [Path(os.path.realpath(path)) for one in (*build.groups, group) for path in one.access.write]
     for asked in (*group.access.read, *group.access.write):
-        wanted = Path(os.path.realpath(asked))
-        for folder in ours:
-            inner = Path(os.path.realpath(folder))
-            if inner.is_relative_to(wanted) or wanted.is_relative_to(inner):
+        *way, real = (Path(os.path.realpath(each)) for each in (*Path(asked).parents, Path(asked)))
+        for folder in written:
+            if any(each.is_relative_to(folder) for each in way) and not real.is_relative_to(folder):
                 raise IsolationError(
-                    f"group {group.name}: expected policies that ask for no file of the gateway's own, got {asked} "
-                    f"under files, and {folder} is ours: ask for less, or have ours elsewhere (--run-dir, --state-dir)"
+                    f"group {group.name}: expected {asked} below {folder}, to which policies write, got a link to "
+                    f"{real}: one of them may have made it; remove it, or ask for {real} under files"
                 )
 
 

@@ -1,14 +1,14 @@
 """Becomes another program that cannot outlive the process which started it.
 
-Run by path, as `python -I -S launch.py PLAN PROGRAM ARGUMENT…`: does what the plan says, then executes PROGRAM in its
-own place, under the same pid. A program of its own because Python code between fork and exec (`preexec_fn`) is unsafe
-in a process that has threads. PLAN is JSON (see launch_plan.py):
+Run by path, as `python -I -S launch.py COUNT PIECE… PROGRAM ARGUMENT…`, a plan in COUNT pieces: does what that says,
+then executes PROGRAM in its own place, under the same pid. A program of its own because Python code between fork and
+exec (`preexec_fn`) is unsafe in a process that has threads. The plan is a literal of Python (see launch_plan.py):
 
     parent        the pid of who started it; the kernel sends SIGKILL on its death (prctl(2), PR_SET_PDEATHSIG, which
                   survives execve)
     scheduling    "batch": sched(7), and timers that may be a millisecond late; all threads inherit both. Else "normal"
     descriptors   [from, to] of what is handed over: at `to` the program finds what we have at `from`
-    confine       what is taken away from it before it begins (confine.py); null for nothing
+    confine       what is taken away from it before it begins (confine.py); None for nothing
 """
 
 import ctypes
@@ -20,16 +20,17 @@ PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
 BATCH_SLACK_NS = 1_000_000  # 50,000 by default, at which Go's runtime looks every 70 µs whether a thread stands still
 CANNOT_EXECUTE = 126
-JSON_NAMES = {"null": None, "true": True, "false": False}
 
 
 def main(plan_text: str, command: list[str]) -> None:
-    # JSON is Python but for these names, and our parent wrote it; importing json takes longer than all else here.
-    plan = eval(plan_text, {"__builtins__": {}}, JSON_NAMES)  # noqa: S307
+    # Our parent wrote it; importing json or ast takes longer than all else here.
+    plan = eval(plan_text, {"__builtins__": {}})  # noqa: S307
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         for source, target in plan["descriptors"]:
             os.dup2(source, target)
+            if source != target:
+                os.close(source)
         if plan["confine"]:
             sys.path.append(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120 - pathlib takes long to import
             from gatewright_cli import confine
@@ -59,4 +60,5 @@ def _schedule_as_batch() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    begin = 2 + int(sys.argv[1])
+    main("".join(sys.argv[2:begin]), sys.argv[begin:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from gatewright_cli.specs import Scheduling
 
 LAUNCHER = Path(__file__).with_name("launch.py")
+LONGEST_ARGUMENT = 100_000  # execve(2): 128 KiB for one; the plan names each folder of policies twice
 
 
 def launched(
@@ -21,4 +21,6 @@ def launched(
 ) -> tuple[str, ...]:
     """`command`, whose program is an absolute path, as a child of this process; the plan is explained in launch.py."""
     plan = {"parent": os.getpid(), "scheduling": scheduling, "descriptors": descriptors, "confine": confine}
-    return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(plan), *command)
+    text = ascii(plan)
+    pieces = [text[begin : begin + LONGEST_ARGUMENT] for begin in range(0, len(text), LONGEST_ARGUMENT)]
+    return (sys.executable, "-I", "-S", str(LAUNCHER), str(len(pieces)), *pieces, *command)

@@ -197,7 +197,7 @@ def executor(
         options["memory-limit"] = str(settings.memory_limit)
     handed = HandedSocket(socket)
     temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
-    ours = (run_dir.path, settings.state_dir)
+    ours = (run_dir.path, settings.state_dir, settings.temporary)
     confined = isolation.confined(build, group, temporary, settings.executors, ours, (peers.parent,))
     return ProcessSpec(
         name=one.name,

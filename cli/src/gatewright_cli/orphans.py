@@ -78,7 +78,7 @@ class Orphans:
 
     def _found(self) -> list[int]:
         children = _children()
-        self._own &= set(children)
+        self._own = {pid for pid in self._own if pid in children or _is_child(pid)}
         return [pid for pid in children if pid not in self._own]
 
     async def watch(self) -> None:
@@ -104,8 +104,19 @@ def _end(pid: int, killed: dict[int, str]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def _is_child(pid: int) -> bool:
+    """Whether it is one that nobody has reaped yet."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def _children() -> list[int]:
-    """Of all threads of this process (proc(5), /proc/PID/task/TID/children)."""
+    """Of all threads of this process (proc(5), /proc/PID/task/TID/children). One may be missing where another thread
+    reaps one at the same time.
+    """
     found: list[int] = []
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread that has ended

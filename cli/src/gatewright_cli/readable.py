@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,10 +35,16 @@ MACHINE = (
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 """They may be written to as well."""
 POLICIES = "policies"
-CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+VARIABLES = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
+    *("TZDIR", "HOSTALIASES", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+)
+"""Those that an executor inherits (environment.py) and that name files to read."""
+SEPARATORS = re.compile("[: ]")
+"""Of paths in one variable; LD_PRELOAD may have blanks (ld.so(8))."""
 REPLACED_BY_ITS_OWNER = ("/etc/resolv.conf",)
 """Where this is a link, its folder is opened: the file is made anew with each network that comes, and a rule would be
-of the one that was."""
+of the one that was. Not /etc or /run: what else is there is others'."""
 
 
 def readable(build: BuildOutput, group: Group, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -46,17 +53,27 @@ def readable(build: BuildOutput, group: Group, environment: Mapping[str, str]) -
         *needed(build, group),
         *PROGRAMS,
         *NETWORK,
-        *(str(Path(os.path.realpath(path)).parent) for path in REPLACED_BY_ITS_OWNER if Path(path).is_symlink()),
+        *_replaced(),
         *NAMES,
         *MACHINE,
-        *_certificates(environment),
+        *_named(environment),
     )
 
 
-def _certificates(environment: Mapping[str, str]) -> Iterator[str]:
-    """A variable may name several, as PATH does."""
-    for name in CERTIFICATE_VARIABLES:
-        yield from (str(Path(path).absolute()) for path in environment.get(name, "").split(os.pathsep) if path)
+def _replaced() -> Iterator[str]:
+    for path in REPLACED_BY_ITS_OWNER:
+        folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - as a text, like the others
+        if Path(path).is_symlink() and folder.count("/") > 1:
+            yield folder
+
+
+def _named(environment: Mapping[str, str]) -> Iterator[str]:
+    """A variable may name several, as PATH does. What is no path at all is a name that is looked for elsewhere."""
+    for name in VARIABLES:
+        separators = SEPARATORS if name == "LD_PRELOAD" else os.pathsep
+        for path in re.split(separators, environment.get(name, "")):
+            if path and (name != "LD_PRELOAD" or "/" in path):
+                yield str(Path(path).absolute())
 
 
 def needed(build: BuildOutput, group: Group) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ OTHER_PROCESSES = (
 THE_MACHINE = (
     "acct", "adjtimex", "bpf", "clock_adjtime", "clock_settime", "delete_module", "finit_module", "init_module",
     "kexec_file_load", "kexec_load", "quotactl", "quotactl_fd", "reboot", "setdomainname", "sethostname",
-    "settimeofday", "swapoff", "swapon",
+    "settimeofday", "swapoff", "swapon", "syslog",
 )  # fmt: skip
 NAMESPACES = (
     "chroot", "fsconfig", "fsmount", "fsopen", "fspick", "mount", "mount_setattr", "move_mount", "open_by_handle_at",
@@ -51,6 +51,18 @@ ATTRIBUTES = (
     "setxattrat", "utime", "utimensat", "utimes",
 )  # fmt: skip
 """Of any file of the same user: Landlock does not look at them."""
+F_SETLEASE, F_SETDELEG = 1024, 1040
+FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR = 0x40086602, 0x40087602, 0x401C5820
+FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY = 0x40806685, 0x800C6613
+ON_READABLE_FILES = {
+    "fcntl": (F_SETLEASE, F_SETDELEG),
+    "ioctl": (
+        *(FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR),
+        *(FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY),
+    ),
+}
+"""System call → what it is refused to do, by its second argument: to a file of the same user that is only open to be
+read. Who has a lease stops everybody who opens the file then, for 45 s (fcntl(2), /proc/sys/fs/lease-break-time)."""
 
 OF_ITSELF = ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
 """Allowed where their first argument, a pid, is 0: any process of the same user could be named."""
@@ -85,7 +97,8 @@ class Sockets:
 
 
 def program(machine: str, sockets: Sockets, *, attributes: bool) -> bytes:
-    """struct sock_filter, one after the other. attributes: whether files' modes, owners and times may be changed.
+    """struct sock_filter, one after the other. attributes: whether files' modes, owners and times may be changed, and
+    leases taken.
 
     Raises KeyError for a machine that is not one of MACHINES.
     """
@@ -97,6 +110,10 @@ def program(machine: str, sockets: Sockets, *, attributes: bool) -> bytes:
         number = NUMBERS[name][column]
         if number is not None:
             instructions += _call(number, clauses)
+    for name, values in () if attributes else ON_READABLE_FILES.items():
+        number = NUMBERS[name][column]
+        assert number is not None
+        instructions += _call_unless(number, 1, values)
     clone3 = NUMBERS["clone3"][column]
     assert clone3 is not None
     # Its flags are in memory, which a filter cannot read; the C library then takes clone.
@@ -141,6 +158,14 @@ def _families(sockets: Sockets) -> Iterable[Clause]:
 
 def _call(number: int, clauses: Sequence[Clause]) -> list[Instruction]:
     body = [instruction for clause in clauses for instruction in _clause(clause)] + [_return(REFUSED)]
+    return [(JUMP_IF_EQUAL, 0, len(body), number), *body]
+
+
+def _call_unless(number: int, index: int, values: Sequence[int]) -> list[Instruction]:
+    """Refuses the call where an argument has one of these values."""
+    body: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + ARGUMENT_BYTES * index)]
+    body += [(JUMP_IF_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
+    body += [_return(ALLOW), _return(REFUSED)]
     return [(JUMP_IF_EQUAL, 0, len(body), number), *body]
 
 

@@ -16,10 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.preflight import PreflightError
+
 PREFIX = "gatewright-tmp-"
 UNFINISHED = ".new-"  # it has no lock yet
-REMOVE = ("rm", "-rf", "--")
-"""A process of its own: a policy may have left a million files, or folders in folders as deep as it could."""
+REMOVE = ("sh", "-c", 'rm -rf -- "$1" || { chmod -R u+rwx -- "$1"; rm -rf -- "$1"; }', "rm")
+"""A process of its own: a policy may have left a million files, folders in folders as deep as it could, or some that
+nobody may list."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,14 @@ class TemporaryFolders:
 
     @classmethod
     def open(cls) -> TemporaryFolders:
-        """Takes away those of killed runs. Raises OSError."""
-        home = Path(tempfile.gettempdir())
-        _remove_abandoned(home)
-        made = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{PREFIX}", dir=home))
+        """Takes away those of killed runs. Raises PreflightError where none can be made."""
+        try:
+            home = Path(tempfile.gettempdir())
+            _remove_abandoned(home)
+            made = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{PREFIX}", dir=home))
+        except OSError as error:
+            mistake = f"temporary folders of executors: {error}: name a folder that can be written to with TMPDIR"
+            raise PreflightError([mistake]) from error
         made.chmod(0o711)
         lock = _locked(made)
         assert lock is not None, "nobody else knows its name"

@@ -27,6 +27,7 @@ PATIENCE_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
 QUIET_SECONDS = 1.0
 MOST_WAITING = 64
+PROC = Path("/proc")
 
 
 class Connected(Protocol):
@@ -82,9 +83,31 @@ def peer(connection: Connected) -> tuple[int, int]:
 def is_below(pid: int, ancestor: int) -> bool:
     """Whether a process was started by another one, directly or not, or is it. Raises OSError where one has ended."""
     while pid > 1 and pid != ancestor:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-        pid = int(stat.rpartition(b")")[2].split()[1])
+        pid = _parent(pid)
     return pid == ancestor
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = (PROC / str(pid) / "stat").read_bytes()
+    except FileNotFoundError:
+        if _exists(pid):
+            raise OSError(
+                f"expected to see who has started it, got a /proc that hides process {pid}: mount it without hidepid, "
+                "or with gid= for a group of this user (systemd: ProtectProc=default)"
+            ) from None
+        raise
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _is_alive(connection: Connected) -> bool:

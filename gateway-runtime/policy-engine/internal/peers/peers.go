@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -21,6 +22,8 @@ const (
 	Supervisor = "supervisor"
 	Envoy      = "envoy"
 )
+
+var proc = "/proc/" // proc(5)
 
 // Rule says who may connect. File is the supervisor's peers.json: the pids of a node's processes by role, {"envoy": 7}.
 type Rule struct {
@@ -95,7 +98,11 @@ func read(file string) (map[string]int, error) {
 
 // parentOf reads /proc/PID/stat (proc(5)); the command's name, in parentheses, may hold anything.
 func parentOf(pid int) (int, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	stat, err := os.ReadFile(proc + strconv.Itoa(pid) + "/stat") //nolint:gosec // a number below /proc
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return 0, fmt.Errorf("expected to see who has started it, got a /proc that hides process %d: mount it without "+
+			"hidepid, or with gid= for a group of this user (systemd: ProtectProc=default)", pid)
+	}
 	if err != nil {
 		return 0, err
 	}

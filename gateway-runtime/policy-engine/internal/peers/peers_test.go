@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -240,5 +242,20 @@ func TestWithoutTheFileNobodyIsLetIn(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
 	if said := s.here(); said != "" || !strings.Contains(s.log.text(), "peers.json") {
 		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.text())
+	}
+}
+
+func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
+	proc = t.TempDir() + "/"
+	defer func() { proc = "/proc/" }()
+	if _, err := parentOf(os.Getpid()); err == nil || !strings.Contains(err.Error(), "without hidepid") {
+		t.Errorf("expected hidepid to be named, got %v", err)
+	}
+	ended := exec.CommandContext(t.Context(), "true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parentOf(ended.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("expected the process to be gone, got %v", err)
 	}
 }
