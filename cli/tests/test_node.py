@@ -152,6 +152,10 @@ def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("0s", "10s")
+    processes(replace(settings, edge=replace(chosen, request_seconds=20 * 86400.0)), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["request_timeout"] == "1728000s"
 
 
 @pytest.mark.parametrize(

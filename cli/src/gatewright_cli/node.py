@@ -227,8 +227,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "peers": str(run_dir.peers),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
-        "drain-timeout": f"{settings.drain_seconds:g}s",
-        "executor-drain": f"{settings.executor_drain_seconds:g}s",
+        "drain-timeout": _duration(settings.drain_seconds),
+        "executor-drain": _duration(settings.executor_drain_seconds),
         "generation": str(generation.number),
         "body-memory": str(settings.edge.bodies),
         "memory-limit": str(settings.edge.engine),
@@ -267,8 +267,8 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
         "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
-        "request_timeout": f"{settings.edge.request_seconds:g}s",
-        "request_headers_timeout": f"{settings.edge.header_seconds:g}s",
+        "request_timeout": _duration(settings.edge.request_seconds),
+        "request_headers_timeout": _duration(settings.edge.header_seconds),
         "max_connections": str(settings.edge.connections),
         "envoy_heap_bytes": str(settings.edge.heap),
         "admin_socket": str(own),
@@ -302,3 +302,8 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )
+
+
+def _duration(seconds: float) -> str:
+    """As Envoy and Go read it: never with an exponent."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

@@ -11,7 +11,9 @@ import os
 import re
 from collections.abc import Mapping
 
-PLAIN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES")
+"""Where Python or a package needs them to start, as executors do."""
+PLAIN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", *LOADER)
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 NETWORK = (*CERTIFICATES, *PROXIES, *(name.lower() for name in PROXIES), "NETRC")

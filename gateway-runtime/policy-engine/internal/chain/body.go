@@ -50,7 +50,7 @@ func (b *body) keep(piece []byte) bool {
 
 // gather makes one piece of all, with room for so many bytes, if there is.
 func (b *body) gather(room int64) bool {
-	if !b.budget.take(room + pieceOverhead) {
+	if !b.budget.tries(room + pieceOverhead) {
 		return false
 	}
 	whole := make([]byte, 0, room)
@@ -65,6 +65,7 @@ func (b *body) gather(room int64) bool {
 // whole is all that is held, in one piece, nil if that is nothing; false if there is no room for joining it.
 func (b *body) whole() ([]byte, bool) {
 	if len(b.pieces) > 1 && !b.gather(b.size) {
+		b.budget.refused.Add(1) // it has a limit
 		return nil, false
 	}
 	if b.size == 0 {

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -83,4 +84,46 @@ func TestBudgetTellsOfSteps(t *testing.T) {
 	<-budget.Changed()
 	budget.hold(-1)
 	<-budget.Changed()
+}
+
+func TestWhatDoesNotFitIsInNobodysWay(t *testing.T) {
+	b := NewBudget(100)
+	begun, over := make(chan struct{}), make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		close(begun)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				b.take(1000)
+			}
+		}
+	})
+	<-begun
+	for range 500_000 {
+		if !b.take(1) {
+			t.Error("expected one byte of 100 to fit beside nothing, got a refusal")
+			break
+		}
+		b.hold(-1)
+	}
+	close(over)
+	others.Wait()
+}
+
+func TestRoomThatABodyCanDoWithoutIsNoRefusal(t *testing.T) {
+	b := body{budget: NewBudget(100 << 10)}
+	for range 9 {
+		if !b.add(make([]byte, 8<<10), 80<<10) {
+			t.Fatal("expected the piece to fit")
+		}
+	}
+	if refused := b.budget.Stats().Refused; refused != 0 {
+		t.Errorf("expected no refusal, got %d", refused)
+	}
+	if _, ok := b.whole(); ok || b.budget.Stats().Refused != 1 {
+		t.Errorf("expected one refusal, got %d", b.budget.Stats().Refused)
+	}
 }

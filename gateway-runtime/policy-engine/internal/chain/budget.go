@@ -43,28 +43,40 @@ func (b *Budget) fits(more int64) bool {
 
 // take adds bytes to what is held, unless they do not fit.
 func (b *Budget) take(more int64) bool {
+	if b.tries(more) {
+		return true
+	}
+	b.refused.Add(1)
+	return false
+}
+
+// tries is take for what can be done without: no body is refused for it. Nobody else's bytes count as too many meanwhile.
+func (b *Budget) tries(more int64) bool {
 	if b == nil || more == 0 {
 		return true
 	}
-	if b.held.Add(more) <= b.limit {
-		b.tell(more)
-		return true
+	for {
+		before := b.held.Load()
+		if before+more > b.limit {
+			return false
+		}
+		if b.held.CompareAndSwap(before, before+more) {
+			b.tell(before, before+more)
+			return true
+		}
 	}
-	b.held.Add(-more)
-	b.refused.Add(1)
-	return false
 }
 
 // hold adds bytes that are there already, whether they fit or not. A negative number gives back.
 func (b *Budget) hold(more int64) {
 	if b != nil && more != 0 {
-		b.held.Add(more)
-		b.tell(more)
+		after := b.held.Add(more)
+		b.tell(after-more, after)
 	}
 }
 
-func (b *Budget) tell(more int64) {
-	if now := b.held.Load(); now/BudgetStep == (now-more)/BudgetStep {
+func (b *Budget) tell(before, after int64) {
+	if before/BudgetStep == after/BudgetStep {
 		return
 	}
 	select {

@@ -24,6 +24,7 @@ type connection struct {
 	received int    // bytes of data since the peer was given credit for the connection
 	leaving  bool   // the peer was told to open no more streams,
 	draining bool   // and has heard it
+	agreed   bool   // the peer has acknowledged the settings
 	out      outbox
 }
 

@@ -208,6 +208,15 @@ func (c *connection) takeReset(id uint32) error {
 	return nil
 }
 
+// leastAllowed is what may be left of a stream's window: less than nothing as long as the peer may go by the one that all
+// streams have before settings say otherwise (RFC 9113, 6.9.3).
+func (c *connection) leastAllowed() int {
+	if c.agreed {
+		return 0
+	}
+	return firstWindow - defaultWindow
+}
+
 // takeData gives a stream its data. The connection has credit again at once, the stream when its handler has it.
 func (c *connection) takeData(frame *http2.DataFrame) error {
 	if c.received += int(frame.Length); c.received > connectionWindow/4 {
@@ -245,6 +254,7 @@ func (c *connection) widen(window *int, more int) error {
 
 func (c *connection) takeSettings(frame *http2.SettingsFrame) error {
 	if frame.IsAck() {
+		c.agreed = true
 		return nil
 	}
 	perStream := c.out.perStream

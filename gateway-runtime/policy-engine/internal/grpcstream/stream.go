@@ -114,7 +114,7 @@ func (s *Stream) take(data []byte, length int, ended bool) error {
 	if s.ended {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
-	if s.allowed -= length; s.allowed < 0 {
+	if s.allowed -= length; length > 0 && s.allowed < s.connection.leastAllowed() {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
 	s.ended = ended

@@ -269,3 +269,26 @@ func TestNoCreditIsGivenAfterAReset(t *testing.T) {
 	expectCode(t, codes.Canceled, next(t, ended))
 	p.quiet()
 }
+
+// TestAPeerMayNotHaveHeardOfTheFirstWindow: until it has acknowledged the settings, it may go by the window of RFC 9113,
+// 6.9.2, which is larger (6.9.3).
+func TestAPeerMayNotHaveHeardOfTheFirstWindow(t *testing.T) {
+	const defaultWindow = 1<<16 - 1
+	asked := make(chan struct{})
+	p := serve(t, func(stream *grpcstream.Stream) error {
+		select { // it gives no credit before
+		case <-asked:
+		case <-stream.Context().Done():
+		}
+		return echo(stream)
+	}).connect(t)
+	p.write(http2.ClientPreface)
+	p.settings()
+	p.open(1)
+	p.data(1, message(textOf(defaultWindow))) // nothing that the server says has been read
+	p.settle()
+	close(asked)
+	p.end(1)
+	p.until(done(1))
+	p.answers[1].expect(t, message(textOf(defaultWindow)))
+}
