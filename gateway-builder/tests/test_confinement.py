@@ -101,6 +101,14 @@ def test_what_its_permissions_refuse_is_not_laid_to_the_build(imported: Import, 
     assert said.endswith("mend it: an executor imports each policy when it starts")
 
 
+def test_a_variable_that_a_build_has_not_is_for_prepare(imported: Import) -> None:
+    said = imported("import os\nos.environ['REGION']\n")
+    assert "got KeyError: 'REGION'" in said
+    assert said.endswith(
+        "a variable of the environment is for prepare, or the first execution: a build has none of them"
+    )
+
+
 @pytest.mark.compiles
 def test_nor_does_a_package_before_any_import(
     tmp_path: Path, product: Path, packages: Path, make_wheel: Callable[..., Path]

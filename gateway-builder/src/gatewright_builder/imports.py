@@ -177,6 +177,8 @@ def _cure(policy: Policy, report: Report) -> str:
         return "do it in prepare, or in the first execution; an import that has to take longer: --import-limit"
     if report.refused:
         return REFUSED[report.refused]
+    if report.kind == KeyError.__name__:
+        return "mend it; a variable of the environment is for prepare, or the first execution: a build has none of them"
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]

@@ -1,6 +1,9 @@
 package chain
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Budget is how many bytes of bodies may be held at once, in all exchanges together. A nil one has no limit.
 //
@@ -31,6 +34,14 @@ func (b *Budget) Changed() <-chan struct{} { return b.changed }
 
 // BudgetStep is the change of what is held, in bytes, that Changed tells of.
 const BudgetStep = 8 << 20
+
+// largest is how many bytes one body may have to fit where nothing else is held: it is there twice while it is joined.
+func (b *Budget) largest() int64 {
+	if b == nil {
+		return math.MaxInt64
+	}
+	return b.limit / 2
+}
 
 // fits reports whether that many bytes more would be within the limit. One that says no counts as refused.
 func (b *Budget) fits(more int64) bool {

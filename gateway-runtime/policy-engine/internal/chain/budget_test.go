@@ -9,19 +9,26 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// runWithin is run with so many bytes for all bodies. All are given back in the end.
+// runWithin is run with so many bytes left for all bodies. All are given back in the end.
 func (t *transcript) runWithin(test *testing.T, bytes int64, instances ...*chain.Instance) {
 	test.Helper()
-	budget := chain.NewBudget(bytes)
+	const others = 1 << 20
+	budget := chain.NewBudget(others + bytes)
+	chain.Hold(budget, others)
+	t.runOn(test, budget, instances...)
+	if held := budget.Stats().Held; held != others {
+		test.Errorf("%d bytes are still charged", held-others)
+	}
+}
+
+func (t *transcript) runOn(test *testing.T, budget *chain.Budget, instances ...*chain.Instance) {
+	test.Helper()
 	c, err := chain.New(chain.Spec{ID: "c1", API: "orders", Context: "/orders", Operation: "POST /", Instances: instances, Bodies: budget})
 	if err != nil {
 		test.Fatal(err)
 	}
 	if err := c.Run(test.Context(), t); err != nil {
 		test.Fatal(err)
-	}
-	if held := budget.Stats().Held; held != 0 {
-		test.Errorf("%d bytes are still charged", held)
 	}
 }
 
@@ -32,6 +39,20 @@ func TestABodyThatDoesNotFitIsRefusedUnread(t *testing.T) {
 	x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "1000"})
 	x.runWithin(t, 999, x.marks("sees", "b"))
 	x.expect(t, overloaded)
+}
+
+const tooLarge = `answer 413 policy_bodyTooLarge [content-type:application/problem+json] {"type":"about:blank","title":"Request Entity Too Large","status":413,"detail":"The request body is too large.","requestId":"id-1"}`
+
+// TestABodyThatCanNeverFitIsTooLarge: to come again later would not help.
+func TestABodyThatCanNeverFitIsTooLarge(t *testing.T) {
+	x := post("never read")
+	x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "501"})
+	x.runOn(t, chain.NewBudget(1000), x.marks("sees", "b"))
+	x.expect(t, tooLarge)
+	piece := strings.Repeat("x", 300)
+	x = post(piece, piece, "never read")
+	x.runOn(t, chain.NewBudget(1000), x.marks("sees", "b"))
+	x.expect(t, "read "+piece+"\nread "+piece+"\n"+tooLarge)
 }
 
 func TestABodyIsReadAsFarAsItFits(t *testing.T) {

@@ -61,8 +61,11 @@ func (m *message) starves() bool {
 	return m.starved
 }
 
-// exceeds reports whether the body is known to be more than limit bytes.
+// exceeds reports whether the body is known to be more than limit bytes, or more than the budget can ever hold.
 func (m *message) exceeds(limit int64) bool {
+	if !m.replaced {
+		limit = min(limit, m.body.budget.largest())
+	}
 	return m.body.size > limit || !m.replaced && m.declared > limit
 }
 
@@ -74,6 +77,9 @@ func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 			"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", what, coding)
 	}
 	if m.exceeds(i.settings.MaxBodyBytes) {
+		if largest := m.body.budget.largest(); largest < i.settings.MaxBodyBytes {
+			return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", what, largest)
+		}
 		return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
 	}
 	if !m.starved {
