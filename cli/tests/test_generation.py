@@ -69,6 +69,38 @@ def test_it_costs_no_copies(opened: Open, tmp_path: Path) -> None:
     assert (first.build.executor / "main.py").samefile(output.executor / "main.py")
 
 
+def test_a_generation_leaves_an_environment_that_is_there_alone(opened: Open, tmp_path: Path) -> None:
+    """Builds know by its files' time of change that they are as they were; a further link would change it."""
+    generations = opened(write_output(tmp_path, policy("one")))
+    first = generations.first()
+    python = first.build.group("default").python
+    changed = [(path, path.stat().st_ctime_ns) for path in (python, first.build.engine)]
+    second = generations.next(first)
+    assert second.build.group("default").python.samefile(python)
+    generations.drop(first)
+    assert [
+        (path.name, path.stat().st_ctime_ns) for path in (second.build.group("default").python, second.build.engine)
+    ] == [(path.name, time) for path, time in changed]
+
+
+def test_an_environment_that_was_made_anew_is_another_ones(opened: Open, tmp_path: Path) -> None:
+    output = write_output(tmp_path, policy("one"))
+    generations = opened(output)
+    first = generations.first()
+    (python,) = [group.python for group in output.groups]
+    python.unlink()
+    python.write_text("newer")
+    second = generations.next(first)
+    assert second.build.group("default").python.read_text() == "newer"
+    assert first.build.group("default").python.read_bytes() != b"newer"
+    assert first.build.engine.samefile(second.build.engine)
+    run = first.build.path.parent
+    assert len(list(run.glob("shared-*"))) == 3
+    generations.drop(first)
+    assert len(list(run.glob("shared-*"))) == 2
+    assert second.build.engine.exists()
+
+
 def test_the_definitions_are_those_of_the_adopted_generation(opened: Open, tmp_path: Path) -> None:
     generations = opened(write_output(tmp_path, policy("one")))
     first = generations.first()

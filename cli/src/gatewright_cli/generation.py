@@ -2,7 +2,10 @@
 
     OUTPUT/generations/run-XXXX/        one run; removed when it ends
         .lock                           held while it lasts
-        1/, 2/, …                       complete build outputs, of hard links; all have the first one's engine
+        shared-1/, shared-2/, …         an engine's folder, or an environment, of hard links
+        1/, 2/, …                       complete build outputs, of hard links; all have the first one's engine. Engine
+                                        and environments are links to shared folders: a build that has not changed one
+                                        finds its files with the time of change that it knows, and reads none of them
         current -> 2                    where the controller finds its definitions
 
 An output that cannot be written to cannot be changed either: it is used as it is, and has no second generation.
@@ -31,7 +34,9 @@ LOCK = ".lock"
 CURRENT = "current"
 MANIFEST = "manifest.json"
 DEFINITIONS = "policy-definitions"
-PYTHON_PARTS = ("python-executor", "python-env", "requirements")
+ENGINE, ENVIRONMENTS = "bin", "python-env"
+PYTHON_PARTS = ("python-executor", "requirements")
+SHARED = "shared-"
 PASSABLE = 0o711
 """Whatever the umask is: executors may have users of their own. What is in a generation is as open as the output is."""
 
@@ -63,7 +68,8 @@ class Generations:
 
     def __init__(self, output: BuildOutput, folder: Path | None, lock: IO[str] | None) -> None:
         self._output, self._folder, self._lock = output, folder, lock
-        self._last = 0
+        self._last = self._last_shared = 0
+        self._shared: dict[Path, dict[str, int | str]] = {}  # folders, with the inodes of their files
 
     @classmethod
     def open(cls, output: BuildOutput) -> Generations:
@@ -115,6 +121,10 @@ class Generations:
         """Removes its files: no process runs from them any more, or none ever will."""
         if self._folder is not None:
             shutil.rmtree(generation.build.path, ignore_errors=True)
+            used = set(map(Path.readlink, _links(self._folder)))
+            for folder in self._shared.keys() - used:
+                del self._shared[folder]
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         if self._lock is not None and self._folder is not None and not self._lock.closed:
@@ -130,7 +140,10 @@ class Generations:
         _make_passable(target)
         try:
             policies, notes = _merged(output, present)
-            _link(present.build.path if present else output.path, target, "bin")
+            self._share((present.build.path if present else output.path) / ENGINE, target / ENGINE)
+            _make_passable(target / ENVIRONMENTS)
+            for environment in sorted(output.path.glob(f"{ENVIRONMENTS}/*")):
+                self._share(environment, target / ENVIRONMENTS / environment.name)
             for part in PYTHON_PARTS:
                 _link(output.path, target, part)
             sources = [output.path, *([present.build.path] if present else [])]
@@ -139,6 +152,39 @@ class Generations:
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
+
+    def _share(self, source: Path, target: Path) -> None:
+        """Makes `target` a link to a folder of the run with the files of `source`: one that is there, or a new one."""
+        assert self._folder is not None
+        files = _inodes(source)
+        for folder, there in self._shared.items():
+            if there == files:
+                target.symlink_to(folder)
+                return
+        self._last_shared += 1
+        folder = self._folder / f"{SHARED}{self._last_shared}"
+        target.symlink_to(folder)  # before there is one, for what nothing links to is removed
+        shutil.copytree(source, folder, symlinks=True, copy_function=_link_file)
+        self._shared[folder] = files
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """Those of all generations to shared folders."""
+    yield from folder.glob(f"[0-9]*/{ENGINE}")
+    yield from folder.glob(f"[0-9]*/{ENVIRONMENTS}/*")
+
+
+def _inodes(folder: Path) -> dict[str, int | str]:
+    """By path below a folder: the inode of a file, the target of a link."""
+    found: dict[str, int | str] = {}
+    for parent, folders, files in os.walk(folder):
+        for name in (*files, *folders):
+            path = os.path.join(parent, name)  # noqa: PTH118 - thousands of them
+            if os.path.islink(path):  # noqa: PTH114
+                found[os.path.relpath(path, folder)] = os.readlink(path)  # noqa: PTH115
+            elif name in files:
+                found[os.path.relpath(path, folder)] = os.stat(path).st_ino  # noqa: PTH116
+    return found
 
 
 def _make_passable(folder: Path) -> None:
