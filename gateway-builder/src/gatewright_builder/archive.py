@@ -87,6 +87,9 @@ def _read(archive: tarfile.TarFile, folder: PurePosixPath, limits: Limits) -> Tr
             raise ArchiveError(f"at most {limits.files:,} files", "more")
         if member.size < 0:
             raise ArchiveError("sizes of at least 0 bytes", f"{member.name}: {member.size}")
+        if member.size > limits.unpacked:  # tarfile would look for what comes after it, in years of small steps
+            got = f"{member.name}: {member.size:,} or more"
+            raise ArchiveError(f"at most {limits.unpacked:,} bytes, unpacked", got)
         path = _checked(member.name)
         top = top or path.parts[0]
         if path.parts[0] != top:
