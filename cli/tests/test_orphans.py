@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,9 +104,9 @@ def test_what_a_killed_run_left_is_ended_by_the_next(bench: Bench, requested: bo
 
 
 CHAIN = """
-import os
+import os, time
 file = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-while os.path.exists(FILE):
+while os.path.exists(FILE) and time.time() < UNTIL:
     os.write(file, b".")
     if os.fork():
         os._exit(0)
@@ -116,7 +117,9 @@ while os.path.exists(FILE):
 def test_what_forks_and_ends_all_the_time_ends_too(bench: Bench) -> None:
     """Each pid of it is gone before anybody can do much about it."""
     grows = bench.folder / "grows"
-    (bench.folder / "chain.py").write_text(CHAIN.replace("FILE", repr(str(grows))))
+    (bench.folder / "chain.py").write_text(
+        CHAIN.replace("FILE", repr(str(grows))).replace("UNTIL", str(time.time() + 120))
+    )
     engine = f"#!/bin/sh\n{sys.executable} {bench.folder}/chain.py &\nexec sleep 600\n"
     with running(run_arguments(bench.folder, engine)) as process:
         until(lambda: grows.exists() and grows.stat().st_size > 2)
