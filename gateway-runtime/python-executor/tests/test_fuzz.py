@@ -206,6 +206,7 @@ class Reference:
 @settings(deadline=None)
 @given(WHOLE_FRAMES)
 @example(PREFACE + b"\x00\x00\x0c\x04\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00d\x00\x02\x00\x00\x00\x00")
+@example(PREFACE + b"\x00\x00\x00\x01\x04\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x08\x00\x00\x00\x01")
 def test_a_breach_is_one_to_h2_too(said: bytes) -> None:
     said = finished(said)
     with patch.object(log, "error") as logged:

@@ -217,6 +217,7 @@ class Calls:
         return []
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> list[Event]:
+        data = frames.unpadded(flags, payload)  # a breach in a call that has ended, too
         self._intake.add(len(payload), self._out)
         call = self._call(number)
         if call is None:
@@ -224,7 +225,7 @@ class Calls:
         if call.half_closed:
             raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
         call.intake.add(len(payload), self._out)
-        events = [] if call.status is not None else self._messages(number, call, frames.unpadded(flags, payload))
+        events = [] if call.status is not None else self._messages(number, call, data)
         return events + self._half_close(number, call) if flags & Flag.END_STREAM else events
 
     def _messages(self, number: int, call: _Call, data: bytes) -> list[Event]:
