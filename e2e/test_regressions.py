@@ -139,7 +139,7 @@ def test_the_executor_runs_on_the_interpreter_that_its_dependencies_were_install
     ).stdout.splitlines()
     config = dict(re.findall(r"^(\S+) = (.*)$", (environment / "pyvenv.cfg").read_text(), re.MULTILINE))
     assert Path(config["home"]).resolve() == Path(running).parent
-    assert Path(extension).is_relative_to(os.path.realpath(environment))
+    assert Path(os.path.realpath(extension)).is_relative_to(os.path.realpath(environment))
 
 
 def test_a_file_path_leads_to_the_runtime_that_the_definition_names(build: Path) -> None:

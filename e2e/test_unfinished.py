@@ -44,7 +44,7 @@ def upstream() -> Iterator[Upstream]:
 def apis(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("plain", upstream.url))
     gateway.deploy(api("reads", upstream.url, [attach("body-length")]))
-    gateway.deploy(api("reads-if", upstream.url, [attach("body-length", onError={"overloaded": "continue"})]))
+    gateway.deploy(api("reads-if", upstream.url, [attach("body-length", onError={"bodyTooLarge": "continue"})]))
 
 
 # ------------------------------------------------------------------ time
@@ -131,12 +131,11 @@ def bodies(gateway: Gateway) -> dict[str, int]:
 
 @pytest.mark.usefixtures("apis")
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_for_which_there_is_no_room_is_a_503(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
+def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
     upstream.received.clear()
     body = bytes(2 * BUDGET)
     answer = httpx.post(f"{gateway.url}/reads/x", content=iter([body]) if chunked else body)
-    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
-    assert answer.headers["retry-after"] == "1"
+    assert (answer.status_code, answer.headers["content-type"]) == (413, PROBLEM)
     assert not upstream.received
     assert bodies(gateway)["limitBytes"] == BUDGET
     assert bodies(gateway)["heldBytes"] == 0
@@ -159,7 +158,9 @@ def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
 @pytest.mark.usefixtures("apis")
 def test_who_holds_all_the_room_stops_no_route_without_bodies(gateway: Gateway) -> None:
     """And gives it back when its time is over."""
-    half = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {BUDGET}\r\n\r\n".encode() + bytes(BUDGET // 2)
+    half = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {BUDGET // 2}\r\n\r\n".encode() + bytes(
+        BUDGET // 2 - 1
+    )
     with (
         socket.create_connection(("127.0.0.1", gateway.port)) as one,
         socket.create_connection(("127.0.0.1", gateway.port)) as another,
@@ -167,8 +168,10 @@ def test_who_holds_all_the_room_stops_no_route_without_bodies(gateway: Gateway) 
         one.sendall(half)
         another.sendall(half)
         end = time.monotonic() + 3 * LIMIT_SECONDS
-        while httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4)).status_code == 200:
+        while (answer := httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4))).status_code == 200:
             assert time.monotonic() < end, "expected it to be refused while others hold the room"
+        assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
+        assert answer.headers["retry-after"] == "1"
         assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
         while httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4)).status_code != 200:
             assert time.monotonic() < end, "expected the room to be given back"

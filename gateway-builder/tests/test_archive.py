@@ -113,6 +113,21 @@ def test_a_size_beyond_all_is_refused_at_once() -> None:
         read_archive(raw(header("repo/elsewhere", b"\x80" + bytes(3) + b"\x7f" + b"\xff" * 7)), "p", SMALL)
 
 
+def test_a_size_beyond_all_beside_a_smaller_one_is_refused_at_once() -> None:
+    """Of a file with holes tarfile tells the size that it would have, and skips the one that its header announces."""
+    info = tarfile.TarInfo("repo/elsewhere")
+    info.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.map": "0,0",
+        "GNU.sparse.size": "9",
+    }
+    blocks = info.tobuf(tarfile.PAX_FORMAT)[:-512]
+    huge = header("repo/elsewhere", b"\x80" + bytes(3) + b"\x7f" + b"\xff" * 7)
+    with pytest.raises(ArchiveError, match="expected a whole gzipped tar archive, got its end in the middle of a file"):
+        read_archive(raw(blocks, huge), "p", SMALL)
+
+
 def test_a_size_below_zero_in_a_pax_header_is_refused() -> None:
     info = tarfile.TarInfo("repo/p/a")
     info.pax_headers = {"size": "-512"}

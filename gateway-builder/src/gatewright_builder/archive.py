@@ -30,6 +30,8 @@ class Limits:
 
 
 LIMITS = Limits()
+ENDS = 64
+"""How often tarfile may meet the end of an archive; once or twice does for a whole one."""
 LONGEST_PATH = 1_024  # characters
 BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError, RecursionError)
 """What reading something else may raise; the last, where headers announce headers without end."""
@@ -67,7 +69,7 @@ class _Counted(io.RawIOBase):
     """Stops a bomb while it goes off, in headers too: what tarfile reads is counted, whatever it reads it for."""
 
     def __init__(self, source: gzip.GzipFile, limit: int) -> None:
-        self._source, self._limit, self._left = source, limit, limit
+        self._source, self._limit, self._left, self._ends = source, limit, limit, ENDS
 
     def readable(self) -> bool:
         return True
@@ -75,6 +77,9 @@ class _Counted(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         piece = self._source.read(min(size, MIB) if size >= 0 else MIB)
         self._left -= len(piece)
+        self._ends -= not piece
+        if self._ends < 0:  # tarfile skips what a header announces, in small steps, whether it is there or not
+            raise ArchiveError("a whole gzipped tar archive", "its end in the middle of a file")
         if self._left < 0:
             raise ArchiveError(f"at most {self._limit:,} bytes, unpacked", "more")
         return piece
