@@ -24,6 +24,7 @@ from e2e.upstream import Upstream
 LIMIT_SECONDS = 2.0
 SOON_SECONDS = 10.0
 BUDGET = 256 << 10
+LARGE_PART = BUDGET * 3 // 8  # two of them leave no room for a quarter and its copy
 PROBLEM = "application/problem+json"
 
 
@@ -158,15 +159,13 @@ def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
 @pytest.mark.usefixtures("apis")
 def test_who_holds_all_the_room_stops_no_route_without_bodies(gateway: Gateway) -> None:
     """And gives it back when its time is over."""
-    half = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {BUDGET // 2}\r\n\r\n".encode() + bytes(
-        BUDGET // 2 - 1
-    )
+    part = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {LARGE_PART}\r\n\r\n".encode() + bytes(LARGE_PART - 1)
     with (
         socket.create_connection(("127.0.0.1", gateway.port)) as one,
         socket.create_connection(("127.0.0.1", gateway.port)) as another,
     ):
-        one.sendall(half)
-        another.sendall(half)
+        one.sendall(part)
+        another.sendall(part)
         end = time.monotonic() + 3 * LIMIT_SECONDS
         while (answer := httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4))).status_code == 200:
             assert time.monotonic() < end, "expected it to be refused while others hold the room"
