@@ -6,7 +6,6 @@ It is locked (flock(2)) for as long as the run lasts, however it ends: so a run 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewright_cli import orphans
+from gatewright_cli.folder_lock import locked
 
 STATUS = "status.json"
 PEERS = Path("peers") / "peers.json"
@@ -126,7 +126,7 @@ class RunDir:
         return path
 
     def _hold(self) -> None:
-        self._lock = _locked(self.path)
+        self._lock = locked(self.path)
         if self._lock is None:
             raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
 
@@ -157,24 +157,13 @@ def _own(home: Path) -> Iterator[Path]:
 
 def _remove_abandoned(home: Path) -> None:
     for path in _own(home):
-        if (lock := _locked(path)) is not None:
+        if (lock := locked(path)) is not None:
             orphans.end_left_by(path, path / PEERS)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
 
 def _is_held(path: Path) -> bool:
-    if (lock := _locked(path)) is not None:
+    if (lock := locked(path)) is not None:
         os.close(lock)
     return lock is None
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor with the directory's lock; None where another process has it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

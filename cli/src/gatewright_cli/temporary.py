@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.folder_lock import locked
 from gatewright_cli.preflight import PreflightError
 
 PREFIX = "gatewright-tmp-"
@@ -67,7 +67,7 @@ class TemporaryFolders:
             mistake = f"temporary folders of executors: {error}: name a folder that can be written to with TMPDIR"
             raise PreflightError([mistake]) from error
         made.chmod(0o711)
-        lock = _locked(made)
+        lock = locked(made, follow=False)
         assert lock is not None, "nobody else knows its name"
         return cls(made.rename(home / made.name.removeprefix(UNFINISHED)), lock)
 
@@ -80,17 +80,6 @@ class TemporaryFolders:
 def _remove_abandoned(home: Path) -> None:
     for path in home.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or not ours
-            if path.lstat().st_uid == os.getuid() and (lock := _locked(path)) is not None:
+            if path.lstat().st_uid == os.getuid() and (lock := locked(path, follow=False)) is not None:
                 subprocess.run([*REMOVE, path], stderr=subprocess.DEVNULL, check=False)
                 os.close(lock)
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor with the folder's lock; None where another process has it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
