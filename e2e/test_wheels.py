@@ -24,8 +24,9 @@ def test_two_distributions_and_every_package_under_a_name_of_ours(wheels: dict[s
     packages = {
         name: {entry.partition("/")[0] for entry in zipfile.ZipFile(wheel).namelist()} for name, wheel in wheels.items()
     }
-    assert packages["gatewright_sdk"] == {"sdk", "gatewright_sdk-0.1.0.dist-info"}
-    assert "sdk/py.typed" in zipfile.ZipFile(wheels["gatewright_sdk"]).namelist(), "editors and mypy read its types"
+    assert packages["gatewright_sdk"] == {"gatewright", "sdk", "gatewright_sdk-0.1.0.dist-info"}
+    files = zipfile.ZipFile(wheels["gatewright_sdk"]).namelist()
+    assert {"gatewright/py.typed", "sdk/py.typed"} <= {*files}, "editors and mypy read their types"
     own = {name for name in packages["gatewright"] if not name.endswith(".dist-info")}
     assert own == {"gatewright_builder", "gatewright_cli", "gatewright_controller", "gatewright_executor"}
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gatewright.definition import Runtime
 from gatewright_builder import BuildOptions, build
 from gatewright_builder.discovery import discover
 from gatewright_builder.generation import generate_python_executor
@@ -17,7 +18,6 @@ from gatewright_builder.policy import of_runtime
 from gatewright_builder.sources import find_sources
 from gatewright_builder.tree import write_tree
 from gatewright_builder.validation import validate
-from sdk.definition import Runtime
 
 ROOT = find_sources().root
 

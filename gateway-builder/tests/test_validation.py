@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gatewright.definition import Runtime
 from gatewright_builder.discovery import discover
 from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
@@ -13,7 +14,6 @@ from gatewright_builder.policy import Policy
 from gatewright_builder.requirements import executor_asks
 from gatewright_builder.sources import Sources
 from gatewright_builder.validation import validate
-from sdk.definition import Runtime
 
 TESTDATA = Path(__file__).parent / "testdata"
 BAD = sorted(TESTDATA.glob("*.bad"))

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from gatewright.definition import definition_digest
 from gatewright_controller.definitions import Definitions, UnknownPolicyError, load_definition, load_definitions
 from gatewright_controller.mistake import Invalid
-from sdk.definition import definition_digest
 
 PLAIN = b"name: plain\nversion: v1.0.0\nruntime: go\nprocessingMode: {requestHeaderMode: PROCESS}\n"
 

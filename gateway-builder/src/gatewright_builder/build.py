@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder import environment
 from gatewright_builder.cache import user_cache

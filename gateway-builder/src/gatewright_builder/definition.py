@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from sdk.access import ENTRY, access_mistakes
-from sdk.definition import PREPARE_TIMEOUT, PREPARE_TIMEOUT_PATTERN, PolicyDefinition, definition_digest
+from gatewright.access import ENTRY, access_mistakes
+from gatewright.definition import PREPARE_TIMEOUT, PREPARE_TIMEOUT_PATTERN, PolicyDefinition, definition_digest
 
 from gatewright_builder.document import Document, KeyPath, read_document
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
@@ -36,7 +36,7 @@ BodyMode = Annotated[
 PrepareTimeout = Annotated[str, describe("a time from 1s to 300s", "write one like 30s", PREPARE_TIMEOUT_PATTERN)]
 Files = Annotated[object, describe("read and write, each with a list of paths", "write read: [/a/path] below it")]
 Network = Annotated[object, describe(f"any, none, or a list of {ENTRY}", "write network: none")]
-"""The two are looked into by sdk.access."""
+"""The two are looked into by gatewright.access."""
 EncodedBodies = Annotated[
     Literal["REFUSE", "PASS"],
     describe("REFUSE or PASS", "write PASS for a policy that can read what has a content encoding"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.definition import Definition, read_definition
 from gatewright_builder.go_source import collect_go_source_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.cache import Cache
 from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of

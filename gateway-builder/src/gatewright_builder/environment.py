@@ -23,7 +23,7 @@ from gatewright_builder.uv_command import UvError, built_from_source, uv
 ENVIRONMENT = "python-env"
 STAMP = "gatewright-inputs"
 LOCKED = ("--require-hashes", "--no-deps", "--link-mode", "copy")  # linked, a file would be that of uv's cache
-OURS = ("gatewright_executor", "policies", "python_policy_registry", "sdk")
+OURS = ("gatewright", "gatewright_executor", "policies", "python_policy_registry", "sdk")
 
 
 def environment_part(group: str) -> str:

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.go_module import go_version, moved_module
 from gatewright_builder.policy import DEFAULT_GROUP, Policy, group_access, groups, of_runtime
@@ -67,10 +67,10 @@ def generate_python_executor(policies: tuple[Policy, ...], sources: Sources) -> 
 
 
 def generate_python_executor_base(sources: Sources) -> Tree:
-    """main.py and copies of the packages gatewright_executor and sdk."""
+    """main.py and copies of the packages gatewright_executor, gatewright and sdk."""
     main = template("main.py.tmpl").substitute().encode()
     executor = below("gatewright_executor", read_tree(sources.executor, _for_tests))
-    return {MAIN_FILE: main} | executor | below("sdk", read_tree(sources.python_sdk))
+    return {MAIN_FILE: main} | executor | read_tree(sources.python_sdk)
 
 
 def _for_tests(path: PurePosixPath) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.engine import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sdk.access import Access, union
-from sdk.definition import Runtime
+from gatewright.access import Access, union
+from gatewright.definition import Runtime
 
 from gatewright_builder.definition import DEFINITION_FILE, Definition
 from gatewright_builder.manifest import Entry

@@ -6,7 +6,7 @@ import json
 from importlib import resources
 from string import Template
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.policy import Policy, of_runtime
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
+from gatewright.definition import Runtime
 from packaging.utils import canonicalize_name
-from sdk.definition import Runtime
 
 from gatewright_builder.engine_record import EngineRecord, GoModule
 from gatewright_builder.licence import licence_of_package

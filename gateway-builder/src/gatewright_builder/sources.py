@@ -64,8 +64,8 @@ class Sources:
 
     @property
     def python_sdk(self) -> Path:
-        """The Python package sdk."""
-        return self.root / "sdk" / "python" / "src" / "sdk"
+        """The folder with the Python packages gatewright and sdk."""
+        return self.root / "sdk" / "python" / "src"
 
 
 def find_sources(source_root: Path | None = None) -> Sources:

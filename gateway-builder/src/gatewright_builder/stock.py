@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.cache import Cache, user_cache
 from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sdk.definition import Runtime
+from gatewright.definition import Runtime
 
 from gatewright_builder.discovery import Discovery
 from gatewright_builder.go_source import validate_go_directory_structure

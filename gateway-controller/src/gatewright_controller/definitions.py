@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sdk.definition import DefinitionError, PolicyDefinition, definition_digest
+from gatewright.definition import DefinitionError, PolicyDefinition, definition_digest
 
 from gatewright_controller.documents import load_yaml
 from gatewright_controller.mistake import Invalid, Mistake, Unreadable, listed

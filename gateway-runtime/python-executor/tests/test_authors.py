@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gatewright import testing
 from gatewright_executor import authors
 from gatewright_executor.failure import describe, policy_traceback
 from gatewright_executor.policy_loader import LoadedPolicy, load_all, read_registry
-
-from sdk import testing
 
 POLICY = """import json
 

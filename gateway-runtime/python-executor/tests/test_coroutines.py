@@ -10,7 +10,7 @@ from gatewright_executor.testing import Engine, request_execution, response_exec
 Start = Callable[..., Engine]
 WAITS = """
     import asyncio
-    from sdk.policy import UpstreamRequestModifications
+    from gatewright.policy import UpstreamRequestModifications
 
     waiting, cancelled, finished = [], [], []
 
@@ -79,7 +79,7 @@ def test_a_cancelled_coroutine_is_cancelled_and_the_others_are_not(engine: Start
 def test_what_needs_a_real_task_works_before_anything_was_awaited(engine: Start) -> None:
     source = """
         import asyncio
-        from sdk.policy import ImmediateResponse
+        from gatewright.policy import ImmediateResponse
 
         async def on_request(ctx, params):
             try:

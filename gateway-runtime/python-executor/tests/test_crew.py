@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from gatewright.policy import PolicyMetadata
 from gatewright_executor import vital
 from gatewright_executor.crew import Crew, Place
 from gatewright_executor.instance import Call, Instance
@@ -13,7 +14,6 @@ from gatewright_executor.testing import come_true, request_execution
 from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdk.policy import PolicyMetadata
 
 SECONDS = 30.0  # that anything waits here: longer than come_true does
 

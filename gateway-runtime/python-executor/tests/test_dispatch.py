@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gatewright.policy import PolicyMetadata, RequestContext
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.instance import Call, Concurrency, Instance
@@ -13,7 +14,6 @@ from gatewright_executor.testing import come_true, request_execution
 from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdk.policy import PolicyMetadata, RequestContext
 
 SECONDS = 30.0  # that anything waits here: longer than come_true does
 MANY = 1000

@@ -9,7 +9,7 @@ from gatewright_executor.testing import Engine, configuration, request_execution
 
 Start = Callable[..., Engine]
 ADD = """
-    from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+    from gatewright.policy import UpstreamRequestModifications, UpstreamResponseModifications
 
     def on_request(ctx, params):
         return UpstreamRequestModifications(set_headers={"X-Policy": params.get("value", "on")})
@@ -21,7 +21,7 @@ ADD = """
 
 def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -> None:
     source = """
-        from sdk.policy import UpstreamRequestModifications
+        from gatewright.policy import UpstreamRequestModifications
         def on_request(ctx, params):
             if "X-Bin" in ctx.headers:
                 assert ctx.headers.raw == [(b"x-bin", b"\\xff\\xfe")]

@@ -12,7 +12,7 @@ from gatewright_executor.testing import Engine, configuration, request_execution
 
 HANGS = """
     import threading
-    from sdk.policy import UpstreamRequestModifications
+    from gatewright.policy import UpstreamRequestModifications
 
     gate = threading.Event()
 

@@ -138,7 +138,7 @@ def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) ->
     source = (
         POLLS.split("    async def prepare")[0]
         + """
-    from sdk.policy import Policy
+    from gatewright.policy import Policy
 
     class Old(Policy):
         async def on_request(self, ctx, params):

@@ -35,7 +35,7 @@ BLOCKS = """
 """
 LOOKS = """
     import threading, sys
-    from sdk.policy import ImmediateResponse
+    from gatewright.policy import ImmediateResponse
 
     async def on_request(ctx, params):
         return ImmediateResponse(200, {"x-thread": str(threading.get_ident())})

@@ -47,7 +47,7 @@ async def on_request(ctx, params):
 
 PRIVATE = """
 import ctypes
-from sdk.action import UpstreamRequestModifications
+from gatewright.action import UpstreamRequestModifications
 def on_request(ctx, params):
     return UpstreamRequestModifications(set_headers={"x-dumpable": str(ctypes.CDLL(None).prctl(3))})
 """

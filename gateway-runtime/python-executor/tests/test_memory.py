@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from gatewright.params import JsonValue
 from gatewright_executor import memory
 from gatewright_executor.testing import Engine, request_execution
-from sdk.params import JsonValue
 
 HOGS = """
 import sys
@@ -51,7 +51,7 @@ from gatewright_executor.dispatch import Dispatcher
 from gatewright_executor.instance import Instance
 from gatewright_executor.prepare import Preparer
 from gatewright_executor.testing import request_execution, timed_out
-from sdk.policy import PolicyMetadata
+from gatewright.policy import PolicyMetadata
 dispatcher = Dispatcher(4)
 preparer = Preparer(dispatcher.loops)
 memory.limit(100 * 1024 * 1024)

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gatewright.policy import FailureClass
 from gatewright_executor.policy_loader import LoadedPolicy, RegistryError, read_registry
-from sdk.policy import FailureClass
 
 Load = Callable[..., dict[str, LoadedPolicy]]
 GOOD = "def on_request(ctx, params): pass"

@@ -9,7 +9,7 @@ from gatewright_executor.testing import Engine, configuration, request_execution
 Start = Callable[..., Engine]
 PREPARED = """
     import threading, time
-    from sdk.policy import UpstreamRequestModifications
+    from gatewright.policy import UpstreamRequestModifications
     calls = []
 
     def prepare(params):
@@ -102,7 +102,7 @@ def test_many_slow_preparations_do_not_count_against_each_other(engine: Start) -
 
 
 LEGACY = """
-    from sdk.policy import Policy, UpstreamRequestModifications
+    from gatewright.policy import Policy, UpstreamRequestModifications
 
     class Old(Policy):
         made = 0

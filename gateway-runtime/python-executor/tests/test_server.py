@@ -18,7 +18,7 @@ from gatewright_executor.testing import Engine, configuration, request_execution
 
 Start = Callable[..., Engine]
 ADD = """
-    from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+    from gatewright.policy import UpstreamRequestModifications, UpstreamResponseModifications
 
     def on_request(ctx, params):
         return UpstreamRequestModifications(set_headers={"X-Policy": params.get("value", "on")})
@@ -28,7 +28,7 @@ ADD = """
 """
 GATE = """
     import threading
-    from sdk.policy import UpstreamRequestModifications
+    from gatewright.policy import UpstreamRequestModifications
 
     started, gate = threading.Semaphore(0), threading.Event()
 
@@ -282,7 +282,7 @@ def test_a_frame_that_is_none_ends_the_stream_with_an_error(serve: Callable[...,
 
 def test_large_bodies_go_through(engine: Start) -> None:
     source = """
-        from sdk.policy import UpstreamRequestModifications
+        from gatewright.policy import UpstreamRequestModifications
         def on_request(ctx, params):
             return UpstreamRequestModifications(body=ctx.body + b"!")
     """

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ClassVar, TypeAlias
 
 import pytest
+from gatewright.policy import RequestContext
 from gatewright_executor import pace
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher
@@ -19,7 +20,6 @@ from gatewright_executor.stream import Process, Stream
 from gatewright_executor.testing import come_true, configuration, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sdk.policy import RequestContext
 
 WORKERS = 3
 

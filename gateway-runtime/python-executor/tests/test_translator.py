@@ -2,6 +2,15 @@ import json
 from typing import Any
 
 import pytest
+from gatewright.action import MAX_BODY_BYTES
+from gatewright.policy import (
+    FailureClass,
+    ImmediateResponse,
+    Metadata,
+    PolicyMetadata,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+)
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure, PolicyError
 from gatewright_executor.instance import Instance
@@ -14,15 +23,6 @@ from gatewright_executor.translator import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from sdk.action import MAX_BODY_BYTES
-from sdk.policy import (
-    FailureClass,
-    ImmediateResponse,
-    Metadata,
-    PolicyMetadata,
-    UpstreamRequestModifications,
-    UpstreamResponseModifications,
-)
 
 INSTANCE = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1"), {"n": 1, "list": [None, True, 1.5]})
 REQUEST, RESPONSE = UpstreamRequestModifications, UpstreamResponseModifications

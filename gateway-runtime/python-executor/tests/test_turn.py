@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.crew import Crew
 from gatewright_executor.dispatch import Row
@@ -18,7 +19,6 @@ from gatewright_executor.turn import Reader, Turn, Watch, taken
 from gatewright_executor.worker import Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sdk.policy import PolicyMetadata
 
 
 class Nobody:
@@ -32,7 +32,7 @@ class Nobody:
 
 SAYS_WHERE = """
     import threading
-    from sdk.policy import UpstreamRequestModifications
+    from gatewright.policy import UpstreamRequestModifications
 
     gate = threading.Event()
 

@@ -4,12 +4,12 @@ import heapq
 import random
 
 import pytest
+from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.instance import Call, Instance
 from gatewright_executor.waiting import FORGIVEN_SECONDS, MAX_WAITING, Waiting
 from hypothesis import given
 from hypothesis import strategies as st
-from sdk.policy import PolicyMetadata
 
 SLOTS = 16
 INSTANCE = Instance(PolicyMetadata("slow", "v1.0.0", "orders", "v1.0"), {})

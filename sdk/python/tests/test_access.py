@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from sdk.access import Access, union
-from sdk.definition import DefinitionError, PolicyDefinition
+from gatewright.access import Access, union
+from gatewright.definition import DefinitionError, PolicyDefinition
 
 GOOD: dict[str, Any] = {
     "name": "limit", "version": "v1.0.0", "runtime": "python", "processingMode": {"requestHeaderMode": "PROCESS"},

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk.action import ActionError
-
-from sdk import action
+from gatewright import action
+from gatewright.action import ActionError
 
 TABLE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "testdata" / "action-values.json").read_text())
 KINDS = [kind for kind in TABLE if kind != "about"]

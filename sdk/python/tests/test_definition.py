@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from sdk.definition import (
+from gatewright.definition import (
     BodyMode,
     DefinitionError,
     EncodedBodies,

@@ -1,8 +1,8 @@
 import pytest
+from gatewright.policy import Headers
+from gatewright.testing import header_blob
 from hypothesis import given
 from hypothesis import strategies as st
-from sdk.policy import Headers
-from sdk.testing import header_blob
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True).map(str.encode)
 VALUES = st.binary(max_size=20).filter(lambda value: not set(value) & set(b"\r\n\0"))

@@ -1,27 +1,27 @@
 """Every module imports alone, in a fresh interpreter, from any folder, and brings nothing but the standard library."""
 
+import importlib
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import gatewright
 import pytest
 
-import sdk
-
-SOURCE = Path(sdk.__file__).parent
-MODULES = sorted(f"sdk.{path.stem}" for path in SOURCE.glob("*.py") if path.stem != "__init__")
+SOURCE = Path(gatewright.__file__).parent
+NAMES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
 CHECK = """
 import sys, importlib
 importlib.import_module(sys.argv[1])
-known = sys.stdlib_module_names | set(sys.argv[2:]) | {"sdk", "__main__"}
+known = sys.stdlib_module_names | set(sys.argv[2:]) | {"gatewright", "sdk", "__main__"}
 foreign = {name.split(".")[0] for name in sys.modules} - known
 assert not foreign, f"imported besides the standard library: {foreign}"
 """
 STARTED = "import sys; print(*sorted({name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [f"{package}.{name}" for package in ("gatewright", "sdk") for name in NAMES])
 def test_it_imports_alone(module: str, tmp_path: Path) -> None:
     """What the interpreter itself starts with (a virtual environment's hooks) is none of the SDK's doing."""
     started = subprocess.run([sys.executable, "-c", STARTED], cwd=tmp_path, capture_output=True, text=True, timeout=30)
@@ -34,4 +34,21 @@ def test_it_imports_alone(module: str, tmp_path: Path) -> None:
 
 def test_the_version_is_the_distributions() -> None:
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
-    assert sdk.__version__ == project["project"]["version"]
+    assert gatewright.__version__ == project["project"]["version"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_customers_name_gives_the_very_same_objects(name: str) -> None:
+    ours, theirs = importlib.import_module(f"gatewright.{name}"), importlib.import_module(f"sdk.{name}")
+    public = [each for each in vars(ours) if not each.startswith("_")]
+    assert public
+    for each in getattr(ours, "__all__", public):
+        assert getattr(theirs, each) is getattr(ours, each)
+
+
+def test_a_folder_named_sdk_hurts_nobody_who_imports_gatewright(tmp_path: Path) -> None:
+    (tmp_path / "sdk").mkdir()
+    (tmp_path / "sdk" / "__init__.py").write_text("raise ImportError('this is the author's own')")
+    code = "".join(f"import gatewright.{name}\n" for name in NAMES)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr

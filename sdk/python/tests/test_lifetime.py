@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk.lifetime import LifetimeError
-from sdk.policy import Policy, PolicyMetadata
-
-from sdk import testing
+from gatewright import testing
+from gatewright.lifetime import LifetimeError
+from gatewright.policy import Policy, PolicyMetadata
 
 Load = Callable[[str], Any]
 ABOUT = PolicyMetadata("quota", "v1.0.0", "orders-v1", "v1.0", operation="GET /{id}")

@@ -4,9 +4,9 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
+from gatewright.policy import Metadata
 from hypothesis import given
 from hypothesis import strategies as st
-from sdk.policy import Metadata
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -4,7 +4,7 @@ import pickle
 from typing import Any
 
 import pytest
-from sdk.params import ReadOnlyDict, ReadOnlyList, freeze
+from gatewright.params import ReadOnlyDict, ReadOnlyList, freeze
 
 PLAIN = {"a": [1, {"b": None}], "c": True}
 

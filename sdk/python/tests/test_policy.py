@@ -2,7 +2,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from sdk.policy import (
+from gatewright import testing
+from gatewright.policy import (
     FailureClass,
     ImmediateResponse,
     Policy,
@@ -14,8 +15,6 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
-
-from sdk import testing
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:  # noqa: ARG001

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk.action import ActionError
-
-from sdk import testing
+from gatewright import testing
+from gatewright.action import ActionError
 
 
 def test_a_policy_is_loaded_from_beside_its_test_or_from_above(tmp_path: Path) -> None:

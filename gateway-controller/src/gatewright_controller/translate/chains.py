@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from gatewright.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeConfig
 from msgspec import UNSET
-from sdk.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeConfig
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definition, Definitions

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
-from sdk.policy import touched_metadata
+from gatewright.policy import touched_metadata
 
 from gatewright_executor import logs, vital
 from gatewright_executor.execution import context_of, fault, too_late

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sdk.policy import FailureClass
+from gatewright.policy import FailureClass
 
 from gatewright_executor.crew import Crew
 from gatewright_executor.execution import refusal, too_late

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from sdk.policy import FailureClass, RequestContext, ResponseContext, touched_metadata
+from gatewright.policy import FailureClass, RequestContext, ResponseContext, touched_metadata
 
 from gatewright_executor import logs, memory
 from gatewright_executor._gen import python_executor_pb2 as pb

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from sdk.policy import FailureClass
+from gatewright import lifetime
+from gatewright.policy import FailureClass
 
 from gatewright_executor import authors
-from sdk import lifetime
 
 _FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
 DEEPEST = 30  # frames of a stack

@@ -14,8 +14,8 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
-from sdk.params import freeze
-from sdk.policy import PolicyMetadata
+from gatewright.params import freeze
+from gatewright.policy import PolicyMetadata
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure

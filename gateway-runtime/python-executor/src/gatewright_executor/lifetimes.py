@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from contextvars import Context
 from typing import Any
 
-from sdk.lifetime import lifetime
+from gatewright.lifetime import lifetime
 
 from gatewright_executor import logs
 from gatewright_executor.failure import describe, policy_traceback

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from sdk.lifetime import takes_metadata
+from gatewright.lifetime import takes_metadata
 
 from gatewright_executor import authors, logs
 from gatewright_executor.failure import Failure, PolicyError, classify, describe, policy_traceback

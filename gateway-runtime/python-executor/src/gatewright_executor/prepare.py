@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from sdk.lifetime import LifetimeError
-from sdk.policy import FailureClass
+from gatewright.lifetime import LifetimeError
+from gatewright.policy import FailureClass
 
 from gatewright_executor import logs, vital
 from gatewright_executor._gen import python_executor_pb2 as pb

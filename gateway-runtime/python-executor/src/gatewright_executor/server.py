@@ -8,7 +8,8 @@ import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import sdk
+import gatewright
+
 from gatewright_executor import memory
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.calls import Status
@@ -161,7 +162,7 @@ def _hello(policies: Mapping[str, LoadedPolicy], workers: int) -> pb.Hello:
     return pb.Hello(
         pid=os.getpid(),
         python_version=platform.python_version(),
-        sdk_version=sdk.__version__,
+        sdk_version=gatewright.__version__,
         policies=[_loaded(policy) for policy in policies.values()],
         workers=workers,
     )

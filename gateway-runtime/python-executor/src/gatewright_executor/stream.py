@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdk.params import freeze
-from sdk.policy import FailureClass, PolicyMetadata
+from gatewright.params import freeze
+from gatewright.policy import FailureClass, PolicyMetadata
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.dispatch import Dispatcher

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TypeVar
 
 import grpc
-from sdk.params import JsonValue
-from sdk.testing import HeaderLines, header_blob
+from gatewright.params import JsonValue
+from gatewright.testing import HeaderLines, header_blob
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServiceStub

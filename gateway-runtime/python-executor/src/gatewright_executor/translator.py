@@ -1,6 +1,6 @@
 """Executions into contexts, and what a policy returned into Actions: proto ↔ SDK.
 
-What a policy returns is checked by sdk.action; anything but an action that its contract allows is a PolicyError.
+What a policy returns is checked by gatewright.action; anything but an action that its contract allows is a PolicyError.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sdk.action import ActionError
-from sdk.policy import (
+from gatewright import action as checked
+from gatewright.action import ActionError
+from gatewright.policy import (
     FailureClass,
     ImmediateResponse,
     Metadata,
@@ -23,7 +24,6 @@ from gatewright_executor import wire
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.failure import Failure, PolicyError
 from gatewright_executor.instance import Instance
-from sdk import action as checked
 
 _ACTION = wire.keys(pb.Action)
 _IMMEDIATE = wire.keys(pb.ImmediateResponse)

@@ -1,6 +1,7 @@
 """What a Gatewright policy written in Python imports: `sdk.policy`, and `sdk.testing` in its tests.
 
-`sdk.definition` describes `policy-definition.yaml`. Standard library only: importing it brings nothing along.
+Each module here gives the objects of the module of the same name in `gatewright`, which is where they are written.
+Import `gatewright.policy` where a folder of your own is named `sdk`.
 """
 
-__version__ = "0.1.0"
+from gatewright import __version__ as __version__

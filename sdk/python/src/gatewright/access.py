@@ -1,0 +1,95 @@
+"""What a Python policy's process is to reach beyond what all of them have: `files` and `network` of a definition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ANY, NONE, UNIX = "any", "none", "unix"
+FILE_KINDS = ("read", "write")
+PATH = "an absolute path without . and .., and not / or below /proc"
+OF_GO = "none for a Go policy: it runs in the engine, where nothing could hold it to that"
+ENTRY = "HOST:PORT, any or unix"
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Of a policy, or of all policies of a process together.
+
+    read, write: files, and folders with all that is below them; who may write may read. network: "any": every address;
+    "HOST:PORT": TCP to that port; "unix": Unix sockets; empty: nothing. Sorted, without repetitions.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    network: tuple[str, ...] = (ANY,)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Access:
+        """That of a right definition."""
+        files, network = document.get("files", {}), document.get("network", ANY)
+        if isinstance(network, str):
+            network = [] if network == NONE else [network]
+        return union([cls(tuple(files.get("read", ())), tuple(files.get("write", ())), tuple(network))])
+
+
+def union(each: Iterable[Access]) -> Access:
+    """What is reached by a process that runs the policies of all of them."""
+    members = list(each)
+    write = {path for one in members for path in one.write}
+    read = {path for one in members for path in one.read} - write
+    network = {entry for one in members for entry in one.network}
+    if ANY in network:
+        network &= {ANY, UNIX}
+    return Access(tuple(sorted(read)), tuple(sorted(write)), tuple(sorted(network)))
+
+
+def is_path(value: object) -> bool:
+    """Whether it can be an entry of `files`."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        return False
+    parts = value[1:].split("/")
+    return not {"", ".", ".."} & set(parts) and parts[0] != "proc"
+
+
+def is_network_entry(value: object) -> bool:
+    """Whether it can be an entry of `network`."""
+    if value in (ANY, UNIX):
+        return True
+    found = _HOST_PORT.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and int(found[1]) < 1 << 16
+
+
+def access_mistakes(document: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], str, object]]:
+    """Path in the document, what was expected there, what is there."""
+    for key in ("files", "network"):
+        if key in document and document.get("runtime") == "go":
+            yield (
+                (key,),
+                "none for a Go policy: it runs in the engine, where nothing could hold it to that",
+                document[key],
+            )
+    yield from _file_mistakes(document.get("files", {}))
+    network = document.get("network", ANY)
+    if isinstance(network, list) and network:
+        wrong = [(index, entry) for index, entry in enumerate(network) if not is_network_entry(entry)]
+        yield from ((("network", index), ENTRY, entry) for index, entry in wrong)
+    elif network not in (ANY, NONE):
+        yield ("network",), f"any, none, or a list of {ENTRY}", network
+
+
+def _file_mistakes(files: object) -> Iterator[tuple[tuple[str | int, ...], str, object]]:
+    if not isinstance(files, Mapping):
+        yield ("files",), "read and write, each with a list of paths", files
+        return
+    for kind, paths in files.items():
+        if kind not in FILE_KINDS:
+            yield ("files", kind), f"one of {', '.join(FILE_KINDS)}", kind
+        elif not isinstance(paths, list):
+            yield ("files", kind), "a list of paths", paths
+        else:
+            wrong = [(index, path) for index, path in enumerate(paths) if not is_path(path)]
+            yield from ((("files", kind, index), PATH, path) for index, path in wrong)

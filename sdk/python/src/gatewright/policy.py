@@ -1,0 +1,392 @@
+"""The whole contract of a Gatewright policy written in Python.
+
+A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` or both, either of them `async def`
+if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
+action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
+
+An optional `prepare(params)` or `prepare(params, metadata)`, `metadata` a PolicyMetadata, runs once per policy instance
+and process, before its first request; what it returns is `ctx.prepared`. `close(prepared)` beside it runs after the
+instance's last execution. Or `prepare` yields what is `ctx.prepared`, once, and what follows the yield closes it.
+Either may be `async def`; tasks that an async policy makes are cancelled with its instance.
+
+    def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+        return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
+
+Anything else that a function returns, and any exception, ends the exchange with an error unless the attachment says
+`onError: continue`. `print` and `logging` inside a policy are tied to the policy and the request id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from gatewright.headers import Headers
+from gatewright.metadata import Metadata
+from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
+from gatewright.trace import TraceContext, parse_trace
+
+__all__ = [
+    "Close",
+    "FailureClass",
+    "HeaderValue",
+    "Headers",
+    "ImmediateResponse",
+    "JsonValue",
+    "Metadata",
+    "OnRequest",
+    "OnResponse",
+    "Policy",
+    "PolicyMetadata",
+    "Prepare",
+    "ReadOnlyDict",
+    "ReadOnlyList",
+    "RequestAction",
+    "RequestContext",
+    "RequestFields",
+    "ResponseAction",
+    "ResponseContext",
+    "ResponseFields",
+    "TraceContext",
+    "UpstreamRequestModifications",
+    "UpstreamResponseModifications",
+]
+
+HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
+"""One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
+
+
+# ------------------------------------------------------------------ what a policy returns
+
+
+@dataclass(slots=True)
+class UpstreamRequestModifications:
+    """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
+
+    Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
+    message more than 200 header lines or 128 KiB of them.
+    None leaves its part unchanged; a body of b"" is an empty body. With a new body the gateway sets content-length, and
+    removes content-encoding unless this same action sets it.
+    """
+
+    set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    remove_headers: Sequence[str] = field(default_factory=list)
+    append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str | None = None
+    path: str | None = None  # without the query; must stay under the API's context
+    query: str | None = None  # without "?"
+    method: str | None = None
+    authority: str | None = None
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)  # for the access log
+
+
+@dataclass(slots=True)
+class UpstreamResponseModifications:
+    """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
+
+    set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    remove_headers: Sequence[str] = field(default_factory=list)
+    append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str | None = None
+    status_code: int | None = None  # 200 to 599
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ImmediateResponse:
+    """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
+
+    status_code: int  # 200 to 599
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    body: bytes | str = b""
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+RequestAction: TypeAlias = UpstreamRequestModifications | ImmediateResponse | None
+ResponseAction: TypeAlias = UpstreamResponseModifications | ImmediateResponse | None
+
+
+class FailureClass(StrEnum):
+    """Why an execution failed: the keys of `onError`, and a metric label."""
+
+    TIMEOUT = "timeout"
+    OVERLOADED = "overloaded"  # refused at a queue, never started
+    UNAVAILABLE = "unavailable"  # never sent, may go to another process
+    CRASHED = "crashed"  # sent, no answer; never tried again
+    EXCEPTION = "exception"
+    BAD_ACTION = "badAction"
+    BODY_TOO_LARGE = "bodyTooLarge"
+    BAD_BODY = "badBody"  # a body that the policy wants has a content encoding
+
+
+# ------------------------------------------------------------------ what a policy is given
+
+
+class RequestFields(Protocol):
+    """Where a RequestContext reads from. Execution of python_executor.proto fits."""
+
+    @property
+    def request_id(self) -> bytes: ...
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def scheme(self) -> bytes: ...
+    @property
+    def authority(self) -> bytes: ...
+    @property
+    def client_address(self) -> bytes: ...
+    @property
+    def operation(self) -> bytes: ...
+    @property
+    def request_headers(self) -> bytes: ...
+    @property
+    def metadata(self) -> bytes: ...  # of the exchange, as JSON
+
+
+class ResponseFields(Protocol):
+    """Where a ResponseContext reads from. Execution of python_executor.proto fits."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def response_headers(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMetadata:
+    """Which policy instance this is: `ctx.policy`, and the second argument of `prepare(params, metadata)`.
+
+    An instance belongs to one attachment of one API. Attached to the API as a whole it serves all operations that the
+    API has, and `operation` is "".
+    """
+
+    policy_name: str
+    """As in the definition: add-python-header."""
+    policy_version: str
+    """Exact: v1.0.0."""
+    api_name: str = ""
+    """`metadata.name` of the API: orders-v1."""
+    api_version: str = ""
+    """`spec.version` of the API: v1.0."""
+    system_params: dict[str, Any] = field(default_factory=ReadOnlyDict)
+    """What the operator sets for this policy, defaults applied; {} where the definition has no `systemParameters`.
+    Read-only at any depth."""
+    operation: str = ""
+    """The operation that the policy is attached to: GET /{id}. "" where it is attached to the API."""
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+class RequestContext:
+    """The request as the chain sees it now: what the policies before changed is in it. Read-only, but for `metadata`.
+
+    Text is UTF-8 with surrogateescape, so no byte is refused or lost.
+    """
+
+    __slots__ = ("_body", "_deadline", "_fields", "_headers", "_metadata", "_policy", "_prepared")
+
+    def __init__(
+        self,
+        fields: RequestFields,
+        body: bytes | None,
+        policy: PolicyMetadata,
+        prepared: Any,
+        deadline: float,  # time.monotonic()
+    ) -> None:
+        self._fields = fields
+        self._deadline = deadline
+        self._headers: Headers | None = None
+        self._body = body
+        self._metadata: Metadata | None = None
+        self._policy = policy
+        self._prepared = prepared
+
+    @property
+    def body(self) -> bytes | None:
+        """None: the request has none, or the policy's definition does not ask for it in this phase.
+
+        In on_request by `requestBodyMode: BUFFER`; in on_response, as `ctx.request.body`, by `requestBodyInResponse`.
+        """
+        return self._body
+
+    @property
+    def metadata(self) -> Metadata:
+        """One object per exchange, shared by all its policies, from request to response."""
+        if self._metadata is None:
+            about = self._policy
+            self._metadata = Metadata(self._fields.metadata, f"{about.policy_name}:{about.policy_version}")
+        return self._metadata
+
+    @property
+    def prepared(self) -> Any:
+        """What prepare returned or yielded; None without one."""
+        return self._prepared
+
+    @property
+    def policy(self) -> PolicyMetadata:
+        """Which policy instance this is: name, version, API, operator's parameters."""
+        return self._policy
+
+    @property
+    def headers(self) -> Headers:
+        """Case-insensitive, multi-valued: `headers["X-A"]`, `headers.get_all("X-A")`, `headers.raw`."""
+        if self._headers is None:
+            self._headers = Headers(self._fields.request_headers)
+        return self._headers
+
+    @property
+    def method(self) -> str:
+        """GET, in upper case as the client sent it or as the policies before have set it."""
+        return _text(self._fields.method)
+
+    @property
+    def path(self) -> str:
+        """Without the query; as the policies before have left it. It begins with the API's context."""
+        return _text(self._fields.path)
+
+    @property
+    def query(self) -> str:
+        """Without "?"; "" where there is none. As the policies before have left it, as are `method` and `authority`."""
+        return _text(self._fields.query)
+
+    @property
+    def scheme(self) -> str:
+        """ "http" or "https": how the client reached the gateway."""
+        return _text(self._fields.scheme)
+
+    @property
+    def authority(self) -> str:
+        """The host, with the port if the client named one."""
+        return _text(self._fields.authority)
+
+    @property
+    def client_address(self) -> str:
+        """ip:port of the connection's other end, IPv6 in brackets: [::1]:4711. A proxy's own, where one is in front."""
+        return _text(self._fields.client_address)
+
+    @property
+    def request_id(self) -> str:
+        """Unique for each request: the `x-request-id` that upstream, the logs and error answers have too."""
+        return _text(self._fields.request_id)
+
+    @property
+    def api_name(self) -> str:
+        """`metadata.name` of the API: orders-v1."""
+        return self._policy.api_name
+
+    @property
+    def api_version(self) -> str:
+        """`spec.version` of the API: v1.0."""
+        return self._policy.api_version
+
+    @property
+    def operation(self) -> str:
+        """The API's operation that matched: "GET /{id}"."""
+        return _text(self._fields.operation)
+
+    @property
+    def trace_context(self) -> TraceContext | None:
+        """From `traceparent` and `tracestate`; None where there is none, or it is invalid."""
+        headers = self.headers
+        return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
+
+    def time_remaining(self) -> float:
+        """Seconds until this execution's timeout, never below 0."""
+        return max(0.0, self._deadline - time.monotonic())
+
+
+class ResponseContext:
+    """The response as the chain sees it now, with the request that it answers. Read-only, but for `metadata`."""
+
+    __slots__ = ("_body", "_fields", "_headers", "_request")
+
+    def __init__(self, fields: ResponseFields, body: bytes | None, request: RequestContext) -> None:
+        self._fields = fields
+        self._headers: Headers | None = None
+        self._body = body
+        self._request = request
+
+    @property
+    def request(self) -> RequestContext:
+        """The request as it went upstream, or as it was when a policy answered it.
+
+        Its `body` is there where the policy's definition says `requestBodyInResponse: true`, else None.
+        """
+        return self._request
+
+    @property
+    def body(self) -> bytes | None:
+        """None: the response has none, or the policy's definition does not ask for it."""
+        return self._body
+
+    @property
+    def status_code(self) -> int:
+        """Of the response as the policies before have left it: 200 to 599."""
+        return self._fields.status
+
+    @property
+    def headers(self) -> Headers:
+        """The response's headers; the request's are `request.headers`."""
+        if self._headers is None:
+            self._headers = Headers(self._fields.response_headers)
+        return self._headers
+
+    @property
+    def metadata(self) -> Metadata:
+        """`request.metadata`: one object per exchange, shared by all its policies."""
+        return self._request.metadata
+
+    @property
+    def policy(self) -> PolicyMetadata:
+        """`request.policy`: which policy instance this is."""
+        return self._request.policy
+
+    @property
+    def prepared(self) -> Any:
+        """`request.prepared`: what prepare returned or yielded; None without one."""
+        return self._request.prepared
+
+    def time_remaining(self) -> float:
+        """Seconds until this execution's timeout, never below 0."""
+        return self._request.time_remaining()
+
+
+def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
+    """The metadata if the policy ever asked for it. For whoever runs the policy."""
+    request = context.request if isinstance(context, ResponseContext) else context
+    return request._metadata
+
+
+# ------------------------------------------------------------------ the functions
+
+OnRequest: TypeAlias = Callable[[RequestContext, dict[str, Any]], RequestAction | Awaitable[RequestAction]]
+OnResponse: TypeAlias = Callable[[ResponseContext, dict[str, Any]], ResponseAction | Awaitable[ResponseAction]]
+Prepare: TypeAlias = Callable[[dict[str, Any]], Any] | Callable[[dict[str, Any], PolicyMetadata], Any]
+Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
+
+
+class Policy:
+    """Deprecated: write functions. A module with `get_policy(metadata: PolicyMetadata, params) -> Policy` still runs.
+
+    There is one object per policy instance and process; many threads call it at the same time.
+    """
+
+    def __init__(self, metadata: PolicyMetadata | None = None, params: dict[str, Any] | None = None) -> None:
+        """A subclass may pass on what get_policy was given, or nothing; it is kept in `metadata` and `params`."""
+        self.metadata = metadata
+        self.params = params
+
+    def on_request(self, ctx: RequestContext, params: dict[str, Any]) -> RequestAction:  # noqa: ARG002
+        return None
+
+    def on_response(self, ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:  # noqa: ARG002
+        return None
