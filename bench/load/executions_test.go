@@ -21,7 +21,7 @@ func framesExecutor(_ any, stream grpc.ServerStream) error {
 		if err := stream.RecvMsg(&frame); err != nil {
 			return nil //nolint:nilerr // the end of the stream
 		}
-		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyTakenIn, protowire.VarintType), taken)
+		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyAcknowledged, protowire.VarintType), taken)
 		_ = fields(frame, func(number protowire.Number, _ uint64, data []byte) {
 			answer := protowire.Number(replyInstances)
 			if number == frameOfExecutions {

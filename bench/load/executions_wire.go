@@ -11,7 +11,7 @@ import (
 // Fields of python_executor.proto.
 const (
 	frameOfExecutions = 2 // RequestFrame.executions
-	replyTakenIn      = 2 // ReplyFrame.frames_taken_in
+	replyAcknowledged      = 2 // ReplyFrame.frames_acknowledged
 	replyActions      = 3
 	replyInstances    = 4
 )
@@ -61,7 +61,7 @@ func (p executionsPlan) read(message []byte) (reply, error) {
 	var got reply
 	err := fields(message, func(number protowire.Number, value uint64, data []byte) {
 		switch number {
-		case replyTakenIn:
+		case replyAcknowledged:
 			got.taken = value
 		case replyActions:
 			got.answers = append(got.answers, p.answer(data))

@@ -50,7 +50,7 @@ class Admin(EngineAdmin):
 
 
 def _report(address: str) -> ExecutorReport:
-    return ExecutorReport("default", address, 1, "serving", True, True, 1, 32, 0, 0, False, False, 0, 0, [])
+    return ExecutorReport("default", address, 1, "serving", True, True, 1, 32, 0, 0, False, False, False, 0, 0, [])
 
 
 @dataclass

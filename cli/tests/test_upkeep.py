@@ -10,7 +10,8 @@ from gatewright_cli.upkeep import FORGIVEN_AFTER, LONGEST_PAUSE, Limits, Observe
 
 WELL = ExecutorReport(
     group="default", address="unix:/x", generation=1, role="serving", connected=True, serving=True, pid=7, workers=32,
-    under_way=0, silent_ms=200, stuck=False, exhausted=False, executions_started=1000, workers_hung=0, hung=[],
+    under_way=0, silent_ms=200, stuck=False, memory_exhausted=False, thread_failed=False, executions_started=1000,
+    workers_hung=0, hung=[],
 )  # fmt: skip
 SEEN = Observed(pid=7, lived=100.0, resident=50 << 20)
 HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000, blocks_instance=False)
@@ -26,7 +27,8 @@ HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000,
         ({"silent_ms": 3100}, {}, Limits(), "answered no health check for 3.1 s", True),
         ({"silent_ms": 9000, "pid": 6}, {}, Limits(), None, False),  # said of the process before
         ({"stuck": True}, {}, Limits(), "all its workers are busy", True),
-        ({"exhausted": True}, {}, Limits(), "run out of memory", False),
+        ({"memory_exhausted": True}, {}, Limits(), "run out of memory", False),
+        ({"thread_failed": True}, {}, Limits(), "thread that it needs has failed", False),
         ({"serving": False}, {"not_serving": 1.0}, Limits(), None, False),
         ({"serving": False}, {"not_serving": 2.5}, Limits(), "event loop is blocked", False),
         ({"workers_hung": 7, "hung": [HUNG]}, {}, Limits(), None, False),

@@ -40,7 +40,8 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
     under_way: int
     silent_ms: int
     stuck: bool
-    exhausted: bool
+    memory_exhausted: bool
+    thread_failed: bool
     executions_started: int
     workers_hung: int
     hung: list[Hung]

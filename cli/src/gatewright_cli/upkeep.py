@@ -70,8 +70,10 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
         return Verdict(f"all its workers are busy with what nobody waits for: {_hung(report.hung)}", lost=True)
     if seen.not_serving > NOT_SERVING_SECONDS:
         return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
-    if report.exhausted:
-        return Verdict("it has run out of memory, or a thread of its own has failed")
+    if report.memory_exhausted:
+        return Verdict("it has run out of memory")
+    if report.thread_failed:
+        return Verdict("a thread that it needs has failed")
     return _hangs(report, limits) or _is_due(report, seen, limits)
 
 

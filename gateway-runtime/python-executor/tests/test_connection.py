@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gatewright_executor import memory
+from gatewright_executor import vital
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.connection import Answer, Connection
 from gatewright_executor.server import MAX_MESSAGE_BYTES, SERVICE
@@ -99,7 +99,7 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(
     monkeypatch: pytest.MonkeyPatch, sent_at_once: bool
 ) -> None:
     talk, here = Talk(), threading.current_thread()
-    monkeypatch.setattr(memory, "exhausted", threading.Event())
+    monkeypatch.setattr(vital, "failed", threading.Event())
 
     def send(_descriptor: int, _data: bytes) -> int:
         if sent_at_once or threading.current_thread() is not here:
@@ -111,7 +111,7 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(
         talk.call.answer.send(b"x")
     assert talk.left.wait(10)
     assert talk.call.gone.wait(10)
-    assert sent_at_once or come_true(memory.exhausted.is_set)
+    assert sent_at_once or come_true(vital.failed.is_set)
     talk.socket.close()
 
 

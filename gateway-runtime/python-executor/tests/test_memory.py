@@ -77,7 +77,7 @@ def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
     one.configure(1, "greedy:v1.0.0", parameters)
     one.send(request_execution(1))
     assert one.action(1).HasField("failure")
-    assert one.health().exhausted is exhausted
+    assert one.health().memory_exhausted is exhausted
 
 
 def test_over_the_limit_allocations_fail() -> None:

@@ -185,7 +185,7 @@ def test_each_execution_is_answered_exactly_once(process: Process, steps: list[S
     assert set(answers.values()) <= {1}
     assert answers.keys() <= set(script.sent)
     assert set(script.sent) - script.cancelled <= answers.keys()
-    assert [reply.frames_taken_in for reply in replies if reply.frames_taken_in][-1:] == [len(script.frames)]
+    assert [reply.frames_acknowledged for reply in replies if reply.frames_acknowledged][-1:] == [len(script.frames)]
     assert sum(len(reply.instances) for reply in replies) == script.configured
     assert come_true(lambda: all(made.closed == 1 for made in Made.all))
     assert not Made.used_when_closed

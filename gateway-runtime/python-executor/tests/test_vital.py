@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_executor import memory, vital
+from gatewright_executor import vital
 from gatewright_executor.calls import Calls
 from gatewright_executor.instance import Call
 from gatewright_executor.sender import Sender
@@ -18,10 +18,10 @@ ADD = """
 
 
 @pytest.fixture(autouse=True)
-def exhausted(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def failed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Of this test alone."""
     event = threading.Event()
-    monkeypatch.setattr(memory, "exhausted", event)
+    monkeypatch.setattr(vital, "failed", event)
     return event
 
 
@@ -46,11 +46,11 @@ def test_all_threads_but_those_of_policies_are_vital(engine: Callable[..., Engin
     assert {*ours} >= {"accept", "connection", "sender", "watch", "worker-0", "worker-1"}
 
 
-def test_one_that_fails_asks_for_another_process(exhausted: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_fails_asks_for_another_process(failed: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
     sender = Sender()
     sender.start()
     sender.leave(Greedy())
-    assert exhausted.wait(10)
+    assert failed.wait(10)
     assert come_true(lambda: "the thread sender has failed" in caplog.text)
 
 
@@ -70,4 +70,4 @@ def test_a_connection_whose_reader_fails_ends_and_others_are_served(
     with Engine(path) as next_one:
         next_one.configure(1, "add:v1.0.0")
         assert next_one.execute(request_execution(1)).id == 1
-        assert next_one.health().exhausted
+        assert next_one.health().thread_failed

@@ -21,7 +21,7 @@ import (
 func echo(c *conversation) {
 	for frame := range c.frames {
 		c.taken++
-		reply := &executorv1.ReplyFrame{FramesTakenIn: c.taken}
+		reply := &executorv1.ReplyFrame{FramesAcknowledged: c.taken}
 		for _, configure := range frame.GetConfigure() {
 			reply.Instances = append(reply.Instances, &executorv1.InstanceStatus{Instance: configure.GetInstance()})
 		}
@@ -128,7 +128,7 @@ func BenchmarkEngineSide(b *testing.B) {
 		m.takeFrame(frame, time.Now())
 		wire, err = proto.MarshalOptions{}.MarshalAppend(wire[:0], frame)
 		must(err)
-		must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: m.framesSent, Actions: []*executorv1.Action{{Id: e.message.Id}}}))
+		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.framesSent, Actions: []*executorv1.Action{{Id: e.message.Id}}}))
 		action, err := e.wait(ctx)
 		must(err)
 		_, err = requestAction(action, nil)

@@ -61,7 +61,7 @@ type StreamManager struct {
 	lastID          uint64 // never reused, not even on another stream
 	lastNumber      uint32
 	framesSent      uint64 // on the present stream
-	framesTakenIn   uint64
+	framesAcknowledged   uint64
 	longestTimeout  time.Duration // of an execution ever sent
 	counts          counts
 	loose           []*execution // never started, to be given to rehome after unlock
@@ -122,7 +122,7 @@ func (m *StreamManager) attach(hello *executorv1.Hello) {
 	defer m.unlock()
 	m.hello = hello
 	m.counts.streams++
-	m.framesSent, m.framesTakenIn = 0, 0
+	m.framesSent, m.framesAcknowledged = 0, 0
 	for _, p := range m.live {
 		m.place(p)
 	}
@@ -143,7 +143,7 @@ func (m *StreamManager) detach(cause error) {
 		m.died(m.atWork(time.Now()))
 	}
 	for _, e := range m.sent {
-		if orderly && e.frame > m.framesTakenIn {
+		if orderly && e.frame > m.framesAcknowledged {
 			m.refuse(e, crashed)
 		} else {
 			e.finish(outcome{err: crashed})
@@ -272,7 +272,7 @@ func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 	if frame.GetHello() != nil {
 		return errors.New("expected hello in the first reply frame only, got another one")
 	}
-	if err := m.acknowledge(frame.GetFramesTakenIn()); err != nil {
+	if err := m.acknowledge(frame.GetFramesAcknowledged()); err != nil {
 		return err
 	}
 	for _, action := range frame.GetActions() {
@@ -288,8 +288,8 @@ func (m *StreamManager) acknowledge(takenIn uint64) error {
 	if takenIn > m.framesSent {
 		return fmt.Errorf("expected at most %d frames taken in, for so many were sent, got %d", m.framesSent, takenIn)
 	}
-	if takenIn > m.framesTakenIn {
-		m.framesTakenIn = takenIn
+	if takenIn > m.framesAcknowledged {
+		m.framesAcknowledged = takenIn
 		m.wakeSender()
 	}
 	return nil

@@ -12,7 +12,7 @@ func (m *StreamManager) takeFrame(frame *executorv1.RequestFrame, now time.Time)
 	emptyFrame(frame)
 	m.mu.Lock()
 	defer m.unlock()
-	if !m.connected.Load() || m.framesSent-m.framesTakenIn >= uint64(m.options.CreditFrames) {
+	if !m.connected.Load() || m.framesSent-m.framesAcknowledged >= uint64(m.options.CreditFrames) {
 		return false
 	}
 	size := m.takeConfigures(frame)
@@ -32,7 +32,7 @@ func (m *StreamManager) takeFrame(frame *executorv1.RequestFrame, now time.Time)
 func (m *StreamManager) idle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.framesSent == m.framesTakenIn
+	return m.framesSent == m.framesAcknowledged
 }
 
 // emptyFrame keeps the room of the frame that was sent last.

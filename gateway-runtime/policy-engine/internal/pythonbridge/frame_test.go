@@ -20,7 +20,7 @@ func managed() (*StreamManager, *instance) {
 	m.add(i.place(m))
 	frame := &executorv1.RequestFrame{}
 	m.takeFrame(frame, time.Now())
-	must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: 1, Instances: []*executorv1.InstanceStatus{{Instance: frame.Configure[0].Instance}}}))
+	must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: 1, Instances: []*executorv1.InstanceStatus{{Instance: frame.Configure[0].Instance}}}))
 	return m, i
 }
 
@@ -50,7 +50,7 @@ func framesOf(t testing.TB, m *StreamManager) (counts, sizes []int) {
 	frame := &executorv1.RequestFrame{}
 	for m.takeFrame(frame, time.Now()) {
 		counts, sizes = append(counts, len(frame.Executions)), append(sizes, proto.Size(frame))
-		must(m.accept(&executorv1.ReplyFrame{FramesTakenIn: m.framesSent}))
+		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.framesSent}))
 	}
 	return counts, sizes
 }
@@ -109,7 +109,7 @@ func TestConfigurationsAreCappedToo(t *testing.T) {
 		if !m.takeFrame(frame, time.Now()) || len(frame.Configure) != want {
 			t.Fatalf("expected %d configurations in a frame, got %d", want, len(frame.Configure))
 		}
-		m.framesTakenIn = m.framesSent
+		m.framesAcknowledged = m.framesSent
 	}
 }
 

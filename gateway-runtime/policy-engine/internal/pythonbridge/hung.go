@@ -60,7 +60,8 @@ func (h *healthReport) into(stats *ProcessStats, now time.Time) {
 	if !h.answered.IsZero() {
 		stats.SilentMs = now.Sub(h.answered).Milliseconds()
 	}
-	stats.Stuck, stats.Exhausted = h.stuck, h.last.GetExhausted()
+	stats.Stuck = h.stuck
+	stats.MemoryExhausted, stats.ThreadFailed = h.last.GetMemoryExhausted(), h.last.GetThreadFailed()
 	stats.ExecutionsStarted = h.last.GetExecutionsStarted()
 	stats.WorkersBusy, stats.WorkersHung = h.last.GetWorkersBusy(), h.last.GetWorkersHung()
 	stats.Hung = []HungStats{}

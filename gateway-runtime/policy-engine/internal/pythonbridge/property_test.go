@@ -323,7 +323,7 @@ func (w *machine) acknowledge(t *rapid.T) {
 	p := w.peers[m]
 	takenIn := uint64(rapid.IntRange(0, int(p.frames)).Draw(t, "taken in"))
 	p.taken = max(p.taken, takenIn)
-	w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: takenIn})
+	w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: takenIn})
 }
 
 func (w *machine) answer(t *rapid.T) { w.answerWith(t, nil) }
@@ -369,7 +369,7 @@ func (w *machine) begin(t *rapid.T) {
 		p := w.peers[m]
 		for _, number := range p.asked {
 			p.taken = max(p.taken, p.frames)
-			w.accept(t, m, &executorv1.ReplyFrame{FramesTakenIn: p.taken, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
+			w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: p.taken, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
 		}
 		p.asked = nil
 	}
@@ -447,8 +447,8 @@ func (w *machine) checkMember(t *rapid.T, m *StreamManager) {
 	if m.connected.Load() && m.framesSent != w.peers[m].frames {
 		t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m].frames)
 	}
-	if m.queued > 6 || m.framesSent-m.framesTakenIn > 2 {
-		t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesTakenIn)
+	if m.queued > 6 || m.framesSent-m.framesAcknowledged > 2 {
+		t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesAcknowledged)
 	}
 	if !m.connected.Load() && m.load.Load() > 0 {
 		t.Fatalf("a process without a stream holds %d executions", m.load.Load())

@@ -174,7 +174,7 @@ func (c *conversation) take() *executorv1.RequestFrame {
 
 func (c *conversation) ack(frames int) {
 	c.taken += uint64(frames)
-	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken})
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken})
 }
 
 // configured takes the frame that configures one instance, says that it is ready, and returns the configuration.
@@ -189,11 +189,11 @@ func (c *conversation) configured() *executorv1.ConfigureInstance {
 }
 
 func (c *conversation) settle(number uint32, failure *executorv1.Failure) {
-	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken, Instances: []*executorv1.InstanceStatus{{Instance: number, Failure: failure}}})
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken, Instances: []*executorv1.InstanceStatus{{Instance: number, Failure: failure}}})
 }
 
 func (c *conversation) answer(actions ...*executorv1.Action) {
-	c.reply(&executorv1.ReplyFrame{FramesTakenIn: c.taken, Actions: actions})
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken, Actions: actions})
 }
 
 // silent fails if another frame comes. It can only be asked when everything that could cause one has been done.

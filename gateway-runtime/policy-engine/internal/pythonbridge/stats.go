@@ -22,7 +22,8 @@ type ProcessStats struct {
 	DroppedAnswers    uint64      `json:"droppedAnswers"`    // late, or never asked for
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
 	Stuck             bool        `json:"stuck"`             // all workers are busy with what nobody waits for; it is not used
-	Exhausted         bool        `json:"exhausted"`         // an allocation or a thread of its own has failed there
+	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there
+	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
 	WorkersBusy       uint32      `json:"workersBusy"`
 	WorkersHung       uint32      `json:"workersHung"`

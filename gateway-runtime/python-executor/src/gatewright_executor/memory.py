@@ -15,8 +15,7 @@ THREADS_TO_COME = 24
 KIB = 1024
 _bound = 0  # bytes, with the threads of the start and THREADS_TO_COME; 0: no limit
 exhausted = threading.Event()
-"""Set once an allocation of a policy has failed, or a thread that the executor cannot do without (vital.py). What holds
-the memory is not known, so only another process helps."""
+"""Set once an allocation of a policy has failed. What holds the memory is not known, so only another process helps."""
 
 
 def limit(resident: int) -> None:

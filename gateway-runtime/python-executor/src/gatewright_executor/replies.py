@@ -88,5 +88,5 @@ class Replies:
             size += len(fields[-1])
         if self._owes_word:
             self._acknowledged = self._taken_in
-            fields.append(_REPLY["frames_taken_in"] + wire.varint(self._acknowledged))
+            fields.append(_REPLY["frames_acknowledged"] + wire.varint(self._acknowledged))
         return fields

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gatewright
 
-from gatewright_executor import memory
+from gatewright_executor import memory, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.calls import Status
 from gatewright_executor.connection import Answer, Methods
@@ -79,7 +79,8 @@ class Server:
             oldest_execution_policy=progress.oldest_policy,
             workers_hung=progress.workers_hung,
             hung=[_hung(hung) for hung in progress.hung],
-            exhausted=memory.exhausted.is_set(),
+            memory_exhausted=memory.exhausted.is_set(),
+            thread_failed=vital.failed.is_set(),
         )
 
     def _execute_stream(self, answer: Answer) -> ExecuteStream:

@@ -124,7 +124,7 @@ class Engine:
 
     @property
     def taken_in(self) -> int:
-        return max((frame.frames_taken_in for frame in self.frames), default=0)
+        return max((frame.frames_acknowledged for frame in self.frames), default=0)
 
     @property
     def statuses(self) -> dict[int, pb.InstanceStatus]:

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from gatewright_executor import memory
-
 log = logging.getLogger(__name__)
+failed = threading.Event()
+"""Set once a thread has failed that the executor cannot do without: only another process helps."""
 
 
 class Thread(threading.Thread):
@@ -22,7 +22,7 @@ class Thread(threading.Thread):
         try:
             super().run()
         except BaseException:  # MemoryError among them, whoever holds the memory
-            memory.exhausted.set()  # before anything that takes memory
+            failed.set()  # before anything that takes memory
             log.critical("the thread %s has failed; this process should be replaced", self.name, exc_info=True)
 
 

@@ -625,11 +625,11 @@ type ReplyFrame struct {
 	Hello *Hello                 `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"` // in the first frame of a stream only
 	// The acknowledgement: request frames that were run, or handed to workers, since the stream began. It waits for no
 	// answer of a worker.
-	FramesTakenIn uint64            `protobuf:"varint,2,opt,name=frames_taken_in,json=framesTakenIn,proto3" json:"frames_taken_in,omitempty"`
-	Actions       []*Action         `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"` // one for each execution that was not cancelled, in the order they finished
-	Instances     []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FramesAcknowledged uint64            `protobuf:"varint,2,opt,name=frames_acknowledged,json=framesAcknowledged,proto3" json:"frames_acknowledged,omitempty"`
+	Actions            []*Action         `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"` // one for each execution that was not cancelled, in the order they finished
+	Instances          []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ReplyFrame) Reset() {
@@ -669,9 +669,9 @@ func (x *ReplyFrame) GetHello() *Hello {
 	return nil
 }
 
-func (x *ReplyFrame) GetFramesTakenIn() uint64 {
+func (x *ReplyFrame) GetFramesAcknowledged() uint64 {
 	if x != nil {
-		return x.FramesTakenIn
+		return x.FramesAcknowledged
 	}
 	return 0
 }
@@ -1237,9 +1237,11 @@ type HealthCheckResponse struct {
 	OldestExecutionPolicy string                 `protobuf:"bytes,8,opt,name=oldest_execution_policy,json=oldestExecutionPolicy,proto3" json:"oldest_execution_policy,omitempty"`
 	Hung                  []*HungExecutions      `protobuf:"bytes,9,rep,name=hung,proto3" json:"hung,omitempty"`                                    // one for each instance that has some
 	WorkersHung           uint32                 `protobuf:"varint,10,opt,name=workers_hung,json=workersHung,proto3" json:"workers_hung,omitempty"` // workers that a hung execution holds
-	Exhausted             bool                   `protobuf:"varint,11,opt,name=exhausted,proto3" json:"exhausted,omitempty"`                        // an allocation or a thread of its own has failed: the process should be replaced
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Either says that the process should be replaced.
+	MemoryExhausted bool `protobuf:"varint,11,opt,name=memory_exhausted,json=memoryExhausted,proto3" json:"memory_exhausted,omitempty"` // an allocation has failed
+	ThreadFailed    bool `protobuf:"varint,12,opt,name=thread_failed,json=threadFailed,proto3" json:"thread_failed,omitempty"`          // a thread that the executor needs has ended by an error
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *HealthCheckResponse) Reset() {
@@ -1342,9 +1344,16 @@ func (x *HealthCheckResponse) GetWorkersHung() uint32 {
 	return 0
 }
 
-func (x *HealthCheckResponse) GetExhausted() bool {
+func (x *HealthCheckResponse) GetMemoryExhausted() bool {
 	if x != nil {
-		return x.Exhausted
+		return x.MemoryExhausted
+	}
+	return false
+}
+
+func (x *HealthCheckResponse) GetThreadFailed() bool {
+	if x != nil {
+		return x.ThreadFailed
 	}
 	return false
 }
@@ -1514,11 +1523,11 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\rresponse_body\x18\x11 \x01(\fH\x01R\fresponseBody\x88\x01\x01\x12\x1a\n" +
 	"\bmetadata\x18\x12 \x01(\fR\bmetadataB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
-	"\x0e_response_body\"\xe9\x01\n" +
+	"\x0e_response_body\"\xf2\x01\n" +
 	"\n" +
 	"ReplyFrame\x123\n" +
-	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12&\n" +
-	"\x0fframes_taken_in\x18\x02 \x01(\x04R\rframesTakenIn\x128\n" +
+	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12/\n" +
+	"\x13frames_acknowledged\x18\x02 \x01(\x04R\x12framesAcknowledged\x128\n" +
 	"\aactions\x18\x03 \x03(\v2\x1e.gatewright.executor.v1.ActionR\aactions\x12D\n" +
 	"\tinstances\x18\x04 \x03(\v2&.gatewright.executor.v1.InstanceStatusR\tinstances\"\xbd\x01\n" +
 	"\x05Hello\x12\x10\n" +
@@ -1575,7 +1584,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
 	"\x06logged\x18\x05 \x01(\bR\x06logged\"\x14\n" +
-	"\x12HealthCheckRequest\"\xc3\x03\n" +
+	"\x12HealthCheckRequest\"\xf5\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x18\n" +
@@ -1587,8 +1596,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x17oldest_execution_policy\x18\b \x01(\tR\x15oldestExecutionPolicy\x12:\n" +
 	"\x04hung\x18\t \x03(\v2&.gatewright.executor.v1.HungExecutionsR\x04hung\x12!\n" +
 	"\fworkers_hung\x18\n" +
-	" \x01(\rR\vworkersHung\x12\x1c\n" +
-	"\texhausted\x18\v \x01(\bR\texhausted\"\xf1\x01\n" +
+	" \x01(\rR\vworkersHung\x12)\n" +
+	"\x10memory_exhausted\x18\v \x01(\bR\x0fmemoryExhausted\x12#\n" +
+	"\rthread_failed\x18\f \x01(\bR\fthreadFailed\"\xf1\x01\n" +
 	"\x0eHungExecutions\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x19\n" +
 	"\bapi_name\x18\x02 \x01(\tR\aapiName\x12\x1f\n" +

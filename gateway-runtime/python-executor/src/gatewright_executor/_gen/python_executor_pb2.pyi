@@ -134,16 +134,16 @@ class Execution(_message.Message):
     def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
-    __slots__ = ("hello", "frames_taken_in", "actions", "instances")
+    __slots__ = ("hello", "frames_acknowledged", "actions", "instances")
     HELLO_FIELD_NUMBER: _ClassVar[int]
-    FRAMES_TAKEN_IN_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
-    frames_taken_in: int
+    frames_acknowledged: int
     actions: _containers.RepeatedCompositeFieldContainer[Action]
     instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_taken_in: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")
@@ -244,7 +244,7 @@ class HealthCheckRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class HealthCheckResponse(_message.Message):
-    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy", "hung", "workers_hung", "exhausted")
+    __slots__ = ("serving", "pid", "workers", "workers_busy", "executions_started", "executions_finished", "oldest_execution_ms", "oldest_execution_policy", "hung", "workers_hung", "memory_exhausted", "thread_failed")
     SERVING_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
@@ -255,7 +255,8 @@ class HealthCheckResponse(_message.Message):
     OLDEST_EXECUTION_POLICY_FIELD_NUMBER: _ClassVar[int]
     HUNG_FIELD_NUMBER: _ClassVar[int]
     WORKERS_HUNG_FIELD_NUMBER: _ClassVar[int]
-    EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    THREAD_FAILED_FIELD_NUMBER: _ClassVar[int]
     serving: bool
     pid: int
     workers: int
@@ -266,8 +267,9 @@ class HealthCheckResponse(_message.Message):
     oldest_execution_policy: str
     hung: _containers.RepeatedCompositeFieldContainer[HungExecutions]
     workers_hung: int
-    exhausted: bool
-    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ..., exhausted: _Optional[bool] = ...) -> None: ...
+    memory_exhausted: bool
+    thread_failed: bool
+    def __init__(self, serving: _Optional[bool] = ..., pid: _Optional[int] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., executions_started: _Optional[int] = ..., executions_finished: _Optional[int] = ..., oldest_execution_ms: _Optional[int] = ..., oldest_execution_policy: _Optional[str] = ..., hung: _Optional[_Iterable[_Union[HungExecutions, _Mapping]]] = ..., workers_hung: _Optional[int] = ..., memory_exhausted: _Optional[bool] = ..., thread_failed: _Optional[bool] = ...) -> None: ...
 
 class HungExecutions(_message.Message):
     __slots__ = ("policy", "api_name", "instance_id", "count", "oldest_ms", "blocks_instance", "limit_ms", "stack")
