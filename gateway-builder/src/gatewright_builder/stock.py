@@ -114,9 +114,10 @@ def _copy_shipped(folder: Path) -> None:
 
 
 def stock_policies(sources: Sources) -> tuple[Policy, ...]:
-    """The policies that every stock engine has."""
-    entries = [Entry(path.name, Kind.FILE_PATH, str(path), 1) for path in sources.stock_policies]
-    return validate(discover(locate(Manifest(sources.root / "stock", tuple(entries)))))
+    """The Go policies that every stock engine has: those that ship."""
+    entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in sources.shipped_policies)
+    located = locate(Manifest(sources.root / "policies", entries), product=sources)
+    return of_runtime(validate(discover(located)), Runtime.GO)
 
 
 def main(folder: str) -> None:

@@ -1,7 +1,0 @@
-module gatewright.dev/policies/add-headers
-
-go 1.26
-
-require gatewright.dev/sdk v0.0.0
-
-replace gatewright.dev/sdk => ../../sdk/go
