@@ -77,20 +77,23 @@ parameters: {type: object}
     "policies/trial-python/test_policy.py": b"not Python\n",
 }
 """A Go and a Python policy: two folders, and nothing else."""
-PRODUCT = ("gateway-runtime/policy-engine", "gateway-runtime/python-executor", "policies", "sdk")
+PRODUCT = ("gateway-runtime/policy-engine", "policies", "sdk")
+EXECUTOR = "gateway-runtime/python-executor"
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Sources:
-    """The product's sources with two policies more."""
+def checkout(tmp_path: Path, product: Path) -> Sources:
+    """The product's sources with two policies more, and with an executor that asks for no package."""
     for part in PRODUCT:
         shutil.copytree(ROOT / part, tmp_path / "checkout" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(product / EXECUTOR, tmp_path / "checkout" / EXECUTOR)
     write_tree(TRIAL, tmp_path / "checkout")
     return Sources(tmp_path / "checkout")
 
 
 @pytest.mark.compiles
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("packages")
 def test_a_policy_that_ships_is_a_folder_and_nothing_else(tmp_path: Path, checkout: Sources) -> None:
     names = [folder.name for folder in checkout.shipped_policies]
     assert {"add-headers", "log-message", "trial-go", "trial-python"} <= set(names)
