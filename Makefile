@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
-POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
+POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
 .PHONY: help setup run build test check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 
 help: ## list the targets

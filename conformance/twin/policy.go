@@ -19,12 +19,12 @@ type script struct {
 }
 
 type step struct {
-	Sees    []string       `json:"sees"`
-	Writes  map[string]any `json:"writes"`
-	Deletes []string       `json:"deletes"`
-	SleepMs int            `json:"sleepMs"`
-	Raises  *string        `json:"raises"`
-	Action  *action        `json:"action"`
+	Sees    []string                   `json:"sees"`
+	Writes  map[string]json.RawMessage `json:"writes"`
+	Deletes []string                   `json:"deletes"`
+	SleepMs int                        `json:"sleepMs"`
+	Raises  *string                    `json:"raises"`
+	Action  *action                    `json:"action"`
 }
 
 type action struct {

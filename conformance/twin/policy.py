@@ -85,9 +85,7 @@ def run(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> dict[str
 
 def answer(action: dict[str, Any], headers: dict[str, list[bytes]]) -> ImmediateResponse:
     body = octets(action.get("body"))
-    return ImmediateResponse(
-        action["statusCode"], headers, b"" if body is None else body, action.get("analytics", {})
-    )
+    return ImmediateResponse(action["statusCode"], headers, b"" if body is None else body, action.get("analytics", {}))
 
 
 def seen_in_request(ctx: RequestContext, name: str) -> Any:
