@@ -5,9 +5,9 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
 export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
-GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc bench/policies/body_length_go
+GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
-POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
+POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
 .PHONY: help setup run build test check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 
 help: ## list the targets
@@ -24,7 +24,7 @@ build: setup ## build build.yaml into build/stock
 
 test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
-	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard sample-policies/*/test_*.py)
+	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
 	python tools/fuzz.py --seconds 5 /Fuzz
 	pytest -q --timeout 180 e2e
 

@@ -39,7 +39,7 @@ from e2e.lone_envoy import (
 from e2e.upstream import Upstream
 from e2e.wire import Shape, http1, http2
 
-ACTION_VALUES = Path(__file__).parents[1] / "sdk" / "testdata" / "action-values.json"
+ACTION_VALUES = Path(__file__).parents[1] / "conformance" / "action-values.json"
 TRAILERS_ONLY = Shape("trailers without DATA", trailers=[("x-trailer", "t")])
 GET = Shape("GET", "GET")
 
@@ -252,7 +252,7 @@ def test_14_append_action_of_0_overwrites(upstream: Upstream) -> None:
 
 
 def test_14_a_control_character_in_a_header_is_an_error_of_the_exchange(upstream: Upstream) -> None:
-    """Of all characters up to U+00FF (as UTF-8), those alone that sdk/testdata/action-values.json refuses."""
+    """Of all characters up to U+00FF (as UTF-8), those alone that conformance/action-values.json refuses."""
 
     def sets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         target = next(header for header in next(messages).request_headers.headers.headers if header.key == ":path")

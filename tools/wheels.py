@@ -36,7 +36,8 @@ PRODUCT = (
     "sdk/python/src",
     "policies",
 )
-UNWANTED = shutil.ignore_patterns("__pycache__", "*_test.go", "testdata", "*.egg-info")
+UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info")
+TESTS = shutil.ignore_patterns("__pycache__", "*_test.go", "test_*.py", "testdata", "*.egg-info")
 ENGINE = "gatewright_builder/stock/policy-engine"
 PLATFORM = f"py3-none-manylinux_2_17_{platform.machine()}"  # of Envoy; the engine is static
 NAME = re.compile(r"[\w.-]+")
@@ -86,7 +87,7 @@ def stage(folder: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=UNWANTED)
+        shutil.copytree(source, target, ignore=TESTS)
     else:
         shutil.copy(source, target)
 

@@ -17,7 +17,7 @@ from gatewright_builder.manifest import read_manifest
 from gatewright_builder.output import MANIFEST, build_manifest
 from gatewright_builder.policy import groups
 from gatewright_builder.requirements import executor_asks, merge_requirements
-from gatewright_builder.sources import Sources
+from gatewright_builder.sources import Sources, find_sources
 from gatewright_builder.tree import Tree, below, read_tree, write_tree
 from gatewright_builder.validation import validate
 
@@ -46,6 +46,15 @@ def test_generated_tree_is_the_golden_one(case: Path, product: Path, update: boo
     assert sorted(tree) == sorted(golden)
     for path, content in tree.items():
         assert content.decode() == golden[path].decode(), path
+
+
+def test_the_manifest_is_the_golden_message(product: Path, update: bool) -> None:
+    """Engine and command line read the same file."""
+    file = find_sources().root / "conformance" / "messages" / MANIFEST
+    manifest = generated(TESTDATA / "mixed.build", Sources(product))[MANIFEST]
+    if update:
+        file.write_bytes(manifest)
+    assert manifest.decode() == file.read_text()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

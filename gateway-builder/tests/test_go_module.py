@@ -77,3 +77,21 @@ def test_of_go_mod_the_version_and_the_requirements_are_left(moved: dict[str, by
 
 def test_the_newest_go_version_wins_as_a_number() -> None:
     assert go_version(b"go 1.9\n", b"module x\n\ngo 1.26.0\n", b"go 1.10\n", b"module y\n") == "1.26.0"
+
+
+def test_a_package_of_a_module_is_moved_as_a_module_of_its_own(
+    tmp_path: Path, discovered: Callable[[Path], Policy]
+) -> None:
+    source = SOURCE.replace(b"example.com/sample/", b"example.com/sample/limits/basic/")
+    policy = {"policy-definition.yaml": DEFINITION, "sample.go": source}
+    files = {f"limits/basic/{name}": content for name, content in policy.items()}
+    around = {"go.mod": GO_MOD, "go.sum": b"example.com/sample-lib v1.0.0 h1:x\n", "limits/other/other.go": SOURCE}
+    write_tree(files | around, tmp_path)
+    found = discovered(tmp_path / "limits" / "basic")
+    assert found.sources["go.mod"].startswith(b"module example.com/sample/limits/basic\n")
+    moved = moved_module(found)
+    assert sorted(moved) == ["go.mod", "go.sum", "policy-definition.yaml", "sample.go"]
+    assert moved["go.sum"] == around["go.sum"]
+    assert moved["go.mod"].decode().splitlines()[0] == "module gatewright.dev/build/policies/sample_v1_0_0"
+    assert b"example.com/sample-lib v1.0.0" in moved["go.mod"]
+    assert moved["sample.go"].count(b'"gatewright.dev/build/policies/sample_v1_0_0/') == 3

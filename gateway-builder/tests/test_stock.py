@@ -82,6 +82,16 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
         place.build("own", ANOTHER)
 
 
+def test_a_copy_of_a_policy_that_ships_needs_no_engine_of_its_own(place: Place) -> None:
+    """Of its go.mod only what is compiled counts: not a comment, nor where its SDK lies."""
+    first = place.build("first", STOCK_ONLY)
+    go_mod = place.folder / "policies/add-headers/go.mod"
+    go_mod.write_text(f"// A copy.\n{go_mod.read_text()}")
+    second = place.build("second", STOCK_ONLY)
+    assert second.is_stock
+    assert second.engine.read_bytes() == first.engine.read_bytes()
+
+
 def test_the_engine_of_a_changed_product_is_compiled_anew(place: Place) -> None:
     place.build("first", STOCK_ONLY)
     words = place.product / "policies/add-headers/internal/words/words.go"

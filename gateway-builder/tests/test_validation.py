@@ -30,7 +30,7 @@ def test_bad_input_is_refused_with_its_sentences(case: Path, product: Path, upda
 
 
 def read_policies(manifest: Path, sources: Sources) -> tuple[Policy, ...]:
-    return validate(discover(locate(read_manifest(manifest))), executor_asks(sources))
+    return validate(discover(locate(read_manifest(manifest), product=sources)), executor_asks(sources))
 
 
 def test_policies_are_sorted_by_name_and_by_version_as_numbers(product: Path) -> None:

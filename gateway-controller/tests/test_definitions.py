@@ -24,6 +24,15 @@ def test_the_digest_is_that_of_the_file_as_it_was_written() -> None:
     )
 
 
+def test_the_definitions_of_all_policies_that_ship_are_taken(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    files = [*root.glob("policies/*/policy-definition.yaml"), *root.glob("gateway-controller/default-policies/*.yaml")]
+    for number, file in enumerate(files):
+        (tmp_path / f"{number}.yaml").write_bytes(file.read_bytes())
+    names = {definition.name for definition in load_definitions(tmp_path)}
+    assert names == {file.parent.name for file in files if file.stem == "policy-definition"} | {"add-python-header"}
+
+
 def test_an_unknown_policy_names_the_known(definitions: Definitions) -> None:
     with pytest.raises(UnknownPolicyError, match="known are add-headers, count"):
         definitions.resolve("nope", "v1")

@@ -183,7 +183,7 @@ def _plan(options: BuildOptions) -> _Plan:
     sources, lock = find_sources(options.source_root), read_lock(lock_path(options.manifest))
     executor = executor_asks(sources)
     manifest = read_manifest(options.manifest)
-    located = locate(manifest, lock.sources, options.say)
+    located = locate(manifest, lock.sources, options.say, sources)
     policies = validate(discover(located), executor)
     for policy in of_runtime(policies, Runtime.PYTHON):
         for text in unused_hooks(policy):

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from gatewright_builder.engine_record import ENGINE, EngineRecord, GoModule, write_record
+from gatewright_builder.engine_record import ENGINE, RECORD_FORM, EngineRecord, GoModule, write_record
 from gatewright_builder.generation import generate_workspace
 from gatewright_builder.go_command import find_go, go, toolchain
 from gatewright_builder.go_dependencies import asked_above
+from gatewright_builder.go_module import compiled_digest
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
@@ -37,7 +38,7 @@ class Diagnostic:
 def engine_inputs(tree: Tree, sources: Sources) -> str:
     """A digest of all sources that the binary is made from: generated code, policies, engine and SDK."""
     product = (tree_digest(read_tree(folder, _is_no_source)) for folder in (sources.engine, sources.go_sdk))
-    return text_digest(tree_digest(tree), *product)
+    return text_digest(RECORD_FORM, tree_digest(tree), *product)
 
 
 def _is_no_source(path: PurePosixPath) -> bool:
@@ -83,7 +84,7 @@ def _record(binary: Path, inputs: str, policies: tuple[Policy, ...]) -> EngineRe
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     built = msgspec.json.decode(go("version", "-m", "-json", binary).stdout, type=_BuildInfo)
     modules = [GoModule(module.path, module.version, module.sum) for module in built.deps]
-    return EngineRecord(inputs, toolchain(), sha256, {one.key: one.source_digest for one in policies}, modules)
+    return EngineRecord(inputs, toolchain(), sha256, {one.key: compiled_digest(one) for one in policies}, modules)
 
 
 class _Dependency(msgspec.Struct, rename="pascal"):

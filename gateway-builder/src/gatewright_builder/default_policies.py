@@ -1,6 +1,8 @@
-"""The definitions that ship with the controller, written from the policies' own:
+"""The definitions that come with the controller, written from the policies' own:
 
 python -m gatewright_builder.default_policies build.yaml gateway-controller/default-policies
+
+Those of the policies that ship need no copy: they are policies/*/policy-definition.yaml.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
+from gatewright_builder.sources import find_sources
 from gatewright_builder.tree import Tree, write_tree
 from gatewright_builder.validation import validate
 
@@ -29,14 +32,20 @@ def generate_default_policies(policies: tuple[Policy, ...]) -> Tree:
     } | several
 
 
+def read_policies(manifest: Path) -> tuple[Policy, ...]:
+    """The policies that a build.yaml names. Raises BuildError."""
+    return validate(discover(locate(read_manifest(manifest))))
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Writes the definitions of a manifest's policies into a folder, and removes the others' from it."""
+    """Writes the definitions of the policies of a manifest that do not ship into a folder that has them alone."""
     parser = argparse.ArgumentParser(prog="python -m gatewright_builder.default_policies")
     parser.add_argument("manifest", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     try:
-        tree = generate_default_policies(validate(discover(locate(read_manifest(options.manifest)))))
+        policies, shipped = read_policies(options.manifest), find_sources().shipped_policies
+        tree = generate_default_policies(tuple(one for one in policies if one.origin.folder not in shipped))
     except BuildError as error:
         sys.exit(str(error))
     for path in options.folder.glob("*.yaml"):

@@ -8,6 +8,8 @@ import msgspec
 
 ENGINE = "policy-engine"
 RECORD = "policy-engine.json"
+RECORD_FORM = "2"
+"""Goes up when a record says the same in another way: an engine with an older one is then made anew."""
 
 
 class GoModule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -19,7 +21,7 @@ class GoModule(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EngineRecord(msgspec.Struct, frozen=True):
-    """inputs: digest of all sources. toolchain: Go's. sha256: the binary's. policies: NAME:VERSION → source digest."""
+    """inputs: digest of all sources. toolchain: Go's. sha256: the binary's. policies: NAME:VERSION → its digest."""
 
     inputs: str
     toolchain: str

@@ -7,7 +7,7 @@ import re
 from gatewright_builder.go_mod import go_of, module_of, read_go_mod, required, written
 from gatewright_builder.policy import Policy
 from gatewright_builder.registry import go_package
-from gatewright_builder.tree import Tree
+from gatewright_builder.tree import Tree, tree_digest
 
 
 def moved_module(policy: Policy) -> Tree:
@@ -22,6 +22,11 @@ def moved_module(policy: Policy) -> Tree:
         file: _moved_imports(content, old, new) for file, content in policy.sources.items() if file.endswith(".go")
     }
     return policy.sources | moved | {"go.mod": written(new, go_of(directives), required(directives))}
+
+
+def compiled_digest(policy: Policy) -> str:
+    """SHA-256, in hex, over the sources as they are compiled: the same for policies that make the same engine."""
+    return tree_digest(moved_module(policy))
 
 
 def go_version(*go_mods: bytes) -> str:

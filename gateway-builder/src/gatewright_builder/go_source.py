@@ -1,18 +1,23 @@
-"""A Go policy's sources: which files they are, and whether they are a module that exports GetPolicy."""
+"""A Go policy's sources: which files they are, and whether they are a package that exports GetPolicy.
+
+The package is the root of a module of its own (go.mod beside it), or one of the packages of the module around it, as
+those are that ship: then the policy's folder is taken as a module of its own, under the path that its package has.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gatewright_builder.go_mod import Directive, module_of, read_go_mod
+from gatewright_builder.go_mod import Directive, go_of, module_of, read_go_mod, required, written
 from gatewright_builder.mistake import Mistake
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import Tree, is_cache, read_tree
 
 SDK_MODULE = "gatewright.dev/sdk"
-GO_MOD = "go.mod"
+GO_MOD, GO_SUM = "go.mod", "go.sum"
 DIRECTIVES = ("module", "go", "require", "replace", "exclude", "toolchain", "tool", "godebug", "ignore", "retract")
 FOLDER = re.compile(r"\.{0,2}(/|$)")
 PACKAGE_LINE = re.compile(rb"^package[ \t]+(\w+)", re.MULTILINE)
@@ -20,8 +25,27 @@ GET_POLICY = re.compile(rb"^(func GetPolicy\(|var GetPolicy\b)", re.MULTILINE)
 
 
 def collect_go_source_files(folder: Path) -> Tree:
-    """All files of the module; without tests and hidden files."""
-    return read_tree(folder, _is_no_source)
+    """All files of the policy, without tests and hidden files. Where it is a package of the module around it: with a
+    go.mod of its own path, and that module's Go version and requirements; and with that module's go.sum.
+    """
+    return _of_module_around(folder) | read_tree(folder, _is_no_source)
+
+
+def _module_around(folder: Path) -> Path | None:
+    """The folder of the module that a policy without a go.mod is a package of: that of the nearest go.mod above."""
+    if (folder / GO_MOD).is_file():
+        return None
+    return next((each for each in folder.parents if (each / GO_MOD).is_file()), None)
+
+
+def _of_module_around(folder: Path) -> Tree:
+    module = _module_around(folder)
+    if module is None:
+        return {}
+    directives = read_go_mod((module / GO_MOD).read_bytes())
+    path = f"{module_of(directives)}/{folder.relative_to(module).as_posix()}"
+    sums = {GO_SUM: (module / GO_SUM).read_bytes()} if (module / GO_SUM).is_file() else {}
+    return {GO_MOD: written(path, go_of(directives), required(directives))} | sums
 
 
 def _is_no_source(path: PurePosixPath) -> bool:
@@ -29,19 +53,25 @@ def _is_no_source(path: PurePosixPath) -> bool:
 
 
 def validate_go_directory_structure(policy: Policy) -> Iterator[Mistake]:
-    """go.mod names a module and speaks for no other; its root package is no command and has GetPolicy."""
+    """go.mod names a module and speaks for no other; the policy's package is no command and has GetPolicy; it imports
+    nothing of its module that lies outside of its folder, for a build has the folder alone.
+    """
     yield from _module_mistakes(policy)
     yield from _package_mistakes(policy)
+    yield from _outside_mistakes(policy)
 
 
 def _module_mistakes(policy: Policy) -> Iterator[Mistake]:
+    folder, file = policy.origin.folder, GO_MOD
     directives = read_go_mod(policy.sources.get(GO_MOD, b""))
+    if module := _module_around(folder):
+        directives, file = read_go_mod((module / GO_MOD).read_bytes()), os.path.relpath(module / GO_MOD, folder)
     if not module_of(directives):
         got = "no module line" if GO_MOD in policy.sources else "no such file"
-        yield policy.mistake(GO_MOD, "the policy's Go module", got, "run go mod init in its folder")
+        yield policy.mistake(file, "the policy's Go module", got, "run go mod init in its folder")
     for directive in directives:
         if wrong := _wrong(directive):
-            yield policy.mistake(GO_MOD, *wrong, directive.line)
+            yield policy.mistake(file, *wrong, directive.line)
     for file in policy.sources:
         if file.endswith(f"/{GO_MOD}"):
             cure = "remove it: what is below belongs to the policy's own module"
@@ -53,12 +83,28 @@ def _package_mistakes(policy: Policy) -> Iterator[Mistake]:
     if not any(GET_POLICY.search(content) for content in package.values()):
         expected = "func GetPolicy(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error)"
         got = "none in its .go files" if package else "no .go file"
-        yield Mistake(policy.shown, expected, got, "export one from the module's root package")
+        yield Mistake(policy.shown, expected, got, "export one from the package in this folder")
     for file, content in package.items():
         found = PACKAGE_LINE.search(content)
         if found and found[1] == b"main":
             line = content[: found.start()].count(b"\n") + 1
             yield policy.mistake(file, "a package that can be imported", "package main", "rename the package", line)
+
+
+def _outside_mistakes(policy: Policy) -> Iterator[Mistake]:
+    module = _module_around(policy.origin.folder)
+    if module is None:
+        return
+    around = module_of(read_go_mod((module / GO_MOD).read_bytes()))
+    own = module_of(read_go_mod(policy.sources[GO_MOD]))
+    import_line = re.compile(rf'^[ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?"({re.escape(around)}/[^"\n]+)"', re.MULTILINE)
+    for file, content in policy.sources.items():
+        text = content.decode(errors="replace") if file.endswith(".go") else ""
+        for found in import_line.finditer(text):
+            if not f"{found[1]}/".startswith(f"{own}/"):
+                line, cure = text[: found.start(1)].count("\n") + 1, "move what it needs below the policy's folder"
+                got = f"an import of {found[1]}"
+                yield policy.mistake(file, "a policy that is whole in its folder", got, cure, line)
 
 
 def _wrong(directive: Directive) -> tuple[str, str, str] | None:

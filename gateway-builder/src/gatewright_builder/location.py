@@ -11,11 +11,11 @@ from gatewright_builder.go_resolution import find_go_module
 from gatewright_builder.licence import licence_of_folder
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import Mistake, Mistakes
-from gatewright_builder.origin import Kind, Origin, Pin
+from gatewright_builder.origin import NAMED, Kind, Origin, Pin
 from gatewright_builder.pip_package import find_pip_package
 from gatewright_builder.python_module import find_python_module
 from gatewright_builder.search import Search
-from gatewright_builder.sources import find_sources
+from gatewright_builder.sources import Sources, find_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,22 @@ class Located:
         return {entry.key: origin.pin for entry, origin in self.origins if origin.pin}
 
 
-def locate(manifest: Manifest, pins: Mapping[str, Pin] | None = None, say: Say = say_nothing) -> Located:
-    """Finds every policy's sources. With a pin, none but the very same."""
+def locate(
+    manifest: Manifest,
+    pins: Mapping[str, Pin] | None = None,
+    say: Say = say_nothing,
+    product: Sources | None = None,
+) -> Located:
+    """Finds every policy's sources. With a pin, none but the very same.
+
+    product: where the policies that ship are, by default in the checkout or the wheel around this package.
+    """
+    product = product or find_sources()
     origins: list[tuple[Entry, Origin]] = []
     mistakes, cache = Mistakes(list(manifest.mistakes)), user_cache()
     for entry in manifest.entries:
         with mistakes.gather():
-            search = Search(manifest, entry, (pins or {}).get(entry.key), cache, say)
+            search = Search(manifest, entry, (pins or {}).get(entry.key), cache, say, product)
             origins.append((entry, FINDERS[entry.kind](search)))
     return Located(manifest, tuple(origins), tuple(mistakes.found))
 
@@ -53,10 +62,12 @@ def find_folder(search: Search) -> Origin:
 def find_shipped(search: Search) -> Origin:
     """A policy that comes with the product: the folder in its sources, wherever those are."""
     name = search.entry.source
-    for folder in find_sources().stock_policies:
-        if folder.name == name:
-            return Origin(Kind.SHIPPED, name, f"{Kind.SHIPPED} {name}", folder, name, licence_of_folder(folder))
-    raise search.error(f"{name} in this installation", "none", "install it again, or name the policy's sources")
+    shipped = {folder.name: folder for folder in search.product.shipped_policies}
+    if folder := shipped.get(name):
+        return Origin(Kind.SHIPPED, name, f"{Kind.SHIPPED} {name}", folder, name, licence_of_folder(folder))
+    expected = f"one of {', '.join(NAMED)} for {name}, which does not ship with this installation"
+    cure = f"name its sources once; only {' and '.join(shipped)} need none" if shipped else "name its sources once"
+    raise search.error(expected, "none of them", cure)
 
 
 FINDERS: dict[Kind, Callable[[Search], Origin]] = {

@@ -14,7 +14,6 @@ from gatewright_builder.definition import NAME_PATTERN, PolicyName
 from gatewright_builder.document import Document, read_document
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import NAMED, Kind
-from gatewright_builder.sources import STOCK_POLICIES
 from gatewright_builder.strict import decode, describe
 
 FilePath = Annotated[str, describe("the policy's folder, relative to this file", "write one like policies/add-headers")]
@@ -40,7 +39,6 @@ PipPackage = Annotated[
         r"^[A-Za-z0-9][\w.-]*\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+(\s*,\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+)*$",
     ),
 ]
-SHIPPED = " and ".join(STOCK_POLICIES)
 Sdist = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 Replace = Annotated[str, describe("a local folder, relative to this file", "write one like ../limit")]
 Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
@@ -144,11 +142,10 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
     if isinstance(fields, list):
         return fields
     given = {kind: source for kind, source in zip(NAMED, _sources(fields), strict=True) if source}
-    if not given and fields.name in STOCK_POLICIES:
-        given = {Kind.SHIPPED: fields.name}
-    if len(given) != 1:
-        expected, got = f"policies.{index}: one of {', '.join(NAMED)}", " and ".join(given) or "none of them"
-        return [document.mistake(at, expected, got, f"name its sources once; only {SHIPPED} need none")]
+    if len(given) > 1:
+        expected, got = f"policies.{index}: one of {', '.join(NAMED)}", " and ".join(given)
+        return [document.mistake(at, expected, got, "name its sources once")]
+    given = given or {Kind.SHIPPED: fields.name}
     if fields.replace and Kind.GO_MODULE not in given:
         expected, cure = f"policies.{index}: replace beside gomodule", "remove it, or name the folder by filePath"
         return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]

@@ -9,19 +9,24 @@ from gatewright_builder.events import Say
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Pin
+from gatewright_builder.sources import Sources
 
 CHANGED = "if that is meant to be so, take its entry out of build.lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to find: an entry of a build.yaml, with what it was pinned to, if it was."""
+    """What to find: an entry of a build.yaml, with what it was pinned to, if it was.
+
+    product: Gatewright's own sources, which have the policies that ship.
+    """
 
     manifest: Manifest
     entry: Entry
     pin: Pin | None
     cache: Cache
     say: Say
+    product: Sources
 
     @property
     def name(self) -> str:

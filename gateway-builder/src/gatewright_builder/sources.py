@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_builder.definition import DEFINITION_FILE
 from gatewright_builder.mistake import BuildError, Mistake
 
 PACKAGE = Path(__file__).resolve().parent
-STOCK_POLICIES = ("add-headers", "log-message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,12 @@ class Sources:
         return self.engine.is_dir() and self.go_sdk.is_dir()
 
     @property
-    def stock_policies(self) -> tuple[Path, ...]:
-        """The Go policies that ship inside every stock engine."""
-        folders = (self.root / "policies" / name for name in STOCK_POLICIES)
-        return tuple(folder for folder in folders if folder.is_dir())
+    def shipped_policies(self) -> tuple[Path, ...]:
+        """The policies that ship, Go and Python: each folder of policies/ with a definition in it, sorted by name.
+
+        This is the only list of them: a folder more is a policy more.
+        """
+        return tuple(sorted(file.parent for file in self.root.glob(f"policies/*/{DEFINITION_FILE}")))
 
     @property
     def bootstrap(self) -> Path:

@@ -18,6 +18,7 @@ from gatewright_builder.discovery import discover
 from gatewright_builder.engine_record import ENGINE, EngineRecord, read_record
 from gatewright_builder.events import Say, say_nothing, step
 from gatewright_builder.generation import generate_engine
+from gatewright_builder.go_module import compiled_digest
 from gatewright_builder.location import locate
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError, Mistake
@@ -90,11 +91,11 @@ def find_stock_engine(
 
     With Go sources: what is made of them. Without: the wheel's. Raises BuildError.
     """
-    wanted = {policy.key: policy.source_digest for policy in of_runtime(policies, Runtime.GO)}
+    wanted = {policy.key: compiled_digest(policy) for policy in of_runtime(policies, Runtime.GO)}
     if not sources.has_go:
         return StockEngine("", (), sources, cache, records) if _has(read_record(SHIPPED), wanted) else None
     stock = stock_policies(sources)
-    if not wanted.items() <= {policy.key: policy.source_digest for policy in stock}.items():
+    if not wanted.items() <= {policy.key: compiled_digest(policy) for policy in stock}.items():
         return None
     return StockEngine(engine_inputs(generate_engine(stock, sources), sources), stock, sources, cache, records)
 
@@ -114,9 +115,10 @@ def _copy_shipped(folder: Path) -> None:
 
 
 def stock_policies(sources: Sources) -> tuple[Policy, ...]:
-    """The policies that every stock engine has."""
-    entries = [Entry(path.name, Kind.FILE_PATH, str(path), 1) for path in sources.stock_policies]
-    return validate(discover(locate(Manifest(sources.root / "stock", tuple(entries)))))
+    """The Go policies that every stock engine has: those that ship."""
+    entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in sources.shipped_policies)
+    located = locate(Manifest(sources.root / "policies", entries), product=sources)
+    return of_runtime(validate(discover(located)), Runtime.GO)
 
 
 def main(folder: str) -> None:

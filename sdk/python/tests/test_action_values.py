@@ -1,15 +1,18 @@
-"""What values an action may hold: sdk/testdata/action-values.json, to which the policy engine is held too."""
+"""What an action may hold: the tables in conformance/, to which the policy engine is held too."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from gatewright import action
+from gatewright import action, testing
 from gatewright.action import ActionError
 
-TABLE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "testdata" / "action-values.json").read_text())
+CONFORMANCE = Path(__file__).parents[3] / "conformance"
+TABLE: dict[str, Any] = json.loads((CONFORMANCE / "action-values.json").read_text())
+ACTIONS: dict[str, Any] = json.loads((CONFORMANCE / "actions.json").read_text())
 KINDS = [kind for kind in TABLE if kind != "about"]
 
 
@@ -61,3 +64,29 @@ def test_a_value_as_text_is_checked_like_one_as_bytes() -> None:
             action.header_blob("set_headers", {"x-a": f"é{chr(number)}"})
         with pytest.raises(ActionError, match="control characters"):
             action.header_blob("append_headers", {"x-a": ["fine", f"b{chr(number)}"]})
+
+
+@pytest.fixture(scope="module")
+def twin() -> ModuleType:
+    """The policy that does what its parameters say; what it returns is checked as the gateway does."""
+    return testing.load_policy(str(CONFORMANCE / "twin" / "policy.py"))
+
+
+def returned(twin: ModuleType, case: dict[str, Any]) -> object:
+    context = testing.request() if case["hook"] == "onRequest" else testing.response()
+    hook = twin.on_request if case["hook"] == "onRequest" else twin.on_response
+    return hook(context, {case["hook"]: {"action": case["action"]}})
+
+
+@pytest.mark.parametrize("case", ACTIONS["taken"], ids=lambda case: case["name"])
+def test_actions_that_the_table_takes(twin: ModuleType, case: dict[str, Any]) -> None:
+    returned(twin, case)
+
+
+@pytest.mark.parametrize("case", ACTIONS["refused"], ids=lambda case: case["name"])
+def test_actions_that_the_table_refuses(twin: ModuleType, case: dict[str, Any]) -> None:
+    if case.get("gatewayOnly"):
+        returned(twin, case)
+    else:
+        with pytest.raises(ActionError):
+            returned(twin, case)

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// valueTable is one kind of value in sdk/testdata/action-values.json, which Python policies are held to as well.
+// valueTable is one kind of value in conformance/action-values.json, which Python policies are held to as well.
 type valueTable struct {
 	Characters string `json:"characters"`
 	AllBut     []int  `json:"allBut"`
@@ -27,7 +27,7 @@ func (v valueTable) takesCharacter(c int) bool {
 
 func readValueTables(t *testing.T) map[string]valueTable {
 	t.Helper()
-	text, err := os.ReadFile("../../../../sdk/testdata/action-values.json")
+	text, err := os.ReadFile("../../../../conformance/action-values.json")
 	if err != nil {
 		t.Fatal(err)
 	}

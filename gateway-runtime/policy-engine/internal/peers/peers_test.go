@@ -259,3 +259,11 @@ func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
 		t.Errorf("expected the process to be gone, got %v", err)
 	}
 }
+
+// TestTheGoldenFileIsRead reads what the supervisor's tests hold the supervisor to.
+func TestTheGoldenFileIsRead(t *testing.T) {
+	known, err := read("../../../../conformance/messages/peers.json")
+	if err != nil || known[Supervisor] == 0 || known[Envoy] == 0 || known["controller"] == 0 {
+		t.Errorf("expected supervisor, Envoy and controller, got %v, %v", known, err)
+	}
+}

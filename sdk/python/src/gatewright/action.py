@@ -19,6 +19,8 @@ from gatewright.policy import (
 )
 
 MAX_BODY_BYTES = 60 << 20  # what a message of 64 MiB holds, with room for the rest of the action
+MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
+MAX_HEADER_LINES, MAX_HEADER_BYTES = 200, 128 << 10  # of a message that policies have changed or made
 
 
 class ActionError(ValueError):
@@ -28,7 +30,8 @@ class ActionError(ValueError):
 def check(hook: str, returned: object) -> None:
     """Raises ActionError where the gateway would refuse what on_request or on_response has returned.
 
-    One thing it does not see: a path must stay under the API's context, which is the API's to say.
+    Two things it does not see: a path must stay under the API's context, which is the API's to say; and a message may
+    have MAX_HEADER_LINES and MAX_HEADER_BYTES of headers, those that it came with included.
     """
     if isinstance(returned, ImmediateResponse):
         _check_immediate(returned)
@@ -54,8 +57,7 @@ def _check_request(action: UpstreamRequestModifications) -> None:
 
 def _check_modifications(action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
     header_names(action.remove_headers)
-    header_blob("set_headers", action.set_headers)
-    header_blob("append_headers", action.append_headers)
+    _check_size(header_blob("set_headers", action.set_headers) + header_blob("append_headers", action.append_headers))
     if action.body is not None:
         body(action.body)
     analytics(action.analytics_metadata)
@@ -63,7 +65,7 @@ def _check_modifications(action: UpstreamRequestModifications | UpstreamResponse
 
 def _check_immediate(answer: ImmediateResponse) -> None:
     status(answer.status_code)
-    header_blob("headers", answer.headers)
+    _check_size(header_blob("headers", answer.headers))
     body(answer.body)
     analytics(answer.analytics_metadata)
 
@@ -98,6 +100,15 @@ def header_blob(where: str, headers: object) -> bytes:
         for one in _values(where, name, value):
             out += key, _value(where, name, one), b"\0"
     return b"".join(out)
+
+
+def _check_size(blob: bytes) -> None:
+    """Of all headers of an action: each name and each value has a NUL behind it."""
+    nuls = blob.count(b"\0")
+    if nuls > 2 * MAX_HEADER_LINES:
+        raise ActionError(f"headers: expected at most {MAX_HEADER_LINES} header lines, got {nuls // 2}")
+    if len(blob) - nuls > MAX_HEADER_BYTES:
+        raise ActionError(f"headers: expected at most {MAX_HEADER_BYTES} bytes of headers, got {len(blob) - nuls}")
 
 
 def header_names(names: object) -> bytes:
@@ -169,6 +180,8 @@ def target(name: str, value: object) -> bytes:
         _refuse(name, expected, value)
     if name == "path" and _DOT_SEGMENT.search(value):
         _refuse(name, "no dot segments", value)
+    if len(value) > MAX_TARGET_BYTES and name != "method":
+        raise ActionError(f"{name}: expected at most {MAX_TARGET_BYTES} bytes, got {len(value)}")
     return value.encode()
 
 

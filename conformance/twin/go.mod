@@ -1,4 +1,4 @@
-module gatewright.dev/policies/add-headers
+module gatewright.dev/conformance/twin
 
 go 1.26
 

@@ -1,0 +1,108 @@
+"""What other components tell the command line and are told, as JSON: the golden messages in conformance/messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from gatewright_cli import build_output, control, engine_admin, management
+from gatewright_cli.control import Answer
+from gatewright_cli.engine_admin import EngineAdmin, ExecutorsReport
+from gatewright_cli.peers import ROLES, Peers
+from gatewright_cli.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+MESSAGES = Path(__file__).parents[2] / "conformance" / "messages"
+
+
+def golden(name: str) -> Any:
+    return json.loads((MESSAGES / name).read_text())
+
+
+def within(read: Any, message: Any) -> bool:
+    """Whether all that was read stands so in the message, which may say more."""
+    if isinstance(read, dict):
+        return all(key in message and within(value, message[key]) for key, value in read.items())
+    if isinstance(read, list):
+        return len(read) == len(message) and all(map(within, read, message))
+    return bool(read == message)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("engine-executors.json", ExecutorsReport),
+        ("engine-stats.json", engine_admin._Stats),
+        ("engine-refusal.json", engine_admin._Refusal),
+        ("controller-policies.json", management.Prospect),
+        ("controller-problem.json", management._Problem),
+        ("manifest.json", build_output._Manifest),
+    ],
+)
+def test_what_is_read_is_there(name: str, kind: type[msgspec.Struct]) -> None:
+    """No default stands in for a field that goes by another name."""
+    message = golden(name)
+    read = json.loads(msgspec.json.encode(msgspec.convert(message, kind)))
+    assert set(read) == {field.encode_name for field in msgspec.structs.fields(kind)}
+    assert within(read, message), read
+
+
+async def listen(path: Path, asked: list[bytes]) -> asyncio.Server:
+    """An engine that takes what it is told; `asked` gets the bodies."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        asked.append(await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_unix_server(answer, str(path))
+
+
+def test_what_the_engine_is_told_to_deploy(bench: Bench) -> None:
+    """The engine's own test reads the same file, and takes no key that it does not know."""
+    asked: list[bytes] = []
+
+    async def ask() -> None:
+        socket = bench.folder / engine_admin.ENGINE_SOCKET
+        async with await listen(socket, asked):
+            executors = {"default": ["unix:/r/executor-default-0.2.sock"]}
+            await EngineAdmin(socket).deploy(2, Path("/b/2/manifest.json"), executors, ["greet:v1.0.0"])
+
+    bench.run(ask())
+    assert json.loads(asked[0]) == golden("engine-deployment.json")
+
+
+def test_the_lines_of_a_reload() -> None:
+    """control.jsonl: what is asked, a step, what came of it, a refusal; and the other command with its answer."""
+    lines = (MESSAGES / "control.jsonl").read_bytes().splitlines()
+    asked, step, done, refused, asked_status, status = lines
+    for line, command in ((asked, "reload"), (asked_status, "status")):
+        assert msgspec.json.decode(line, type=control._Command) == control._Command(command)
+        assert msgspec.json.encode(control._Command(command)) == line
+    written = Answer(
+        generation=2, seconds=1.5, notes=["a note"], changed=["greet:v1.0.0"], restarted=["default"], kept=["models"],
+        spent={"build": 0.5},
+    )  # fmt: skip
+    answers = {step: Answer(step="building"), done: written, refused: Answer(reasons=["a reason"])}
+    for line, answer in {**answers, status: Answer(status={"ready": True})}.items():
+        assert msgspec.json.encode(answer) == line
+        assert msgspec.json.decode(line, type=Answer) == answer
+
+
+def test_the_file_of_the_peers(bench: Bench) -> None:
+    """Controller, engine and executors read it by these names."""
+    run_dir = RunDir.open(bench.folder / "run")
+    known = Peers(run_dir)
+    for number, name in enumerate(ROLES, 2):
+        known.note(name, number)
+    assert json.loads(run_dir.peers.read_text()) == golden("peers.json") | {"supervisor": os.getpid()}

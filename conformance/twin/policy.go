@@ -1,0 +1,266 @@
+// Package twin does what its parameters say, as policy.py beside it does: conformance/README.md has the grammar.
+package twin
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+type script struct {
+	OnRequest  step `json:"onRequest"`
+	OnResponse step `json:"onResponse"`
+}
+
+type step struct {
+	Sees    []string                   `json:"sees"`
+	Writes  map[string]json.RawMessage `json:"writes"`
+	Deletes []string                   `json:"deletes"`
+	SleepMs int                        `json:"sleepMs"`
+	Raises  *string                    `json:"raises"`
+	Action  *action                    `json:"action"`
+}
+
+type action struct {
+	Kind          string         `json:"kind"`
+	SetHeaders    []line         `json:"setHeaders"`
+	AppendHeaders []line         `json:"appendHeaders"`
+	RemoveHeaders []string       `json:"removeHeaders"`
+	ManyHeaders   many           `json:"manyHeaders"`
+	Path          *text          `json:"path"`
+	Query         *text          `json:"query"`
+	Method        *text          `json:"method"`
+	Authority     *text          `json:"authority"`
+	StatusCode    int            `json:"statusCode"`
+	Body          *text          `json:"body"`
+	Analytics     map[string]any `json:"analytics"`
+}
+
+type many struct {
+	Lines int `json:"lines"`
+	Bytes int `json:"bytes"`
+}
+
+// line is a header: its name and its value.
+type line [2]text
+
+// text is a string, or {of: string, times: how often}.
+type text string
+
+// UnmarshalJSON reads either form.
+func (t *text) UnmarshalJSON(raw []byte) error {
+	var plain string
+	if json.Unmarshal(raw, &plain) == nil {
+		*t = text(plain)
+		return nil
+	}
+	var repeated struct {
+		Of    string `json:"of"`
+		Times int    `json:"times"`
+	}
+	err := json.Unmarshal(raw, &repeated)
+	*t = text(strings.Repeat(repeated.Of, repeated.Times))
+	return err
+}
+
+// GetPolicy builds an instance. Its parameters are a script.
+func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+	var p policy
+	return &p, params.Decode(&p.script)
+}
+
+type policy struct{ script script }
+
+// OnRequest does the step onRequest.
+func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	do := p.script.OnRequest
+	saw, err := look(do.Sees, func(name string) (any, error) { return inRequest(req, name) })
+	if err != nil {
+		return nil, err
+	}
+	if err := do.before(ctx, req.Metadata); err != nil || do.Action == nil && saw == "" {
+		return nil, err
+	}
+	a := do.returned()
+	if a.Kind == "answer" {
+		return a.answer(saw), nil
+	}
+	return &v1alpha.UpstreamRequestModifications{
+		Headers: a.headers(saw), Body: a.body(), AnalyticsMetadata: a.Analytics,
+		Path: (*string)(a.Path), Query: (*string)(a.Query), Method: (*string)(a.Method), Authority: (*string)(a.Authority),
+	}, nil
+}
+
+// OnResponse does the step onResponse.
+func (p *policy) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	do := p.script.OnResponse
+	saw, err := look(do.Sees, func(name string) (any, error) { return inResponse(res, name) })
+	if err != nil {
+		return nil, err
+	}
+	if err := do.before(ctx, res.Metadata); err != nil || do.Action == nil && saw == "" {
+		return nil, err
+	}
+	a := do.returned()
+	if a.Kind == "answer" {
+		return a.answer(saw), nil
+	}
+	return &v1alpha.UpstreamResponseModifications{
+		Headers: a.headers(saw), Body: a.body(), StatusCode: a.StatusCode, AnalyticsMetadata: a.Analytics,
+	}, nil
+}
+
+// Close does nothing.
+func (*policy) Close() error { return nil }
+
+// before is what comes before the action.
+func (s step) before(ctx context.Context, metadata *v1alpha.ExchangeMetadata) error {
+	for key, value := range s.Writes {
+		if err := metadata.Set(key, value); err != nil {
+			return err
+		}
+	}
+	for _, key := range s.Deletes {
+		metadata.Delete(key)
+	}
+	if s.SleepMs > 0 {
+		select {
+		case <-time.After(time.Duration(s.SleepMs) * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if s.Raises != nil {
+		return errors.New(*s.Raises)
+	}
+	return nil
+}
+
+func (s step) returned() action {
+	if s.Action == nil {
+		return action{Kind: "modify"}
+	}
+	return *s.Action
+}
+
+func (a action) headers(saw string) v1alpha.HeaderModifications {
+	return v1alpha.HeaderModifications{Set: a.set(saw), Append: headers(a.AppendHeaders), Remove: a.RemoveHeaders}
+}
+
+func (a action) set(saw string) []v1alpha.Header {
+	all := headers(a.SetHeaders)
+	for number := range a.ManyHeaders.Lines {
+		value := strings.Repeat("v", a.ManyHeaders.Bytes)
+		all = append(all, v1alpha.Header{Name: fmt.Sprintf("x-line-%d", number), Value: value})
+	}
+	if saw != "" {
+		all = append(all, v1alpha.Header{Name: "x-saw", Value: saw})
+	}
+	return all
+}
+
+func (a action) body() *[]byte {
+	if a.Body == nil {
+		return nil
+	}
+	octets := octetsOf(string(*a.Body))
+	return &octets
+}
+
+func (a action) answer(saw string) *v1alpha.ImmediateResponse {
+	answer := &v1alpha.ImmediateResponse{StatusCode: a.StatusCode, Headers: a.set(saw), AnalyticsMetadata: a.Analytics}
+	if body := a.body(); body != nil {
+		answer.Body = *body
+	}
+	return answer
+}
+
+func headers(lines []line) []v1alpha.Header {
+	var all []v1alpha.Header
+	for _, one := range lines {
+		all = append(all, v1alpha.Header{Name: string(one[0]), Value: string(octetsOf(string(one[1])))})
+	}
+	return all
+}
+
+// look is what the policy sees of these names, as the value of a header; "" where there are none.
+func look(names []string, find func(string) (any, error)) (string, error) {
+	saw := map[string]any{}
+	for _, name := range names {
+		value, err := find(name)
+		if err != nil {
+			return "", err
+		}
+		saw[name] = value
+	}
+	if len(saw) == 0 {
+		return "", nil
+	}
+	written, err := json.Marshal(saw)
+	return base64.StdEncoding.EncodeToString(written), err
+}
+
+func inRequest(req *v1alpha.RequestContext, name string) (any, error) {
+	fields := map[string]string{
+		"method": req.Method, "path": req.Path, "query": req.Query, "scheme": req.Scheme, "authority": req.Authority,
+		"operation": req.Operation, "apiName": req.APIName, "apiVersion": req.APIVersion,
+	}
+	if value, found := fields[name]; found {
+		return value, nil
+	}
+	return in(req.Headers, req.Body, req.Metadata, name)
+}
+
+func inResponse(res *v1alpha.ResponseContext, name string) (any, error) {
+	if of, found := strings.CutPrefix(name, "request."); found {
+		return inRequest(res.Request, of)
+	}
+	if name == "status" {
+		return res.StatusCode, nil
+	}
+	return in(res.Headers, res.Body, res.Metadata, name)
+}
+
+func in(all v1alpha.Headers, body []byte, metadata *v1alpha.ExchangeMetadata, name string) (any, error) {
+	switch {
+	case name == "body" && body == nil:
+		return nil, nil
+	case name == "body":
+		return latin1(string(body)), nil
+	case name == "metadata":
+		written, err := metadata.JSON()
+		if written == nil {
+			written = []byte("{}")
+		}
+		return json.RawMessage(written), err
+	}
+	values := []string{}
+	for value := range all.Values(strings.TrimPrefix(name, "header.")) {
+		values = append(values, latin1(value))
+	}
+	return values, nil
+}
+
+// latin1 is text of one character for each byte.
+func latin1(octets string) string {
+	var all strings.Builder
+	for i := range len(octets) {
+		all.WriteRune(rune(octets[i]))
+	}
+	return all.String()
+}
+
+// octetsOf is the reverse of latin1.
+func octetsOf(characters string) []byte {
+	octets := []byte{}
+	for _, r := range characters {
+		octets = append(octets, byte(r))
+	}
+	return octets
+}

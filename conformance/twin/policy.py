@@ -1,0 +1,134 @@
+"""Does what its parameters say, as policy.go beside it does: conformance/README.md has the grammar."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+from sdk.policy import (
+    ImmediateResponse,
+    RequestAction,
+    RequestContext,
+    ResponseAction,
+    ResponseContext,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+)
+
+REQUEST_FIELDS = {
+    "method": "method",
+    "path": "path",
+    "query": "query",
+    "scheme": "scheme",
+    "authority": "authority",
+    "operation": "operation",
+    "apiName": "api_name",
+    "apiVersion": "api_version",
+}
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    step = params.get("onRequest", {})
+    saw = {name: seen_in_request(ctx, name) for name in step.get("sees", [])}
+    returned = run(ctx, step)
+    if returned is None and not saw:
+        return None
+    action = returned or {"kind": "modify"}
+    headers = set_headers(action, saw)
+    if action["kind"] == "answer":
+        return answer(action, headers)
+    return UpstreamRequestModifications(
+        set_headers=headers,
+        remove_headers=list(action.get("removeHeaders", [])),
+        append_headers=lines(action.get("appendHeaders", [])),
+        body=octets(action.get("body")),
+        analytics_metadata=action.get("analytics", {}),
+        **{name: text(action[name]) for name in ("path", "query", "method", "authority") if name in action},
+    )
+
+
+def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
+    step = params.get("onResponse", {})
+    saw = {name: seen_in_response(ctx, name) for name in step.get("sees", [])}
+    returned = run(ctx, step)
+    if returned is None and not saw:
+        return None
+    action = returned or {"kind": "modify"}
+    headers = set_headers(action, saw)
+    if action["kind"] == "answer":
+        return answer(action, headers)
+    return UpstreamResponseModifications(
+        set_headers=headers,
+        remove_headers=list(action.get("removeHeaders", [])),
+        append_headers=lines(action.get("appendHeaders", [])),
+        body=octets(action.get("body")),
+        status_code=action.get("statusCode"),
+        analytics_metadata=action.get("analytics", {}),
+    )
+
+
+def run(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> dict[str, Any] | None:
+    """What comes before the action, and the action."""
+    for key, value in step.get("writes", {}).items():
+        ctx.metadata[key] = value
+    for key in step.get("deletes", []):
+        del ctx.metadata[key]
+    if "sleepMs" in step:
+        time.sleep(step["sleepMs"] / 1000)
+    if "raises" in step:
+        raise ValueError(step["raises"])
+    action: dict[str, Any] | None = step.get("action")
+    return action
+
+
+def answer(action: dict[str, Any], headers: dict[str, list[bytes]]) -> ImmediateResponse:
+    body = octets(action.get("body"))
+    return ImmediateResponse(action["statusCode"], headers, b"" if body is None else body, action.get("analytics", {}))
+
+
+def seen_in_request(ctx: RequestContext, name: str) -> Any:
+    if name in REQUEST_FIELDS:
+        return getattr(ctx, REQUEST_FIELDS[name])
+    return seen(ctx, name)
+
+
+def seen_in_response(ctx: ResponseContext, name: str) -> Any:
+    if name.startswith("request."):
+        return seen_in_request(ctx.request, name.removeprefix("request."))
+    return ctx.status_code if name == "status" else seen(ctx, name)
+
+
+def seen(ctx: RequestContext | ResponseContext, name: str) -> Any:
+    if name == "body":
+        return None if ctx.body is None else ctx.body.decode("latin-1")
+    if name == "metadata":
+        return ctx.metadata.to_dict()
+    wanted = name.removeprefix("header.").encode()
+    return [value.decode("latin-1") for key, value in ctx.headers.raw if key == wanted]
+
+
+def set_headers(action: dict[str, Any], saw: dict[str, Any]) -> dict[str, list[bytes]]:
+    many = action.get("manyHeaders", {"lines": 0, "bytes": 0})
+    more = [[f"x-line-{number}", {"of": "v", "times": many["bytes"]}] for number in range(many["lines"])]
+    if saw:
+        more.append(["x-saw", base64.b64encode(json.dumps(saw).encode()).decode()])
+    return lines([*action.get("setHeaders", []), *more])
+
+
+def lines(headers: list[Any]) -> dict[str, list[bytes]]:
+    """A name that stands twice has both values."""
+    found: dict[str, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(text(name), []).append(text(value).encode("latin-1"))
+    return found
+
+
+def text(value: Any) -> str:
+    """Text, or {of: text, times: how often}."""
+    return value if isinstance(value, str) else value["of"] * int(value["times"])
+
+
+def octets(value: Any) -> bytes | None:
+    return None if value is None else text(value).encode("latin-1")

@@ -1,0 +1,5 @@
+package count
+
+import "example.com/policies/shared"
+
+var New = shared.New

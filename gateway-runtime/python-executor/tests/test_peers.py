@@ -1,0 +1,35 @@
+"""Who may connect, by the file that the supervisor keeps: conformance/messages/peers.json is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from gatewright_executor import peers
+
+GOLDEN = json.loads((Path(__file__).parents[3] / "conformance" / "messages" / "peers.json").read_text())
+
+
+def refusal(file: Path, content: str) -> str | None:
+    """What is said of this very process, which connects to itself."""
+    file.write_text(content)
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        return peers.refusal(ours, file)
+
+
+@pytest.mark.parametrize(("role", "heard"), [("engine", True), ("supervisor", True), ("envoy", False)])
+def test_engine_and_supervisor_are_heard(tmp_path: Path, role: str, heard: bool) -> None:
+    assert role in GOLDEN
+    why = refusal(tmp_path / "peers.json", json.dumps(GOLDEN | {role: os.getpid()}))
+    assert why == (None if heard else f"pid {os.getpid()}: expected the engine or the supervisor")
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}"])
+def test_a_file_that_says_nothing_lets_nobody_in(tmp_path: Path, content: str) -> None:
+    why = refusal(tmp_path / "peers.json", content)
+    assert why is not None
+    assert why.startswith(f"pid {os.getpid()}: ")

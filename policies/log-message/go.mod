@@ -1,7 +1,0 @@
-module gatewright.dev/policies/log-message
-
-go 1.26
-
-require gatewright.dev/sdk v0.0.0
-
-replace gatewright.dev/sdk => ../../sdk/go
