@@ -24,12 +24,12 @@ var (
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	call, err := requestExecution(ctx, b.instance, req)
+	e, err := requestExecution(ctx, b.instance, req)
 	if err != nil {
 		return nil, err
 	}
-	call.generation = b.group.generations.of(req.Metadata)
-	action, err := b.group.execute(ctx, call)
+	e.generation = b.group.generations.ofExchange(req.Metadata)
+	action, err := b.group.execute(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +40,12 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	call, err := responseExecution(ctx, b.instance, res)
+	e, err := responseExecution(ctx, b.instance, res)
 	if err != nil {
 		return nil, err
 	}
-	call.generation = b.group.generations.of(res.Metadata)
-	action, err := b.group.execute(ctx, call)
+	e.generation = b.group.generations.ofExchange(res.Metadata)
+	action, err := b.group.execute(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 
 // Close tells the executors that the instance gets no further executions. Closing twice is closing once.
 func (b *PythonBridge) Close() error {
-	b.closing.Do(func() { b.group.remove(b.instance) })
+	b.closing.Do(func() { b.group.removeInstance(b.instance) })
 	return nil
 }
 
@@ -73,7 +73,7 @@ func (b *PythonBridge) Standing() error {
 		if p.is(stateReady) {
 			return nil
 		}
-		at := p.standing()
+		at := p.status()
 		if at.failure == nil {
 			return nil
 		}

@@ -229,7 +229,7 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 	failAt := func(i *instance, m *StreamManager) {
 		m.mu.Lock()
 		defer m.unlock()
-		m.fail(i.at(m), failure)
+		m.failInstance(i.placementIn(m), failure)
 	}
 	w := newMachine()
 	joiner := w.enlist(w.generations.current.Load(), roleJoining)
@@ -266,7 +266,7 @@ func TestHungExecutionsAreSaidOnceAndAgainWhenTheyGrow(t *testing.T) {
 		for n, count := range counts {
 			check.Hung = append(check.Hung, &executorv1.HungExecutions{InstanceId: string(rune('a' + n)), Count: count})
 		}
-		return len(report.take(check, now.Add(after)))
+		return len(report.record(check, now.Add(after)))
 	}
 	for n, got := range []int{news(0, 3), news(time.Second, 3), news(2*time.Second, 4), news(3*time.Second, 4, 1), news(40*time.Second, 4, 1), news(41 * time.Second), news(42*time.Second, 1)} {
 		if want := []int{1, 0, 1, 1, 2, 0, 1}[n]; got != want {
@@ -281,12 +281,12 @@ func TestAProcessThatAnswersIsPreferred(t *testing.T) {
 		w.attach(m)
 	}
 	first, second := w.members[0], w.members[1]
-	first.lagging.Store(true)
+	first.silent.Store(true)
 	e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
 	if picked := w.group.pick(e).home; picked != second {
 		t.Fatal("expected the process that answers its health checks")
 	}
-	second.lagging.Store(true)
+	second.silent.Store(true)
 	if picked := w.group.pick(e).home; picked != first {
 		t.Fatal("expected one that lags rather than none")
 	}

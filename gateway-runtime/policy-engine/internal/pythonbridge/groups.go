@@ -37,7 +37,7 @@ func NewGroups(executors map[string][]string, opts Options, log *slog.Logger) *G
 		groups: map[string]*group{}}
 	for name, addresses := range executors {
 		for _, address := range addresses {
-			all.connect(all.groupOrNew(name).enlist(address, all.generations.current.Load(), roleServing, nil))
+			all.connect(all.groupOrNew(name).addProcess(address, all.generations.current.Load(), roleServing, nil))
 		}
 	}
 	return all

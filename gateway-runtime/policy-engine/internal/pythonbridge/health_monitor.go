@@ -11,48 +11,56 @@ import (
 // leaveTimeout is longer than any execution may take.
 const leaveTimeout = longestExchange + 10*time.Second
 
-// admit refuses a process that does not answer, does not serve, or is stuck in overdue executions.
-func (m *StreamManager) admit(ctx context.Context, client executorv1.PythonExecutorServiceClient) error {
-	check, err := m.checkHealth(ctx, client)
+// healthMonitor checks a process for as long as a session with it lasts.
+type healthMonitor struct {
+	process  *StreamManager
+	client   executorv1.PythonExecutorServiceClient
+	failures int // checks in a row
+	progress progressClock
+}
+
+// admit is an error for a process that does not answer, does not serve, or is stalled: no stream is opened to it.
+func (h *healthMonitor) admit(ctx context.Context) error {
+	check, err := h.check(ctx)
 	switch {
 	case err != nil:
 		return err
 	case !check.GetServing():
-		return fmt.Errorf("the executor process at %s says that it does not serve", m.address)
-	case m.overdue(check):
-		return m.stuck(check)
+		return fmt.Errorf("the executor process at %s says that it does not serve", h.process.address)
 	}
-	m.noteStuck(false)
-	m.serving.Store(true)
+	if err := h.process.checkStalled(check); err != nil {
+		return err
+	}
+	h.process.serving.Store(true)
 	return nil
 }
 
-// watch checks the process until it is found dead or stuck, and returns that. A process that is leaving answers no
+// watch checks the process until it is found dead or stalled, and returns that. A process that is leaving answers no
 // health checks any more, and has leaveTimeout to end its stream.
-func (m *StreamManager) watch(ctx context.Context, client executorv1.PythonExecutorServiceClient, leaving <-chan struct{}) error {
-	ticker := time.NewTicker(m.options.HealthInterval)
+func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) error {
+	ticker := time.NewTicker(h.process.options.HealthInterval)
 	defer ticker.Stop()
-	check := examination{since: time.Now()}
+	h.progress.since = time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-leaving:
-			return m.awaitEnd(ctx)
+			return h.awaitEnd(ctx)
 		case <-ticker.C:
 		}
-		m.retryFailed(time.Now())
-		if err := m.examine(ctx, client, &check); err != nil && !isClosed(leaving) {
+		h.process.retryFailed(time.Now())
+		if err := h.checkAgain(ctx); err != nil && !isClosed(leaving) {
 			return err
 		}
 	}
 }
 
-func (m *StreamManager) awaitEnd(ctx context.Context) error {
+func (h *healthMonitor) awaitEnd(ctx context.Context) error {
 	if !sleep(ctx, leaveTimeout) {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", m.address, leaveTimeout)
+	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", h.process.address, leaveTimeout)
 }
 
 func isClosed(channel <-chan struct{}) bool {
@@ -64,62 +72,45 @@ func isClosed(channel <-chan struct{}) bool {
 	}
 }
 
-// examine makes one health check. An error is the verdict over several.
-func (m *StreamManager) examine(ctx context.Context, client executorv1.PythonExecutorServiceClient, past *examination) error {
-	check, err := m.checkHealth(ctx, client)
+// checkAgain makes one health check of several. An error is the verdict over them.
+func (h *healthMonitor) checkAgain(ctx context.Context) error {
+	check, err := h.check(ctx)
 	if err != nil {
-		if past.misses++; past.misses >= m.options.HealthMisses {
-			return fmt.Errorf("%d health checks in a row failed, the last one: %w", past.misses, err)
+		if h.failures++; h.failures >= h.process.options.HealthMisses {
+			return fmt.Errorf("%d health checks in a row failed, the last one: %w", h.failures, err)
 		}
 		return nil
 	}
-	past.misses = 0
-	m.serving.Store(check.GetServing())
-	if past.still(check, time.Now()) >= m.options.StallAfter && m.overdue(check) {
-		return m.stuck(check)
+	h.failures = 0
+	h.process.serving.Store(check.GetServing())
+	if h.progress.sinceLast(check.GetExecutionsFinished(), time.Now()) < h.process.options.StallAfter {
+		return nil
 	}
-	return nil
+	return h.process.checkStalled(check)
 }
 
-func (m *StreamManager) checkHealth(ctx context.Context, client executorv1.PythonExecutorServiceClient) (*executorv1.HealthCheckResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.options.HealthInterval)
+func (h *healthMonitor) check(ctx context.Context) (*executorv1.HealthCheckResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.process.options.HealthInterval)
 	defer cancel()
-	check, err := client.HealthCheck(ctx, &executorv1.HealthCheckRequest{})
-	m.lagging.Store(err != nil)
+	check, err := h.client.HealthCheck(ctx, &executorv1.HealthCheckRequest{})
+	h.process.silent.Store(err != nil)
 	if err != nil {
-		return nil, fmt.Errorf("health check of %s: %w", m.address, err)
+		return nil, fmt.Errorf("health check of %s: %w", h.process.address, err)
 	}
-	m.noteHealth(check, time.Now())
+	h.process.recordHealth(check, time.Now())
 	return check, nil
 }
 
-// overdue reports whether all workers are busy and the oldest execution is long past any deadline it can have had.
-// So it never counts a policy as stuck that is only allowed to be slow.
-func (m *StreamManager) overdue(check *executorv1.HealthCheckResponse) bool {
-	m.mu.Lock()
-	limit := m.longestTimeout + m.options.StallAfter
-	m.mu.Unlock()
-	oldest := time.Duration(check.GetOldestExecutionMs()) * time.Millisecond
-	return check.GetWorkers() > 0 && check.GetWorkersBusy() >= check.GetWorkers() && oldest > limit
-}
-
-func (m *StreamManager) stuck(check *executorv1.HealthCheckResponse) error {
-	m.noteStuck(true)
-	return fmt.Errorf("the executor process at %s is stuck: all %d workers are busy and nothing finishes; "+
-		"policy %q has run for %d ms", m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
-}
-
-// examination is what health checks have told so far.
-type examination struct {
-	misses   int       // in a row
+// progressClock measures for how long a process has finished nothing.
+type progressClock struct {
 	finished uint64    // executions
 	since    time.Time // when finished was last seen to grow
 }
 
-// still returns for how long the process has finished nothing.
-func (e *examination) still(check *executorv1.HealthCheckResponse, now time.Time) time.Duration {
-	if check.GetExecutionsFinished() != e.finished {
-		e.finished, e.since = check.GetExecutionsFinished(), now
+// sinceLast returns how long ago an execution was last seen to have finished.
+func (c *progressClock) sinceLast(finished uint64, now time.Time) time.Duration {
+	if finished != c.finished {
+		c.finished, c.since = finished, now
 	}
-	return now.Sub(e.since)
+	return now.Sub(c.since)
 }

@@ -44,30 +44,30 @@ func TestStuckProcessIsLeftUntilItMoves(t *testing.T) {
 	ready(t, groups)
 }
 
-func TestBusyIsNotStuck(t *testing.T) {
-	m := newStreamManager("unix:/x", &generation{}, Options{}.withDefaults(), quiet)
-	m.longestTimeout = 30 * time.Second
+func TestBusyIsNotStalled(t *testing.T) {
 	cases := map[string]struct {
 		check *executorv1.HealthCheckResponse
 		want  bool
 	}{
-		"idle":                      {&executorv1.HealthCheckResponse{}, false},
-		"allowed to be slow":        {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 2, OldestExecutionMs: 35_000}, false},
-		"overdue, but not all busy": {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 1, OldestExecutionMs: 90_000}, false},
-		"overdue and all busy":      {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 2, OldestExecutionMs: 45_000}, true},
+		"idle":                   {&executorv1.HealthCheckResponse{}, false},
+		"allowed to be slow":     {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 2, OldestExecutionMs: 35_000}, false},
+		"hung, but not all busy": {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 1, OldestExecutionMs: 90_000}, false},
+		"hung and all busy":      {&executorv1.HealthCheckResponse{Workers: 2, WorkersBusy: 2, OldestExecutionMs: 45_000}, true},
 	}
 	for name, c := range cases {
-		if got := m.overdue(c.check); got != c.want {
-			t.Errorf("%s: expected overdue %v, got %v", name, c.want, got)
+		m, _ := managed()
+		m.executions.longestTimeout = 30 * time.Second
+		if err := m.checkStalled(c.check); (err != nil) != c.want || m.stats("g").Stalled != c.want {
+			t.Errorf("%s: expected stalled %v, got %v", name, c.want, err)
 		}
 	}
 }
 
 func TestProgressResetsTheStall(t *testing.T) {
 	start := time.Now()
-	seen := examination{since: start}
+	seen := progressClock{since: start}
 	at := func(seconds int, finished uint64) time.Duration {
-		return seen.still(&executorv1.HealthCheckResponse{ExecutionsFinished: finished}, start.Add(time.Duration(seconds)*time.Second))
+		return seen.sinceLast(finished, start.Add(time.Duration(seconds)*time.Second))
 	}
 	if a, b, c := at(4, 0), at(5, 1), at(9, 1); a != 4*time.Second || b != 0 || c != 4*time.Second {
 		t.Fatalf("expected 4s, 0s, 4s without progress, got %s, %s, %s", a, b, c)

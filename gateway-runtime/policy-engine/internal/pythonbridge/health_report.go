@@ -9,58 +9,41 @@ import (
 // hungAgain is how long hung executions that were logged are left unsaid, if they do not become more.
 const hungAgain = 30 * time.Second
 
-// healthReport is what a process said of itself last.
+// healthReport is what a process said of itself last. The mutex of its StreamManager guards it.
 type healthReport struct {
 	last     *executorv1.HealthCheckResponse
 	answered time.Time
-	stuck    bool
-	said     map[string]saidHung // by instance id
+	stalled  bool
+	logged   map[string]loggedHung // by instance id
 }
 
-// saidHung is what was last logged of the hung executions of an instance.
-type saidHung struct {
+// loggedHung is what was last logged of the hung executions of an instance.
+type loggedHung struct {
 	count uint32
 	when  time.Time
 }
 
-func (m *StreamManager) noteHealth(check *executorv1.HealthCheckResponse, now time.Time) {
-	m.mu.Lock()
-	news := m.health.take(check, now)
-	m.mu.Unlock()
-	for _, hung := range news {
-		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
-			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
-			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
-			"limit", (time.Duration(hung.GetLimitMs()) * time.Millisecond).String(), "stack", hung.GetStack())
-	}
-}
-
-func (m *StreamManager) noteStuck(stuck bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.health.stuck = stuck
-}
-
-// take keeps a health check, and returns of the hung executions in it what is worth saying.
-func (h *healthReport) take(check *executorv1.HealthCheckResponse, now time.Time) (news []*executorv1.HungExecutions) {
-	said := map[string]saidHung{}
+// record keeps a health check, and returns of the hung executions in it what is to be logged: those of an instance that
+// had none, that have become more, or that were logged a while ago.
+func (h *healthReport) record(check *executorv1.HealthCheckResponse, now time.Time) (news []*executorv1.HungExecutions) {
+	logged := map[string]loggedHung{}
 	for _, hung := range check.GetHung() {
-		before, known := h.said[hung.GetInstanceId()]
+		before, known := h.logged[hung.GetInstanceId()]
 		if !known || hung.GetCount() > before.count || now.Sub(before.when) >= hungAgain {
 			news = append(news, hung)
-			before = saidHung{hung.GetCount(), now}
+			before = loggedHung{hung.GetCount(), now}
 		}
-		said[hung.GetInstanceId()] = before
+		logged[hung.GetInstanceId()] = before
 	}
-	h.last, h.answered, h.said = check, now, said
+	h.last, h.answered, h.logged = check, now, logged
 	return news
 }
 
-func (h *healthReport) into(stats *ProcessStats, now time.Time) {
+func (h *healthReport) addTo(stats *ProcessStats, now time.Time) {
 	if !h.answered.IsZero() {
 		stats.SilentMs = now.Sub(h.answered).Milliseconds()
 	}
-	stats.Stuck = h.stuck
+	stats.Stalled = h.stalled
 	stats.MemoryExhausted, stats.ThreadFailed = h.last.GetMemoryExhausted(), h.last.GetThreadFailed()
 	stats.ExecutionsStarted = h.last.GetExecutionsStarted()
 	stats.WorkersBusy, stats.WorkersHung = h.last.GetWorkersBusy(), h.last.GetWorkersHung()
@@ -69,4 +52,11 @@ func (h *healthReport) into(stats *ProcessStats, now time.Time) {
 		stats.Hung = append(stats.Hung, HungStats{Policy: hung.GetPolicy(), API: hung.GetApiName(), Instance: hung.GetInstanceId(),
 			Count: hung.GetCount(), OldestMs: hung.GetOldestMs(), Blocks: hung.GetBlocksInstance()})
 	}
+}
+
+// heldByHung reports whether all workers are busy and the oldest execution has run for longer than limit: than any
+// deadline it can have had, and then some. So a policy that is only allowed to take long never counts as hung.
+func heldByHung(check *executorv1.HealthCheckResponse, limit time.Duration) bool {
+	oldest := time.Duration(check.GetOldestExecutionMs()) * time.Millisecond
+	return check.GetWorkers() > 0 && check.GetWorkersBusy() >= check.GetWorkers() && oldest > limit
 }

@@ -79,12 +79,12 @@ func newMachine() *machine {
 
 func (w *machine) addInstance() {
 	i := newInstance(&executorv1.ConfigureInstance{})
-	w.group.enrol(i)
+	w.group.addInstance(i)
 	w.instances = append(w.instances, i)
 }
 
 func (w *machine) enlist(of *generation, as role) *StreamManager {
-	m := w.group.enlist("unix:/x", of, as, nil)
+	m := w.group.addProcess("unix:/x", of, as, nil)
 	m.serving.Store(true)
 	m.stop = func() { w.lose(m, context.Canceled) }
 	w.members, w.peers[m] = append(w.members, m), &peer{}
@@ -125,7 +125,7 @@ func (w *machine) keep(*rapid.T) {
 	present := w.generations.current.Load()
 	next := w.begins(present)
 	w.disturbed[next] = w.disturbed[present]
-	(&change{generation: next}).carryOut(w.generations)
+	(&change{generation: next}).commit(w.generations)
 }
 
 // disturb notes that an exchange of any generation that the process runs may find another one.
@@ -142,7 +142,7 @@ func (w *machine) change(t *rapid.T) {
 	if len(w.joining) == 0 {
 		return
 	}
-	c := &change{generation: w.joining[0].generation}
+	c := &change{generation: w.joining[0].joined}
 	for _, m := range w.joining {
 		c.joining = append(c.joining, &joiner{group: w.group, process: m})
 		if done, err := w.group.joined(m); !done || err != nil {
@@ -158,7 +158,7 @@ func (w *machine) change(t *rapid.T) {
 		}
 	}
 	w.joining = nil
-	c.carryOut(w.generations)
+	c.commit(w.generations)
 }
 
 func (w *machine) giveUp() {
@@ -171,8 +171,8 @@ func (w *machine) giveUp() {
 }
 
 func (w *machine) sweep(*rapid.T) {
-	for _, m := range w.group.roster() {
-		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || w.generations.need(m)) {
+	for _, m := range w.group.allProcesses() {
+		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || w.generations.stillNeeds(m)) {
 			w.disturb(m)
 		}
 	}
@@ -230,7 +230,7 @@ func (w *machine) submit(t *rapid.T) {
 	x := w.drawExchange(t)
 	target := rapid.SampledFrom(x.instances).Draw(t, "instance")
 	e := &execution{
-		instance: target, generation: w.generations.of(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
+		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
 		alone:    rapid.Bool().Draw(t, "alone"),
 	}
@@ -275,7 +275,7 @@ func (w *machine) frame(t *rapid.T) { w.take(t, w.drawProcess(t)) }
 
 func (w *machine) take(t *rapid.T, m *StreamManager) {
 	frame := &executorv1.RequestFrame{}
-	if !m.takeFrame(frame, w.now) {
+	if !m.fillFrame(frame, w.now) {
 		return
 	}
 	p := w.peers[m]
@@ -294,15 +294,15 @@ func (w *machine) noteSent(t *rapid.T, m *StreamManager, entry *tracked) {
 	p := w.peers[m]
 	entry.sent++
 	entry.sentTo, entry.id, entry.stream, entry.frame = m, entry.message.Id, p.stream, p.frames
-	if at := entry.instance.at(m); at == nil || !at.is(stateReady) || at.number != entry.message.Instance {
+	if at := entry.instance.placementIn(m); at == nil || !at.is(stateReady) || at.number != entry.message.Instance {
 		t.Fatalf("an execution was sent for an instance that is not ready")
 	}
 	own := entry.exchange.generation
 	if !m.runs(own) && !w.disturbed[own] {
-		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.generation.number)
+		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.joined.number)
 	}
 	if m.is(roleJoining) || m.is(roleGone) {
-		t.Fatalf("an execution was sent to a process that is %s", roleNames[role(m.role.Load())])
+		t.Fatalf("an execution was sent to a process that is %s", m.roleName())
 	}
 }
 
@@ -425,30 +425,30 @@ func (w *machine) check(t *rapid.T) {
 	}
 	for _, m := range w.group.serving() {
 		if !m.runs(w.generations.current.Load()) {
-			t.Fatalf("a process of generation %d serves, the present one is %d", m.generation.number, w.generations.current.Load().number)
+			t.Fatalf("a process of generation %d serves, the present one is %d", m.joined.number, w.generations.current.Load().number)
 		}
 	}
 }
 
 func (w *machine) checkMember(t *rapid.T, m *StreamManager) {
 	parked := 0
-	for _, p := range m.live {
+	for _, p := range m.placements.live {
 		parked += p.parked.length
 	}
-	if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
+	if m.executions.waiting != m.executions.ready.length+parked || m.load.Load() != int64(m.executions.waiting+len(m.executions.sent)) {
 		t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
-			m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
+			m.executions.waiting, m.load.Load(), m.executions.ready.length, parked, len(m.executions.sent))
 	}
-	for id, e := range m.sent {
+	for id, e := range m.executions.sent {
 		if e.ended.Load() {
 			t.Fatalf("%d is kept among those sent, and has ended", id)
 		}
 	}
-	if m.connected.Load() && m.framesSent != w.peers[m].frames {
-		t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m].frames)
+	if m.connected.Load() && m.credit.sent != w.peers[m].frames {
+		t.Fatalf("counted %d frames on this stream, got %d", m.credit.sent, w.peers[m].frames)
 	}
-	if m.queued > 6 || m.framesSent-m.framesAcknowledged > 2 {
-		t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesAcknowledged)
+	if m.executions.waiting > 6 || m.credit.sent-m.credit.acknowledged > 2 {
+		t.Fatalf("%d are queued, %d frames not taken in", m.executions.waiting, m.credit.sent-m.credit.acknowledged)
 	}
 	if !m.connected.Load() && m.load.Load() > 0 {
 		t.Fatalf("a process without a stream holds %d executions", m.load.Load())

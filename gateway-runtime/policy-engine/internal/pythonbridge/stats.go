@@ -19,9 +19,9 @@ type ProcessStats struct {
 	Frames            uint64      `json:"frames"`     // sent
 	Executions        uint64      `json:"executions"` // sent
 	Reconnects        uint64      `json:"reconnects"`
-	DroppedAnswers    uint64      `json:"droppedAnswers"`    // late, or never asked for
+	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
-	Stuck             bool        `json:"stuck"`             // all workers are busy with what nobody waits for; it is not used
+	Stalled           bool        `json:"stuck"`             // hung executions hold all workers; it is not used
 	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there
 	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
@@ -44,24 +44,32 @@ type HungStats struct {
 func (g *Groups) Stats() []ProcessStats {
 	all := []ProcessStats{}
 	for _, name := range g.names() {
-		for _, process := range g.group(name).roster() {
+		for _, process := range g.group(name).allProcesses() {
 			all = append(all, process.stats(name))
 		}
 	}
 	return all
 }
 
-func (m *StreamManager) stats(group string) ProcessStats {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	stats := ProcessStats{
-		Group: group, Address: m.address, Generation: m.generation.number, Role: roleNames[role(m.role.Load())],
-		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load(),
-		PID: m.hello.GetPid(), PythonVersion: m.hello.GetPythonVersion(), Workers: m.hello.GetWorkers(),
-		Instances: len(m.live), UnderWay: len(m.sent), Queued: m.queued,
-		Frames: m.counts.frames, Executions: m.counts.executions,
-		Reconnects: max(m.counts.streams, 1) - 1, DroppedAnswers: m.counts.dropped,
+// QuarantineStats is one policy instance that is not executed.
+type QuarantineStats struct {
+	Group    string `json:"group"`
+	Policy   string `json:"policy"` // name:version
+	API      string `json:"api"`
+	Instance string `json:"instance"`
+	Deaths   int    `json:"deaths"` // of processes, while it ran
+	LeftMs   int64  `json:"leftMs"` // until it is tried again
+}
+
+// Quarantined are the policy instances that are not executed now, because processes crash while they run, by group, API
+// and instance.
+func (g *Groups) Quarantined() []QuarantineStats {
+	all := []QuarantineStats{}
+	for _, name := range g.names() {
+		for _, q := range g.group(name).crashes.Quarantined(time.Now()) {
+			all = append(all, QuarantineStats{Group: name, Policy: q.Policy, API: q.API, Instance: q.Name,
+				Deaths: q.Crashes, LeftMs: (q.Left + time.Millisecond - 1).Milliseconds()})
+		}
 	}
-	m.health.into(&stats, time.Now())
-	return stats
+	return all
 }

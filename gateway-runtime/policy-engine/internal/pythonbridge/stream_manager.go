@@ -1,11 +1,10 @@
 package pythonbridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,78 +13,82 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // StreamManager owns the one stream to one executor process: which executions wait, which were sent and not answered,
-// what goes into the next frame and when. It does no I/O; session.go moves the frames.
+// what goes into the next frame and when. It does no I/O; a session moves the frames.
 //
-// The life of an execution: submit → queue (or parked, while its instance is being configured) → takeFrame → sent →
-// accept. forget and detach take it out wherever it is.
+// The life of a stream: run makes one session after another. Each checks the process's health, opens a stream, waits for
+// its hello, and calls attach. Until the stream breaks, frames go both ways: fillFrame has what the session sends, accept
+// takes what it receives, and a healthMonitor looks after the process. Then the session calls detach.
+//
+// The life of an execution: submit → queued (or parked, while its instance is being configured) → fillFrame → sent →
+// accept. abandon and detach take it out wherever it is.
+//
+// What it knows is in values of their own, all under its one mutex.
 type StreamManager struct {
-	address    string
-	generation *generation // that it joined in
-	options    Options
-	log        *slog.Logger
-	rehome     func(*execution) // finds another process for an execution that was never started, or ends it
-	changed    func()           // tells the group that a process or an instance changed
-	died       func([]suspect)  // tells the group that the process is gone, and what it was at
-	stop       func()           // ends run
-	wake       chan struct{}    // holds a token when there may be something to send
+	address      string
+	options      Options
+	log          *slog.Logger
+	owner        processOwner
+	membership               // which generations of its group it runs
+	availability             // what a group asks without the mutex
+	sender       frameSender // has sent what waits
+	stop         func()      // ends run
 
-	current   atomic.Pointer[session] // that moves the frames; nil without a stream
-	role      atomic.Int32            // in its group
-	last      atomic.Uint64           // number of the last generation that it runs
-	connected atomic.Bool             // hello was said on the present stream
-	serving   atomic.Bool             // the process takes executions, by its last health check
-	lagging   atomic.Bool             // it did not answer its last health check
-	load      atomic.Int64            // executions queued and sent
-	gathering atomic.Bool             // somebody is about to send what waits
-
-	superseded []string // policies whose instances it does not take while it joins; guarded by its group
-
-	mu              sync.Mutex
-	hello           *executorv1.Hello
-	lost            error // why the last stream ended
-	health          healthReport
-	leaveBy         time.Time             // when a leaving process is cut off
-	live            []*placement          // every instance that is not closed
-	numbered        map[uint32]*placement // those of the present stream
-	unsent          []*placement          // to be configured
-	queue           fifo
-	queued          int                   // in queue and parked
-	sent            map[uint64]*execution // by id; not answered yet
-	cancels         []uint64
-	timedOut        []*executorv1.TimedOut // of cancels, those whose time is over
-	closes          []uint32
-	lastID          uint64 // never reused, not even on another stream
-	lastNumber      uint32
-	framesSent      uint64 // on the present stream
-	framesAcknowledged   uint64
-	longestTimeout  time.Duration // of an execution ever sent
-	counts          counts
-	loose           []*execution // never started, to be given to rehome after unlock
-	instancesChange bool         // to be told to changed after unlock
+	mu               sync.Mutex
+	stream           streamRecord
+	credit           frameCredit
+	placements       placements
+	executions       executionQueue
+	health           healthReport
+	toReroute        []*execution // never started, for the owner, after unlock
+	instancesChanged bool         // to be told to the owner after unlock
 }
 
-// counts are totals over all streams of a process.
-type counts struct{ frames, executions, streams, dropped uint64 }
+// processOwner is told what follows from the changes of a process.
+type processOwner interface {
+	// reroute finds another process for an execution that was never started, or ends it.
+	reroute(e *execution)
+	// processChanged says that a process, or an instance in one, became ready, failed, or was lost.
+	processChanged()
+	// processCrashed says that a process has crashed, and what it was at. It is called with the mutex of the process held,
+	// before the executions there end.
+	processCrashed(candidates []quarantine.Candidate)
+}
+
+// streamRecord is what is known of the present stream and those before it.
+type streamRecord struct {
+	hello *executorv1.Hello // of the latest
+	lost  error             // why the last one ended
+	count uint64            // attached ever
+}
+
+// availability is what decides whether and how readily executions are given to a process.
+type availability struct {
+	connected atomic.Bool  // hello was said on the present stream
+	serving   atomic.Bool  // the process takes executions, by its last health check
+	silent    atomic.Bool  // it did not answer its last health check
+	load      atomic.Int64 // executions that wait or are sent
+}
 
 var (
 	errNotConnected = errors.New("the executor process is not connected")
 
-	// errStreamEnded is an orderly end: the process has answered all that it has taken in. What it has not taken in,
-	// by its acknowledgements, was never started.
+	// errStreamEnded is an orderly end: the process has answered all that it has acknowledged. What it has not acknowledged
+	// was never started.
 	errStreamEnded = errors.New("the executor process ended the stream")
 )
 
-func newStreamManager(address string, generation *generation, options Options, log *slog.Logger) *StreamManager {
+func newStreamManager(address string, joined *generation, options Options, log *slog.Logger, owner processOwner) *StreamManager {
 	m := &StreamManager{
-		address: address, generation: generation, options: options, log: log, stop: func() {},
-		wake: make(chan struct{}, 1), numbered: map[uint32]*placement{}, sent: map[uint64]*execution{},
-		rehome: func(e *execution) { e.finish(outcome{err: failUnavailable}) }, changed: func() {},
-		died: func([]suspect) {},
+		address: address, options: options, log: log, owner: owner, stop: func() {},
+		credit: frameCredit{limit: uint64(options.CreditFrames)}, placements: newPlacements(), executions: newExecutionQueue(),
 	}
+	m.sender.wakes = make(chan struct{}, 1)
+	m.joined = joined
 	m.last.Store(stillServing)
 	return m
 }
@@ -95,40 +98,56 @@ func (m *StreamManager) usable() bool {
 	return m.connected.Load() && m.serving.Load() && !m.is(roleJoining) && !m.is(roleGone)
 }
 
-func (m *StreamManager) wakeSender() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
-
 // unlock ends a change: what follows from it happens outside the mutex, for it may touch another StreamManager.
 func (m *StreamManager) unlock() {
-	m.load.Store(int64(m.queued + len(m.sent)))
-	loose, changed := m.loose, m.instancesChange
-	m.loose, m.instancesChange = nil, false
+	m.load.Store(int64(m.executions.load()))
+	toReroute, changed := m.toReroute, m.instancesChanged
+	m.toReroute, m.instancesChanged = nil, false
 	m.mu.Unlock()
-	for _, e := range loose {
-		m.rehome(e)
+	for _, e := range toReroute {
+		m.owner.reroute(e)
 	}
 	if changed {
-		m.changed()
+		m.owner.processChanged()
 	}
 }
 
-// attach begins a new stream: every live instance is configured again before anything else is sent.
+// ---------------------------------------------------------------- the life of a stream
+
+// run keeps a session up until ctx is done.
+func (m *StreamManager) run(ctx context.Context) {
+	wait := backoff{min: m.options.BackoffMin, max: m.options.BackoffMax}
+	logged := false
+	for {
+		started := time.Now()
+		attached, err := runSession(ctx, m)
+		if ctx.Err() != nil {
+			return
+		}
+		if attached || !logged {
+			m.log.Warn("no stream to the executor process; connecting until there is one", "cause", err.Error())
+		}
+		logged = true
+		if time.Since(started) > m.options.BackoffMax {
+			wait.reset()
+		}
+		if !sleep(ctx, wait.next()) {
+			return
+		}
+	}
+}
+
+// attach starts a new stream: every live instance is configured again before anything else is sent.
 func (m *StreamManager) attach(hello *executorv1.Hello) {
 	m.mu.Lock()
 	defer m.unlock()
-	m.hello = hello
-	m.counts.streams++
-	m.framesSent, m.framesAcknowledged = 0, 0
-	for _, p := range m.live {
-		m.place(p)
-	}
+	m.stream.hello = hello
+	m.stream.count++
+	m.credit.reset()
+	m.placements.numberAll()
 	m.connected.Store(true)
-	m.instancesChange = true
-	m.wakeSender()
+	m.instancesChanged = true
+	m.sender.wake()
 }
 
 // detach ends the present stream. Executions that were sent have crashed; the others move to another process.
@@ -138,74 +157,71 @@ func (m *StreamManager) detach(cause error) {
 	m.mu.Lock()
 	defer m.unlock()
 	m.connected.Store(false)
-	m.lost = cause
+	m.stream.lost = cause
 	if status.Code(cause) == codes.Unavailable { // the connection is gone, and nobody here has ended it
-		m.died(m.atWork(time.Now()))
+		m.owner.processCrashed(m.crashCandidates(time.Now()))
 	}
-	for _, e := range m.sent {
-		if orderly && e.frame > m.framesAcknowledged {
-			m.refuse(e, crashed)
+	sent, waiting := m.executions.reset()
+	for _, e := range sent {
+		if orderly && !m.credit.hasRead(e.frame) {
+			m.rerouteOnce(e, crashed)
 		} else {
 			e.finish(outcome{err: crashed})
 		}
 	}
-	m.release(&m.queue)
-	for _, p := range m.live {
-		m.displace(p)
+	m.reroute(waiting...)
+	for _, p := range m.placements.live {
+		m.reroute(m.executions.removeAll(&p.parked)...)
 	}
-	clear(m.sent)
-	clear(m.numbered)
-	m.unsent, m.cancels, m.timedOut, m.closes = nil, nil, nil, nil
-	m.instancesChange = true
+	m.placements.reset()
+	m.instancesChanged = true
 }
 
-// atWork are the instances that had executions under way.
-func (m *StreamManager) atWork(now time.Time) (all []suspect) {
+// crashCandidates are the instances that have executions under way, or had some that were abandoned a short while ago.
+func (m *StreamManager) crashCandidates(now time.Time) (all []quarantine.Candidate) {
 	found := map[*instance]bool{}
-	for _, e := range m.sent {
+	for _, e := range m.executions.sent {
 		found[e.instance] = true
 	}
-	for _, p := range m.live {
-		if now.Sub(p.leftAt) < abandonedMemory {
+	for _, p := range m.placements.live {
+		if now.Sub(p.abandonedAt) < abandonedExecutionsCount {
 			found[p.instance] = true
 		}
 	}
 	for i := range found {
-		all = append(all, suspect{i, len(found) == 1})
+		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(found) == 1})
 	}
 	return all
 }
 
-// release empties a queue; its executions find another process.
-func (m *StreamManager) release(queue *fifo) {
-	for e := queue.pop(); e != nil; e = queue.pop() {
-		m.queued--
-		m.give(e)
+// reroute lets go of executions that were not started, for another process to run.
+func (m *StreamManager) reroute(all ...*execution) {
+	for _, e := range all {
+		e.home.Store(nil)
 	}
+	m.toReroute = append(m.toReroute, all...)
 }
+
+// rerouteOnce reroutes an execution that was sent and not started, unless another process did not start it either.
+func (m *StreamManager) rerouteOnce(e *execution, failure *v1alpha.Failure) {
+	if e.refusedBy != nil {
+		e.finish(outcome{err: failure})
+		return
+	}
+	e.refusedBy = m
+	m.reroute(e)
+}
+
+// ---------------------------------------------------------------- executions and frames
 
 // submit queues an execution at this process's placement of its instance, and has it sent. A failed instance is
 // unavailable, a full queue refuses at once.
 func (m *StreamManager) submit(e *execution, p *placement) error {
-	err := m.enqueue(e, p)
-	if err == nil {
-		m.dispatch()
+	if err := m.enqueue(e, p); err != nil {
+		return err
 	}
-	return err
-}
-
-// dispatch sends at once where nothing is on its way, so that no other goroutine need be woken; else the sender does.
-// Executions come in bursts, as Envoy's messages do: goroutines that are ready go first, so that a frame takes what they
-// bring.
-func (m *StreamManager) dispatch() {
-	if !m.gathering.CompareAndSwap(false, true) {
-		return // whoever gathers sends this one too
-	}
-	runtime.Gosched()
-	m.gathering.Store(false) // before it is seen what there is
-	if s := m.current.Load(); s == nil || !s.sendNow() {
-		m.wakeSender()
-	}
+	m.sender.sendSoon()
+	return nil
 }
 
 func (m *StreamManager) enqueue(e *execution, p *placement) error {
@@ -218,93 +234,86 @@ func (m *StreamManager) enqueue(e *execution, p *placement) error {
 		return failClosed
 	case p.failure != nil:
 		return p.unavailable()
-	case m.queued >= m.options.QueueLength:
+	case m.executions.waiting >= m.options.QueueLength:
 		return v1alpha.Failf(v1alpha.ClassOverloaded, "%d executions wait for the executor process at %s already; "+
-			"start more executors, or lower the load", m.queued, m.address)
+			"start more executors, or lower the load", m.executions.waiting, m.address)
 	}
-	m.hold(p, e)
+	e.home.Store(m)
+	m.executions.add(e, p)
 	return nil
 }
 
-func (m *StreamManager) hold(p *placement, e *execution) {
-	e.home.Store(m)
-	e.at = p
-	m.queued++
-	if !p.is(stateReady) {
-		p.parked.push(e)
-		return
-	}
-	m.queue.push(e)
-}
-
-// forget takes out an execution that has ended for its waiter. If it was sent, the process is told, and says in its log
-// where it is if its time is over. It returns whether the process will: one that answers does.
-func (m *StreamManager) forget(e *execution, timedOut bool) (logged bool) {
+// abandon takes out an execution that has ended for its waiter. If it was sent, the process is told, and says in its log
+// where it is if it is late. It returns whether the process will: one that answers does.
+func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 	m.mu.Lock()
 	defer m.unlock()
-	switch {
-	case e.home.Load() != m: // it moved meanwhile; its new home drops it when its turn comes
-	case e.queue != nil:
-		e.queue.remove(e)
-		m.queued--
-	case m.sent[e.message.GetId()] == e:
-		delete(m.sent, e.message.GetId())
-		m.cancels = append(m.cancels, e.message.GetId())
-		e.at.leftAt = time.Now()
-		m.wakeSender()
-		if timedOut {
-			m.timedOut = append(m.timedOut, timedOutMessage(&e.message))
-			return !m.lagging.Load()
-		}
+	if e.home.Load() != m || !m.executions.withdraw(e, timedOut) {
+		return false // one that moved meanwhile is dropped by its new home when its turn comes
 	}
-	return false
+	e.at.abandonedAt = time.Now()
+	m.sender.wake()
+	return timedOut && !m.silent.Load()
 }
 
-func timedOutMessage(e *executorv1.Execution) *executorv1.TimedOut {
-	return &executorv1.TimedOut{Id: e.GetId(), Instance: e.GetInstance(), Phase: e.GetPhase(), TimeoutUs: e.GetTimeoutUs(),
-		RequestId: e.GetRequestId(), Operation: e.GetOperation()}
+// fillFrame fills frame with what waits, up to the limits, and reports whether it is to be sent: there is something, and
+// credit for one more. What is in the frame counts as sent.
+func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time) bool {
+	clear(frame.Configure)
+	clear(frame.Executions)
+	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0] // keeps the room
+	frame.Cancel, frame.TimedOut, frame.Close = nil, nil, nil
+	m.mu.Lock()
+	defer m.unlock()
+	if !m.connected.Load() || !m.credit.available() {
+		return false
+	}
+	size := m.placements.fillFrame(frame)
+	m.executions.fillFrame(frame, size, m.credit.next(), now)
+	if len(frame.Configure)+len(frame.Executions)+len(frame.Cancel)+len(frame.Close) == 0 {
+		return false
+	}
+	m.credit.countSent()
+	return true
 }
 
-// accept takes in one reply frame. An error is a violation of the protocol, after which the stream must end.
+// idle reports whether the process has acknowledged all frames that were sent.
+func (m *StreamManager) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.credit.idle()
+}
+
+// accept applies one reply frame. An error is a violation of the protocol, after which the stream must end.
 func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 	m.mu.Lock()
 	defer m.unlock()
 	if frame.GetHello() != nil {
 		return errors.New("expected hello in the first reply frame only, got another one")
 	}
-	if err := m.acknowledge(frame.GetFramesAcknowledged()); err != nil {
+	more, err := m.credit.acknowledge(frame.GetFramesAcknowledged())
+	if err != nil {
 		return err
 	}
+	if more {
+		m.sender.wake()
+	}
 	for _, action := range frame.GetActions() {
-		m.answer(action)
+		m.acceptAction(action)
 	}
 	for _, instance := range frame.GetInstances() {
-		m.settle(instance)
+		m.acceptInstanceStatus(instance)
 	}
 	return nil
 }
 
-func (m *StreamManager) acknowledge(takenIn uint64) error {
-	if takenIn > m.framesSent {
-		return fmt.Errorf("expected at most %d frames taken in, for so many were sent, got %d", m.framesSent, takenIn)
-	}
-	if takenIn > m.framesAcknowledged {
-		m.framesAcknowledged = takenIn
-		m.wakeSender()
-	}
-	return nil
-}
-
-func (m *StreamManager) answer(action *executorv1.Action) {
-	e, ok := m.sent[action.GetId()]
-	if !ok { // late, or never asked for
-		m.counts.dropped++
-		return
-	}
-	delete(m.sent, action.GetId())
-	if neverStarted(action) {
-		m.refuse(e, failureFrom(action.GetFailure()))
-	} else {
+func (m *StreamManager) acceptAction(action *executorv1.Action) {
+	e := m.executions.removeAnswered(action.GetId())
+	switch {
+	case e == nil:
+	case neverStarted(action):
+		m.rerouteOnce(e, failureFrom(action.GetFailure()))
+	default:
 		if ran(action) {
 			e.instance.answered.Add(1)
 		}
@@ -329,122 +338,141 @@ func ran(action *executorv1.Action) bool {
 	}
 }
 
-// refuse gives an execution that was sent and not started to another process, once.
-func (m *StreamManager) refuse(e *execution, failure *v1alpha.Failure) {
-	if e.refusedBy != nil {
-		e.finish(outcome{err: failure})
-		return
-	}
-	e.refusedBy = m
-	m.give(e)
-}
+// ---------------------------------------------------------------- instances
 
-// give lets go of an execution that was not started, for another process to take.
-func (m *StreamManager) give(e *execution) {
-	e.home.Store(nil)
-	m.loose = append(m.loose, e)
-}
-
-// settle notes whether an instance is ready, and lets go of what waited for it.
-func (m *StreamManager) settle(answer *executorv1.InstanceStatus) {
-	p, ok := m.numbered[answer.GetInstance()]
+// acceptInstanceStatus notes whether an instance is ready, and lets go of what waited for it.
+func (m *StreamManager) acceptInstanceStatus(answer *executorv1.InstanceStatus) {
+	p, ok := m.placements.byNumber[answer.GetInstance()]
 	if !ok { // closed meanwhile
 		return
 	}
 	p.answered = true
-	m.instancesChange = true
+	m.instancesChanged = true
 	if answer.GetFailure() != nil {
-		m.fail(p, failureFrom(answer.GetFailure()))
+		m.failInstance(p, failureFrom(answer.GetFailure()))
 		return
 	}
 	if p.failure != nil {
 		m.log.Info("policy instance is configured", "instance", p.instance.String())
 	}
-	p.failure, p.tries = nil, 0
-	p.become(stateReady)
-	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
-		m.queue.push(e)
-	}
-	m.wakeSender()
+	p.markReady()
+	m.executions.unpark(p)
+	m.sender.wake()
 }
 
-func (m *StreamManager) fail(p *placement, failure *v1alpha.Failure) {
+func (m *StreamManager) failInstance(p *placement, failure *v1alpha.Failure) {
 	if p.failure == nil || *p.failure != *failure {
 		m.log.Warn("policy instance failed to configure", "instance", p.instance.String(), "failure", failure.Error())
 	}
-	p.failure, p.retryAt = failure, time.Now().Add(m.options.retryAfter(p.tries))
-	p.tries++
-	p.become(stateFailed)
-	m.release(&p.parked)
+	p.markFailed(failure, time.Now().Add(m.options.retryAfter(p.tries)))
+	m.reroute(m.executions.removeAll(&p.parked)...)
 }
 
-// add makes an instance live: it is configured now, and on every later stream.
-func (m *StreamManager) add(p *placement) {
+// addInstance makes an instance live: it is configured now, and on every later stream.
+func (m *StreamManager) addInstance(p *placement) {
 	m.mu.Lock()
 	defer m.unlock()
-	m.live = append(m.live, p)
+	m.placements.add(p)
 	if m.connected.Load() {
-		m.place(p)
-		m.wakeSender()
+		m.placements.number(p)
+		m.sender.wake()
 	}
 }
 
-// remove closes an instance. What still waits for it ends.
-func (m *StreamManager) remove(p *placement) {
+// removeInstance closes an instance. What still waits for it ends.
+func (m *StreamManager) removeInstance(p *placement) {
 	m.mu.Lock()
 	defer m.unlock()
-	if at := slices.Index(m.live, p); at >= 0 {
-		m.live = slices.Delete(m.live, at, at+1)
+	if m.placements.remove(p) {
+		m.sender.wake()
 	}
-	p.become(stateClosed)
-	m.release(&p.parked)
-	m.unplace(p)
+	m.reroute(m.executions.removeAll(&p.parked)...)
 }
 
-// place gives an instance a number of the present stream and lists it to be configured.
-func (m *StreamManager) place(p *placement) {
-	m.lastNumber++
-	p.number = m.lastNumber
-	p.await(stateWaiting)
-	m.numbered[p.number] = p
-	m.unsent = append(m.unsent, p)
-}
-
-// unplace takes an instance's number back.
-func (m *StreamManager) unplace(p *placement) {
-	if m.numbered[p.number] != p {
-		return
-	}
-	delete(m.numbered, p.number)
-	if at := slices.Index(m.unsent, p); at >= 0 {
-		m.unsent = slices.Delete(m.unsent, at, at+1)
-		return
-	}
-	m.closes = append(m.closes, p.number)
-	m.wakeSender()
-}
-
-// displace is what the end of a stream means to an instance.
-func (m *StreamManager) displace(p *placement) {
-	if p.is(stateAsked) && !p.answered {
-		p.breaks++
-	}
-	p.failure, p.tries, p.leftAt = nil, 0, time.Time{}
-	p.become(stateWaiting)
-	m.release(&p.parked)
-}
-
-// retryFailed configures again, under new numbers, the instances that failed a while ago. They are unavailable until
-// they are ready.
+// retryFailed has the instances configured again that failed a while ago.
 func (m *StreamManager) retryFailed(now time.Time) {
 	m.mu.Lock()
 	defer m.unlock()
-	for _, p := range m.live {
-		if p.is(stateFailed) && now.After(p.retryAt) {
-			p.retryAt = now.Add(p.instance.configureTimeout(m.options.ConfigureTimeout))
-			m.unplace(p)
-			m.place(p)
-			m.wakeSender()
-		}
+	if m.placements.renumberFailed(now, m.options.ConfigureTimeout) {
+		m.sender.wake()
 	}
+}
+
+// configureProgress is how far the process is with its instances, and why its last stream was lost.
+func (m *StreamManager) configureProgress() (at configureProgress, lost error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.placements.progress(m.options.ConfigureTimeout), m.stream.lost
+}
+
+// policies are those that the process says it has loaded, or has failed to.
+func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stream.hello.GetPolicies()
+}
+
+// ---------------------------------------------------------------- health
+
+// recordHealth keeps what the process said of itself, and logs what is new of its hung executions.
+func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now time.Time) {
+	m.mu.Lock()
+	news := m.health.record(check, now)
+	m.mu.Unlock()
+	for _, hung := range news {
+		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
+			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
+			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
+			"limit", (time.Duration(hung.GetLimitMs()) * time.Millisecond).String(), "stack", hung.GetStack())
+	}
+}
+
+// checkStalled is an error where all workers are held by executions whose deadline must have passed long ago.
+func (m *StreamManager) checkStalled(check *executorv1.HealthCheckResponse) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.health.stalled = heldByHung(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
+		return nil
+	}
+	return fmt.Errorf("the executor process at %s is stalled: all %d workers are busy and nothing finishes; "+
+		"policy %q has run for %d ms", m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
+}
+
+// ---------------------------------------------------------------- membership and statistics
+
+// leave lets a process go on with the exchanges it has, for at most limit.
+func (m *StreamManager) leave(limit time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leaveBy = time.Now().Add(limit)
+	m.become(roleLeaving)
+}
+
+// dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there and it is not needed,
+// or its time is up. It reports whether it has, and how many executions that cuts off.
+func (m *StreamManager) dismiss(now time.Time, needed bool) (gone bool, cut int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	load := m.executions.load()
+	if !m.is(roleLeaving) || ((needed || load > 0) && now.Before(m.leaveBy)) {
+		return false, 0
+	}
+	m.become(roleGone)
+	return true, load
+}
+
+func (m *StreamManager) stats(group string) ProcessStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	hello := m.stream.hello
+	stats := ProcessStats{
+		Group: group, Address: m.address, Generation: m.joined.number, Role: m.roleName(),
+		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load(),
+		PID: hello.GetPid(), PythonVersion: hello.GetPythonVersion(), Workers: hello.GetWorkers(),
+		Instances: len(m.placements.live), UnderWay: len(m.executions.sent), Queued: m.executions.waiting,
+		Frames: m.credit.total, Executions: m.executions.totalSent,
+		Reconnects: max(m.stream.count, 1) - 1, DroppedAnswers: m.executions.droppedAnswers,
+	}
+	m.health.addTo(&stats, time.Now())
+	return stats
 }

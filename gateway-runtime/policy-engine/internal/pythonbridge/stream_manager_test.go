@@ -163,7 +163,7 @@ func TestTimeoutInAProcessThatDoesNotAnswerIsForTheEngineToLog(t *testing.T) {
 	groups := connect(t, Options{HealthInterval: time.Hour}, x)
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
-	policy.(*PythonBridge).instance.placements()[0].home.lagging.Store(true)
+	policy.(*PythonBridge).instance.placements()[0].home.silent.Store(true)
 	answer := callWith(t, 50*time.Millisecond, policy)
 	c.take()
 	if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
