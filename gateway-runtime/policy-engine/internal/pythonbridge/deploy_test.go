@@ -259,22 +259,6 @@ func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
 	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 }
 
-func TestHungExecutionsAreSaidOnceAndAgainWhenTheyGrow(t *testing.T) {
-	report, now := healthReport{}, time.Now()
-	news := func(after time.Duration, counts ...uint32) int {
-		check := &executorv1.HealthCheckResponse{}
-		for n, count := range counts {
-			check.Hung = append(check.Hung, &executorv1.HungExecutions{InstanceId: string(rune('a' + n)), Count: count})
-		}
-		return len(report.record(check, now.Add(after)))
-	}
-	for n, got := range []int{news(0, 3), news(time.Second, 3), news(2*time.Second, 4), news(3*time.Second, 4, 1), news(40*time.Second, 4, 1), news(41 * time.Second), news(42*time.Second, 1)} {
-		if want := []int{1, 0, 1, 1, 2, 0, 1}[n]; got != want {
-			t.Errorf("check %d: expected %d to be said, got %d", n, want, got)
-		}
-	}
-}
-
 func TestAProcessThatAnswersIsPreferred(t *testing.T) {
 	w := newMachine()
 	for _, m := range w.members {
