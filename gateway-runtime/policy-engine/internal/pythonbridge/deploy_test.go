@@ -87,53 +87,57 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 }
 
 func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	old := x.greet(t)
-	policy := bridgeOn(t, groups, old)
-	y := startExecutor(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		done <- groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
-			Superseded: []string{"add-python-header:v1.0.0"}})
-	}()
-	fresh := y.greet(t)
-	if err := receive(t, done, "the switch"); err != nil {
-		t.Fatal(err)
-	}
-	fresh.silent() // the old instance is not configured by the new code
-	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
-	next := bridgeOn(t, groups, fresh)
-	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
-	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
-	if err := policy.(*PythonBridge).Standing(); err != nil {
-		t.Fatalf("expected nothing to be wrong with what goes on as before, got %v", err)
-	}
-	if err := policy.Close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
-	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		old := x.greet(t)
+		policy := bridgeOn(t, groups, old)
+		y := startExecutor(t)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			done <- groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+				Superseded: []string{"add-python-header:v1.0.0"}})
+		}()
+		fresh := y.greet(t)
+		if err := receive(t, done, "the switch"); err != nil {
+			t.Fatal(err)
+		}
+		fresh.wantNoFrame() // the old instance is not configured by the new code
+		answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+		next := bridgeOn(t, groups, fresh)
+		answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+		answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+		if err := policy.(*PythonBridge).Standing(); err != nil {
+			t.Fatalf("expected nothing to be wrong with what goes on as before, got %v", err)
+		}
+		if err := policy.Close(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+	})
 }
 
 func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{Drain: time.Millisecond}, x)
-	policy := bridgeOn(t, groups, x.greet(t))
-	y := startExecutor(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	go y.greet(t)
-	if err := groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
-		Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
-	if err := policy.(*PythonBridge).Standing(); err == nil {
-		t.Error("expected the policy to say that nobody runs it, got nothing")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{Drain: time.Millisecond}, x)
+		policy := bridgeOn(t, groups, x.greet(t))
+		y := startExecutor(t)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		go y.greet(t)
+		if err := groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+			Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		if err := policy.(*PythonBridge).Standing(); err == nil {
+			t.Error("expected the policy to say that nobody runs it, got nothing")
+		}
+	})
 }
 
 func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
@@ -204,8 +208,10 @@ func TestDeployIsRefused(t *testing.T) {
 }
 
 func TestDeployOfAProcessThatNeverComes(t *testing.T) {
-	groups, _, _, _ := one(t, Options{ConfigureTimeout: 50 * time.Millisecond})
-	wantRefusal(t, deploy(t, groups, 2, newExecutor(t)), "has not become ready: 0 of 1 policy instances are configured")
+	withFakeClock(t, func(t *testing.T) {
+		groups, _, _, _ := one(t, Options{ConfigureTimeout: 50 * time.Millisecond})
+		wantRefusal(t, deploy(t, groups, 2, newExecutor(t)), "has not become ready: 0 of 1 policy instances are configured")
+	})
 }
 
 func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
@@ -246,17 +252,19 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 }
 
 func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
-	groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
-	stuck := callWith(t, patience, policy)
-	old.take()
-	y := startExecutor(t)
-	done := deploy(t, groups, 2, y)
-	y.greet(t).configured()
-	if err := receive(t, done, "the switch"); err != nil {
-		t.Fatal(err)
-	}
-	wantClass(t, receive(t, stuck, "the crash").err, v1alpha.ClassCrashed)
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	withFakeClock(t, func(t *testing.T) {
+		groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
+		stuck := callWith(t, patience, policy)
+		old.take()
+		y := startExecutor(t)
+		done := deploy(t, groups, 2, y)
+		y.greet(t).configured()
+		if err := receive(t, done, "the switch"); err != nil {
+			t.Fatal(err)
+		}
+		wantClass(t, receive(t, stuck, "the crash").err, v1alpha.ClassCrashed)
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	})
 }
 
 func TestAProcessThatAnswersIsPreferred(t *testing.T) {

@@ -43,7 +43,11 @@ type execution struct {
 }
 
 // answerChannels are reused: when an execution has ended and its waiter has returned, its channel is empty for good.
-var answerChannels = sync.Pool{New: func() any { return make(chan outcome, 1) }}
+var answerChannels = newAnswerChannels()
+
+func newAnswerChannels() *sync.Pool {
+	return &sync.Pool{New: func() any { return make(chan outcome, 1) }}
+}
 
 // finish ends the execution for its waiter, unless it has ended already.
 func (e *execution) finish(result outcome) {

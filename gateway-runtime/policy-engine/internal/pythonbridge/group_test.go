@@ -109,12 +109,14 @@ func TestFactoryRefusesWhenOneOfTwoProcessesFails(t *testing.T) {
 }
 
 func TestFactoryGivesUpOnAnExecutorThatIsAway(t *testing.T) {
-	groups := connect(t, Options{ConnectTimeout: 20 * time.Millisecond}, newExecutor(t))
-	err := receive(t, build(groups), "the refusal").err
-	wantClass(t, err, v1alpha.ClassUnavailable)
-	if !strings.Contains(err.Error(), groups.Stats()[0].Address) {
-		t.Fatalf("expected the address in the error, got %v", err)
-	}
+	withFakeClock(t, func(t *testing.T) {
+		groups := connect(t, Options{ConnectTimeout: 20 * time.Millisecond}, newExecutor(t))
+		err := receive(t, build(groups), "the refusal").err
+		wantClass(t, err, v1alpha.ClassUnavailable)
+		if !strings.Contains(err.Error(), groups.Stats()[0].Address) {
+			t.Fatalf("expected the address in the error, got %v", err)
+		}
+	})
 }
 
 func TestFactoryWaitsForAnExecutorThatStarts(t *testing.T) {
@@ -129,40 +131,44 @@ func TestFactoryWaitsForAnExecutorThatStarts(t *testing.T) {
 }
 
 func TestFactoryGivesUpOnASlowPrepare(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{ConfigureTimeout: 20 * time.Millisecond}, x)
-	c := x.greet(t)
-	done := build(groups)
-	number := c.take().GetConfigure()[0].GetInstance()
-	wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
-	if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
-		t.Fatalf("expected the instance to be closed, got %v", frame)
-	}
-	c.settle(number, nil) // too late, and harmless
-	c.ack(0)
-	if !statsOf(groups, 0).Connected {
-		t.Fatal("expected the stream to stay up")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{ConfigureTimeout: 20 * time.Millisecond}, x)
+		c := x.greet(t)
+		done := build(groups)
+		number := c.take().GetConfigure()[0].GetInstance()
+		wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
+		if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
+			t.Fatalf("expected the instance to be closed, got %v", frame)
+		}
+		c.settle(number, nil) // too late, and harmless
+		c.ack(0)
+		if !statsOf(groups, 0).Connected {
+			t.Fatal("expected the stream to stay up")
+		}
+	})
 }
 
 func TestFactoryGivesUpOnAnInstanceThatKillsItsProcess(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	c := x.greet(t)
-	ready(t, groups)
-	done := build(groups)
-	c.take()
-	c.breakOff()
-	c = x.greet(t) // once may be chance: it is tried again
-	if frame := c.take(); len(frame.GetConfigure()) != 1 {
-		t.Fatalf("expected a second try, got %v", frame)
-	}
-	c.breakOff()
-	err := receive(t, done, "the refusal").err
-	wantClass(t, err, v1alpha.ClassCrashed)
-	c = x.greet(t)
-	ready(t, groups)
-	c.silent()
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		ready(t, groups)
+		done := build(groups)
+		c.take()
+		c.breakOff()
+		c = x.greet(t) // once may be chance: it is tried again
+		if frame := c.take(); len(frame.GetConfigure()) != 1 {
+			t.Fatalf("expected a second try, got %v", frame)
+		}
+		c.breakOff()
+		err := receive(t, done, "the refusal").err
+		wantClass(t, err, v1alpha.ClassCrashed)
+		c = x.greet(t)
+		ready(t, groups)
+		c.wantNoFrame()
+	})
 }
 
 func TestFactoryOfAnUnknownGroupNamesTheKnown(t *testing.T) {

@@ -9,39 +9,41 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-const (
-	briskly = 10 * time.Millisecond
-	never   = 1 << 30 // misses, where a busy machine must not count
-)
-
-func TestMissedHealthChecksBreakTheStream(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	answer := callWith(t, patience, policy)
-	c.take()
-	x.setHealth(func() (*executorv1.HealthCheckResponse, error) { return nil, errors.New("script says no") })
-	wantClass(t, receive(t, answer, "the crash").err, v1alpha.ClassCrashed)
-	c.broken()
-	x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true}))
-	x.greet(t)
-	ready(t, groups)
+func TestFailedHealthChecksBreakTheStream(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		answer := callWith(t, patience, policy)
+		c.take()
+		x.setHealth(func() (*executorv1.HealthCheckResponse, error) { return nil, errors.New("script says no") })
+		wantClass(t, receive(t, answer, "the crash").err, v1alpha.ClassCrashed)
+		c.broken()
+		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true}))
+		x.greet(t)
+		ready(t, groups)
+	})
 }
 
-func TestStuckProcessIsLeftUntilItMoves(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, StallAfter: 30 * time.Millisecond}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	wantClass(t, receive(t, callWith(t, briskly, policy), "the timeout").err, v1alpha.ClassTimeout)
-	stuck := &executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 4, OldestExecutionMs: 5000, OldestExecutionPolicy: "p:v1.0.0"}
-	x.setHealth(healthy(stuck))
-	c.broken()
-	wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-	x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 3, OldestExecutionMs: 5000}))
-	x.greet(t)
-	ready(t, groups)
+func TestStalledProcessIsLeftUntilItMoves(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{StallAfter: time.Second}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		wantClass(t, receive(t, callWith(t, time.Second, policy), "the timeout").err, v1alpha.ClassTimeout)
+		stalled := &executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 4, OldestExecutionMs: 5000, OldestExecutionPolicy: "p:v1.0.0"}
+		x.setHealth(healthy(stalled))
+		c.broken()
+		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		if !statsOf(groups, 0).Stalled {
+			t.Fatal("expected the process to be said to be stalled")
+		}
+		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 3, OldestExecutionMs: 5000}))
+		x.greet(t)
+		ready(t, groups)
+	})
 }
 
 func TestBusyIsNotStalled(t *testing.T) {
@@ -75,19 +77,21 @@ func TestProgressResetsTheStall(t *testing.T) {
 }
 
 func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	answer := callWith(t, patience, policy)
-	execution := c.take().GetExecutions()[0]
-	x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: false}))
-	eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-	wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-	c.answer(&executorv1.Action{Id: execution.GetId()})
-	if result := receive(t, answer, "the answer"); result.err != nil {
-		t.Fatalf("expected what was under way to finish, got %v", result.err)
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		answer := callWith(t, patience, policy)
+		execution := c.take().GetExecutions()[0]
+		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: false}))
+		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		c.answer(&executorv1.Action{Id: execution.GetId()})
+		if result := receive(t, answer, "the answer"); result.err != nil {
+			t.Fatalf("expected what was under way to finish, got %v", result.err)
+		}
+	})
 }
 
 func TestBackoffDoublesUpToItsMaximum(t *testing.T) {
@@ -103,25 +107,43 @@ func TestBackoffDoublesUpToItsMaximum(t *testing.T) {
 }
 
 func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	answer := callWith(t, patience, policy)
-	execution := c.take().GetExecutions()[0]
-	stopped := make(chan struct{})
-	go func() {
-		x.server.GracefulStop()
-		close(stopped)
-	}()
-	eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-	wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-	time.Sleep(10 * briskly) // more health checks than it takes to be given up
-	c.answer(&executorv1.Action{Id: execution.GetId()})
-	if result := receive(t, answer, "the answer"); result.err != nil {
-		t.Fatalf("expected what was under way to finish, got %v", result.err)
-	}
-	c.end <- nil
-	receive(t, stopped, "the end of the executor")
-	eventually(t, "the end of the stream noticed", func() bool { return !statsOf(groups, 0).Connected })
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		answer := callWith(t, time.Minute, policy)
+		execution := c.take().GetExecutions()[0]
+		stopped := make(chan struct{})
+		go func() {
+			x.server.GracefulStop()
+			close(stopped)
+		}()
+		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		time.Sleep(30 * time.Second) // many more health checks than it takes to be given up
+		c.answer(&executorv1.Action{Id: execution.GetId()})
+		if result := receive(t, answer, "the answer"); result.err != nil {
+			t.Fatalf("expected what was under way to finish, got %v", result.err)
+		}
+		c.end <- nil
+		receive(t, stopped, "the end of the executor")
+		eventually(t, "the end of the stream noticed", func() bool { return !statsOf(groups, 0).Connected })
+	})
+}
+
+func TestProcessThatStopsAndNeverEndsIsCutOff(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		ready(t, groups)
+		go x.server.GracefulStop()
+		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		began := time.Now()
+		<-c.ended
+		if took := time.Since(began); took < leaveTimeout-time.Second || took > leaveTimeout+time.Second {
+			t.Fatalf("expected the stream to be ended after %s, it was after %s", leaveTimeout, took)
+		}
+	})
 }

@@ -20,35 +20,39 @@ func dieOf(t *testing.T, c *conversation, policy v1alpha.Policy) error {
 }
 
 func TestAPolicyThatKillsIsAnsweredWithoutBeingSentAndTriedAgain(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{QuarantineMin: 200 * time.Millisecond}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	for range 3 {
-		wantClass(t, dieOf(t, c, policy), v1alpha.ClassCrashed)
-		c = x.greet(t)
-		c.configured()
-		eventually(t, "the process is back", func() bool { return statsOf(groups, 0).Connected })
-	}
-	wantClass(t, receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassCrashed)
-	got := groups.Quarantined()
-	if len(got) != 1 || got[0].Policy != "add-python-header:v1.0.0" || got[0].API != "orders-v1" || got[0].Instance != "i1" || got[0].Deaths != 3 {
-		t.Fatalf("expected the instance with 3 deaths, got %+v", got)
-	}
-	eventually(t, "the time is up", func() bool { return groups.Quarantined()[0].LeftMs == 0 })
-	answerNext(t, c, callWith(t, patience, policy))
-	if got := groups.Quarantined(); len(got) != 0 {
-		t.Fatalf("expected the instance to be free, got %+v", got)
-	}
-	answerNext(t, c, callWith(t, patience, policy))
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{QuarantineMin: 200 * time.Millisecond}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		for range 3 {
+			wantClass(t, dieOf(t, c, policy), v1alpha.ClassCrashed)
+			c = x.greet(t)
+			c.configured()
+			eventually(t, "the process is back", func() bool { return statsOf(groups, 0).Connected })
+		}
+		wantClass(t, receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassCrashed)
+		got := groups.Quarantined()
+		if len(got) != 1 || got[0].Policy != "add-python-header:v1.0.0" || got[0].API != "orders-v1" || got[0].Instance != "i1" || got[0].Deaths != 3 {
+			t.Fatalf("expected the instance with 3 deaths, got %+v", got)
+		}
+		eventually(t, "the time is up", func() bool { return groups.Quarantined()[0].LeftMs == 0 })
+		answerNext(t, c, callWith(t, patience, policy))
+		if got := groups.Quarantined(); len(got) != 0 {
+			t.Fatalf("expected the instance to be free, got %+v", got)
+		}
+		answerNext(t, c, callWith(t, patience, policy))
+	})
 }
 
 func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{QuarantineDeaths: 1}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	wantClass(t, receive(t, callWith(t, 20*time.Millisecond, policy), "a timeout").err, v1alpha.ClassTimeout)
-	c.end <- status.Error(codes.Unavailable, "out of memory")
-	eventually(t, "the instance under quarantine", func() bool { return len(groups.Quarantined()) == 1 })
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{QuarantineDeaths: 1}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		wantClass(t, receive(t, callWith(t, 20*time.Millisecond, policy), "a timeout").err, v1alpha.ClassTimeout)
+		c.end <- status.Error(codes.Unavailable, "out of memory")
+		eventually(t, "the instance under quarantine", func() bool { return len(groups.Quarantined()) == 1 })
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -52,13 +53,17 @@ type conversation struct {
 
 func newExecutor(t testing.TB) *scriptedExecutor {
 	t.Helper()
+	x := &scriptedExecutor{streams: make(chan *conversation, 64), health: healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})}
+	if memory != nil {
+		x.address = memory.newAddress()
+		return x
+	}
 	folder, err := os.MkdirTemp("", "gw") // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	x := &scriptedExecutor{address: "unix:" + filepath.Join(folder, "x.sock"), streams: make(chan *conversation, 64)}
-	x.health = healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})
+	x.address = "unix:" + filepath.Join(folder, "x.sock")
 	return x
 }
 
@@ -79,6 +84,9 @@ func (x *scriptedExecutor) start(t testing.TB) {
 
 func (x *scriptedExecutor) listen(t testing.TB) net.Listener {
 	t.Helper()
+	if memory != nil {
+		return memory.listen(x.address)
+	}
 	path := x.address[len("unix:"):]
 	_ = os.Remove(path)
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
@@ -196,15 +204,16 @@ func (c *conversation) answer(actions ...*executorv1.Action) {
 	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken, Actions: actions})
 }
 
-// silent fails if another frame comes. It can only be asked when everything that could cause one has been done.
-func (c *conversation) silent() {
+// wantNoFrame fails if another frame comes before anything else happens. It needs the fake clock.
+func (c *conversation) wantNoFrame() {
 	c.t.Helper()
+	synctest.Wait()
 	select {
 	case frame, ok := <-c.frames:
 		if ok {
-			c.t.Fatalf("expected no frame without credit, got %v", frame)
+			c.t.Fatalf("expected no frame, got %v", frame)
 		}
-	case <-time.After(50 * time.Millisecond):
+	default:
 	}
 }
 
@@ -243,6 +252,9 @@ func connect(t testing.TB, opts Options, executors ...*scriptedExecutor) *Groups
 	var addresses []string
 	for _, x := range executors {
 		addresses = append(addresses, x.address)
+	}
+	if memory != nil {
+		opts.dialOptions = []grpc.DialOption{grpc.WithContextDialer(memory.dial)}
 	}
 	groups := NewGroups(map[string][]string{"default": addresses}, opts, quiet)
 	t.Cleanup(groups.Close)

@@ -37,57 +37,61 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 }
 
 func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{ConfigureTimeout: time.Millisecond}, x)
-	c := x.greet(t)
-	slow := metadata
-	slow.PrepareTimeout = 30 * time.Second
-	done := buildAs(groups, slow)
-	c.take()
-	select {
-	case got := <-done:
-		t.Fatalf("expected to wait for as long as prepare may take, got %v", got.err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	quick := metadata
-	quick.PrepareTimeout = 0
-	if err := receive(t, buildAs(groups, quick), "the refusal").err; err == nil || !strings.Contains(err.Error(), "not configured within 1ms") {
-		t.Fatalf("expected a timeout, got %v", err)
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{ConfigureTimeout: time.Millisecond}, x)
+		c := x.greet(t)
+		slow := metadata
+		slow.PrepareTimeout = 30 * time.Second
+		done := buildAs(groups, slow)
+		c.take()
+		select {
+		case got := <-done:
+			t.Fatalf("expected to wait for as long as prepare may take, got %v", got.err)
+		case <-time.After(29 * time.Second):
+		}
+		quick := metadata
+		quick.PrepareTimeout = 0
+		if err := receive(t, buildAs(groups, quick), "the refusal").err; err == nil || !strings.Contains(err.Error(), "not configured within 1ms") {
+			t.Fatalf("expected a timeout, got %v", err)
+		}
+	})
 }
 
 func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{CreditFrames: 2}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	var answers []<-chan returned
-	for want := 1; want <= 2; want++ {
-		answers = append(answers, callWith(t, patience, policy))
-		if frame := c.hold(); len(frame.GetExecutions()) != 1 {
-			t.Fatalf("expected one execution in a frame, got %v", frame)
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{CreditFrames: 2}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		var answers []<-chan returned
+		for want := 1; want <= 2; want++ {
+			answers = append(answers, callWith(t, patience, policy))
+			if frame := c.hold(); len(frame.GetExecutions()) != 1 {
+				t.Fatalf("expected one execution in a frame, got %v", frame)
+			}
 		}
-	}
-	for range 5 {
-		answers = append(answers, callWith(t, patience, policy))
-	}
-	eventually(t, "five queued", func() bool { return statsOf(groups, 0).Queued == 5 })
-	c.answer(&executorv1.Action{Id: 1}) // an answer is not an acknowledgement
-	receive(t, answers[0], "the first answer")
-	c.silent()
-	c.ack(1)
-	frame := c.hold()
-	if len(frame.GetExecutions()) != 5 {
-		t.Fatalf("expected what arrived meanwhile, 5 executions, in one frame, got %d", len(frame.GetExecutions()))
-	}
-	for id := uint64(7); id >= 2; id-- { // answers come out of order
-		c.answer(&executorv1.Action{Id: id})
-	}
-	for _, answer := range answers[1:] {
-		if result := receive(t, answer, "an answer"); result.err != nil {
-			t.Fatal(result.err)
+		for range 5 {
+			answers = append(answers, callWith(t, patience, policy))
 		}
-	}
+		eventually(t, "five queued", func() bool { return statsOf(groups, 0).Queued == 5 })
+		c.answer(&executorv1.Action{Id: 1}) // an answer is not an acknowledgement
+		receive(t, answers[0], "the first answer")
+		c.wantNoFrame()
+		c.ack(1)
+		frame := c.hold()
+		if len(frame.GetExecutions()) != 5 {
+			t.Fatalf("expected what arrived meanwhile, 5 executions, in one frame, got %d", len(frame.GetExecutions()))
+		}
+		for id := uint64(7); id >= 2; id-- { // answers come out of order
+			c.answer(&executorv1.Action{Id: id})
+		}
+		for _, answer := range answers[1:] {
+			if result := receive(t, answer, "an answer"); result.err != nil {
+				t.Fatal(result.err)
+			}
+		}
+	})
 }
 
 func TestFullQueueIsOverloadedAtOnce(t *testing.T) {
@@ -106,69 +110,75 @@ func TestFullQueueIsOverloadedAtOnce(t *testing.T) {
 }
 
 func TestDeadlineCountsTheTimeInTheQueue(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{CreditFrames: 1}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	first := callWith(t, patience, policy)
-	c.hold()
-	queued := receive(t, callWith(t, 20*time.Millisecond, policy), "the timeout")
-	wantClass(t, queued.err, v1alpha.ClassTimeout)
-	if !errors.Is(queued.err, context.DeadlineExceeded) {
-		t.Fatalf("expected it to wrap the context's error, got %v", queued.err)
-	}
-	if got := statsOf(groups, 0); got.Queued != 0 || got.UnderWay != 1 {
-		t.Fatalf("expected the queue to be empty again, got %+v", got)
-	}
-	c.ack(1)
-	c.answer(&executorv1.Action{Id: 1})
-	receive(t, first, "the first answer")
-	c.silent() // what was never sent needs no cancel
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{CreditFrames: 1}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		first := callWith(t, patience, policy)
+		c.hold()
+		queued := receive(t, callWith(t, 20*time.Millisecond, policy), "the timeout")
+		wantClass(t, queued.err, v1alpha.ClassTimeout)
+		if !errors.Is(queued.err, context.DeadlineExceeded) {
+			t.Fatalf("expected it to wrap the context's error, got %v", queued.err)
+		}
+		if got := statsOf(groups, 0); got.Queued != 0 || got.UnderWay != 1 {
+			t.Fatalf("expected the queue to be empty again, got %+v", got)
+		}
+		c.ack(1)
+		c.answer(&executorv1.Action{Id: 1})
+		receive(t, first, "the first answer")
+		c.wantNoFrame() // what was never sent needs no cancel
+	})
 }
 
 func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	answer := callWith(t, 300*time.Millisecond, policy)
-	execution := c.take().GetExecutions()[0]
-	if left := execution.GetTimeoutUs(); left == 0 || left > 300_000 {
-		t.Fatalf("expected timeout_us within (0, 300000], got %d", left)
-	}
-	err := receive(t, answer, "the timeout").err
-	wantClass(t, err, v1alpha.ClassTimeout)
-	if !v1alpha.AsFailure(err).Logged {
-		t.Fatal("expected the executor to say where it is, since it answers its health checks")
-	}
-	frame := c.take()
-	if len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
-		t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
-	}
-	late := frame.GetTimedOut()
-	if len(late) != 1 || late[0].GetId() != execution.GetId() || late[0].GetInstance() != execution.GetInstance() ||
-		late[0].GetTimeoutUs() != execution.GetTimeoutUs() || late[0].GetPhase() != execution.GetPhase() ||
-		string(late[0].GetRequestId()) != string(execution.GetRequestId()) || string(late[0].GetOperation()) != string(execution.GetOperation()) {
-		t.Fatalf("expected it to be told as timed out, as it was sent, got %v", late)
-	}
-	c.answer(&executorv1.Action{Id: execution.GetId()}, &executorv1.Action{Id: 9999})
-	eventually(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
-	if !statsOf(groups, 0).Connected {
-		t.Fatal("expected the stream to stay up")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		answer := callWith(t, 300*time.Millisecond, policy)
+		execution := c.take().GetExecutions()[0]
+		if left := execution.GetTimeoutUs(); left == 0 || left > 300_000 {
+			t.Fatalf("expected timeout_us within (0, 300000], got %d", left)
+		}
+		err := receive(t, answer, "the timeout").err
+		wantClass(t, err, v1alpha.ClassTimeout)
+		if !v1alpha.AsFailure(err).Logged {
+			t.Fatal("expected the executor to say where it is, since it answers its health checks")
+		}
+		frame := c.take()
+		if len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
+			t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
+		}
+		late := frame.GetTimedOut()
+		if len(late) != 1 || late[0].GetId() != execution.GetId() || late[0].GetInstance() != execution.GetInstance() ||
+			late[0].GetTimeoutUs() != execution.GetTimeoutUs() || late[0].GetPhase() != execution.GetPhase() ||
+			string(late[0].GetRequestId()) != string(execution.GetRequestId()) || string(late[0].GetOperation()) != string(execution.GetOperation()) {
+			t.Fatalf("expected it to be told as timed out, as it was sent, got %v", late)
+		}
+		c.answer(&executorv1.Action{Id: execution.GetId()}, &executorv1.Action{Id: 9999})
+		eventually(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
+		if !statsOf(groups, 0).Connected {
+			t.Fatal("expected the stream to stay up")
+		}
+	})
 }
 
 func TestTimeoutInAProcessThatDoesNotAnswerIsForTheEngineToLog(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: time.Hour}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	policy.(*PythonBridge).instance.placements()[0].home.silent.Store(true)
-	answer := callWith(t, 50*time.Millisecond, policy)
-	c.take()
-	if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
-		t.Fatal("expected the engine to log it")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{HealthInterval: time.Hour}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		policy.(*PythonBridge).instance.placements()[0].home.silent.Store(true)
+		answer := callWith(t, 50*time.Millisecond, policy)
+		c.take()
+		if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
+			t.Fatal("expected the engine to log it")
+		}
+	})
 }
 
 func TestClientThatGoesAwayCancels(t *testing.T) {
@@ -210,90 +220,96 @@ func TestBreakCrashesTheSentAndFailsTheQueued(t *testing.T) {
 }
 
 func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	x.server.Stop()
-	eventually(t, "the loss noticed", func() bool { return !statsOf(groups, 0).Connected })
-	x.start(t)
-	c = x.greet(t)
-	ready(t, groups)
-	answer := callWith(t, patience, policy) // parked until its instance is ready
-	frame := c.take()
-	if len(frame.GetExecutions()) != 0 || len(frame.GetConfigure()) != 1 || string(frame.GetConfigure()[0].GetParameters()) != `{"name":"X-A"}` {
-		t.Fatalf("expected the configuration again, with parameters, and no execution, got %v", frame)
-	}
-	c.silent()
-	c.settle(frame.GetConfigure()[0].GetInstance(), nil)
-	frame = c.take()
-	c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
-	if result := receive(t, answer, "the answer"); result.err != nil {
-		t.Fatal(result.err)
-	}
-	if got := statsOf(groups, 0).Reconnects; got != 1 {
-		t.Fatalf("expected 1 reconnect, got %d", got)
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		x.server.Stop()
+		eventually(t, "the loss noticed", func() bool { return !statsOf(groups, 0).Connected })
+		x.start(t)
+		c = x.greet(t)
+		ready(t, groups)
+		answer := callWith(t, patience, policy) // parked until its instance is ready
+		frame := c.take()
+		if len(frame.GetExecutions()) != 0 || len(frame.GetConfigure()) != 1 || string(frame.GetConfigure()[0].GetParameters()) != `{"name":"X-A"}` {
+			t.Fatalf("expected the configuration again, with parameters, and no execution, got %v", frame)
+		}
+		c.wantNoFrame()
+		c.settle(frame.GetConfigure()[0].GetInstance(), nil)
+		frame = c.take()
+		c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
+		if result := receive(t, answer, "the answer"); result.err != nil {
+			t.Fatal(result.err)
+		}
+		if got := statsOf(groups, 0).Reconnects; got != 1 {
+			t.Fatalf("expected 1 reconnect, got %d", got)
+		}
+	})
 }
 
 func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HealthInterval: briskly, HealthMisses: never, RetryConfigure: time.Millisecond, RetryMost: time.Millisecond}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	c.breakOff()
-	c = x.greet(t)
-	ready(t, groups)
-	parked := callWith(t, patience, policy)
-	eventually(t, "one parked", func() bool { return statsOf(groups, 0).Queued == 1 })
-	number := c.take().GetConfigure()[0].GetInstance()
-	c.settle(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
-	failed := receive(t, parked, "the failure").err
-	wantClass(t, failed, v1alpha.ClassUnavailable)
-	if !strings.Contains(failed.Error(), "prepare: no such host") {
-		t.Fatalf("expected the executor's reason, got %v", failed)
-	}
-	if standing := policy.(*PythonBridge).Standing(); standing == nil || standing.Error() != "exception: prepare: no such host" {
-		t.Fatalf("expected the reason, got %v", standing)
-	}
-	again := c.take()
-	if len(again.GetConfigure()) != 1 || again.GetConfigure()[0].GetInstance() == number || len(again.GetClose()) != 1 || again.GetClose()[0] != number {
-		t.Fatalf("expected %d closed and its instance configured under a new number, got %v", number, again)
-	}
-	wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
-	c.settle(again.GetConfigure()[0].GetInstance(), nil)
-	eventually(t, "the instance ready", func() bool {
-		return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		c.breakOff()
+		c = x.greet(t)
+		ready(t, groups)
+		parked := callWith(t, patience, policy)
+		eventually(t, "one parked", func() bool { return statsOf(groups, 0).Queued == 1 })
+		number := c.take().GetConfigure()[0].GetInstance()
+		c.settle(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
+		failed := receive(t, parked, "the failure").err
+		wantClass(t, failed, v1alpha.ClassUnavailable)
+		if !strings.Contains(failed.Error(), "prepare: no such host") {
+			t.Fatalf("expected the executor's reason, got %v", failed)
+		}
+		if standing := policy.(*PythonBridge).Standing(); standing == nil || standing.Error() != "exception: prepare: no such host" {
+			t.Fatalf("expected the reason, got %v", standing)
+		}
+		again := c.take()
+		if len(again.GetConfigure()) != 1 || again.GetConfigure()[0].GetInstance() == number || len(again.GetClose()) != 1 || again.GetClose()[0] != number {
+			t.Fatalf("expected %d closed and its instance configured under a new number, got %v", number, again)
+		}
+		wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
+		c.settle(again.GetConfigure()[0].GetInstance(), nil)
+		eventually(t, "the instance ready", func() bool {
+			return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
+		})
+		if standing := policy.(*PythonBridge).Standing(); standing != nil {
+			t.Fatalf("expected nothing to be wrong, got %v", standing)
+		}
+		answer := callWith(t, patience, policy)
+		c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
+		if result := receive(t, answer, "the answer"); result.err != nil {
+			t.Fatal(result.err)
+		}
 	})
-	if standing := policy.(*PythonBridge).Standing(); standing != nil {
-		t.Fatalf("expected nothing to be wrong, got %v", standing)
-	}
-	answer := callWith(t, patience, policy)
-	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
-	if result := receive(t, answer, "the answer"); result.err != nil {
-		t.Fatal(result.err)
-	}
 }
 
 func TestCloseTellsTheExecutor(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	c := x.greet(t)
-	policy := bridgeOn(t, groups, c)
-	number := policy.(*PythonBridge).instance.placements()[0].number
-	for range 2 {
-		if err := policy.Close(); err != nil {
-			t.Fatal(err)
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		number := policy.(*PythonBridge).instance.placements()[0].number
+		for range 2 {
+			if err := policy.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
-		t.Fatalf("expected a frame that closes %d once, got %v", number, frame)
-	}
-	wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-	c.breakOff()
-	c = x.greet(t)
-	ready(t, groups)
-	c.silent() // a closed instance is not configured again
+		if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
+			t.Fatalf("expected a frame that closes %d once, got %v", number, frame)
+		}
+		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		c.breakOff()
+		c = x.greet(t)
+		ready(t, groups)
+		c.wantNoFrame() // a closed instance is not configured again
+	})
 }
 
 func TestViolationsBreakTheStream(t *testing.T) {
@@ -317,16 +333,18 @@ func TestViolationsBreakTheStream(t *testing.T) {
 }
 
 func TestSilentProcessIsNotReady(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{HelloTimeout: 20 * time.Millisecond}, x)
-	x.accept(t).broken()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
-	err := groups.Ready(ctx)
-	if err == nil || !strings.Contains(err.Error(), `executor group "default": 0 of 1 processes connected (`+x.address) {
-		t.Fatalf("expected to be told which group is not there, got %v", err)
-	}
-	if statsOf(groups, 0).Reconnects != 0 {
-		t.Fatal("expected no stream to count before hello")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{HelloTimeout: 20 * time.Millisecond}, x)
+		x.accept(t).broken()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+		defer cancel()
+		err := groups.Ready(ctx)
+		if err == nil || !strings.Contains(err.Error(), `executor group "default": 0 of 1 processes connected (`+x.address) {
+			t.Fatalf("expected to be told which group is not there, got %v", err)
+		}
+		if statsOf(groups, 0).Reconnects != 0 {
+			t.Fatal("expected no stream to count before hello")
+		}
+	})
 }
