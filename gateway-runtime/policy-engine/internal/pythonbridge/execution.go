@@ -25,9 +25,9 @@ type execution struct {
 	message  executorv1.Execution // id, instance and timeout_us are set when it is put into a frame
 	instance *instance
 	deadline time.Time
-	size     int  // bytes in a frame, about
-	alone    bool // travels in a frame of its own
+	size     int // bytes in a frame, about
 	answers  chan outcome
+	alone    bool // travels in a frame of its own
 	ended    atomic.Bool
 	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
 

@@ -102,14 +102,14 @@ func (g *group) serving() []*StreamManager {
 func (g *group) processChanged() { g.changes.broadcast() }
 
 func (g *group) processCrashed(candidates []quarantine.Candidate) {
-	g.crashes.RecordCrash(candidates, time.Now())
+	g.crashes.RecordCrash(candidates)
 }
 
 // ---------------------------------------------------------------- executions
 
 // execute runs one execution to its end, at the latest when ctx is done.
 func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, error) {
-	probe, refusal := g.crashes.Admit(e.instance.id, time.Now())
+	probe, refusal := g.crashes.Admit(e.instance.id)
 	if refusal != nil {
 		return nil, quarantined(e.instance, refusal)
 	}
@@ -147,7 +147,7 @@ func (g *group) reroute(e *execution) {
 	if e.ended.Load() {
 		return
 	}
-	if refusal := g.crashes.Check(e.instance.id, time.Now()); refusal != nil && e.probe == nil {
+	if refusal := g.crashes.Check(e.instance.id); refusal != nil && e.probe == nil {
 		e.finish(outcome{err: quarantined(e.instance, refusal)})
 		return
 	}

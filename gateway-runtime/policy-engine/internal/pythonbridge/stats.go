@@ -66,7 +66,7 @@ type QuarantineStats struct {
 func (g *Groups) Quarantined() []QuarantineStats {
 	all := []QuarantineStats{}
 	for _, name := range g.names() {
-		for _, q := range g.group(name).crashes.Quarantined(time.Now()) {
+		for _, q := range g.group(name).crashes.Quarantined() {
 			all = append(all, QuarantineStats{Group: name, Policy: q.Policy, API: q.API, Instance: q.Name,
 				Deaths: q.Crashes, LeftMs: (q.Left + time.Millisecond - 1).Milliseconds()})
 		}

@@ -75,6 +75,7 @@ type Probe struct {
 type CrashTracker struct {
 	options Options
 	log     *slog.Logger
+	now     func() time.Time
 	current atomic.Pointer[map[ID]*quarantine] // replaced as a whole; nil while there is none
 
 	mu      sync.Mutex
@@ -107,7 +108,7 @@ type quarantine struct {
 
 // NewCrashTracker returns a tracker that tracks no instance yet. It logs when a quarantine begins and ends.
 func NewCrashTracker(options Options, log *slog.Logger) *CrashTracker {
-	return &CrashTracker{options: options, log: log, records: map[ID]*record{}}
+	return &CrashTracker{options: options, log: log, now: time.Now, records: map[ID]*record{}}
 }
 
 // Track makes crashes count against an instance, until Forget.
@@ -151,11 +152,12 @@ func (t *CrashTracker) find(id ID) *quarantine {
 
 // Admit says whether an execution of the instance may be sent. The first one after a quarantine's time is up is its
 // probe. Without a quarantine both results are nil, at the cost of one atomic load.
-func (t *CrashTracker) Admit(id ID, now time.Time) (*Probe, *Refusal) {
+func (t *CrashTracker) Admit(id ID) (*Probe, *Refusal) {
 	q := t.find(id)
 	if q == nil {
 		return nil, nil
 	}
+	now := t.now()
 	if !now.Before(q.until) && q.probe.Load() == nil {
 		if probe := (&Probe{t, q}); q.probe.CompareAndSwap(nil, probe) {
 			return probe, nil
@@ -165,9 +167,9 @@ func (t *CrashTracker) Admit(id ID, now time.Time) (*Probe, *Refusal) {
 }
 
 // Check says why an execution of the instance must not be sent, nil if it may. Unlike Admit it never makes it a probe.
-func (t *CrashTracker) Check(id ID, now time.Time) *Refusal {
+func (t *CrashTracker) Check(id ID) *Refusal {
 	if q := t.find(id); q != nil {
-		return q.refusal(now)
+		return q.refusal(t.now())
 	}
 	return nil
 }
@@ -216,10 +218,11 @@ func (t *CrashTracker) Reset() {
 }
 
 // Quarantined are the instances that are under quarantine now, by API and name.
-func (t *CrashTracker) Quarantined(now time.Time) []Status {
+func (t *CrashTracker) Quarantined() []Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []Status
+	now := t.now()
 	for _, r := range t.records {
 		if r.current != nil {
 			all = append(all, Status{r.instance, *r.current.refusal(now)})
@@ -235,9 +238,10 @@ func (t *CrashTracker) Quarantined(now time.Time) []Status {
 
 // RecordCrash counts the crash of a process against its candidates, and puts one of them at most under quarantine.
 // Candidates that are not tracked (any more) are left out.
-func (t *CrashTracker) RecordCrash(candidates []Candidate, now time.Time) {
+func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := t.now()
 	found := map[ID]*record{}
 	for _, c := range candidates {
 		if r := t.records[c.ID]; r != nil {

@@ -16,14 +16,16 @@ var testOptions = Options{Crashes: 3, Window: 30 * time.Second, Min: 10 * time.S
 // scene is a tracker with a clock of its own, and what its instances have answered.
 type scene struct {
 	*CrashTracker
-	now      time.Time
+	time     time.Time
 	last     ID
 	answered map[ID]uint64
 }
 
 func newScene() *scene {
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
-	return &scene{CrashTracker: NewCrashTracker(testOptions, log), now: time.Unix(1_000_000, 0), answered: map[ID]uint64{}}
+	s := &scene{CrashTracker: NewCrashTracker(testOptions, log), time: time.Unix(1_000_000, 0), answered: map[ID]uint64{}}
+	s.now = func() time.Time { return s.time }
+	return s
 }
 
 func (s *scene) instance(name string) ID {
@@ -34,17 +36,17 @@ func (s *scene) instance(name string) ID {
 
 // crash lets time pass and a process crash that had executions of these under way.
 func (s *scene) crash(after time.Duration, of ...ID) {
-	s.now = s.now.Add(after)
+	s.time = s.time.Add(after)
 	var all []Candidate
 	for _, id := range of {
 		all = append(all, Candidate{ID: id, Answered: s.answered[id], Alone: len(of) == 1})
 	}
-	s.RecordCrash(all, s.now)
+	s.RecordCrash(all)
 }
 
 // refused asks for an execution, which becomes the probe where the time is up.
 func (s *scene) refused(id ID) bool {
-	_, refusal := s.Admit(id, s.now)
+	_, refusal := s.Admit(id)
 	return refusal != nil
 }
 
@@ -112,9 +114,9 @@ func TestAfterTheTimeOneExecutionDecides(t *testing.T) {
 	for range 3 {
 		s.crash(time.Second, culprit)
 	}
-	s.now = s.now.Add(testOptions.Min + time.Second)
-	probe, refusal := s.Admit(culprit, s.now)
-	if _, other := s.Admit(culprit, s.now); probe == nil || refusal != nil || other == nil || s.Check(culprit, s.now) == nil {
+	s.time = s.time.Add(testOptions.Min + time.Second)
+	probe, refusal := s.Admit(culprit)
+	if _, other := s.Admit(culprit); probe == nil || refusal != nil || other == nil || s.Check(culprit) == nil {
 		t.Fatal("expected the first execution to be let through, and no other")
 	}
 	probe.Conclude(true)
@@ -128,8 +130,8 @@ func TestAProbeThatSaysNothingIsFollowedByAnother(t *testing.T) {
 	for range 3 {
 		s.crash(time.Second, culprit)
 	}
-	s.now = s.now.Add(testOptions.Min + time.Second)
-	probe, _ := s.Admit(culprit, s.now)
+	s.time = s.time.Add(testOptions.Min + time.Second)
+	probe, _ := s.Admit(culprit)
 	probe.Conclude(false)
 	wantRefused(t, s, culprit, false)
 	wantRefused(t, s, culprit, true)
@@ -141,8 +143,8 @@ func TestAProbeOfAQuarantineThatIsOverDecidesNothing(t *testing.T) {
 	for range 3 {
 		s.crash(time.Second, culprit)
 	}
-	s.now = s.now.Add(testOptions.Min + time.Second)
-	probe, _ := s.Admit(culprit, s.now)
+	s.time = s.time.Add(testOptions.Min + time.Second)
+	probe, _ := s.Admit(culprit)
 	s.crash(time.Second, culprit) // of the probe
 	probe.Conclude(true)          // an answer that came too late
 	wantRefused(t, s, culprit, true)
@@ -156,7 +158,7 @@ func TestEachQuarantineIsTwiceAsLongUpToTheLongest(t *testing.T) {
 	}
 	for _, want := range []time.Duration{10, 20, 40, 80, 160, 320, 600, 600} {
 		want *= time.Second
-		if got := s.Check(culprit, s.now).Left; got != want {
+		if got := s.Check(culprit).Left; got != want {
 			t.Fatalf("expected a quarantine of %s, got %s", want, got)
 		}
 		s.crash(want+time.Second, culprit) // of the probe
@@ -194,7 +196,7 @@ func TestForgettingEndsTheQuarantine(t *testing.T) {
 		s.crash(time.Second, culprit)
 	}
 	s.Forget(culprit)
-	if got := s.Quarantined(s.now); len(got) != 0 || s.current.Load() != nil {
+	if got := s.Quarantined(); len(got) != 0 || s.current.Load() != nil {
 		t.Fatalf("expected no instance under quarantine, got %v", got)
 	}
 	wantRefused(t, s, other, false)
@@ -207,7 +209,8 @@ func TestStatusNamesTheInstance(t *testing.T) {
 		s.crash(time.Second, culprit)
 	}
 	want := Status{Instance{culprit, "culprit:v1.0.0", "culprit", "culprit"}, Refusal{3, 9 * time.Second}}
-	if got := s.Quarantined(s.now.Add(time.Second)); len(got) != 1 || got[0] != want {
+	s.time = s.time.Add(time.Second)
+	if got := s.Quarantined(); len(got) != 1 || got[0] != want {
 		t.Fatalf("expected %+v, got %+v", want, got)
 	}
 }
@@ -221,18 +224,20 @@ func TestQuarantineHoldsWhatItPromises(t *testing.T) {
 		id := func() ID { return rapid.SampledFrom(ids).Draw(t, "instance") }
 		t.Repeat(map[string]func(*rapid.T){
 			"crash": func(t *rapid.T) {
-				before := s.Quarantined(s.now)
+				before := s.Quarantined()
 				s.crash(time.Duration(rapid.IntRange(0, 20).Draw(t, "s"))*time.Second, rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, 3, rapid.ID).Draw(t, "under way")...)
-				if after := s.Quarantined(s.now); len(after) > len(before)+1 {
+				if after := s.Quarantined(); len(after) > len(before)+1 {
 					t.Fatalf("one crash put %d instances under quarantine", len(after)-len(before))
 				}
 			},
 			"answer": func(t *rapid.T) { s.answered[id()] += uint64(rapid.IntRange(1, 50).Draw(t, "answers")) },
-			"pass":   func(t *rapid.T) { s.now = s.now.Add(time.Duration(rapid.IntRange(1, 900).Draw(t, "s")) * time.Second) },
+			"pass": func(t *rapid.T) {
+				s.time = s.time.Add(time.Duration(rapid.IntRange(1, 900).Draw(t, "s")) * time.Second)
+			},
 			"admit": func(t *rapid.T) {
 				of := id()
-				probe, refusal := s.Admit(of, s.now)
-				if probe != nil && (refusal != nil || s.Check(of, s.now).Left > 0) {
+				probe, refusal := s.Admit(of)
+				if probe != nil && (refusal != nil || s.Check(of).Left > 0) {
 					t.Fatal("a probe was sent before the time was up")
 				}
 				for other := range probes {
@@ -257,7 +262,7 @@ func TestQuarantineHoldsWhatItPromises(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				for _, q := range s.Quarantined(s.now) {
+				for _, q := range s.Quarantined() {
 					if q.Left > testOptions.Max || q.Crashes < testOptions.Crashes {
 						t.Fatalf("instance %d is under quarantine for %s after %d crashes", q.ID, q.Left, q.Crashes)
 					}
@@ -275,18 +280,18 @@ func TestOneProbeOfManyGoroutines(t *testing.T) {
 		for range 3 {
 			s.crash(time.Second, culprit)
 		}
-		due := s.now.Add(testOptions.Min)
+		s.time = s.time.Add(testOptions.Min)
 		var sent atomic.Int32
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				if probe, _ := s.Admit(culprit, due); probe != nil {
+				if probe, _ := s.Admit(culprit); probe != nil {
 					sent.Add(1)
 				}
 			})
 		}
-		all.Go(func() { s.Quarantined(due) })
-		all.Go(func() { s.RecordCrash([]Candidate{{ID: 99}}, due) })
+		all.Go(func() { s.Quarantined() })
+		all.Go(func() { s.RecordCrash([]Candidate{{ID: 99}}) })
 		all.Wait()
 		if sent.Load() != 1 {
 			t.Fatalf("expected one probe, got %d", sent.Load())
