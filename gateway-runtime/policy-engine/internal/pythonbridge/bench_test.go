@@ -20,8 +20,8 @@ import (
 // echo answers every execution at once, one reply for each frame, as a fast executor would.
 func echo(c *conversation) {
 	for frame := range c.frames {
-		c.taken++
-		reply := &executorv1.ReplyFrame{FramesAcknowledged: c.taken}
+		c.acknowledged++
+		reply := &executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged}
 		for _, configure := range frame.GetConfigure() {
 			reply.Instances = append(reply.Instances, &executorv1.InstanceStatus{Instance: configure.GetInstance()})
 		}

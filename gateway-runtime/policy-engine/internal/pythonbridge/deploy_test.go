@@ -40,7 +40,7 @@ func one(t *testing.T, opts Options) (*Groups, *scriptedExecutor, *conversation,
 
 func answerNext(t *testing.T, c *conversation, waiting <-chan returned) {
 	t.Helper()
-	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
+	c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
 	if result := receive(t, waiting, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
@@ -62,14 +62,14 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	y := startExecutor(t)
 	done := deploy(t, groups, 2, y)
 	fresh := y.greet(t)
-	configure := fresh.take().GetConfigure()
+	configure := fresh.nextFrame().GetConfigure()
 	if len(configure) != 1 || string(configure[0].GetParameters()) != `{"name":"X-A"}` {
 		t.Fatalf("expected the live instance with its parameters, got %v", configure)
 	}
 	meanwhile := &v1alpha.ExchangeMetadata{}
 	answerNext(t, old, callIn(t, policy, meanwhile)) // not ready yet: nothing goes there
 	meanwhile.End()
-	fresh.settle(configure[0].GetInstance(), nil)
+	fresh.reportInstance(configure[0].GetInstance(), nil)
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
 func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	held := callWith(t, patience, policy)
-	underWay := first.take().GetExecutions()[0]
+	underWay := first.nextFrame().GetExecutions()[0]
 	stays, y := statsOf(groups, 1).Address, startExecutor(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -152,14 +152,14 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 		done <- groups.Deploy(ctx, Roster{Generation: 1, Executors: map[string][]string{"default": {y.address, stays}}})
 	}()
 	fresh := y.greet(t)
-	fresh.configured()
+	fresh.configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // whoever has less to do, but never the one that leaves
 		callWith(t, patience, policy)
 	}
-	if a, b := len(fresh.take().GetExecutions()), len(second.take().GetExecutions()); a != 1 || b != 1 {
+	if a, b := len(fresh.nextFrame().GetExecutions()), len(second.nextFrame().GetExecutions()); a != 1 || b != 1 {
 		t.Fatalf("expected one each in the new and in the other process, got %d and %d", a, b)
 	}
 	first.answer(&executorv1.Action{Id: underWay.GetId()})
@@ -177,7 +177,10 @@ func TestDeployIsRefused(t *testing.T) {
 		reason string
 	}{
 		"an instance cannot be prepared": {
-			func(c *conversation) { c.hello(); c.settle(c.take().GetConfigure()[0].GetInstance(), failure) },
+			func(c *conversation) {
+				c.hello()
+				c.reportInstance(c.nextFrame().GetConfigure()[0].GetInstance(), failure)
+			},
 			"add-python-header:v1.0.0 of API orders-v1: exception: prepare: KeyError: 'x' (policy.py:7)",
 		},
 		"a policy cannot be imported": {
@@ -188,7 +191,7 @@ func TestDeployIsRefused(t *testing.T) {
 			"policy a:v1.0.0: KeyError: 'x' (policy.py:7)",
 		},
 		"the process is lost": {
-			func(c *conversation) { c.hello(); c.take(); c.breakOff() },
+			func(c *conversation) { c.hello(); c.nextFrame(); c.breakStream() },
 			"was lost before it was ready",
 		},
 	}
@@ -223,7 +226,7 @@ func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
 	answerNext(t, c, callIn(t, policy, held))
 	y := startExecutor(t)
 	done := deploy(t, groups, 4, y)
-	y.greet(t).configured()
+	y.greet(t).configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +242,7 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 	}
 	w := newMachine()
 	joiner := w.enlist(w.generations.current.Load(), roleJoining)
-	w.begin(nil)
+	w.makeAllReady(nil)
 	failAt(w.instances[0], joiner)
 	failAt(w.instances[0], w.members[0])
 	if _, err := w.group.joined(joiner); err == nil || !strings.Contains(err.Error(), "no such host") {
@@ -254,15 +257,15 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
-		stuck := callWith(t, patience, policy)
-		old.take()
+		held := callWith(t, patience, policy)
+		old.nextFrame()
 		y := startExecutor(t)
 		done := deploy(t, groups, 2, y)
-		y.greet(t).configured()
+		y.greet(t).configureOne()
 		if err := receive(t, done, "the switch"); err != nil {
 			t.Fatal(err)
 		}
-		wantClass(t, receive(t, stuck, "the crash").err, v1alpha.ClassCrashed)
+		wantClass(t, receive(t, held, "the crash").err, v1alpha.ClassCrashed)
 		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 	})
 }
@@ -300,7 +303,7 @@ func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
 		done <- groups.Deploy(t.Context(), Roster{Generation: 2, Executors: map[string][]string{"changed": {y.address}, "kept": {stays.address}}})
 	}()
 	fresh := y.greet(t)
-	fresh.configured()
+	fresh.configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}

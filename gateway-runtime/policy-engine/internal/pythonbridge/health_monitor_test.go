@@ -16,7 +16,7 @@ func TestFailedHealthChecksBreakTheStream(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		answer := callWith(t, patience, policy)
-		c.take()
+		c.nextFrame()
 		x.setHealth(func() (*executorv1.HealthCheckResponse, error) { return nil, errors.New("script says no") })
 		wantClass(t, receive(t, answer, "the crash").err, v1alpha.ClassCrashed)
 		c.broken()
@@ -83,7 +83,7 @@ func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		answer := callWith(t, patience, policy)
-		execution := c.take().GetExecutions()[0]
+		execution := c.nextFrame().GetExecutions()[0]
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: false}))
 		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
 		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
@@ -113,7 +113,7 @@ func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		answer := callWith(t, time.Minute, policy)
-		execution := c.take().GetExecutions()[0]
+		execution := c.nextFrame().GetExecutions()[0]
 		stopped := make(chan struct{})
 		go func() {
 			x.server.GracefulStop()

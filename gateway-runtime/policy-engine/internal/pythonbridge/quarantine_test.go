@@ -14,7 +14,7 @@ import (
 func dieOf(t *testing.T, c *conversation, policy v1alpha.Policy) error {
 	t.Helper()
 	waiting := callWith(t, patience, policy)
-	c.hold()
+	c.nextFrameUnacknowledged()
 	c.end <- status.Error(codes.Unavailable, "the process is gone")
 	return receive(t, waiting, "the crash").err
 }
@@ -28,7 +28,7 @@ func TestAPolicyThatKillsIsAnsweredWithoutBeingSentAndTriedAgain(t *testing.T) {
 		for range 3 {
 			wantClass(t, dieOf(t, c, policy), v1alpha.ClassCrashed)
 			c = x.greet(t)
-			c.configured()
+			c.configureOne()
 			eventually(t, "the process is back", func() bool { return statsOf(groups, 0).Connected })
 		}
 		wantClass(t, receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassCrashed)

@@ -16,7 +16,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	groups := connect(t, Options{}, x)
 	c := x.greet(t)
 	done := build(groups)
-	got := c.configured()
+	got := c.configureOne()
 	if got.GetPolicyName() != "add-python-header" || got.GetPolicyVersion() != "v1.0.0" || string(got.GetParameters()) != `{"name":"X-A"}` ||
 		string(got.GetSystemParameters()) != `{"region":"eu"}` || got.GetApiName() != "orders-v1" || got.GetApiVersion() != "v1.0" || got.GetMaxConcurrency() != 16 ||
 		got.GetOperation() != "GET /{id}" || got.GetPrepareTimeoutMs() != 1 {
@@ -25,7 +25,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	policy := receive(t, done, "the policy").policy
 	for range 3 {
 		answer := callWith(t, patience, policy)
-		frame := c.take()
+		frame := c.nextFrame()
 		if len(frame.GetConfigure()) != 0 || len(frame.GetExecutions()) != 1 || frame.GetExecutions()[0].GetInstance() != got.GetInstance() {
 			t.Fatalf("expected one execution of instance %d and no configuration, got %v", got.GetInstance(), frame)
 		}
@@ -44,7 +44,7 @@ func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
 		slow := metadata
 		slow.PrepareTimeout = 30 * time.Second
 		done := buildAs(groups, slow)
-		c.take()
+		c.nextFrame()
 		select {
 		case got := <-done:
 			t.Fatalf("expected to wait for as long as prepare may take, got %v", got.err)
@@ -67,7 +67,7 @@ func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
 		var answers []<-chan returned
 		for want := 1; want <= 2; want++ {
 			answers = append(answers, callWith(t, patience, policy))
-			if frame := c.hold(); len(frame.GetExecutions()) != 1 {
+			if frame := c.nextFrameUnacknowledged(); len(frame.GetExecutions()) != 1 {
 				t.Fatalf("expected one execution in a frame, got %v", frame)
 			}
 		}
@@ -79,7 +79,7 @@ func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
 		receive(t, answers[0], "the first answer")
 		c.wantNoFrame()
 		c.ack(1)
-		frame := c.hold()
+		frame := c.nextFrameUnacknowledged()
 		if len(frame.GetExecutions()) != 5 {
 			t.Fatalf("expected what arrived meanwhile, 5 executions, in one frame, got %d", len(frame.GetExecutions()))
 		}
@@ -100,7 +100,7 @@ func TestFullQueueIsOverloadedAtOnce(t *testing.T) {
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	callWith(t, patience, policy)
-	c.hold()
+	c.nextFrameUnacknowledged()
 	for range 3 {
 		callWith(t, patience, policy)
 	}
@@ -116,7 +116,7 @@ func TestDeadlineCountsTheTimeInTheQueue(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		first := callWith(t, patience, policy)
-		c.hold()
+		c.nextFrameUnacknowledged()
 		queued := receive(t, callWith(t, 20*time.Millisecond, policy), "the timeout")
 		wantClass(t, queued.err, v1alpha.ClassTimeout)
 		if !errors.Is(queued.err, context.DeadlineExceeded) {
@@ -139,7 +139,7 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		answer := callWith(t, 300*time.Millisecond, policy)
-		execution := c.take().GetExecutions()[0]
+		execution := c.nextFrame().GetExecutions()[0]
 		if left := execution.GetTimeoutUs(); left == 0 || left > 300_000 {
 			t.Fatalf("expected timeout_us within (0, 300000], got %d", left)
 		}
@@ -148,7 +148,7 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 		if !v1alpha.AsFailure(err).Logged {
 			t.Fatal("expected the executor to say where it is, since it answers its health checks")
 		}
-		frame := c.take()
+		frame := c.nextFrame()
 		if len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() {
 			t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
 		}
@@ -174,7 +174,7 @@ func TestTimeoutInAProcessThatDoesNotAnswerIsForTheEngineToLog(t *testing.T) {
 		policy := bridgeOn(t, groups, c)
 		policy.(*PythonBridge).instance.placements()[0].home.silent.Store(true)
 		answer := callWith(t, 50*time.Millisecond, policy)
-		c.take()
+		c.nextFrame()
 		if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
 			t.Fatal("expected the engine to log it")
 		}
@@ -188,14 +188,14 @@ func TestClientThatGoesAwayCancels(t *testing.T) {
 	policy := bridgeOn(t, groups, c)
 	ctx, leave := context.WithCancel(context.Background())
 	answer := call(ctx, policy, request())
-	execution := c.take().GetExecutions()[0]
+	execution := c.nextFrame().GetExecutions()[0]
 	leave()
 	err := receive(t, answer, "the failure").err
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("expected context.Canceled, got %v", err)
 	}
 	wantClass(t, err, v1alpha.ClassTimeout)
-	if frame := c.take(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() || len(frame.GetTimedOut()) != 0 {
+	if frame := c.nextFrame(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() || len(frame.GetTimedOut()) != 0 {
 		t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
 	}
 	wantClass(t, receive(t, call(ctx, policy, request()), "a refusal").err, v1alpha.ClassTimeout)
@@ -207,10 +207,10 @@ func TestBreakCrashesTheSentAndFailsTheQueued(t *testing.T) {
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	sent := callWith(t, patience, policy)
-	c.hold()
+	c.nextFrameUnacknowledged()
 	queued := callWith(t, patience, policy)
 	eventually(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
-	c.breakOff()
+	c.breakStream()
 	wantClass(t, receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
 	wantClass(t, receive(t, queued, "the refusal").err, v1alpha.ClassUnavailable)
 	if got := statsOf(groups, 0); got.Queued != 0 || got.UnderWay != 0 {
@@ -231,13 +231,13 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 		c = x.greet(t)
 		ready(t, groups)
 		answer := callWith(t, patience, policy) // parked until its instance is ready
-		frame := c.take()
+		frame := c.nextFrame()
 		if len(frame.GetExecutions()) != 0 || len(frame.GetConfigure()) != 1 || string(frame.GetConfigure()[0].GetParameters()) != `{"name":"X-A"}` {
 			t.Fatalf("expected the configuration again, with parameters, and no execution, got %v", frame)
 		}
 		c.wantNoFrame()
-		c.settle(frame.GetConfigure()[0].GetInstance(), nil)
-		frame = c.take()
+		c.reportInstance(frame.GetConfigure()[0].GetInstance(), nil)
+		frame = c.nextFrame()
 		c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
 		if result := receive(t, answer, "the answer"); result.err != nil {
 			t.Fatal(result.err)
@@ -254,13 +254,13 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 		groups := connect(t, Options{}, x)
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
-		c.breakOff()
+		c.breakStream()
 		c = x.greet(t)
 		ready(t, groups)
 		parked := callWith(t, patience, policy)
 		eventually(t, "one parked", func() bool { return statsOf(groups, 0).Queued == 1 })
-		number := c.take().GetConfigure()[0].GetInstance()
-		c.settle(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
+		number := c.nextFrame().GetConfigure()[0].GetInstance()
+		c.reportInstance(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
 		failed := receive(t, parked, "the failure").err
 		wantClass(t, failed, v1alpha.ClassUnavailable)
 		if !strings.Contains(failed.Error(), "prepare: no such host") {
@@ -269,12 +269,12 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 		if standing := policy.(*PythonBridge).Standing(); standing == nil || standing.Error() != "exception: prepare: no such host" {
 			t.Fatalf("expected the reason, got %v", standing)
 		}
-		again := c.take()
+		again := c.nextFrame()
 		if len(again.GetConfigure()) != 1 || again.GetConfigure()[0].GetInstance() == number || len(again.GetClose()) != 1 || again.GetClose()[0] != number {
 			t.Fatalf("expected %d closed and its instance configured under a new number, got %v", number, again)
 		}
 		wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
-		c.settle(again.GetConfigure()[0].GetInstance(), nil)
+		c.reportInstance(again.GetConfigure()[0].GetInstance(), nil)
 		eventually(t, "the instance ready", func() bool {
 			return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
 		})
@@ -282,7 +282,7 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 			t.Fatalf("expected nothing to be wrong, got %v", standing)
 		}
 		answer := callWith(t, patience, policy)
-		c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
+		c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
 		if result := receive(t, answer, "the answer"); result.err != nil {
 			t.Fatal(result.err)
 		}
@@ -301,11 +301,11 @@ func TestCloseTellsTheExecutor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
+		if frame := c.nextFrame(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
 			t.Fatalf("expected a frame that closes %d once, got %v", number, frame)
 		}
 		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-		c.breakOff()
+		c.breakStream()
 		c = x.greet(t)
 		ready(t, groups)
 		c.wantNoFrame() // a closed instance is not configured again
@@ -315,9 +315,9 @@ func TestCloseTellsTheExecutor(t *testing.T) {
 func TestViolationsBreakTheStream(t *testing.T) {
 	action := &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: 1}}}
 	cases := map[string]func(*conversation){
-		"a reply without hello":        func(c *conversation) { c.reply(action) },
-		"a second hello":               func(c *conversation) { c.hello(); c.hello() },
-		"more taken in than were sent": func(c *conversation) { c.hello(); c.ack(3) },
+		"a reply without hello":            func(c *conversation) { c.reply(action) },
+		"a second hello":                   func(c *conversation) { c.hello(); c.hello() },
+		"more acknowledged than were sent": func(c *conversation) { c.hello(); c.ack(3) },
 	}
 	for name, violate := range cases {
 		t.Run(name, func(t *testing.T) {
