@@ -8,7 +8,8 @@ import (
 )
 
 // PythonBridge is a policy instance that runs in a group of executor processes. Its errors are *v1alpha.Failure, or
-// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault.
+// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault. Its methods
+// may be called from any goroutine.
 type PythonBridge struct {
 	group    *group
 	instance *instance
@@ -20,7 +21,8 @@ var (
 	_ v1alpha.KeepsDeadlines = (*PythonBridge)(nil)
 )
 
-// OnRequest calls the policy's on_request in an executor.
+// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
+// action means that the policy changes nothing.
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -36,7 +38,7 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 	return requestAction(action, req.Metadata)
 }
 
-// OnResponse calls the policy's on_response in an executor.
+// OnResponse calls the policy's on_response in an executor, as OnRequest does on_request.
 func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -55,4 +56,24 @@ func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
 		c.end <- status.Error(codes.Unavailable, "out of memory")
 		eventually(t, "the instance under quarantine", func() bool { return len(groups.Quarantined()) == 1 })
 	})
+}
+
+func TestWhatIsReroutedIsHeldToTheQuarantine(t *testing.T) {
+	w := newMachine()
+	w.makeAllReady(nil)
+	culprit := w.instances[0]
+	for range 3 {
+		w.group.processCrashed([]quarantine.Candidate{{ID: culprit.id, Alone: true}})
+	}
+	reroute := func(instance *instance, probe *quarantine.Probe) *execution {
+		e := &execution{instance: instance, probe: probe, answers: make(chan outcome, 1), generation: w.generations.current.Load(), deadline: w.now.Add(patience)}
+		w.group.reroute(e)
+		return e
+	}
+	wantClass(t, receive(t, reroute(culprit, nil).answers, "the refusal").err, v1alpha.ClassCrashed)
+	for _, e := range []*execution{reroute(culprit, &quarantine.Probe{}), reroute(w.instances[1], nil)} {
+		if e.ended.Load() || e.home.Load() == nil {
+			t.Fatal("expected the probe, and what is of another instance, to find another process")
+		}
+	}
 }

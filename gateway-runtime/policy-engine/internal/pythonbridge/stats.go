@@ -2,23 +2,24 @@ package pythonbridge
 
 import "time"
 
-// ProcessStats is how one executor process stands. Totals are since the engine started, or since it joined.
+// ProcessStats is how one executor process stands. Totals are since the engine started, or since the process joined; what
+// the process says of itself is zero before its first hello and health check. Times are in milliseconds.
 type ProcessStats struct {
 	Group             string      `json:"group"`
-	Address           string      `json:"address"`
+	Address           string      `json:"address"`    // "unix:/path"
 	Generation        uint64      `json:"generation"` // that it joined in
 	Role              string      `json:"role"`       // joining, serving, leaving
-	Connected         bool        `json:"connected"`
-	Serving           bool        `json:"serving"` // by its last health check
-	PID               uint32      `json:"pid"`     // 0 before the first hello
+	Connected         bool        `json:"connected"`  // a stream is up, and the process has said hello on it
+	Serving           bool        `json:"serving"`    // by its last health check
+	PID               uint32      `json:"pid"`        // 0 before the first hello
 	PythonVersion     string      `json:"pythonVersion"`
 	Workers           uint32      `json:"workers"`
-	Instances         int         `json:"instances"`
-	UnderWay          int         `json:"underWay"` // sent and not answered
-	Queued            int         `json:"queued"`
-	Frames            uint64      `json:"frames"`     // sent
-	Executions        uint64      `json:"executions"` // sent
-	Reconnects        uint64      `json:"reconnects"`
+	Instances         int         `json:"instances"`         // that are live here, ready or not
+	UnderWay          int         `json:"underWay"`          // sent and not answered
+	Queued            int         `json:"queued"`            // for a frame, or for their instance to be ready
+	Frames            uint64      `json:"frames"`            // sent
+	Executions        uint64      `json:"executions"`        // sent
+	Reconnects        uint64      `json:"reconnects"`        // streams after the first one
 	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
 	Stalled           bool        `json:"stuck"`             // hung executions hold all workers; it is not used
@@ -26,17 +27,17 @@ type ProcessStats struct {
 	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
 	WorkersBusy       uint32      `json:"workersBusy"`
-	WorkersHung       uint32      `json:"workersHung"`
-	Hung              []HungStats `json:"hung"`
+	WorkersHung       uint32      `json:"workersHung"` // that a hung execution holds
+	Hung              []HungStats `json:"hung"`        // one for each instance that has some
 }
 
-// HungStats are the executions of one policy instance that run on although their deadline is long past.
+// HungStats are the hung executions of one policy instance in one process, by its last health check.
 type HungStats struct {
 	Policy   string `json:"policy"` // name:version
 	API      string `json:"api"`
 	Instance string `json:"instance"`
 	Count    uint32 `json:"count"`
-	OldestMs uint32 `json:"oldestMs"`
+	OldestMs uint32 `json:"oldestMs"`       // how long the oldest has run
 	Blocks   bool   `json:"blocksInstance"` // the instance answers nothing any more in this process
 }
 
