@@ -147,7 +147,7 @@ func (g *group) reroute(e *execution) {
 	if e.ended.Load() {
 		return
 	}
-	if refusal := g.crashes.Check(e.instance.id); refusal != nil && e.probe == nil {
+	if refusal := g.crashes.Check(e.instance.id, e.probe); refusal != nil {
 		e.finish(outcome{err: quarantined(e.instance, refusal)})
 		return
 	}

@@ -59,21 +59,26 @@ func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
 }
 
 func TestWhatIsReroutedIsHeldToTheQuarantine(t *testing.T) {
-	w := newMachine()
-	w.makeAllReady(nil)
-	culprit := w.instances[0]
-	for range 3 {
-		w.group.processCrashed([]quarantine.Candidate{{ID: culprit.id, Alone: true}})
-	}
-	reroute := func(instance *instance, probe *quarantine.Probe) *execution {
-		e := &execution{instance: instance, probe: probe, answers: make(chan outcome, 1), generation: w.generations.current.Load(), deadline: w.now.Add(patience)}
-		w.group.reroute(e)
-		return e
-	}
-	wantClass(t, receive(t, reroute(culprit, nil).answers, "the refusal").err, v1alpha.ClassCrashed)
-	for _, e := range []*execution{reroute(culprit, &quarantine.Probe{}), reroute(w.instances[1], nil)} {
-		if e.ended.Load() || e.home.Load() == nil {
-			t.Fatal("expected the probe, and what is of another instance, to find another process")
+	withFakeClock(t, func(t *testing.T) {
+		w := newMachine()
+		w.makeAllReady(nil)
+		culprit := w.instances[0]
+		for range 3 {
+			w.group.processCrashed([]quarantine.Candidate{{ID: culprit.id, Alone: true}})
 		}
-	}
+		time.Sleep(w.group.options.QuarantineMin)
+		probe, _ := w.group.crashes.Admit(culprit.id)
+		reroute := func(instance *instance, probe *quarantine.Probe) *execution {
+			e := &execution{instance: instance, probe: probe, answers: make(chan outcome, 1), generation: w.generations.current.Load(),
+				deadline: time.Now().Add(patience)}
+			w.group.reroute(e)
+			return e
+		}
+		wantClass(t, receive(t, reroute(culprit, nil).answers, "the refusal").err, v1alpha.ClassCrashed)
+		for _, e := range []*execution{reroute(culprit, probe), reroute(w.instances[1], nil)} {
+			if e.ended.Load() || e.home.Load() == nil {
+				t.Fatal("expected the probe, and what is of another instance, to find another process")
+			}
+		}
+	})
 }

@@ -166,12 +166,14 @@ func (t *CrashTracker) Admit(id ID) (*Probe, *Refusal) {
 	return nil, q.refusal(now)
 }
 
-// Check says why an execution of the instance must not be sent, nil if it may. Unlike Admit it never makes it a probe.
-func (t *CrashTracker) Check(id ID) *Refusal {
-	if q := t.find(id); q != nil {
-		return q.refusal(t.now())
+// Check says why an execution that was admitted before must not be sent now, nil if it may: no quarantine has begun since,
+// or it is the probe of the present one. Unlike Admit it never makes it a probe. probe is what Admit returned for it.
+func (t *CrashTracker) Check(id ID, probe *Probe) *Refusal {
+	q := t.find(id)
+	if q == nil || (probe != nil && q.probe.Load() == probe) {
+		return nil
 	}
-	return nil
+	return q.refusal(t.now())
 }
 
 func (q *quarantine) refusal(now time.Time) *Refusal {

@@ -116,8 +116,11 @@ func TestAfterTheTimeOneExecutionDecides(t *testing.T) {
 	}
 	s.time = s.time.Add(testOptions.Min + time.Second)
 	probe, refusal := s.Admit(culprit)
-	if _, other := s.Admit(culprit); probe == nil || refusal != nil || other == nil || s.Check(culprit) == nil {
+	if _, other := s.Admit(culprit); probe == nil || refusal != nil || other == nil {
 		t.Fatal("expected the first execution to be let through, and no other")
+	}
+	if s.Check(culprit, nil) == nil || s.Check(culprit, probe) != nil {
+		t.Fatal("expected the probe to be let through again, and what was admitted before the quarantine not")
 	}
 	probe.Conclude(true)
 	wantRefused(t, s, culprit, false)
@@ -146,7 +149,10 @@ func TestAProbeOfAQuarantineThatIsOverDecidesNothing(t *testing.T) {
 	s.time = s.time.Add(testOptions.Min + time.Second)
 	probe, _ := s.Admit(culprit)
 	s.crash(time.Second, culprit) // of the probe
-	probe.Conclude(true)          // an answer that came too late
+	if s.Check(culprit, probe) == nil {
+		t.Fatal("expected the probe of the old quarantine to be refused")
+	}
+	probe.Conclude(true) // an answer that came too late
 	wantRefused(t, s, culprit, true)
 }
 
@@ -158,7 +164,7 @@ func TestEachQuarantineIsTwiceAsLongUpToTheLongest(t *testing.T) {
 	}
 	for _, want := range []time.Duration{10, 20, 40, 80, 160, 320, 600, 600} {
 		want *= time.Second
-		if got := s.Check(culprit).Left; got != want {
+		if got := s.Check(culprit, nil).Left; got != want {
 			t.Fatalf("expected a quarantine of %s, got %s", want, got)
 		}
 		s.crash(want+time.Second, culprit) // of the probe
@@ -237,7 +243,7 @@ func TestQuarantineHoldsWhatItPromises(t *testing.T) {
 			"admit": func(t *rapid.T) {
 				of := id()
 				probe, refusal := s.Admit(of)
-				if probe != nil && (refusal != nil || s.Check(of).Left > 0) {
+				if probe != nil && (refusal != nil || s.Check(of, nil).Left > 0) {
 					t.Fatal("a probe was sent before the time was up")
 				}
 				for other := range probes {
