@@ -5,15 +5,15 @@ import "time"
 // ProcessStats is how one executor process stands. Totals are since the engine started, or since the process joined; what
 // the process says of itself is zero before its first hello and health check. Times are in milliseconds.
 type ProcessStats struct {
-	Group             string      `json:"group"`
-	Address           string      `json:"address"`    // "unix:/path"
-	Generation        uint64      `json:"generation"` // that it joined in
-	Role              string      `json:"role"`       // joining, serving, leaving
-	Connected         bool        `json:"connected"`  // a stream is up, and the process has said hello on it
-	Serving           bool        `json:"serving"`    // by its last health check
-	PID               uint32      `json:"pid"`        // 0 before the first hello
-	PythonVersion     string      `json:"pythonVersion"`
-	Workers           uint32      `json:"workers"`
+	Group             string      `json:"group"`             // executor group
+	Address           string      `json:"address"`           // "unix:/path"
+	Generation        uint64      `json:"generation"`        // that it joined in
+	Role              string      `json:"role"`              // joining, serving, leaving
+	Connected         bool        `json:"connected"`         // a stream is up, and the process has said hello on it
+	Serving           bool        `json:"serving"`           // by its last health check
+	PID               uint32      `json:"pid"`               // 0 before the first hello
+	PythonVersion     string      `json:"pythonVersion"`     // as the process says, "3.12.4"
+	Workers           uint32      `json:"workers"`           // threads that run policies
 	Instances         int         `json:"instances"`         // that are live here, ready or not
 	UnderWay          int         `json:"underWay"`          // sent and not answered
 	Queued            int         `json:"queued"`            // for a frame, or for their instance to be ready
@@ -26,17 +26,17 @@ type ProcessStats struct {
 	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there
 	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
-	WorkersBusy       uint32      `json:"workersBusy"`
-	WorkersHung       uint32      `json:"workersHung"` // that a hung execution holds
-	Hung              []HungStats `json:"hung"`        // one for each instance that has some
+	WorkersBusy       uint32      `json:"workersBusy"`       // that run an execution now
+	WorkersHung       uint32      `json:"workersHung"`       // that a hung execution holds
+	Hung              []HungStats `json:"hung"`              // one for each instance that has some
 }
 
 // HungStats are the hung executions of one policy instance in one process, by its last health check.
 type HungStats struct {
-	Policy   string `json:"policy"` // name:version
-	API      string `json:"api"`
-	Instance string `json:"instance"`
-	Count    uint32 `json:"count"`
+	Policy   string `json:"policy"`         // name:version
+	API      string `json:"api"`            // name of the API
+	Instance string `json:"instance"`       // id of the policy instance
+	Count    uint32 `json:"count"`          // hung executions
 	OldestMs uint32 `json:"oldestMs"`       // how long the oldest has run
 	Blocks   bool   `json:"blocksInstance"` // the instance answers nothing any more in this process
 }
@@ -54,12 +54,12 @@ func (g *Groups) Stats() []ProcessStats {
 
 // QuarantineStats is one policy instance that is not executed.
 type QuarantineStats struct {
-	Group    string `json:"group"`
-	Policy   string `json:"policy"` // name:version
-	API      string `json:"api"`
-	Instance string `json:"instance"`
-	Deaths   int    `json:"deaths"` // of processes, while it ran
-	LeftMs   int64  `json:"leftMs"` // until it is tried again
+	Group    string `json:"group"`    // executor group
+	Policy   string `json:"policy"`   // name:version
+	API      string `json:"api"`      // name of the API
+	Instance string `json:"instance"` // id of the policy instance
+	Deaths   int    `json:"deaths"`   // of processes, while it ran
+	LeftMs   int64  `json:"leftMs"`   // until it is tried again
 }
 
 // Quarantined are the policy instances that are not executed now, because processes crash while they run, by group, API
