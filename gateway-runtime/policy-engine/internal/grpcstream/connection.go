@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// farewellTime is how long a peer that has broken the rules may take to read why the connection ends.
-const farewellTime = time.Second
+// goAwayTimeout is how long a peer that has violated the protocol is given to read why the connection ends.
+const goAwayTimeout = time.Second
 
 // connection is one HTTP/2 connection.
 type connection struct {
@@ -31,8 +31,8 @@ type connection struct {
 func newConnection(server *Server, socket net.Conn) *connection {
 	c := &connection{server: server, socket: socket, streams: map[uint32]*Stream{}}
 	c.out = newOutbox(&c.mu)
-	c.out.putSetting(http2.SettingInitialWindowSize, firstWindow) // before anything else (RFC 9113, 3.4)
-	c.out.putWindow(0, connectionWindow-defaultWindow)
+	c.out.appendSetting(http2.SettingInitialWindowSize, firstWindow) // before anything else (RFC 9113, 3.4)
+	c.out.appendWindowUpdate(0, connectionWindow-defaultWindow)
 	return c
 }
 
@@ -48,22 +48,22 @@ func (c *connection) run() {
 	for id := range c.streams {
 		c.abandon(id, errLost)
 	}
-	c.end(err)
+	c.closeFor(err)
 	c.mu.Unlock()
 	<-written
 }
 
-// end has what was put out written, and closes. A breach of the rules of HTTP/2 is told to the peer, if it listens.
-func (c *connection) end(cause error) {
-	if breach, ok := errors.AsType[http2.ConnectionError](cause); ok {
-		slog.Error("grpcstream: a peer broke the rules of HTTP/2", "reason", cause.Error())
-		_ = c.socket.SetWriteDeadline(time.Now().Add(farewellTime))
-		c.out.putGoAway(c.lastID, http2.ErrCode(breach))
+// closeFor has what is pending written, and closes. A violation of HTTP/2 is told to the peer, if it listens.
+func (c *connection) closeFor(cause error) {
+	if violation, ok := errors.AsType[http2.ConnectionError](cause); ok {
+		slog.Error("grpcstream: a peer violated HTTP/2", "reason", cause.Error())
+		_ = c.socket.SetWriteDeadline(time.Now().Add(goAwayTimeout))
+		c.out.appendGoAway(c.lastID, http2.ErrCode(violation))
 	}
 	c.out.close()
 }
 
-// unlock ends a change, and has written what it put out.
+// unlock ends a change, and has what it appended to the outbox written.
 func (c *connection) unlock() {
 	pending := len(c.out.pending) > 0
 	c.mu.Unlock()
@@ -83,8 +83,8 @@ func (c *connection) abandon(id uint32, why error) {
 
 // ---------------------------------------------------------------- ends
 
-// cut ends the connection at once.
-func (c *connection) cut() { _ = c.socket.Close() }
+// closeNow ends the connection at once.
+func (c *connection) closeNow() { _ = c.socket.Close() }
 
 // lastOfAll is the largest number that a stream can have.
 const lastOfAll = 1<<31 - 1
@@ -98,13 +98,13 @@ func (c *connection) drain() {
 	c.mu.Lock()
 	defer c.unlock()
 	c.leaving = true
-	c.out.putGoAway(lastOfAll, http2.ErrCodeNo)
-	c.out.put(http2.FramePing, 0, 0, drainPing[:])
+	c.out.appendGoAway(lastOfAll, http2.ErrCodeNo)
+	c.out.appendFrame(http2.FramePing, 0, 0, drainPing[:])
 }
 
-func (c *connection) heardDrain() {
+func (c *connection) handleDrainHeard() {
 	c.draining = true
-	c.out.putGoAway(c.lastID, http2.ErrCodeNo)
+	c.out.appendGoAway(c.lastID, http2.ErrCodeNo)
 	c.closeIfDone()
 }
 

@@ -266,7 +266,7 @@ func (j *judgement) hold(kept bool, rule string, frame http2.Frame) {
 }
 
 func (j *judgement) take(frame http2.Frame) {
-	j.hold(!j.gone, "nothing after a farewell with a reason", frame)
+	j.hold(!j.gone, "nothing after GOAWAY with a reason", frame)
 	switch frame := frame.(type) {
 	case *http2.SettingsFrame:
 		if frame.IsAck() {

@@ -44,7 +44,7 @@ func newInbox(c *connection) *inbox {
 	return in
 }
 
-// read takes in frames until the connection ends, and returns why it did.
+// read handles frames until the connection ends, and returns why it did.
 func (in *inbox) read(from io.Reader) error {
 	in.buffered = bufio.NewReaderSize(from, readBuffer)
 	if err := readPreface(in.buffered); err != nil {
@@ -69,7 +69,7 @@ func readPreface(from io.Reader) error {
 	return err
 }
 
-// readFrame takes in one frame. Its error ends the connection.
+// readFrame reads and handles one frame. Its error ends the connection.
 func (in *inbox) readFrame() error {
 	head, err := in.frames.ReadFrameHeader()
 	if errors.Is(err, http2.ErrFrameTooLarge) {
@@ -83,21 +83,21 @@ func (in *inbox) readFrame() error {
 	}
 	frame, err := in.frames.ReadFrameForHeader(head)
 	if err != nil {
-		return in.takeBroken(head, err)
+		return in.handleInvalidFrame(head, err)
 	}
 	switch frame := frame.(type) {
 	case *http2.HeadersFrame:
 		in.path, in.size, in.pieces, in.ended = "", 0, 0, frame.StreamEnded()
-		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
+		return in.handleHeaderBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
 	case *http2.ContinuationFrame:
-		return in.takeBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
+		return in.handleHeaderBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
 	default:
-		return in.connection.take(frame)
+		return in.connection.handleFrame(frame)
 	}
 }
 
-// takeBroken takes in a frame that breaks the rules. It ends its stream, where only that is broken.
-func (in *inbox) takeBroken(head http2.FrameHeader, err error) error {
+// handleInvalidFrame ends the stream of a frame that violates the protocol, or returns the error that ends the connection.
+func (in *inbox) handleInvalidFrame(head http2.FrameHeader, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return http2.ConnectionError(http2.ErrCodeFrameSize)
 	}
@@ -111,8 +111,8 @@ func (in *inbox) takeBroken(head http2.FrameHeader, err error) error {
 	return in.connection.refuse(broken.StreamID, broken.Code)
 }
 
-// takeBlock takes in a part of the headers that open a stream, or of the trailers that end one.
-func (in *inbox) takeBlock(id uint32, block []byte, complete bool) error {
+// handleHeaderBlock decodes a part of the headers that open a stream, or of the trailers that end one.
+func (in *inbox) handleHeaderBlock(id uint32, block []byte, complete bool) error {
 	in.size += len(block)
 	in.pieces++
 	if in.size > largestHeaders || in.pieces > mostPieces {
@@ -127,12 +127,12 @@ func (in *inbox) takeBlock(id uint32, block []byte, complete bool) error {
 	if err := in.fields.Close(); err != nil {
 		return http2.ConnectionError(http2.ErrCodeCompression)
 	}
-	return in.connection.takeHeaders(id, in.path, in.ended)
+	return in.connection.handleHeaders(id, in.path, in.ended)
 }
 
 // ---------------------------------------------------------------- what frames mean
 
-// refuse resets a stream that breaks the rules. One that was not opened cannot be.
+// refuse resets a stream that violates the protocol. One that was not opened cannot be.
 func (c *connection) refuse(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -140,18 +140,18 @@ func (c *connection) refuse(id uint32, code http2.ErrCode) error {
 		return http2.ConnectionError(code)
 	}
 	if c.streams[id] != nil { // or it has ended here
-		c.out.putReset(id, code)
-		c.abandon(id, errBroken)
+		c.out.appendReset(id, code)
+		c.abandon(id, errProtocol)
 	}
 	return c.out.checkUnread()
 }
 
-func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
+func (c *connection) handleHeaders(id uint32, path string, ended bool) error {
 	c.mu.Lock()
 	defer c.unlock()
 	switch s := c.streams[id]; {
 	case s != nil && ended:
-		return s.take(nil, 0, ended)
+		return s.addData(nil, 0, ended)
 	case s != nil || id%2 == 0: // trailers that end nothing; a stream that would be ours to open
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case id <= c.lastID: // it has ended here
@@ -163,34 +163,34 @@ func (c *connection) takeHeaders(id uint32, path string, ended bool) error {
 	return c.out.checkUnread()
 }
 
-// accept begins a stream that the peer has opened.
+// accept starts a stream that the peer has opened.
 func (c *connection) accept(id uint32, path string, ended bool) {
 	c.lastID = id
 	s := newStream(c, id)
 	s.ended = ended
 	if path != c.server.method {
-		s.answer(errUnknownMethod)
+		s.sendStatus(errUnknownMethod)
 		return
 	}
 	c.streams[id] = s
 	c.server.run(s)
 }
 
-// take takes in a frame of any other kind. From those that it leaves out (priorities, a peer's farewell) nothing follows.
-func (c *connection) take(frame http2.Frame) error {
+// handleFrame handles a frame of any other kind. From those that it leaves out (PRIORITY, GOAWAY of a peer) nothing follows.
+func (c *connection) handleFrame(frame http2.Frame) error {
 	c.mu.Lock()
 	defer c.unlock()
 	switch frame := frame.(type) {
 	case *http2.DataFrame:
-		return c.takeData(frame)
+		return c.handleData(frame)
 	case *http2.RSTStreamFrame:
-		return c.takeReset(frame.StreamID)
+		return c.handleReset(frame.StreamID)
 	case *http2.WindowUpdateFrame:
-		return c.takeCredit(frame.StreamID, int(frame.Increment))
+		return c.handleWindowUpdate(frame.StreamID, int(frame.Increment))
 	case *http2.SettingsFrame:
-		return c.takeSettings(frame)
+		return c.handleSettings(frame)
 	case *http2.PingFrame:
-		return c.takePing(frame)
+		return c.handlePing(frame)
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
@@ -200,7 +200,7 @@ func (c *connection) take(frame http2.Frame) error {
 // isIdle reports whether the peer has not opened the stream, as far as it was heard. Even numbers would be ours to open.
 func (c *connection) isIdle(id uint32) bool { return id%2 == 0 || id > c.lastID && !c.draining }
 
-func (c *connection) takeReset(id uint32) error {
+func (c *connection) handleReset(id uint32) error {
 	if c.isIdle(id) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
@@ -217,14 +217,14 @@ func (c *connection) leastAllowed() int {
 	return firstWindow - defaultWindow
 }
 
-// takeData gives a stream its data. The connection has credit again at once, the stream when its handler has it.
-func (c *connection) takeData(frame *http2.DataFrame) error {
+// handleData gives a stream its data. The connection has credit again at once, the stream when its handler has it.
+func (c *connection) handleData(frame *http2.DataFrame) error {
 	if c.received += int(frame.Length); c.received > connectionWindow/4 {
-		c.out.putWindow(0, c.received)
+		c.out.appendWindowUpdate(0, c.received)
 		c.received = 0
 	}
 	if s := c.streams[frame.StreamID]; s != nil {
-		return s.take(frame.Data(), int(frame.Length), frame.StreamEnded())
+		return s.addData(frame.Data(), int(frame.Length), frame.StreamEnded())
 	}
 	if c.isIdle(frame.StreamID) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -232,19 +232,19 @@ func (c *connection) takeData(frame *http2.DataFrame) error {
 	return nil // it has ended here
 }
 
-func (c *connection) takeCredit(id uint32, more int) error {
+func (c *connection) handleWindowUpdate(id uint32, more int) error {
 	switch s := c.streams[id]; {
 	case id == 0:
-		return c.widen(&c.out.window, more)
+		return c.growWindow(&c.out.window, more)
 	case s != nil:
-		return c.widen(&s.window, more)
+		return c.growWindow(&s.window, more)
 	case c.isIdle(id):
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	return nil
 }
 
-func (c *connection) widen(window *int, more int) error {
+func (c *connection) growWindow(window *int, more int) error {
 	if *window += more; *window > largestWindow {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
@@ -252,7 +252,7 @@ func (c *connection) widen(window *int, more int) error {
 	return nil
 }
 
-func (c *connection) takeSettings(frame *http2.SettingsFrame) error {
+func (c *connection) handleSettings(frame *http2.SettingsFrame) error {
 	if frame.IsAck() {
 		c.agreed = true
 		return nil
@@ -262,19 +262,19 @@ func (c *connection) takeSettings(frame *http2.SettingsFrame) error {
 		if setting.ID == http2.SettingInitialWindowSize {
 			perStream = int(setting.Val) // once for all streams, however often it stands there
 		}
-		return c.takeSetting(setting)
+		return c.applySetting(setting)
 	})
 	if err == nil {
-		err = c.resize(perStream)
+		err = c.resizeWindows(perStream)
 	}
 	if err != nil {
 		return err
 	}
-	c.out.put(http2.FrameSettings, http2.FlagSettingsAck, 0, nil)
+	c.out.appendFrame(http2.FrameSettings, http2.FlagSettingsAck, 0, nil)
 	return c.out.checkUnread()
 }
 
-func (c *connection) takeSetting(setting http2.Setting) error {
+func (c *connection) applySetting(setting http2.Setting) error {
 	switch setting.ID {
 	case http2.SettingMaxFrameSize:
 		c.out.largestFrame = int(setting.Val)
@@ -284,13 +284,13 @@ func (c *connection) takeSetting(setting http2.Setting) error {
 	return setting.Valid()
 }
 
-// resize changes what the peer takes in on each stream, which may make a window negative (RFC 9113, 6.9.2).
-func (c *connection) resize(size int) error {
+// resizeWindows changes what the peer accepts on each stream, which may make a window negative (RFC 9113, 6.9.2).
+func (c *connection) resizeWindows(size int) error {
 	if size == c.out.perStream {
 		return nil
 	}
 	for _, s := range c.streams {
-		if err := c.widen(&s.window, size-c.out.perStream); err != nil {
+		if err := c.growWindow(&s.window, size-c.out.perStream); err != nil {
 			return err
 		}
 	}
@@ -298,12 +298,12 @@ func (c *connection) resize(size int) error {
 	return nil
 }
 
-func (c *connection) takePing(frame *http2.PingFrame) error {
+func (c *connection) handlePing(frame *http2.PingFrame) error {
 	switch {
 	case !frame.IsAck():
-		c.out.put(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
+		c.out.appendFrame(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
 	case c.leaving && frame.Data == drainPing:
-		c.heardDrain()
+		c.handleDrainHeard()
 	}
 	return c.out.checkUnread()
 }

@@ -23,7 +23,7 @@ const method = "/test.Service/Call"
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // breaches of the rules are logged, and made here on purpose
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // violations of the rules are logged, and made here on purpose
 	goleak.VerifyTestMain(m)
 }
 

@@ -23,7 +23,7 @@ const (
 	largestWindow = 1<<31 - 1
 )
 
-// longestStatus is how many bytes of a status message go out. Each may take three, and all must fit in a frame.
+// longestStatus is how many bytes of a status message go out. Each may become three, and all must fit in a frame.
 const longestStatus = 4 << 10
 
 // outboxLimit is how many bytes may wait to be written before senders wait, too.
@@ -39,11 +39,11 @@ type outbox struct {
 	pending []byte     // frames
 	closing bool       // nothing is written after them
 	more    *sync.Cond // pending or closing has changed
-	room    *sync.Cond // a sender may go on: credit has come, pending was taken, a stream is no more
+	room    *sync.Cond // a sender may go on: credit has come, pending is being written, a stream is no more
 
-	window       int // bytes of data that the peer takes in on the connection,
+	window       int // bytes of data that the peer still accepts on the connection,
 	perStream    int // and on a new stream
-	largestFrame int // the largest payload that it takes
+	largestFrame int // the largest payload that it accepts
 	encoder      *hpack.Encoder
 	encoded      *bytes.Buffer // by encoder
 }
@@ -74,15 +74,15 @@ func (o *outbox) checkUnread() error {
 func (o *outbox) write(socket io.WriteCloser) {
 	defer func() { _ = socket.Close() }()
 	var batch []byte
-	for o.take(&batch) {
+	for o.nextBatch(&batch) {
 		if _, err := socket.Write(batch); err != nil {
 			break // the reader notices, and ends the streams
 		}
 	}
 }
 
-// take waits for something to write, and changes it for what was written. It reports false at the end.
-func (o *outbox) take(batch *[]byte) bool {
+// nextBatch waits for something to write, and changes it for what was written. It reports false at the end.
+func (o *outbox) nextBatch(batch *[]byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.pending) == 0 && !o.closing {
@@ -98,50 +98,50 @@ func (o *outbox) take(batch *[]byte) bool {
 
 // ---------------------------------------------------------------- frames
 
-func (o *outbox) put(kind http2.FrameType, flags http2.Flags, stream uint32, payload []byte) {
-	o.putHead(len(payload), kind, flags, stream)
+func (o *outbox) appendFrame(kind http2.FrameType, flags http2.Flags, stream uint32, payload []byte) {
+	o.appendFrameHead(len(payload), kind, flags, stream)
 	o.pending = append(o.pending, payload...)
 }
 
-func (o *outbox) putHead(length int, kind http2.FrameType, flags http2.Flags, stream uint32) {
+func (o *outbox) appendFrameHead(length int, kind http2.FrameType, flags http2.Flags, stream uint32) {
 	o.pending = append(o.pending, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags))
-	o.putNumber(stream)
+	o.appendUint32(stream)
 }
 
-func (o *outbox) putNumber(number uint32) {
+func (o *outbox) appendUint32(number uint32) {
 	o.pending = binary.BigEndian.AppendUint32(o.pending, number)
 }
 
-func (o *outbox) putSetting(setting http2.SettingID, value uint32) {
-	o.putHead(6, http2.FrameSettings, 0, 0)
+func (o *outbox) appendSetting(setting http2.SettingID, value uint32) {
+	o.appendFrameHead(6, http2.FrameSettings, 0, 0)
 	o.pending = binary.BigEndian.AppendUint16(o.pending, uint16(setting))
-	o.putNumber(value)
+	o.appendUint32(value)
 }
 
-func (o *outbox) putWindow(stream uint32, more int) {
-	o.putHead(4, http2.FrameWindowUpdate, 0, stream)
-	o.putNumber(uint32(more))
+func (o *outbox) appendWindowUpdate(stream uint32, more int) {
+	o.appendFrameHead(4, http2.FrameWindowUpdate, 0, stream)
+	o.appendUint32(uint32(more))
 }
 
-func (o *outbox) putReset(stream uint32, code http2.ErrCode) {
-	o.putHead(4, http2.FrameRSTStream, 0, stream)
-	o.putNumber(uint32(code))
+func (o *outbox) appendReset(stream uint32, code http2.ErrCode) {
+	o.appendFrameHead(4, http2.FrameRSTStream, 0, stream)
+	o.appendUint32(uint32(code))
 }
 
-func (o *outbox) putGoAway(last uint32, code http2.ErrCode) {
-	o.putHead(8, http2.FrameGoAway, 0, 0)
-	o.putNumber(last)
-	o.putNumber(uint32(code))
+func (o *outbox) appendGoAway(last uint32, code http2.ErrCode) {
+	o.appendFrameHead(8, http2.FrameGoAway, 0, 0)
+	o.appendUint32(last)
+	o.appendUint32(uint32(code))
 }
 
-// putHeaders opens the answer to a stream.
-func (o *outbox) putHeaders(stream uint32) {
+// appendResponseHeaders opens the answer to a stream.
+func (o *outbox) appendResponseHeaders(stream uint32) {
 	o.encodeResponse()
-	o.put(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, o.encoded.Bytes())
+	o.appendFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, o.encoded.Bytes())
 }
 
-// putStatus ends the answer to a stream; one that was not opened it opens, too.
-func (o *outbox) putStatus(stream uint32, opened bool, err error) {
+// appendStatus ends the answer to a stream; one that was not opened it opens, too.
+func (o *outbox) appendStatus(stream uint32, opened bool, err error) {
 	if o.encoded.Reset(); !opened {
 		o.encodeResponse()
 	}
@@ -150,7 +150,7 @@ func (o *outbox) putStatus(stream uint32, opened bool, err error) {
 	if text := end.Message(); text != "" {
 		o.encode("grpc-message", percentEncoded(text[:min(len(text), longestStatus)]))
 	}
-	o.put(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, stream, o.encoded.Bytes())
+	o.appendFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, stream, o.encoded.Bytes())
 }
 
 func (o *outbox) encodeResponse() {

@@ -180,14 +180,14 @@ func (p *peer) until(frame string) {
 	}
 }
 
-// quiet fails if the server says anything before it has taken in all that it was told so far.
+// quiet fails if the server says anything before it has read all that it was told so far.
 func (p *peer) quiet() {
 	p.t.Helper()
 	p.check(p.WritePing(false, [8]byte{'q'}))
 	p.expect("PING ACK: q")
 }
 
-// settle reads what the server says before it has taken in all that it was told so far.
+// settle reads what the server says before it has read all that it was told so far.
 func (p *peer) settle() {
 	p.t.Helper()
 	p.check(p.WritePing(false, [8]byte{'s'}))
@@ -302,7 +302,7 @@ func (p *peer) readCredit(id uint32, more int) string {
 	return fmt.Sprintf("WINDOW_UPDATE %d: %d", id, more)
 }
 
-// readSettings takes in the server's settings, or that it has taken in ours: only then it is held to them.
+// readSettings reads the server's settings, or its acknowledgement of ours: only then it is held to them.
 func (p *peer) readSettings(frame *http2.SettingsFrame) string {
 	if !frame.IsAck() {
 		size, _ := frame.Value(http2.SettingInitialWindowSize)

@@ -51,8 +51,8 @@ func (s *Server) Serve(listener net.Listener) error {
 		socket, err := listener.Accept()
 		switch {
 		case err == nil:
-			s.take(socket)
-		case passes(err):
+			s.addConnection(socket)
+		case isTemporary(err):
 			time.Sleep(acceptPause)
 		default:
 			return s.unlessStopping(err)
@@ -63,10 +63,10 @@ func (s *Server) Serve(listener net.Listener) error {
 // acceptPause keeps a lack of file descriptors, say, from being met with a storm of attempts.
 const acceptPause = 10 * time.Millisecond
 
-// passes reports whether Accept may succeed again.
-func passes(err error) bool {
+// isTemporary reports whether Accept may succeed again.
+func isTemporary(err error) bool {
 	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED},
-		func(passing error) bool { return errors.Is(err, passing) })
+		func(temporary error) bool { return errors.Is(err, temporary) })
 }
 
 func (s *Server) listen(listener net.Listener) bool {
@@ -85,7 +85,7 @@ func (s *Server) unlessStopping(err error) error {
 	return err
 }
 
-func (s *Server) take(socket net.Conn) {
+func (s *Server) addConnection(socket net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -109,19 +109,19 @@ func (s *Server) run(stream *Stream) {
 }
 
 // Stop cuts off all streams, and returns when their handlers have.
-func (s *Server) Stop() { s.stop((*connection).cut) }
+func (s *Server) Stop() { s.stop((*connection).closeNow) }
 
 // GracefulStop has peers open no more streams here, and returns when those under way have ended. Stop cuts it short.
 func (s *Server) GracefulStop() { s.stop((*connection).drain) }
 
-func (s *Server) stop(end func(*connection)) {
+func (s *Server) stop(closeConnection func(*connection)) {
 	s.mu.Lock()
 	s.stopping = true
 	for listener := range s.listeners {
 		_ = listener.Close()
 	}
 	for c := range s.connections {
-		end(c)
+		closeConnection(c)
 	}
 	for len(s.connections) > 0 {
 		s.gone.Wait()

@@ -114,7 +114,7 @@ func TestGracefulStopEndsWithAReset(t *testing.T) {
 func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 	h := serve(t, echo)
 	p := h.connect(t)
-	h.dial(t) // connections are taken in their order: p's has been, too
+	h.dial(t) // connections are accepted in their order: p's has been, too
 	stopped := in(h.GracefulStop)
 	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	h.Stop()

@@ -10,14 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// prefix is the size of what stands before each message: a byte that says whether it is compressed, and its length.
-const prefix = 5
+// prefixSize is the size of what stands before each message: a byte that says whether it is compressed, and its length.
+const prefixSize = 5
 
 // The errors of streams. Those of a peer that is gone are codes.Canceled.
 var (
 	errLost          = status.Error(codes.Canceled, "the connection was lost")
 	errReset         = status.Error(codes.Canceled, "the peer has reset the stream")
-	errBroken        = status.Error(codes.Internal, "the peer broke the rules of HTTP/2")
+	errProtocol      = status.Error(codes.Internal, "the peer violated HTTP/2")
 	errOver          = status.Error(codes.Internal, "the stream has been ended")
 	errUnknownMethod = status.Error(codes.Unimplemented, "unknown method")
 	errCompressed    = status.Error(codes.Unimplemented, "expected messages that are not compressed")
@@ -32,27 +32,27 @@ type Stream struct {
 	ctx        context.Context //nolint:containedctx // the stream's own: it lives as long
 	cancel     context.CancelFunc
 
-	came    [][]byte     // messages that were not received yet,
-	few     [2][]byte    // which mostly have room here
-	head    [prefix]byte // of the next message: so many bytes of it came
-	headed  int
-	partial []byte // what came of that message, with room for all of it; nil as long as its prefix has not come
-	ended   bool   // nothing follows
-	refused error  // what follows is no message that is taken
-	failed  error  // nothing is received or sent any more
+	arrivals     [][]byte         // whole messages that the handler has not received yet,
+	arrivalsRoom [2][]byte        // which mostly have room here
+	prefix       [prefixSize]byte // of the next message: so many bytes of it have arrived
+	prefixLength int
+	partial      []byte // what has arrived of that message, with room for all of it; nil as long as its prefix is not whole
+	ended        bool   // nothing follows
+	refused      error  // the peer sent something that is no message for us; nothing is read any more
+	failed       error  // nothing is received or sent any more
 
 	granted, allowed int           // bytes: the largest window that the peer was given, and what is left of it
-	waiting          bool          // for something to come, on
+	waiting          bool          // for something to arrive, on
 	arrived          chan struct{} // which has room for one token
 
-	window int  // bytes of data that the peer takes in
+	window int  // bytes of data that the peer still accepts
 	opened bool // the answer's headers are on their way
 }
 
 func newStream(c *connection, id uint32) *Stream {
 	s := &Stream{connection: c, id: id, window: c.out.perStream, granted: firstWindow, allowed: firstWindow,
 		arrived: make(chan struct{}, 1)}
-	s.came = s.few[:0]
+	s.arrivals = s.arrivalsRoom[:0]
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -80,20 +80,20 @@ func (s *Stream) Receive() ([]byte, error) {
 	}
 }
 
-// next takes the next message of what came: nil if it is not whole.
+// next returns the next whole message; nil where none has arrived.
 func (s *Stream) next() (message []byte, err error) {
 	switch {
 	case s.failed != nil:
 		return nil, s.failed
-	case len(s.came) > 0:
-		message, s.came[0], s.came = s.came[0], nil, s.came[1:]
-		if len(s.came) == 0 {
-			s.came = s.few[:0]
+	case len(s.arrivals) > 0:
+		message, s.arrivals[0], s.arrivals = s.arrivals[0], nil, s.arrivals[1:]
+		if len(s.arrivals) == 0 {
+			s.arrivals = s.arrivalsRoom[:0]
 		}
 		return message, nil
 	case s.refused != nil:
 		return nil, s.refused
-	case s.ended && (s.headed > 0 || s.partial != nil):
+	case s.ended && (s.prefixLength > 0 || s.partial != nil):
 		return nil, errCutOff
 	case s.ended:
 		return nil, io.EOF
@@ -104,13 +104,13 @@ func (s *Stream) next() (message []byte, err error) {
 // credit lets the peer send more, if the handler waits for it.
 func (s *Stream) credit() {
 	if s.waiting && s.allowed <= s.granted/2 && !s.ended {
-		s.connection.out.putWindow(s.id, streamWindow-s.allowed)
+		s.connection.out.appendWindowUpdate(s.id, streamWindow-s.allowed)
 		s.granted, s.allowed = streamWindow, streamWindow
 	}
 }
 
-// take adds data that came, in a frame of that many bytes.
-func (s *Stream) take(data []byte, length int, ended bool) error {
+// addData adds data that arrived, in a frame of that many bytes.
+func (s *Stream) addData(data []byte, length int, ended bool) error {
 	if s.ended {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
@@ -121,35 +121,35 @@ func (s *Stream) take(data []byte, length int, ended bool) error {
 	for len(data) > 0 && s.refused == nil {
 		data = s.assemble(data)
 	}
-	if len(s.came) > 0 || s.refused != nil || ended {
+	if len(s.arrivals) > 0 || s.refused != nil || ended {
 		s.wake()
 	}
 	s.credit()
 	return nil
 }
 
-// assemble adds to the message that is coming what of the data belongs to it, and returns the rest.
+// assemble adds to the message that is arriving what of the data belongs to it, and returns the rest.
 func (s *Stream) assemble(data []byte) (rest []byte) {
 	if s.partial == nil {
-		part := copy(s.head[s.headed:], data)
-		s.headed, data = s.headed+part, data[part:]
-		if s.headed < prefix {
+		part := copy(s.prefix[s.prefixLength:], data)
+		s.prefixLength, data = s.prefixLength+part, data[part:]
+		if s.prefixLength < prefixSize {
 			return nil
 		}
-		s.headed = 0
-		if s.partial, s.refused = begin(s.head); s.refused != nil {
+		s.prefixLength = 0
+		if s.partial, s.refused = newMessage(s.prefix); s.refused != nil {
 			return nil
 		}
 	}
 	part := min(cap(s.partial)-len(s.partial), len(data))
 	if s.partial = append(s.partial, data[:part]...); len(s.partial) == cap(s.partial) {
-		s.came, s.partial = append(s.came, s.partial), nil
+		s.arrivals, s.partial = append(s.arrivals, s.partial), nil
 	}
 	return data[part:]
 }
 
-// begin makes room for the message with that prefix.
-func begin(head [prefix]byte) ([]byte, error) {
+// newMessage makes room for the message with that prefix.
+func newMessage(head [prefixSize]byte) ([]byte, error) {
 	if head[0] != 0 {
 		return nil, errCompressed
 	}
@@ -185,15 +185,15 @@ func (s *Stream) Send(message, rest []byte) error {
 	defer c.unlock()
 	if s.failed == nil && !s.opened {
 		s.opened = true
-		c.out.putHeaders(s.id)
+		c.out.appendResponseHeaders(s.id)
 	}
-	var head [prefix]byte
+	var head [prefixSize]byte
 	binary.BigEndian.PutUint32(head[1:], uint32(len(message)+len(rest)))
-	whole := prefix + len(message) + len(rest)
+	whole := prefixSize + len(message) + len(rest)
 	if s.failed != nil || whole > s.room() {
 		return s.sendPieces(whole, append(head[:], message...), rest)
 	}
-	s.putHead(whole) // as most fit
+	s.appendDataHead(whole) // as most fit
 	out := &c.out
 	out.pending = append(append(append(out.pending, head[:]...), message...), rest...)
 	return nil
@@ -208,12 +208,12 @@ func (s *Stream) room() int {
 	return min(s.window, o.window, o.largestFrame)
 }
 
-// putHead begins a frame of so many bytes of data.
-func (s *Stream) putHead(size int) {
+// appendDataHead starts a frame of that many bytes of data.
+func (s *Stream) appendDataHead(size int) {
 	o := &s.connection.out
 	s.window -= size
 	o.window -= size
-	o.putHead(size, http2.FrameData, 0, s.id)
+	o.appendFrameHead(size, http2.FrameData, 0, s.id)
 }
 
 // sendPieces sends data, of that size in all, as there is room for it.
@@ -229,7 +229,7 @@ func (s *Stream) sendPieces(size int, data, rest []byte) error {
 			o.room.Wait()
 			continue
 		}
-		s.putHead(piece)
+		s.appendDataHead(piece)
 		first := min(piece, len(data))
 		o.pending = append(append(o.pending, data[:first]...), rest[:piece-first]...)
 		data, rest, size = data[first:], rest[piece-first:], size-piece
@@ -246,16 +246,16 @@ func (s *Stream) finish(err error) {
 		return
 	}
 	delete(c.streams, s.id)
-	s.answer(err)
+	s.sendStatus(err)
 	c.closeIfDone()
 }
 
-// answer tells the peer how the stream ended, and that nothing more of it is wanted.
-func (s *Stream) answer(err error) {
+// sendStatus tells the peer how the stream ended, and that nothing more of it is wanted.
+func (s *Stream) sendStatus(err error) {
 	o := &s.connection.out
 	s.fail(errOver)
-	o.putStatus(s.id, s.opened, err)
+	o.appendStatus(s.id, s.opened, err)
 	if !s.ended {
-		o.putReset(s.id, http2.ErrCodeNo)
+		o.appendReset(s.id, http2.ErrCodeNo)
 	}
 }

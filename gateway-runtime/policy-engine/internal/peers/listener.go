@@ -8,34 +8,35 @@ import (
 	"time"
 )
 
-var patience = time.Second // a process may be newer than the file that names it
-
 const (
-	pause     = 20 * time.Millisecond
-	mostAsked = 64 // of those that wait; what comes above is refused at once
-	quiet     = time.Second
+	retryFor      = time.Second // a process may be newer than the file that names it
+	retryInterval = 20 * time.Millisecond
+	retriesLimit  = 64          // connections that are checked again at one time; what comes above is refused at once
+	logInterval   = time.Second // between two warnings
 )
 
-// Listen gives out those of a listener's connections whose peers the rule lets in, and closes the others, each with a
-// warning, or one a second. What is not let in at once is asked for again for a second, while others are let in.
+// Listen returns a listener that accepts those of a listener's connections whose peers the rule admits, and closes the
+// others, each with a warning, or one a second. What is not admitted at once is checked again for a second, while others
+// are admitted. Close it instead of the listener.
 func Listen(listener *net.UnixListener, rule Rule, log *slog.Logger) net.Listener {
-	return &guarded{UnixListener: listener, rule: rule, log: log, accepted: make(chan acceptance),
-		closed: make(chan struct{}), waiting: make(chan struct{}, mostAsked)}
+	return &guardedListener{UnixListener: listener, rule: rule, retryFor: retryFor, log: log, accepted: make(chan acceptance),
+		closed: make(chan struct{}), retrying: make(chan struct{}, retriesLimit)}
 }
 
-type guarded struct {
+type guardedListener struct {
 	*net.UnixListener
 	rule     Rule
+	retryFor time.Duration
 	log      *slog.Logger
-	begin    sync.Once
-	end      sync.Once
+	started  sync.Once
+	closing  sync.Once
 	accepted chan acceptance
 	closed   chan struct{}
-	waiting  chan struct{} // holds a token for each that waits
+	retrying chan struct{} // holds a token for each connection that is checked again
 
-	mu     sync.Mutex
-	said   time.Time
-	unsaid int
+	mu         sync.Mutex
+	logged     time.Time
+	suppressed int // warnings since
 }
 
 type acceptance struct {
@@ -43,9 +44,9 @@ type acceptance struct {
 	err        error
 }
 
-// Accept returns the next connection that is let in.
-func (g *guarded) Accept() (net.Conn, error) {
-	g.begin.Do(func() { go g.acceptAll() })
+// Accept returns the next connection that is admitted.
+func (g *guardedListener) Accept() (net.Conn, error) {
+	g.started.Do(func() { go g.acceptAll() })
 	select {
 	case a := <-g.accepted:
 		return a.connection, a.err
@@ -55,48 +56,48 @@ func (g *guarded) Accept() (net.Conn, error) {
 }
 
 // Close ends Accept, and closes what waits.
-func (g *guarded) Close() error {
-	g.end.Do(func() { close(g.closed) })
+func (g *guardedListener) Close() error {
+	g.closing.Do(func() { close(g.closed) })
 	return g.UnixListener.Close()
 }
 
-func (g *guarded) acceptAll() {
+func (g *guardedListener) acceptAll() {
 	for {
 		connection, err := g.AcceptUnix()
 		switch {
 		case err != nil:
-			if !g.hand(acceptance{nil, err}) || errors.Is(err, net.ErrClosed) {
+			if !g.deliver(acceptance{nil, err}) || errors.Is(err, net.ErrClosed) {
 				return
 			}
 		default:
-			g.ask(connection)
+			g.check(connection)
 		}
 	}
 }
 
-// ask lets in, or has somebody ask on.
-func (g *guarded) ask(connection *net.UnixConn) {
+// check admits a connection, or has it checked again by a goroutine of its own.
+func (g *guardedListener) check(connection *net.UnixConn) {
 	pid, why := g.rule.refusal(connection)
 	if why == nil {
-		g.letIn(connection)
+		g.admit(connection)
 		return
 	}
 	select {
-	case g.waiting <- struct{}{}:
+	case g.retrying <- struct{}{}:
 		go func() {
-			defer func() { <-g.waiting }()
-			g.askOn(connection)
+			defer func() { <-g.retrying }()
+			g.checkAgain(connection)
 		}()
 	default:
 		g.refuse(connection, pid, why)
 	}
 }
 
-func (g *guarded) askOn(connection *net.UnixConn) {
-	for until := time.Now().Add(patience); ; {
+func (g *guardedListener) checkAgain(connection *net.UnixConn) {
+	for until := time.Now().Add(g.retryFor); ; {
 		pid, why := g.rule.refusal(connection)
 		if why == nil {
-			g.letIn(connection)
+			g.admit(connection)
 			return
 		}
 		if time.Now().After(until) {
@@ -104,7 +105,7 @@ func (g *guarded) askOn(connection *net.UnixConn) {
 			return
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(retryInterval):
 		case <-g.closed:
 			_ = connection.Close()
 			return
@@ -112,14 +113,14 @@ func (g *guarded) askOn(connection *net.UnixConn) {
 	}
 }
 
-func (g *guarded) letIn(connection net.Conn) {
-	if !g.hand(acceptance{connection, nil}) {
+func (g *guardedListener) admit(connection net.Conn) {
+	if !g.deliver(acceptance{connection, nil}) {
 		_ = connection.Close()
 	}
 }
 
-// hand reports whether somebody has taken it; nobody does once the listener is closed.
-func (g *guarded) hand(a acceptance) bool {
+// deliver reports whether Accept has returned it; it does no more once the listener is closed.
+func (g *guardedListener) deliver(a acceptance) bool {
 	select {
 	case g.accepted <- a:
 		return true
@@ -128,14 +129,14 @@ func (g *guarded) hand(a acceptance) bool {
 	}
 }
 
-func (g *guarded) refuse(connection *net.UnixConn, pid int, why error) {
+func (g *guardedListener) refuse(connection *net.UnixConn, pid int, why error) {
 	defer func() { _ = connection.Close() }() // who is refused finds it in the log
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := time.Now(); now.Sub(g.said) >= quiet {
-		g.log.Warn("connection refused", "socket", g.Addr().String(), "pid", pid, "reason", why.Error(), "unsaid", g.unsaid)
-		g.said, g.unsaid = now, 0
+	if now := time.Now(); now.Sub(g.logged) >= logInterval {
+		g.log.Warn("connection refused", "socket", g.Addr().String(), "pid", pid, "reason", why.Error(), "suppressed", g.suppressed)
+		g.logged, g.suppressed = now, 0
 		return
 	}
-	g.unsaid++
+	g.suppressed++
 }

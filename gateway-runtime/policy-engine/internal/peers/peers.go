@@ -29,40 +29,40 @@ var proc = "/proc/" // proc(5)
 type Rule struct {
 	File  string
 	Roles []string
-	// Outside lets in what is not below the supervisor: commands of the same user, or of root. What a policy has started
+	// Outside admits what is not below the supervisor: commands of the same user, or of root. What a policy has started
 	// is below it, for the supervisor adopts what has lost its parent.
 	Outside bool
 }
 
-// refusal is why a process may not connect, nil if it may. Its pid is 0 where it is unknown.
+// refusal is why the process at the other end may not connect, nil if it may. Its pid is 0 where it is unknown.
 func (r Rule) refusal(connection *net.UnixConn) (pid int, why error) {
 	raw, err := connection.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	failed := raw.Control(func(fd uintptr) { pid, why = r.judge(int(fd)) })
+	failed := raw.Control(func(fd uintptr) { pid, why = r.check(int(fd)) })
 	return pid, errors.Join(failed, why)
 }
 
-func (r Rule) judge(socket int) (pid int, why error) {
+func (r Rule) check(socket int) (pid int, why error) {
 	peer, err := unix.GetsockoptUcred(socket, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return 0, err
 	}
 	pid = int(peer.Pid)
-	known, err := read(r.File)
+	known, err := readPeers(r.File)
 	if err != nil {
 		return pid, err
 	}
 	if !slices.ContainsFunc(r.Roles, func(role string) bool { return known[role] == pid && pid != 0 }) {
-		if err := r.outside(pid, int(peer.Uid), known[Supervisor]); err != nil {
+		if err := r.checkOutside(pid, int(peer.Uid), known[Supervisor]); err != nil {
 			return pid, err
 		}
 	}
-	return pid, alive(socket) // last: what was found above holds for the process that has connected, if it still runs
+	return pid, checkAlive(socket) // last: what was found above holds for the process that has connected, if it still runs
 }
 
-func (r Rule) outside(pid, uid, supervisor int) error {
+func (r Rule) checkOutside(pid, uid, supervisor int) error {
 	switch {
 	case !r.Outside:
 		return fmt.Errorf("expected one of %v", r.Roles)
@@ -84,7 +84,7 @@ func (r Rule) outside(pid, uid, supervisor int) error {
 	return nil
 }
 
-func read(file string) (map[string]int, error) {
+func readPeers(file string) (map[string]int, error) {
 	content, err := os.ReadFile(file) //nolint:gosec // named by whoever starts the engine
 	if err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func parentOf(pid int) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// alive fails where the process that has connected has ended: its pid may be another one's by now. A kernel before
+// checkAlive fails where the process that has connected has ended: its pid may be another one's by now. A kernel before
 // Linux 6.5 does not tell.
-func alive(socket int) error {
+func checkAlive(socket int) error {
 	process, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		return nil

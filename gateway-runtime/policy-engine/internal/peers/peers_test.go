@@ -24,7 +24,6 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("CONNECT_TO"); path != "" {
 		os.Exit(connect(path))
 	}
-	patience = 300 * time.Millisecond
 	goleak.VerifyTestMain(m)
 }
 
@@ -50,6 +49,7 @@ type socket struct {
 	t          *testing.T
 	path, file string
 	log        *record
+	guard      *guardedListener
 }
 
 type record struct {
@@ -69,16 +69,22 @@ func (r *record) text() string {
 	return r.String()
 }
 
-// serve greets whoever is let in.
+// serve greets whoever is let in, and soon gives up on others.
 func serve(t *testing.T, roles []string, outside bool) *socket {
+	return serveRetrying(t, roles, outside, 300*time.Millisecond)
+}
+
+func serveRetrying(t *testing.T, roles []string, outside bool, retryFor time.Duration) *socket {
 	folder := t.TempDir()
-	s := &socket{t, filepath.Join(folder, "s"), filepath.Join(folder, "peers.json"), &record{}}
+	s := &socket{t: t, path: filepath.Join(folder, "s"), file: filepath.Join(folder, "peers.json"), log: &record{}}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rule := Rule{File: s.file, Roles: roles, Outside: outside}
 	guard := Listen(listener.(*net.UnixListener), rule, slog.New(slog.NewTextHandler(s.log, nil)))
+	s.guard = guard.(*guardedListener)
+	s.guard.retryFor = retryFor
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -93,6 +99,15 @@ func serve(t *testing.T, roles []string, outside bool) *socket {
 	}()
 	t.Cleanup(func() { _ = guard.Close(); <-served })
 	return s
+}
+
+// awaitRetry returns once a connection was not admitted, and is checked again.
+func (s *socket) awaitRetry() {
+	for deadline := time.Now().Add(10 * time.Second); len(s.guard.retrying) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("expected a connection to be checked again within 10 s")
+		}
+	}
 }
 
 func (s *socket) known(pids map[string]int) {
@@ -142,15 +157,11 @@ func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
 }
 
 func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
-	s := serve(t, []string{Envoy}, false)
+	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: 1})
 	told := make(chan string)
 	go func() { told <- s.here() }()
-	select {
-	case said := <-told:
-		t.Fatalf("expected to be asked for again, got %q", said)
-	case <-time.After(3 * pause):
-	}
+	s.awaitRetry()
 	s.known(map[string]int{Envoy: os.Getpid()})
 	if said := <-told; said != "hello" {
 		t.Errorf("expected to be let in then, got %q and %s", said, s.log.text())
@@ -158,24 +169,22 @@ func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
 }
 
 func TestWhoWaitsHoldsUpNobody(t *testing.T) {
-	s := serve(t, []string{Envoy}, false)
+	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: os.Getpid()})
 	refused := make(chan string)
 	go func() { refused <- s.hears() }()
-	for deadline := time.After(patience / 2); ; {
+	s.awaitRetry()
+	for range 10 {
 		if said := s.here(); said != "hello" {
 			t.Fatalf("expected to be let in, got %q", said)
 		}
-		select {
-		case said := <-refused:
-			t.Fatalf("expected the other one to be asked for again for a while, got %q", said)
-		case <-deadline:
-			if said := <-refused; said != "" {
-				t.Errorf("expected the other one to be refused, got %q", said)
-			}
-			return
-		default:
-		}
+	}
+	if len(s.guard.retrying) != 1 {
+		t.Fatal("expected the other one to be checked again meanwhile")
+	}
+	_ = s.guard.Close()
+	if said := <-refused; said != "" {
+		t.Errorf("expected the other one to be refused in the end, got %q", said)
 	}
 }
 
@@ -207,7 +216,7 @@ func TestWhoHasEndedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	s := &socket{t, path, path + ".json", &record{}}
+	s := &socket{t: t, path: path, file: path + ".json", log: &record{}}
 	s.known(map[string]int{Supervisor: 1 << 30})
 	rule := Rule{File: s.file, Outside: true}
 	for _, c := range []struct{ leaves, why string }{{"LEAVES=1", "has ended"}, {"STAYS=1", ""}} {

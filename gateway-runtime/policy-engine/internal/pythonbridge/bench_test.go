@@ -20,8 +20,8 @@ import (
 // echo answers every execution at once, one reply for each frame, as a fast executor would.
 func echo(c *conversation) {
 	for frame := range c.frames {
-		c.taken++
-		reply := &executorv1.ReplyFrame{FramesAcknowledged: c.taken}
+		c.acknowledged++
+		reply := &executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged}
 		for _, configure := range frame.GetConfigure() {
 			reply.Instances = append(reply.Instances, &executorv1.InstanceStatus{Instance: configure.GetInstance()})
 		}
@@ -124,11 +124,11 @@ func BenchmarkEngineSide(b *testing.B) {
 	for b.Loop() {
 		e, err := requestExecution(ctx, i, req)
 		must(err)
-		must(m.submit(e, i.at(m)))
-		m.takeFrame(frame, time.Now())
+		must(m.submit(e, i.placementIn(m)))
+		m.fillFrame(frame, time.Now())
 		wire, err = proto.MarshalOptions{}.MarshalAppend(wire[:0], frame)
 		must(err)
-		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.framesSent, Actions: []*executorv1.Action{{Id: e.message.Id}}}))
+		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.credit.sent, Actions: []*executorv1.Action{{Id: e.message.Id}}}))
 		action, err := e.wait(ctx)
 		must(err)
 		_, err = requestAction(action, nil)

@@ -8,7 +8,8 @@ import (
 )
 
 // PythonBridge is a policy instance that runs in a group of executor processes. Its errors are *v1alpha.Failure, or
-// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault.
+// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault. Its methods
+// may be called from any goroutine.
 type PythonBridge struct {
 	group    *group
 	instance *instance
@@ -20,32 +21,33 @@ var (
 	_ v1alpha.KeepsDeadlines = (*PythonBridge)(nil)
 )
 
-// OnRequest calls the policy's on_request in an executor.
+// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
+// action means that the policy changes nothing.
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	call, err := requestExecution(ctx, b.instance, req)
+	e, err := requestExecution(ctx, b.instance, req)
 	if err != nil {
 		return nil, err
 	}
-	call.generation = b.group.generations.of(req.Metadata)
-	action, err := b.group.execute(ctx, call)
+	e.generation = b.group.generations.ofExchange(req.Metadata)
+	action, err := b.group.execute(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	return requestAction(action, req.Metadata)
 }
 
-// OnResponse calls the policy's on_response in an executor.
+// OnResponse calls the policy's on_response in an executor, as OnRequest does on_request.
 func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	call, err := responseExecution(ctx, b.instance, res)
+	e, err := responseExecution(ctx, b.instance, res)
 	if err != nil {
 		return nil, err
 	}
-	call.generation = b.group.generations.of(res.Metadata)
-	action, err := b.group.execute(ctx, call)
+	e.generation = b.group.generations.ofExchange(res.Metadata)
+	action, err := b.group.execute(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 
 // Close tells the executors that the instance gets no further executions. Closing twice is closing once.
 func (b *PythonBridge) Close() error {
-	b.closing.Do(func() { b.group.remove(b.instance) })
+	b.closing.Do(func() { b.group.removeInstance(b.instance) })
 	return nil
 }
 
@@ -73,7 +75,7 @@ func (b *PythonBridge) Standing() error {
 		if p.is(stateReady) {
 			return nil
 		}
-		at := p.standing()
+		at := p.status()
 		if at.failure == nil {
 			return nil
 		}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A process that
@@ -38,17 +37,17 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 		return err
 	}
 	for _, joiner := range change.joining {
-		joiner.process = joiner.group.enlist(joiner.address, change.generation, roleJoining, change.superseded)
+		joiner.process = joiner.group.addProcess(joiner.address, change.generation, roleJoining, change.superseded)
 		g.connect(joiner.process) //nolint:contextcheck // a process that joined outlives the request that named it
 	}
-	if err := change.await(ctx); err != nil {
+	if err := change.awaitJoined(ctx); err != nil {
 		change.abort()
 		return err
 	}
 	renewed := change.generation != g.generations.current.Load()
-	change.carryOut(g.generations)
+	change.commit(g.generations)
 	if renewed {
-		change.pardon()
+		change.resetQuarantine()
 	}
 	g.log.Info("executors deployed", "generation", change.generation.number, "joined", len(change.joining), "leaving", len(change.leaving))
 	g.runs.Go(g.sweep)
@@ -82,22 +81,22 @@ func (g *Groups) plan(want Roster) (*change, error) {
 	for name, addresses := range want.Executors {
 		known := g.groupOrNew(name)
 		for _, address := range addresses {
-			if err := planned.join(known, address); err != nil {
+			if err := planned.planJoin(known, address); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, name := range g.names() {
-		if err := planned.leave(g.group(name), want.Executors[name]); err != nil {
+		if err := planned.planLeave(g.group(name), want.Executors[name]); err != nil {
 			return nil, err
 		}
 	}
 	return planned, nil
 }
 
-// join plans for an address of the roster, unless its process serves already.
-func (c *change) join(of *group, address string) error {
-	for _, process := range of.roster() {
+// planJoin plans for an address of the roster, unless its process serves already.
+func (c *change) planJoin(of *group, address string) error {
+	for _, process := range of.allProcesses() {
 		if process.address != address {
 			continue
 		}
@@ -105,14 +104,14 @@ func (c *change) join(of *group, address string) error {
 			return nil
 		}
 		return fmt.Errorf("executor group %q: expected a new address for a new process, got %s, which belongs to a process of generation %d that is %s",
-			of.name, address, process.generation.number, roleNames[role(process.role.Load())])
+			of.name, address, process.joined.number, process.roleName())
 	}
 	c.joining = append(c.joining, &joiner{group: of, address: address})
 	return nil
 }
 
-// leave plans for the processes of a group that the roster does not name.
-func (c *change) leave(of *group, addresses []string) error {
+// planLeave plans for the processes of a group that the roster does not name.
+func (c *change) planLeave(of *group, addresses []string) error {
 	if live := of.liveInstances(c.superseded); len(addresses) == 0 && len(live) > 0 {
 		return fmt.Errorf("executor group %q: expected at least one process, for policy instances run there, got none: %s; take the policy off its APIs first",
 			of.name, strings.Join(live, ", "))
@@ -125,8 +124,8 @@ func (c *change) leave(of *group, addresses []string) error {
 	return nil
 }
 
-// await returns once every process that joins is ready, or why one will not be.
-func (c *change) await(ctx context.Context) error {
+// awaitJoined returns once every process that joins is ready, or why one will not be.
+func (c *change) awaitJoined(ctx context.Context) error {
 	for range 2 { // again, for instances that were added while the last ones got ready
 		for _, joiner := range c.joining {
 			if err := joiner.group.awaitJoined(ctx, joiner.process); err != nil {
@@ -140,30 +139,30 @@ func (c *change) await(ctx context.Context) error {
 func (c *change) abort() {
 	for _, joiner := range c.joining {
 		joiner.process.become(roleGone)
-		joiner.group.drop(joiner.process)
+		joiner.group.removeProcess(joiner.process)
 		joiner.process.stop()
 	}
 }
 
-// carryOut is the switch. At no time is there an exchange without a process of its generation.
-func (c *change) carryOut(generations *generations) {
+// commit is the switch. At no time is there an exchange without a process of its generation.
+func (c *change) commit(generations *generations) {
 	for _, joiner := range c.joining {
 		joiner.process.become(roleServing)
-		joiner.group.welcome(joiner.process)
+		joiner.group.acceptSuperseded(joiner.process)
 	}
 	for _, process := range c.leaving {
 		process.last.Store(generations.current.Load().number)
 	}
-	generations.succeed(c.generation)
+	generations.advanceTo(c.generation)
 	for _, process := range c.leaving {
 		process.leave(process.options.Drain)
 	}
 }
 
-// pardon ends the quarantines of the groups whose code is replaced.
-func (c *change) pardon() {
+// resetQuarantine ends the quarantines of the groups whose code is replaced.
+func (c *change) resetQuarantine() {
 	for _, joiner := range c.joining {
-		joiner.group.ledger.pardon()
+		joiner.group.crashes.Reset()
 	}
 }
 
@@ -187,13 +186,13 @@ func (g *Groups) sweepOnce(now time.Time) (left bool) {
 // awaitJoined waits for as long as the process gets on with its instances.
 func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 	for before := -1; ; {
-		now, limit := m.readyCount(), m.configureTimeout()
-		if now == before {
+		now, _ := m.configureProgress()
+		if now.ready == before {
 			return fmt.Errorf("executor group %q: the process at %s has not become ready: %d of %d policy instances are configured, and none was in the last %s",
-				g.name, m.address, now, m.liveCount(), limit)
+				g.name, m.address, now.ready, now.live, now.limit)
 		}
-		before = now
-		bounded, cancel := context.WithTimeout(ctx, limit)
+		before = now.ready
+		bounded, cancel := context.WithTimeout(ctx, now.limit)
 		err := g.changes.await(bounded, func() (bool, error) { return g.joined(m) })
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -205,11 +204,11 @@ func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 // joined reports whether a process is connected and every live instance ready there. What fails in the processes that
 // serve now as well does not count.
 func (g *group) joined(m *StreamManager) (bool, error) {
-	at := m.progress()
-	if at.lost != nil {
-		return false, fmt.Errorf("executor group %q: the process at %s was lost before it was ready: %w", g.name, m.address, at.lost)
+	at, lost := m.configureProgress()
+	if lost != nil {
+		return false, fmt.Errorf("executor group %q: the process at %s was lost before it was ready: %w", g.name, m.address, lost)
 	}
-	if !at.connected {
+	if !m.connected.Load() {
 		return false, nil
 	}
 	errs := []error{g.importFailures(m)}
@@ -221,7 +220,7 @@ func (g *group) joined(m *StreamManager) (bool, error) {
 	if err := errors.Join(errs...); err != nil {
 		return false, err
 	}
-	return at.pending == 0, nil
+	return at.pending() == 0, nil
 }
 
 // importFailures are the policies that this process cannot use, unless no process that serves now can.
@@ -254,7 +253,7 @@ func (g *group) failsEverywhere(name, version string) bool {
 
 func (g *group) readyElsewhere(i *instance, m *StreamManager) bool {
 	return slices.ContainsFunc(i.placements(), func(p *placement) bool {
-		return p.home != m && p.home.is(roleServing) && p.standing().ready
+		return p.home != m && p.home.is(roleServing) && p.status().ready
 	})
 }
 
@@ -269,61 +268,4 @@ func (g *group) liveInstances(superseded []string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// progress is how far a process that joins has come.
-type progress struct {
-	connected bool
-	pending   int // instances that have neither become ready nor failed
-	failed    map[*instance]*v1alpha.Failure
-	lost      error
-}
-
-func (m *StreamManager) progress() progress {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at := progress{connected: m.connected.Load(), lost: m.lost, failed: map[*instance]*v1alpha.Failure{}}
-	for _, p := range m.live {
-		switch {
-		case p.failure != nil:
-			at.failed[p.instance] = p.failure
-		case !p.is(stateReady):
-			at.pending++
-		}
-	}
-	return at
-}
-
-func (m *StreamManager) readyCount() (count int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range m.live {
-		if p.is(stateReady) {
-			count++
-		}
-	}
-	return count
-}
-
-// configureTimeout is what the slowest instance may take.
-func (m *StreamManager) configureTimeout() time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	limit := m.options.ConfigureTimeout
-	for _, p := range m.live {
-		limit = max(limit, p.instance.configureTimeout(m.options.ConfigureTimeout))
-	}
-	return limit
-}
-
-func (m *StreamManager) liveCount() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.live)
-}
-
-func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.hello.GetPolicies()
 }

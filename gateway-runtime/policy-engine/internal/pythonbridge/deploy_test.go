@@ -40,7 +40,7 @@ func one(t *testing.T, opts Options) (*Groups, *scriptedExecutor, *conversation,
 
 func answerNext(t *testing.T, c *conversation, waiting <-chan returned) {
 	t.Helper()
-	c.answer(&executorv1.Action{Id: c.take().GetExecutions()[0].GetId()})
+	c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
 	if result := receive(t, waiting, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
@@ -62,14 +62,14 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	y := startExecutor(t)
 	done := deploy(t, groups, 2, y)
 	fresh := y.greet(t)
-	configure := fresh.take().GetConfigure()
+	configure := fresh.nextFrame().GetConfigure()
 	if len(configure) != 1 || string(configure[0].GetParameters()) != `{"name":"X-A"}` {
 		t.Fatalf("expected the live instance with its parameters, got %v", configure)
 	}
 	meanwhile := &v1alpha.ExchangeMetadata{}
 	answerNext(t, old, callIn(t, policy, meanwhile)) // not ready yet: nothing goes there
 	meanwhile.End()
-	fresh.settle(configure[0].GetInstance(), nil)
+	fresh.reportInstance(configure[0].GetInstance(), nil)
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
@@ -87,59 +87,63 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 }
 
 func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	old := x.greet(t)
-	policy := bridgeOn(t, groups, old)
-	y := startExecutor(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		done <- groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
-			Superseded: []string{"add-python-header:v1.0.0"}})
-	}()
-	fresh := y.greet(t)
-	if err := receive(t, done, "the switch"); err != nil {
-		t.Fatal(err)
-	}
-	fresh.silent() // the old instance is not configured by the new code
-	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
-	next := bridgeOn(t, groups, fresh)
-	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
-	answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
-	if err := policy.(*PythonBridge).Standing(); err != nil {
-		t.Fatalf("expected nothing to be wrong with what goes on as before, got %v", err)
-	}
-	if err := policy.Close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
-	answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		old := x.greet(t)
+		policy := bridgeOn(t, groups, old)
+		y := startExecutor(t)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			done <- groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+				Superseded: []string{"add-python-header:v1.0.0"}})
+		}()
+		fresh := y.greet(t)
+		if err := receive(t, done, "the switch"); err != nil {
+			t.Fatal(err)
+		}
+		fresh.wantNoFrame() // the old instance is not configured by the new code
+		answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+		next := bridgeOn(t, groups, fresh)
+		answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+		answerNext(t, old, callIn(t, policy, &v1alpha.ExchangeMetadata{}))
+		if err := policy.(*PythonBridge).Standing(); err != nil {
+			t.Fatalf("expected nothing to be wrong with what goes on as before, got %v", err)
+		}
+		if err := policy.Close(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
+	})
 }
 
 func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{Drain: time.Millisecond}, x)
-	policy := bridgeOn(t, groups, x.greet(t))
-	y := startExecutor(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	go y.greet(t)
-	if err := groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
-		Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
-	if err := policy.(*PythonBridge).Standing(); err == nil {
-		t.Error("expected the policy to say that nobody runs it, got nothing")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{Drain: time.Millisecond}, x)
+		policy := bridgeOn(t, groups, x.greet(t))
+		y := startExecutor(t)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		go y.greet(t)
+		if err := groups.Deploy(ctx, Roster{Generation: 2, Executors: map[string][]string{"default": {y.address}},
+			Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		if err := policy.(*PythonBridge).Standing(); err == nil {
+			t.Error("expected the policy to say that nobody runs it, got nothing")
+		}
+	})
 }
 
 func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	held := callWith(t, patience, policy)
-	underWay := first.take().GetExecutions()[0]
+	underWay := first.nextFrame().GetExecutions()[0]
 	stays, y := statsOf(groups, 1).Address, startExecutor(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -148,14 +152,14 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 		done <- groups.Deploy(ctx, Roster{Generation: 1, Executors: map[string][]string{"default": {y.address, stays}}})
 	}()
 	fresh := y.greet(t)
-	fresh.configured()
+	fresh.configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // whoever has less to do, but never the one that leaves
 		callWith(t, patience, policy)
 	}
-	if a, b := len(fresh.take().GetExecutions()), len(second.take().GetExecutions()); a != 1 || b != 1 {
+	if a, b := len(fresh.nextFrame().GetExecutions()), len(second.nextFrame().GetExecutions()); a != 1 || b != 1 {
 		t.Fatalf("expected one each in the new and in the other process, got %d and %d", a, b)
 	}
 	first.answer(&executorv1.Action{Id: underWay.GetId()})
@@ -173,7 +177,10 @@ func TestDeployIsRefused(t *testing.T) {
 		reason string
 	}{
 		"an instance cannot be prepared": {
-			func(c *conversation) { c.hello(); c.settle(c.take().GetConfigure()[0].GetInstance(), failure) },
+			func(c *conversation) {
+				c.hello()
+				c.reportInstance(c.nextFrame().GetConfigure()[0].GetInstance(), failure)
+			},
 			"add-python-header:v1.0.0 of API orders-v1: exception: prepare: KeyError: 'x' (policy.py:7)",
 		},
 		"a policy cannot be imported": {
@@ -184,7 +191,7 @@ func TestDeployIsRefused(t *testing.T) {
 			"policy a:v1.0.0: KeyError: 'x' (policy.py:7)",
 		},
 		"the process is lost": {
-			func(c *conversation) { c.hello(); c.take(); c.breakOff() },
+			func(c *conversation) { c.hello(); c.nextFrame(); c.breakStream() },
 			"was lost before it was ready",
 		},
 	}
@@ -204,8 +211,10 @@ func TestDeployIsRefused(t *testing.T) {
 }
 
 func TestDeployOfAProcessThatNeverComes(t *testing.T) {
-	groups, _, _, _ := one(t, Options{ConfigureTimeout: 50 * time.Millisecond})
-	wantRefusal(t, deploy(t, groups, 2, newExecutor(t)), "has not become ready: 0 of 1 policy instances are configured")
+	withFakeClock(t, func(t *testing.T) {
+		groups, _, _, _ := one(t, Options{ConfigureTimeout: 50 * time.Millisecond})
+		wantRefusal(t, deploy(t, groups, 2, newExecutor(t)), "has not become ready: 0 of 1 policy instances are configured")
+	})
 }
 
 func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
@@ -217,7 +226,7 @@ func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
 	answerNext(t, c, callIn(t, policy, held))
 	y := startExecutor(t)
 	done := deploy(t, groups, 4, y)
-	y.greet(t).configured()
+	y.greet(t).configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
@@ -229,11 +238,11 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 	failAt := func(i *instance, m *StreamManager) {
 		m.mu.Lock()
 		defer m.unlock()
-		m.fail(i.at(m), failure)
+		m.failInstance(i.placementIn(m), failure)
 	}
 	w := newMachine()
 	joiner := w.enlist(w.generations.current.Load(), roleJoining)
-	w.begin(nil)
+	w.makeAllReady(nil)
 	failAt(w.instances[0], joiner)
 	failAt(w.instances[0], w.members[0])
 	if _, err := w.group.joined(joiner); err == nil || !strings.Contains(err.Error(), "no such host") {
@@ -246,33 +255,19 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 }
 
 func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
-	groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
-	stuck := callWith(t, patience, policy)
-	old.take()
-	y := startExecutor(t)
-	done := deploy(t, groups, 2, y)
-	y.greet(t).configured()
-	if err := receive(t, done, "the switch"); err != nil {
-		t.Fatal(err)
-	}
-	wantClass(t, receive(t, stuck, "the crash").err, v1alpha.ClassCrashed)
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
-}
-
-func TestHungExecutionsAreSaidOnceAndAgainWhenTheyGrow(t *testing.T) {
-	report, now := healthReport{}, time.Now()
-	news := func(after time.Duration, counts ...uint32) int {
-		check := &executorv1.HealthCheckResponse{}
-		for n, count := range counts {
-			check.Hung = append(check.Hung, &executorv1.HungExecutions{InstanceId: string(rune('a' + n)), Count: count})
+	withFakeClock(t, func(t *testing.T) {
+		groups, _, old, policy := one(t, Options{Drain: 20 * time.Millisecond})
+		held := callWith(t, patience, policy)
+		old.nextFrame()
+		y := startExecutor(t)
+		done := deploy(t, groups, 2, y)
+		y.greet(t).configureOne()
+		if err := receive(t, done, "the switch"); err != nil {
+			t.Fatal(err)
 		}
-		return len(report.take(check, now.Add(after)))
-	}
-	for n, got := range []int{news(0, 3), news(time.Second, 3), news(2*time.Second, 4), news(3*time.Second, 4, 1), news(40*time.Second, 4, 1), news(41 * time.Second), news(42*time.Second, 1)} {
-		if want := []int{1, 0, 1, 1, 2, 0, 1}[n]; got != want {
-			t.Errorf("check %d: expected %d to be said, got %d", n, want, got)
-		}
-	}
+		wantClass(t, receive(t, held, "the crash").err, v1alpha.ClassCrashed)
+		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	})
 }
 
 func TestAProcessThatAnswersIsPreferred(t *testing.T) {
@@ -281,12 +276,12 @@ func TestAProcessThatAnswersIsPreferred(t *testing.T) {
 		w.attach(m)
 	}
 	first, second := w.members[0], w.members[1]
-	first.lagging.Store(true)
+	first.silent.Store(true)
 	e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
 	if picked := w.group.pick(e).home; picked != second {
 		t.Fatal("expected the process that answers its health checks")
 	}
-	second.lagging.Store(true)
+	second.silent.Store(true)
 	if picked := w.group.pick(e).home; picked != first {
 		t.Fatal("expected one that lags rather than none")
 	}
@@ -308,7 +303,7 @@ func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
 		done <- groups.Deploy(t.Context(), Roster{Generation: 2, Executors: map[string][]string{"changed": {y.address}, "kept": {stays.address}}})
 	}()
 	fresh := y.greet(t)
-	fresh.configured()
+	fresh.configureOne()
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}

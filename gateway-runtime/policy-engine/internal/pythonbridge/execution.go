@@ -9,6 +9,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -21,18 +22,19 @@ type outcome struct {
 // execution is one call on its way. Whoever sets `ended` decides how it ends, so it ends exactly once; its place in
 // a queue or among those sent is given up after that, at the latest when its turn comes.
 type execution struct {
-	message  executorv1.Execution // id, instance and timeout_us are set when a frame takes it
+	message  executorv1.Execution // id, instance and timeout_us are set when it is put into a frame
 	instance *instance
 	deadline time.Time
-	size     int  // bytes in a frame, about
-	alone    bool // travels in a frame of its own
+	size     int // bytes in a frame, about
 	answers  chan outcome
+	alone    bool // travels in a frame of its own
 	ended    atomic.Bool
 	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
 
-	generation *generation    // that its exchange stays with
-	refusedBy  *StreamManager // it was sent to this process, which did not start it; written by its home only
-	frame      uint64         // that it was sent in, by its number on the stream
+	generation *generation       // that its exchange stays with
+	refusedBy  *StreamManager    // it was sent to this process, which did not start it; written by its home only
+	frame      uint64            // that it was sent in, by its number on the stream
+	probe      *quarantine.Probe // it decides on its instance; set before it is submitted
 
 	// Guarded by the mutex of home.
 	at         *placement
@@ -41,7 +43,11 @@ type execution struct {
 }
 
 // answerChannels are reused: when an execution has ended and its waiter has returned, its channel is empty for good.
-var answerChannels = sync.Pool{New: func() any { return make(chan outcome, 1) }}
+var answerChannels = newAnswerChannels()
+
+func newAnswerChannels() *sync.Pool {
+	return &sync.Pool{New: func() any { return make(chan outcome, 1) }}
+}
 
 // finish ends the execution for its waiter, unless it has ended already.
 func (e *execution) finish(result outcome) {
@@ -72,7 +78,7 @@ func (e *execution) abandon(timedOut bool) (ended, logged bool) {
 		return false, false
 	}
 	if home := e.home.Load(); home != nil {
-		logged = home.forget(e, timedOut)
+		logged = home.abandon(e, timedOut)
 	}
 	return true, logged
 }
@@ -97,44 +103,3 @@ var (
 		"this one was not started")
 	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not started")
 )
-
-// fifo is a queue of executions that any of them can leave. An execution is in at most one.
-type fifo struct {
-	head, tail *execution
-	length     int
-}
-
-func (q *fifo) push(e *execution) {
-	e.queue, e.prev, e.next = q, q.tail, nil
-	if q.tail == nil {
-		q.head = e
-	} else {
-		q.tail.next = e
-	}
-	q.tail = e
-	q.length++
-}
-
-func (q *fifo) remove(e *execution) {
-	if e.prev == nil {
-		q.head = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		q.tail = e.prev
-	} else {
-		e.next.prev = e.prev
-	}
-	e.queue, e.prev, e.next = nil, nil, nil
-	q.length--
-}
-
-// pop returns the first execution, or nil.
-func (q *fifo) pop() *execution {
-	first := q.head
-	if first != nil {
-		q.remove(first)
-	}
-	return first
-}

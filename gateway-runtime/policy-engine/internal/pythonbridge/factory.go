@@ -15,7 +15,7 @@ import (
 func (g *Groups) BridgeFactory(group string) v1alpha.Factory {
 	return func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
 		processes := g.group(group)
-		if processes == nil || len(processes.roster()) == 0 {
+		if processes == nil || len(processes.allProcesses()) == 0 {
 			return nil, fmt.Errorf("policy %s:%s is built for executor group %q, but the engine was started with executors for %s; start it with --executor %s=unix:PATH",
 				metadata.PolicyName, metadata.PolicyVersion, group, known(g.names()), group)
 		}
@@ -28,7 +28,7 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	if err != nil {
 		return nil, err
 	}
-	added, err := processes.add(configure)
+	added, err := processes.configureInstance(configure)
 	if err != nil {
 		return nil, err
 	}

@@ -8,18 +8,26 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
+// ownerless is the owner of a StreamManager that has no group.
+type ownerless struct{}
+
+func (ownerless) reroute(e *execution)                  { e.finish(outcome{err: failUnavailable}) }
+func (ownerless) processChanged()                       {}
+func (ownerless) processCrashed([]quarantine.Candidate) {}
+
 // managed is a StreamManager without a stream, connected by hand, with one instance that is ready.
 func managed() (*StreamManager, *instance) {
-	m := newStreamManager("unix:/x", &generation{}, Options{}.withDefaults(), quiet)
+	m := newStreamManager("unix:/x", &generation{}, Options{}.withDefaults(), quiet, ownerless{})
 	m.serving.Store(true)
 	m.attach(&executorv1.Hello{})
 	i := newInstance(&executorv1.ConfigureInstance{PolicyName: "p"})
-	m.add(i.place(m))
+	m.addInstance(i.addPlacement(m))
 	frame := &executorv1.RequestFrame{}
-	m.takeFrame(frame, time.Now())
+	m.fillFrame(frame, time.Now())
 	must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: 1, Instances: []*executorv1.InstanceStatus{{Instance: frame.Configure[0].Instance}}}))
 	return m, i
 }
@@ -40,7 +48,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	t.Cleanup(cancel)
 	e, err := requestExecution(ctx, i, req)
 	must(err)
-	must(m.submit(e, i.at(m)))
+	must(m.submit(e, i.placementIn(m)))
 	return e
 }
 
@@ -48,9 +56,9 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 func framesOf(t testing.TB, m *StreamManager) (counts, sizes []int) {
 	t.Helper()
 	frame := &executorv1.RequestFrame{}
-	for m.takeFrame(frame, time.Now()) {
+	for m.fillFrame(frame, time.Now()) {
 		counts, sizes = append(counts, len(frame.Executions)), append(sizes, proto.Size(frame))
-		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.framesSent}))
+		must(m.accept(&executorv1.ReplyFrame{FramesAcknowledged: m.credit.sent}))
 	}
 	return counts, sizes
 }
@@ -102,21 +110,21 @@ func TestLargeBodiesTravelAlone(t *testing.T) {
 func TestConfigurationsAreCappedToo(t *testing.T) {
 	m, _ := managed()
 	for range 5 {
-		m.add(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}).place(m))
+		m.addInstance(newInstance(&executorv1.ConfigureInstance{Parameters: make([]byte, 100<<10)}).addPlacement(m))
 	}
 	frame := &executorv1.RequestFrame{}
 	for _, want := range []int{3, 2} {
-		if !m.takeFrame(frame, time.Now()) || len(frame.Configure) != want {
+		if !m.fillFrame(frame, time.Now()) || len(frame.Configure) != want {
 			t.Fatalf("expected %d configurations in a frame, got %d", want, len(frame.Configure))
 		}
-		m.framesAcknowledged = m.framesSent
+		m.credit.acknowledged = m.credit.sent
 	}
 }
 
 func TestPastItsDeadlineNothingIsSent(t *testing.T) {
 	m, i := managed()
 	e := queued(t, m, i, 0)
-	if m.takeFrame(&executorv1.RequestFrame{}, e.deadline) {
+	if m.fillFrame(&executorv1.RequestFrame{}, e.deadline) {
 		t.Fatal("expected no frame for an execution whose time is up")
 	}
 	result := receive(t, e.answers, "the timeout")

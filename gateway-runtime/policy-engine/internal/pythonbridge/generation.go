@@ -1,11 +1,9 @@
 package pythonbridge
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -35,17 +33,17 @@ func newGenerations(number uint64) *generations {
 	return made
 }
 
-// of returns the generation that an exchange stays with. Without an exchange it is the current one.
-func (g *generations) of(exchange *v1alpha.ExchangeMetadata) *generation {
+// ofExchange returns the generation that an exchange stays with. Without an exchange it is the current one.
+func (g *generations) ofExchange(exchange *v1alpha.ExchangeMetadata) *generation {
 	if exchange == nil {
 		return g.current.Load()
 	}
-	return exchange.Lease(g, g.bind).(*generation)
+	return exchange.Lease(g, g.lease).(*generation)
 }
 
-// bind counts one more exchange of the current generation. Whoever makes another one current and then finds no exchange
+// lease counts one more exchange of the current generation. Whoever makes another one current and then finds no exchange
 // counted knows that none will be: hence the second look.
-func (g *generations) bind() v1alpha.Lease {
+func (g *generations) lease() v1alpha.Lease {
 	for {
 		now := g.current.Load()
 		now.exchanges.Add(1)
@@ -56,8 +54,8 @@ func (g *generations) bind() v1alpha.Lease {
 	}
 }
 
-// succeed makes another generation the current one.
-func (g *generations) succeed(next *generation) {
+// advanceTo makes another generation the current one.
+func (g *generations) advanceTo(next *generation) {
 	if next == g.current.Load() {
 		return
 	}
@@ -67,36 +65,12 @@ func (g *generations) succeed(next *generation) {
 	g.current.Store(next)
 }
 
-// need reports whether an exchange that stays with a generation before the current one may yet call the process.
-func (g *generations) need(m *StreamManager) bool {
+// stillNeeds reports whether an exchange that stays with a generation before the current one may yet call the process.
+func (g *generations) stillNeeds(m *StreamManager) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.ContainsFunc(g.past, func(p *generation) bool { return m.runs(p) && p.exchanges.Load() > 0 })
 }
-
-// stillServing is the last generation of a process that no other one has replaced.
-const stillServing = math.MaxUint64
-
-// runs reports whether the process is one of a generation's: it runs those from the one that it joined in to its last.
-func (m *StreamManager) runs(g *generation) bool {
-	return m.generation.number <= g.number && g.number <= m.last.Load()
-}
-
-// role is what a process is to its group.
-type role int32
-
-const (
-	roleServing role = iota
-	roleJoining      // is being configured; nothing is executed there yet
-	roleLeaving      // gets no new exchanges, and goes when those it has are over
-	roleGone
-)
-
-var roleNames = map[role]string{roleServing: "serving", roleJoining: "joining", roleLeaving: "leaving", roleGone: "gone"}
-
-func (m *StreamManager) is(r role) bool { return role(m.role.Load()) == r }
-
-func (m *StreamManager) become(r role) { m.role.Store(int32(r)) }
 
 // rank orders processes by how well they suit an exchange that stays with `own`; the lowest is best. Another generation
 // gets an execution only where its own has no process that is usable.
@@ -111,29 +85,4 @@ func (g *generations) rank(m *StreamManager, own *generation) int {
 	default:
 		return 3
 	}
-}
-
-// leave lets a process go on with the exchanges it has, for at most limit.
-func (m *StreamManager) leave(limit time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.leaveBy = time.Now().Add(limit)
-	m.become(roleLeaving)
-}
-
-// dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there, nor needed, or its time
-// is up.
-// It reports whether it has, and how many executions that cuts off.
-func (m *StreamManager) dismiss(now time.Time, all *generations, needed bool) (gone bool, cut int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.is(roleLeaving) {
-		return false, 0
-	}
-	busy := needed || m.queued+len(m.sent) > 0 || all.need(m)
-	if busy && now.Before(m.leaveBy) {
-		return false, 0
-	}
-	m.become(roleGone)
-	return true, m.queued + len(m.sent)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -22,69 +23,71 @@ type group struct {
 	lifetime    context.Context // done when the group is closed
 	log         *slog.Logger
 	changes     signal
-	ledger      *ledger
+	crashes     *quarantine.CrashTracker
 
 	mu        sync.Mutex
 	processes []*StreamManager // in the order they came; replaced as a whole
 	instances map[*instance]struct{}
+	lastID    quarantine.ID // of an instance
 }
 
 func newGroup(lifetime context.Context, name string, generations *generations, options Options, log *slog.Logger) *group {
 	return &group{name: name, options: options, generations: generations, lifetime: lifetime, log: log.With("group", name),
-		ledger: newLedger(options, log.With("group", name)), instances: map[*instance]struct{}{}}
+		crashes: quarantine.NewCrashTracker(options.quarantine(), log.With("group", name)), instances: map[*instance]struct{}{}}
 }
 
-// enlist adds a process, in which every live instance is to be configured, but for those of policies that it supersedes.
+// ---------------------------------------------------------------- processes
+
+// addProcess adds a process, in which every live instance is to be configured, but for those of policies that it supersedes.
 // Nothing connects to it yet.
-func (g *group) enlist(address string, of *generation, as role, superseded []string) *StreamManager {
-	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number))
-	m.rehome, m.changed = g.rehome, g.changes.tell
-	m.died = func(suspects []suspect) { g.ledger.blame(suspects, time.Now()) }
+func (g *group) addProcess(address string, of *generation, as role, superseded []string) *StreamManager {
+	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number), g)
 	m.become(as)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.superseded = superseded
 	for i := range g.instances {
 		if !slices.Contains(superseded, i.policy()) {
-			m.add(i.place(m))
+			m.addInstance(i.addPlacement(m))
 		}
 	}
 	g.processes = append(slices.Clone(g.processes), m)
 	return m
 }
 
-// welcome ends the time in which a process refuses instances of the policies that it supersedes: those to come are new.
-func (g *group) welcome(m *StreamManager) {
+// acceptSuperseded ends the time in which a process refuses instances of the policies that it supersedes: those to come
+// are new.
+func (g *group) acceptSuperseded(m *StreamManager) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.superseded = nil
 }
 
-// needs reports whether a process that leaves is the only kind that has some live instance.
-func (g *group) needs(m *StreamManager) bool {
+// isOnlyHolder reports whether a process that leaves has a live instance that no serving one has.
+func (g *group) isOnlyHolder(m *StreamManager) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range g.instances {
-		if i.at(m) != nil && !i.livesAt(roleServing) {
+		if i.placementIn(m) != nil && !i.hasPlacementIn(roleServing) {
 			return true
 		}
 	}
 	return false
 }
 
-// drop forgets a process that is gone.
-func (g *group) drop(m *StreamManager) {
+// removeProcess forgets a process that is gone.
+func (g *group) removeProcess(m *StreamManager) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range g.instances {
-		i.withdraw(m)
+		i.removePlacement(m)
 	}
 	g.processes = slices.DeleteFunc(slices.Clone(g.processes), func(p *StreamManager) bool { return p == m })
-	g.changes.tell()
+	g.changes.broadcast()
 }
 
-// roster is all processes, in the order they came. Do not change the slice.
-func (g *group) roster() []*StreamManager {
+// allProcesses are in the order they came. Do not change the slice.
+func (g *group) allProcesses() []*StreamManager {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.processes
@@ -92,25 +95,41 @@ func (g *group) roster() []*StreamManager {
 
 // serving are the processes that new exchanges go to.
 func (g *group) serving() []*StreamManager {
-	return slices.DeleteFunc(slices.Clone(g.roster()), func(m *StreamManager) bool { return !m.is(roleServing) })
+	return slices.DeleteFunc(slices.Clone(g.allProcesses()), func(m *StreamManager) bool { return !m.is(roleServing) })
 }
+
+// processChanged has those look again who wait for processes and instances.
+func (g *group) processChanged() { g.changes.broadcast() }
+
+func (g *group) processCrashed(candidates []quarantine.Candidate) {
+	g.crashes.RecordCrash(candidates)
+}
+
+// ---------------------------------------------------------------- executions
 
 // execute runs one execution to its end, at the latest when ctx is done.
 func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, error) {
+	probe, refusal := g.crashes.Admit(e.instance.id)
+	if refusal != nil {
+		return nil, quarantined(e.instance, refusal)
+	}
+	e.probe = probe
 	if err := g.submit(e); err != nil {
-		g.ledger.conclude(e, false)
+		probe.Conclude(false)
 		return nil, err
 	}
 	action, err := e.wait(ctx)
-	g.ledger.conclude(e, err == nil && ran(action))
+	probe.Conclude(err == nil && ran(action))
 	return action, err
+}
+
+func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: %d executor processes died while it ran; it is tried again in %s",
+		i, refusal.Crashes, refusal.Left.Round(time.Second))
 }
 
 // submit gives an execution to the best process; to the next best if that one is lost at this moment.
 func (g *group) submit(e *execution) error {
-	if q := e.instance.confined.Load(); q != nil && !q.admits(e, time.Now()) {
-		return q.failure(e.instance, time.Now())
-	}
 	for range e.instance.placements() {
 		best := g.pick(e)
 		if best == nil {
@@ -123,9 +142,13 @@ func (g *group) submit(e *execution) error {
 	return failUnavailable
 }
 
-// rehome finds another process for an execution that was not started.
-func (g *group) rehome(e *execution) {
+// reroute finds another process for an execution that was not started, unless its instance is under quarantine by now.
+func (g *group) reroute(e *execution) {
 	if e.ended.Load() {
+		return
+	}
+	if refusal := g.crashes.Check(e.instance.id, e.probe); refusal != nil {
+		e.finish(outcome{err: quarantined(e.instance, refusal)})
 		return
 	}
 	if err := g.submit(e); err != nil {
@@ -135,10 +158,10 @@ func (g *group) rehome(e *execution) {
 
 // suitability orders the processes that could take an execution: the lower, the better.
 type suitability struct {
-	rank  int   // the exchange's own generation first
-	state int32 // then who is furthest with the instance
-	lags  int   // then who answers its health checks
-	load  int64 // then who has the fewest executions under way
+	rank   int   // the exchange's own generation first
+	state  int32 // then who is furthest with the instance
+	silent int   // then who answers its health checks
+	load   int64 // then who has the fewest executions under way
 }
 
 func (a suitability) better(b suitability) bool {
@@ -147,8 +170,8 @@ func (a suitability) better(b suitability) bool {
 		return a.rank < b.rank
 	case a.state != b.state:
 		return a.state < b.state
-	case a.lags != b.lags:
-		return a.lags < b.lags
+	case a.silent != b.silent:
+		return a.silent < b.silent
 	}
 	return a.load < b.load
 }
@@ -163,8 +186,8 @@ func (g *group) pick(e *execution) (best *placement) {
 			continue
 		}
 		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), load: m.load.Load()}
-		if m.lagging.Load() {
-			offer.lags = 1
+		if m.silent.Load() {
+			offer.silent = 1
 		}
 		if best == nil || offer.better(found) {
 			best, found = p, offer
@@ -173,36 +196,42 @@ func (g *group) pick(e *execution) (best *placement) {
 	return best
 }
 
-// add makes an instance live in every process and returns once it is ready in all that serve and are connected.
-func (g *group) add(configure *executorv1.ConfigureInstance) (*instance, error) {
+// ---------------------------------------------------------------- instances
+
+// configureInstance makes an instance live in every process and returns once it is ready in all that serve and are
+// connected.
+func (g *group) configureInstance(configure *executorv1.ConfigureInstance) (*instance, error) {
 	added := newInstance(configure)
-	g.enrol(added)
+	g.addInstance(added)
 	if err := g.awaitReady(added); err != nil {
-		g.remove(added)
+		g.removeInstance(added)
 		return nil, err
 	}
 	return added, nil
 }
 
-func (g *group) enrol(i *instance) {
+func (g *group) addInstance(i *instance) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.lastID++
+	i.id = g.lastID
+	g.crashes.Track(quarantine.Instance{ID: i.id, Policy: i.policy(), API: i.configure.GetApiName(), Name: i.configure.GetInstanceId()})
 	g.instances[i] = struct{}{}
 	for _, process := range g.processes {
 		if !process.is(roleLeaving) && !process.is(roleGone) && !slices.Contains(process.superseded, i.policy()) {
-			process.add(i.place(process))
+			process.addInstance(i.addPlacement(process))
 		}
 	}
 }
 
-func (g *group) remove(i *instance) {
+func (g *group) removeInstance(i *instance) {
 	g.mu.Lock()
 	delete(g.instances, i)
-	g.ledger.forget(i)
+	g.crashes.Forget(i.id)
 	placements := i.placements()
 	g.mu.Unlock()
 	for _, p := range placements {
-		p.home.remove(p)
+		p.home.removeInstance(p)
 	}
 }
 
@@ -232,7 +261,7 @@ func (i *instance) configured() (bool, error) {
 		if !p.home.is(roleServing) {
 			continue
 		}
-		at := p.standing()
+		at := p.status()
 		if at.failure != nil {
 			return false, at.failure
 		}
@@ -273,11 +302,11 @@ func (g *group) ready(ctx context.Context) error {
 
 // sweep drops the leaving processes that have nothing left to do, and returns whether any is left.
 func (g *group) sweep(now time.Time) (left bool) {
-	for _, m := range g.roster() {
+	for _, m := range g.allProcesses() {
 		if !m.is(roleLeaving) {
 			continue
 		}
-		gone, cut := m.dismiss(now, g.generations, g.needs(m))
+		gone, cut := m.dismiss(now, g.isOnlyHolder(m) || g.generations.stillNeeds(m))
 		if !gone {
 			left = true
 			continue
@@ -287,7 +316,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 		} else {
 			m.log.Info("executor process drained")
 		}
-		g.drop(m)
+		g.removeProcess(m)
 		m.stop()
 	}
 	return left

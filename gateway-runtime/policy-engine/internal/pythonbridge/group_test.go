@@ -21,11 +21,11 @@ func TestFewestUnderWayIsPicked(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	for range 3 {
 		callWith(t, patience, policy)
-		if got := first.take(); len(got.GetExecutions()) != 1 {
+		if got := first.nextFrame(); len(got.GetExecutions()) != 1 {
 			t.Fatalf("expected the first process to be picked when both have as many, got %v", got)
 		}
 		callWith(t, patience, policy)
-		if got := second.take(); len(got.GetExecutions()) != 1 {
+		if got := second.nextFrame(); len(got.GetExecutions()) != 1 {
 			t.Fatalf("expected the one with fewer to be picked, got %v", got)
 		}
 	}
@@ -37,18 +37,18 @@ func TestFewestUnderWayIsPicked(t *testing.T) {
 func TestQueuedMoveToAnotherProcess(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{CreditFrames: 1})
 	sent := callWith(t, patience, policy)
-	first.hold()
+	first.nextFrameUnacknowledged()
 	other := callWith(t, patience, policy)
-	second.hold()
+	second.nextFrameUnacknowledged()
 	queued := []<-chan returned{callWith(t, patience, policy), callWith(t, patience, policy)}
 	eventually(t, "one queued in each", func() bool { return statsOf(groups, 0).Queued == 1 && statsOf(groups, 1).Queued == 1 })
-	first.breakOff()
+	first.breakStream()
 	wantClass(t, receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
 	eventually(t, "both queued in the second", func() bool { return statsOf(groups, 1).Queued == 2 })
 	second.answer(&executorv1.Action{Id: 1})
 	receive(t, other, "the answer of the second")
 	second.ack(1)
-	for _, execution := range second.take().GetExecutions() {
+	for _, execution := range second.nextFrame().GetExecutions() {
 		second.answer(&executorv1.Action{Id: execution.GetId()})
 	}
 	for _, answer := range queued {
@@ -63,13 +63,13 @@ func TestReadyProcessIsPreferredToOneThatConfigures(t *testing.T) {
 	groups := connect(t, Options{}, x, y)
 	first, second := x.greet(t), y.greet(t)
 	policy := bridgeOn(t, groups, first, second)
-	first.breakOff()
+	first.breakStream()
 	first = x.greet(t)
 	ready(t, groups)
-	first.take() // asked to configure, and does not answer
+	first.nextFrame() // asked to configure, and does not answer
 	for range 4 {
 		answer := callWith(t, patience, policy)
-		second.answer(&executorv1.Action{Id: second.take().GetExecutions()[0].GetId()})
+		second.answer(&executorv1.Action{Id: second.nextFrame().GetExecutions()[0].GetId()})
 		receive(t, answer, "the answer of the ready process")
 	}
 }
@@ -79,8 +79,8 @@ func TestFactoryReturnsTheReason(t *testing.T) {
 	groups := connect(t, Options{}, x)
 	c := x.greet(t)
 	done := build(groups)
-	number := c.take().GetConfigure()[0].GetInstance()
-	c.settle(number, &executorv1.Failure{
+	number := c.nextFrame().GetConfigure()[0].GetInstance()
+	c.reportInstance(number, &executorv1.Failure{
 		FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Policy: "add-python-header:v1.0.0", Hook: "import",
 		Message: "SyntaxError in policy.py, line 3",
 	})
@@ -89,7 +89,7 @@ func TestFactoryReturnsTheReason(t *testing.T) {
 	if !strings.Contains(err.Error(), "add-python-header:v1.0.0 import: SyntaxError in policy.py, line 3") {
 		t.Fatalf("expected the executor's reason, got %v", err)
 	}
-	if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
+	if frame := c.nextFrame(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
 		t.Fatalf("expected the refused instance to be closed, got %v", frame)
 	}
 	if got := statsOf(groups, 0).Instances; got != 0 {
@@ -103,18 +103,20 @@ func TestFactoryRefusesWhenOneOfTwoProcessesFails(t *testing.T) {
 	first, second := x.greet(t), y.greet(t)
 	ready(t, groups)
 	done := build(groups)
-	first.configured()
-	second.settle(second.take().GetConfigure()[0].GetInstance(), &executorv1.Failure{Message: "no memory"})
+	first.configureOne()
+	second.reportInstance(second.nextFrame().GetConfigure()[0].GetInstance(), &executorv1.Failure{Message: "no memory"})
 	wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassException)
 }
 
 func TestFactoryGivesUpOnAnExecutorThatIsAway(t *testing.T) {
-	groups := connect(t, Options{ConnectTimeout: 20 * time.Millisecond}, newExecutor(t))
-	err := receive(t, build(groups), "the refusal").err
-	wantClass(t, err, v1alpha.ClassUnavailable)
-	if !strings.Contains(err.Error(), groups.Stats()[0].Address) {
-		t.Fatalf("expected the address in the error, got %v", err)
-	}
+	withFakeClock(t, func(t *testing.T) {
+		groups := connect(t, Options{ConnectTimeout: 20 * time.Millisecond}, newExecutor(t))
+		err := receive(t, build(groups), "the refusal").err
+		wantClass(t, err, v1alpha.ClassUnavailable)
+		if !strings.Contains(err.Error(), groups.Stats()[0].Address) {
+			t.Fatalf("expected the address in the error, got %v", err)
+		}
+	})
 }
 
 func TestFactoryWaitsForAnExecutorThatStarts(t *testing.T) {
@@ -122,47 +124,51 @@ func TestFactoryWaitsForAnExecutorThatStarts(t *testing.T) {
 	groups := connect(t, Options{}, x)
 	done := build(groups)
 	x.start(t)
-	x.greet(t).configured()
+	x.greet(t).configureOne()
 	if result := receive(t, done, "the policy"); result.err != nil {
 		t.Fatal(result.err)
 	}
 }
 
 func TestFactoryGivesUpOnASlowPrepare(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{ConfigureTimeout: 20 * time.Millisecond}, x)
-	c := x.greet(t)
-	done := build(groups)
-	number := c.take().GetConfigure()[0].GetInstance()
-	wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
-	if frame := c.take(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
-		t.Fatalf("expected the instance to be closed, got %v", frame)
-	}
-	c.settle(number, nil) // too late, and harmless
-	c.ack(0)
-	if !statsOf(groups, 0).Connected {
-		t.Fatal("expected the stream to stay up")
-	}
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{ConfigureTimeout: 20 * time.Millisecond}, x)
+		c := x.greet(t)
+		done := build(groups)
+		number := c.nextFrame().GetConfigure()[0].GetInstance()
+		wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
+		if frame := c.nextFrame(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
+			t.Fatalf("expected the instance to be closed, got %v", frame)
+		}
+		c.reportInstance(number, nil) // too late, and harmless
+		c.ack(0)
+		if !statsOf(groups, 0).Connected {
+			t.Fatal("expected the stream to stay up")
+		}
+	})
 }
 
 func TestFactoryGivesUpOnAnInstanceThatKillsItsProcess(t *testing.T) {
-	x := startExecutor(t)
-	groups := connect(t, Options{}, x)
-	c := x.greet(t)
-	ready(t, groups)
-	done := build(groups)
-	c.take()
-	c.breakOff()
-	c = x.greet(t) // once may be chance: it is tried again
-	if frame := c.take(); len(frame.GetConfigure()) != 1 {
-		t.Fatalf("expected a second try, got %v", frame)
-	}
-	c.breakOff()
-	err := receive(t, done, "the refusal").err
-	wantClass(t, err, v1alpha.ClassCrashed)
-	c = x.greet(t)
-	ready(t, groups)
-	c.silent()
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		ready(t, groups)
+		done := build(groups)
+		c.nextFrame()
+		c.breakStream()
+		c = x.greet(t) // once may be chance: it is tried again
+		if frame := c.nextFrame(); len(frame.GetConfigure()) != 1 {
+			t.Fatalf("expected a second try, got %v", frame)
+		}
+		c.breakStream()
+		err := receive(t, done, "the refusal").err
+		wantClass(t, err, v1alpha.ClassCrashed)
+		c = x.greet(t)
+		ready(t, groups)
+		c.wantNoFrame()
+	})
 }
 
 func TestFactoryOfAnUnknownGroupNamesTheKnown(t *testing.T) {
@@ -193,7 +199,7 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	c := x.greet(t)
 	policy := bridgeOn(t, groups, c)
 	sent := callWith(t, patience, policy)
-	c.hold()
+	c.nextFrameUnacknowledged()
 	queued := callWith(t, patience, policy)
 	eventually(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
 	building := build(groups)
@@ -218,8 +224,8 @@ func refusal(id uint64) *executorv1.Action {
 func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	answer := callWith(t, patience, policy)
-	first.answer(refusal(first.take().GetExecutions()[0].GetId()))
-	execution := second.take().GetExecutions()[0]
+	first.answer(refusal(first.nextFrame().GetExecutions()[0].GetId()))
+	execution := second.nextFrame().GetExecutions()[0]
 	wantBytes(t, "request id", execution.GetRequestId(), "r-1")
 	second.answer(&executorv1.Action{Id: execution.GetId()})
 	if result := receive(t, answer, "the answer"); result.err != nil {
@@ -233,22 +239,22 @@ func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
 func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
 	_, first, second, policy := pair(t, Options{})
 	answer := callWith(t, patience, policy)
-	first.answer(refusal(first.take().GetExecutions()[0].GetId()))
-	second.answer(refusal(second.take().GetExecutions()[0].GetId()))
+	first.answer(refusal(first.nextFrame().GetExecutions()[0].GetId()))
+	second.answer(refusal(second.nextFrame().GetExecutions()[0].GetId()))
 	wantClass(t, receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
 }
 
-func TestOrderlyEndGivesAwayWhatWasNotTakenIn(t *testing.T) {
+func TestOrderlyEndReroutesWhatWasNotAcknowledged(t *testing.T) {
 	_, first, second, policy := pair(t, Options{})
-	taken := callWith(t, patience, policy)
-	first.take()
+	acknowledged := callWith(t, patience, policy)
+	first.nextFrame()
 	other := callWith(t, patience, policy)
-	second.take()
+	second.nextFrame()
 	late := callWith(t, patience, policy)
-	execution := first.hold().GetExecutions()[0]
+	execution := first.nextFrameUnacknowledged().GetExecutions()[0]
 	first.end <- nil
-	wantClass(t, receive(t, taken, "the crash").err, v1alpha.ClassCrashed)
-	moved := second.take().GetExecutions()[0]
+	wantClass(t, receive(t, acknowledged, "the crash").err, v1alpha.ClassCrashed)
+	moved := second.nextFrame().GetExecutions()[0]
 	second.answer(&executorv1.Action{Id: moved.GetId()}, &executorv1.Action{Id: moved.GetId() - 1})
 	for _, answer := range []<-chan returned{late, other} {
 		if result := receive(t, answer, "the answer"); result.err != nil {

@@ -2,8 +2,11 @@
 // hands executions to a group of executor processes, of which each has one stream that a StreamManager owns. The
 // contract is proto/gatewright/executor/v1/python_executor.proto.
 //
+// A StreamManager is small values under one mutex, each in a file of its own: executionQueue, placements, frameCredit and
+// healthReport. A session moves its frames, a healthMonitor checks the process.
+//
 // Executor processes come and go while exchanges are under way: deploy.go says how one roster replaces another,
-// generation.go which process an exchange belongs to.
+// generation.go and membership.go which process an exchange belongs to.
 package pythonbridge
 
 import (
@@ -37,7 +40,7 @@ func NewGroups(executors map[string][]string, opts Options, log *slog.Logger) *G
 		groups: map[string]*group{}}
 	for name, addresses := range executors {
 		for _, address := range addresses {
-			all.connect(all.groupOrNew(name).enlist(address, all.generations.current.Load(), roleServing, nil))
+			all.connect(all.groupOrNew(name).addProcess(address, all.generations.current.Load(), roleServing, nil))
 		}
 	}
 	return all

@@ -1,6 +1,12 @@
 package pythonbridge
 
-import "time"
+import (
+	"time"
+
+	"google.golang.org/grpc"
+
+	"gatewright.dev/policy-engine/internal/quarantine"
+)
 
 // The limits of a frame and of a message. A frame holds at least one execution, whatever its size.
 const (
@@ -15,26 +21,31 @@ const (
 // longestExchange bounds an execution whose context has no deadline: the gateway keeps no exchange waiting longer.
 const longestExchange = 60 * time.Second
 
-// Options are the settings of all groups. A zero field means its default.
+// abandonedExecutionsCount is how long an execution that nobody waits for any more may still crash its process.
+const abandonedExecutionsCount = 10 * time.Second
+
+// Options are the settings of all groups. A field that is zero or less has its default, which its comment ends with.
 type Options struct {
-	Generation       uint64        // of the processes that NewGroups is given; 1
-	CreditFrames     int           // frames sent to a process and not yet taken in; 1
-	QueueLength      int           // executions that wait for a frame, per process; 4096
+	Generation       uint64        // number of the generation of the processes that NewGroups is given; 1
+	CreditFrames     int           // frames sent to a process and not yet acknowledged; 1
+	QueueLength      int           // executions that may wait in one process's queue; 4096
 	ConnectTimeout   time.Duration // how long a Factory waits for a process to connect; 10 s
 	ConfigureTimeout time.Duration // how long a Factory waits for its instance to be ready; 35 s
 	HelloTimeout     time.Duration // how long a process may take to say hello on a new stream; 10 s
 	HealthInterval   time.Duration // between health checks, and the time limit of one; 500 ms
-	HealthMisses     int           // health checks that fail in a row before the stream is broken; 6
-	StallAfter       time.Duration // how long all workers may be busy and overdue with nothing finished; 10 s
+	HealthMisses     int           // health checks that fail in a row until the stream is ended; 6
+	StallAfter       time.Duration // how long hung executions may hold all workers with nothing finished; 10 s
 	RetryConfigure   time.Duration // until an instance that failed is configured again; 1 s, and twice as long each time
 	RetryMost        time.Duration // the longest of these; 30 s
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
 	BackoffMax       time.Duration // longest wait before a reconnect; 100 ms
 	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
 	QuarantineDeaths int           // deaths of processes, within the window, that put a policy instance under quarantine; 3
-	QuarantineWindow time.Duration // 30 s
+	QuarantineWindow time.Duration // in which these deaths count; 30 s
 	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
 	QuarantineMax    time.Duration // the longest one; 10 min
+
+	dialOptions []grpc.DialOption // of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -61,6 +72,10 @@ func (o Options) withDefaults() Options {
 
 func (o Options) retryAfter(tries int) time.Duration {
 	return min(o.RetryConfigure<<min(tries, 20), max(o.RetryConfigure, o.RetryMost))
+}
+
+func (o Options) quarantine() quarantine.Options {
+	return quarantine.Options{Crashes: o.QuarantineDeaths, Window: o.QuarantineWindow, Min: o.QuarantineMin, Max: o.QuarantineMax}
 }
 
 func orInt(field *int, value int) {

@@ -32,12 +32,12 @@ type machine struct {
 
 // peer is what the executor of one process knows.
 type peer struct {
-	stream   int      // how many there were
-	frames   uint64   // of the present stream
-	taken    uint64   // of these, acknowledged
-	asked    []uint32 // instances that wait for their status
-	answered []uint64 // ids that have had an answer, or whose stream broke
-	open     []uint64
+	stream       int      // how many there were
+	frames       uint64   // of the present stream
+	acknowledged uint64   // of these
+	asked        []uint32 // instances that wait for their status
+	answered     []uint64 // ids that have had an answer, or whose stream broke
+	open         []uint64
 }
 
 // exchange is several executions that belong together.
@@ -79,12 +79,12 @@ func newMachine() *machine {
 
 func (w *machine) addInstance() {
 	i := newInstance(&executorv1.ConfigureInstance{})
-	w.group.enrol(i)
+	w.group.addInstance(i)
 	w.instances = append(w.instances, i)
 }
 
 func (w *machine) enlist(of *generation, as role) *StreamManager {
-	m := w.group.enlist("unix:/x", of, as, nil)
+	m := w.group.addProcess("unix:/x", of, as, nil)
 	m.serving.Store(true)
 	m.stop = func() { w.lose(m, context.Canceled) }
 	w.members, w.peers[m] = append(w.members, m), &peer{}
@@ -107,11 +107,11 @@ func (w *machine) renew(t *rapid.T) {
 		w.joining = []*StreamManager{w.enlist(present, roleJoining)}
 		return
 	}
-	next := w.begins(present)
+	next := w.newGeneration(present)
 	w.joining = []*StreamManager{w.enlist(next, roleJoining), w.enlist(next, roleJoining)}
 }
 
-func (w *machine) begins(present *generation) *generation {
+func (w *machine) newGeneration(present *generation) *generation {
 	next := &generation{number: present.number + 1}
 	w.known = append(w.known, next)
 	return next
@@ -123,9 +123,9 @@ func (w *machine) keep(*rapid.T) {
 		return
 	}
 	present := w.generations.current.Load()
-	next := w.begins(present)
+	next := w.newGeneration(present)
 	w.disturbed[next] = w.disturbed[present]
-	(&change{generation: next}).carryOut(w.generations)
+	(&change{generation: next}).commit(w.generations)
 }
 
 // disturb notes that an exchange of any generation that the process runs may find another one.
@@ -137,12 +137,12 @@ func (w *machine) disturb(m *StreamManager) {
 	}
 }
 
-// change ends what renew began: with a switch once all that join are there, else by giving up.
-func (w *machine) change(t *rapid.T) {
+// finishRenewal ends what renew began: with a switch once all that join are there, else by giving up.
+func (w *machine) finishRenewal(t *rapid.T) {
 	if len(w.joining) == 0 {
 		return
 	}
-	c := &change{generation: w.joining[0].generation}
+	c := &change{generation: w.joining[0].joined}
 	for _, m := range w.joining {
 		c.joining = append(c.joining, &joiner{group: w.group, process: m})
 		if done, err := w.group.joined(m); !done || err != nil {
@@ -158,7 +158,7 @@ func (w *machine) change(t *rapid.T) {
 		}
 	}
 	w.joining = nil
-	c.carryOut(w.generations)
+	c.commit(w.generations)
 }
 
 func (w *machine) giveUp() {
@@ -171,8 +171,8 @@ func (w *machine) giveUp() {
 }
 
 func (w *machine) sweep(*rapid.T) {
-	for _, m := range w.group.roster() {
-		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || w.generations.need(m)) {
+	for _, m := range w.group.allProcesses() {
+		if m.is(roleLeaving) && !w.now.Before(m.leaveBy) && (m.load.Load() > 0 || w.generations.stillNeeds(m)) {
 			w.disturb(m)
 		}
 	}
@@ -186,17 +186,17 @@ func (w *machine) attach(m *StreamManager) {
 		m.attach(&executorv1.Hello{})
 		p := w.peers[m]
 		p.stream++
-		p.frames, p.taken = 0, 0
+		p.frames, p.acknowledged = 0, 0
 	}
 }
 
-func (w *machine) breakOff(t *rapid.T) {
+func (w *machine) breakStream(t *rapid.T) {
 	m := w.drawProcess(t)
 	w.disturb(m)
 	w.lose(m, context.Canceled)
 }
 
-// endStream is orderly: what was not taken in was never started, and may be sent to another process.
+// endStream is orderly: what was not acknowledged was never started, and may be sent to another process.
 func (w *machine) endStream(t *rapid.T) {
 	m := w.drawProcess(t)
 	w.disturb(m)
@@ -210,7 +210,7 @@ func (w *machine) lose(m *StreamManager, cause error) {
 	p := w.peers[m]
 	for _, entry := range w.all {
 		switch underWay := entry.sent > entry.refusals && entry.sentTo == m && !entry.ended.Load(); {
-		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.taken:
+		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.acknowledged:
 			entry.lost = entry.refusals > 0
 			entry.refusals++
 		case underWay:
@@ -230,7 +230,7 @@ func (w *machine) submit(t *rapid.T) {
 	x := w.drawExchange(t)
 	target := rapid.SampledFrom(x.instances).Draw(t, "instance")
 	e := &execution{
-		instance: target, generation: w.generations.of(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
+		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
 		alone:    rapid.Bool().Draw(t, "alone"),
 	}
@@ -254,8 +254,8 @@ func (w *machine) drawExchange(t *rapid.T) *exchange {
 	return w.exchanges[len(w.exchanges)-1]
 }
 
-// end ends an exchange that waits for nothing.
-func (w *machine) end(t *rapid.T) {
+// endExchange ends an exchange that waits for nothing.
+func (w *machine) endExchange(t *rapid.T) {
 	if len(w.exchanges) == 0 {
 		return
 	}
@@ -271,11 +271,11 @@ func (w *machine) end(t *rapid.T) {
 	}
 }
 
-func (w *machine) frame(t *rapid.T) { w.take(t, w.drawProcess(t)) }
+func (w *machine) frame(t *rapid.T) { w.readFrame(t, w.drawProcess(t)) }
 
-func (w *machine) take(t *rapid.T, m *StreamManager) {
+func (w *machine) readFrame(t *rapid.T, m *StreamManager) {
 	frame := &executorv1.RequestFrame{}
-	if !m.takeFrame(frame, w.now) {
+	if !m.fillFrame(frame, w.now) {
 		return
 	}
 	p := w.peers[m]
@@ -294,15 +294,15 @@ func (w *machine) noteSent(t *rapid.T, m *StreamManager, entry *tracked) {
 	p := w.peers[m]
 	entry.sent++
 	entry.sentTo, entry.id, entry.stream, entry.frame = m, entry.message.Id, p.stream, p.frames
-	if at := entry.instance.at(m); at == nil || !at.is(stateReady) || at.number != entry.message.Instance {
+	if at := entry.instance.placementIn(m); at == nil || !at.is(stateReady) || at.number != entry.message.Instance {
 		t.Fatalf("an execution was sent for an instance that is not ready")
 	}
 	own := entry.exchange.generation
 	if !m.runs(own) && !w.disturbed[own] {
-		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.generation.number)
+		t.Fatalf("an exchange of generation %d was executed in generation %d, and no process of its own was lost", own.number, m.joined.number)
 	}
 	if m.is(roleJoining) || m.is(roleGone) {
-		t.Fatalf("an execution was sent to a process that is %s", roleNames[role(m.role.Load())])
+		t.Fatalf("an execution was sent to a process that is %s", m.roleName())
 	}
 }
 
@@ -321,9 +321,9 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 func (w *machine) acknowledge(t *rapid.T) {
 	m := w.drawProcess(t)
 	p := w.peers[m]
-	takenIn := uint64(rapid.IntRange(0, int(p.frames)).Draw(t, "taken in"))
-	p.taken = max(p.taken, takenIn)
-	w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: takenIn})
+	frames := uint64(rapid.IntRange(0, int(p.frames)).Draw(t, "acknowledged"))
+	p.acknowledged = max(p.acknowledged, frames)
+	w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: frames})
 }
 
 func (w *machine) answer(t *rapid.T) { w.answerWith(t, nil) }
@@ -358,24 +358,24 @@ func (w *machine) answerAgain(t *rapid.T) {
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: rapid.SampledFrom(ids).Draw(t, "id")}}})
 }
 
-// begin brings processes to where everything is ready, so that runs spend their steps on what can go wrong.
-func (w *machine) begin(t *rapid.T) {
+// makeAllReady brings processes to where everything is ready, so that runs spend their steps on what can go wrong.
+func (w *machine) makeAllReady(t *rapid.T) {
 	for _, m := range w.members {
 		if m.is(roleGone) {
 			continue
 		}
 		w.attach(m)
-		w.take(t, m)
+		w.readFrame(t, m)
 		p := w.peers[m]
 		for _, number := range p.asked {
-			p.taken = max(p.taken, p.frames)
-			w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: p.taken, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
+			p.acknowledged = max(p.acknowledged, p.frames)
+			w.accept(t, m, &executorv1.ReplyFrame{FramesAcknowledged: p.acknowledged, Instances: []*executorv1.InstanceStatus{{Instance: number}}})
 		}
 		p.asked = nil
 	}
 }
 
-func (w *machine) settle(t *rapid.T) {
+func (w *machine) reportInstance(t *rapid.T) {
 	m := w.drawProcess(t)
 	p := w.peers[m]
 	if len(p.asked) == 0 {
@@ -425,30 +425,30 @@ func (w *machine) check(t *rapid.T) {
 	}
 	for _, m := range w.group.serving() {
 		if !m.runs(w.generations.current.Load()) {
-			t.Fatalf("a process of generation %d serves, the present one is %d", m.generation.number, w.generations.current.Load().number)
+			t.Fatalf("a process of generation %d serves, the present one is %d", m.joined.number, w.generations.current.Load().number)
 		}
 	}
 }
 
 func (w *machine) checkMember(t *rapid.T, m *StreamManager) {
 	parked := 0
-	for _, p := range m.live {
+	for _, p := range m.placements.live {
 		parked += p.parked.length
 	}
-	if m.queued != m.queue.length+parked || m.load.Load() != int64(m.queued+len(m.sent)) {
+	if m.executions.waiting != m.executions.ready.length+parked || m.load.Load() != int64(m.executions.waiting+len(m.executions.sent)) {
 		t.Fatalf("counted %d queued and load %d; there are %d in the queue, %d parked, %d sent",
-			m.queued, m.load.Load(), m.queue.length, parked, len(m.sent))
+			m.executions.waiting, m.load.Load(), m.executions.ready.length, parked, len(m.executions.sent))
 	}
-	for id, e := range m.sent {
+	for id, e := range m.executions.sent {
 		if e.ended.Load() {
 			t.Fatalf("%d is kept among those sent, and has ended", id)
 		}
 	}
-	if m.connected.Load() && m.framesSent != w.peers[m].frames {
-		t.Fatalf("counted %d frames on this stream, got %d", m.framesSent, w.peers[m].frames)
+	if m.connected.Load() && m.credit.sent != w.peers[m].frames {
+		t.Fatalf("counted %d frames on this stream, got %d", m.credit.sent, w.peers[m].frames)
 	}
-	if m.queued > 6 || m.framesSent-m.framesAcknowledged > 2 {
-		t.Fatalf("%d are queued, %d frames not taken in", m.queued, m.framesSent-m.framesAcknowledged)
+	if m.executions.waiting > 6 || m.credit.sent-m.credit.acknowledged > 2 {
+		t.Fatalf("%d are queued, %d frames not acknowledged", m.executions.waiting, m.credit.sent-m.credit.acknowledged)
 	}
 	if !m.connected.Load() && m.load.Load() > 0 {
 		t.Fatalf("a process without a stream holds %d executions", m.load.Load())
@@ -516,18 +516,18 @@ func (w *machine) checkResult(t *rapid.T, n int, entry *tracked, result outcome)
 
 func (w *machine) steps() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakOff, "end stream": w.endStream,
+		"submit": w.submit, "submit more": w.submit, "connect": w.connect, "break": w.breakStream, "end stream": w.endStream,
 		"frame": w.frame, "frame more": w.frame, "acknowledge": w.acknowledge, "acknowledge more": w.acknowledge,
-		"answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse, "answer more": w.answer, "settle": w.settle,
-		"settle more": w.settle, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
+		"answer": w.answer, "answer again": w.answerAgain, "refuse": w.refuse, "answer more": w.answer, "report instance": w.reportInstance,
+		"report instance more": w.reportInstance, "retry": w.retry, "abandon": w.abandon, "pass": w.pass, "": w.check,
 	}
 }
 
 func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newMachine()
-		if rapid.Bool().Draw(t, "begin ready") {
-			w.begin(t)
+		if rapid.Bool().Draw(t, "all ready") {
+			w.makeAllReady(t)
 		}
 		t.Repeat(w.steps())
 		w.finish(t)
@@ -538,11 +538,11 @@ func TestAnExchangeStaysWithItsGeneration(t *testing.T) {
 	crossed := 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := newMachine()
-		w.begin(t)
+		w.makeAllReady(t)
 		steps := w.steps()
 		for name, step := range map[string]func(*rapid.T){
-			"renew": w.renew, "change": w.change, "change more": w.change, "begin": w.begin, "sweep": w.sweep,
-			"sweep more": w.sweep, "keep": w.keep, "end": w.end, "end more": w.end,
+			"renew": w.renew, "change": w.finishRenewal, "change more": w.finishRenewal, "make all ready": w.makeAllReady, "sweep": w.sweep,
+			"sweep more": w.sweep, "keep": w.keep, "end": w.endExchange, "end more": w.endExchange,
 		} {
 			steps[name] = step
 		}

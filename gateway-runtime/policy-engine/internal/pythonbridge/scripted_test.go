@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -42,23 +43,27 @@ type scriptedExecutor struct {
 
 // conversation is one stream, as the executor sees it.
 type conversation struct {
-	t       testing.TB
-	frames  chan *executorv1.RequestFrame
-	replies chan *executorv1.ReplyFrame
-	end     chan error
-	ended   <-chan struct{}
-	taken   uint64
+	t            testing.TB
+	frames       chan *executorv1.RequestFrame
+	replies      chan *executorv1.ReplyFrame
+	end          chan error
+	ended        <-chan struct{}
+	acknowledged uint64
 }
 
 func newExecutor(t testing.TB) *scriptedExecutor {
 	t.Helper()
+	x := &scriptedExecutor{streams: make(chan *conversation, 64), health: healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})}
+	if memory != nil {
+		x.address = memory.newAddress()
+		return x
+	}
 	folder, err := os.MkdirTemp("", "gw") // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	x := &scriptedExecutor{address: "unix:" + filepath.Join(folder, "x.sock"), streams: make(chan *conversation, 64)}
-	x.health = healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})
+	x.address = "unix:" + filepath.Join(folder, "x.sock")
 	return x
 }
 
@@ -79,6 +84,9 @@ func (x *scriptedExecutor) start(t testing.TB) {
 
 func (x *scriptedExecutor) listen(t testing.TB) net.Listener {
 	t.Helper()
+	if memory != nil {
+		return memory.listen(x.address)
+	}
 	path := x.address[len("unix:"):]
 	_ = os.Remove(path)
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
@@ -156,55 +164,56 @@ func (c *conversation) hello() {
 
 func (c *conversation) reply(frame *executorv1.ReplyFrame) { c.replies <- frame }
 
-func (c *conversation) breakOff() { c.end <- status.Error(codes.Aborted, "script ends the stream") }
+func (c *conversation) breakStream() { c.end <- status.Error(codes.Aborted, "script ends the stream") }
 
-// hold returns the next frame without taking it in.
-func (c *conversation) hold() *executorv1.RequestFrame {
+// nextFrameUnacknowledged returns the next frame, and gives no credit for another one.
+func (c *conversation) nextFrameUnacknowledged() *executorv1.RequestFrame {
 	c.t.Helper()
 	return receive(c.t, c.frames, "a frame")
 }
 
-// take returns the next frame and takes it in.
-func (c *conversation) take() *executorv1.RequestFrame {
+// nextFrame returns the next frame and acknowledges it.
+func (c *conversation) nextFrame() *executorv1.RequestFrame {
 	c.t.Helper()
-	frame := c.hold()
+	frame := c.nextFrameUnacknowledged()
 	c.ack(1)
 	return frame
 }
 
 func (c *conversation) ack(frames int) {
-	c.taken += uint64(frames)
-	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken})
+	c.acknowledged += uint64(frames)
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged})
 }
 
-// configured takes the frame that configures one instance, says that it is ready, and returns the configuration.
-func (c *conversation) configured() *executorv1.ConfigureInstance {
+// configureOne reads the frame that configures one instance, reports it ready, and returns the configuration.
+func (c *conversation) configureOne() *executorv1.ConfigureInstance {
 	c.t.Helper()
-	frame := c.take()
+	frame := c.nextFrame()
 	if len(frame.GetConfigure()) != 1 {
 		c.t.Fatalf("expected a frame that configures one instance, got %v", frame)
 	}
-	c.settle(frame.GetConfigure()[0].GetInstance(), nil)
+	c.reportInstance(frame.GetConfigure()[0].GetInstance(), nil)
 	return frame.GetConfigure()[0]
 }
 
-func (c *conversation) settle(number uint32, failure *executorv1.Failure) {
-	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken, Instances: []*executorv1.InstanceStatus{{Instance: number, Failure: failure}}})
+func (c *conversation) reportInstance(number uint32, failure *executorv1.Failure) {
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged, Instances: []*executorv1.InstanceStatus{{Instance: number, Failure: failure}}})
 }
 
 func (c *conversation) answer(actions ...*executorv1.Action) {
-	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.taken, Actions: actions})
+	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged, Actions: actions})
 }
 
-// silent fails if another frame comes. It can only be asked when everything that could cause one has been done.
-func (c *conversation) silent() {
+// wantNoFrame fails if another frame comes before anything else happens. It needs the fake clock.
+func (c *conversation) wantNoFrame() {
 	c.t.Helper()
+	synctest.Wait()
 	select {
 	case frame, ok := <-c.frames:
 		if ok {
-			c.t.Fatalf("expected no frame without credit, got %v", frame)
+			c.t.Fatalf("expected no frame, got %v", frame)
 		}
-	case <-time.After(50 * time.Millisecond):
+	default:
 	}
 }
 
@@ -243,6 +252,9 @@ func connect(t testing.TB, opts Options, executors ...*scriptedExecutor) *Groups
 	var addresses []string
 	for _, x := range executors {
 		addresses = append(addresses, x.address)
+	}
+	if memory != nil {
+		opts.dialOptions = []grpc.DialOption{grpc.WithContextDialer(memory.dial)}
 	}
 	groups := NewGroups(map[string][]string{"default": addresses}, opts, quiet)
 	t.Cleanup(groups.Close)
@@ -287,7 +299,7 @@ func bridgeIn(t testing.TB, groups *Groups, group string, conversations ...*conv
 	t.Helper()
 	done := buildIn(groups, group, metadata)
 	for _, c := range conversations {
-		c.configured()
+		c.configureOne()
 	}
 	result := receive(t, done, "the policy")
 	if result.err != nil {

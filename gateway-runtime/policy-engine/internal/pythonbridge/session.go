@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,13 +21,14 @@ import (
 
 // session is one stream, from dialling to its break: health check, hello, attach, frames both ways, detach.
 type session struct {
-	*StreamManager
-	conn   *grpc.ClientConn
-	client executorv1.PythonExecutorServiceClient
-	stream executorv1.PythonExecutorService_ExecuteStreamClient
-	end    context.CancelCauseFunc // ends the session; the first cause counts
+	process *StreamManager
+	health  *healthMonitor
+	conn    *grpc.ClientConn
+	client  executorv1.PythonExecutorServiceClient
+	stream  executorv1.PythonExecutorService_ExecuteStreamClient
+	end     context.CancelCauseFunc // ends the session; the first cause counts
 
-	sending sync.Mutex // from taking a frame until it is sent
+	sending sync.Mutex // from filling a frame until it is sent
 	frame   executorv1.RequestFrame
 }
 
@@ -37,39 +41,17 @@ var dialOptions = []grpc.DialOption{
 	grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 }
 
-// run keeps a session up until ctx is done.
-func (m *StreamManager) run(ctx context.Context) {
-	wait := backoff{min: m.options.BackoffMin, max: m.options.BackoffMax}
-	told := false
-	for {
-		began := time.Now()
-		attached, err := m.session(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if attached || !told {
-			m.log.Warn("no stream to the executor process; connecting until there is one", "cause", err.Error())
-		}
-		told = true
-		if time.Since(began) > m.options.BackoffMax {
-			wait.reset()
-		}
-		if !sleep(ctx, wait.next()) {
-			return
-		}
-	}
-}
-
-// session runs one session, and reports whether it got as far as hello and why it ended.
-func (m *StreamManager) session(ctx context.Context) (attached bool, cause error) {
+// runSession runs one session with a process, and reports whether it got as far as hello and why it ended.
+func runSession(ctx context.Context, m *StreamManager) (attached bool, cause error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	conn, err := grpc.NewClient(m.address, dialOptions...)
+	conn, err := grpc.NewClient(m.address, slices.Concat(dialOptions, m.options.dialOptions)...)
 	if err != nil {
 		return false, fmt.Errorf("dial %s: %w", m.address, err)
 	}
 	defer func() { _ = conn.Close() }() // nothing is left to be lost on it
-	s := &session{StreamManager: m, conn: conn, client: executorv1.NewPythonExecutorServiceClient(conn), end: end}
+	client := executorv1.NewPythonExecutorServiceClient(conn)
+	s := &session{process: m, health: &healthMonitor{process: m, client: client}, conn: conn, client: client, end: end}
 	first, err := s.open(ctx)
 	if err != nil {
 		return false, err
@@ -77,86 +59,111 @@ func (m *StreamManager) session(ctx context.Context) (attached bool, cause error
 	return true, s.converse(ctx, first)
 }
 
-// open begins a stream with a process that is well, and waits for its hello.
+// open starts a stream with a process that is well, and waits for its hello.
 func (s *session) open(ctx context.Context) (first *executorv1.ReplyFrame, err error) {
-	if err := s.admit(ctx, s.client); err != nil {
+	if err := s.health.admit(ctx); err != nil {
 		return nil, err
 	}
+	address, limit := s.process.address, s.process.options.HelloTimeout
 	if s.stream, err = s.client.ExecuteStream(ctx); err != nil {
-		return nil, fmt.Errorf("open the stream to %s: %w", s.address, err)
+		return nil, fmt.Errorf("open the stream to %s: %w", address, err)
 	}
-	late := time.AfterFunc(s.options.HelloTimeout, func() {
-		s.end(fmt.Errorf("expected hello from %s within %s, got nothing", s.address, s.options.HelloTimeout))
-	})
-	defer late.Stop()
+	timer := time.AfterFunc(limit, func() { s.end(fmt.Errorf("expected hello from %s within %s, got nothing", address, limit)) })
+	defer timer.Stop()
 	first, err = s.stream.Recv()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("receive hello from %s: %w", s.address, causeOf(ctx, err))
+		return nil, fmt.Errorf("receive hello from %s: %w", address, causeOf(ctx, err))
 	case first.GetHello() == nil:
-		return nil, fmt.Errorf("expected hello in the first reply frame from %s, got none", s.address)
+		return nil, fmt.Errorf("expected hello in the first reply frame from %s, got none", address)
 	}
 	return first, nil
 }
 
 // converse moves frames until the stream breaks, and returns why it did.
 func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) error {
-	s.log.Info("stream to the executor process", "pid", first.GetHello().GetPid(), "python", first.GetHello().GetPythonVersion())
-	s.attach(first.GetHello())
+	m, hello := s.process, first.GetHello()
+	m.log.Info("stream to the executor process", "pid", hello.GetPid(), "python", hello.GetPythonVersion())
+	m.attach(hello)
 	leaving := make(chan struct{})
 	var helpers sync.WaitGroup
 	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
 	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
-	helpers.Go(func() { s.end(s.watch(ctx, s.client, leaving)) })
-	s.current.Store(s)
-	defer s.current.Store(nil)
+	helpers.Go(func() { s.end(s.health.watch(ctx, leaving)) })
+	m.sender.session.Store(s)
+	defer m.sender.session.Store(nil)
 	first.Hello = nil
 	s.end(s.receiveFrames(first))
 	cause := context.Cause(ctx)
-	s.letGo(cause)
+	s.detach(cause)
 	helpers.Wait()
 	return cause
 }
 
-// letGo detaches once no frame is being sent: what detaching hands on to another process must not be read here any more.
+// detach waits until no frame is being sent: what detaching hands on to another process must not be read here any more.
 // Send does not wait, for the stream has ended.
-func (s *session) letGo(cause error) {
+func (s *session) detach(cause error) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	s.detach(cause)
+	s.process.detach(cause)
 }
 
 // noticeLeaving closes leaving when the process has begun to stop: it takes no new calls on the connection, and ends
-// the stream once it has answered what it took in.
+// the stream once it has answered what it acknowledged.
 func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
 	// The connection may not have noted yet that it is ready, although calls are answered on it.
 	if s.conn.GetState() == connectivity.Connecting && !s.conn.WaitForStateChange(ctx, connectivity.Connecting) {
 		return
 	}
 	if s.conn.WaitForStateChange(ctx, connectivity.Ready) {
-		s.serving.Store(false)
+		s.process.serving.Store(false)
 		close(leaving)
 	}
 }
 
 func (s *session) receiveFrames(frame *executorv1.ReplyFrame) error {
 	for {
-		if err := s.accept(frame); err != nil {
-			return fmt.Errorf("protocol violation of %s: %w", s.address, err)
+		if err := s.process.accept(frame); err != nil {
+			return fmt.Errorf("protocol violation of %s: %w", s.process.address, err)
 		}
 		received, err := s.stream.Recv()
-		if err != nil {
-			return receiveError(s.address, err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%s: %w", s.process.address, errStreamEnded)
+		case err != nil:
+			return fmt.Errorf("receive from %s: %w", s.process.address, err)
 		}
 		frame = received
 	}
 }
 
-func receiveError(address string, err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: %w", address, errStreamEnded)
+// frameSender has what waits sent: by the goroutine of an exchange, or by that of the session.
+type frameSender struct {
+	session   atomic.Pointer[session] // that moves the frames; nil without a stream
+	wakes     chan struct{}           // holds a token when there may be something to send
+	gathering atomic.Bool             // somebody is about to send what waits
+}
+
+// wake has the session's goroutine send what waits.
+func (f *frameSender) wake() {
+	select {
+	case f.wakes <- struct{}{}:
+	default:
 	}
-	return fmt.Errorf("receive from %s: %w", address, err)
+}
+
+// sendSoon sends at once where nothing is on its way, so that no other goroutine need be woken; else the session's does.
+// Executions come in bursts, as Envoy's messages do: goroutines that are ready go first, so that a frame has what they
+// bring.
+func (f *frameSender) sendSoon() {
+	if !f.gathering.CompareAndSwap(false, true) {
+		return // whoever gathers sends this one too
+	}
+	runtime.Gosched()
+	f.gathering.Store(false) // before it is seen what there is
+	if s := f.session.Load(); s == nil || !s.sendNow() {
+		f.wake()
+	}
 }
 
 // sendFrames sends whenever something waits and credit is left.
@@ -165,7 +172,7 @@ func (s *session) sendFrames(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-s.wake:
+		case <-s.process.sender.wakes:
 		}
 		if err := s.sendWaiting(); err != nil {
 			return s.sendError(ctx, err)
@@ -177,7 +184,7 @@ func (s *session) sendFrames(ctx context.Context) error {
 func (s *session) sendWaiting() error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	for s.takeFrame(&s.frame, time.Now()) {
+	for s.process.fillFrame(&s.frame, time.Now()) {
 		if err := s.stream.Send(&s.frame); err != nil {
 			return err
 		}
@@ -192,12 +199,12 @@ func (s *session) sendNow() bool {
 		return false
 	}
 	defer s.sending.Unlock()
-	if !s.idle() {
+	if !s.process.idle() {
 		return false
 	}
-	if s.takeFrame(&s.frame, time.Now()) {
+	if s.process.fillFrame(&s.frame, time.Now()) {
 		if err := s.stream.Send(&s.frame); err != nil && !errors.Is(err, io.EOF) { // of EOF the receiver knows why
-			s.end(fmt.Errorf("send to %s: %w", s.address, err))
+			s.end(fmt.Errorf("send to %s: %w", s.process.address, err))
 		}
 	}
 	return true
@@ -209,7 +216,7 @@ func (s *session) sendError(ctx context.Context, err error) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("send to %s: %w", s.address, err)
+	return fmt.Errorf("send to %s: %w", s.process.address, err)
 }
 
 // causeOf prefers why ctx was ended to the error that this made of a call.

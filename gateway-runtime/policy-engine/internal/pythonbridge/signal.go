@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// signal tells all who wait that something changed.
+// signal wakes all who wait for a change.
 type signal struct {
 	mu   sync.Mutex
 	next chan struct{}
@@ -20,7 +20,8 @@ func (s *signal) channel() <-chan struct{} {
 	return s.next
 }
 
-func (s *signal) tell() {
+// broadcast says that something changed.
+func (s *signal) broadcast() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.next != nil {

@@ -2,41 +2,42 @@ package pythonbridge
 
 import "time"
 
-// ProcessStats is how one executor process stands. Totals are since the engine started, or since it joined.
+// ProcessStats is how one executor process stands. Totals are since the engine started, or since the process joined; what
+// the process says of itself is zero before its first hello and health check. Times are in milliseconds.
 type ProcessStats struct {
-	Group             string      `json:"group"`
-	Address           string      `json:"address"`
-	Generation        uint64      `json:"generation"` // that it joined in
-	Role              string      `json:"role"`       // joining, serving, leaving
-	Connected         bool        `json:"connected"`
-	Serving           bool        `json:"serving"` // by its last health check
-	PID               uint32      `json:"pid"`     // 0 before the first hello
-	PythonVersion     string      `json:"pythonVersion"`
-	Workers           uint32      `json:"workers"`
-	Instances         int         `json:"instances"`
-	UnderWay          int         `json:"underWay"` // sent and not answered
-	Queued            int         `json:"queued"`
-	Frames            uint64      `json:"frames"`     // sent
-	Executions        uint64      `json:"executions"` // sent
-	Reconnects        uint64      `json:"reconnects"`
-	DroppedAnswers    uint64      `json:"droppedAnswers"`    // late, or never asked for
+	Group             string      `json:"group"`             // executor group
+	Address           string      `json:"address"`           // "unix:/path"
+	Generation        uint64      `json:"generation"`        // that it joined in
+	Role              string      `json:"role"`              // joining, serving, leaving
+	Connected         bool        `json:"connected"`         // a stream is up, and the process has said hello on it
+	Serving           bool        `json:"serving"`           // by its last health check
+	PID               uint32      `json:"pid"`               // 0 before the first hello
+	PythonVersion     string      `json:"pythonVersion"`     // as the process says, "3.12.4"
+	Workers           uint32      `json:"workers"`           // threads that run policies
+	Instances         int         `json:"instances"`         // that are live here, ready or not
+	UnderWay          int         `json:"underWay"`          // sent and not answered
+	Queued            int         `json:"queued"`            // for a frame, or for their instance to be ready
+	Frames            uint64      `json:"frames"`            // sent
+	Executions        uint64      `json:"executions"`        // sent
+	Reconnects        uint64      `json:"reconnects"`        // streams after the first one
+	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
-	Stuck             bool        `json:"stuck"`             // all workers are busy with what nobody waits for; it is not used
+	Stalled           bool        `json:"stuck"`             // hung executions hold all workers; it is not used
 	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there
 	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
-	WorkersBusy       uint32      `json:"workersBusy"`
-	WorkersHung       uint32      `json:"workersHung"`
-	Hung              []HungStats `json:"hung"`
+	WorkersBusy       uint32      `json:"workersBusy"`       // that run an execution now
+	WorkersHung       uint32      `json:"workersHung"`       // that a hung execution holds
+	Hung              []HungStats `json:"hung"`              // one for each instance that has some
 }
 
-// HungStats are the executions of one policy instance that run on although their deadline is long past.
+// HungStats are the hung executions of one policy instance in one process, by its last health check.
 type HungStats struct {
-	Policy   string `json:"policy"` // name:version
-	API      string `json:"api"`
-	Instance string `json:"instance"`
-	Count    uint32 `json:"count"`
-	OldestMs uint32 `json:"oldestMs"`
+	Policy   string `json:"policy"`         // name:version
+	API      string `json:"api"`            // name of the API
+	Instance string `json:"instance"`       // id of the policy instance
+	Count    uint32 `json:"count"`          // hung executions
+	OldestMs uint32 `json:"oldestMs"`       // how long the oldest has run
 	Blocks   bool   `json:"blocksInstance"` // the instance answers nothing any more in this process
 }
 
@@ -44,24 +45,32 @@ type HungStats struct {
 func (g *Groups) Stats() []ProcessStats {
 	all := []ProcessStats{}
 	for _, name := range g.names() {
-		for _, process := range g.group(name).roster() {
+		for _, process := range g.group(name).allProcesses() {
 			all = append(all, process.stats(name))
 		}
 	}
 	return all
 }
 
-func (m *StreamManager) stats(group string) ProcessStats {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	stats := ProcessStats{
-		Group: group, Address: m.address, Generation: m.generation.number, Role: roleNames[role(m.role.Load())],
-		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load(),
-		PID: m.hello.GetPid(), PythonVersion: m.hello.GetPythonVersion(), Workers: m.hello.GetWorkers(),
-		Instances: len(m.live), UnderWay: len(m.sent), Queued: m.queued,
-		Frames: m.counts.frames, Executions: m.counts.executions,
-		Reconnects: max(m.counts.streams, 1) - 1, DroppedAnswers: m.counts.dropped,
+// QuarantineStats is one policy instance that is not executed.
+type QuarantineStats struct {
+	Group    string `json:"group"`    // executor group
+	Policy   string `json:"policy"`   // name:version
+	API      string `json:"api"`      // name of the API
+	Instance string `json:"instance"` // id of the policy instance
+	Deaths   int    `json:"deaths"`   // of processes, while it ran
+	LeftMs   int64  `json:"leftMs"`   // until it is tried again
+}
+
+// Quarantined are the policy instances that are not executed now, because processes crash while they run, by group, API
+// and instance.
+func (g *Groups) Quarantined() []QuarantineStats {
+	all := []QuarantineStats{}
+	for _, name := range g.names() {
+		for _, q := range g.group(name).crashes.Quarantined() {
+			all = append(all, QuarantineStats{Group: name, Policy: q.Policy, API: q.API, Instance: q.Name,
+				Deaths: q.Crashes, LeftMs: (q.Left + time.Millisecond - 1).Milliseconds()})
+		}
 	}
-	m.health.into(&stats, time.Now())
-	return stats
+	return all
 }

@@ -94,7 +94,7 @@ func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
 				return
 			}
 			for _, configure := range frame.GetConfigure() {
-				c.settle(configure.GetInstance(), nil)
+				c.reportInstance(configure.GetInstance(), nil)
 			}
 			c.ack(1)
 			for _, execution := range frame.GetExecutions() {
@@ -107,7 +107,7 @@ func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
 			late = late[now:]
 			switch dice.IntN(120) {
 			case 0:
-				c.breakOff()
+				c.breakStream()
 				return
 			case 1:
 				c.end <- nil

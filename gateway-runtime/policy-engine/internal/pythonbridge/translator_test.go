@@ -13,7 +13,7 @@ import (
 
 func sentFor(t *testing.T, c *conversation) *executorv1.Execution {
 	t.Helper()
-	frame := c.take()
+	frame := c.nextFrame()
 	if len(frame.GetExecutions()) != 1 {
 		t.Fatalf("expected one execution, got %v", frame)
 	}

@@ -16,8 +16,8 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// breach is something that a peer must not do. Stream 1 is open when it does.
-type breach struct {
+// violation is something that a peer must not do. Stream 1 is open when it does.
+type violation struct {
 	what   string
 	code   http2.ErrCode
 	commit func(*peer)
@@ -39,7 +39,7 @@ func headers(stream uint32, block ...byte) func(*peer) {
 	return raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, block...)
 }
 
-// onStream2 commits a breach on a stream that is between two that were opened.
+// onStream2 commits a violation on a stream that is between two that were opened.
 func onStream2(commit func(*peer)) func(*peer) {
 	return func(p *peer) {
 		p.open(3)
@@ -48,7 +48,7 @@ func onStream2(commit func(*peer)) func(*peer) {
 	}
 }
 
-var breaches = []breach{
+var violations = []violation{
 	{what: "data on no stream", code: http2.ErrCodeProtocol, commit: raw(http2.FrameData, 0, 0, 0)},
 	{what: "data on a stream that was never opened", code: http2.ErrCodeProtocol, commit: raw(http2.FrameData, 0, 3, 0)},
 	{what: "data after the end", code: http2.ErrCodeStreamClosed, commit: func(p *peer) {
@@ -127,7 +127,7 @@ var breaches = []breach{
 	{what: "headers padded by nothing", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameHeaders, http2.FlagHeadersPadded, 3)},
 	{what: "data padded by nothing", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameData, http2.FlagDataPadded, 1)},
 	{what: "a priority of four bytes", code: http2.ErrCodeFrameSize, commit: raw(http2.FramePriority, 0, 1, 0, 0, 0, 16)},
-	{what: "a farewell of seven bytes", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameGoAway, 0, 0, 1, 2, 3, 4, 5, 6, 7)},
+	{what: "a GOAWAY of seven bytes", code: http2.ErrCodeFrameSize, commit: raw(http2.FrameGoAway, 0, 0, 1, 2, 3, 4, 5, 6, 7)},
 	{what: "headers that come in no end of empty pieces", code: http2.ErrCodeEnhanceYourCalm, commit: func(p *peer) {
 		raw(http2.FrameHeaders, 0, 3)(p)
 		for range 1024 {
@@ -152,16 +152,16 @@ func longHeaders(p *peer, id uint32, size int) {
 	}
 }
 
-// TestBreaches: a breach ends the connection, with its reason, and the stream's handler.
-func TestBreaches(t *testing.T) {
-	for _, breach := range breaches {
-		t.Run(breach.what, func(t *testing.T) {
+// TestViolationsEndTheConnection: a violation ends the connection, with its reason, and the stream's handler.
+func TestViolationsEndTheConnection(t *testing.T) {
+	for _, violation := range violations {
+		t.Run(violation.what, func(t *testing.T) {
 			ended := make(chan error, 2)
 			p := serve(t, reporting(ended, idle)).dial(t)
 			p.open(1)
 			p.quiet()
-			breach.commit(p)
-			if got, want := p.read(), fmt.Sprintf(": %v", breach.code); !strings.HasPrefix(got, "GOAWAY ") || !strings.HasSuffix(got, want) {
+			violation.commit(p)
+			if got, want := p.read(), fmt.Sprintf(": %v", violation.code); !strings.HasPrefix(got, "GOAWAY ") || !strings.HasSuffix(got, want) {
 				t.Fatalf("expected GOAWAY%s, got %s", want, got)
 			}
 			p.closed()
@@ -243,8 +243,8 @@ func TestHeadersOf64KiB(t *testing.T) {
 	}
 }
 
-// TestBreachOnAStream ends only the stream.
-func TestBreachOnAStream(t *testing.T) {
+// TestViolationOnAStream ends only the stream.
+func TestViolationOnAStream(t *testing.T) {
 	ended := make(chan error, 2)
 	p := serve(t, reporting(ended, echo)).dial(t)
 	p.open(1)

@@ -1,0 +1,182 @@
+package pythonbridge
+
+import (
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+)
+
+// executionQueue is the executions that one process has: those that wait (for a frame; or parked at their placement,
+// while that is being configured), and those that were sent and not answered. The mutex of its StreamManager guards it.
+type executionQueue struct {
+	ready          fifo                   // for the next frame
+	waiting        int                    // in ready, and parked at their placements
+	sent           map[uint64]*execution  // by id; not answered yet
+	cancelled      []uint64               // ids of sent ones that nobody waits for; for the next frame
+	timedOut       []*executorv1.TimedOut // of these, those whose deadline has passed
+	lastID         uint64                 // never reused, not even on another stream
+	longestTimeout time.Duration          // of an execution ever sent
+	totalSent      uint64
+	droppedAnswers uint64 // to executions that were not waiting for one
+}
+
+func newExecutionQueue() executionQueue { return executionQueue{sent: map[uint64]*execution{}} }
+
+// load is how many executions wait or were sent and not answered.
+func (q *executionQueue) load() int { return q.waiting + len(q.sent) }
+
+// add queues an execution of a placement, which it waits for if that is not ready.
+func (q *executionQueue) add(e *execution, p *placement) {
+	e.at = p
+	q.waiting++
+	if p.is(stateReady) {
+		q.ready.push(e)
+	} else {
+		p.parked.push(e)
+	}
+}
+
+// unpark makes the executions that waited for a placement ready.
+func (q *executionQueue) unpark(p *placement) {
+	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
+		q.ready.push(e)
+	}
+}
+
+// removeAll empties ready, or what is parked at a placement.
+func (q *executionQueue) removeAll(from *fifo) (removed []*execution) {
+	for e := from.pop(); e != nil; e = from.pop() {
+		q.waiting--
+		removed = append(removed, e)
+	}
+	return removed
+}
+
+// withdraw takes out an execution that has ended for its waiter, and reports whether it had been sent: then the next
+// frame cancels it.
+func (q *executionQueue) withdraw(e *execution, timedOut bool) (wasSent bool) {
+	id := e.message.GetId()
+	switch {
+	case e.queue != nil:
+		e.queue.remove(e)
+		q.waiting--
+		return false
+	case q.sent[id] != e:
+		return false
+	}
+	delete(q.sent, id)
+	q.cancelled = append(q.cancelled, id)
+	if timedOut {
+		m := &e.message
+		q.timedOut = append(q.timedOut, &executorv1.TimedOut{Id: id, Instance: m.GetInstance(), Phase: m.GetPhase(),
+			TimeoutUs: m.GetTimeoutUs(), RequestId: m.GetRequestId(), Operation: m.GetOperation()})
+	}
+	return true
+}
+
+// removeAnswered takes out the sent execution of that id, or returns nil where nobody waits for its answer (any more).
+func (q *executionQueue) removeAnswered(id uint64) *execution {
+	e, ok := q.sent[id]
+	if !ok {
+		q.droppedAnswers++
+		return nil
+	}
+	delete(q.sent, id)
+	return e
+}
+
+// reset ends a stream: it takes out what was sent on it and what was ready for it, but not what is parked.
+func (q *executionQueue) reset() (sent map[uint64]*execution, ready []*execution) {
+	sent, q.sent = q.sent, map[uint64]*execution{}
+	q.cancelled, q.timedOut = nil, nil
+	return sent, q.removeAll(&q.ready)
+}
+
+// fillFrame moves what is ready, and what is to be cancelled, into the frame of that number, which holds size bytes
+// already. What has ended or is late by now is dropped.
+func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, number uint64, now time.Time) {
+	frame.Cancel, q.cancelled = q.cancelled, nil
+	frame.TimedOut, q.timedOut = q.timedOut, nil
+	for e := q.ready.head; e != nil && fits(frame, size, e); e = q.ready.head {
+		q.ready.remove(e)
+		q.waiting--
+		if !q.markSent(e, number, now) {
+			continue
+		}
+		size += e.size
+		frame.Executions = append(frame.Executions, &e.message)
+		if e.alone {
+			return
+		}
+	}
+}
+
+// fits reports whether e may go into a frame that holds size bytes. Into an empty one it always may.
+func fits(frame *executorv1.RequestFrame, size int, e *execution) bool {
+	return size == 0 || (len(frame.Executions) < maxFrameExecutions && size+e.size <= maxFrameBytes && !e.alone)
+}
+
+// markSent makes e one of those sent, unless nobody waits for it, it is late, or its instance was closed.
+func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) bool {
+	left := e.deadline.Sub(now)
+	switch {
+	case e.ended.Load():
+		return false
+	case left < time.Microsecond:
+		e.finish(outcome{err: failTimeout})
+		return false
+	case !e.at.is(stateReady):
+		e.finish(outcome{err: failClosed})
+		return false
+	}
+	q.lastID++
+	q.totalSent++
+	left = min(left, longestExchange)
+	e.message.Id, e.message.Instance = q.lastID, e.at.number
+	e.message.TimeoutUs = uint32(left / time.Microsecond)
+	e.frame = frame
+	q.sent[q.lastID] = e
+	q.longestTimeout = max(q.longestTimeout, left)
+	return true
+}
+
+// fifo is a queue of executions that any of them can leave. An execution is in at most one.
+type fifo struct {
+	head, tail *execution
+	length     int
+}
+
+func (q *fifo) push(e *execution) {
+	e.queue, e.prev, e.next = q, q.tail, nil
+	if q.tail == nil {
+		q.head = e
+	} else {
+		q.tail.next = e
+	}
+	q.tail = e
+	q.length++
+}
+
+func (q *fifo) remove(e *execution) {
+	if e.prev == nil {
+		q.head = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		q.tail = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.queue, e.prev, e.next = nil, nil, nil
+	q.length--
+}
+
+// pop returns the first execution, or nil.
+func (q *fifo) pop() *execution {
+	first := q.head
+	if first != nil {
+		q.remove(first)
+	}
+	return first
+}

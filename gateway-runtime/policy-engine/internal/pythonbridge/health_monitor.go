@@ -1,0 +1,116 @@
+package pythonbridge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+)
+
+// leaveTimeout is longer than any execution may take.
+const leaveTimeout = longestExchange + 10*time.Second
+
+// healthMonitor checks a process for as long as a session with it lasts.
+type healthMonitor struct {
+	process  *StreamManager
+	client   executorv1.PythonExecutorServiceClient
+	failures int // checks in a row
+	progress progressClock
+}
+
+// admit is an error for a process that does not answer, does not serve, or is stalled: no stream is opened to it.
+func (h *healthMonitor) admit(ctx context.Context) error {
+	check, err := h.check(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !check.GetServing():
+		return fmt.Errorf("the executor process at %s says that it does not serve", h.process.address)
+	}
+	if err := h.process.checkStalled(check); err != nil {
+		return err
+	}
+	h.process.serving.Store(true)
+	return nil
+}
+
+// watch checks the process until it is found dead or stalled, and returns that. A process that is leaving answers no
+// health checks any more, and has leaveTimeout to end its stream.
+func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) error {
+	ticker := time.NewTicker(h.process.options.HealthInterval)
+	defer ticker.Stop()
+	h.progress.since = time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-leaving:
+			return h.awaitEnd(ctx)
+		case <-ticker.C:
+		}
+		h.process.retryFailed(time.Now())
+		if err := h.checkAgain(ctx); err != nil && !isClosed(leaving) {
+			return err
+		}
+	}
+}
+
+func (h *healthMonitor) awaitEnd(ctx context.Context) error {
+	if !sleep(ctx, leaveTimeout) {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", h.process.address, leaveTimeout)
+}
+
+func isClosed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
+
+// checkAgain makes one health check of several. An error is the verdict over them.
+func (h *healthMonitor) checkAgain(ctx context.Context) error {
+	check, err := h.check(ctx)
+	if err != nil {
+		if h.failures++; h.failures >= h.process.options.HealthMisses {
+			return fmt.Errorf("%d health checks in a row failed, the last one: %w", h.failures, err)
+		}
+		return nil
+	}
+	h.failures = 0
+	h.process.serving.Store(check.GetServing())
+	if h.progress.sinceLast(check.GetExecutionsFinished(), time.Now()) < h.process.options.StallAfter {
+		return nil
+	}
+	return h.process.checkStalled(check)
+}
+
+func (h *healthMonitor) check(ctx context.Context) (*executorv1.HealthCheckResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.process.options.HealthInterval)
+	defer cancel()
+	check, err := h.client.HealthCheck(ctx, &executorv1.HealthCheckRequest{})
+	h.process.silent.Store(err != nil)
+	if err != nil {
+		return nil, fmt.Errorf("health check of %s: %w", h.process.address, err)
+	}
+	h.process.recordHealth(check, time.Now())
+	return check, nil
+}
+
+// progressClock measures for how long a process has finished nothing.
+type progressClock struct {
+	finished uint64    // executions
+	since    time.Time // when finished was last seen to grow
+}
+
+// sinceLast returns how long ago an execution was last seen to have finished.
+func (c *progressClock) sinceLast(finished uint64, now time.Time) time.Duration {
+	if finished != c.finished {
+		c.finished, c.since = finished, now
+	}
+	return now.Sub(c.since)
+}

@@ -1,0 +1,315 @@
+// Package quarantine decides which policy instances are not executed for a while, because processes crash while they run.
+// It knows instances by their ids, and nothing of processes, streams or executions.
+//
+// A policy that ends its process (os._exit, a segmentation fault, memory without end) ends what all other policies have
+// under way there. So every instance that had executions under way when a process crashed is a candidate for quarantine:
+// its executions are then answered without being sent.
+//
+// Most candidates are innocent. What tells them apart is what they answer between the crashes: an innocent instance
+// answers many executions, the culprit few or none. So of all candidates of a crash one at most is put under quarantine,
+// the one that answered least. Should it be the wrong one, processes go on crashing without it, the next crash finds the
+// next candidate, and its own probe frees it.
+package quarantine
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	answeredPerCrash     = 10 // an instance that answers more executions than this between two crashes did not cause them
+	windowsToStartAfresh = 20 // times the window without a crash, after which the next quarantine is as short as the first
+)
+
+// Options are the limits of a CrashTracker. All must be above zero.
+type Options struct {
+	Crashes int           // of processes, within Window, that put an instance under quarantine
+	Window  time.Duration // in which they count
+	Min     time.Duration // how long the first quarantine lasts; each one after it lasts twice as long
+	Max     time.Duration // how long the longest one lasts
+}
+
+// ID is what a CrashTracker knows an instance by: no two of those that it tracks have the same.
+type ID uint64
+
+// Instance is an instance as log lines and Status describe it.
+type Instance struct {
+	ID     ID
+	Policy string // name:version
+	API    string
+	Name   string // the instance's id in metrics and logs; an edit may leave two live instances of one name
+}
+
+// Candidate is an instance that had executions under way in a process when that crashed.
+type Candidate struct {
+	ID       ID
+	Answered uint64 // executions of the instance that were ever answered, by any process
+	Alone    bool   // no other instance had executions under way there
+}
+
+// Refusal is why an execution must not be sent.
+type Refusal struct {
+	Crashes int           // of processes, while the instance ran
+	Left    time.Duration // until an execution is sent again; zero while one is on its way that decides
+}
+
+// Status is one instance that is under quarantine.
+type Status struct {
+	Instance
+	Refusal
+}
+
+// Probe is the one execution that is sent once a quarantine's time is up. Whoever was given it must call Conclude.
+type Probe struct {
+	tracker *CrashTracker
+	of      *quarantine
+}
+
+// CrashTracker counts the crashes of a set of processes against the instances that run there. Its methods may be called
+// from any goroutine.
+type CrashTracker struct {
+	options Options
+	log     *slog.Logger
+	now     func() time.Time
+	current atomic.Pointer[map[ID]*quarantine] // replaced as a whole; nil while there is none
+
+	mu      sync.Mutex
+	records map[ID]*record
+}
+
+// record is what is known of one instance. Guarded by the mutex of its tracker.
+type record struct {
+	instance Instance
+	crashes  []crash // within the window, the latest last
+	total    int
+	duration time.Duration // of the last quarantine
+	end      time.Time     // of the last quarantine
+	current  *quarantine   // nil: executions are sent
+}
+
+type crash struct {
+	when     time.Time
+	answered uint64 // executions of the instance until then
+	alone    bool
+}
+
+// quarantine is one of an instance. From `until` on, one execution is sent; it decides.
+type quarantine struct {
+	id      ID
+	until   time.Time
+	crashes int
+	probe   atomic.Pointer[Probe]
+}
+
+// NewCrashTracker returns a tracker that tracks no instance yet. It logs when a quarantine begins and ends.
+func NewCrashTracker(options Options, log *slog.Logger) *CrashTracker {
+	return &CrashTracker{options: options, log: log, now: time.Now, records: map[ID]*record{}}
+}
+
+// Track makes crashes count against an instance, until Forget.
+func (t *CrashTracker) Track(instance Instance) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.records[instance.ID] = &record{instance: instance}
+}
+
+// Forget drops all that is known of an instance.
+func (t *CrashTracker) Forget(id ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.records, id)
+	t.publish()
+}
+
+// publish makes the quarantines known to those that ask without the mutex.
+func (t *CrashTracker) publish() {
+	current := map[ID]*quarantine{}
+	for id, r := range t.records {
+		if r.current != nil {
+			current[id] = r.current
+		}
+	}
+	if len(current) == 0 {
+		t.current.Store(nil)
+		return
+	}
+	t.current.Store(&current)
+}
+
+// ---------------------------------------------------------------- executions
+
+func (t *CrashTracker) find(id ID) *quarantine {
+	if current := t.current.Load(); current != nil {
+		return (*current)[id]
+	}
+	return nil
+}
+
+// Admit says whether an execution of the instance may be sent. The first one after a quarantine's time is up is its
+// probe. Without a quarantine both results are nil, at the cost of one atomic load.
+func (t *CrashTracker) Admit(id ID) (*Probe, *Refusal) {
+	q := t.find(id)
+	if q == nil {
+		return nil, nil
+	}
+	now := t.now()
+	if !now.Before(q.until) && q.probe.Load() == nil {
+		if probe := (&Probe{t, q}); q.probe.CompareAndSwap(nil, probe) {
+			return probe, nil
+		}
+	}
+	return nil, q.refusal(now)
+}
+
+// Check says why an execution that was admitted before must not be sent now, nil if it may: no quarantine has begun since,
+// or it is the probe of the present one. Unlike Admit it never makes it a probe. probe is what Admit returned for it.
+func (t *CrashTracker) Check(id ID, probe *Probe) *Refusal {
+	q := t.find(id)
+	if q == nil || (probe != nil && q.probe.Load() == probe) {
+		return nil
+	}
+	return q.refusal(t.now())
+}
+
+func (q *quarantine) refusal(now time.Time) *Refusal {
+	return &Refusal{q.crashes, max(q.until.Sub(now), 0)}
+}
+
+// Conclude says how the probe's execution has ended. An answer ends the quarantine. If its process has crashed, RecordCrash
+// must have been called before. If there was neither, the next execution is the probe. Of nil it does nothing.
+func (p *Probe) Conclude(answered bool) {
+	switch {
+	case p == nil:
+	case answered:
+		p.tracker.end(p.of)
+	default:
+		p.of.probe.CompareAndSwap(p, nil)
+	}
+}
+
+func (t *CrashTracker) end(q *quarantine) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.records[q.id]; r != nil && r.current == q {
+		t.release(r, "it has answered")
+		t.publish()
+	}
+}
+
+func (t *CrashTracker) release(r *record, why string) {
+	r.current, r.crashes = nil, nil
+	t.log.Info("policy out of quarantine: "+why, "policy", r.instance.Policy, "api", r.instance.API, "instance", r.instance.Name)
+}
+
+// Reset ends all quarantines and forgets all crashes: the code that caused them is replaced.
+func (t *CrashTracker) Reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, r := range t.records {
+		if r.current != nil {
+			t.release(r, "its code is replaced")
+		}
+		t.records[id] = &record{instance: r.instance}
+	}
+	t.publish()
+}
+
+// Quarantined are the instances that are under quarantine now, by API and name.
+func (t *CrashTracker) Quarantined() []Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []Status
+	now := t.now()
+	for _, r := range t.records {
+		if r.current != nil {
+			all = append(all, Status{r.instance, *r.current.refusal(now)})
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int {
+		return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// ---------------------------------------------------------------- crashes
+
+// RecordCrash counts the crash of a process against its candidates, and puts one of them at most under quarantine.
+// Candidates that are not tracked (any more) are left out.
+func (t *CrashTracker) RecordCrash(candidates []Candidate) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	found := map[ID]*record{}
+	for _, c := range candidates {
+		if r := t.records[c.ID]; r != nil {
+			r.add(crash{now, c.Answered, c.Alone}, now.Add(-t.options.Window))
+			found[c.ID] = r
+		}
+	}
+	if r := t.mostLikely(slices.Collect(maps.Values(found)), now); r != nil {
+		t.quarantine(r, now)
+	}
+}
+
+func (r *record) add(c crash, since time.Time) {
+	r.total++
+	r.crashes = append(slices.DeleteFunc(r.crashes, func(old crash) bool { return old.when.Before(since) }), c)
+}
+
+// mostLikely is the candidate that is to be put under quarantine, or nil.
+func (t *CrashTracker) mostLikely(candidates []*record, now time.Time) *record {
+	likely := slices.DeleteFunc(candidates, func(r *record) bool { return !t.isLikely(r, now) })
+	if len(likely) == 0 {
+		return nil
+	}
+	return slices.MinFunc(likely, (*record).compare)
+}
+
+// isLikely reports whether an instance was in enough crashes, and answered next to nothing between them. One whose probe
+// it was needs no second proof.
+func (t *CrashTracker) isLikely(r *record, now time.Time) bool {
+	if r.current != nil {
+		return !now.Before(r.current.until)
+	}
+	return len(r.crashes) >= t.options.Crashes && r.answeredBetween() <= answeredPerCrash
+}
+
+// answeredBetween is how many executions the instance answered from one crash to the next, on average.
+func (r *record) answeredBetween() uint64 {
+	first, last := r.crashes[0], r.crashes[len(r.crashes)-1]
+	return (last.answered - first.answered) / uint64(max(len(r.crashes)-1, 1))
+}
+
+// compare puts the likelier cause first.
+func (r *record) compare(other *record) int {
+	return cmp.Or(cmp.Compare(r.answeredBetween(), other.answeredBetween()), cmp.Compare(other.alone(), r.alone()),
+		cmp.Compare(len(other.crashes), len(r.crashes)), cmp.Compare(r.instance.ID, other.instance.ID))
+}
+
+func (r *record) alone() (count int) {
+	for _, c := range r.crashes {
+		if c.alone {
+			count++
+		}
+	}
+	return count
+}
+
+// quarantine begins one: twice as long as the last, if that was not long ago.
+func (t *CrashTracker) quarantine(r *record, now time.Time) {
+	afresh := now.Sub(r.end) > windowsToStartAfresh*t.options.Window
+	r.duration = min(2*r.duration, t.options.Max)
+	if r.duration == 0 || afresh {
+		r.duration = t.options.Min
+	}
+	r.end = now.Add(r.duration)
+	r.current = &quarantine{id: r.instance.ID, until: r.end, crashes: r.total}
+	t.publish()
+	t.log.Error("policy under quarantine: executor processes die while it runs", "policy", r.instance.Policy,
+		"api", r.instance.API, "instance", r.instance.Name, "deaths", r.total, "for", r.duration.String())
+}
