@@ -103,14 +103,21 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 	}
 }
 
-// takeRequest makes the action, or the failure, count.
-func (x *exchange) takeRequest(ctx context.Context, i *Instance, action v1alpha.RequestAction, failure *v1alpha.Failure) {
+// executeRequest executes the policy on the request, and applies its action, or reacts to its failure.
+func (x *exchange) executeRequest(ctx context.Context, step step) error {
+	run := x.beginExecution(step, PhaseRequest)
+	defer run.end()
+	action, failure := x.onRequest(ctx, step.Instance)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if failure == nil {
 		failure = x.applyRequest(action)
 	}
-	if failure != nil && !x.passOver(ctx, i, failure, "request") {
+	if run.complete(failure); failure != nil && !run.Continued {
 		x.answerProblem(failure, true)
 	}
+	return nil
 }
 
 func (x *exchange) applyRequest(action v1alpha.RequestAction) *v1alpha.Failure {

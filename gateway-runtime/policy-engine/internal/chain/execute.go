@@ -13,9 +13,32 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
+// running is an execution under way.
+type running struct {
+	Execution
+	step  step
+	began time.Time
+}
+
+func (x *exchange) beginExecution(step step, phase string) running {
+	step.observer.Began()
+	return running{Execution{RequestID: x.head.RequestID, Phase: phase, Cancelled: true}, step, time.Now()}
+}
+
+// complete says that the execution has had its effect: that of its action, or of its failure.
+func (r *running) complete(failure *v1alpha.Failure) {
+	r.Failure, r.Cancelled = failure, false
+	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
+}
+
+// end tells the observer. It runs even if the chain panics.
+func (r *running) end() {
+	r.Duration = time.Since(r.began)
+	r.step.observer.Ended(r.Execution)
+}
+
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
 func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
-	i.executions.Add(1)
 	if !i.enter() {
 		var none A
 		return none, v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -32,7 +34,7 @@ import (
 type world struct {
 	listeners map[string]string // http1, http2 (the protocol to the upstream) → host:port
 	accessLog string
-	server    *extproc.Server
+	counters  *exchange.Counters
 	upstream  upstream
 }
 
@@ -86,8 +88,8 @@ func (w *world) startEngine(socket string) (string, func()) {
 			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances,
 		})))
 	}
-	w.server = extproc.NewServer(table)
-	server := w.server.GRPC()
+	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
+	server := extproc.NewServer(exchange.NewServer(table, w.counters)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop

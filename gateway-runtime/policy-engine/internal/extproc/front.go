@@ -9,8 +9,11 @@ import (
 	"strings"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -24,9 +27,7 @@ type front struct {
 	early  *chain.Head // of a response that came before the request had come in
 
 	head                      chain.Head
-	route, chainID            string
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
-	refusal                   int // the status of Envoy's own answer, where no request came
 
 	request, response direction
 	responding        bool // the chain has asked for the response
@@ -44,31 +45,31 @@ func (f *front) unexpected(want string) error {
 	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.now.kind)
 }
 
-// begin takes in the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
-// comes in their place: then refusal is its status.
-func (f *front) begin() error {
+// ---------------------------------------------------------------- exchange.FrontEnd
+
+// Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
+// comes in their place.
+func (f *front) Open(context.Context) (exchange.Opening, error) {
 	if err := f.receive(); err != nil {
-		return err
+		return exchange.Opening{}, err
 	}
 	if f.now.kind == responseHeaders && f.now.head.Status >= http.StatusBadRequest {
-		f.refusal = f.now.head.Status
-		return nil
+		return exchange.Opening{Refusal: f.now.head.Status}, nil
 	}
 	if f.now.kind != requestHeaders {
-		return f.unexpected("request headers first")
+		return exchange.Opening{}, f.unexpected("request headers first")
 	}
 	f.head = f.now.head
 	f.head.ClientAddress = f.now.client
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
-	f.route = f.now.route
-	f.chainID = f.route[strings.LastIndexByte(f.route, '|')+1:]
 	f.requestMode, f.responseMode = f.now.requestMode, f.now.responseMode
 	f.request.ended = f.now.ended
-	return nil
+	route := f.now.route
+	return exchange.Opening{Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
 }
 
-// checkModes refuses a route whose body modes are not those the chain needs: its policies would be passed by.
-func (f *front) checkModes(mode v1alpha.ProcessingModeConfig) error {
+// CheckMode refuses a route whose body modes are not those the chain needs.
+func (f *front) CheckMode(mode v1alpha.ProcessingModeConfig) error {
 	if err := checkBodyMode("request", mode.WantsRequestBody(), f.requestMode); err != nil {
 		return err
 	}
@@ -86,25 +87,45 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 	return nil
 }
 
-// ---------------------------------------------------------------- receiving
+// Finish waits until what passes on has passed.
+func (f *front) Finish(context.Context) error {
+	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
+		if err := f.receive(); err != nil {
+			return err
+		}
+		if handled, err := f.pass(); err != nil {
+			return err
+		} else if !handled {
+			return f.unexpected("the rest of a body")
+		}
+	}
+	return nil
+}
 
-// errEnded says that Envoy has closed the stream, which is no proper end of a message.
-var errEnded = errors.New("ext_proc: Envoy has ended the stream")
+// ---------------------------------------------------------------- receiving
 
 // receive makes the next message the one that is now.
 func (f *front) receive() error {
 	message, err := f.stream.Receive()
 	if errors.Is(err, io.EOF) {
-		return errEnded
+		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
 	}
 	if err != nil {
-		return err
+		return streamError(err)
 	}
 	return f.now.decode(message)
 }
 
 func (f *front) send(message outgoing) error {
-	return f.stream.Send(message.head, message.body)
+	return streamError(f.stream.Send(message.head, message.body))
+}
+
+// streamError tells a stream that is gone from one that has failed.
+func streamError(err error) error {
+	if status.Code(err) == codes.Canceled {
+		return fmt.Errorf("%w: %w", exchange.ErrGone, err)
+	}
+	return err
 }
 
 // next receives the next message that is not to be passed on or dropped.
@@ -141,21 +162,6 @@ func (f *front) direction() *direction {
 		return &f.request
 	case responseBody, responseTrailers:
 		return &f.response
-	}
-	return nil
-}
-
-// finish waits until what passes on has passed.
-func (f *front) finish() error {
-	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
-		if err := f.receive(); err != nil {
-			return err
-		}
-		if handled, err := f.pass(); err != nil {
-			return err
-		} else if !handled {
-			return f.unexpected("the rest of a body")
-		}
 	}
 	return nil
 }
@@ -256,12 +262,4 @@ func (f *front) Answer(answer chain.Answer) error {
 		return err
 	}
 	return f.send(message)
-}
-
-// answerProblem ends an exchange that has no chain.
-func (f *front) answerProblem(status int, detail, details string) error {
-	problem := chain.Problem(status, detail, f.head.RequestID)
-	return f.Answer(chain.Answer{
-		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
-	})
 }

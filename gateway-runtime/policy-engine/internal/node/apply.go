@@ -152,6 +152,9 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 		n.replace(api, nil)
 		delete(n.waiting, api)
 		outcomes.of(step.revision).removed(api)
+		if n.options.Observer != nil {
+			n.options.Observer.APIRemoved(api)
+		}
 	}
 	n.take(settled, outcomes)
 }

@@ -19,6 +19,7 @@ import (
 type chains struct {
 	table     *chain.Table
 	bodies    *chain.Budget
+	observer  chain.Observer // nil: nobody is told
 	policies  *atomic.Pointer[policies]
 	grace     time.Duration
 	gone      func(departure) // called when a retired chain has left the table, from any goroutine
@@ -29,9 +30,9 @@ type chains struct {
 	builds    sync.WaitGroup // under way
 }
 
-func newChains(table *chain.Table, bodies *chain.Budget, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure), log *slog.Logger) *chains {
-	return &chains{table: table, bodies: bodies, policies: policies, grace: grace, gone: gone, log: log, held: map[string]*heldChain{},
-		instances: map[string]*heldInstance{}, slots: make(chan struct{}, buildersAtOnce)}
+func newChains(options Options, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure)) *chains {
+	return &chains{table: options.Table, bodies: options.Bodies, observer: options.Observer, policies: policies, grace: grace, gone: gone,
+		log: options.Log, held: map[string]*heldChain{}, instances: map[string]*heldInstance{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
 type heldChain struct {
@@ -79,9 +80,14 @@ func (c *chains) holdBundle(b *build) error {
 		}
 		chain, errs := c.newChain(b, message)
 		wrong.add(message.GetOperation(), errs)
-		fresh[message.GetId()] = chain
+		if chain != nil {
+			fresh[message.GetId()] = chain
+		}
 	}
 	if err := join(wrong.err(), b.unresolved); err != nil {
+		for _, chain := range fresh {
+			chain.Close()
+		}
 		return err
 	}
 	for _, message := range b.message.GetChains() {
@@ -122,7 +128,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
-		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies,
+		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Observer: c.observer,
 	})
 	if err != nil {
 		return nil, []error{err}
@@ -177,6 +183,7 @@ func (c *chains) left(gone departure) {
 		return
 	}
 	delete(c.held, gone.chain)
+	held.chain.Close()
 	for _, id := range held.instances {
 		c.letInstanceGo(id)
 	}
@@ -198,6 +205,9 @@ func (c *chains) closeInstance(instance *chain.Instance) {
 
 // closeAll closes every instance: no exchange is under way any more.
 func (c *chains) closeAll() {
+	for _, held := range c.held {
+		held.chain.Close()
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
 		c.closeInstance(c.instances[id].made.instance)
 	}

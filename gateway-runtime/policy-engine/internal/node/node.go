@@ -25,6 +25,13 @@ type Envoy interface {
 	Connected() <-chan struct{}
 }
 
+// Observer is told what the node's chains do, and which APIs go.
+type Observer interface {
+	chain.Observer
+	// APIRemoved is told that an API was removed. Its chains stay until the exchanges in them have ended.
+	APIRemoved(name string)
+}
+
 // Resolver finds the addresses of a host; *net.Resolver is one.
 type Resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
@@ -39,6 +46,7 @@ type Options struct {
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
+	Observer      Observer      // of the chains' executions; nil: nobody is told
 	Envoy         Envoy
 	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: nobody is
 	Timing        Timing
@@ -120,7 +128,7 @@ func New(options Options) (*Node, error) {
 	}
 	n.lifetime, n.end = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
-	n.chains = newChains(options.Table, options.Bodies, &n.policies, n.timing.Grace, n.depart, n.log)
+	n.chains = newChains(options, &n.policies, n.timing.Grace, n.depart)
 	n.publish()
 	return n, nil
 }
