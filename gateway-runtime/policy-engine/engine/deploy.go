@@ -24,7 +24,7 @@ func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 		}
 		next = read
 	}
-	if err := e.manifest.fits(next, wanted.Superseded); err != nil {
+	if err := e.manifest.checkSuccessor(next, wanted.Superseded); err != nil {
 		return err
 	}
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them

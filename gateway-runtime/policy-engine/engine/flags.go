@@ -58,7 +58,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
 	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
-	flags.Var(leastLevel{&line.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
+	flags.Var(levelFlag{&line.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "how long exchanges under way may take to end when the engine is stopped")
 	flags.Uint64Var(&o.Generation, "generation", o.Generation, "`NUMBER` of the generation that the executors and the manifest are of")
 	flags.DurationVar(&o.ExecutorDrain, "executor-drain", o.ExecutorDrain, "how long executor processes that are replaced may go on with what they have")

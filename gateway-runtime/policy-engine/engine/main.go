@@ -72,14 +72,14 @@ func runEngine(ctx context.Context, options Options) error {
 		}
 		return err
 	}
-	tending, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
-	tended := make(chan struct{})
+	tuning, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
+	tuned := make(chan struct{})
 	go func() {
-		defer close(tended)
-		tendMemory(tending, engine.bodies)
+		defer close(tuned)
+		tuneGarbageCollector(tuning, engine.bodies)
 	}()
 	err = engine.Wait()
 	cancel()
-	<-tended
+	<-tuned
 	return err
 }

@@ -129,7 +129,7 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // An error means that the exchange cannot go on (its client is gone, the front end failed): nothing more runs, and the
 // front end must end the exchange with an error of its own.
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
-	x := begin(c, front)
+	x := newExchange(c, front)
 	defer x.metadata.End()
 	defer x.release()
 	if x.refuseRequest() {

@@ -55,10 +55,10 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 	if response.Request, failure = x.answeredRequest(i); failure != nil {
 		return nil, failure
 	}
-	if !x.lend(response.Body, response.Request.Body) {
+	if !x.reserveCopies(response.Body, response.Request.Body) {
 		return nil, overBudget("response body")
 	}
-	defer x.lent(response.Body, response.Request.Body)
+	defer x.releaseCopies(response.Body, response.Request.Body)
 	return execute(ctx, i, i.onResponse, response)
 }
 
@@ -131,7 +131,7 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 		return v1alpha.Failf(v1alpha.ClassBadAction, "immediate response: %v", err)
 	}
 	held := body{budget: x.chain.spec.Bodies}
-	if !held.set(a.Body) {
+	if !held.trySet(a.Body) {
 		return overBudget("immediate response: the policy's body")
 	}
 	x.answer(a, held, "policy_answer", 0)
@@ -149,7 +149,7 @@ func (x *exchange) answerFault(f fault, details string) {
 		answer = &v1alpha.ImmediateResponse{StatusCode: f.status, Body: []byte(f.detail)}
 	}
 	held := body{budget: x.chain.spec.Bodies}
-	held.put(answer.Body)
+	held.set(answer.Body)
 	x.answer(answer, held, details, f.grpcStatus)
 }
 
@@ -176,7 +176,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	if head || empty {
 		x.response.dropBody(head)
 	} else {
-		x.response.fitLength()
+		x.response.syncContentLength()
 	}
 	if x.status != x.response.status {
 		changes.Status = x.status

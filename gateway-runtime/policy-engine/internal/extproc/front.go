@@ -22,9 +22,9 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 type front struct {
-	stream Stream
-	now    incoming    // the last message that came
-	early  *chain.Head // of a response that came before the request had come in
+	stream  Stream
+	message incoming    // the last message that came
+	early   *chain.Head // of a response that came before the request had come in
 
 	head                      chain.Head
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
@@ -35,14 +35,14 @@ type front struct {
 
 // direction is how far the body of one direction has come.
 type direction struct {
-	ended    bool // its last message has come
-	trailers bool // that was trailers
-	passing  bool // what still comes is sent on as it is
-	dropped  bool // what still comes is of no interest: Envoy has answered the request
+	ended      bool // its last message has come
+	trailers   bool // that was trailers
+	forwarding bool // what still comes is sent on as it is
+	discarding bool // what still comes is of no interest: Envoy has answered the request
 }
 
 func (f *front) unexpected(want string) error {
-	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.now.kind)
+	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
 // ---------------------------------------------------------------- exchange.FrontEnd
@@ -53,18 +53,18 @@ func (f *front) Open(context.Context) (exchange.Opening, error) {
 	if err := f.receive(); err != nil {
 		return exchange.Opening{}, err
 	}
-	if f.now.kind == responseHeaders && f.now.head.Status >= http.StatusBadRequest {
-		return exchange.Opening{Refusal: f.now.head.Status}, nil
+	if f.message.kind == responseHeaders && f.message.head.Status >= http.StatusBadRequest {
+		return exchange.Opening{Refusal: f.message.head.Status}, nil
 	}
-	if f.now.kind != requestHeaders {
+	if f.message.kind != requestHeaders {
 		return exchange.Opening{}, f.unexpected("request headers first")
 	}
-	f.head = f.now.head
-	f.head.ClientAddress = f.now.client
+	f.head = f.message.head
+	f.head.ClientAddress = f.message.client
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
-	f.requestMode, f.responseMode = f.now.requestMode, f.now.responseMode
-	f.request.ended = f.now.ended
-	route := f.now.route
+	f.requestMode, f.responseMode = f.message.requestMode, f.message.responseMode
+	f.request.ended = f.message.ended
+	route := f.message.route
 	return exchange.Opening{Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
 }
 
@@ -89,11 +89,11 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 
 // Finish waits until what passes on has passed.
 func (f *front) Finish(context.Context) error {
-	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
+	for f.request.forwarding && !f.request.ended || f.response.forwarding && !f.response.ended {
 		if err := f.receive(); err != nil {
 			return err
 		}
-		if handled, err := f.pass(); err != nil {
+		if handled, err := f.forward(); err != nil {
 			return err
 		} else if !handled {
 			return f.unexpected("the rest of a body")
@@ -113,7 +113,7 @@ func (f *front) receive() error {
 	if err != nil {
 		return streamError(err)
 	}
-	return f.now.decode(message)
+	return f.message.decode(message)
 }
 
 func (f *front) send(message outgoing) error {
@@ -134,30 +134,30 @@ func (f *front) next() error {
 		if err := f.receive(); err != nil {
 			return err
 		}
-		if handled, err := f.pass(); !handled || err != nil {
+		if handled, err := f.forward(); !handled || err != nil {
 			return err
 		}
 	}
 }
 
-// pass takes care of a piece or trailers that the chain does not read.
-func (f *front) pass() (bool, error) {
+// forward takes care of a piece or trailers that the chain does not read.
+func (f *front) forward() (bool, error) {
 	d := f.direction()
 	if d == nil {
 		return false, nil
 	}
-	if d.ended = f.now.ended; f.now.kind == requestTrailers || f.now.kind == responseTrailers {
+	if d.ended = f.message.ended; f.message.kind == requestTrailers || f.message.kind == responseTrailers {
 		d.ended, d.trailers = true, true
 	}
-	if d.passing {
-		return true, f.send(echo(&f.now))
+	if d.forwarding {
+		return true, f.send(echo(&f.message))
 	}
-	return d.dropped, nil
+	return d.discarding, nil
 }
 
 // direction is that of a piece or trailers, nil for headers.
 func (f *front) direction() *direction {
-	switch f.now.kind {
+	switch f.message.kind {
 	case requestBody, requestTrailers:
 		return &f.request
 	case responseBody, responseTrailers:
@@ -177,15 +177,15 @@ func (f *front) Response(context.Context) (chain.Head, error) {
 		if err := f.next(); err != nil {
 			return chain.Head{}, err
 		}
-		if f.now.kind != responseHeaders {
+		if f.message.kind != responseHeaders {
 			return chain.Head{}, f.unexpected("response headers")
 		}
-		f.early = &f.now.head
+		f.early = &f.message.head
 	}
 	f.responding = true
 	f.response.ended = f.early.Ended
-	if !f.request.passing {
-		f.request.dropped = true
+	if !f.request.forwarding {
+		f.request.discarding = true
 	}
 	return *f.early, nil
 }
@@ -199,8 +199,8 @@ func (f *front) NextPiece(context.Context) ([]byte, error) {
 	if err := f.next(); err != nil {
 		return nil, err
 	}
-	if f.now.kind == responseHeaders && !f.responding {
-		early := f.now.head
+	if f.message.kind == responseHeaders && !f.responding {
+		early := f.message.head
 		f.early = &early
 		return nil, chain.ErrResponded
 	}
@@ -210,7 +210,7 @@ func (f *front) NextPiece(context.Context) ([]byte, error) {
 	if current.trailers {
 		return nil, io.EOF
 	}
-	return f.now.piece, nil
+	return f.message.piece, nil
 }
 
 func (f *front) current() *direction {
@@ -251,7 +251,7 @@ func (f *front) SendPiece(piece []byte, last bool) error {
 
 // SendRest passes on what has not come yet.
 func (f *front) SendRest() error {
-	f.current().passing = true
+	f.current().forwarding = true
 	return nil
 }
 

@@ -10,8 +10,8 @@ type refusal[T any] struct {
 // try is given the candidates accepted so far and some more. An error that refuses returns false blames nobody: bisect
 // stops and returns it, with the candidates of that try among the undecided.
 func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool) (accepted []T, refused []refusal[T], err error) {
-	var settle func(group []T) error
-	settle = func(group []T) error {
+	var narrow func(group []T) error
+	narrow = func(group []T) error {
 		err := try(append(accepted[:len(accepted):len(accepted)], group...))
 		switch {
 		case err == nil:
@@ -26,11 +26,11 @@ func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool
 			return err
 		}
 		half := len(group) / 2
-		if err := settle(group[:half]); err != nil {
+		if err := narrow(group[:half]); err != nil {
 			return err
 		}
-		return settle(group[half:])
+		return narrow(group[half:])
 	}
-	err = settle(candidates)
+	err = narrow(candidates)
 	return accepted, refused, err
 }

@@ -314,7 +314,7 @@ func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...s
 
 func (b *bench) reported() []string {
 	var lines []string
-	for _, message := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.drain() {
 		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			state, _ := strings.CutPrefix(status.GetState().String(), "STATE_")

@@ -119,7 +119,7 @@ func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
 		narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
 		bundleWith("onerror", "1", onError), bundle("good", "1"))}, time.Second)
 	reasons := map[string]string{}
-	for _, message := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.drain() {
 		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			reasons[status.GetApi()] = status.GetReason()
@@ -297,7 +297,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 	} else {
 		c.Release()
 	}
-	b.node.inbox.put(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
+	b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
 	b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 	if _, built := b.shelf.counts(); built != 3 {
 		t.Errorf("expected three instances to have been built, got %d", built)
@@ -312,8 +312,8 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	chains := b.node.chains
 	hold := func() {
 		done := make(chan *build)
-		chains.begin(message[0], func() error { return nil }, func(b *build) { done <- b })
-		if err := chains.hold(<-done); err != nil {
+		chains.startBuild(message[0], func() error { return nil }, func(b *build) { done <- b })
+		if err := chains.acquire(<-done); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -321,11 +321,11 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	first := chains.release(message[0])
 	hold()
 	second := chains.release(message[0])
-	chains.left(first[0])
+	chains.departed(first[0])
 	if open, _ := b.shelf.counts(); open != 1 {
 		t.Errorf("expected the instance to be open until the second departure, got %d open", open)
 	}
-	chains.left(second[0])
+	chains.departed(second[0])
 	if open, built := b.shelf.counts(); open != 0 || built != 1 {
 		t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
 	}

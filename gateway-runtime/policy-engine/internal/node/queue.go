@@ -11,12 +11,12 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// waiting is the newest word about an API while something else, or nothing, runs of it: it is being built, or was set
-// aside.
-type waiting struct {
+// queuedAPI is the newest word about an API while something else, or nothing, runs of it: it is being built, or was
+// rejected.
+type queuedAPI struct {
 	message  *nodev1.ApiBundle // without a digest: the API is to be removed
 	bundle   *xds.Bundle       // once it was read
-	unserved *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
+	fallback *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
 	next     *nodev1.Update    // what is to be applied once it is done
@@ -25,78 +25,78 @@ type waiting struct {
 	tries    int               // that have failed
 	retryAt  time.Time         // zero: not until somebody changes something
 	state    nodev1.ApiStatus_State
-	reason   string // why it was set aside, as it was reported
+	reason   string // why it was rejected, as it was reported
 }
 
-// passing is an error that may pass by itself, so that another try may do better.
-type passing struct{ error }
+// transientError is an error that may go away by itself: what failed is retried with back-off.
+type transientError struct{ error }
 
-func (p passing) Unwrap() error { return p.error }
+func (p transientError) Unwrap() error { return p.error }
 
-func mayPass(err error) bool {
-	_, ok := errors.AsType[passing](err)
+func isTransient(err error) bool {
+	_, ok := errors.AsType[transientError](err)
 	return ok || errors.Is(err, xds.ErrNoAnswer)
 }
 
-// await makes a bundle the newest word about its API.
-func (n *Node) await(message *nodev1.ApiBundle, revision uint64) *waiting {
-	unserved, err := xds.Unserved(message)
+// enqueue makes a bundle the newest word about its API.
+func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64) *queuedAPI {
+	fallback, err := xds.Unserved(message)
 	if err != nil {
-		unserved = nil // what is wrong with it is said when it is read
+		fallback = nil // what is wrong with it is said when it is read
 	}
-	w := &waiting{message: message, unserved: unserved, revision: revision}
-	n.waiting[message.GetApi()] = w
-	return w
+	q := &queuedAPI{message: message, fallback: fallback, revision: revision}
+	n.queue[message.GetApi()] = q
+	return q
 }
 
-// goesOn reports whether what is being built of an API comes first: it is this bundle, or the last good version, which
+// keepsBuild reports whether what is being built of an API comes first: it is this bundle, or the last good version, which
 // nothing may replace that is not served.
-func (n *Node) goesOn(w *waiting, message *nodev1.ApiBundle, revision uint64) bool {
-	if w == nil || w.build == nil {
+func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint64) bool {
+	if q == nil || q.build == nil {
 		return false
 	}
-	api, digest := message.GetApi(), w.message.GetDigest()
+	api, digest := message.GetApi(), q.message.GetDigest()
 	switch {
 	case digest == message.GetDigest():
-		w.revision, w.next = revision, nil
-		w.state, w.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
-	case n.running[api] == nil && n.dormant[api].GetDigest() == digest && w.tries == 0:
-		if w.next == nil {
-			w.nextBy = time.Now().Add(n.timing.LastGood)
+		q.revision, q.next = revision, nil
+		q.state, q.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
+	case n.running[api] == nil && n.unserved[api].GetDigest() == digest && q.tries == 0:
+		if q.next == nil {
+			q.nextBy = time.Now().Add(n.timing.LastGood)
 		}
-		w.next = &nodev1.Update{Revision: revision, Bundles: []*nodev1.ApiBundle{message}}
+		q.next = &nodev1.Update{Revision: revision, Bundles: []*nodev1.ApiBundle{message}}
 	default:
 		return false
 	}
 	return true
 }
 
-// overtake lets go on what has waited long enough for a last good version.
-func (n *Node) overtake(now time.Time) {
-	for _, w := range n.waiting {
-		if w.next != nil && now.After(w.nextBy) {
-			w.tries++
-			n.inbox.giveBack(w.next)
-			w.next = nil
+// expireLastGoodWaits puts back in the inbox what has waited for a last good version for long enough.
+func (n *Node) expireLastGoodWaits(now time.Time) {
+	for _, q := range n.queue {
+		if q.next != nil && now.After(q.nextBy) {
+			q.tries++
+			n.inbox.requeue(q.next)
+			q.next = nil
 		}
 	}
 }
 
-// try reads and builds what waits; what was built comes back by n.built.
-func (n *Node) try(w *waiting, outcomes outcomes) {
-	bundle, err := xds.ParseBundle(w.message)
+// build parses the bundle and starts to build it; what was built comes back by n.built.
+func (n *Node) build(q *queuedAPI, outcomes outcomes) {
+	bundle, err := xds.ParseBundle(q.message)
 	if err != nil {
-		n.setAside(w, err, outcomes)
+		n.reject(q, err, outcomes)
 		return
 	}
-	w.bundle = bundle
-	n.begin(w)
+	q.bundle = bundle
+	n.startBuild(q)
 }
 
-func (n *Node) begin(w *waiting) {
-	w.renewed = false
-	names := n.namesToResolve(w)
-	w.build = n.chains.begin(w.message, func() error { return n.resolve(names) }, n.deliver)
+func (n *Node) startBuild(q *queuedAPI) {
+	q.renewed = false
+	names := n.namesToResolve(q)
+	q.build = n.chains.startBuild(q.message, func() error { return n.resolve(names) }, n.deliver)
 }
 
 // deliver hands a build that is done to the node's own goroutine.
@@ -108,17 +108,18 @@ func (n *Node) deliver(b *build) {
 	}
 }
 
-// setAside says why what waits does not run. If the reason may pass, it is tried again, after a while that doubles.
-func (n *Node) setAside(w *waiting, err error, outcomes outcomes) {
+// reject reports why a queued API does not run. If the error is transient it is pending and retried with back-off, else
+// it is rejected.
+func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	state := nodev1.ApiStatus_STATE_REJECTED
-	w.retryAt = time.Time{}
-	if mayPass(err) {
-		state, w.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(w.tries))
+	q.retryAt = time.Time{}
+	if isTransient(err) {
+		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
 	}
-	w.tries++
-	if reason := strings.ToValidUTF8(err.Error(), "�"); reason != w.reason || state != w.state {
-		w.state, w.reason = state, reason
-		outcomes.of(w.revision).add(w.message, state, reason)
+	q.tries++
+	if reason := strings.ToValidUTF8(err.Error(), "�"); reason != q.reason || state != q.state {
+		q.state, q.reason = state, reason
+		outcomes.of(q.revision).add(q.message, state, reason)
 	}
 }
 
@@ -130,9 +131,9 @@ func (t Timing) backOff(tries int) time.Duration {
 // nextRetry returns when to try again what is due first.
 func (n *Node) nextRetry(now time.Time) time.Duration {
 	next := time.Hour
-	for _, w := range n.waiting {
-		if w.build == nil && !w.retryAt.IsZero() {
-			next = min(next, max(0, w.retryAt.Sub(now)))
+	for _, q := range n.queue {
+		if q.build == nil && !q.retryAt.IsZero() {
+			next = min(next, max(0, q.retryAt.Sub(now)))
 		}
 	}
 	return next
@@ -140,18 +141,18 @@ func (n *Node) nextRetry(now time.Time) time.Duration {
 
 // due are the APIs that are to be tried again now, by name.
 func (n *Node) due(now time.Time) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(n.waiting)), func(api string) bool {
-		w := n.waiting[api]
-		return w.build != nil || w.retryAt.IsZero() || w.retryAt.After(now)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(n.queue)), func(api string) bool {
+		q := n.queue[api]
+		return q.build != nil || q.retryAt.IsZero() || q.retryAt.After(now)
 	})
 }
 
-// renew makes everything due that waits, whatever its reason: the node's policies have changed.
-func (n *Node) renew() {
-	for _, w := range n.waiting {
-		w.renewed = w.build != nil
-		if w.message.GetUnserved() == "" && w.build == nil {
-			w.tries, w.retryAt = 0, time.Now()
+// retryAll makes all that is queued due, whatever its reason: the node's policies have changed.
+func (n *Node) retryAll() {
+	for _, q := range n.queue {
+		q.renewed = q.build != nil
+		if q.message.GetUnserved() == "" && q.build == nil {
+			q.tries, q.retryAt = 0, time.Now()
 		}
 	}
 }
@@ -159,28 +160,28 @@ func (n *Node) renew() {
 // bundles are what Envoy is to have: what runs, and for each API what answers where it is to be and nothing of it is.
 func (n *Node) bundles(next running) []*xds.Bundle {
 	all := next.bundles()
-	for _, api := range slices.Sorted(maps.Keys(n.waiting)) {
-		w, v := n.waiting[api], next[api]
-		if w.unserved != nil && (v == nil || !v.bundle.Covers(w.unserved.Context)) {
-			all = append(all, w.unserved)
+	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
+		q, v := n.queue[api], next[api]
+		if q.fallback != nil && (v == nil || !v.bundle.Covers(q.fallback.Context)) {
+			all = append(all, q.fallback)
 		}
 	}
 	return all
 }
 
-// unserved are the APIs of which nothing runs, as they are kept on disk: they are answered 503 after a restart as well.
-func (n *Node) unserved() []*nodev1.ApiBundle {
+// fallbacks are the APIs of which nothing runs, as they are kept on disk: they are answered 503 after a restart as well.
+func (n *Node) fallbacks() []*nodev1.ApiBundle {
 	var all []*nodev1.ApiBundle
-	for _, api := range slices.Sorted(maps.Keys(n.waiting)) {
-		w := n.waiting[api]
-		if n.running[api] != nil || n.dormant[api] != nil || w.unserved == nil {
+	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
+		q := n.queue[api]
+		if n.running[api] != nil || n.unserved[api] != nil || q.fallback == nil {
 			continue
 		}
-		reason := w.message.GetUnserved() + w.reason
+		reason := q.message.GetUnserved() + q.reason
 		if reason == "" {
 			reason = "it was being built"
 		}
-		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: w.message.GetHosts(), Context: w.message.GetContext(), Unserved: reason})
+		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(), Unserved: reason})
 	}
 	return all
 }

@@ -44,28 +44,28 @@ type StreamManager struct {
 
 	superseded []string // policies whose instances it does not take while it joins; guarded by its group
 
-	mu              sync.Mutex
-	hello           *executorv1.Hello
-	lost            error // why the last stream ended
-	health          healthReport
-	leaveBy         time.Time             // when a leaving process is cut off
-	live            []*placement          // every instance that is not closed
-	numbered        map[uint32]*placement // those of the present stream
-	unsent          []*placement          // to be configured
-	queue           fifo
-	queued          int                   // in queue and parked
-	sent            map[uint64]*execution // by id; not answered yet
-	cancels         []uint64
-	timedOut        []*executorv1.TimedOut // of cancels, those whose time is over
-	closes          []uint32
-	lastID          uint64 // never reused, not even on another stream
-	lastNumber      uint32
-	framesSent      uint64 // on the present stream
-	framesAcknowledged   uint64
-	longestTimeout  time.Duration // of an execution ever sent
-	counts          counts
-	loose           []*execution // never started, to be given to rehome after unlock
-	instancesChange bool         // to be told to changed after unlock
+	mu                 sync.Mutex
+	hello              *executorv1.Hello
+	lost               error // why the last stream ended
+	health             healthReport
+	leaveBy            time.Time             // when a leaving process is cut off
+	live               []*placement          // every instance that is not closed
+	numbered           map[uint32]*placement // those of the present stream
+	unsent             []*placement          // to be configured
+	queue              fifo
+	queued             int                   // in queue and parked
+	sent               map[uint64]*execution // by id; not answered yet
+	cancels            []uint64
+	timedOut           []*executorv1.TimedOut // of cancels, those whose time is over
+	closes             []uint32
+	lastID             uint64 // never reused, not even on another stream
+	lastNumber         uint32
+	framesSent         uint64 // on the present stream
+	framesAcknowledged uint64
+	longestTimeout     time.Duration // of an execution ever sent
+	counts             counts
+	loose              []*execution // never started, to be given to rehome after unlock
+	instancesChange    bool         // to be told to changed after unlock
 }
 
 // counts are totals over all streams of a process.

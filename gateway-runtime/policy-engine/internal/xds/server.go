@@ -98,18 +98,18 @@ func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscovery
 	case s.connected <- struct{}{}:
 	default:
 	}
-	err = s.converse(stream, envoy, first)
+	err = s.serve(stream, envoy, first)
 	s.log.Info("Envoy disconnected", "reason", status.Convert(err).Message())
 	return err
 }
 
-func (s *Server) converse(
+func (s *Server) serve(
 	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, envoy *connection,
 	request *discoveryv3.DeltaDiscoveryRequest,
 ) error {
 	requests, failed := receive(stream)
 	for {
-		if reason := envoy.take(request); reason != "" {
+		if reason := envoy.receive(request); reason != "" {
 			s.refusals.Add(1)
 			s.log.Error("Envoy refused", "type", request.GetTypeUrl(), "reason", reason)
 		}
