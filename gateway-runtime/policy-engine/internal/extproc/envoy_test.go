@@ -33,6 +33,7 @@ import (
 // world is a real Envoy between a client and an upstream, with a chain for each route.
 type world struct {
 	listeners map[string]string // http1, http2 (the protocol to the upstream) → host:port
+	admin     string            // URL of Envoy's admin interface
 	accessLog string
 	counters  *exchange.Counters
 	upstream  upstream
@@ -149,12 +150,15 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 	}
 }
 
-// awaitListeners waits until Envoy is ready, and learns the ports it has chosen.
+// awaitListeners waits until Envoy is ready, and learns the ports it has chosen. admin is a file that has its address.
 func (w *world) awaitListeners(admin string) {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		if listeners, err := listenersOf(admin); err == nil && len(listeners) == len(protocols) {
-			w.listeners = listeners
+		address, err := os.ReadFile(admin)
+		if w.admin = "http://" + string(address); err == nil {
+			w.listeners, err = listenersOf(w.admin)
+		}
+		if err == nil && len(w.listeners) == len(protocols) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -162,15 +166,21 @@ func (w *world) awaitListeners(admin string) {
 	panic("Envoy was not ready within 30 s")
 }
 
-func listenersOf(admin string) (map[string]string, error) {
-	address, err := os.ReadFile(admin)
+// timedOut is how many requests have taken longer than Envoy's request_timeout.
+func (w *world) timedOut() (int, error) {
+	text, err := get(w.admin + "/stats?filter=http.test.downstream_rq_timeout")
 	if err != nil {
+		return 0, err
+	}
+	_, number, _ := strings.Cut(strings.TrimSpace(string(text)), ": ")
+	return strconv.Atoi(number)
+}
+
+func listenersOf(admin string) (map[string]string, error) {
+	if _, err := get(admin + "/ready"); err != nil {
 		return nil, err
 	}
-	if _, err := get("http://" + string(address) + "/ready"); err != nil {
-		return nil, err
-	}
-	text, err := get("http://" + string(address) + "/listeners?format=json")
+	text, err := get(admin + "/listeners?format=json")
 	if err != nil {
 		return nil, err
 	}

@@ -187,14 +187,20 @@ func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 	needEnvoy(t)
 	body, writer := io.Pipe()
 	defer func() { _ = body.Close() }()
+	before := must(the.timedOut())
+	released := make(chan struct{})
 	go func() {
+		defer close(released)
 		_, _ = writer.Write([]byte("part"))
 		<-late.started
-		time.Sleep(2500 * time.Millisecond) // not to wait for something: past Envoy's request_timeout of 2 s
+		for after, err := before, error(nil); after == before && err == nil; after, err = the.timedOut() {
+			time.Sleep(20 * time.Millisecond)
+		}
 		late.release <- struct{}{}
 		<-late.ended
 	}()
 	reply, arrived := do(t, "http1", false, nil, "POST", "/late/x", body)
+	<-released
 	if reply.StatusCode != 408 || reply.body != "request timeout" || arrived != nil {
 		t.Errorf("got %d %q; arrived %v", reply.StatusCode, reply.body, arrived != nil)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -32,6 +33,10 @@ func TestAnUpdateIsStagedMakeBeforeBreak(t *testing.T) {
 }
 
 func TestOldChainsGoAfterTheLastExchangeAndThenOldClusters(t *testing.T) {
+	synctest.Test(t, testOldChains)
+}
+
+func testOldChains(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1")))
 	held, ok := b.table.Acquire(chainID("a1"))
@@ -40,7 +45,8 @@ func TestOldChainsGoAfterTheLastExchangeAndThenOldClusters(t *testing.T) {
 	}
 	b.apply(2, some(bundle("a", "2")))
 	b.run()
-	time.Sleep(3 * grace) // longer than the grace: only the exchange holds the chain
+	time.Sleep(time.Minute) // longer than the grace: only the exchange keeps the chain
+	synctest.Wait()
 	if clusters, _ := b.envoy.serves(); len(clusters) != 2 {
 		t.Fatalf("expected the old cluster to stay while an exchange is in the old chain, got %q", clusters)
 	}
