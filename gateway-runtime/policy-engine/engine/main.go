@@ -63,7 +63,7 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 	return 0
 }
 
-// runEngine runs an engine, and tends the garbage collector meanwhile.
+// runEngine runs an engine, and tunes the garbage collector meanwhile.
 func runEngine(ctx context.Context, options Options) error {
 	engine, err := Start(ctx, options)
 	if err != nil {

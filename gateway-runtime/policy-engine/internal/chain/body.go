@@ -20,7 +20,7 @@ const (
 	block = 16 << 10
 )
 
-// add takes in the next piece of a body of declared bytes; 0: nobody knows. It reports whether the piece fits the
+// add appends the next piece of a body of declared bytes; 0: unknown. It reports whether the piece fits the
 // budget; it is kept all the same.
 func (b *body) add(piece []byte, declared int64) bool {
 	size := b.size + int64(len(piece))

@@ -18,7 +18,7 @@ type Spec struct {
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
 	Bodies          *Budget  // for the bodies that it holds, of all chains together; nil: without a limit
-	Observer        Observer // nil: nobody is told
+	Observer        Observer // nil: there is none
 }
 
 // Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.

@@ -9,7 +9,7 @@ import (
 
 // What a message may have of headers. As it comes: more is its sender's fault. As policies make it: more is theirs.
 // Both are below what Envoy takes (bootstrap.yaml and the clusters say 256 lines and 256 KiB), for what it does not take
-// it answers by itself, and tells nobody why.
+// it answers by itself, without a reason in any log.
 const (
 	sentLines, sentBytes = 100, 64 << 10
 	madeLines, madeBytes = 200, 128 << 10

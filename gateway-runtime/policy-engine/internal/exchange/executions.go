@@ -25,7 +25,7 @@ type ExecutionStats struct {
 	Executions uint64                          `json:"executions"`
 	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`  // by class; classes without a failure are left out
 	Continued  uint64                          `json:"continued"` // failures after which onError: continue let the exchange go on
-	Cancelled  uint64                          `json:"cancelled"` // executions that nobody waited for any more
+	Cancelled  uint64                          `json:"cancelled"` // executions whose exchange ended before their action counted
 	Active     int64                           `json:"active"`    // executions under way
 	Seconds    float64                         `json:"seconds"`   // that executions which have ended took, all together
 }

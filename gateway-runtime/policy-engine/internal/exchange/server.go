@@ -17,14 +17,14 @@ import (
 // FrontEnd is one exchange, as a proxy's protocol brings it. Its methods are called from one goroutine: Open first;
 // then, if the route has a chain, CheckMode, those of chain.FrontEnd as they say, and Finish; else Answer alone.
 //
-// An error ends the exchange. One that wraps ErrGone says that nobody waits for it any more.
+// An error ends the exchange. One that wraps ErrGone says that the client or the proxy has cancelled it.
 type FrontEnd interface {
 	chain.FrontEnd
 	// Open waits for the request's head.
 	Open(ctx context.Context) (Opening, error)
-	// CheckMode refuses a route that does not deliver what the chain's mode asks for: policies would be passed by.
+	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
 	CheckMode(mode v1alpha.ProcessingModeConfig) error
-	// Finish waits until what the chain has let go on by SendRest has gone.
+	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
 	Finish(ctx context.Context) error
 }
 
@@ -40,7 +40,7 @@ type Opening struct {
 var (
 	// ErrGone is wrapped by a front end's error where the proxy has ended the exchange.
 	ErrGone = errors.New("the proxy has ended the exchange")
-	// ErrCancelled is an exchange that nobody waited for any more.
+	// ErrCancelled is an exchange that the client or the proxy has cancelled.
 	ErrCancelled = errors.New("the exchange ended before its chain")
 	// ErrFailed is an exchange that went wrong by a fault of the engine's or the proxy's.
 	ErrFailed = errors.New("exchange failed")

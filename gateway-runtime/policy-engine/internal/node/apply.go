@@ -14,7 +14,7 @@ import (
 
 // apply takes an update through all stages: chains built, pending state to disk, clusters beside the old ones, routes,
 // last good state to disk, report. Old chains and then old clusters go later. What is refused is rejected, and the last
-// good version of its API stays. What takes long to build holds nobody back: it follows when it is built.
+// good version of its API stays. What takes long to build does not delay the others: it follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.stats.updates.Add(1)
 	outcomes := outcomes{}
@@ -62,7 +62,7 @@ func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 		current.revision = outcome.revision
 		if current.acknowledged {
 			outcome.applied(bundle)
-			delete(n.notReady, bundle.GetApi()) // if it is, that is said again
+			delete(n.notReady, bundle.GetApi()) // if it is, that is reported again
 		} else {
 			outcome.pending++
 		}
@@ -109,7 +109,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 	for _, b := range n.arrived {
 		q := n.queue[b.message.GetApi()]
 		if q == nil || q.build != b {
-			n.chains.discard(b) // there is a newer word
+			n.chains.discard(b) // a newer bundle has come
 			continue
 		}
 		q.build = nil

@@ -74,7 +74,7 @@ func (c *chains) buildInstances(b *build, wanted map[string]*nodev1.Attachment) 
 	group.Wait()
 }
 
-// discard closes what was built: nobody wants it any more. It may be called from any goroutine.
+// discard closes what was built and is not needed any more. It may be called from any goroutine.
 func (c *chains) discard(b *build) {
 	for _, made := range b.built {
 		c.closeInstance(made.instance)

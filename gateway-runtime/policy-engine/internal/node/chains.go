@@ -19,7 +19,7 @@ import (
 type chains struct {
 	table     *chain.Table
 	bodies    *chain.Budget
-	observer  chain.Observer // nil: nobody is told
+	observer  chain.Observer // nil: there is none
 	policies  *atomic.Pointer[policies]
 	grace     time.Duration
 	gone      func(departure) // called when a retired chain has left the table, from any goroutine

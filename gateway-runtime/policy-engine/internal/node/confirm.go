@@ -58,7 +58,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 }
 
-// confirm asks an Envoy that has just connected for its word on everything. What it refuses is rejected, in favour of the
+// confirm waits for the acknowledgement of everything by an Envoy that has just connected. What it refuses is rejected, in favour of the
 // API's version before, if there is one.
 func (n *Node) confirm(ctx context.Context) {
 	all, before := make([]*version, 0, len(n.running)), running{}
@@ -103,7 +103,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	var before []*version
 	for _, refused := range converged.refused {
 		v := refused.candidate
-		if q := n.queue[v.bundle.API]; q == nil { // else there is a newer word
+		if q := n.queue[v.bundle.API]; q == nil { // else a newer bundle has come
 			n.reject(n.enqueue(v.message, v.revision), refused.err, outcomes)
 		}
 		n.chains.release(v.message)

@@ -58,7 +58,7 @@ type search struct {
 	last         []*version // the group of the last try that got as far as Envoy
 }
 
-// try gives Envoy clusters, then routes, and waits for its word on each. Without an Envoy both are set all the same, for
+// try gives Envoy clusters, then routes, and waits for its acknowledgement of each. Without an Envoy both are set all the same, for
 // the one that will connect.
 func (s *search) try(ctx context.Context, group []*version) error {
 	if time.Now().After(s.until) {
@@ -86,7 +86,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	return errors.Join(err, s.node.setRoutes(ctx, bundles, config))
 }
 
-// setRoutes gives Envoy what was composed of the bundles, and waits for its word.
+// setRoutes gives Envoy what was composed of the bundles, and waits for its acknowledgement.
 func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource) error {
 	err := n.options.Envoy.SetRoutes(ctx, config)
 	n.routed = nil

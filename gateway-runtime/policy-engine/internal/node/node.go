@@ -46,9 +46,9 @@ type Options struct {
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
-	Observer      Observer      // of the chains' executions; nil: nobody is told
+	Observer      Observer      // of the chains' executions; nil: there is none
 	Envoy         Envoy
-	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: nobody is
+	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: they are not looked up
 	Timing        Timing
 	Log           *slog.Logger
 }
@@ -96,7 +96,7 @@ type Node struct {
 	running  running
 	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
 	retired  []*retired                   // versions that exchanges may still be in
-	queue    map[string]*queuedAPI        // the newest words about APIs of which they do not run, or not yet
+	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more

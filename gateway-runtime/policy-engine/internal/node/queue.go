@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// queuedAPI is the newest word about an API while something else, or nothing, runs of it: it is being built, or was
-// rejected.
+// queuedAPI is the newest bundle of an API while another version of it, or none, runs: it is being built, waits for its
+// retry, or was rejected.
 type queuedAPI struct {
 	message  *nodev1.ApiBundle // without a digest: the API is to be removed
 	bundle   *xds.Bundle       // once it was read
@@ -23,7 +23,7 @@ type queuedAPI struct {
 	nextBy   time.Time         // or at this time
 	renewed  bool              // the node's policies have changed since it began
 	tries    int               // that have failed
-	retryAt  time.Time         // zero: not until somebody changes something
+	retryAt  time.Time         // zero: not until the API or the policies change
 	state    nodev1.ApiStatus_State
 	reason   string // why it was rejected, as it was reported
 }
@@ -38,7 +38,7 @@ func isTransient(err error) bool {
 	return ok || errors.Is(err, xds.ErrNoAnswer)
 }
 
-// enqueue makes a bundle the newest word about its API.
+// enqueue makes a bundle the newest of its API.
 func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64) *queuedAPI {
 	fallback, err := xds.Unserved(message)
 	if err != nil {

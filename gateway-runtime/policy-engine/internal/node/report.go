@@ -83,7 +83,7 @@ func (o *outbox) drain() []*nodev1.NodeMessage {
 	return messages
 }
 
-// inbox holds what is to be applied next. Updates that nobody has taken become one.
+// inbox holds what is to be applied next. Updates that wait in it are merged into one.
 type inbox struct {
 	mutex   sync.Mutex
 	update  *nodev1.Update

@@ -10,7 +10,7 @@ import (
 
 // connection is one stream of one Envoy: the delta protocol without I/O. Requests go in by receive, responses come out of
 // next. It sends what differs without waiting for the last acknowledgement: Envoy holds that back while a cluster's name
-// does not resolve, and the cure is to take the cluster away.
+// does not resolve, and then the cluster must be taken away again.
 type connection struct {
 	state         *state
 	subscriptions map[string]*subscription
