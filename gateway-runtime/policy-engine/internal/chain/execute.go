@@ -16,25 +16,31 @@ import (
 // running is an execution under way.
 type running struct {
 	Execution
-	step  step
-	began time.Time
+	observer ExecutionObserver
+	onError  *OnError
+	began    time.Duration // as now says
 }
+
+var processStart = time.Now()
+
+// now is the time since the process started. It reads one clock, where time.Now reads two.
+func now() time.Duration { return time.Since(processStart) }
 
 func (x *exchange) beginExecution(step step, phase string) running {
 	step.observer.Began()
-	return running{Execution{RequestID: x.head.RequestID, Phase: phase, Cancelled: true}, step, time.Now()}
+	return running{Execution{RequestID: x.head.RequestID, Phase: phase, Cancelled: true}, step.observer, &step.settings.OnError, now()}
 }
 
 // complete says that the execution has had its effect: that of its action, or of its failure.
 func (r *running) complete(failure *v1alpha.Failure) {
 	r.Failure, r.Cancelled = failure, false
-	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
+	r.Continued = failure != nil && r.onError.For(failure.Class) == Continue
 }
 
 // end tells the observer. It runs even if the chain panics.
 func (r *running) end() {
-	r.Duration = time.Since(r.began)
-	r.step.observer.Ended(r.Execution)
+	r.Duration = now() - r.began
+	r.observer.Ended(r.Execution)
 }
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
