@@ -69,7 +69,7 @@ func checkLog(t *testing.T, text string) {
 	}
 }
 
-func TestABundleThatEnvoyRefusesIsSetAsideAndTheOthersServe(t *testing.T) {
+func TestABundleThatEnvoyRefusesIsRejectedAndTheOthersServe(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
 	startEngine(t, directory, markManifest, registerMark, withController(address))

@@ -52,7 +52,7 @@ func New(spec Spec) (*Chain, error) {
 		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
 	}}
 	for _, instance := range spec.Instances {
-		if err := c.admit(instance); err != nil {
+		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
 		}
 	}
@@ -73,7 +73,7 @@ func (c *Chain) Close() {
 	}
 }
 
-func (c *Chain) admit(instance *Instance) error {
+func (c *Chain) mergeMode(instance *Instance) error {
 	mode := instance.settings.Mode
 	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
 		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer {

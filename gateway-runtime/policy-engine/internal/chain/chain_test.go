@@ -172,7 +172,7 @@ func TestFailureInTheResponsePhaseReplacesTheResponse(t *testing.T) {
 		answer 503 policy_overloaded [content-type:application/problem+json,retry-after:1,x-mark:one] {"type":"about:blank","title":"Service Unavailable","status":503,"detail":"A policy of the gateway is not available.","requestId":"id-1"}`)
 }
 
-func TestFailureThatIsPassedOver(t *testing.T) {
+func TestFailureThatIsContinued(t *testing.T) {
 	x := get()
 	bad := &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{
 		Set: []v1alpha.Header{{Name: "X-Good", Value: "1"}, {Name: "X-Bad", Value: "a\r\nb"}},

@@ -97,9 +97,9 @@ func serverOf(name string) *extproc.Server {
 	return server
 }
 
-// TestNoConversationPassesADenyingPolicyBy: whatever Envoy sends, the request never goes on. The stream ends with an
+// TestNoConversationBypassesADenyingPolicy: whatever Envoy sends, the request never goes on. The stream ends with an
 // error, or with the answer.
-func TestNoConversationPassesADenyingPolicyBy(t *testing.T) {
+func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
 		stream := &script{ctx: context.Background(), sends: rapid.SliceOfN(anything, 0, 6).Draw(t, "messages")}

@@ -79,7 +79,7 @@ func TestGoingBackWithinTheGraceKeepsTheInstance(t *testing.T) {
 	}
 }
 
-func TestARefusedBundleIsSetAsideAndItsLastGoodVersionStays(t *testing.T) {
+func TestARefusedBundleIsRejectedAndItsLastGoodVersionStays(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
 	b.envoy.bad["b|2"] = true
@@ -108,7 +108,7 @@ func TestAClusterThatEnvoyDoesNotAnswerToIsTakenAwayAndTriedAgain(t *testing.T) 
 	b.eventually("tried again", func() bool { _, routes := b.envoy.serves(); return strings.Join(routes, " ") == "a|1 b|1" })
 }
 
-func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
+func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	unknown := bundleWith("unknown", "1", &nodev1.Attachment{Instance: "u", PolicyName: "tga", PolicyVersion: "v1.0.0"})
 	other := attachment("o", "{}")

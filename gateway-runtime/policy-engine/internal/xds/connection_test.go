@@ -65,7 +65,7 @@ func (k *talk) answers(typeURL, nonce, refusal string) {
 func (k *talk) outcome(typeURL string, generation uint64) string {
 	ctx, cancel := context.WithTimeout(k.t.Context(), time.Millisecond)
 	defer cancel()
-	err := k.state.await(ctx, typeURL, generation)
+	err := k.state.waitAcknowledged(ctx, typeURL, generation)
 	var refused *RefusedError
 	switch {
 	case err == nil:

@@ -42,12 +42,12 @@ func (s *Server) Register(to grpc.ServiceRegistrar) {
 // SetClusters makes these all of Envoy's clusters and waits until it has acknowledged them. It returns ErrNoEnvoy,
 // a *RefusedError, or ErrNoAnswer when ctx ends; in each case the clusters stay set until the next call.
 func (s *Server) SetClusters(ctx context.Context, clusters Resources) error {
-	return s.state.await(ctx, ClusterType, s.state.set(ClusterType, clusters))
+	return s.state.waitAcknowledged(ctx, ClusterType, s.state.set(ClusterType, clusters))
 }
 
 // SetRoutes makes this Envoy's route configuration, like SetClusters.
 func (s *Server) SetRoutes(ctx context.Context, config Resource) error {
-	return s.state.await(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
+	return s.state.waitAcknowledged(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
 }
 
 // Connected yields a value after an Envoy has connected. Several connections may yield one.
