@@ -8,14 +8,14 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 )
 
-// Deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
+// deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
 // has changed.
-func (e *engine) Deploy(ctx context.Context, wanted admin.Deployment) error {
+func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 	if !e.ready.Load() {
 		return errors.New("the engine is not ready; try again when it is")
 	}
-	e.deploy.Lock()
-	defer e.deploy.Unlock()
+	e.deployMutex.Lock()
+	defer e.deployMutex.Unlock()
 	next := e.manifest
 	if wanted.Manifest != "" {
 		read, err := readManifest(wanted.Manifest)
@@ -24,7 +24,7 @@ func (e *engine) Deploy(ctx context.Context, wanted admin.Deployment) error {
 		}
 		next = read
 	}
-	if err := e.manifest.fits(next, wanted.Superseded); err != nil {
+	if err := e.manifest.checkSuccessor(next, wanted.Superseded); err != nil {
 		return err
 	}
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them

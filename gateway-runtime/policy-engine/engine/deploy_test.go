@@ -13,27 +13,26 @@ import (
 )
 
 // post asks for a deployment, and returns the status and the body as text.
-func (p *process) post(body string) (status int, text string) {
-	p.t.Helper()
+func (e *testEngine) post(body string) (status int, text string) {
+	e.t.Helper()
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://engine/executors", strings.NewReader(body))
 	if err != nil {
-		p.t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	response, err := p.admin.Do(request)
+	response, err := e.admin.Do(request)
 	if err != nil {
-		p.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	var answer json.RawMessage
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		p.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return response.StatusCode, string(answer)
 }
 
 func TestDeployments(t *testing.T) {
-	p := startProcess(t, envoytest.Directory(t), markManifest, registerMark)
-	p.waitReady()
+	p := startEngine(t, envoytest.Directory(t), markManifest, registerMark)
 	next := p.directory + "/next.json"
 	cases := []struct {
 		name, manifest, body string

@@ -33,8 +33,7 @@ func registerMark(r *Registry) { r.Register("mark", "v1.0.0", markFactory(nil)) 
 func TestAnEngineServesWhatItsControllerSays(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
-	engine := startProcess(t, directory, markManifest, registerMark, "--controller", address)
-	engine.waitReady() // before any Envoy
+	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
 	envoy := envoytest.Start(t, directory)
 
 	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one"), api(t, "plain", "1", upstream, "")}})
@@ -53,8 +52,8 @@ func TestAnEngineServesWhatItsControllerSays(t *testing.T) {
 	c.until(t, "plain", "", isRemoved)
 	envoy.Until("h", "/orders/1", "mark=two")
 	envoy.Until("h", "/plain", "")
-	if code := engine.end(); code != 0 {
-		t.Errorf("expected exit code 0, got %d", code)
+	if err := engine.end(); err != nil {
+		t.Errorf("expected an orderly stop, got %v", err)
 	}
 	checkLog(t, engine.log.String())
 }
@@ -70,10 +69,10 @@ func checkLog(t *testing.T, text string) {
 	}
 }
 
-func TestABundleThatEnvoyRefusesIsSetAsideAndTheOthersServe(t *testing.T) {
+func TestABundleThatEnvoyRefusesIsRejectedAndTheOthersServe(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
-	startProcess(t, directory, markManifest, registerMark, "--controller", address).waitReady()
+	startEngine(t, directory, markManifest, registerMark, withController(address))
 	envoy := envoytest.Start(t, directory)
 	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "bad", "1", upstream, "good once")}})
 	c.until(t, "bad", "1", isApplied)
@@ -101,21 +100,20 @@ func TestABundleThatEnvoyRefusesIsSetAsideAndTheOthersServe(t *testing.T) {
 func TestAnEngineRestartsFromTheLastGoodStateWithoutItsController(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
-	first := startProcess(t, directory, markManifest, registerMark, "--controller", address)
-	first.waitReady()
+	first := startEngine(t, directory, markManifest, registerMark, withController(address))
 	envoy := envoytest.Start(t, directory)
 	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one"), api(t, "plain", "1", upstream, "")}})
 	c.until(t, "plain", "1", isApplied)
 	envoy.Until("h", "/plain", "mark=")
 	envoy.Until("h", "/orders", "mark=one")
-	if code := first.end(); code != 0 {
-		t.Fatalf("expected exit code 0, got %d", code)
+	if err := first.end(); err != nil {
+		t.Fatalf("expected an orderly stop, got %v", err)
 	}
 	if status, _ := envoy.Get("h", "/orders"); status != http.StatusServiceUnavailable {
 		t.Errorf("expected 503 from a route with policies while there is no engine, got %d", status)
 	}
 
-	second := startProcess(t, directory, markManifest, registerMark, "--controller", "unix:"+directory+"/nobody")
+	second := startEngine(t, directory, markManifest, registerMark, withController("unix:"+directory+"/nobody"))
 	for !strings.Contains(second.log.String(), "Envoy serves the node's state") {
 		if status, body := envoy.Get("h", "/plain"); body != "mark=" {
 			t.Fatalf("the route without policies failed during the restart: %d %q", status, body)
@@ -131,8 +129,7 @@ func TestAStopLetsExchangesEnd(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
 	gate := &gate{entered: make(chan struct{}), open: make(chan struct{})}
-	engine := startProcess(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) }, "--controller", address)
-	engine.waitReady()
+	engine := startEngine(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) }, withController(address))
 	envoy := envoytest.Start(t, directory)
 	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one")}})
 	c.until(t, "orders", "1", isApplied)
@@ -151,8 +148,8 @@ func TestAStopLetsExchangesEnd(t *testing.T) {
 	if got := <-answer; got != "200mark=one<nil>" {
 		t.Errorf("expected the exchange under way to end well, got %s", got)
 	}
-	if code := engine.end(); code != 0 {
-		t.Errorf("expected exit code 0, got %d", code)
+	if err := engine.end(); err != nil {
+		t.Errorf("expected an orderly stop, got %v", err)
 	}
 }
 
@@ -160,9 +157,8 @@ func TestADrainIsBounded(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
 	gate := &gate{entered: make(chan struct{}), open: make(chan struct{})}
-	engine := startProcess(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) },
-		"--controller", address, "--drain-timeout", "100ms")
-	engine.waitReady()
+	engine := startEngine(t, directory, markManifest, func(r *Registry) { r.Register("mark", "v1.0.0", markFactory(gate)) },
+		withController(address), func(o *Options) { o.DrainTimeout = 100 * time.Millisecond })
 	envoy := envoytest.Start(t, directory)
 	c.send(t, &nodev1.Update{Revision: 1, Bundles: []*nodev1.ApiBundle{api(t, "orders", "1", upstream, "one")}})
 	c.until(t, "orders", "1", isApplied)
@@ -170,8 +166,8 @@ func TestADrainIsBounded(t *testing.T) {
 	answer := make(chan int, 1)
 	go func() { status, _, _ := envoy.Try("h", "/orders"); answer <- status }()
 	<-gate.entered
-	if code := engine.end(); code != 0 {
-		t.Errorf("expected exit code 0, got %d", code)
+	if err := engine.end(); err != nil {
+		t.Errorf("expected an orderly stop, got %v", err)
 	}
 	if status := <-answer; status < 500 {
 		t.Errorf("expected an error for an exchange that was cut off, got %d", status)
@@ -208,10 +204,9 @@ func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
 		"node id":       {markManifest, registerMark, []string{"--node-id", ""}, 2, "--node-id: expected a value"},
 		"no state dir.": {markManifest, registerMark, []string{"--state-dir", directory + "/file"}, 1, "state directory"},
 	} {
-		engine := startProcess(t, directory, c.manifest, c.register, c.more...)
-		<-engine.done
-		if engine.code != c.code || !strings.Contains(strings.ReplaceAll(engine.log.String(), `\"`, `"`), c.reason) {
-			t.Errorf("%s: expected exit code %d and %q, got %d and %s", name, c.code, c.reason, engine.code, engine.log)
+		code, log := runProgram(t, directory, c.manifest, c.register, c.more...)
+		if code != c.code || !strings.Contains(strings.ReplaceAll(log, `\"`, `"`), c.reason) {
+			t.Errorf("%s: expected exit code %d and %q, got %d and %s", name, c.code, c.reason, code, log)
 		}
 	}
 	if text, err := os.ReadFile(directory + "/file"); err != nil || string(text) != "mine" {
@@ -227,8 +222,7 @@ func TestSocketsArePrivateAndStaleOnesGo(t *testing.T) {
 	}
 	stale.SetUnlinkOnClose(false)
 	_ = stale.Close()
-	engine := startProcess(t, directory, markManifest, registerMark)
-	engine.waitReady()
+	engine := startEngine(t, directory, markManifest, registerMark)
 	if status := engine.status("/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz: expected 200, got %d", status)
 	}
@@ -237,7 +231,7 @@ func TestSocketsArePrivateAndStaleOnesGo(t *testing.T) {
 			t.Errorf("%s: expected a socket of mode 0600, got %v, %v", name, info, err)
 		}
 	}
-	engine.end()
+	_ = engine.end()
 	for _, name := range []string{"ext", "xds", "engine"} {
 		if _, err := os.Stat(directory + "/" + name); err == nil {
 			t.Errorf("%s is left behind", name)
@@ -266,8 +260,8 @@ func TestOnlyAManifestWithPythonPoliciesConnectsToExecutors(t *testing.T) {
 			}
 		}()
 		controller, address := startController(t, directory)
-		engine := startProcess(t, directory, c.manifest, registerMark, "--executor", "default=unix:"+directory+"/py", "--controller", address)
-		engine.waitReady()
+		engine := startEngine(t, directory, c.manifest, registerMark, withController(address),
+			func(o *Options) { o.Executors = map[string][]string{"default": {"unix:" + directory + "/py"}} })
 		if c.connects {
 			select {
 			case <-connected:
@@ -276,7 +270,7 @@ func TestOnlyAManifestWithPythonPoliciesConnectsToExecutors(t *testing.T) {
 			}
 		}
 		eventually(t, "a hello", func() bool { return controller.helloPolicies() == 1 })
-		engine.end()
+		_ = engine.end()
 		_ = executor.Close()
 		if !c.connects && len(connected) > 0 {
 			t.Error("expected nothing to connect to an executor without Python policies")
@@ -293,8 +287,10 @@ func (c *controller) helloPolicies() int {
 func TestOnlyEnvoyIsServedItsState(t *testing.T) {
 	directory := envoytest.Directory(t)
 	writeFile(t, directory+"/peers.json", fmt.Sprintf(`{"supervisor":%d,"envoy":%d}`, os.Getpid(), os.Getppid()))
-	engine := startProcess(t, directory, markManifest, registerMark, "--peers", directory+"/peers.json")
-	engine.waitReady() // the supervisor, who asks, is let in
+	engine := startEngine(t, directory, markManifest, registerMark, func(o *Options) { o.Peers = directory + "/peers.json" })
+	if status := engine.status("/ready"); status != http.StatusOK {
+		t.Errorf("expected the supervisor, who asks, to be let in, got %d", status)
+	}
 	for _, name := range []string{"ext", "xds"} {
 		connection, err := (&net.Dialer{}).DialContext(t.Context(), "unix", directory+"/"+name)
 		if err != nil {
@@ -312,7 +308,7 @@ func TestOnlyEnvoyIsServedItsState(t *testing.T) {
 
 func TestHelpIsNoError(t *testing.T) {
 	var text bytes.Buffer
-	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger, *options) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {
+	if code := run(context.Background(), []string{"--help"}, &text, registerMark, func(*slog.Logger, *commandLine) {}); code != 0 || !strings.Contains(text.String(), "unix:PATH") {
 		t.Errorf("expected usage and exit code 0, got %d and %s", code, text.String())
 	}
 }

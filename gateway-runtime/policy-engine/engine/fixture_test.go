@@ -90,71 +90,94 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// process is an engine that runs in this process.
-type process struct {
+// testEngine is an engine that runs in the tests' process.
+type testEngine struct {
 	t         *testing.T
 	directory string
 	log       *lines
 	stop      context.CancelFunc
-	done      chan struct{}
-	code      int
+	engine    *Engine
 	admin     *http.Client
 }
 
-func startProcess(t *testing.T, directory, manifest string, register func(*Registry), more ...string) *process {
+// optionsIn are the options of an engine of that manifest with all its files in directory, but for Register and Log.
+func optionsIn(t *testing.T, directory, manifest string) Options {
 	t.Helper()
-	if err := os.WriteFile(directory+"/manifest.json", []byte(manifest), 0o600); err != nil {
+	writeFile(t, directory+"/manifest.json", manifest)
+	options := DefaultOptions()
+	options.Manifest, options.NodeID, options.StateDir = directory+"/manifest.json", envoytest.NodeID, directory+"/state"
+	options.ExtProc, options.XDS, options.Admin = "unix:"+directory+"/ext", "unix:"+directory+"/xds", "unix:"+directory+"/engine"
+	return options
+}
+
+// startEngine starts an engine that serves once this returns, and that the test's end stops.
+func startEngine(t *testing.T, directory, manifest string, register func(*Registry), change ...func(*Options)) *testEngine {
+	t.Helper()
+	e := &testEngine{t: t, directory: directory, log: &lines{}, admin: socketClient(directory + "/engine")}
+	options := optionsIn(t, directory, manifest)
+	options.Register, options.Log = register, newLogger(e.log, slog.LevelInfo)
+	for _, change := range change {
+		change(&options)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the engine's log:\n%s", e.log)
+		}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	e.stop = cancel
+	var err error
+	if e.engine, err = Start(ctx, options); err != nil {
+		cancel()
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &process{t: t, directory: directory, log: &lines{}, stop: cancel, done: make(chan struct{}), admin: socketClient(directory + "/engine")}
+	t.Cleanup(func() { _ = e.end() })
+	return e
+}
+
+func withController(address string) func(*Options) {
+	return func(o *Options) { o.Controller = address }
+}
+
+// runProgram runs the program, which is to stop by itself, and returns its exit code and its log.
+func runProgram(t *testing.T, directory, manifest string, register func(*Registry), more ...string) (int, string) {
+	t.Helper()
+	writeFile(t, directory+"/manifest.json", manifest)
 	arguments := append([]string{"--manifest", directory + "/manifest.json", "--ext-proc", "unix:" + directory + "/ext",
 		"--xds", "unix:" + directory + "/xds", "--admin", "unix:" + directory + "/engine", "--node-id", envoytest.NodeID,
 		"--state-dir", directory + "/state"}, more...)
-	go func() {
-		defer close(p.done)
-		p.code = run(ctx, arguments, p.log, register, func(*slog.Logger, *options) {})
-	}()
-	t.Cleanup(func() {
-		p.end()
-		if t.Failed() {
-			t.Logf("the engine's log:\n%s", p.log)
-		}
-	})
-	return p
+	var log lines
+	code := run(t.Context(), arguments, &log, register, func(*slog.Logger, *commandLine) {})
+	return code, log.String()
 }
 
-// end stops the engine and returns its exit code.
-func (p *process) end() int {
-	p.stop()
-	p.admin.CloseIdleConnections()
+// end stops the engine and waits for it.
+func (e *testEngine) end() error {
+	e.stop()
+	e.admin.CloseIdleConnections()
+	ended := make(chan error, 1)
+	go func() { ended <- e.engine.Wait() }()
 	select {
-	case <-p.done:
+	case err := <-ended:
+		return err
 	case <-time.After(20 * time.Second):
-		p.t.Error("the engine did not stop in 20 s")
+		e.t.Error("the engine did not stop in 20 s")
+		return nil
 	}
-	return p.code
-}
-
-func (p *process) waitReady() {
-	p.t.Helper()
-	eventually(p.t, "the engine is ready", func() bool {
-		return p.status("/ready") == http.StatusOK
-	})
 }
 
 // get asks the admin socket.
-func (p *process) get(path string) (*http.Response, error) {
+func (e *testEngine) get(path string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://engine"+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	return p.admin.Do(request)
+	return e.admin.Do(request)
 }
 
 // status is the status of an answer of the admin socket, 0 if there is none.
-func (p *process) status(path string) int {
-	response, err := p.get(path)
+func (e *testEngine) status(path string) int {
+	response, err := e.get(path)
 	if err != nil {
 		return 0
 	}
@@ -177,16 +200,16 @@ func socketClient(path string) *http.Client {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }}}
 }
 
-func ask[T any](p *process, path string) T {
-	p.t.Helper()
+func ask[T any](e *testEngine, path string) T {
+	e.t.Helper()
 	var value T
-	response, err := p.get(path)
+	response, err := e.get(path)
 	if err != nil {
-		p.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if err := json.NewDecoder(response.Body).Decode(&value); err != nil {
-		p.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return value
 }

@@ -52,17 +52,17 @@ func levelName(level slog.Level) string {
 	return "debug"
 }
 
-// leastLevel is a flag.Value: debug, info, warning or error.
-type leastLevel struct{ level *slog.Level }
+// levelFlag is a flag.Value: debug, info, warning or error.
+type levelFlag struct{ level *slog.Level }
 
-func (l leastLevel) String() string {
+func (l levelFlag) String() string {
 	if l.level == nil {
 		return ""
 	}
 	return levelName(*l.level)
 }
 
-func (l leastLevel) Set(text string) error {
+func (l levelFlag) Set(text string) error {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 		if levelName(level) == text {
 			*l.level = level

@@ -40,7 +40,7 @@ func TestLinesHaveTheFormOfAllLogLines(t *testing.T) {
 
 func TestLogLevelsHaveOneSpelling(t *testing.T) {
 	var level slog.Level
-	flag := leastLevel{&level}
+	flag := levelFlag{&level}
 	for _, name := range []string{"debug", "warning", "error", "info"} {
 		if err := flag.Set(name); err != nil || flag.String() != name {
 			t.Errorf("%s: got %s, %v", name, flag.String(), err)

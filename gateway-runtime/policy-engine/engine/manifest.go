@@ -39,9 +39,9 @@ func (m *manifest) hasPython() bool {
 	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
 }
 
-// fits says what of another manifest cannot take this one's place while the engine runs. Of Python policies that are
-// superseded, what runs is replaced, so that everything may change.
-func (m *manifest) fits(next *manifest, superseded []string) error {
+// checkSuccessor says what of another manifest cannot take this one's place while the engine runs. Of Python policies
+// that are superseded, what runs is replaced, so that everything may change.
+func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 	present := map[string]manifestEntry{}
 	for _, entry := range m.Policies {
 		present[entry.id()] = entry

@@ -36,9 +36,9 @@ func garbagePercent(held int64) int {
 	return int((usualGarbage + held/heldShare) * 100 / (usualState + held))
 }
 
-// tendMemory keeps garbage few while many bodies are held, and gives memory back to the system after that, until ctx is
-// done.
-func tendMemory(ctx context.Context, bodies *chain.Budget) {
+// tuneGarbageCollector lets the garbage collector run more often while many bodies are held, and gives memory back to
+// the system after that, until ctx is done.
+func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 	over := time.NewTimer(burstIsOver)
 	over.Stop()
 	high, waiting := false, false

@@ -2,90 +2,90 @@ package engine
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
-	"strings"
 	"time"
 )
 
-// options are the command line of the engine.
-type options struct {
-	manifest, extProc, xds, admin, nodeID, controller, stateDir, peers string
-	executors                                                          executors
-	logLevel                                                           slog.Level
-	drainTimeout, executorDrain                                        time.Duration
-	generation                                                         uint64
-	quarantineDeaths                                                   int
-	bodyMemory, memoryLimit                                            int64
+// Options are what an engine is started with. DefaultOptions has the values of those that may be left as they are.
+// Addresses of sockets are "unix:PATH". Errors name an option as the command line does: ExtProc is --ext-proc.
+type Options struct {
+	Manifest   string              // path of a build's manifest.json
+	Register   func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
+	NodeID     string              // of this node, as in its Envoy's bootstrap
+	StateDir   string              // directory for the last good state; made if it is not there
+	Controller string              // address, unix:PATH or host:port; empty: the node lives by its last good state
+	Peers      string              // peers.json, which names the pids that may connect; empty: any process of this user
+	Executors  map[string][]string // addresses of executor processes by group
+	Log        *slog.Logger        // nil: slog.Default()
+
+	ExtProc string // where Envoy sends requests to
+	XDS     string // where Envoy gets its configuration from
+	Admin   string // where /healthz, /ready, /stats, /chains and /executors are answered
+
+	DrainTimeout     time.Duration // how long exchanges under way may take to end once the engine is stopped
+	ExecutorDrain    time.Duration // how long executor processes that are replaced may go on with what they have
+	Generation       uint64        // of the executors and the manifest
+	QuarantineDeaths int           // executor processes that die within 30 s while a policy runs, until it is under quarantine
+	BodyMemory       int64         // bytes that the bodies held in all exchanges together may take
 }
 
-func parseOptions(arguments []string, usage io.Writer) (*options, error) {
-	o := &options{executors: executors{}}
-	flags := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
-	flags.SetOutput(usage)
-	flags.StringVar(&o.manifest, "manifest", "", "manifest.json of the build `PATH`")
-	flags.StringVar(&o.extProc, "ext-proc", "", "where Envoy sends requests to, `unix:PATH`")
-	flags.StringVar(&o.xds, "xds", "", "where Envoy gets its configuration from, `unix:PATH`")
-	flags.StringVar(&o.admin, "admin", "", "where /healthz, /ready, /stats, /chains and /executors are answered, `unix:PATH`")
-	flags.StringVar(&o.nodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
-	flags.StringVar(&o.controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
-	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the last good state")
-	flags.StringVar(&o.peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
-	flags.Var(o.executors, "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
-	flags.Var(leastLevel{&o.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
-	flags.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long exchanges under way may take to end when the engine is stopped")
-	flags.Uint64Var(&o.generation, "generation", 1, "`NUMBER` of the generation that the executors and the manifest are of")
-	flags.DurationVar(&o.executorDrain, "executor-drain", 30*time.Second, "how long executor processes that are replaced may go on with what they have")
-	flags.IntVar(&o.quarantineDeaths, "quarantine-deaths", 3, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
-	flags.Int64Var(&o.bodyMemory, "body-memory", defaultBodies, "`BYTES` that the bodies held in all exchanges together may take; what does not fit is answered 503")
-	flags.Int64Var(&o.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
-	if err := flags.Parse(arguments); err != nil {
-		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("expected flags only, got %q", flags.Args())
-	}
-	return o, o.check()
+// DefaultOptions are the options with their defaults: 10 s and 30 s to drain, generation 1, quarantine after 3 deaths,
+// 128 MiB of bodies. Manifest, Register, NodeID, StateDir, ExtProc, XDS and Admin are to be filled in.
+func DefaultOptions() Options {
+	return Options{DrainTimeout: 10 * time.Second, ExecutorDrain: 30 * time.Second, Generation: 1, QuarantineDeaths: 3,
+		BodyMemory: defaultBodies}
 }
 
-func (o *options) check() error {
+// check says all that is wrong, and fills in what has a default that is no constant.
+func (o *Options) check() error {
 	var errs []error
-	for name, value := range map[string]string{"manifest": o.manifest, "node-id": o.nodeID, "state-dir": o.stateDir} {
-		if value == "" {
-			errs = append(errs, fmt.Errorf("--%s: expected a value, got none", name))
-		}
+	if o.Register == nil {
+		errs = append(errs, errors.New("Register: expected a function, got none"))
 	}
-	for name, value := range map[string]string{"ext-proc": o.extProc, "xds": o.xds, "admin": o.admin} {
-		if _, err := socketPath(value); err != nil {
-			errs = append(errs, fmt.Errorf("--%s: %w", name, err))
-		}
+	if o.Log == nil {
+		o.Log = slog.Default()
 	}
-	if o.bodyMemory < 1 {
-		errs = append(errs, fmt.Errorf("--body-memory: expected a number of bytes from 1, got %d", o.bodyMemory))
-	}
-	if o.memoryLimit < 0 {
-		errs = append(errs, fmt.Errorf("--memory-limit: expected a number of bytes, or 0 for none, got %d", o.memoryLimit))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.mistakes()...)...)
 }
 
-// executors are executor addresses by group.
-type executors map[string][]string
-
-func (e executors) String() string { return "" }
-
-func (e executors) Set(text string) error {
-	group, addresses, ok := strings.Cut(text, "=")
-	if !ok || group == "" {
-		return fmt.Errorf("expected GROUP=unix:PATH[,unix:PATH…], got %q", text)
+// mistakes are what is wrong with the options that the command line can set, in the order of their names.
+func (o *Options) mistakes() (errs []error) {
+	refuse := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--"+name+": "+format, args...))
 	}
-	for address := range strings.SplitSeq(addresses, ",") {
-		if _, err := socketPath(address); err != nil {
-			return err
+	for _, required := range []struct{ name, value string }{
+		{"manifest", o.Manifest}, {"node-id", o.NodeID}, {"state-dir", o.StateDir},
+	} {
+		if required.value == "" {
+			refuse(required.name, "expected a value, got none")
 		}
-		e[group] = append(e[group], address)
 	}
-	return nil
+	for _, socket := range []struct{ name, address string }{{"admin", o.Admin}, {"ext-proc", o.ExtProc}, {"xds", o.XDS}} {
+		if _, err := socketPath(socket.address); err != nil {
+			refuse(socket.name, "%w", err)
+		}
+	}
+	for group, addresses := range o.Executors {
+		for _, address := range addresses {
+			if _, err := socketPath(address); err != nil {
+				refuse("executor", "group %s: %w", group, err)
+			}
+		}
+	}
+	for _, wait := range []struct {
+		name string
+		time time.Duration
+	}{{"drain-timeout", o.DrainTimeout}, {"executor-drain", o.ExecutorDrain}} {
+		if wait.time < 0 {
+			refuse(wait.name, "expected a time like 10s, got %s", wait.time)
+		}
+	}
+	if o.QuarantineDeaths < 1 {
+		refuse("quarantine-deaths", "expected a number from 1, got %d", o.QuarantineDeaths)
+	}
+	if o.BodyMemory < 1 {
+		refuse("body-memory", "expected a number of bytes from 1, got %d", o.BodyMemory)
+	}
+	return errs
 }

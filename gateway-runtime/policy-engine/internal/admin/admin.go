@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
-	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -25,7 +25,8 @@ type Sources struct {
 	Ready     func() bool
 	Node      func() node.Stats
 	XDS       func() xds.Stats
-	ExtProc   func() extproc.Stats
+	Exchanges func() exchange.Stats
+	Policies  func() []exchange.ExecutionStats
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
@@ -59,20 +60,14 @@ type Refusal struct {
 
 // Stats is the answer of /stats.
 type Stats struct {
-	Node        node.Stats                            `json:"node"`
-	XDS         xds.Stats                             `json:"xds"`
-	ExtProc     extproc.Stats                         `json:"extProc"`
-	Bodies      chain.BudgetStats                     `json:"bodies"`
-	Executors   []pythonbridge.ProcessStats           `json:"executors"`
-	Quarantined []pythonbridge.QuarantineStats        `json:"quarantined"`
-	Policies    map[string]map[string]InstanceCounter `json:"policies"` // by name:version, then by instance id
-	Goroutines  int                                   `json:"goroutines"`
-}
-
-// InstanceCounter is a policy instance in /stats.
-type InstanceCounter struct {
-	API string `json:"api"`
-	chain.InstanceStats
+	Node        node.Stats                     `json:"node"`
+	XDS         xds.Stats                      `json:"xds"`
+	ExtProc     exchange.Stats                 `json:"extProc"`
+	Bodies      chain.BudgetStats              `json:"bodies"`
+	Executors   []pythonbridge.ProcessStats    `json:"executors"`
+	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
+	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
+	Goroutines  int                            `json:"goroutines"`
 }
 
 // Chain is a chain in the answer of /chains, which is a list of them.
@@ -81,7 +76,6 @@ type Chain struct {
 	API            string                       `json:"api"`
 	Operation      string                       `json:"operation"`
 	ProcessingMode v1alpha.ProcessingModeConfig `json:"processingMode"`
-	Blocks         bool                         `json:"blocks"`
 	Active         int64                        `json:"active"` // exchanges under way
 	Instances      []Instance                   `json:"instances"`
 }
@@ -90,6 +84,7 @@ type Chain struct {
 type Instance struct {
 	ID     string `json:"id"`
 	Policy string `json:"policy"` // name:version
+	Active int64  `json:"active"` // its hooks that run, late ones too, in all chains that share it
 }
 
 // Handler serves these paths.
@@ -147,25 +142,16 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 }
 
 func (s Sources) stats() Stats {
-	policies := map[string]map[string]InstanceCounter{}
-	for _, c := range s.Table.All() {
-		for _, instance := range c.Instances() {
-			if policies[instance.Name()] == nil {
-				policies[instance.Name()] = map[string]InstanceCounter{}
-			}
-			policies[instance.Name()][instance.ID()] = InstanceCounter{c.API(), instance.Stats()}
-		}
-	}
-	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.ExtProc(), Bodies: s.Bodies(), Executors: s.Executors(), Quarantined: s.Quarantined(),
-		Policies: policies, Goroutines: runtime.NumGoroutine()}
+	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {
 	all := []Chain{}
 	for _, c := range s.Table.All() {
-		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Blocks: c.Blocks(), Active: c.Active()}
+		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Active: c.Active()}
 		for _, instance := range c.Instances() {
-			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name()})
+			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active()})
 		}
 		all = append(all, view)
 	}

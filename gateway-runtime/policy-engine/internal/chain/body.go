@@ -20,7 +20,7 @@ const (
 	block = 16 << 10
 )
 
-// add takes in the next piece of a body of declared bytes; 0: nobody knows. It reports whether the piece fits the
+// add appends the next piece of a body of declared bytes; 0: unknown. It reports whether the piece fits the
 // budget; it is kept all the same.
 func (b *body) add(piece []byte, declared int64) bool {
 	size := b.size + int64(len(piece))
@@ -30,41 +30,41 @@ func (b *body) add(piece []byte, declared int64) bool {
 		return true
 	}
 	switch {
-	case len(b.pieces) > 0 && size <= declared && 2*size >= declared && b.gather(declared):
+	case len(b.pieces) > 0 && size <= declared && 2*size >= declared && b.join(declared):
 		return b.add(piece, declared) // half of it is there: it has got all the room that it will need
 	case len(piece) < smallPiece && len(b.pieces) > 0:
-		return b.keep(append(make([]byte, 0, max(len(piece), int(min(b.size, block)))), piece...))
+		return b.appendPiece(append(make([]byte, 0, max(len(piece), int(min(b.size, block)))), piece...))
 	}
-	return b.keep(slices.Clip(piece))
+	return b.appendPiece(slices.Clip(piece))
 }
 
-func (b *body) keep(piece []byte) bool {
+func (b *body) appendPiece(piece []byte) bool {
 	more := int64(cap(piece)) + pieceOverhead
-	fits := b.budget.take(more)
+	fits := b.budget.reserve(more)
 	if !fits {
-		b.budget.hold(more)
+		b.budget.charge(more)
 	}
 	b.pieces, b.size, b.held = append(b.pieces, piece), b.size+int64(len(piece)), b.held+more
 	return fits
 }
 
-// gather makes one piece of all, with room for so many bytes, if there is.
-func (b *body) gather(room int64) bool {
-	if !b.budget.tries(room + pieceOverhead) {
+// join makes one piece of all, with room for so many bytes, if there is.
+func (b *body) join(room int64) bool {
+	if !b.budget.tryReserve(room + pieceOverhead) {
 		return false
 	}
 	whole := make([]byte, 0, room)
 	for _, piece := range b.pieces {
 		whole = append(whole, piece...)
 	}
-	b.budget.hold(-b.held)
+	b.budget.charge(-b.held)
 	b.pieces, b.held = [][]byte{whole}, room+pieceOverhead
 	return true
 }
 
 // whole is all that is held, in one piece, nil if that is nothing; false if there is no room for joining it.
 func (b *body) whole() ([]byte, bool) {
-	if len(b.pieces) > 1 && !b.gather(b.size) {
+	if len(b.pieces) > 1 && !b.join(b.size) {
 		b.budget.refused.Add(1) // it has a limit
 		return nil, false
 	}
@@ -74,18 +74,18 @@ func (b *body) whole() ([]byte, bool) {
 	return slices.Clip(b.pieces[0]), true
 }
 
-// set makes a policy's body the one that is held, unless it does not fit.
-func (b *body) set(whole []byte) bool {
-	if !b.budget.take(int64(cap(whole))) {
+// trySet makes a policy's body the one that is held, unless it does not fit.
+func (b *body) trySet(whole []byte) bool {
+	if !b.budget.reserve(int64(cap(whole))) {
 		return false
 	}
 	b.replace(whole)
 	return true
 }
 
-// put makes whole what is held, whether it fits or not.
-func (b *body) put(whole []byte) {
-	b.budget.hold(int64(cap(whole)))
+// set makes whole what is held, whether it fits or not.
+func (b *body) set(whole []byte) {
+	b.budget.charge(int64(cap(whole)))
 	b.replace(whole)
 }
 
@@ -97,6 +97,6 @@ func (b *body) replace(whole []byte) {
 
 // drop gives back all that is held.
 func (b *body) drop() {
-	b.budget.hold(-b.held)
+	b.budget.charge(-b.held)
 	*b = body{budget: b.budget}
 }

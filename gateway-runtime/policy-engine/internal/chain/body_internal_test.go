@@ -74,15 +74,15 @@ func TestABodyOfADeclaredSizeIsJoinedOnce(t *testing.T) {
 
 func TestBudgetTellsOfSteps(t *testing.T) {
 	budget := NewBudget(1 << 30)
-	budget.take(BudgetStep - 1)
+	budget.reserve(BudgetStep - 1)
 	select {
 	case <-budget.Changed():
 		t.Error("expected nothing below a step")
 	default:
 	}
-	budget.take(1)
+	budget.reserve(1)
 	<-budget.Changed()
-	budget.hold(-1)
+	budget.charge(-1)
 	<-budget.Changed()
 }
 
@@ -97,17 +97,17 @@ func TestWhatDoesNotFitIsInNobodysWay(t *testing.T) {
 			case <-over:
 				return
 			default:
-				b.take(1000)
+				b.reserve(1000)
 			}
 		}
 	})
 	<-begun
 	for range 500_000 {
-		if !b.take(1) {
+		if !b.reserve(1) {
 			t.Error("expected one byte of 100 to fit beside nothing, got a refusal")
 			break
 		}
-		b.hold(-1)
+		b.charge(-1)
 	}
 	close(over)
 	others.Wait()

@@ -52,17 +52,17 @@ func (b *Budget) fits(more int64) bool {
 	return false
 }
 
-// take adds bytes to what is held, unless they do not fit.
-func (b *Budget) take(more int64) bool {
-	if b.tries(more) {
+// reserve adds bytes to what is held, unless they do not fit.
+func (b *Budget) reserve(more int64) bool {
+	if b.tryReserve(more) {
 		return true
 	}
 	b.refused.Add(1)
 	return false
 }
 
-// tries is take for what can be done without: no body is refused for it. Nobody else's bytes count as too many meanwhile.
-func (b *Budget) tries(more int64) bool {
+// tryReserve is reserve for what can be done without: a failure counts as no refusal.
+func (b *Budget) tryReserve(more int64) bool {
 	if b == nil || more == 0 {
 		return true
 	}
@@ -72,21 +72,21 @@ func (b *Budget) tries(more int64) bool {
 			return false
 		}
 		if b.held.CompareAndSwap(before, before+more) {
-			b.tell(before, before+more)
+			b.notify(before, before+more)
 			return true
 		}
 	}
 }
 
-// hold adds bytes that are there already, whether they fit or not. A negative number gives back.
-func (b *Budget) hold(more int64) {
+// charge adds bytes that are there already, whether they fit or not. A negative number gives back.
+func (b *Budget) charge(more int64) {
 	if b != nil && more != 0 {
 		after := b.held.Add(more)
-		b.tell(after-more, after)
+		b.notify(after-more, after)
 	}
 }
 
-func (b *Budget) tell(before, after int64) {
+func (b *Budget) notify(before, after int64) {
 	if before/BudgetStep == after/BudgetStep {
 		return
 	}

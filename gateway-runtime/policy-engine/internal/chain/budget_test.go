@@ -14,7 +14,7 @@ func (t *transcript) runWithin(test *testing.T, bytes int64, instances ...*chain
 	test.Helper()
 	const others = 1 << 20
 	budget := chain.NewBudget(others + bytes)
-	chain.Hold(budget, others)
+	chain.Charge(budget, others)
 	t.runOn(test, budget, instances...)
 	if held := budget.Stats().Held; held != others {
 		test.Errorf("%d bytes are still charged", held-others)

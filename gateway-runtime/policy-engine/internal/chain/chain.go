@@ -17,21 +17,29 @@ type Spec struct {
 	Context         string // the API's context: "/orders/v1.0", "/" for the root
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
-	Bodies          *Budget // for the bodies that it holds, of all chains together; nil: without a limit
+	Bodies          *Budget  // for the bodies that it holds, of all chains together; nil: without a limit
+	Observer        Observer // nil: there is none
 }
 
 // Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.
 type Chain struct {
-	spec   Spec
-	mode   v1alpha.ProcessingModeConfig
-	blocks bool
-	use    use
+	spec  Spec
+	steps []step
+	mode  v1alpha.ProcessingModeConfig
+	use   use
 
 	keepsRequestBody bool // for a policy that is given it in the response phase too
 	wantsIdentity    bool // a policy reads the response's body, and wants it without a content encoding
 }
 
+// step is one policy of a chain.
+type step struct {
+	*Instance
+	observer ExecutionObserver
+}
+
 // New makes a chain. It refuses one without an id or an instance, and body modes it does not know.
+// The caller closes it when its last exchange has ended.
 func New(spec Spec) (*Chain, error) {
 	if spec.ID == "" {
 		return nil, errors.New("chain: expected an id, got none")
@@ -44,14 +52,28 @@ func New(spec Spec) (*Chain, error) {
 		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
 	}}
 	for _, instance := range spec.Instances {
-		if err := c.admit(instance); err != nil {
+		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
 		}
+	}
+	if spec.Observer == nil {
+		c.spec.Observer = unobserved{}
+	}
+	for _, instance := range spec.Instances {
+		labels := Labels{Policy: instance.name, API: spec.API, Operation: spec.Operation}
+		c.steps = append(c.steps, step{instance, c.spec.Observer.Executions(labels)})
 	}
 	return c, nil
 }
 
-func (c *Chain) admit(instance *Instance) error {
+// Close tells the chain's observer that nothing more comes. It leaves the instances alone, which other chains may share.
+func (c *Chain) Close() {
+	for _, step := range c.steps {
+		step.observer.Close()
+	}
+}
+
+func (c *Chain) mergeMode(instance *Instance) error {
 	mode := instance.settings.Mode
 	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
 		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer {
@@ -73,7 +95,6 @@ func (c *Chain) admit(instance *Instance) error {
 	if mode.RequestBodyInResponse && (!mode.WantsRequestBody() || !mode.WantsResponse()) {
 		return errors.New("requestBodyInResponse: expected requestBodyMode BUFFER and a response phase beside it")
 	}
-	c.blocks = c.blocks || !instance.neverBlocks
 	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
 	c.wantsIdentity = c.wantsIdentity || mode.WantsResponseBody() && mode.EncodedBodies != v1alpha.EncodedPass
 	return nil
@@ -94,9 +115,6 @@ func (c *Chain) Instances() []*Instance { return c.spec.Instances }
 // Mode is what a front end must deliver: the union of the instances' modes, no mode empty.
 func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }
 
-// Blocks reports whether any of the policies may wait for something.
-func (c *Chain) Blocks() bool { return c.blocks }
-
 // Active is the number of exchanges under way.
 func (c *Chain) Active() int64 { return c.use.active.Load() }
 
@@ -111,16 +129,16 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // An error means that the exchange cannot go on (its client is gone, the front end failed): nothing more runs, and the
 // front end must end the exchange with an error of its own.
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
-	x := begin(c, front)
+	x := newExchange(c, front)
 	defer x.metadata.End()
 	defer x.release()
-	if x.refuseRequest(ctx) {
+	if x.refuseRequest() {
 		return x.sendResponse(ctx)
 	}
 	ran := 0 // the policies before this one have passed the request on; they see the response
-	for ; ran < len(c.spec.Instances); ran++ {
-		instance := c.spec.Instances[ran]
-		if !instance.settings.Mode.WantsRequest() {
+	for ; ran < len(c.steps); ran++ {
+		step := c.steps[ran]
+		if !step.settings.Mode.WantsRequest() {
 			continue
 		}
 		if err := x.readRequestBody(ctx, ran); err != nil {
@@ -129,11 +147,10 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 		if x.responded {
 			break
 		}
-		action, failure := x.onRequest(ctx, instance)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := x.executeRequest(ctx, step); err != nil {
+			return err
 		}
-		if x.takeRequest(ctx, instance, action, failure); x.answered {
+		if x.answered {
 			break
 		}
 	}
@@ -146,18 +163,16 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 		}
 	}
 	for last := ran - 1; last >= 0; last-- {
-		instance := c.spec.Instances[last]
-		if !instance.settings.Mode.WantsResponse() {
+		step := c.steps[last]
+		if !step.settings.Mode.WantsResponse() {
 			continue
 		}
 		if err := x.readResponseBody(ctx, last); err != nil {
 			return err
 		}
-		action, failure := x.onResponse(ctx, instance)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := x.executeResponse(ctx, step); err != nil {
+			return err
 		}
-		x.takeResponse(ctx, instance, action, failure)
 	}
 	return x.sendResponse(ctx)
 }

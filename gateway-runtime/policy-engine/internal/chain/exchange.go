@@ -31,7 +31,7 @@ type exchange struct {
 	analytics map[string]any // not yet sent
 }
 
-func begin(c *Chain, front FrontEnd) *exchange {
+func newExchange(c *Chain, front FrontEnd) *exchange {
 	head := front.Request()
 	path, query, _ := strings.Cut(head.Path, "?")
 	return &exchange{
@@ -69,17 +69,20 @@ func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestA
 			return nil, failure
 		}
 	}
-	if !x.lend(request.Body) {
+	if !x.reserveCopies(request.Body) {
 		return nil, overBudget("request body")
 	}
-	defer x.lent(request.Body)
+	defer x.releaseCopies(request.Body)
 	return execute(ctx, i, i.onRequest, request)
 }
 
-// lend charges the copy of bodies that a policy has while it runs. The caller calls lent with the same when it has run.
-func (x *exchange) lend(bodies ...[]byte) bool { return x.chain.spec.Bodies.take(sizeOf(bodies)) }
+// reserveCopies charges the copy of bodies that a policy has while it runs, if it fits. The caller gives it back by
+// releaseCopies when the policy has run.
+func (x *exchange) reserveCopies(bodies ...[]byte) bool {
+	return x.chain.spec.Bodies.reserve(sizeOf(bodies))
+}
 
-func (x *exchange) lent(bodies ...[]byte) { x.chain.spec.Bodies.hold(-sizeOf(bodies)) }
+func (x *exchange) releaseCopies(bodies ...[]byte) { x.chain.spec.Bodies.charge(-sizeOf(bodies)) }
 
 func sizeOf(bodies [][]byte) (size int64) {
 	for _, body := range bodies {
@@ -103,14 +106,21 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 	}
 }
 
-// takeRequest makes the action, or the failure, count.
-func (x *exchange) takeRequest(ctx context.Context, i *Instance, action v1alpha.RequestAction, failure *v1alpha.Failure) {
+// executeRequest executes the policy on the request, and applies its action, or reacts to its failure.
+func (x *exchange) executeRequest(ctx context.Context, step step) error {
+	run := x.beginExecution(step, PhaseRequest)
+	defer run.end()
+	action, failure := x.onRequest(ctx, step.Instance)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if failure == nil {
 		failure = x.applyRequest(action)
 	}
-	if failure != nil && !x.passOver(ctx, i, failure, "request") {
+	if run.complete(failure); failure != nil && !run.Continued {
 		x.answerProblem(failure, true)
 	}
+	return nil
 }
 
 func (x *exchange) applyRequest(action v1alpha.RequestAction) *v1alpha.Failure {
@@ -169,7 +179,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.responded {
 		return nil
 	}
-	x.request.fitLength()
+	x.request.syncContentLength()
 	if x.chain.wantsIdentity {
 		x.request.headers.set("accept-encoding", identity)
 	}

@@ -13,29 +13,58 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
+// running is an execution under way.
+type running struct {
+	Execution
+	observer ExecutionObserver
+	onError  *OnError
+	began    time.Duration // as now says
+}
+
+var processStart = time.Now()
+
+// now is the time since the process started. It reads one clock, where time.Now reads two.
+func now() time.Duration { return time.Since(processStart) }
+
+func (x *exchange) beginExecution(step step, phase string) running {
+	step.observer.Began()
+	return running{Execution{RequestID: x.head.RequestID, Phase: phase, Cancelled: true}, step.observer, &step.settings.OnError, now()}
+}
+
+// complete says that the execution has had its effect: that of its action, or of its failure.
+func (r *running) complete(failure *v1alpha.Failure) {
+	r.Failure, r.Cancelled = failure, false
+	r.Continued = failure != nil && r.onError.For(failure.Class) == Continue
+}
+
+// end tells the observer. It runs even if the chain panics.
+func (r *running) end() {
+	r.Duration = now() - r.began
+	r.observer.Ended(r.Execution)
+}
+
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
 func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
-	i.executions.Add(1)
-	if !i.enter() {
+	if !i.acquireSlot() {
 		var none A
 		return none, v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))
 	}
 	if i.neverBlocks {
-		action, err := attempt(ctx, i, call, seen)
+		action, err := callHook(ctx, i, call, seen)
 		return action, classify(ctx, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.settings.Timeout)
 	defer cancel()
 	if i.keepsDeadlines {
-		action, err := attempt(ctx, i, call, seen)
-		return action, timed(ctx, i, classify(ctx, err))
+		action, err := callHook(ctx, i, call, seen)
+		return action, withElapsed(ctx, i, classify(ctx, err))
 	}
-	action, failure := guard(ctx, i, call, seen)
-	return action, timed(ctx, i, failure)
+	action, failure := callGuarded(ctx, i, call, seen)
+	return action, withElapsed(ctx, i, failure)
 }
 
-// timed tells a timeout's limit, and how long the execution has taken.
-func timed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.Failure {
+// withElapsed tells a timeout's limit, and how long the execution has taken.
+func withElapsed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.Failure {
 	deadline, ok := ctx.Deadline()
 	if failure == nil || failure.Class != v1alpha.ClassTimeout || !ok {
 		return failure
@@ -47,7 +76,7 @@ func timed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.
 	return &said
 }
 
-func (i *Instance) enter() bool {
+func (i *Instance) acquireSlot() bool {
 	if i.slots != nil {
 		select {
 		case i.slots <- struct{}{}:
@@ -59,15 +88,15 @@ func (i *Instance) enter() bool {
 	return true
 }
 
-func (i *Instance) leave() {
+func (i *Instance) releaseSlot() {
 	i.active.Add(-1)
 	if i.slots != nil {
 		<-i.slots
 	}
 }
 
-// guard waits for the hook until ctx is done. A hook that is late keeps its place in maxConcurrency until it returns.
-func guard[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+// callGuarded waits for the hook until ctx is done. A hook that is late keeps its slot of maxConcurrency until it returns.
+func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
 	type outcome struct {
 		action A
 		err    error
@@ -76,7 +105,7 @@ func guard[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) 
 	go func() {
 		end := outcome{err: errors.New("the policy ended its goroutine")}
 		defer func() { done <- end }()
-		end.action, end.err = attempt(ctx, i, call, seen)
+		end.action, end.err = callHook(ctx, i, call, seen)
 	}()
 	select {
 	case end := <-done:
@@ -87,8 +116,8 @@ func guard[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) 
 	}
 }
 
-func attempt[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (action A, err error) {
-	defer i.leave()
+func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (action A, err error) {
+	defer i.releaseSlot()
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v, in %s", cause, panicked())

@@ -1,10 +1,8 @@
 package chain_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -50,12 +48,23 @@ func instanceOf(p v1alpha.Policy, change ...func(*chain.Settings)) *chain.Instan
 // outcome runs a GET through the one instance, and gives the last line of the transcript.
 func outcome(t *testing.T, i *chain.Instance) string {
 	t.Helper()
+	line, _ := executed(t, i)
+	return line
+}
+
+// executed is outcome, and what the observer was told of the execution.
+func executed(t *testing.T, i *chain.Instance) (string, chain.Execution) {
+	t.Helper()
 	x := get()
 	if err := x.run(t, i); err != nil {
-		return err.Error()
+		return err.Error(), chain.Execution{}
+	}
+	seen := x.observer.of(i.Name())
+	if len(seen) != 1 || x.observer.began != 1 {
+		t.Fatalf("expected to be told of one execution, got %+v", seen)
 	}
 	line, _, _ := strings.Cut(x.lines[len(x.lines)-1], " [")
-	return line
+	return line, seen[0]
 }
 
 func sleeper(d time.Duration) *hooks {
@@ -68,16 +77,17 @@ func sleeper(d time.Duration) *hooks {
 func TestTimeoutOfAPolicyThatDoesNotHeedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, start := instanceOf(sleeper(time.Minute)), time.Now()
-		if got := outcome(t, i); got != "answer 504 policy_timeout" || time.Since(start) != chain.DefaultTimeout {
+		got, execution := executed(t, i)
+		if got != "answer 504 policy_timeout" || time.Since(start) != chain.DefaultTimeout || execution.Duration != chain.DefaultTimeout {
 			t.Errorf("got %s after %v", got, time.Since(start))
 		}
-		if i.Stats().Active != 1 {
+		if i.Active() != 1 {
 			t.Error("the late execution is not under way any more")
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if i.Stats().Active != 0 || i.Stats().Failures[v1alpha.ClassTimeout] != 1 {
-			t.Errorf("stats: %+v", i.Stats())
+		if i.Active() != 0 || execution.Failure == nil || execution.Failure.Class != v1alpha.ClassTimeout {
+			t.Errorf("%d under way, observed %+v", i.Active(), execution)
 		}
 	})
 }
@@ -120,19 +130,12 @@ func TestMaxConcurrencyCountsLateExecutions(t *testing.T) {
 	})
 }
 
-func TestWhatTheLogHasAlreadyIsNotSaidAgain(t *testing.T) {
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	for logged, lines := range map[bool]int{false: 1, true: 0} {
-		var log bytes.Buffer
-		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+func TestWhatTheLogHasAlreadyIsToldSo(t *testing.T) {
+	for _, logged := range []bool{false, true} {
 		failure := &v1alpha.Failure{Class: v1alpha.ClassTimeout, Message: "late", Logged: logged}
 		i := instanceOf(&hooks{request: func(context.Context) (v1alpha.RequestAction, error) { return nil, failure }})
-		if got := outcome(t, i); got != "answer 504 policy_timeout" {
-			t.Errorf("got %s", got)
-		}
-		if got := strings.Count(log.String(), "policy failed"); got != lines {
-			t.Errorf("logged already: %t: expected %d lines, got %q", logged, lines, log.String())
+		if got, execution := executed(t, i); got != "answer 504 policy_timeout" || execution.Failure.Logged != logged {
+			t.Errorf("got %s, %+v", got, execution)
 		}
 	}
 }
@@ -151,11 +154,12 @@ func TestWhatIsAnException(t *testing.T) {
 		},
 	} {
 		i := instanceOf(&hooks{request: request})
-		if got := outcome(t, i); got != "answer 500 policy_exception" {
+		got, execution := executed(t, i)
+		if got != "answer 500 policy_exception" {
 			t.Errorf("%s: got %s", name, got)
 		}
-		if stats := i.Stats(); stats.Active != 0 || stats.Failures[v1alpha.ClassException] != 1 {
-			t.Errorf("%s: stats %+v", name, stats)
+		if i.Active() != 0 || execution.Failure == nil || execution.Failure.Class != v1alpha.ClassException {
+			t.Errorf("%s: observed %+v", name, execution)
 		}
 	}
 }
@@ -174,11 +178,12 @@ func TestClientThatGoesAwayEndsTheExecution(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
 		i, start := instanceOf(sleeper(time.Second/2)), time.Now()
-		if err := get().runWith(ctx, t, i); !errors.Is(err, context.Canceled) || time.Since(start) != 100*time.Millisecond {
+		x := get()
+		if err := x.runWith(ctx, t, i); !errors.Is(err, context.Canceled) || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
-		if failures := i.Stats().Failures; len(failures) != 0 {
-			t.Errorf("counted as %v", failures)
+		if seen := x.observer.of(i.Name()); len(seen) != 1 || seen[0].Failure != nil || !seen[0].Cancelled {
+			t.Errorf("observed %+v", seen)
 		}
 		time.Sleep(time.Second)
 	})
@@ -194,19 +199,14 @@ func TestInstanceIsClosedOnce(t *testing.T) {
 }
 
 func TestATimeoutSaysItsLimitAndTheTime(t *testing.T) {
-	var log strings.Builder
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(before)
 	synctest.Test(t, func(t *testing.T) {
 		late := v1alpha.Failf(v1alpha.ClassTimeout, "no answer")
 		for _, policy := range []v1alpha.Policy{sleeper(3 * time.Second), punctual{&hooks{
 			request: func(ctx context.Context) (v1alpha.RequestAction, error) { <-ctx.Done(); return nil, late },
 		}}} {
-			log.Reset()
-			outcome(t, instanceOf(policy, func(s *chain.Settings) { s.Timeout = 1500 * time.Millisecond }))
-			if want := "its timeout is 1.5s, and 1.5s have passed"; !strings.Contains(log.String(), want) {
-				t.Errorf("expected %q, got %s", want, log.String())
+			_, execution := executed(t, instanceOf(policy, func(s *chain.Settings) { s.Timeout = 1500 * time.Millisecond }))
+			if want := "its timeout is 1.5s, and 1.5s have passed"; execution.Failure == nil || !strings.Contains(execution.Failure.Message, want) {
+				t.Errorf("expected %q, got %+v", want, execution.Failure)
 			}
 			time.Sleep(5 * time.Second)
 		}

@@ -1,4 +1,4 @@
 package chain
 
-// Hold charges bytes that others hold.
-func Hold(b *Budget, bytes int64) { b.hold(bytes) }
+// Charge charges bytes that others hold.
+func Charge(b *Budget, bytes int64) { b.charge(bytes) }

@@ -48,8 +48,8 @@ func (o OnError) For(class v1alpha.FailureClass) Reaction {
 	return o.Default
 }
 
-// Instance is a policy instance as chains hold it: the policy under its settings, guarded and counted. Chains of
-// several operations may share it.
+// Instance is a policy instance as chains hold it: the policy under its settings, and guarded. Chains of several
+// operations may share it.
 type Instance struct {
 	id, name string
 	policy   v1alpha.Policy
@@ -61,9 +61,7 @@ type Instance struct {
 	keepsDeadlines bool
 	slots          chan struct{}
 
-	executions, continued atomic.Uint64
-	active                atomic.Int64
-	failures              [8]atomic.Uint64 // as v1alpha.FailureClasses
+	active atomic.Int64
 
 	close func() error
 }
@@ -98,32 +96,5 @@ func (i *Instance) Settings() Settings { return i.settings }
 // Close closes the policy, once; every call returns that call's error.
 func (i *Instance) Close() error { return i.close() }
 
-// InstanceStats are an instance's counters since it was built.
-type InstanceStats struct {
-	Executions uint64                          `json:"executions"`
-	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`
-	Continued  uint64                          `json:"continued"` // failures that onError: continue passed over
-	Active     int64                           `json:"active"`    // executions under way
-}
-
-// Stats reads the counters.
-func (i *Instance) Stats() InstanceStats {
-	stats := InstanceStats{
-		Executions: i.executions.Load(), Continued: i.continued.Load(), Active: i.active.Load(),
-		Failures: map[v1alpha.FailureClass]uint64{},
-	}
-	for n, class := range v1alpha.FailureClasses {
-		if count := i.failures[n].Load(); count > 0 {
-			stats.Failures[class] = count
-		}
-	}
-	return stats
-}
-
-func (i *Instance) count(class v1alpha.FailureClass) {
-	for n, known := range v1alpha.FailureClasses {
-		if known == class {
-			i.failures[n].Add(1)
-		}
-	}
-}
+// Active is the number of the instance's hooks that run, late ones too.
+func (i *Instance) Active() int64 { return i.active.Load() }

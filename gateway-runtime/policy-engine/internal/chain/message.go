@@ -18,11 +18,11 @@ type message struct {
 	bodiless  bool  // the message came without body and trailers
 	declared  int64 // content-length; 0 if there is none
 	status    int   // of a response, as it came
-	came      bool  // at least one piece of the body
+	arrived   bool  // at least one piece of the body
 	ended     bool  // there is no body left to read
 	body      body
 	replaced  bool // body is a policy's, not the one that came
-	starved   bool // what comes of the body does not fit the budget: no more of it is read
+	refused   bool // what comes of the body does not fit the budget: no more of it is read
 }
 
 func newMessage(front FrontEnd, head Head, delivered bool, budget *Budget) message {
@@ -37,7 +37,7 @@ func newMessage(front FrontEnd, head Head, delivered bool, budget *Budget) messa
 // read takes in the body: all of it, or until it is known to exceed limit bytes or not to fit the budget. A body that a
 // policy has replaced is read to its end and dropped.
 func (m *message) read(ctx context.Context, limit int64) error {
-	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit) && !m.starves()) {
+	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit) && !m.refusedByBudget()) {
 		piece, err := m.front.NextPiece(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -45,20 +45,20 @@ func (m *message) read(ctx context.Context, limit int64) error {
 		case err != nil:
 			return err
 		default:
-			m.came = true
-			m.starved = !m.replaced && !m.body.add(piece, m.declared)
+			m.arrived = true
+			m.refused = !m.replaced && !m.body.add(piece, m.declared)
 		}
 	}
 	return nil
 }
 
-// starves reports whether no more of the body is to be read, for it does not fit the budget. What declares that it does
-// not fit is not read at all.
-func (m *message) starves() bool {
-	if !m.came && !m.starved {
-		m.starved = !m.body.budget.fits(max(m.declared, 1))
+// refusedByBudget reports whether no more of the body is to be read, for it does not fit the budget. What declares that it
+// does not fit is not read at all.
+func (m *message) refusedByBudget() bool {
+	if !m.arrived && !m.refused {
+		m.refused = !m.body.budget.fits(max(m.declared, 1))
 	}
-	return m.starved
+	return m.refused
 }
 
 // exceeds reports whether the body is known to be more than limit bytes, or more than the budget can ever hold.
@@ -82,7 +82,7 @@ func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 		}
 		return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
 	}
-	if !m.starved {
+	if !m.refused {
 		if whole, ok := m.body.whole(); ok {
 			return whole, nil
 		}
@@ -129,7 +129,7 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 	if body == nil {
 		return nil
 	}
-	if !m.body.set(*body) {
+	if !m.body.trySet(*body) {
 		m.headers = before
 		return overBudget("the policy's body")
 	}
@@ -145,7 +145,7 @@ func (m *message) send(ctx context.Context, changes Changes) error {
 			return err
 		}
 	}
-	if m.bodiless || !m.delivered || m.replaced && !m.came {
+	if m.bodiless || !m.delivered || m.replaced && !m.arrived {
 		if m.replaced {
 			whole, _ := m.body.whole() // it is in one piece
 			changes.Body = &whole
@@ -176,8 +176,8 @@ func (m *message) sendBody() error {
 	return nil
 }
 
-// fitLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
-func (m *message) fitLength() {
+// syncContentLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
+func (m *message) syncContentLength() {
 	if m.replaced && (m.bodiless || m.headers.original.Has("content-length")) {
 		m.headers.set("content-length", strconv.FormatInt(m.body.size, 10))
 	}

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -19,7 +18,7 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	if x.method == http.MethodHead || isEmpty(head.Status) {
 		x.response.declared = 0 // the length of what would come otherwise
 	}
-	x.refuseResponse(ctx, head)
+	x.refuseResponse(head)
 	return nil
 }
 
@@ -56,10 +55,10 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 	if response.Request, failure = x.answeredRequest(i); failure != nil {
 		return nil, failure
 	}
-	if !x.lend(response.Body, response.Request.Body) {
+	if !x.reserveCopies(response.Body, response.Request.Body) {
 		return nil, overBudget("response body")
 	}
-	defer x.lent(response.Body, response.Request.Body)
+	defer x.releaseCopies(response.Body, response.Request.Body)
 	return execute(ctx, i, i.onResponse, response)
 }
 
@@ -79,14 +78,21 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 	return &withBody, nil
 }
 
-// takeResponse makes the action, or the failure, count.
-func (x *exchange) takeResponse(ctx context.Context, i *Instance, action v1alpha.ResponseAction, failure *v1alpha.Failure) {
+// executeResponse is executeRequest in the other direction.
+func (x *exchange) executeResponse(ctx context.Context, step step) error {
+	run := x.beginExecution(step, PhaseResponse)
+	defer run.end()
+	action, failure := x.onResponse(ctx, step.Instance)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if failure == nil {
 		failure = x.applyResponse(action)
 	}
-	if failure != nil && !x.passOver(ctx, i, failure, "response") {
+	if run.complete(failure); failure != nil && !run.Continued {
 		x.answerProblem(failure, false)
 	}
+	return nil
 }
 
 func (x *exchange) applyResponse(action v1alpha.ResponseAction) *v1alpha.Failure {
@@ -125,7 +131,7 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 		return v1alpha.Failf(v1alpha.ClassBadAction, "immediate response: %v", err)
 	}
 	held := body{budget: x.chain.spec.Bodies}
-	if !held.set(a.Body) {
+	if !held.trySet(a.Body) {
 		return overBudget("immediate response: the policy's body")
 	}
 	x.answer(a, held, "policy_answer", 0)
@@ -143,7 +149,7 @@ func (x *exchange) answerFault(f fault, details string) {
 		answer = &v1alpha.ImmediateResponse{StatusCode: f.status, Body: []byte(f.detail)}
 	}
 	held := body{budget: x.chain.spec.Bodies}
-	held.put(answer.Body)
+	held.set(answer.Body)
 	x.answer(answer, held, details, f.grpcStatus)
 }
 
@@ -170,7 +176,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	if head || empty {
 		x.response.dropBody(head)
 	} else {
-		x.response.fitLength()
+		x.response.syncContentLength()
 	}
 	if x.status != x.response.status {
 		changes.Status = x.status
@@ -192,24 +198,4 @@ func (x *exchange) finalAnswer(empty bool) Answer {
 		answer.GRPCStatus = x.grpcStatus
 	}
 	return answer
-}
-
-// passOver counts and logs a failure that is not in the log already, and reports whether the chain goes on as if nothing had been returned.
-func (x *exchange) passOver(ctx context.Context, i *Instance, failure *v1alpha.Failure, phase string) bool {
-	goesOn := i.settings.OnError.For(failure.Class) == Continue
-	level := slog.LevelError
-	i.count(failure.Class)
-	if goesOn {
-		level = slog.LevelWarn
-		i.continued.Add(1)
-	}
-	if failure.Logged {
-		level = slog.LevelDebug
-	}
-	slog.LogAttrs(ctx, level, "policy failed",
-		slog.String("requestId", x.head.RequestID), slog.String("policy", i.name),
-		slog.String("class", string(failure.Class)), slog.String("reason", failure.Message),
-		slog.String("phase", phase), slog.String("api", x.chain.spec.API),
-		slog.String("operation", x.chain.spec.Operation), slog.Bool("continued", goesOn))
-	return goesOn
 }

@@ -33,7 +33,7 @@ func (t *Table) Put(chain *Chain) {
 		t.chains = map[string]*Chain{}
 	}
 	if old, ok := t.chains[chain.ID()]; ok {
-		old.use.takeBack()
+		old.use.cancelRetirement()
 	}
 	t.chains[chain.ID()] = chain
 }
@@ -68,14 +68,14 @@ func (t *Table) Retire(id string, grace time.Duration, gone func()) {
 		go gone()
 		return
 	}
-	chain.use.takeBack()
+	chain.use.cancelRetirement()
 	leaving := &retirement{grace: grace, gone: gone}
-	leaving.timer = time.AfterFunc(grace, func() { t.leave(chain, leaving) })
+	leaving.timer = time.AfterFunc(grace, func() { t.remove(chain, leaving) })
 	chain.use.retirement.Store(leaving)
 }
 
-// leave runs when the grace is over. A chain in use stays: the Release of its last exchange starts the grace anew.
-func (t *Table) leave(chain *Chain, leaving *retirement) {
+// remove runs when the grace is over. A chain in use stays: the Release of its last exchange starts the grace anew.
+func (t *Table) remove(chain *Chain, leaving *retirement) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	if chain.use.retirement.Load() != leaving || chain.use.active.Load() > 0 {
@@ -86,7 +86,7 @@ func (t *Table) leave(chain *Chain, leaving *retirement) {
 	go leaving.gone()
 }
 
-func (u *use) takeBack() {
+func (u *use) cancelRetirement() {
 	if old := u.retirement.Swap(nil); old != nil {
 		old.timer.Stop()
 	}

@@ -27,6 +27,8 @@ type transcript struct {
 
 	responding bool
 	read       int
+
+	observer recorder
 }
 
 func (t *transcript) say(format string, args ...any) {
@@ -79,7 +81,7 @@ func (t *transcript) run(test *testing.T, instances ...*chain.Instance) error {
 func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...*chain.Instance) error {
 	test.Helper()
 	c, err := chain.New(chain.Spec{
-		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances,
+		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances, Observer: &t.observer,
 	})
 	if err != nil {
 		test.Fatal(err)

@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
 )
 
@@ -83,15 +85,21 @@ var anything = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	}
 })
 
-func serverOf(name string) *extproc.Server {
-	table := &chain.Table{}
-	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name]})))
-	return extproc.NewServer(table)
+// countedServer is a server of the one chain, with its counters.
+func countedServer(name string) (*extproc.Server, *exchange.Counters) {
+	table, counters := &chain.Table{}, exchange.NewCounters(slog.New(slog.DiscardHandler))
+	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name], Observer: counters})))
+	return extproc.NewServer(exchange.NewServer(table, counters)), counters
 }
 
-// TestNoConversationPassesADenyingPolicyBy: whatever Envoy sends, the request never goes on. The stream ends with an
+func serverOf(name string) *extproc.Server {
+	server, _ := countedServer(name)
+	return server
+}
+
+// TestNoConversationBypassesADenyingPolicy: whatever Envoy sends, the request never goes on. The stream ends with an
 // error, or with the answer.
-func TestNoConversationPassesADenyingPolicyBy(t *testing.T) {
+func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
 		stream := &script{ctx: context.Background(), sends: rapid.SliceOfN(anything, 0, 6).Draw(t, "messages")}
@@ -128,12 +136,12 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 		if what == "before the body" {
 			name = "deny-body"
 		}
-		server := serverOf(name)
+		server, counters := countedServer(name)
 		stream := &script{ctx: t.Context(), sends: sends}
-		if err := server.Process(stream); err == nil && server.Stats().UnknownChain == 0 {
+		if err := server.Process(stream); err == nil && counters.Stats().UnknownChain == 0 {
 			t.Errorf("%s: ended well", what)
 		}
-		if server.Stats().Active != 0 {
+		if counters.Stats().Active != 0 {
 			t.Errorf("%s: still active", what)
 		}
 	}
@@ -145,13 +153,14 @@ func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
 			Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte(status)}}}, EndOfStream: true}}}
 	}
-	server, stream := serverOf("order"), &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("403")}}
+	server, counters := countedServer("order")
+	stream := &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("403")}}
 	if err := server.Process(stream); err != nil || len(stream.got) != 1 {
 		t.Fatalf("got %v, %v", err, stream.got)
 	}
 	answer := stream.got[0].GetImmediateResponse()
-	if answer.GetStatus().GetCode() != 403 || !strings.Contains(string(answer.GetBody()), "Forbidden") || server.Stats().Failed != 0 {
-		t.Errorf("got %v, %+v", answer, server.Stats())
+	if answer.GetStatus().GetCode() != 403 || !strings.Contains(string(answer.GetBody()), "Forbidden") || counters.Stats().Failed != 0 {
+		t.Errorf("got %v, %+v", answer, counters.Stats())
 	}
 	stream = &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("200")}}
 	if err := server.Process(stream); err == nil || len(stream.got) != 0 {
@@ -165,7 +174,8 @@ func TestPanicOfTheFrontEnd(t *testing.T) {
 	if err := serverOf("order").Process(stream); err == nil {
 		t.Error("ended well")
 	}
-	if err := extproc.NewServer(nil).Process(&script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening("order", true)}}); err == nil {
+	noTable := exchange.NewServer(nil, exchange.NewCounters(slog.New(slog.DiscardHandler)))
+	if err := extproc.NewServer(noTable).Process(&script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening("order", true)}}); err == nil {
 		t.Error("a panic ended well")
 	}
 }

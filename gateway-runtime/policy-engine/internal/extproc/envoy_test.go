@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -31,8 +33,9 @@ import (
 // world is a real Envoy between a client and an upstream, with a chain for each route.
 type world struct {
 	listeners map[string]string // http1, http2 (the protocol to the upstream) → host:port
+	admin     string            // URL of Envoy's admin interface
 	accessLog string
-	server    *extproc.Server
+	counters  *exchange.Counters
 	upstream  upstream
 }
 
@@ -86,8 +89,8 @@ func (w *world) startEngine(socket string) (string, func()) {
 			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances,
 		})))
 	}
-	w.server = extproc.NewServer(table)
-	server := w.server.GRPC()
+	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
+	server := extproc.NewServer(exchange.NewServer(table, w.counters)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop
@@ -147,12 +150,15 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 	}
 }
 
-// awaitListeners waits until Envoy is ready, and learns the ports it has chosen.
+// awaitListeners waits until Envoy is ready, and learns the ports it has chosen. admin is a file that has its address.
 func (w *world) awaitListeners(admin string) {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		if listeners, err := listenersOf(admin); err == nil && len(listeners) == len(protocols) {
-			w.listeners = listeners
+		address, err := os.ReadFile(admin)
+		if w.admin = "http://" + string(address); err == nil {
+			w.listeners, err = listenersOf(w.admin)
+		}
+		if err == nil && len(w.listeners) == len(protocols) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -160,15 +166,21 @@ func (w *world) awaitListeners(admin string) {
 	panic("Envoy was not ready within 30 s")
 }
 
-func listenersOf(admin string) (map[string]string, error) {
-	address, err := os.ReadFile(admin)
+// timedOut is how many requests have taken longer than Envoy's request_timeout.
+func (w *world) timedOut() (int, error) {
+	text, err := get(w.admin + "/stats?filter=http.test.downstream_rq_timeout")
 	if err != nil {
+		return 0, err
+	}
+	_, number, _ := strings.Cut(strings.TrimSpace(string(text)), ": ")
+	return strconv.Atoi(number)
+}
+
+func listenersOf(admin string) (map[string]string, error) {
+	if _, err := get(admin + "/ready"); err != nil {
 		return nil, err
 	}
-	if _, err := get("http://" + string(address) + "/ready"); err != nil {
-		return nil, err
-	}
-	text, err := get("http://" + string(address) + "/listeners?format=json")
+	text, err := get(admin + "/listeners?format=json")
 	if err != nil {
 		return nil, err
 	}

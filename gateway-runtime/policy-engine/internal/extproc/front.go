@@ -9,8 +9,11 @@ import (
 	"strings"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -19,14 +22,12 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 type front struct {
-	stream Stream
-	now    incoming    // the last message that came
-	early  *chain.Head // of a response that came before the request had come in
+	stream  Stream
+	message incoming    // the last message that came
+	early   *chain.Head // of a response that came before the request had come in
 
 	head                      chain.Head
-	route, chainID            string
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
-	refusal                   int // the status of Envoy's own answer, where no request came
 
 	request, response direction
 	responding        bool // the chain has asked for the response
@@ -34,41 +35,41 @@ type front struct {
 
 // direction is how far the body of one direction has come.
 type direction struct {
-	ended    bool // its last message has come
-	trailers bool // that was trailers
-	passing  bool // what still comes is sent on as it is
-	dropped  bool // what still comes is of no interest: Envoy has answered the request
+	ended      bool // its last message has come
+	trailers   bool // that was trailers
+	forwarding bool // what still comes is sent on as it is
+	discarding bool // what still comes is of no interest: Envoy has answered the request
 }
 
 func (f *front) unexpected(want string) error {
-	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.now.kind)
+	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
-// begin takes in the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
-// comes in their place: then refusal is its status.
-func (f *front) begin() error {
+// ---------------------------------------------------------------- exchange.FrontEnd
+
+// Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
+// comes in their place.
+func (f *front) Open(context.Context) (exchange.Opening, error) {
 	if err := f.receive(); err != nil {
-		return err
+		return exchange.Opening{}, err
 	}
-	if f.now.kind == responseHeaders && f.now.head.Status >= http.StatusBadRequest {
-		f.refusal = f.now.head.Status
-		return nil
+	if f.message.kind == responseHeaders && f.message.head.Status >= http.StatusBadRequest {
+		return exchange.Opening{Refusal: f.message.head.Status}, nil
 	}
-	if f.now.kind != requestHeaders {
-		return f.unexpected("request headers first")
+	if f.message.kind != requestHeaders {
+		return exchange.Opening{}, f.unexpected("request headers first")
 	}
-	f.head = f.now.head
-	f.head.ClientAddress = f.now.client
+	f.head = f.message.head
+	f.head.ClientAddress = f.message.client
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
-	f.route = f.now.route
-	f.chainID = f.route[strings.LastIndexByte(f.route, '|')+1:]
-	f.requestMode, f.responseMode = f.now.requestMode, f.now.responseMode
-	f.request.ended = f.now.ended
-	return nil
+	f.requestMode, f.responseMode = f.message.requestMode, f.message.responseMode
+	f.request.ended = f.message.ended
+	route := f.message.route
+	return exchange.Opening{Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
 }
 
-// checkModes refuses a route whose body modes are not those the chain needs: its policies would be passed by.
-func (f *front) checkModes(mode v1alpha.ProcessingModeConfig) error {
+// CheckMode refuses a route whose body modes are not those the chain needs.
+func (f *front) CheckMode(mode v1alpha.ProcessingModeConfig) error {
 	if err := checkBodyMode("request", mode.WantsRequestBody(), f.requestMode); err != nil {
 		return err
 	}
@@ -86,25 +87,45 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 	return nil
 }
 
-// ---------------------------------------------------------------- receiving
+// Finish waits until what passes on has passed.
+func (f *front) Finish(context.Context) error {
+	for f.request.forwarding && !f.request.ended || f.response.forwarding && !f.response.ended {
+		if err := f.receive(); err != nil {
+			return err
+		}
+		if handled, err := f.forward(); err != nil {
+			return err
+		} else if !handled {
+			return f.unexpected("the rest of a body")
+		}
+	}
+	return nil
+}
 
-// errEnded says that Envoy has closed the stream, which is no proper end of a message.
-var errEnded = errors.New("ext_proc: Envoy has ended the stream")
+// ---------------------------------------------------------------- receiving
 
 // receive makes the next message the one that is now.
 func (f *front) receive() error {
 	message, err := f.stream.Receive()
 	if errors.Is(err, io.EOF) {
-		return errEnded
+		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
 	}
 	if err != nil {
-		return err
+		return streamError(err)
 	}
-	return f.now.decode(message)
+	return f.message.decode(message)
 }
 
 func (f *front) send(message outgoing) error {
-	return f.stream.Send(message.head, message.body)
+	return streamError(f.stream.Send(message.head, message.body))
+}
+
+// streamError tells a stream that is gone from one that has failed.
+func streamError(err error) error {
+	if status.Code(err) == codes.Canceled {
+		return fmt.Errorf("%w: %w", exchange.ErrGone, err)
+	}
+	return err
 }
 
 // next receives the next message that is not to be passed on or dropped.
@@ -113,49 +134,34 @@ func (f *front) next() error {
 		if err := f.receive(); err != nil {
 			return err
 		}
-		if handled, err := f.pass(); !handled || err != nil {
+		if handled, err := f.forward(); !handled || err != nil {
 			return err
 		}
 	}
 }
 
-// pass takes care of a piece or trailers that the chain does not read.
-func (f *front) pass() (bool, error) {
+// forward takes care of a piece or trailers that the chain does not read.
+func (f *front) forward() (bool, error) {
 	d := f.direction()
 	if d == nil {
 		return false, nil
 	}
-	if d.ended = f.now.ended; f.now.kind == requestTrailers || f.now.kind == responseTrailers {
+	if d.ended = f.message.ended; f.message.kind == requestTrailers || f.message.kind == responseTrailers {
 		d.ended, d.trailers = true, true
 	}
-	if d.passing {
-		return true, f.send(echo(&f.now))
+	if d.forwarding {
+		return true, f.send(echo(&f.message))
 	}
-	return d.dropped, nil
+	return d.discarding, nil
 }
 
 // direction is that of a piece or trailers, nil for headers.
 func (f *front) direction() *direction {
-	switch f.now.kind {
+	switch f.message.kind {
 	case requestBody, requestTrailers:
 		return &f.request
 	case responseBody, responseTrailers:
 		return &f.response
-	}
-	return nil
-}
-
-// finish waits until what passes on has passed.
-func (f *front) finish() error {
-	for f.request.passing && !f.request.ended || f.response.passing && !f.response.ended {
-		if err := f.receive(); err != nil {
-			return err
-		}
-		if handled, err := f.pass(); err != nil {
-			return err
-		} else if !handled {
-			return f.unexpected("the rest of a body")
-		}
 	}
 	return nil
 }
@@ -171,15 +177,15 @@ func (f *front) Response(context.Context) (chain.Head, error) {
 		if err := f.next(); err != nil {
 			return chain.Head{}, err
 		}
-		if f.now.kind != responseHeaders {
+		if f.message.kind != responseHeaders {
 			return chain.Head{}, f.unexpected("response headers")
 		}
-		f.early = &f.now.head
+		f.early = &f.message.head
 	}
 	f.responding = true
 	f.response.ended = f.early.Ended
-	if !f.request.passing {
-		f.request.dropped = true
+	if !f.request.forwarding {
+		f.request.discarding = true
 	}
 	return *f.early, nil
 }
@@ -193,8 +199,8 @@ func (f *front) NextPiece(context.Context) ([]byte, error) {
 	if err := f.next(); err != nil {
 		return nil, err
 	}
-	if f.now.kind == responseHeaders && !f.responding {
-		early := f.now.head
+	if f.message.kind == responseHeaders && !f.responding {
+		early := f.message.head
 		f.early = &early
 		return nil, chain.ErrResponded
 	}
@@ -204,7 +210,7 @@ func (f *front) NextPiece(context.Context) ([]byte, error) {
 	if current.trailers {
 		return nil, io.EOF
 	}
-	return f.now.piece, nil
+	return f.message.piece, nil
 }
 
 func (f *front) current() *direction {
@@ -245,7 +251,7 @@ func (f *front) SendPiece(piece []byte, last bool) error {
 
 // SendRest passes on what has not come yet.
 func (f *front) SendRest() error {
-	f.current().passing = true
+	f.current().forwarding = true
 	return nil
 }
 
@@ -256,12 +262,4 @@ func (f *front) Answer(answer chain.Answer) error {
 		return err
 	}
 	return f.send(message)
-}
-
-// answerProblem ends an exchange that has no chain.
-func (f *front) answerProblem(status int, detail, details string) error {
-	problem := chain.Problem(status, detail, f.head.RequestID)
-	return f.Answer(chain.Answer{
-		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
-	})
 }

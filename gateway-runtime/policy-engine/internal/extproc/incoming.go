@@ -56,7 +56,7 @@ var (
 func (m *incoming) decode(message []byte) error {
 	*m = incoming{}
 	for len(message) > 0 {
-		f, err := takeField(&message)
+		f, err := consumeField(&message)
 		if err == nil {
 			err = m.take(f)
 		}
@@ -95,7 +95,7 @@ func textOf(part []byte) string { return unsafe.String(unsafe.SliceData(part), l
 func (m *incoming) takeHeaders(text string) error {
 	const headers, endOfStream = 1<<3 + bytesField, 3<<3 + varintField
 	for text != "" {
-		f, err := takeField(&text)
+		f, err := consumeField(&text)
 		switch {
 		case err != nil:
 			return err
@@ -119,7 +119,7 @@ func takeLines(head *chain.Head, text string) error {
 		head.Headers = make(v1alpha.Headers, 0, countFields(text))
 	}
 	for text != "" {
-		f, err := takeField(&text)
+		f, err := consumeField(&text)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func takeLines(head *chain.Head, text string) error {
 // countFields is the number of fields, as far as they can be read.
 func countFields(text string) (count int) {
 	for text != "" {
-		if _, err := takeField(&text); err != nil {
+		if _, err := consumeField(&text); err != nil {
 			return count
 		}
 		count++
@@ -150,7 +150,7 @@ func countFields(text string) (count int) {
 func lineOf(text string) (line v1alpha.Header, err error) {
 	const key, value, rawValue = 1<<3 + bytesField, 2<<3 + bytesField, 3<<3 + bytesField
 	for text != "" {
-		f, err := takeField(&text)
+		f, err := consumeField(&text)
 		switch {
 		case err != nil:
 			return line, err
@@ -186,7 +186,7 @@ func add(head *chain.Head, line v1alpha.Header) {
 func (m *incoming) takePiece(message []byte) error {
 	const body, endOfStream = 1<<3 + bytesField, 2<<3 + varintField
 	for len(message) > 0 {
-		f, err := takeField(&message)
+		f, err := consumeField(&message)
 		switch {
 		case err != nil:
 			return err
@@ -203,7 +203,7 @@ func (m *incoming) takePiece(message []byte) error {
 func (m *incoming) takeModes(message []byte) error {
 	const requestBodyMode, responseBodyMode = 1<<3 + varintField, 2<<3 + varintField
 	for len(message) > 0 {
-		f, err := takeField(&message)
+		f, err := consumeField(&message)
 		switch {
 		case err != nil:
 			return err
@@ -223,7 +223,7 @@ func (m *incoming) takeAttributes(text string) error {
 	_, group, err := entryOf(text)
 	for err == nil && group != "" {
 		var f field[string]
-		if f, err = takeField(&group); err == nil && f.tag == fields {
+		if f, err = consumeField(&group); err == nil && f.tag == fields {
 			err = m.takeAttribute(f.value)
 		}
 	}
@@ -248,7 +248,7 @@ func (m *incoming) takeAttribute(text string) error {
 func entryOf(text string) (key, message string, err error) {
 	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
 	for valued := false; text != ""; {
-		f, err := takeField(&text)
+		f, err := consumeField(&text)
 		switch {
 		case err != nil:
 			return "", "", err
@@ -270,7 +270,7 @@ func stringOf(text string) (value string, err error) {
 	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
 	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField
 	for text != "" {
-		f, err := takeField(&text)
+		f, err := consumeField(&text)
 		if err != nil {
 			return "", err
 		}

@@ -108,12 +108,12 @@ func TestFailureOfAGRPCCall(t *testing.T) {
 
 func TestUnknownChainIsRefused(t *testing.T) {
 	needEnvoy(t)
-	before := the.server.Stats().UnknownChain
+	before := the.counters.Stats().UnknownChain
 	reply, arrived := do(t, "http1", false, nil, "GET", "/unknown/x", nil)
 	if reply.StatusCode != 503 || reply.Header.Get("Retry-After") != "1" || reply.Header.Get("Content-Type") != "application/problem+json" || arrived != nil {
 		t.Errorf("got %d %v", reply.StatusCode, reply.Header)
 	}
-	if after := the.server.Stats().UnknownChain; after != before+1 {
+	if after := the.counters.Stats().UnknownChain; after != before+1 {
 		t.Errorf("counted %d", after-before)
 	}
 }
@@ -121,23 +121,23 @@ func TestUnknownChainIsRefused(t *testing.T) {
 // TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, the chain wants it.
 func TestRouteThatDoesNotFitItsChainIsRefused(t *testing.T) {
 	needEnvoy(t)
-	before := the.server.Stats().Failed
+	before := the.counters.Stats().Failed
 	reply, arrived := do(t, "http1", false, nil, "POST", "/mismatch/x", strings.NewReader("body"))
-	if reply.StatusCode != 500 || arrived != nil || the.server.Stats().Failed != before+1 {
-		t.Errorf("got %d; arrived %v; %+v", reply.StatusCode, arrived, the.server.Stats())
+	if reply.StatusCode != 500 || arrived != nil || the.counters.Stats().Failed != before+1 {
+		t.Errorf("got %d; arrived %v; %+v", reply.StatusCode, arrived, the.counters.Stats())
 	}
 }
 
 func TestRouteWithoutPoliciesNeverReachesTheEngine(t *testing.T) {
 	needEnvoy(t)
-	before := the.server.Stats().Exchanges
+	before := the.counters.Stats().Exchanges
 	if reply, arrived := do(t, "http1", false, nil, "GET", "/plain/x", nil); reply.StatusCode != 200 || arrived == nil {
 		t.Errorf("got %d", reply.StatusCode)
 	}
 	if reply, _ := do(t, "http1", false, nil, "GET", "/nothing-here", nil); reply.StatusCode != 404 {
 		t.Errorf("got %d", reply.StatusCode)
 	}
-	if after := the.server.Stats().Exchanges; after != before {
+	if after := the.counters.Stats().Exchanges; after != before {
 		t.Errorf("%d exchanges", after-before)
 	}
 }
@@ -187,14 +187,20 @@ func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 	needEnvoy(t)
 	body, writer := io.Pipe()
 	defer func() { _ = body.Close() }()
+	before := must(the.timedOut())
+	released := make(chan struct{})
 	go func() {
+		defer close(released)
 		_, _ = writer.Write([]byte("part"))
 		<-late.started
-		time.Sleep(2500 * time.Millisecond) // not to wait for something: past Envoy's request_timeout of 2 s
+		for after, err := before, error(nil); after == before && err == nil; after, err = the.timedOut() {
+			time.Sleep(20 * time.Millisecond)
+		}
 		late.release <- struct{}{}
 		<-late.ended
 	}()
 	reply, arrived := do(t, "http1", false, nil, "POST", "/late/x", body)
+	<-released
 	if reply.StatusCode != 408 || reply.body != "request timeout" || arrived != nil {
 		t.Errorf("got %d %q; arrived %v", reply.StatusCode, reply.body, arrived != nil)
 	}
@@ -207,7 +213,7 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		transport := &http.Transport{Protocols: &http.Protocols{}}
 		transport.Protocols.SetHTTP1(!h2c)
 		transport.Protocols.SetUnencryptedHTTP2(h2c)
-		before := the.server.Stats()
+		before := the.counters.Stats()
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
@@ -227,12 +233,12 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		<-over
 		transport.CloseIdleConnections()
 		for range 500 {
-			if the.server.Stats().Active == before.Active {
+			if the.counters.Stats().Active == before.Active {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		if after := the.server.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
+		if after := the.counters.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
 			t.Errorf("counted %+v after %+v", after, before)
 		}
 	}

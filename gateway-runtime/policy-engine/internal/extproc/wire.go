@@ -35,20 +35,20 @@ type field[Message string | []byte] struct {
 	value  Message // of text, bytes or a message
 }
 
-// takeField takes the first field off a message. Fields of other kinds than the two come without their value.
-func takeField[Message string | []byte](rest *Message) (f field[Message], err error) {
+// consumeField takes the first field off a message. Fields of other kinds than the two come without their value.
+func consumeField[Message string | []byte](rest *Message) (f field[Message], err error) {
 	var length uint64
-	key, err := takeVarint(rest)
+	key, err := consumeVarint(rest)
 	f.tag = tag(key)
 	if key>>3 == 0 || key>>3 > uint64(protowire.MaxValidNumber) {
 		return f, errors.Join(err, errMalformed)
 	}
 	switch f.tag & 7 {
 	case varintField:
-		f.number, err = takeVarint(rest)
+		f.number, err = consumeVarint(rest)
 		return f, err
 	case bytesField:
-		length, err = takeVarint(rest)
+		length, err = consumeVarint(rest)
 	case fixed64Field:
 		length = 8
 	case fixed32Field:
@@ -65,7 +65,7 @@ func takeField[Message string | []byte](rest *Message) (f field[Message], err er
 	return f, nil
 }
 
-func takeVarint[Message string | []byte](rest *Message) (value uint64, err error) {
+func consumeVarint[Message string | []byte](rest *Message) (value uint64, err error) {
 	message := *rest
 	for n := 0; n < len(message); n++ {
 		b := message[n]

@@ -13,34 +13,34 @@ import (
 )
 
 // apply takes an update through all stages: chains built, pending state to disk, clusters beside the old ones, routes,
-// last good state to disk, report. Old chains and then old clusters go later. What is refused is set aside, and the
-// last good version of its API stays. What takes long to build holds nobody back: it follows when it is built.
-func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.Duration) {
+// last good state to disk, report. Old chains and then old clusters go later. What is refused is rejected, and the last
+// good version of its API stays. What takes long to build does not delay the others: it follows when it is built.
+func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.stats.updates.Add(1)
 	outcomes := outcomes{}
 	outcome := outcomes.of(update.GetRevision())
 	p := planOf(n.running, update)
-	n.settleUnchanged(p.unchanged, outcome)
+	n.reportUnchanged(p.unchanged, outcome)
 	var builds []*build
 	for _, message := range p.changed {
-		if w := n.waiting[message.GetApi()]; n.goesOn(w, message, update.GetRevision()) {
-			builds = append(builds, w.build)
+		if q := n.queue[message.GetApi()]; n.keepsBuild(q, message, update.GetRevision()) {
+			builds = append(builds, q.build)
 			continue
 		}
-		w := n.await(message, update.GetRevision())
+		q := n.enqueue(message, update.GetRevision())
 		if message.GetUnserved() != "" {
 			continue
 		}
-		if n.try(w, outcomes); w.build != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, w.build)
+		if n.build(q, outcomes); q.build != nil { //nolint:contextcheck // a build ends with the node
+			builds = append(builds, q.build)
 		}
 	}
 	for _, api := range p.removed {
-		delete(n.waiting, api)
+		delete(n.queue, api)
 	}
 	n.publish()
-	outcome.pending += n.gather(ctx, builds)
-	n.advance(ctx, step{p.removed, update.GetRevision(), patience}, outcomes)
+	outcome.pending += n.waitForBuilds(ctx, builds)
+	n.advance(ctx, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
 		n.stats.revision.Store(update.GetRevision())
 	}
@@ -49,28 +49,28 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, patience time.D
 // step is what goes through the stages beside what was built: removals, with the revision of the update that said so, and
 // how long to wait for Envoy.
 type step struct {
-	removed  []string
-	revision uint64
-	patience time.Duration
+	removed      []string
+	revision     uint64
+	envoyTimeout time.Duration
 }
 
-// settleUnchanged reports what is served already. What no Envoy has taken yet is reported when one does.
-func (n *Node) settleUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
+// reportUnchanged reports what is served already. What no Envoy has taken yet is reported when one does.
+func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	for _, bundle := range bundles {
-		delete(n.waiting, bundle.GetApi())
+		delete(n.queue, bundle.GetApi())
 		current := n.running[bundle.GetApi()]
 		current.revision = outcome.revision
 		if current.acknowledged {
 			outcome.applied(bundle)
-			delete(n.ailing, bundle.GetApi()) // if it is, that is said again
+			delete(n.notReady, bundle.GetApi()) // if it is, that is reported again
 		} else {
 			outcome.pending++
 		}
 	}
 }
 
-// gather waits until all builds are done, or none has been for Timing.Gather, and returns how many are not.
-func (n *Node) gather(ctx context.Context, builds []*build) (left int) {
+// waitForBuilds waits until all builds are done, or none has been for Timing.Gather, and returns how many are not.
+func (n *Node) waitForBuilds(ctx context.Context, builds []*build) (left int) {
 	wanted := make(map[*build]bool, len(builds))
 	for _, b := range builds {
 		wanted[b] = true
@@ -94,39 +94,39 @@ func (n *Node) gather(ctx context.Context, builds []*build) (left int) {
 
 // advance takes what was built, and the removals, through the stages that follow, and reports.
 func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
-	if candidates := n.hold(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
+	if candidates := n.acquireBuilt(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
 		n.stage(ctx, candidates, step, outcomes)
 	}
-	n.showUnserved(ctx)
+	n.setFallbackRoutes(ctx)
 	if ctx.Err() != nil {
 		return // pending state stays: the engine was stopped in the middle
 	}
-	n.finish(outcomes)
+	n.storeAndReport(outcomes)
 }
 
-// hold makes candidates of the builds that have arrived. Their chains are held.
-func (n *Node) hold(outcomes outcomes) (candidates []*version) {
+// acquireBuilt makes candidates of the builds that are done. Their chains are in the table then.
+func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 	for _, b := range n.arrived {
-		w := n.waiting[b.message.GetApi()]
-		if w == nil || w.build != b {
-			n.chains.discard(b) // there is a newer word
+		q := n.queue[b.message.GetApi()]
+		if q == nil || q.build != b {
+			n.chains.discard(b) // a newer bundle has come
 			continue
 		}
-		w.build = nil
-		err := n.chains.hold(b)
-		if errors.Is(err, errStale) || err != nil && w.renewed {
-			n.begin(w)
+		q.build = nil
+		err := n.chains.acquire(b)
+		if errors.Is(err, errStale) || err != nil && q.renewed {
+			n.startBuild(q)
 			continue
 		}
 		switch {
 		case err != nil:
-			n.setAside(w, err, outcomes)
+			n.reject(q, err, outcomes)
 		default:
-			candidates = append(candidates, &version{message: w.message, bundle: w.bundle, revision: w.revision})
+			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
 		}
-		if w.next != nil {
-			n.inbox.giveBack(w.next)
-			w.next = nil
+		if q.next != nil {
+			n.inbox.requeue(q.next)
+			q.next = nil
 		}
 	}
 	n.arrived = nil
@@ -142,18 +142,21 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 	base := n.running.with(nil)
 	for _, api := range step.removed {
 		delete(base, api)
-		delete(n.dormant, api)
+		delete(n.unserved, api)
 	}
-	settled := n.settle(ctx, base, n.running, candidates, step.patience)
+	converged := n.converge(ctx, base, n.running, candidates, step.envoyTimeout)
 	if ctx.Err() != nil {
 		return
 	}
 	for _, api := range step.removed {
 		n.replace(api, nil)
-		delete(n.waiting, api)
+		delete(n.queue, api)
 		outcomes.of(step.revision).removed(api)
+		if n.options.Observer != nil {
+			n.options.Observer.APIRemoved(api)
+		}
 	}
-	n.take(settled, outcomes)
+	n.commit(converged, outcomes)
 }
 
 func (n *Node) storePending(candidates []*version, step step) error {
@@ -165,37 +168,37 @@ func (n *Node) storePending(candidates []*version, step step) error {
 }
 
 func (n *Node) refuseUnstored(candidates []*version, step step, cause error, outcomes outcomes) {
-	err := passing{fmt.Errorf("the node cannot store its state, and tries again: %w", cause)}
+	err := transientError{fmt.Errorf("the node cannot store its state, and tries again: %w", cause)}
 	for _, candidate := range candidates {
 		n.chains.release(candidate.message)
-		n.setAside(n.waiting[candidate.bundle.API], err, outcomes)
+		n.reject(n.queue[candidate.bundle.API], err, outcomes)
 	}
 	for _, api := range step.removed {
-		w := n.waiting[api]
-		if w == nil {
-			w = n.await(&nodev1.ApiBundle{Api: api}, step.revision)
+		q := n.queue[api]
+		if q == nil {
+			q = n.enqueue(&nodev1.ApiBundle{Api: api}, step.revision)
 		}
-		n.setAside(w, err, outcomes)
+		n.reject(q, err, outcomes)
 	}
 }
 
-// take makes what was settled the running state.
-func (n *Node) take(settled settlement, outcomes outcomes) {
-	for _, candidate := range settled.accepted {
+// commit makes what Envoy has taken the running state, and rejects what it has refused.
+func (n *Node) commit(converged convergence, outcomes outcomes) {
+	for _, candidate := range converged.accepted {
 		candidate.acknowledged = true
 		n.replace(candidate.bundle.API, candidate)
 		outcomes.of(candidate.revision).applied(candidate.message)
 	}
-	for _, candidate := range settled.pending {
+	for _, candidate := range converged.pending {
 		if current := n.running[candidate.bundle.API]; current != nil {
 			candidate.previous = current.lastGood()
 		}
 		n.replace(candidate.bundle.API, candidate)
 		outcomes.of(candidate.revision).pending++
 	}
-	for _, refused := range settled.refused {
+	for _, refused := range converged.refused {
 		n.chains.release(refused.candidate.message)
-		n.setAside(n.waiting[refused.candidate.bundle.API], refused.err, outcomes)
+		n.reject(n.queue[refused.candidate.bundle.API], refused.err, outcomes)
 	}
 }
 
@@ -206,9 +209,9 @@ func (n *Node) replace(api string, next *version) {
 		delete(n.running, api)
 	} else {
 		n.running[api] = next
-		delete(n.waiting, api)
+		delete(n.queue, api)
 		if next.acknowledged {
-			delete(n.dormant, api)
+			delete(n.unserved, api)
 		}
 	}
 	if current == nil {
@@ -221,8 +224,8 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// showUnserved gives Envoy what answers for the APIs of which nothing runs, where that has changed.
-func (n *Node) showUnserved(ctx context.Context) {
+// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, where that has changed.
+func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
 	if n.routed != nil && slices.Equal(bundles, n.routed) {
 		return
@@ -234,14 +237,14 @@ func (n *Node) showUnserved(ctx context.Context) {
 		err = n.setRoutes(ctx, bundles, config)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Error("Envoy does not answer for the APIs that are not served", "error", err.Error())
+		n.log.Error("Envoy has not taken the 503 routes of APIs that are not served", "error", err.Error())
 	}
 }
 
-// finish writes the last good state and reports.
-func (n *Node) finish(outcomes outcomes) {
+// storeAndReport writes the last good state and reports.
+func (n *Node) storeAndReport(outcomes outcomes) {
 	n.publish()
-	n.save()
+	n.storeLastGood()
 	if err := n.store.remove(pendingFile); err != nil {
 		n.log.Error("cannot remove pending state", "error", err.Error())
 	}
@@ -250,13 +253,13 @@ func (n *Node) finish(outcomes outcomes) {
 	}
 }
 
-// save writes the last good state. If that fails the old file stays, and the next update tries again.
-func (n *Node) save() {
+// storeLastGood writes the last good state. If that fails the old file stays, and the next update tries again.
+func (n *Node) storeLastGood() {
 	state := n.running.lastGood()
-	for _, bundle := range n.dormant {
+	for _, bundle := range n.unserved {
 		state.Bundles = append(state.Bundles, bundle)
 	}
-	state.Bundles = append(state.Bundles, n.unserved()...)
+	state.Bundles = append(state.Bundles, n.fallbacks()...)
 	if err := n.store.write(lastGoodFile, state); err != nil {
 		n.stats.stateErrors.Add(1)
 		n.log.Error("cannot store the last good state: after a restart without controller the one before would come back",
@@ -264,15 +267,15 @@ func (n *Node) save() {
 	}
 }
 
-// retry tries again what is due.
-func (n *Node) retry(ctx context.Context) {
+// retryDue tries again what is due.
+func (n *Node) retryDue(ctx context.Context) {
 	outcomes := outcomes{}
-	step := step{patience: n.timing.Probe}
+	step := step{envoyTimeout: n.timing.Probe}
 	for _, api := range n.due(time.Now()) {
-		if w := n.waiting[api]; w.message.GetDigest() == "" {
-			step.removed, step.revision = append(step.removed, api), max(step.revision, w.revision)
+		if q := n.queue[api]; q.message.GetDigest() == "" {
+			step.removed, step.revision = append(step.removed, api), max(step.revision, q.revision)
 		} else {
-			n.try(w, outcomes) //nolint:contextcheck // a build ends with the node
+			n.build(q, outcomes) //nolint:contextcheck // a build ends with the node
 		}
 	}
 	if len(step.removed) > 0 {
@@ -280,8 +283,8 @@ func (n *Node) retry(ctx context.Context) {
 	}
 }
 
-// resume takes in what was built in the background, all that is there.
-func (n *Node) resume(ctx context.Context, first *build) {
+// advanceBuilt takes on what was built in the background, all that is there.
+func (n *Node) advanceBuilt(ctx context.Context, first *build) {
 	n.arrived = append(n.arrived, first)
 	for more := true; more; {
 		select {
@@ -291,5 +294,5 @@ func (n *Node) resume(ctx context.Context, first *build) {
 			more = false
 		}
 	}
-	n.advance(ctx, step{patience: n.timing.Acknowledge}, outcomes{})
+	n.advance(ctx, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
 }

@@ -17,7 +17,7 @@ func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
 		return failed
 	}
 	several := func(errs ...error) error {
-		var wrong complaints
+		var wrong buildErrors
 		wrong.add("GET /", errs)
 		return wrong.err()
 	}
@@ -36,8 +36,8 @@ func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
 		{several(away, lost), false},
 		{errors.New("unknown policy"), false},
 	} {
-		if got := mayPass(c.err); got != c.want {
-			t.Errorf("mayPass(%v) = %v, want %v", c.err, got, c.want)
+		if got := isTransient(c.err); got != c.want {
+			t.Errorf("isTransient(%v) = %v, want %v", c.err, got, c.want)
 		}
 	}
 }

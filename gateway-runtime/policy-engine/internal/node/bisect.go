@@ -7,11 +7,11 @@ type refusal[T any] struct {
 }
 
 // bisect finds which of the candidates can be had together, by trying: all at first, then halves of what is refused.
-// try is given the candidates accepted so far and some more. An error that refuses returns false blames nobody: bisect
-// stops and returns it, with the candidates of that try among the undecided.
+// try is given the candidates accepted so far and some more. An error for which refuses returns false is no candidate's fault:
+// bisect stops and returns it, with the candidates of that try among the undecided.
 func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool) (accepted []T, refused []refusal[T], err error) {
-	var settle func(group []T) error
-	settle = func(group []T) error {
+	var narrow func(group []T) error
+	narrow = func(group []T) error {
 		err := try(append(accepted[:len(accepted):len(accepted)], group...))
 		switch {
 		case err == nil:
@@ -26,11 +26,11 @@ func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool
 			return err
 		}
 		half := len(group) / 2
-		if err := settle(group[:half]); err != nil {
+		if err := narrow(group[:half]); err != nil {
 			return err
 		}
-		return settle(group[half:])
+		return narrow(group[half:])
 	}
-	err = settle(candidates)
+	err = narrow(candidates)
 	return accepted, refused, err
 }

@@ -13,48 +13,48 @@ import (
 // buildersAtOnce bounds the factories that run at the same time. Factories of Python policies mostly wait.
 const buildersAtOnce = 1024
 
-// made is a policy instance, with what its policy says of itself.
-type made struct {
+// builtInstance is a policy instance, with what its policy says of itself.
+type builtInstance struct {
 	instance *chain.Instance
 	policy   v1alpha.Policy
 }
 
-// standing is what a policy may offer that can lose its readiness, and gain it again: nil while it is ready.
-type standing interface{ Standing() error }
+// readiness is what a policy may offer that can lose its readiness, and gain it again: nil while it is ready.
+type readiness interface{ Standing() error }
 
-// fails is why the instance cannot be executed now, or nil.
-func (m *made) fails() error {
-	if policy, ok := m.policy.(standing); ok {
+// notReadyReason is why the instance cannot be executed now, or nil.
+func (m *builtInstance) notReadyReason() error {
+	if policy, ok := m.policy.(readiness); ok {
 		return policy.Standing()
 	}
 	return nil
 }
 
-// build is the making of the instances that one bundle needs and nobody has, and the look whether the names of its
-// upstreams resolve. Its results are there once it is done.
+// build makes the instances that one bundle needs and that are not there, and resolves the names of its upstreams. Its
+// results are there once it is done.
 type build struct {
 	message    *nodev1.ApiBundle
-	built      map[string]*made
+	built      map[string]*builtInstance
 	failures   map[string]error
 	unresolved error
 }
 
-// begin builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
-// is called from another goroutine. The results are to be held or discarded. resolve is asked meanwhile.
-func (c *chains) begin(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
-	b := &build{message: message, built: map[string]*made{}, failures: map[string]error{}}
+// startBuild builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
+// is called from another goroutine. The results are to be acquired or discarded. resolve is asked meanwhile.
+func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
+	b := &build{message: message, built: map[string]*builtInstance{}, failures: map[string]error{}}
 	wanted := c.missing(message)
 	c.builds.Go(func() {
 		var resolving sync.WaitGroup
 		resolving.Go(func() { b.unresolved = resolve() })
-		c.run(b, wanted)
+		c.buildInstances(b, wanted)
 		resolving.Wait()
 		done(b)
 	})
 	return b
 }
 
-func (c *chains) run(b *build, wanted map[string]*nodev1.Attachment) {
+func (c *chains) buildInstances(b *build, wanted map[string]*nodev1.Attachment) {
 	var mutex sync.Mutex
 	var group sync.WaitGroup
 	for id, attachment := range wanted {
@@ -74,14 +74,14 @@ func (c *chains) run(b *build, wanted map[string]*nodev1.Attachment) {
 	group.Wait()
 }
 
-// discard closes what was built: nobody wants it any more. It may be called from any goroutine.
+// discard closes what was built and is not needed any more. It may be called from any goroutine.
 func (c *chains) discard(b *build) {
 	for _, made := range b.built {
 		c.closeInstance(made.instance)
 	}
 }
 
-// missing are the attachments of a bundle whose instances nobody holds, by the instances' ids.
+// missing are the attachments of a bundle whose instances are not there, by the instances' ids.
 func (c *chains) missing(bundle *nodev1.ApiBundle) map[string]*nodev1.Attachment {
 	wanted := map[string]*nodev1.Attachment{}
 	for _, message := range bundle.GetChains() {
@@ -94,7 +94,7 @@ func (c *chains) missing(bundle *nodev1.ApiBundle) map[string]*nodev1.Attachment
 	return wanted
 }
 
-func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (*made, error) {
+func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (*builtInstance, error) {
 	policy, err := c.policies.Load().find(attachment)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Atta
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)
 	}
-	return &made{chain.NewInstance(attachment.GetInstance(), policy.ID(), built, settings), built}, nil
+	return &builtInstance{chain.NewInstance(attachment.GetInstance(), policy.ID(), built, settings), built}, nil
 }
 
 // runFactory returns what a policy's factory says. Its errors may pass, for an author cannot tell a server that is away
@@ -129,7 +129,7 @@ func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params)
 		return nil, errors.New("its factory returned neither a policy nor an error")
 	}
 	if err != nil && v1alpha.AsFailure(err).Class != v1alpha.ClassCrashed {
-		err = passing{err}
+		err = transientError{err}
 	}
 	return made, err
 }

@@ -14,35 +14,36 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// chains owns the chains and instances of a node. A chain lives while a bundle holds it, and its grace after that; an
-// instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
+// chains owns the chains and instances of a node, and counts who uses them. A chain lives while a bundle uses it, and its
+// grace after that; an instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
 type chains struct {
 	table     *chain.Table
 	bodies    *chain.Budget
+	observer  chain.Observer // nil: there is none
 	policies  *atomic.Pointer[policies]
 	grace     time.Duration
 	gone      func(departure) // called when a retired chain has left the table, from any goroutine
 	log       *slog.Logger
-	held      map[string]*heldChain
-	instances map[string]*heldInstance
+	refs      map[string]*chainRef
+	instances map[string]*instanceRef
 	slots     chan struct{}  // for factories that run
 	builds    sync.WaitGroup // under way
 }
 
-func newChains(table *chain.Table, bodies *chain.Budget, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure), log *slog.Logger) *chains {
-	return &chains{table: table, bodies: bodies, policies: policies, grace: grace, gone: gone, log: log, held: map[string]*heldChain{},
-		instances: map[string]*heldInstance{}, slots: make(chan struct{}, buildersAtOnce)}
+func newChains(options Options, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure)) *chains {
+	return &chains{table: options.Table, bodies: options.Bodies, observer: options.Observer, policies: policies, grace: grace, gone: gone,
+		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
-type heldChain struct {
+type chainRef struct {
 	chain      *chain.Chain
 	instances  []string
-	bundles    int    // that hold it; 0 is retiring
+	bundles    int    // that use it; 0 is retiring
 	retirement uint64 // counts, so that a departure which was taken back is known
 }
 
-type heldInstance struct {
-	made   *made
+type instanceRef struct {
+	made   *builtInstance
 	chains int
 }
 
@@ -55,42 +56,47 @@ type departure struct {
 // errStale says that an instance which a build counted on has gone meanwhile.
 var errStale = errors.New("an instance that was there when the build began has gone")
 
-// hold makes chains of what was built for a bundle, puts them where exchanges find them, and holds them. After an error
-// the bundle holds nothing; errStale asks for another build.
-func (c *chains) hold(b *build) error {
-	err := c.holdBundle(b)
+// acquire makes chains of what was built for a bundle, puts them into the table, and counts the bundle among their users.
+// After an error it has none of them; errStale asks for another build.
+func (c *chains) acquire(b *build) error {
+	err := c.acquireBundle(b)
 	for id, made := range b.built {
-		if held := c.instances[id]; held == nil || held.made != made {
+		if ref := c.instances[id]; ref == nil || ref.made != made {
 			c.closeInstance(made.instance)
 		}
 	}
 	return err
 }
 
-func (c *chains) holdBundle(b *build) error {
+func (c *chains) acquireBundle(b *build) error {
 	if c.misses(b) {
 		return errStale
 	}
 	fresh := map[string]*chain.Chain{}
-	var wrong complaints
+	var wrong buildErrors
 	for _, message := range b.message.GetChains() {
-		if c.held[message.GetId()] != nil {
+		if c.refs[message.GetId()] != nil {
 			continue
 		}
 		chain, errs := c.newChain(b, message)
 		wrong.add(message.GetOperation(), errs)
-		fresh[message.GetId()] = chain
+		if chain != nil {
+			fresh[message.GetId()] = chain
+		}
 	}
 	if err := join(wrong.err(), b.unresolved); err != nil {
+		for _, chain := range fresh {
+			chain.Close()
+		}
 		return err
 	}
 	for _, message := range b.message.GetChains() {
-		c.holdChain(message, fresh[message.GetId()], b.built)
+		c.acquireChain(message, fresh[message.GetId()], b.built)
 	}
 	return nil
 }
 
-// misses reports whether an instance of the bundle is neither held, nor built, nor known to fail.
+// misses reports whether an instance of the bundle is neither there, nor built, nor known to fail.
 func (c *chains) misses(b *build) bool {
 	for id := range c.missing(b.message) {
 		if b.built[id] == nil && b.failures[id] == nil {
@@ -108,9 +114,9 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	var instances []*chain.Instance
 	for i, attachment := range message.GetAttachments() {
 		id := attachment.GetInstance()
-		switch held := c.instances[id]; {
-		case held != nil:
-			instances = append(instances, held.made.instance)
+		switch ref := c.instances[id]; {
+		case ref != nil:
+			instances = append(instances, ref.made.instance)
 		case b.failures[id] != nil:
 			errs = append(errs, fmt.Errorf("policies[%d]: %w", i, b.failures[id]))
 		default:
@@ -122,7 +128,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
-		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies,
+		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Observer: c.observer,
 	})
 	if err != nil {
 		return nil, []error{err}
@@ -130,63 +136,64 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	return made, nil
 }
 
-func (c *chains) holdChain(message *nodev1.Chain, fresh *chain.Chain, built map[string]*made) {
-	held := c.held[message.GetId()]
-	if held == nil {
-		held = &heldChain{chain: fresh}
+func (c *chains) acquireChain(message *nodev1.Chain, fresh *chain.Chain, built map[string]*builtInstance) {
+	ref := c.refs[message.GetId()]
+	if ref == nil {
+		ref = &chainRef{chain: fresh}
 		for _, attachment := range message.GetAttachments() {
-			held.instances = append(held.instances, attachment.GetInstance())
-			c.holdInstance(attachment.GetInstance(), built)
+			ref.instances = append(ref.instances, attachment.GetInstance())
+			c.acquireInstance(attachment.GetInstance(), built)
 		}
-		c.held[message.GetId()] = held
+		c.refs[message.GetId()] = ref
 	}
-	if held.bundles == 0 {
-		c.table.Put(held.chain) // takes a retirement back
-		held.retirement++
+	if ref.bundles == 0 {
+		c.table.Put(ref.chain) // takes a retirement back
+		ref.retirement++
 	}
-	held.bundles++
+	ref.bundles++
 }
 
-func (c *chains) holdInstance(id string, built map[string]*made) {
+func (c *chains) acquireInstance(id string, built map[string]*builtInstance) {
 	if c.instances[id] == nil {
-		c.instances[id] = &heldInstance{made: built[id]}
+		c.instances[id] = &instanceRef{made: built[id]}
 	}
 	c.instances[id].chains++
 }
 
-// release lets go of a bundle's chains. It returns the departures to come.
+// release undoes acquire. It returns the departures to come.
 func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 	var leaving []departure
 	for _, message := range bundle.GetChains() {
-		held := c.held[message.GetId()]
-		if held.bundles--; held.bundles > 0 {
+		ref := c.refs[message.GetId()]
+		if ref.bundles--; ref.bundles > 0 {
 			continue
 		}
-		held.retirement++
-		going := departure{message.GetId(), held.retirement}
+		ref.retirement++
+		going := departure{message.GetId(), ref.retirement}
 		leaving = append(leaving, going)
 		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
 	}
 	return leaving
 }
 
-// left takes in that a retired chain has left the table, and closes the instances that no chain needs any more.
-func (c *chains) left(gone departure) {
-	held := c.held[gone.chain]
-	if held == nil || held.bundles > 0 || held.retirement != gone.retirement {
+// departed is told that a retired chain has left the table, and closes the instances that no chain needs any more.
+func (c *chains) departed(gone departure) {
+	ref := c.refs[gone.chain]
+	if ref == nil || ref.bundles > 0 || ref.retirement != gone.retirement {
 		return
 	}
-	delete(c.held, gone.chain)
-	for _, id := range held.instances {
-		c.letInstanceGo(id)
+	delete(c.refs, gone.chain)
+	ref.chain.Close()
+	for _, id := range ref.instances {
+		c.releaseInstance(id)
 	}
 }
 
-func (c *chains) letInstanceGo(id string) {
-	held := c.instances[id]
-	if held.chains--; held.chains == 0 {
+func (c *chains) releaseInstance(id string) {
+	ref := c.instances[id]
+	if ref.chains--; ref.chains == 0 {
 		delete(c.instances, id)
-		c.closeInstance(held.made.instance)
+		c.closeInstance(ref.made.instance)
 	}
 }
 
@@ -198,9 +205,12 @@ func (c *chains) closeInstance(instance *chain.Instance) {
 
 // closeAll closes every instance: no exchange is under way any more.
 func (c *chains) closeAll() {
+	for _, ref := range c.refs {
+		ref.chain.Close()
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
 		c.closeInstance(c.instances[id].made.instance)
 	}
 	clear(c.instances)
-	clear(c.held)
+	clear(c.refs)
 }

@@ -25,10 +25,10 @@ const (
 	lastPause  = 800 * time.Millisecond
 )
 
-// converse keeps a stream to the controller until ctx ends.
-func (n *Node) converse(ctx context.Context) {
+// runClient keeps a stream to the controller until ctx ends.
+func (n *Node) runClient(ctx context.Context) {
 	if n.options.Controller == "" {
-		n.log.Info("no controller is named; the node lives by its last good state")
+		n.log.Info("no --controller: the node serves its last good state only")
 		return
 	}
 	connection, err := dial(n.options.Controller)
@@ -39,13 +39,13 @@ func (n *Node) converse(ctx context.Context) {
 	defer func() { _ = connection.Close() }()
 	n.log.Info("connecting to the controller", "controller", n.options.Controller)
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
-		spoke, err := n.sync(ctx, nodev1.NewNodeServiceClient(connection))
+		answered, err := n.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
 		if ctx.Err() != nil {
 			return
 		}
-		if spoke {
+		if answered {
 			pause = firstPause
-			n.log.Warn("lost the controller", "error", status.Convert(err).Message())
+			n.log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
 		}
 		select {
 		case <-ctx.Done():
@@ -64,26 +64,26 @@ func dial(target string) (*grpc.ClientConn, error) {
 		}))
 }
 
-// sync holds one stream: hello, then updates in and reports out. spoke says whether the controller said anything.
-func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke bool, err error) {
+// syncStream holds one stream: hello, then updates in and reports out. answered says whether the controller said anything.
+func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := client.Sync(ctx)
 	if err != nil {
 		return false, err
 	}
-	n.inbox.take()  // the hello says nothing of this: the controller will send it again, or what is newer
-	n.outbox.take() // the hello says all that these would, but for this
-	if ill := n.ill.Load(); ill != nil {
-		n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: ill}})
+	n.inbox.drain()  // the hello says nothing of this: the controller will send it again, or what is newer
+	n.outbox.drain() // the hello says all that these would, but for this
+	if report := n.notReadyReport.Load(); report != nil {
+		n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}})
 	}
 	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}}); err != nil {
-		return false, errors.Join(err, ended(stream))
+		return false, errors.Join(err, endError(stream))
 	}
 	sender := make(chan struct{})
 	go func() {
 		defer close(sender)
-		n.sendWaiting(ctx, stream)
+		n.sendOutbox(ctx, stream)
 	}()
 	defer func() {
 		cancel()
@@ -93,10 +93,10 @@ func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke
 	for {
 		message, err := stream.Recv()
 		if err != nil {
-			return spoke, err
+			return answered, err
 		}
-		if !spoke {
-			spoke = true
+		if !answered {
+			answered = true
 			n.stats.connected.Store(true)
 			n.log.Info("connected to the controller")
 		}
@@ -106,10 +106,10 @@ func (n *Node) sync(ctx context.Context, client nodev1.NodeServiceClient) (spoke
 
 func (n *Node) receive(message *nodev1.ControllerMessage) {
 	if update := message.GetUpdate(); update != nil {
-		n.inbox.put(update)
+		n.inbox.add(update)
 		return
 	}
-	n.log.Warn("expected an update from the controller, got a message that this engine does not know")
+	n.log.Warn("expected an update from the controller, got a message of an unknown kind")
 }
 
 func (n *Node) hello() *nodev1.Hello {
@@ -122,10 +122,10 @@ func (n *Node) hello() *nodev1.Hello {
 	return hello
 }
 
-// sendWaiting sends what is put into the outbox.
-func (n *Node) sendWaiting(ctx context.Context, stream nodev1.NodeService_SyncClient) {
+// sendOutbox sends what is put into the outbox.
+func (n *Node) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncClient) {
 	for {
-		for _, message := range n.outbox.take() {
+		for _, message := range n.outbox.drain() {
 			if err := stream.Send(message); err != nil {
 				return // Recv says why
 			}
@@ -138,8 +138,8 @@ func (n *Node) sendWaiting(ctx context.Context, stream nodev1.NodeService_SyncCl
 	}
 }
 
-// ended returns why a stream that cannot be sent on has ended.
-func ended(stream nodev1.NodeService_SyncClient) error {
+// endError returns why a stream that cannot be sent on has ended.
+func endError(stream nodev1.NodeService_SyncClient) error {
 	_, err := stream.Recv()
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("the controller ended the stream")

@@ -207,12 +207,12 @@ func TestAnUpdateThatNobodyHasBegunIsForgottenWithItsStream(t *testing.T) {
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.node.options.Controller = "unix:" + address
-	b.node.inbox.put(&nodev1.Update{Revision: 1, Bundles: some(bundle("gone", "1"))}) // of a stream before
+	b.node.inbox.add(&nodev1.Update{Revision: 1, Bundles: some(bundle("gone", "1"))}) // of a stream before
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go b.node.converse(ctx)
+	go b.node.runClient(ctx)
 	c.accept(t).hearsHello()
-	if update := b.node.inbox.take(); update != nil {
+	if update := b.node.inbox.drain(); update != nil {
 		t.Errorf("expected nothing to be applied, got %v", update)
 	}
 	b.node.Close()
@@ -235,8 +235,8 @@ func TestALargeUpdateFits(t *testing.T) {
 func TestUpdatesThatCameMeanwhileAreAppliedAsOne(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.envoy.said()
-	b.node.inbox.put(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1"))})
-	b.node.inbox.put(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2")), RemovedApis: []string{"b"}})
+	b.node.inbox.add(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1"))})
+	b.node.inbox.add(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2")), RemovedApis: []string{"b"}})
 	b.run()
 	var reported []string
 	b.eventually("one report", func() bool { reported = append(reported, b.reported()...); return len(reported) == 3 })

@@ -272,6 +272,7 @@ type bench struct {
 	table *chain.Table
 
 	resolver Resolver // nil: nobody is asked
+	observer Observer // nil: nobody is told
 }
 
 const grace = 40 * time.Millisecond
@@ -284,7 +285,7 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Log: quiet,
+	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
 		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +315,7 @@ func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...s
 
 func (b *bench) reported() []string {
 	var lines []string
-	for _, message := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.drain() {
 		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			state, _ := strings.CutPrefix(status.GetState().String(), "STATE_")

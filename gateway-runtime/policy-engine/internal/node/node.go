@@ -2,7 +2,7 @@
 // Envoy's configuration, make before break, and says of each whether it is served.
 //
 // What decides is pure and stands apart: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
-// goroutine, Run's, owns all state; the stream to the controller (client.go) only fills and empties mailboxes.
+// goroutine, Run's, owns all state; the stream to the controller (client.go) only fills the inbox and drains the outbox.
 package node
 
 import (
@@ -25,6 +25,13 @@ type Envoy interface {
 	Connected() <-chan struct{}
 }
 
+// Observer is told what the node's chains do, and which APIs go.
+type Observer interface {
+	chain.Observer
+	// APIRemoved is told that an API was removed. Its chains stay until the exchanges in them have ended.
+	APIRemoved(name string)
+}
+
 // Resolver finds the addresses of a host; *net.Resolver is one.
 type Resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
@@ -39,8 +46,9 @@ type Options struct {
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
+	Observer      Observer      // of the chains' executions; nil: there is none
 	Envoy         Envoy
-	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: nobody is
+	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: they are not looked up
 	Timing        Timing
 	Log           *slog.Logger
 }
@@ -52,7 +60,7 @@ type Timing struct {
 	PerBundle   time.Duration // on top of both, for each bundle that is served; 1 ms
 	Search      time.Duration // for all tries of one update together; 60 s
 	Grace       time.Duration // from a chain's last exchange to its end; 30 s
-	Held        time.Duration // how long an exchange may be held in a chain that an update leaves as it is; 60 s
+	Held        time.Duration // how long an exchange may stay in a chain that an update leaves as it is; 60 s
 	Gather      time.Duration // for one more API to be built, before those that are go on without the others; 1 s
 	Retry       time.Duration // until what failed for a reason that may pass is tried again; 1 s, and twice as long each time
 	RetryMost   time.Duration // the longest of these; 30 s
@@ -86,24 +94,24 @@ type Node struct {
 	chains   *chains
 	policies atomic.Pointer[policies]
 	running  running
-	dormant  map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
+	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
 	retired  []*retired                   // versions that exchanges may still be in
-	waiting  map[string]*waiting          // the newest words about APIs of which they do not run, or not yet
+	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
-	ailing   map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
+	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
-	built      chan *build
-	renewed    chan struct{}
-	departures chan departure
-	lifetime   context.Context // done once the node is closed
-	end        context.CancelFunc
-	inbox      inbox
-	outbox     outbox
-	known      atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
-	served     atomic.Int64                        // APIs, for Stats
-	ill        atomic.Pointer[nodev1.Report]       // of ailing; nil: nothing is wrong
-	stats      counters
+	built          chan *build
+	renewed        chan struct{}
+	departures     chan departure
+	lifetime       context.Context // done once the node is closed
+	cancel         context.CancelFunc
+	inbox          inbox
+	outbox         outbox
+	known          atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
+	served         atomic.Int64                        // APIs, for Stats
+	notReadyReport atomic.Pointer[nodev1.Report]       // of notReady; nil: nothing is wrong
+	stats          counters
 }
 
 // New makes a node and its state directory. Nothing runs yet.
@@ -114,26 +122,26 @@ func New(options Options) (*Node, error) {
 	}
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
-		running: running{}, dormant: map[string]*nodev1.ApiBundle{}, waiting: map[string]*waiting{},
+		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
 		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
 		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
 	}
-	n.lifetime, n.end = context.WithCancel(context.Background())
+	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
-	n.chains = newChains(options.Table, options.Bodies, &n.policies, n.timing.Grace, n.depart, n.log)
+	n.chains = newChains(options, &n.policies, n.timing.Grace, n.depart)
 	n.publish()
 	return n, nil
 }
 
 // SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on; what
-// was set aside is tried again.
+// was rejected is tried again.
 func (n *Node) SetPolicies(policies []Policy) {
 	n.policies.Store(policiesOf(policies))
 	select {
 	case n.renewed <- struct{}{}:
 	default:
 	}
-	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
+	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
 func (n *Node) depart(gone departure) {
@@ -148,44 +156,44 @@ func (n *Node) Run(ctx context.Context) {
 	client := make(chan struct{})
 	go func() {
 		defer close(client)
-		n.converse(ctx)
+		n.runClient(ctx)
 	}()
 	defer func() { <-client }()
 	retry, sweep := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer retry.Stop()
-	examine := time.NewTicker(n.timing.Examine)
-	defer examine.Stop()
+	readinessTicker := time.NewTicker(n.timing.Examine)
+	defer readinessTicker.Stop()
 	defer sweep.Stop()
 	for ctx.Err() == nil {
-		sweep.Reset(n.sweep(ctx))
+		sweep.Reset(n.sweepRetired(ctx))
 		retry.Reset(n.nextRetry(time.Now()))
 		select {
 		case <-ctx.Done():
 		case <-n.inbox.arrived:
-			if update := n.inbox.take(); update != nil {
+			if update := n.inbox.drain(); update != nil {
 				n.apply(ctx, update, n.timing.Acknowledge)
 			}
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
 		case gone := <-n.departures:
-			n.chains.left(gone)
+			n.chains.departed(gone)
 		case <-sweep.C:
 		case b := <-n.built:
-			n.resume(ctx, b)
+			n.advanceBuilt(ctx, b)
 		case <-n.renewed:
-			n.renew()
+			n.retryAll()
 		case <-retry.C:
-			n.retry(ctx)
-		case <-examine.C:
-			n.examine()
-			n.overtake(time.Now())
+			n.retryDue(ctx)
+		case <-readinessTicker.C:
+			n.checkReadiness()
+			n.expireLastGoodWaits(time.Now())
 		}
 	}
 }
 
 // Close closes all policy instances. Run has returned, and no exchange is under way.
 func (n *Node) Close() {
-	n.end()
+	n.cancel()
 	n.chains.builds.Wait()
 	for _, b := range n.arrived {
 		n.chains.discard(b)
@@ -196,10 +204,10 @@ func (n *Node) Close() {
 // publish says what is there, for the next hello and for Stats.
 func (n *Node) publish() {
 	refs := map[string]*nodev1.BundleRef{}
-	for api := range n.dormant {
+	for api := range n.unserved {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
-	for api := range n.waiting {
+	for api := range n.queue {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
 	served := 0

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -32,6 +33,10 @@ func TestAnUpdateIsStagedMakeBeforeBreak(t *testing.T) {
 }
 
 func TestOldChainsGoAfterTheLastExchangeAndThenOldClusters(t *testing.T) {
+	synctest.Test(t, testOldChains)
+}
+
+func testOldChains(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1")))
 	held, ok := b.table.Acquire(chainID("a1"))
@@ -40,7 +45,8 @@ func TestOldChainsGoAfterTheLastExchangeAndThenOldClusters(t *testing.T) {
 	}
 	b.apply(2, some(bundle("a", "2")))
 	b.run()
-	time.Sleep(3 * grace) // longer than the grace: only the exchange holds the chain
+	time.Sleep(time.Minute) // longer than the grace: only the exchange keeps the chain
+	synctest.Wait()
 	if clusters, _ := b.envoy.serves(); len(clusters) != 2 {
 		t.Fatalf("expected the old cluster to stay while an exchange is in the old chain, got %q", clusters)
 	}
@@ -73,7 +79,7 @@ func TestGoingBackWithinTheGraceKeepsTheInstance(t *testing.T) {
 	}
 }
 
-func TestARefusedBundleIsSetAsideAndItsLastGoodVersionStays(t *testing.T) {
+func TestARefusedBundleIsRejectedAndItsLastGoodVersionStays(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
 	b.envoy.bad["b|2"] = true
@@ -102,7 +108,7 @@ func TestAClusterThatEnvoyDoesNotAnswerToIsTakenAwayAndTriedAgain(t *testing.T) 
 	b.eventually("tried again", func() bool { _, routes := b.envoy.serves(); return strings.Join(routes, " ") == "a|1 b|1" })
 }
 
-func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
+func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	unknown := bundleWith("unknown", "1", &nodev1.Attachment{Instance: "u", PolicyName: "tga", PolicyVersion: "v1.0.0"})
 	other := attachment("o", "{}")
@@ -119,7 +125,7 @@ func TestAChainThatCannotBeBuiltSetsItsBundleAside(t *testing.T) {
 		narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
 		bundleWith("onerror", "1", onError), bundle("good", "1"))}, time.Second)
 	reasons := map[string]string{}
-	for _, message := range b.node.outbox.take() {
+	for _, message := range b.node.outbox.drain() {
 		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			reasons[status.GetApi()] = status.GetReason()
@@ -297,7 +303,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 	} else {
 		c.Release()
 	}
-	b.node.inbox.put(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
+	b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
 	b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 	if _, built := b.shelf.counts(); built != 3 {
 		t.Errorf("expected three instances to have been built, got %d", built)
@@ -312,8 +318,8 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	chains := b.node.chains
 	hold := func() {
 		done := make(chan *build)
-		chains.begin(message[0], func() error { return nil }, func(b *build) { done <- b })
-		if err := chains.hold(<-done); err != nil {
+		chains.startBuild(message[0], func() error { return nil }, func(b *build) { done <- b })
+		if err := chains.acquire(<-done); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -321,11 +327,11 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 	first := chains.release(message[0])
 	hold()
 	second := chains.release(message[0])
-	chains.left(first[0])
+	chains.departed(first[0])
 	if open, _ := b.shelf.counts(); open != 1 {
 		t.Errorf("expected the instance to be open until the second departure, got %d open", open)
 	}
-	chains.left(second[0])
+	chains.departed(second[0])
 	if open, built := b.shelf.counts(); open != 0 || built != 1 {
 		t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
 	}

@@ -49,7 +49,7 @@ func planOf(now running, update *nodev1.Update) plan {
 	return p
 }
 
-// merge puts a newer update over one that nobody has begun to apply. Of each API, the newer word counts.
+// merge puts a newer update over one that is not being applied yet. Of each API, the newer bundle or removal counts.
 func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	if queued == nil {
 		return newer

@@ -43,18 +43,18 @@ func (n *Node) report(outcome *outcome) {
 		switch status.GetState() {
 		case nodev1.ApiStatus_STATE_REJECTED:
 			n.stats.rejected.Add(1)
-			n.log.Error("API set aside", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
+			n.log.Error("API rejected", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
 		case nodev1.ApiStatus_STATE_PENDING:
-			n.log.Warn("API waits, and is tried again", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
+			n.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
 		default:
 			n.stats.applied.Add(1)
 		}
 	}
-	n.log.Info("update taken in", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
+	n.log.Info("update processed", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
 	if outcome.pending > 0 && len(outcome.statuses) == 0 { // to be reported yet
 		return
 	}
-	n.outbox.put(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
+	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
 		Report: &nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses}}})
 }
 
@@ -65,7 +65,7 @@ type outbox struct {
 	filled   chan struct{}
 }
 
-func (o *outbox) put(message *nodev1.NodeMessage) {
+func (o *outbox) add(message *nodev1.NodeMessage) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	o.messages = append(o.messages, message)
@@ -75,7 +75,7 @@ func (o *outbox) put(message *nodev1.NodeMessage) {
 	}
 }
 
-func (o *outbox) take() []*nodev1.NodeMessage {
+func (o *outbox) drain() []*nodev1.NodeMessage {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	messages := o.messages
@@ -83,14 +83,14 @@ func (o *outbox) take() []*nodev1.NodeMessage {
 	return messages
 }
 
-// inbox holds what is to be applied next. Updates that nobody has taken become one.
+// inbox holds what is to be applied next. Updates that wait in it are merged into one.
 type inbox struct {
 	mutex   sync.Mutex
 	update  *nodev1.Update
 	arrived chan struct{}
 }
 
-func (i *inbox) put(update *nodev1.Update) {
+func (i *inbox) add(update *nodev1.Update) {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	i.update = merge(i.update, update)
@@ -100,8 +100,8 @@ func (i *inbox) put(update *nodev1.Update) {
 	}
 }
 
-// giveBack puts an update before what has come since.
-func (i *inbox) giveBack(update *nodev1.Update) {
+// requeue puts an update before what has come since.
+func (i *inbox) requeue(update *nodev1.Update) {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	if i.update != nil {
@@ -114,7 +114,7 @@ func (i *inbox) giveBack(update *nodev1.Update) {
 	}
 }
 
-func (i *inbox) take() *nodev1.Update {
+func (i *inbox) drain() *nodev1.Update {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	update := i.update

@@ -10,13 +10,13 @@ import (
 
 // namesToResolve are the names that Envoy is to resolve for the first time for an API. Those that it had keep their last
 // addresses in it, should they not resolve at this moment.
-func (n *Node) namesToResolve(w *waiting) []string {
-	if n.options.Resolver == nil || n.dormant[w.message.GetApi()].GetDigest() == w.message.GetDigest() {
+func (n *Node) namesToResolve(q *queuedAPI) []string {
+	if n.options.Resolver == nil || n.unserved[q.message.GetApi()].GetDigest() == q.message.GetDigest() {
 		return nil
 	}
 	var names []string
-	for cluster, hosts := range w.bundle.Names {
-		if current := n.running[w.bundle.API]; current == nil || current.bundle.Clusters[cluster].Name == "" {
+	for cluster, hosts := range q.bundle.Names {
+		if current := n.running[q.bundle.API]; current == nil || current.bundle.Clusters[cluster].Name == "" {
 			names = append(names, hosts...)
 		}
 	}
@@ -32,7 +32,7 @@ func (n *Node) resolve(names []string) error {
 	var errs []error
 	for _, name := range names {
 		if _, err := n.options.Resolver.LookupHost(ctx, name); err != nil {
-			errs = append(errs, passing{fmt.Errorf("upstream: the name %s does not resolve: %w", name, why(err))})
+			errs = append(errs, transientError{fmt.Errorf("upstream: the name %s does not resolve: %w", name, why(err))})
 		}
 	}
 	return join(errs...)

@@ -62,7 +62,7 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
 	b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
 		toward("there.example", "b", "1"), bundle("c", "1"))}, time.Second)
-	w := b.node.waiting["a"]
+	w := b.node.queue["a"]
 	if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
 		t.Fatalf("expected the reason to name the host, got %+v", w)
 	}

@@ -17,7 +17,7 @@ type retired struct {
 	until    time.Time // not before
 }
 
-// retire lets go of a version's chains. Those that the next version has too never leave, so that the exchanges in them
+// retire releases a version's chains. Those that the next version has too never leave, so that the exchanges in them
 // get Timing.Held to end.
 func (n *Node) retire(old *version) {
 	leaving := n.chains.release(old.message)
@@ -28,12 +28,12 @@ func (n *Node) retire(old *version) {
 	n.retired = append(n.retired, &retired{clusters: old.bundle.Clusters, waits: leaving, until: time.Now().Add(rest)})
 }
 
-// sweep takes the clusters away that nothing needs any more, and returns when to look again.
-func (n *Node) sweep(ctx context.Context) time.Duration {
+// sweepRetired takes the clusters away that nothing needs any more, and returns when to look again.
+func (n *Node) sweepRetired(ctx context.Context) time.Duration {
 	now, next := time.Now(), time.Hour
 	before := len(n.retired)
 	n.retired = slices.DeleteFunc(n.retired, func(old *retired) bool {
-		n.settleWaits(old, now)
+		n.dropDepartures(old, now)
 		if wait := old.until.Sub(now); len(old.waits) == 0 && wait > 0 {
 			next = min(next, wait)
 		}
@@ -45,14 +45,14 @@ func (n *Node) sweep(ctx context.Context) time.Duration {
 	return next
 }
 
-// settleWaits forgets departures that have happened, and those that a newer version took back.
-func (n *Node) settleWaits(old *retired, now time.Time) {
+// dropDepartures forgets departures that have happened, and those that a newer version took back.
+func (n *Node) dropDepartures(old *retired, now time.Time) {
 	old.waits = slices.DeleteFunc(old.waits, func(d departure) bool {
-		held := n.chains.held[d.chain]
-		if held == nil {
+		ref := n.chains.refs[d.chain]
+		if ref == nil {
 			return true
 		}
-		if held.retirement == d.retirement {
+		if ref.retirement == d.retirement {
 			return false
 		}
 		old.until = now.Add(n.timing.Grace + n.timing.Held)
@@ -64,6 +64,6 @@ func (n *Node) dropClusters(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
 	defer cancel()
 	if err := n.options.Envoy.SetClusters(ctx, n.clusters(n.running, n.running)); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Warn("old clusters are taken away, but Envoy has not said so", "error", err.Error())
+		n.log.Warn("Envoy has not acknowledged the removal of old clusters", "error", err.Error())
 	}
 }

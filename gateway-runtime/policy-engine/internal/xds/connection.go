@@ -8,9 +8,9 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// connection is one stream of one Envoy: the delta protocol without I/O. Requests go in by take, responses come out of
+// connection is one stream of one Envoy: the delta protocol without I/O. Requests go in by receive, responses come out of
 // next. It sends what differs without waiting for the last acknowledgement: Envoy holds that back while a cluster's name
-// does not resolve, and the cure is to take the cluster away.
+// does not resolve, and then the cluster must be taken away again.
 type connection struct {
 	state         *state
 	subscriptions map[string]*subscription
@@ -39,9 +39,9 @@ func newConnection(s *state) *connection {
 	return &connection{state: s, subscriptions: map[string]*subscription{}}
 }
 
-// take takes in a request: a subscription, an acknowledgement, a refusal, or several of them. It returns Envoy's reason
+// receive takes in a request: a subscription, an acknowledgement, a refusal, or several of them. It returns Envoy's reason
 // if it is a refusal. Types that nobody serves are ignored.
-func (c *connection) take(request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
+func (c *connection) receive(request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
 	typeURL := request.GetTypeUrl()
 	if typeURL != ClusterType && typeURL != RouteType {
 		return ""
@@ -58,7 +58,7 @@ func (c *connection) take(request *discoveryv3.DeltaDiscoveryRequest) (refused s
 		sub.forget(request.GetResourceNamesSubscribe())
 	}
 	sub.subscribe(request)
-	return c.takeAnswer(sub, request)
+	return c.receiveAnswer(sub, request)
 }
 
 // forget what is asked for anew: the protocol wants it sent even if unchanged.
@@ -81,7 +81,7 @@ func (s *subscription) subscribe(request *discoveryv3.DeltaDiscoveryRequest) {
 	}
 }
 
-func (c *connection) takeAnswer(sub *subscription, request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
+func (c *connection) receiveAnswer(sub *subscription, request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
 	at := slices.IndexFunc(sub.sent, func(r sentResponse) bool { return r.nonce == request.GetResponseNonce() })
 	if at < 0 {
 		return ""

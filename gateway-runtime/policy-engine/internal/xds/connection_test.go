@@ -28,7 +28,7 @@ func begin(t *testing.T, s *state) *talk {
 }
 
 func (k *talk) asks(typeURL string, has map[string]string, names ...string) {
-	k.envoy.take(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResourceNamesSubscribe: names, InitialResourceVersions: has})
+	k.envoy.receive(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResourceNamesSubscribe: names, InitialResourceVersions: has})
 }
 
 // is sent holds the next response to "+added -removed", or to nothing.
@@ -59,13 +59,13 @@ func (k *talk) answers(typeURL, nonce, refusal string) {
 	if refusal != "" {
 		request.ErrorDetail = &rpcstatus.Status{Message: refusal}
 	}
-	k.envoy.take(request)
+	k.envoy.receive(request)
 }
 
 func (k *talk) outcome(typeURL string, generation uint64) string {
 	ctx, cancel := context.WithTimeout(k.t.Context(), time.Millisecond)
 	defer cancel()
-	err := k.state.await(ctx, typeURL, generation)
+	err := k.state.waitAcknowledged(ctx, typeURL, generation)
 	var refused *RefusedError
 	switch {
 	case err == nil:
@@ -251,7 +251,7 @@ func TestARouteConfigurationThatIsAskedForAnewIsSentAnew(t *testing.T) {
 	k.answers(RouteType, k.nonce, "")
 	k.asks(RouteType, nil, RouteConfigName)
 	k.isSent("+" + RouteConfigName)
-	k.envoy.take(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: RouteType, ResourceNamesUnsubscribe: []string{RouteConfigName}})
+	k.envoy.receive(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: RouteType, ResourceNamesUnsubscribe: []string{RouteConfigName}})
 	k.state.set(RouteType, Resources{RouteConfigName: newResource(RouteConfigName, RouteType, []byte(fmt.Sprint(1)))})
 	k.isSent("")
 }

@@ -80,7 +80,7 @@ func TestARouteThatBringsItsPoliciesWhatTheyWantIsTaken(t *testing.T) {
 	bundle(t, bound(t, aChain, goesOn, sends("SEND NONE SKIP SKIP NONE SKIP", `,"failureModeAllow":true`)))
 }
 
-func TestARouteThatPassesItsPoliciesByIsRefused(t *testing.T) {
+func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 	const headers, full = "SEND NONE SKIP SKIP NONE SKIP", "SEND FULL_DUPLEX_STREAMED SEND SEND FULL_DUPLEX_STREAMED SEND"
 	fails := wants("R", "R")
 	fails[0].OnError = nodev1.OnError_ON_ERROR_CONTINUE

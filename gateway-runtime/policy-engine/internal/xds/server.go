@@ -42,12 +42,12 @@ func (s *Server) Register(to grpc.ServiceRegistrar) {
 // SetClusters makes these all of Envoy's clusters and waits until it has acknowledged them. It returns ErrNoEnvoy,
 // a *RefusedError, or ErrNoAnswer when ctx ends; in each case the clusters stay set until the next call.
 func (s *Server) SetClusters(ctx context.Context, clusters Resources) error {
-	return s.state.await(ctx, ClusterType, s.state.set(ClusterType, clusters))
+	return s.state.waitAcknowledged(ctx, ClusterType, s.state.set(ClusterType, clusters))
 }
 
 // SetRoutes makes this Envoy's route configuration, like SetClusters.
 func (s *Server) SetRoutes(ctx context.Context, config Resource) error {
-	return s.state.await(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
+	return s.state.waitAcknowledged(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
 }
 
 // Connected yields a value after an Envoy has connected. Several connections may yield one.
@@ -98,18 +98,18 @@ func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscovery
 	case s.connected <- struct{}{}:
 	default:
 	}
-	err = s.converse(stream, envoy, first)
+	err = s.serve(stream, envoy, first)
 	s.log.Info("Envoy disconnected", "reason", status.Convert(err).Message())
 	return err
 }
 
-func (s *Server) converse(
+func (s *Server) serve(
 	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, envoy *connection,
 	request *discoveryv3.DeltaDiscoveryRequest,
 ) error {
 	requests, failed := receive(stream)
 	for {
-		if reason := envoy.take(request); reason != "" {
+		if reason := envoy.receive(request); reason != "" {
 			s.refusals.Add(1)
 			s.log.Error("Envoy refused", "type", request.GetTypeUrl(), "reason", reason)
 		}

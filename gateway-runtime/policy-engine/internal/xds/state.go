@@ -75,8 +75,8 @@ func (s *state) set(typeURL string, resources Resources) uint64 {
 	return wanted.generation
 }
 
-// await returns nil once the connected Envoy has acknowledged the generation or a later one.
-func (s *state) await(ctx context.Context, typeURL string, generation uint64) error {
+// waitAcknowledged returns nil once the connected Envoy has acknowledged the generation or a later one.
+func (s *state) waitAcknowledged(ctx context.Context, typeURL string, generation uint64) error {
 	for {
 		changed, done, err := s.outcome(typeURL, generation)
 		if done {

@@ -1,29 +1,51 @@
 package v1alpha
 
-// RequestContext is the request as the chain sees it now: what the policies before changed is in it.
-// It is read-only, and valid until the hook returns.
+// RequestContext is the request as the chain sees it now: as it came, with what the policies before have changed of its
+// method, path, query, authority, headers and body. It is read-only, and valid until the hook returns.
 type RequestContext struct {
-	RequestID     string
-	Method        string
-	Path          string // without the query
-	Query         string // without "?"
-	Scheme        string
-	Authority     string
-	ClientAddress string // ip:port
-	APIName       string
-	APIVersion    string
-	Operation     string // "GET /{id}"
-	Headers       Headers
-	Body          []byte // nil: not wanted by the policy's definition in this phase, or the request has none
-	Metadata      *ExchangeMetadata
+	// RequestID is unique for each request: the x-request-id that upstream, the logs and error answers have too.
+	RequestID string
+	// Method is upper case where the client sent it so: "GET".
+	Method string
+	// Path is without the query, and begins with the API's context: "/orders/v1.0/4711". It is as the policies before
+	// have left it, not as the client sent it; Envoy has normalized it before (dot segments, "//").
+	Path string
+	// Query is without "?"; "" where there is none.
+	Query string
+	// Scheme is "http" or "https": how the client reached the gateway.
+	Scheme string
+	// Authority is the host, with ":port" if the client named one.
+	Authority string
+	// ClientAddress is ip:port of the connection's other end, IPv6 in brackets: a proxy's own, where one is in front.
+	ClientAddress string
+	// APIName is metadata.name of the API: "orders-v1".
+	APIName string
+	// APIVersion is spec.version of the API: "v1.0".
+	APIVersion string
+	// Operation is the API's operation that matched: "GET /{id}".
+	Operation string
+	// Headers are in wire order, names in lower case, without pseudo-headers.
+	Headers Headers
+	// Body is nil where the policy's definition does not ask for it in this phase, or the request has none. It has at
+	// most the attachment's maxBodyBytes, 1 MiB unless it says otherwise.
+	Body []byte
+	// Metadata is the exchange's, shared by all its policies in both phases. It is never nil.
+	Metadata *ExchangeMetadata
 }
 
 // ResponseContext is the response as the chain sees it now, with the request that it answers.
 // It is read-only, and valid until the hook returns.
 type ResponseContext struct {
-	Request    *RequestContext // as it went upstream; with its body where the definition says requestBodyInResponse
+	// Request is the request as it went upstream, or as it was when a policy answered it. Its Body is nil unless the
+	// policy's definition says requestBodyInResponse. It is never nil.
+	Request *RequestContext
+	// StatusCode is upstream's, or that of a policy's or the gateway's answer, as the policies before have left it.
 	StatusCode int
-	Headers    Headers
-	Body       []byte // nil: not wanted by the policy's definition, or the response has none
-	Metadata   *ExchangeMetadata
+	// Headers are in wire order, names in lower case, without pseudo-headers.
+	Headers Headers
+	// Body is nil where the policy's definition does not ask for it, or the response has none. It has at most the
+	// attachment's maxBodyBytes.
+	Body []byte
+	// Metadata is the exchange's, the same object as Request.Metadata. It is never nil.
+	Metadata *ExchangeMetadata
 }

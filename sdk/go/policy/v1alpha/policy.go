@@ -18,8 +18,11 @@ import (
 // A phase that the policy's definition skips is never called. Returning nil, nil passes the exchange on unchanged.
 // A returned error that is (or wraps) a *Failure keeps its class; any other error, and a panic, is ClassException.
 type Policy interface {
+	// OnRequest sees the request before it goes on. ctx is done at the attachment's timeout, or when the client is gone.
 	OnRequest(ctx context.Context, req *RequestContext) (RequestAction, error)
+	// OnResponse sees the response before it goes back. ctx is as that of OnRequest.
 	OnResponse(ctx context.Context, res *ResponseContext) (ResponseAction, error)
+	// Close gives back what the instance has. Its error is logged.
 	Close() error
 }
 
@@ -35,15 +38,15 @@ type KeepsDeadlines interface{ KeepsDeadlines() }
 
 // Metadata says which instance a Factory builds.
 type Metadata struct {
-	InstanceID     string // hash; the same for as long as the attachment is unchanged
-	PolicyName     string // add-headers
-	PolicyVersion  string // v1.0.0
-	APIName        string
-	APIVersion     string
+	InstanceID     string        // hash; the same for as long as the attachment is unchanged
+	PolicyName     string        // "add-headers"
+	PolicyVersion  string        // "v1.0.0"
+	APIName        string        // metadata.name of the API that attaches it: "orders-v1"
+	APIVersion     string        // spec.version of that API: "v1.0"
 	SystemParams   Params        // what the operator, not the API publisher, sets
-	MaxConcurrency int           // executions of this instance at once; 0 is the default
+	MaxConcurrency int           // executions of this instance at once, 0 where it names none: no limit for a Go policy
 	Operation      string        // that the policy is attached to, "GET /{id}"; empty where it is attached to the API
-	PrepareTimeout time.Duration // that building the instance may take; 0 is the default
+	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
 }
 
 // Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.

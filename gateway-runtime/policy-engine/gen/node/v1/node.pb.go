@@ -231,7 +231,7 @@ type ApiStatus_State int32
 const (
 	ApiStatus_STATE_UNSPECIFIED ApiStatus_State = 0
 	ApiStatus_STATE_APPLIED     ApiStatus_State = 1 // Envoy has acknowledged it
-	ApiStatus_STATE_REJECTED    ApiStatus_State = 2 // set aside until somebody changes something; the API's last good version stays
+	ApiStatus_STATE_REJECTED    ApiStatus_State = 2 // until the API or the node's policies change; the API's last good version stays
 	ApiStatus_STATE_REMOVED     ApiStatus_State = 3
 	ApiStatus_STATE_PENDING     ApiStatus_State = 4 // not served for a reason that may pass: the node tries again by itself, and reports again
 )

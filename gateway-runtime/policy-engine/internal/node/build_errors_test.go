@@ -6,7 +6,7 @@ import (
 )
 
 func TestEachComplaintIsSaidOnceWithTheOperationsThatItConcerns(t *testing.T) {
-	var wrong complaints
+	var wrong buildErrors
 	if wrong.err() != nil {
 		t.Fatal("nothing is wrong, and still an error")
 	}

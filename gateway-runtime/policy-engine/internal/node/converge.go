@@ -12,33 +12,33 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// settlement is what Envoy has made of some candidates.
-type settlement struct {
+// convergence is what Envoy has made of some candidates.
+type convergence struct {
 	accepted []*version
 	refused  []refusal[*version]
 	pending  []*version // set, but no Envoy is connected to say anything; confirm will tell
 }
 
-// settle makes Envoy serve base, and instead of or beside it as many of the candidates as it takes. The clusters of the
+// converge makes Envoy serve base, and instead of or beside it as many of the candidates as it takes. The clusters of the
 // versions in beside stay as well. It returns within about Timing.Search.
-func (n *Node) settle(ctx context.Context, base, beside running, candidates []*version, patience time.Duration) settlement {
-	search := &search{node: n, base: base, beside: beside, patience: patience, until: time.Now().Add(n.timing.Search)}
+func (n *Node) converge(ctx context.Context, base, beside running, candidates []*version, envoyTimeout time.Duration) convergence {
+	search := &search{node: n, base: base, beside: beside, envoyTimeout: envoyTimeout, until: time.Now().Add(n.timing.Search)}
 	try := func(group []*version) error { return search.try(ctx, group) }
 	refuses := func(err error) bool { return !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil }
 	accepted, refused, err := bisect(candidates, try, refuses)
-	settled := settlement{accepted: accepted, refused: refused}
+	converged := convergence{accepted: accepted, refused: refused}
 	if err != nil {
-		settled.pending = undecided(candidates, accepted, refused)
+		converged.pending = undecided(candidates, accepted, refused)
 	}
-	if final := slices.Concat(accepted, settled.pending); !slices.Equal(final, search.last) {
+	if final := slices.Concat(accepted, converged.pending); !slices.Equal(final, search.last) {
 		// The last try was one that Envoy refused: what it is to have is what was accepted.
 		search.until = time.Now().Add(n.timing.Search)
 		err = search.try(ctx, final)
 	}
 	if err != nil && refuses(err) {
-		n.log.Error("Envoy does not take the state back that it had", "error", err.Error())
+		n.log.Error("Envoy has refused the state that it had before", "error", err.Error())
 	}
-	return settled
+	return converged
 }
 
 func undecided(candidates, accepted []*version, refused []refusal[*version]) []*version {
@@ -48,17 +48,17 @@ func undecided(candidates, accepted []*version, refused []refusal[*version]) []*
 	})
 }
 
-// search is the trying of one settlement.
+// search is the trying of one convergence.
 type search struct {
-	node     *Node
-	base     running
-	beside   running
-	patience time.Duration
-	until    time.Time
-	last     []*version // the group of the last try that got as far as Envoy
+	node         *Node
+	base         running
+	beside       running
+	envoyTimeout time.Duration
+	until        time.Time
+	last         []*version // the group of the last try that got as far as Envoy
 }
 
-// try gives Envoy clusters, then routes, and waits for its word on each. Without an Envoy both are set all the same, for
+// try gives Envoy clusters, then routes, and waits for its acknowledgement of each. Without an Envoy both are set all the same, for
 // the one that will connect.
 func (s *search) try(ctx context.Context, group []*version) error {
 	if time.Now().After(s.until) {
@@ -66,13 +66,13 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	}
 	s.last = group
 	next := s.base.with(group)
-	limit := s.patience + time.Duration(len(next))*s.node.timing.PerBundle
+	limit := s.envoyTimeout + time.Duration(len(next))*s.node.timing.PerBundle
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %s", limit))
 	defer cancel()
 	clusters := s.node.clusters(next, s.beside)
 	err := s.node.options.Envoy.SetClusters(ctx, clusters)
 	if errors.Is(err, xds.ErrNoAnswer) {
-		s.patience = min(s.patience, s.node.timing.Probe)
+		s.envoyTimeout = min(s.envoyTimeout, s.node.timing.Probe)
 		return fmt.Errorf("clusters %s: does the name of the upstream's host resolve? %w", names(group), err)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
@@ -86,7 +86,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	return errors.Join(err, s.node.setRoutes(ctx, bundles, config))
 }
 
-// setRoutes gives Envoy what was composed of the bundles, and waits for its word.
+// setRoutes gives Envoy what was composed of the bundles, and waits for its acknowledgement.
 func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource) error {
 	err := n.options.Envoy.SetRoutes(ctx, config)
 	n.routed = nil

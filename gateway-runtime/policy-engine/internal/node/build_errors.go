@@ -6,28 +6,28 @@ import (
 	"slices"
 )
 
-// complaints are what is wrong with the chains of one API: each reason once, with the operations that it concerns. An
+// buildErrors are what is wrong with the chains of one API: each reason once, with the operations that it concerns. An
 // attachment of the API itself is wrong in all of them.
-type complaints []complaint
+type buildErrors []buildError
 
-type complaint struct {
+type buildError struct {
 	reason     error
 	operations []string
 }
 
-func (c *complaints) add(operation string, errs []error) {
+func (c *buildErrors) add(operation string, errs []error) {
 	for _, err := range errs {
-		at := slices.IndexFunc(*c, func(known complaint) bool { return known.reason.Error() == err.Error() })
+		at := slices.IndexFunc(*c, func(known buildError) bool { return known.reason.Error() == err.Error() })
 		if at < 0 {
 			at = len(*c)
-			*c = append(*c, complaint{reason: err})
+			*c = append(*c, buildError{reason: err})
 		}
 		(*c)[at].operations = append((*c)[at].operations, operation)
 	}
 }
 
-// err is nil where there is no complaint, else one line for each.
-func (c complaints) err() error {
+// err is nil where there is none, else one line for each.
+func (c buildErrors) err() error {
 	errs := make([]error, len(c))
 	for i, one := range c {
 		more := ""
@@ -45,9 +45,9 @@ func join(errs ...error) error {
 	switch {
 	case joined == nil:
 		return nil
-	case slices.ContainsFunc(errs, func(err error) bool { return err != nil && !mayPass(err) }):
+	case slices.ContainsFunc(errs, func(err error) bool { return err != nil && !isTransient(err) }):
 		return errors.New(joined.Error()) // without those in it that may
 	default:
-		return passing{joined}
+		return transientError{joined}
 	}
 }

@@ -136,12 +136,12 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 	}
 	b.shelf.losing(errors.New("prepare: no route to host"))
 	equal(t, "report", reported(), "1 a 1 PENDING")
-	if ill := b.node.ill.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
+	if ill := b.node.notReadyReport.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
 		t.Errorf("expected the next controller to be told, got %v", ill)
 	}
 	b.shelf.losing(nil)
 	equal(t, "report", reported(), "1 a 1 APPLIED")
-	if ill := b.node.ill.Load(); ill != nil {
+	if ill := b.node.notReadyReport.Load(); ill != nil {
 		t.Errorf("expected nothing to be wrong any more, got %v", ill)
 	}
 }
@@ -165,10 +165,10 @@ func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1")))
 	b.shelf.losing(errors.New("prepare: no route to host"))
-	b.node.examine()
+	b.node.checkReadiness()
 	equal(t, "report", b.reported(), "1 a 1 PENDING")
 	b.apply(2, some(bundle("a", "1")))
-	b.node.examine()
+	b.node.checkReadiness()
 	equal(t, "report after it was said to be applied", b.reported(), "2 a 1 PENDING")
 	b.node.Close()
 }

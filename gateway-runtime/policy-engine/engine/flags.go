@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+// commandLine is what the program is started with.
+type commandLine struct {
+	options     Options
+	logLevel    slog.Level
+	memoryLimit int64 // bytes
+}
+
+// parseCommandLine reads the arguments. An error says all that is wrong with them; for --help it is flag.ErrHelp, once
+// usage has been written.
+func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error) {
+	line := &commandLine{options: DefaultOptions()}
+	flags := line.flags()
+	flags.SetOutput(io.Discard) // a mistake is a line of the log
+	var errs []error
+	for left := arguments; ; {
+		err := flags.Parse(left)
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(usage)
+			flags.Usage()
+			return nil, err
+		}
+		if left = flags.Args(); err == nil && len(left) > 0 {
+			err, left = fmt.Errorf("expected flags only, got %q", left[0]), left[1:]
+		}
+		if err == nil {
+			break
+		}
+		errs = append(errs, err)
+	}
+	errs = append(errs, line.options.mistakes()...)
+	if line.memoryLimit < 0 {
+		errs = append(errs, fmt.Errorf("--memory-limit: expected a number of bytes, or 0 for none, got %d", line.memoryLimit))
+	}
+	return line, errors.Join(errs...)
+}
+
+func (line *commandLine) flags() *flag.FlagSet {
+	o := &line.options
+	o.Executors = map[string][]string{}
+	flags := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
+	flags.StringVar(&o.Manifest, "manifest", "", "manifest.json of the build `PATH`")
+	flags.StringVar(&o.ExtProc, "ext-proc", "", "where Envoy sends requests to, `unix:PATH`")
+	flags.StringVar(&o.XDS, "xds", "", "where Envoy gets its configuration from, `unix:PATH`")
+	flags.StringVar(&o.Admin, "admin", "", "where /healthz, /ready, /stats, /chains and /executors are answered, `unix:PATH`")
+	flags.StringVar(&o.NodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
+	flags.StringVar(&o.Controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
+	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
+	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
+	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
+	flags.Var(levelFlag{&line.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
+	flags.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "how long exchanges under way may take to end when the engine is stopped")
+	flags.Uint64Var(&o.Generation, "generation", o.Generation, "`NUMBER` of the generation that the executors and the manifest are of")
+	flags.DurationVar(&o.ExecutorDrain, "executor-drain", o.ExecutorDrain, "how long executor processes that are replaced may go on with what they have")
+	flags.IntVar(&o.QuarantineDeaths, "quarantine-deaths", o.QuarantineDeaths, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
+	flags.Int64Var(&o.BodyMemory, "body-memory", o.BodyMemory, "`BYTES` that the bodies held in all exchanges together may take; what does not fit is answered 503")
+	flags.Int64Var(&line.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
+	return flags
+}
+
+// executors is a flag.Value: executor addresses by group.
+type executors map[string][]string
+
+func (e executors) String() string { return "" }
+
+func (e executors) Set(text string) error {
+	group, addresses, ok := strings.Cut(text, "=")
+	if !ok || group == "" {
+		return fmt.Errorf("expected GROUP=unix:PATH[,unix:PATH…], got %q", text)
+	}
+	for address := range strings.SplitSeq(addresses, ",") {
+		if _, err := socketPath(address); err != nil {
+			return err
+		}
+		e[group] = append(e[group], address)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main runs the engine until SIGTERM or SIGINT and exits: 0 after an orderly stop, 2 for a wrong command line, else 1.
+// register is called once, before anything runs. A second signal ends the process at once.
+//
+// It alone sets what a process has but once: signals, umask, the garbage collector, the loggers of slog and of grpc-go.
+func Main(register func(*Registry)) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stderr, register, setProcess))
+}
+
+// setProcess sets what a process has but once.
+func setProcess(log *slog.Logger, line *commandLine) {
+	slog.SetDefault(log)
+	logGRPC(log)
+	syscall.Umask(0o077)
+	keepPrivate(log)
+	setMemory(line.memoryLimit)
+}
+
+// keepPrivate lets no other process of this user trace this one or read its /proc/PID/environ, mem and fd (prctl(2)).
+func keepPrivate(log *slog.Logger) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		log.Warn("other processes of this user can read this one", "error", err.Error())
+	}
+}
+
+// run is the program but for its process, which set is given before anything runs. It returns the exit code.
+func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), set func(*slog.Logger, *commandLine)) int {
+	line, err := parseCommandLine(arguments, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		newLogger(stderr, slog.LevelInfo).Error("wrong command line", "error", err.Error())
+		return 2
+	}
+	log := newLogger(stderr, line.logLevel)
+	set(log, line)
+	line.options.Register, line.options.Log = register, log
+	if err := runEngine(ctx, line.options); err != nil {
+		log.Error("the engine stops", "error", err.Error())
+		return 1
+	}
+	log.Info("stopped")
+	return 0
+}
+
+// runEngine runs an engine, and tunes the garbage collector meanwhile.
+func runEngine(ctx context.Context, options Options) error {
+	engine, err := Start(ctx, options)
+	if err != nil {
+		if errors.Is(err, ErrStopped) {
+			return nil
+		}
+		return err
+	}
+	tuning, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
+	tuned := make(chan struct{})
+	go func() {
+		defer close(tuned)
+		tuneGarbageCollector(tuning, engine.bodies)
+	}()
+	err = engine.Wait()
+	cancel()
+	<-tuned
+	return err
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
+)
+
+func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
+	_, err := Start(t.Context(), Options{Admin: "127.0.0.1:1", Executors: map[string][]string{"default": {"py"}}, DrainTimeout: -time.Second})
+	if err == nil {
+		t.Fatal("expected an error")
+	}
+	want := []string{
+		"Register: expected a function", "--manifest: expected a value", "--node-id: expected a value", "--state-dir: expected a value",
+		`--admin: expected unix:PATH, got "127.0.0.1:1"`, "--ext-proc: expected unix:PATH", "--xds: expected unix:PATH",
+		`--executor: group default: expected unix:PATH, got "py"`, "--drain-timeout: expected a time like 10s, got -1s",
+		"--quarantine-deaths: expected a number from 1", "--body-memory: expected a number of bytes from 1",
+	}
+	if got := strings.Split(err.Error(), "\n"); len(got) != len(want) {
+		t.Errorf("expected %d mistakes, got %q", len(want), got)
+	}
+	for _, mistake := range want {
+		if !strings.Contains(err.Error(), mistake) {
+			t.Errorf("expected %q, got %q", mistake, err)
+		}
+	}
+}
+
+func TestTheCommandLineNamesAllItsMistakes(t *testing.T) {
+	var usage bytes.Buffer
+	_, err := parseCommandLine([]string{"--what", "--xds", "here", "stray", "--log-level=warn", "--memory-limit", "-1", "--body-memory", "much"}, &usage)
+	for _, mistake := range []string{
+		"flag provided but not defined: -what", `expected flags only, got "stray"`, `invalid value "warn" for flag -log-level`,
+		`invalid value "much" for flag -body-memory`, `--xds: expected unix:PATH, got "here"`, "--node-id: expected a value", "--memory-limit: expected",
+	} {
+		if err == nil || !strings.Contains(err.Error(), mistake) {
+			t.Errorf("expected %q, got %v", mistake, err)
+		}
+	}
+	if usage.Len() > 0 {
+		t.Errorf("expected no usage beside the line of the log, got %s", usage.String())
+	}
+}
+
+// TestAnEngineThatIsStoppedWhileItStarts leaves nothing behind.
+func TestAnEngineThatIsStoppedWhileItStarts(t *testing.T) {
+	directory := envoytest.Directory(t)
+	options := optionsIn(t, directory, markManifest)
+	options.Register, options.Log = registerMark, slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Start(ctx, options); !errors.Is(err, ErrStopped) {
+		t.Errorf("expected %v, got %v", ErrStopped, err)
+	}
+	for _, name := range []string{"ext", "xds", "engine"} {
+		if _, err := os.Stat(directory + "/" + name); err == nil {
+			t.Errorf("%s is left behind", name)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/grpcstream"
+	"gatewright.dev/policy-engine/internal/peers"
+)
+
+// servers are the engine's sockets and what serves them.
+type servers struct {
+	extProc, xds, admin endpoint
+	extProcServer       *grpcstream.Server
+	xdsServer           *grpc.Server
+	adminServer         *http.Server
+}
+
+type endpoint struct {
+	listener net.Listener
+	serve    func(net.Listener) error
+}
+
+// listen opens all sockets, or none.
+func (e *Engine) listen(ctx context.Context) (*servers, error) {
+	s := &servers{
+		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters)).GRPC(),
+		xdsServer:     grpc.NewServer(),
+		adminServer: admin.Server(admin.Sources{
+			Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
+			Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
+			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.deploy, Table: e.table,
+		}),
+	}
+	e.xds.Register(s.xdsServer)
+	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
+	envoy := peers.Rule{File: e.options.Peers, Roles: []string{peers.Envoy}}
+	people := peers.Rule{File: e.options.Peers, Roles: []string{peers.Supervisor}, Outside: true}
+	for _, socket := range []struct {
+		flag, address string
+		endpoint      *endpoint
+		rule          peers.Rule
+	}{
+		{"admin", e.options.Admin, &s.admin, people}, {"ext-proc", e.options.ExtProc, &s.extProc, envoy},
+		{"xds", e.options.XDS, &s.xds, envoy},
+	} {
+		listener, err := listen(ctx, socket.address, socket.rule, e.options.Log)
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("--%s: %w", socket.flag, err)
+		}
+		socket.endpoint.listener = listener
+	}
+	return s, nil
+}
+
+func (s *servers) start(at endpoint, failed chan<- error) {
+	go func() {
+		if err := at.serve(at.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", at.listener.Addr(), err)
+		}
+	}()
+}
+
+// drain takes no new exchange and lets those under way end, for at most limit.
+func (s *servers) drain(limit time.Duration, log *slog.Logger) {
+	timer := time.AfterFunc(limit, func() {
+		log.Warn("exchanges are still under way at the end of the drain timeout; they are cut off", "timeout", limit.String())
+		s.extProcServer.Stop()
+	})
+	defer timer.Stop()
+	s.extProcServer.GracefulStop()
+}
+
+func (s *servers) close() {
+	s.extProcServer.Stop()
+	s.xdsServer.Stop()
+	_ = s.adminServer.Close()
+	for _, at := range []endpoint{s.extProc, s.xds, s.admin} {
+		if at.listener != nil {
+			_ = at.listener.Close() // also where nothing serves yet: its file goes too
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package chain
+
+import (
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Observer is told what chains do. It is called from many goroutines at once, and must not wait for anything.
+type Observer interface {
+	// Executions returns what is told of a policy's executions in a chain. It is called once for each policy of each
+	// chain when the chain is made, so that nothing has to be looked up while an exchange runs.
+	Executions(labels Labels) ExecutionObserver
+	// MessageRefused is told of a request or a response that no policy has seen.
+	MessageRefused(refused RefusedMessage)
+}
+
+// Labels say whose executions they are. Chains of one operation, one after the other, have the same.
+type Labels struct {
+	Policy    string // name:version, "add-headers:v1.0.0"
+	API       string // the API's name
+	Operation string // "GET /{id}"
+}
+
+// ExecutionObserver is told of one policy's executions in one chain. Began and Ended come in pairs.
+type ExecutionObserver interface {
+	Began()
+	Ended(execution Execution)
+	// Close comes once, when the chain has gone: after its last exchange.
+	Close()
+}
+
+// The phases of an exchange.
+const (
+	PhaseRequest  = "request"
+	PhaseResponse = "response"
+)
+
+// Execution is one policy's turn in one phase of an exchange: its hook, and what the chain makes of the action.
+type Execution struct {
+	RequestID string
+	Phase     string        // PhaseRequest or PhaseResponse
+	Duration  time.Duration // without the wait for the message's body
+	Failure   *v1alpha.Failure
+	Continued bool // there is a failure, and onError: continue lets the exchange go on
+	Cancelled bool // the exchange ended before its action counted
+}
+
+// RefusedMessage is a message with more headers than its sender may give it.
+type RefusedMessage struct {
+	RequestID, Phase string
+	API, Operation   string
+	Reason           string
+}
+
+// unobserved is the Observer of a chain that has none.
+type unobserved struct{}
+
+func (unobserved) Executions(Labels) ExecutionObserver { return unobserved{} }
+func (unobserved) MessageRefused(RefusedMessage)       {}
+func (unobserved) Began()                              {}
+func (unobserved) Ended(Execution)                     {}
+func (unobserved) Close()                              {}

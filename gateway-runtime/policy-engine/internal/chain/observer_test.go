@@ -1,0 +1,140 @@
+package chain_test
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// recorder is an Observer that keeps what it is told.
+type recorder struct {
+	mutex    sync.Mutex
+	ended    map[chain.Labels][]chain.Execution
+	began    int
+	closed   int
+	refusals []chain.RefusedMessage
+}
+
+// of returns the executions of a policy in the transcripts' operation.
+func (r *recorder) of(policy string) []chain.Execution {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.ended[chain.Labels{Policy: policy, API: "orders", Operation: "GET /{id}"}]
+}
+
+func (r *recorder) Executions(labels chain.Labels) chain.ExecutionObserver { return &record{r, labels} }
+
+func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.refusals = append(r.refusals, refused)
+}
+
+type record struct {
+	*recorder
+	labels chain.Labels
+}
+
+func (r *record) Began() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.began++
+}
+
+func (r *record) Ended(execution chain.Execution) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.ended == nil {
+		r.ended = map[chain.Labels][]chain.Execution{}
+	}
+	r.ended[r.labels] = append(r.ended[r.labels], execution)
+}
+
+func (r *record) Close() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.closed++
+}
+
+func TestAnObserverIsToldOfEachExecution(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := get()
+		slow := x.policy(&does{
+			name: "slow", request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { time.Sleep(time.Second); return nil, nil },
+		}, "h")
+		failure := v1alpha.Failf(v1alpha.ClassException, "oh")
+		fails := x.policy(&does{
+			name: "fails", response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return nil, failure },
+		}, "H", goesOn)
+		if err := x.run(t, slow, fails); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := x.observer.of("slow:v1.0.0"), []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseRequest, Duration: time.Second}}; !reflect.DeepEqual(got, want) {
+			t.Errorf("expected %+v, got %+v", want, got)
+		}
+		want := []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseResponse, Failure: failure, Continued: true}}
+		if got := x.observer.of("fails:v1.0.0"); !reflect.DeepEqual(got, want) {
+			t.Errorf("expected %+v, got %+v", want, got)
+		}
+		if x.observer.began != 2 {
+			t.Errorf("expected two executions to begin, got %d", x.observer.began)
+		}
+	})
+}
+
+// TestAPolicyWhoseBodyIsTooLargeHasItsTurn: the hook does not run, but there is an execution that fails.
+func TestAPolicyWhoseBodyIsTooLargeHasItsTurn(t *testing.T) {
+	x := post("abcd")
+	_ = x.run(t, x.marks("sees", "b", limit(3)))
+	if got := x.observer.of("sees:v1.0.0"); len(got) != 1 || got[0].Failure.Class != v1alpha.ClassBodyTooLarge || x.observer.began != 1 {
+		t.Errorf("got %+v, %d began", got, x.observer.began)
+	}
+}
+
+// TestAPanicOfTheChainEndsTheExecution: an action that panics while it is checked.
+func TestAPanicOfTheChainEndsTheExecution(t *testing.T) {
+	x := get()
+	action := &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"x": panics{}}}
+	func() {
+		defer func() { _ = recover() }()
+		_ = x.run(t, x.onRequest("bad", "h", action, nil))
+	}()
+	if got := x.observer.of("bad:v1.0.0"); len(got) != 1 || !got[0].Cancelled {
+		t.Errorf("got %+v", got)
+	}
+}
+
+type panics struct{}
+
+func (panics) MarshalJSON() ([]byte, error) { panic("oh") }
+
+func TestAnObserverIsToldOfRefusedMessages(t *testing.T) {
+	x := get()
+	for range 101 {
+		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "a", Value: "b"})
+	}
+	_ = x.run(t, x.marks("one", "h"))
+	if got := x.observer.refusals; len(got) != 1 || got[0].Phase != chain.PhaseRequest || got[0].API != "orders" || got[0].Reason == "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAClosedChainClosesItsObservers(t *testing.T) {
+	x := get()
+	c, err := chain.New(chain.Spec{ID: "c", Instances: []*chain.Instance{x.marks("one", "h"), x.marks("two", "h")}, Observer: &x.observer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Run(context.Background(), x); err != nil || x.observer.closed != 0 {
+		t.Fatalf("%v, %d closed", err, x.observer.closed)
+	}
+	if c.Close(); x.observer.closed != 2 {
+		t.Errorf("expected two, got %d", x.observer.closed)
+	}
+}

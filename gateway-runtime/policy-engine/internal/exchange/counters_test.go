@@ -1,0 +1,169 @@
+package exchange_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+func quietCounters() *exchange.Counters { return exchange.NewCounters(slog.New(slog.DiscardHandler)) }
+
+func labels(policy, api, operation string) chain.Labels {
+	return chain.Labels{Policy: policy, API: api, Operation: operation}
+}
+
+// execute lets one execution of a chain pass by.
+func execute(observer chain.ExecutionObserver, execution chain.Execution) {
+	observer.Began()
+	observer.Ended(execution)
+}
+
+// counted is how many executions each counter has seen, in order.
+func counted(c *exchange.Counters) []string {
+	all := []string{}
+	for _, one := range c.ExecutionStats() {
+		all = append(all, fmt.Sprintf("%s %s %s %d", one.Policy, one.API, one.Operation, one.Executions))
+	}
+	return all
+}
+
+func expectCounted(t *testing.T, c *exchange.Counters, want ...string) {
+	t.Helper()
+	if got := counted(c); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("expected %q, got %q", want, got)
+	}
+}
+
+func TestExecutionsAreCounted(t *testing.T) {
+	c := quietCounters()
+	one := c.Executions(labels("p:v1.0.0", "orders", "GET /"))
+	execute(one, chain.Execution{Duration: 250 * time.Millisecond})
+	execute(one, chain.Execution{Duration: 250 * time.Millisecond, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late"), Continued: true})
+	execute(one, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassBadBody, "br")})
+	execute(one, chain.Execution{Cancelled: true})
+	one.Began()
+	want := []exchange.ExecutionStats{{
+		Policy: "p:v1.0.0", API: "orders", Operation: "GET /", Executions: 5, Continued: 1, Cancelled: 1, Active: 1, Seconds: 0.5,
+		Failures: map[v1alpha.FailureClass]uint64{v1alpha.ClassTimeout: 1, v1alpha.ClassBadBody: 1},
+	}}
+	if got := c.ExecutionStats(); !reflect.DeepEqual(got, want) {
+		t.Errorf("expected %+v, got %+v", want, got)
+	}
+}
+
+func TestEveryClassIsCounted(t *testing.T) {
+	c := quietCounters()
+	one := c.Executions(labels("p", "a", "o"))
+	for _, class := range v1alpha.FailureClasses {
+		execute(one, chain.Execution{Failure: v1alpha.Failf(class, "…")})
+	}
+	if got := c.ExecutionStats()[0].Failures; len(got) != len(v1alpha.FailureClasses) {
+		t.Errorf("expected all classes, got %v", got)
+	}
+}
+
+// TestCountersOutliveAnEdit: the next version's chain is there before the one before goes, or comes later.
+func TestCountersOutliveAnEdit(t *testing.T) {
+	c := quietCounters()
+	kept, gone := labels("p", "a", "GET /kept"), labels("p", "a", "GET /gone")
+	first, second := c.Executions(kept), c.Executions(gone)
+	execute(first, chain.Execution{})
+	execute(second, chain.Execution{})
+	next := c.Executions(kept)
+	first.Close()
+	second.Close()
+	execute(next, chain.Execution{})
+	expectCounted(t, c, "p a GET /gone 1", "p a GET /kept 2")
+	execute(c.Executions(gone), chain.Execution{})
+	expectCounted(t, c, "p a GET /gone 2", "p a GET /kept 2")
+}
+
+func TestCountersGoWithTheirAPI(t *testing.T) {
+	c := quietCounters()
+	open, idle, other := c.Executions(labels("p", "a", "open")), c.Executions(labels("p", "a", "idle")), c.Executions(labels("p", "b", "other"))
+	for _, one := range []chain.ExecutionObserver{open, idle, other} {
+		execute(one, chain.Execution{})
+	}
+	idle.Close()
+	c.APIRemoved("a")
+	expectCounted(t, c, "p a open 1", "p b other 1")
+	again := c.Executions(labels("p", "a", "open")) // it is back before its last exchange has ended
+	open.Close()
+	expectCounted(t, c, "p a open 1", "p b other 1")
+	c.APIRemoved("a")
+	again.Close()
+	expectCounted(t, c, "p b other 1")
+}
+
+func TestCountersThatNothingWasCountedInGoWithTheirChain(t *testing.T) {
+	c := quietCounters()
+	c.Executions(labels("p", "a", "o")).Close()
+	expectCounted(t, c)
+}
+
+// TestCountersOfWhatEditsTookAwayAreBounded: those that nobody uses for longest go first.
+func TestCountersOfWhatEditsTookAwayAreBounded(t *testing.T) {
+	c := quietCounters()
+	used := c.Executions(labels("used", "a", "o"))
+	execute(used, chain.Execution{})
+	for n := range 1500 {
+		one := c.Executions(labels(fmt.Sprintf("p%04d", n), "a", "o"))
+		execute(one, chain.Execution{})
+		one.Close()
+	}
+	got := counted(c)
+	if len(got) != 1001 || got[0] != "p0500 a o 1" || got[len(got)-1] != "used a o 1" {
+		t.Errorf("expected the last 1000 and the one in use, got %d: %s … %s", len(got), got[0], got[len(got)-1])
+	}
+	c.Executions(labels("p0500", "a", "o")) // in use again
+	next := c.Executions(labels("next", "a", "o"))
+	execute(next, chain.Execution{})
+	next.Close()
+	if got := counted(c); len(got) != 1002 || !strings.HasPrefix(got[1], "p0500") {
+		t.Errorf("expected one in use again not to go, got %d: %q", len(got), got[1])
+	}
+}
+
+func TestAnExecutionCostsNoAllocation(t *testing.T) {
+	one := quietCounters().Executions(labels("p", "a", "o"))
+	if got := testing.AllocsPerRun(1000, func() { execute(one, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1}) }); got != 0 {
+		t.Errorf("expected none, got %v", got)
+	}
+}
+
+func TestAFailureIsLoggedOnce(t *testing.T) {
+	for want, execution := range map[string]chain.Execution{
+		"ERROR": {Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late")},
+		"WARN":  {Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late"), Continued: true},
+		"":      {Failure: &v1alpha.Failure{Class: v1alpha.ClassTimeout, Message: "late", Logged: true}},
+	} {
+		var log bytes.Buffer
+		c := exchange.NewCounters(slog.New(slog.NewTextHandler(&log, nil)))
+		execution.RequestID, execution.Phase = "id-1", chain.PhaseRequest
+		execute(c.Executions(labels("p:v1.0.0", "orders", "GET /")), execution)
+		line := log.String()
+		if want == "" && line != "" {
+			t.Errorf("expected nothing of what is logged already, got %s", line)
+		}
+		if want != "" && (!strings.Contains(line, fmt.Sprintf("level=%s msg=\"policy failed\" requestId=id-1 policy=p:v1.0.0 class=timeout reason=late phase=request api=orders operation=\"GET /\" continued=%t", want, execution.Continued)) ||
+			strings.Count(line, "\n") != 1) {
+			t.Errorf("%s: got %s", want, line)
+		}
+	}
+}
+
+func BenchmarkExecution(b *testing.B) {
+	one := quietCounters().Executions(labels("p", "a", "o"))
+	b.ReportAllocs()
+	for b.Loop() {
+		execute(one, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1})
+	}
+}

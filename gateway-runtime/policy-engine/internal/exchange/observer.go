@@ -1,0 +1,40 @@
+package exchange
+
+import (
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+)
+
+// Observer is told what exchanges and their chains do. It is called from many goroutines at once, and must not wait for
+// anything.
+type Observer interface {
+	chain.Observer
+	// ExchangeBegan and ExchangeEnded come in pairs.
+	ExchangeBegan()
+	// ChainUnknown is told of a route that names a chain which the engine does not have, before that is answered.
+	ChainUnknown(unknown UnknownChain)
+	ExchangeEnded(exchange Exchange)
+}
+
+// Exchange is an HTTP exchange that has ended.
+type Exchange struct {
+	RequestID string // "" where no request came
+	ChainID   string // "" where no request came
+	Duration  time.Duration
+	Result    Result
+	Err       error // why it was cancelled or has failed; never for the client
+}
+
+// Result says how an exchange ended.
+type Result uint8
+
+// The results.
+const (
+	Completed Result = iota // as its chain, or the answer for it, would have it
+	Cancelled               // the client or the proxy went away
+	Failed                  // by a fault of the engine's or the proxy's
+)
+
+// UnknownChain is a request whose route names a chain that the engine does not have.
+type UnknownChain struct{ RequestID, ChainID, Route string }

@@ -1,0 +1,109 @@
+// Package exchange takes HTTP exchanges through the chains of their routes. It is what all front ends have in common:
+// it finds the chain, answers for a route whose chain is unknown, fails closed, and tells an Observer. It knows no proxy.
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// FrontEnd is one exchange, as a proxy's protocol brings it. Its methods are called from one goroutine: Open first;
+// then, if the route has a chain, CheckMode, those of chain.FrontEnd as they say, and Finish; else Answer alone.
+//
+// An error ends the exchange. One that wraps ErrGone says that the client or the proxy has cancelled it.
+type FrontEnd interface {
+	chain.FrontEnd
+	// Open waits for the request's head.
+	Open(ctx context.Context) (Opening, error)
+	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
+	CheckMode(mode v1alpha.ProcessingModeConfig) error
+	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
+	Finish(ctx context.Context) error
+}
+
+// Opening is how an exchange begins.
+type Opening struct {
+	ChainID string // of the route's chain
+	Route   string // the route's name
+	// Refusal is the status with which the proxy itself has refused the request, of which then nothing comes; else 0.
+	Refusal int
+}
+
+// What Serve returns, and what front ends return to it.
+var (
+	// ErrGone is wrapped by a front end's error where the proxy has ended the exchange.
+	ErrGone = errors.New("the proxy has ended the exchange")
+	// ErrCancelled is an exchange that the client or the proxy has cancelled.
+	ErrCancelled = errors.New("the exchange ended before its chain")
+	// ErrFailed is an exchange that went wrong by a fault of the engine's or the proxy's.
+	ErrFailed = errors.New("exchange failed")
+)
+
+// processStart is what durations are measured from: time.Since reads one clock, where time.Now reads two.
+var processStart = time.Now()
+
+// Server takes exchanges through their chains. Several front ends may share it.
+type Server struct {
+	table    *chain.Table
+	observer Observer
+}
+
+// NewServer makes a server that finds its chains in table, and tells observer.
+func NewServer(table *chain.Table, observer Observer) *Server { return &Server{table, observer} }
+
+// Serve takes one exchange through its chain. It returns nil only after the last phase that the chain needs, else
+// ErrCancelled or ErrFailed; then the front end must end the exchange in such a way that the proxy fails it.
+func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
+	s.observer.ExchangeBegan()
+	began, opening := time.Since(processStart), Opening{}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+		ended := Exchange{RequestID: requestID(front), ChainID: opening.ChainID, Duration: time.Since(processStart) - began}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):
+			ended.Result, ended.Err, err = Cancelled, err, ErrCancelled
+		default:
+			ended.Result, ended.Err, err = Failed, err, ErrFailed
+		}
+		s.observer.ExchangeEnded(ended)
+	}()
+	if opening, err = front.Open(ctx); err != nil {
+		return err
+	}
+	if opening.Refusal != 0 {
+		return answerProblem(front, opening.Refusal, "The gateway refused the request.", "proxy_refused")
+	}
+	c, ok := s.table.Acquire(opening.ChainID)
+	if !ok {
+		s.observer.ChainUnknown(UnknownChain{requestID(front), opening.ChainID, opening.Route})
+		return answerProblem(front, http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain")
+	}
+	defer c.Release()
+	if err := front.CheckMode(c.Mode()); err != nil {
+		return err
+	}
+	if err := c.Run(ctx, front); err != nil {
+		return err
+	}
+	return front.Finish(ctx)
+}
+
+// answerProblem ends an exchange that has no chain.
+func answerProblem(front FrontEnd, status int, detail, details string) error {
+	problem := chain.Problem(status, detail, requestID(front))
+	return front.Answer(chain.Answer{
+		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
+	})
+}
+
+func requestID(front FrontEnd) string { return front.Request().RequestID }

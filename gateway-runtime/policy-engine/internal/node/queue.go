@@ -1,0 +1,187 @@
+package node
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// queuedAPI is the newest bundle of an API while another version of it, or none, runs: it is being built, waits for its
+// retry, or was rejected.
+type queuedAPI struct {
+	message  *nodev1.ApiBundle // without a digest: the API is to be removed
+	bundle   *xds.Bundle       // once it was read
+	fallback *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
+	revision uint64            // of the update that brought it
+	build    *build            // under way; nil: none is
+	next     *nodev1.Update    // what is to be applied once it is done
+	nextBy   time.Time         // or at this time
+	renewed  bool              // the node's policies have changed since it began
+	tries    int               // that have failed
+	retryAt  time.Time         // zero: not until the API or the policies change
+	state    nodev1.ApiStatus_State
+	reason   string // why it was rejected, as it was reported
+}
+
+// transientError is an error that may go away by itself: what failed is retried with back-off.
+type transientError struct{ error }
+
+func (p transientError) Unwrap() error { return p.error }
+
+func isTransient(err error) bool {
+	_, ok := errors.AsType[transientError](err)
+	return ok || errors.Is(err, xds.ErrNoAnswer)
+}
+
+// enqueue makes a bundle the newest of its API.
+func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64) *queuedAPI {
+	fallback, err := xds.Unserved(message)
+	if err != nil {
+		fallback = nil // what is wrong with it is said when it is read
+	}
+	q := &queuedAPI{message: message, fallback: fallback, revision: revision}
+	n.queue[message.GetApi()] = q
+	return q
+}
+
+// keepsBuild reports whether what is being built of an API comes first: it is this bundle, or the last good version, which
+// nothing may replace that is not served.
+func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint64) bool {
+	if q == nil || q.build == nil {
+		return false
+	}
+	api, digest := message.GetApi(), q.message.GetDigest()
+	switch {
+	case digest == message.GetDigest():
+		q.revision, q.next = revision, nil
+		q.state, q.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
+	case n.running[api] == nil && n.unserved[api].GetDigest() == digest && q.tries == 0:
+		if q.next == nil {
+			q.nextBy = time.Now().Add(n.timing.LastGood)
+		}
+		q.next = &nodev1.Update{Revision: revision, Bundles: []*nodev1.ApiBundle{message}}
+	default:
+		return false
+	}
+	return true
+}
+
+// expireLastGoodWaits puts back in the inbox what has waited for a last good version for long enough.
+func (n *Node) expireLastGoodWaits(now time.Time) {
+	for _, q := range n.queue {
+		if q.next != nil && now.After(q.nextBy) {
+			q.tries++
+			n.inbox.requeue(q.next)
+			q.next = nil
+		}
+	}
+}
+
+// build parses the bundle and starts to build it; what was built comes back by n.built.
+func (n *Node) build(q *queuedAPI, outcomes outcomes) {
+	bundle, err := xds.ParseBundle(q.message)
+	if err != nil {
+		n.reject(q, err, outcomes)
+		return
+	}
+	q.bundle = bundle
+	n.startBuild(q)
+}
+
+func (n *Node) startBuild(q *queuedAPI) {
+	q.renewed = false
+	names := n.namesToResolve(q)
+	q.build = n.chains.startBuild(q.message, func() error { return n.resolve(names) }, n.deliver)
+}
+
+// deliver hands a build that is done to the node's own goroutine.
+func (n *Node) deliver(b *build) {
+	select {
+	case n.built <- b:
+	case <-n.lifetime.Done():
+		n.chains.discard(b)
+	}
+}
+
+// reject reports why a queued API does not run. If the error is transient it is pending and retried with back-off, else
+// it is rejected.
+func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
+	state := nodev1.ApiStatus_STATE_REJECTED
+	q.retryAt = time.Time{}
+	if isTransient(err) {
+		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
+	}
+	q.tries++
+	if reason := strings.ToValidUTF8(err.Error(), "�"); reason != q.reason || state != q.state {
+		q.state, q.reason = state, reason
+		outcomes.of(q.revision).add(q.message, state, reason)
+	}
+}
+
+// backOff is how long to wait after a number of tries that have failed, this one not counted.
+func (t Timing) backOff(tries int) time.Duration {
+	return min(t.Retry<<min(tries, 20), max(t.Retry, t.RetryMost))
+}
+
+// nextRetry returns when to try again what is due first.
+func (n *Node) nextRetry(now time.Time) time.Duration {
+	next := time.Hour
+	for _, q := range n.queue {
+		if q.build == nil && !q.retryAt.IsZero() {
+			next = min(next, max(0, q.retryAt.Sub(now)))
+		}
+	}
+	return next
+}
+
+// due are the APIs that are to be tried again now, by name.
+func (n *Node) due(now time.Time) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(n.queue)), func(api string) bool {
+		q := n.queue[api]
+		return q.build != nil || q.retryAt.IsZero() || q.retryAt.After(now)
+	})
+}
+
+// retryAll makes all that is queued due, whatever its reason: the node's policies have changed.
+func (n *Node) retryAll() {
+	for _, q := range n.queue {
+		q.renewed = q.build != nil
+		if q.message.GetUnserved() == "" && q.build == nil {
+			q.tries, q.retryAt = 0, time.Now()
+		}
+	}
+}
+
+// bundles are what Envoy is to have: what runs, and for each API what answers where it is to be and nothing of it is.
+func (n *Node) bundles(next running) []*xds.Bundle {
+	all := next.bundles()
+	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
+		q, v := n.queue[api], next[api]
+		if q.fallback != nil && (v == nil || !v.bundle.Covers(q.fallback.Context)) {
+			all = append(all, q.fallback)
+		}
+	}
+	return all
+}
+
+// fallbacks are the APIs of which nothing runs, as they are kept on disk: they are answered 503 after a restart as well.
+func (n *Node) fallbacks() []*nodev1.ApiBundle {
+	var all []*nodev1.ApiBundle
+	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
+		q := n.queue[api]
+		if n.running[api] != nil || n.unserved[api] != nil || q.fallback == nil {
+			continue
+		}
+		reason := q.message.GetUnserved() + q.reason
+		if reason == "" {
+			reason = "it was being built"
+		}
+		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(), Unserved: reason})
+	}
+	return all
+}
