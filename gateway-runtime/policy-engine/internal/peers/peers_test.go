@@ -271,7 +271,7 @@ func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
 
 // TestTheGoldenFileIsRead reads what the supervisor's tests hold the supervisor to.
 func TestTheGoldenFileIsRead(t *testing.T) {
-	known, err := read("../../../../conformance/messages/peers.json")
+	known, err := readPeers("../../../../conformance/messages/peers.json")
 	if err != nil || known[Supervisor] == 0 || known[Envoy] == 0 || known["controller"] == 0 {
 		t.Errorf("expected supervisor, Envoy and controller, got %v, %v", known, err)
 	}
