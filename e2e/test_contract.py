@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import Workshop
 from e2e.streaming_upstream import StreamingUpstream
 from e2e.upstream import Reply, Upstream
-from e2e.workshop import Workshop
 
 SAMPLE = '''
 from typing import Any, Dict

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import Workshop
 from e2e.test_reload import load, show_word
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 SAYS = """\
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications

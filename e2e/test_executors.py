@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import Workshop
 from e2e.traffic import traffic
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 Start = Callable[..., Gateway]
 MOODY = """\

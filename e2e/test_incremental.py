@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.gateway import Json
-from e2e.workshop import Workshop
+from e2e.policy_project import Workshop
 
 SECONDS = 10.0  # 2 s on a machine of its own
 SOURCE = "def on_request(ctx, params):\n    return {}\n\ndef on_response(ctx, params):\n    return None\n"

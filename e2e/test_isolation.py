@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import Workshop
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 pytestmark = pytest.mark.timeout(300)
 SYSTEM_PYTHON = Path("/usr/bin/python3")

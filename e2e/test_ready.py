@@ -21,8 +21,8 @@ import yaml
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.names import Names
+from e2e.policy_project import Workshop
 from e2e.upstream import Reply, Upstream
-from e2e.workshop import Workshop
 
 PLAIN = """\
 from sdk.policy import UpstreamRequestModifications

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.policy_project import Workshop
 from e2e.upstream import Recorded, Reply, Upstream
-from e2e.workshop import Workshop
 
 STAMP = """\
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications

@@ -16,7 +16,7 @@ import pytest
 
 from bench import load_tool
 from e2e.faults import unfinished
-from e2e.faults.site import Setting, ground
+from e2e.faults.environment import Setting, ground
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
 from e2e.upstream import Upstream

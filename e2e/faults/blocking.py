@@ -13,11 +13,11 @@ from pathlib import Path
 from bench import load_tool
 from bench.load_tool import Result
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Ground, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.faults.site import Ground, Setting, mix
 from e2e.gateway import attach
 
 SLEEP = 0.05

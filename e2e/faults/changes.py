@@ -8,8 +8,8 @@ from functools import partial
 import httpx
 
 from e2e.faults.contract import Contract, Fault
+from e2e.faults.environment import MARK, Setting, Site, now
 from e2e.faults.row import NO_COMPLAINTS, Row
-from e2e.faults.site import MARK, Setting, Site, now
 
 RELOADS = 20
 ENOUGH = 10_000

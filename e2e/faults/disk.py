@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.faults.contract import Fault
+from e2e.faults.environment import PYTHON_POLICY, Site, now
 from e2e.faults.load import pause
 from e2e.faults.row import Row
-from e2e.faults.site import PYTHON_POLICY, Site, now
 from e2e.gateway import Json, api, eventually
 
 RETRY_SECONDS = 45.0  # the node tries every 30 s

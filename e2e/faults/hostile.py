@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
+from e2e.faults.environment import Setting, Site, now, site
 from e2e.faults.load import pause
-from e2e.faults.site import Setting, Site, now, site
 from e2e.gateway import Gateway, attach
 from e2e.hostile import level as levels
 from e2e.hostile import node, page

@@ -7,10 +7,10 @@ from functools import partial
 import httpx
 
 from e2e.faults.contract import Contract
-from e2e.faults.harms import GONE, TIMEOUT
+from e2e.faults.environment import Setting, Site
+from e2e.faults.faulty_policies import GONE, TIMEOUT
 from e2e.faults.load import Flow
 from e2e.faults.row import Row
-from e2e.faults.site import Setting, Site
 from e2e.gateway import attach, eventually
 
 CALLS = 100

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Ground, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.faults.site import Ground, Setting, mix
 from e2e.gateway import attach
 
 ROUNDS = 15

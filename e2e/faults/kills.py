@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.environment import Setting, Site, now
 from e2e.faults.load import Flow, loading, pause
 from e2e.faults.row import Row
-from e2e.faults.site import Setting, Site, now
 from e2e.gateway import attach
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from e2e.faults.environment import Ground, Setting, ground
 from e2e.faults.figure import Figure
-from e2e.faults.site import Ground, Setting, ground
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from e2e.faults.environment import Ground, Setting
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
 from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
-from e2e.faults.site import Ground, Setting
 from e2e.gateway import attach
 
 SECONDS_EACH = 0.2

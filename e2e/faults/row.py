@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
+from e2e.faults.environment import Setting, Site, site
 from e2e.faults.load import pause
-from e2e.faults.site import Setting, Site, site
 
 NO_COMPLAINTS: Callable[[Site], list[str]] = lambda _: []  # noqa: E731 — a default, typed
 CAN_RUN: Callable[[], str | None] = lambda: None  # noqa: E731

@@ -20,10 +20,10 @@ from bench import load_tool
 from e2e.faults.__main__ import build_output
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
-from e2e.faults.flat import Sample, grown, report
+from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, Setting, Site, now, site
+from e2e.faults.leak_check import Sample, grown, report
 from e2e.faults.load import pause
 from e2e.faults.processes import folders, held
-from e2e.faults.site import GO_POLICY, MARK, PYTHON_POLICY, Setting, Site, now, site
 from e2e.faults.table import Line, table
 from e2e.gateway import api
 

@@ -9,10 +9,10 @@ import pytest
 from bench import load_tool
 from e2e.faults import blocking
 from e2e.faults.changes import reloads
+from e2e.faults.environment import ground
 from e2e.faults.hostile import Hostile
 from e2e.faults.row import Row
 from e2e.faults.rows import ROWS
-from e2e.faults.site import ground
 from e2e.faults.table import Line, cells, reasons
 from e2e.hostile import level
 from e2e.hostile.tries import TRIES

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Ground, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import loading, pause
 from e2e.faults.measure import Measurement
 from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
-from e2e.faults.site import Ground, Setting, mix
-from e2e.faults.stuck import Client, NeverReads, StopSendingStreams, StopsSending, StreamsNeverRead, stuck
+from e2e.faults.stalled_clients import Client, NeverReads, StopSendingStreams, StopsSending, StreamsNeverRead, stuck
 from e2e.gateway import attach
 
 MIB = 2**20

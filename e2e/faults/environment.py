@@ -14,7 +14,7 @@ from e2e.faults.answers import Answer
 from e2e.faults.contract import Fault
 from e2e.faults.load import Flow, Load, ask, checking_upstream, loading, pause
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.workshop import Workshop
+from e2e.policy_project import Workshop
 
 EXPECTED: dict[str, dict[str, str]] = {
     "/go": {"X-Go-Policy": "go"},

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.environment import Setting, Site
 from e2e.faults.kills import EXECUTOR, POLICY_ERRORS
 from e2e.faults.load import Flow
 from e2e.faults.row import Row
-from e2e.faults.site import Setting, Site
 from e2e.gateway import attach
 
 HARM = ("harm:v1.0.0", "harm")
