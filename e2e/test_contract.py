@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.policy_project import Workshop
+from e2e.policy_project import PolicyProject
 from e2e.streaming_upstream import StreamingUpstream
 from e2e.upstream import Reply, Upstream
 
@@ -115,26 +115,28 @@ def definition(name: str, modes: Json, more: str = "") -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-contract", go=())
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-contract", go=())
     for modes in COMBINATIONS:
         name = combination_name(modes)
-        made.policy(name, SAMPLE, **definition(name, modes))
+        made.write_policy(name, SAMPLE, **definition(name, modes))
     bodies = {"requestBodyMode": "BUFFER", "responseBodyMode": "BUFFER"}
     free = "parameters: {type: object, additionalProperties: true}"
     both = {"requestBodyMode": "BUFFER", "responseHeaderMode": "PROCESS", "requestBodyInResponse": "true"}
-    made.policy("recalls", RECALLS, **definition("recalls", both, free))
-    made.policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
-    made.policy("masks", MASKS, **definition("masks", bodies))
-    made.policy("decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"}))
+    made.write_policy("recalls", RECALLS, **definition("recalls", both, free))
+    made.write_policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
+    made.write_policy("masks", MASKS, **definition("masks", bodies))
+    made.write_policy(
+        "decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"})
+    )
     phases = {"requestHeaderMode": "PROCESS", "responseHeaderMode": "PROCESS"}
-    made.policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
+    made.write_policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
     return made
 
 
 @pytest.fixture(scope="module")
-def gateway(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running(None, tmp_path_factory.mktemp("state"), *workshop.arguments) as gateway:
+def gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running(None, tmp_path_factory.mktemp("state"), *project.arguments) as gateway:
         yield gateway
 
 
@@ -186,8 +188,8 @@ def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: U
     )
 
 
-def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, workshop: Workshop) -> None:
-    workshop.policy("late", SAMPLE, **definition("late", {"requestHeaderMode": "PROCESS"}))
+def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
+    project.write_policy("late", SAMPLE, **definition("late", {"requestHeaderMode": "PROCESS"}))
     done = gateway.reload()
     assert done.returncode == 0, done.stderr
     assert "on_response of late:v1.0.0 is never called" in done.stdout + done.stderr
@@ -210,13 +212,13 @@ def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway:
 
 
 def test_the_requests_body_crosses_processes_and_generations(
-    gateway: Gateway, upstream: Upstream, workshop: Workshop
+    gateway: Gateway, upstream: Upstream, project: PolicyProject
 ) -> None:
     url = deployed(gateway, api("recalls-across", upstream.url, [attach("recalls")]))
     (before,) = gateway.executors()
 
     def reply(_: object) -> Reply:
-        workshop.policy("later", SAMPLE, **definition("later", {"requestHeaderMode": "PROCESS"}))
+        project.write_policy("later", SAMPLE, **definition("later", {"requestHeaderMode": "PROCESS"}))
         assert gateway.reload().returncode == 0
         with contextlib.suppress(ProcessLookupError):
             os.kill(before["pid"], signal.SIGKILL)

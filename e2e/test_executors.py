@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.policy_project import Workshop
+from e2e.policy_project import PolicyProject
 from e2e.traffic import traffic
 from e2e.upstream import Upstream
 
@@ -49,21 +49,21 @@ def on_response(ctx, params):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-executors")
-    made.policy("moody", MOODY)
-    made.policy("forgetful", FORGETFUL)
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
+    made.write_policy("moody", MOODY)
+    made.write_policy("forgetful", FORGETFUL)
     return made
 
 
 @pytest.fixture
-def start(workshop: Workshop, tmp_path: Path) -> Iterator[Start]:
+def start(project: PolicyProject, tmp_path: Path) -> Iterator[Start]:
     """start(*arguments) → a gateway of its own."""
     stack = ExitStack()
 
     def begin(*arguments: str) -> Gateway:
         own = "--access-log", "/dev/null"
-        return stack.enter_context(running(None, tmp_path / "state", *workshop.arguments, *own, *arguments))
+        return stack.enter_context(running(None, tmp_path / "state", *project.arguments, *own, *arguments))
 
     with stack:
         yield begin

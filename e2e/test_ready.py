@@ -21,7 +21,7 @@ import yaml
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.names import Names
-from e2e.policy_project import Workshop
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Reply, Upstream
 
 PLAIN = """\
@@ -213,14 +213,14 @@ def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Pa
 
 
 def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    workshop = Workshop(tmp_path, "e2e-ready")
-    workshop.policy("plain", PLAIN)
-    with running(None, tmp_path / "state", *workshop.arguments) as gateway:
+    project = PolicyProject(tmp_path, "e2e-ready")
+    project.write_policy("plain", PLAIN)
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("plain", upstream.url, [attach("plain")]))
-        workshop.policy("plain", PLAIN.replace("yes", "again"))
+        project.write_policy("plain", PLAIN.replace("yes", "again"))
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is reloaded", lambda: gateway.logged(message="reloaded"), 60)
-        workshop.policy("plain", "import no_such_module\n")
+        project.write_policy("plain", "import no_such_module\n")
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
         assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
@@ -293,14 +293,14 @@ def is_deployed(gateway: Gateway, name: str) -> bool:
 
 @pytest.mark.timeout(400)
 def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Path, upstream: Upstream) -> None:
-    workshop = Workshop(tmp_path, "e2e-ready")
+    project = PolicyProject(tmp_path, "e2e-ready")
     for name, source in (("plain", PLAIN), ("keys", KEYS), ("fading", PLAIN)):
-        workshop.policy(name, source)
+        project.write_policy(name, source)
     state, ports = tmp_path / "state", {"dead": closed_port(), "keys": closed_port()}
-    with running(None, state, *workshop.arguments) as gateway:
+    with running(None, state, *project.arguments) as gateway:
         gateway.deploy(api("fading", upstream.url, [attach("fading")]))
-    workshop.forget("fading")
-    workshop.policy("fading", PLAIN, version="v2.0.0")
+    project.remove_policy("fading")
+    project.write_policy("fading", PLAIN, version="v2.0.0")
     good = [f"good-{number}" for number in range(15)]
     apis = write_apis(
         tmp_path / "apis",
@@ -311,7 +311,7 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Pat
     )
     (tmp_path / "apis" / "wrong.yaml").write_text("kind: [\n")
     names = Names(tmp_path)
-    with running(None, state, *workshop.arguments, *apis, within=names.within) as gateway:
+    with running(None, state, *project.arguments, *apis, within=names.within) as gateway:
         names_of_all = (*good, "dead", "unresolved", "keys", "fading")
         answers = {name: httpx.get(f"{gateway.url}/{name}/x") for name in names_of_all}
         assert {answers[name].status_code for name in good} == {200}
@@ -319,7 +319,7 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Pat
         assert (ready["serving"], ready["apis"]) == (16, 20)
         assert float(ready["deploy"].rstrip("s")) < NORMAL_DEPLOY_SECONDS
         _each_says_why(gateway, answers)
-        _each_heals(gateway, upstream, workshop, tmp_path / "apis", ports, names)
+        _each_heals(gateway, upstream, project, tmp_path / "apis", ports, names)
 
 
 def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
@@ -344,11 +344,11 @@ def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None
 
 
 def _each_heals(
-    gateway: Gateway, upstream: Upstream, workshop: Workshop, folder: Path, ports: dict[str, int], names: Names
+    gateway: Gateway, upstream: Upstream, project: PolicyProject, folder: Path, ports: dict[str, int], names: Names
 ) -> None:
     """By itself, when its cause goes away: nothing is deployed again."""
     names.know("orders.test")
-    workshop.policy("fading", PLAIN)
+    project.write_policy("fading", PLAIN)
     assert gateway.reload().returncode == 0
     write_apis(folder, api("wrong", upstream.url))
     dead = http.server.ThreadingHTTPServer(("127.0.0.1", ports["dead"]), Keys)

@@ -16,7 +16,7 @@ import pytest
 
 from bench import load_tool
 from e2e.faults import unfinished
-from e2e.faults.environment import Setting, ground
+from e2e.faults.environment import Setting, started_environment
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
 from e2e.upstream import Upstream
@@ -202,16 +202,19 @@ def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstrea
 
 
 @pytest.mark.parametrize(
-    "siege",
-    [unfinished.siege(unfinished.SENDS, 200, 200.0, 2.0), unfinished.siege(unfinished.SENDS_STREAMS, 2, 2.0, 2.0)],
+    "load",
+    [
+        unfinished.stalling(unfinished.SENDS, 200, 200.0, 2.0),
+        unfinished.stalling(unfinished.SENDS_STREAMS, 2, 2.0, 2.0),
+    ],
     ids=["HTTP/1.1", "HTTP/2"],
 )
 def test_bodies_that_stop_halfway_are_held_within_the_budget(
-    build: Path, tmp_path: Path, siege: unfinished.Siege
+    build: Path, tmp_path: Path, load: unfinished.Stalling
 ) -> None:
     """Without it, 200 MB come to be held, and more than twice that in memory."""
     setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
-    with ground(load_tool.build(tmp_path), build, setting) as place:
-        figures = unfinished.besieged(replace(siege, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), place)
+    with started_environment(load_tool.build(tmp_path), build, setting) as environment:
+        figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)
     told = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
     assert all(figure.kept for figure in told), "; ".join(map(str, told))

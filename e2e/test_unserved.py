@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.policy_project import Workshop
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Upstream
 
 ASKS = """\
@@ -66,9 +66,9 @@ def keys() -> Iterator[KeyServer]:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-unserved")
-    made.policy("asks", ASKS)
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-unserved")
+    made.write_policy("asks", ASKS)
     return made
 
 
@@ -78,8 +78,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def node(workshop: Workshop, state: Path) -> Iterator[Gateway]:
-    with running(None, state, *workshop.arguments) as gateway:
+def node(project: PolicyProject, state: Path) -> Iterator[Gateway]:
+    with running(None, state, *project.arguments) as gateway:
         yield gateway
 
 
@@ -138,14 +138,14 @@ def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeySe
 
 
 def test_a_server_that_is_away_at_the_start(
-    workshop: Workshop, keys: KeyServer, upstream: Upstream, tmp_path: Path
+    project: PolicyProject, keys: KeyServer, upstream: Upstream, tmp_path: Path
 ) -> None:
     keys.open()
-    with running(None, tmp_path / "state", *workshop.arguments) as first:
+    with running(None, tmp_path / "state", *project.arguments) as first:
         first.deploy(api("healthy", upstream.url))
         first.deploy(api("asking", upstream.url, [attach("asks", {"port": keys.port})]))
     keys.close()
-    with running(None, tmp_path / "state", *workshop.arguments) as second:
+    with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("the healthy one serves", lambda: httpx.get(f"{second.url}/healthy/x").status_code == 200)
         wants_503(f"{second.url}/asking/x")
         eventually("the reason", lambda: "Connection refused" in status(second, "asking")["reason"])

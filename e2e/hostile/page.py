@@ -41,7 +41,7 @@ class Page:
     def __init__(self, path: Path = PAGE) -> None:
         self._path, self.writing = path, False
 
-    def settle(self, level: Level, found: Mapping[Try, str]) -> list[str]:
+    def compare(self, level: Level, found: Mapping[Try, str]) -> list[str]:
         """What the page says otherwise, in sentences; none where it is written."""
         text = self._path.read_text()
         told = dict(cells(text))
