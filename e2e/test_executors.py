@@ -177,14 +177,11 @@ def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None
     gateway.deploy(api("moody", upstream.url, [attach("moody", {"value": "a"})]))
     with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.01) as (flow,):
         eventually("some traffic", lambda: len(flow.answers) > 20)
-        began = time.monotonic()
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
-        eventually("it is suspected", lambda: gateway.logged(message="executor is replaced"), 10)
-        detected = time.monotonic()
-        eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway), 10)
-        back = time.monotonic()
-        eventually("traffic goes on", lambda: flow.answers[-1][0] > back + 1)
-    assert detected - began < 6
-    assert back - detected < 5  # about 1 s on a machine that is not busy
+        eventually("it is silent for too long", lambda: gateway.logged(message="executor is replaced"))
+        replaced = time.monotonic()
+        eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway))
+        counted = len(flow.answers)
+        eventually("traffic goes on", lambda: len(flow.answers) > counted + 50)
     assert flow.counts().keys() <= {200, 504, 500}, flow.problems[:3]
-    assert flow.last_failure() < began + 3, "requests went on failing although another process was there"
+    assert flow.last_failure() < replaced, "requests went on failing although another process was there"

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -341,10 +340,8 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
         url = f"{gateway.url}/stamped/x"
         assert word(url) == "first"
-        began = time.monotonic()
         project.write_policy("stamp", STAMP, words_py=words("second"))
-        eventually("the new word", lambda: word(url) == "second", 30)
-        assert time.monotonic() - began < 20
+        eventually("the new word", lambda: word(url) == "second", 20)
         eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
         (line,) = gateway.logged(message="reloaded")
         assert line["took"].endswith("s")

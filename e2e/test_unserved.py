@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,11 +98,10 @@ def wants_503(url: str) -> None:
 
 def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
     node.deploy(api("healthy", upstream.url))
-    began = time.monotonic()
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port})]
+        client.timeout = httpx.Timeout(10, read=20)  # shorter than `wait`: what is tried again is not waited for
         created = client.post("/v1/apis", json=api("asking", upstream.url, policies), params={"wait": "25"})
-    assert time.monotonic() - began < 10, "the answer waits for what is tried again anyway"
     assert created.json()["status"]["state"] == "pending"
     assert "Connection refused" in created.json()["status"]["reason"]
     wants_503(f"{node.url}/asking/x")
@@ -127,11 +125,9 @@ def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: Ke
 def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
     keys.open(silent=True)
     with node.controller() as client:
-        policies = [attach("asks", {"port": keys.port, "patience": 8})]
+        policies = [attach("asks", {"port": keys.port, "patience": 60})]  # longer than a deployment is waited for
         client.post("/v1/apis", json=api("silent", upstream.url, policies))
-        began = time.monotonic()
         node.deploy(api("beside", upstream.url))
-        assert time.monotonic() - began < 5
         wants_503(f"{node.url}/silent/x")
         client.delete("/v1/apis/silent", params={"wait": "10"})
     eventually("what is gone is nobody's", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
@@ -161,9 +157,7 @@ def test_an_upstream_that_does_not_resolve_is_named_and_holds_nobody_back(node: 
         assert created.json()["status"]["state"] == "pending"
         assert "the name nowhere.invalid does not resolve" in created.json()["status"]["reason"]
         wants_503(f"{node.url}/lost/x")
-        began = time.monotonic()
         node.deploy(api("found", upstream.url))
-        assert time.monotonic() - began < 5
         moved = client.put("/v1/apis/lost", json=api("lost", upstream.url), params={"wait": "10"})
     assert moved.json()["status"]["state"] == "deployed"
     eventually("it serves", lambda: httpx.get(f"{node.url}/lost/x").status_code == 200)

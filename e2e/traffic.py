@@ -23,6 +23,11 @@ class Traffic:
     def counts(self) -> Counter[int | str]:
         return Counter(status for _, status in self.answers)
 
+    def served_last(self) -> int:
+        """How many answers in a row, up to the last one, were 200."""
+        statuses = [status for _, status in self.answers]
+        return next((count for count, status in enumerate(reversed(statuses)) if status != 200), len(statuses))
+
     def last_failure(self) -> float:
         """When the last answer that was not 200 came (time.monotonic), 0 when there was none."""
         return max((when for when, status in self.answers if status != 200), default=0.0)
