@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench import load_tool
 from e2e.faults import unfinished
 from e2e.faults.environment import Setting, started_environment
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
@@ -215,11 +214,11 @@ def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstrea
     ids=["HTTP/1.1", "HTTP/2"],
 )
 def test_bodies_that_stop_halfway_are_held_within_the_budget(
-    build: Path, tmp_path: Path, load: unfinished.Stalling
+    build: Path, tool: Path, load: unfinished.Stalling
 ) -> None:
     """Without it, 200 MB come to be held, and more than twice that in memory."""
     setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
-    with started_environment(load_tool.build(tmp_path), build, setting) as environment:
+    with started_environment(tool, build, setting) as environment:
         figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)
     told = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
     assert all(figure.kept for figure in told), "; ".join(map(str, told))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import load_tool
 from e2e.faults import blocking
 from e2e.faults.changes import reloads
 from e2e.faults.environment import started_environment
@@ -17,6 +16,7 @@ from e2e.faults.table import Line, cells, reasons
 from e2e.hostile import level
 from e2e.hostile.tries import TRIES
 
+pytestmark = pytest.mark.alone
 NAMES = (
     "executor kill -9, 1 process",
     "executor kill -9, 1 of 2 processes",
@@ -30,11 +30,6 @@ TRIED = (
     "environment", "hooks", "environ", "memory", "signals", "limits", "read-files", "write-files", "private-sockets",
     "management-api", "listening-port", "namespaces", "offline", "forged-logs", "child",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return load_tool.build(tmp_path_factory.mktemp("load"))
 
 
 def test_the_short_form_has_all_the_rows_that_it_names() -> None:
