@@ -30,8 +30,8 @@ from e2e.gateway import api
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
 CHURNING = 8
-SETTLE_SECONDS = 300.0
-SETTLE_SHARE = 0.4  # of a run too short to settle for so long
+WARMUP_SECONDS = 300.0
+WARMUP_SHARE = 0.4  # of a run too short for that
 
 
 def main() -> int:
@@ -45,9 +45,9 @@ def main() -> int:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
             samples, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
-    settled = [one for one in samples if one.at >= min(SETTLE_SECONDS, SETTLE_SHARE * seconds)]
-    growth = grown(settled)
-    print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(settled), *growth, sep="\n\n")
+    measured = [one for one in samples if one.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
+    growth = grown(measured)
+    print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
 
 

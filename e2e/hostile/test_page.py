@@ -45,11 +45,11 @@ def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Pa
     assert text.endswith("\n\nbehind\n")
 
 
-def test_a_run_that_differs_from_the_page_is_a_complaint(page: Path) -> None:
+def test_a_run_that_differs_from_the_page_is_a_difference(page: Path) -> None:
     table = Page(page)
     table.writing = True
     table.compare(LANDLOCK, {MEMORY: "refused"})
     table.writing = False
     assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
-    (complaint,) = table.compare(LANDLOCK, {MEMORY: "reached: engine"})
-    assert complaint == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"
+    (difference,) = table.compare(LANDLOCK, {MEMORY: "reached: engine"})
+    assert difference == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"
