@@ -31,7 +31,7 @@ from e2e.lone_envoy import (
     cluster,
     denied,
     ext_proc_filter,
-    go_on,
+    unchanged,
     lone_envoy,
     piece,
     route,
@@ -46,7 +46,7 @@ GET = Shape("GET", "GET")
 
 def passes(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     for message in messages:
-        yield go_on(message.WhichOneof("request"))
+        yield unchanged(message.WhichOneof("request"))
 
 
 def passes_and_ends(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -71,7 +71,7 @@ def denies_the_body(messages: Messages, _: grpc.ServicerContext) -> Iterator[obj
         if message.WhichOneof("request") == "request_body":
             yield denied()
             return
-        yield go_on(message.WhichOneof("request"))
+        yield unchanged(message.WhichOneof("request"))
 
 
 def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -85,7 +85,7 @@ def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator
     yield changed(x_length=str(len(body)))
     yield piece(body, not trailers)
     if trailers:
-        yield go_on("request_trailers")
+        yield unchanged("request_trailers")
 
 
 def never_answers(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -226,7 +226,7 @@ def test_9_a_response_comes_first_where_request_headers_are_skipped_or_an_upgrad
 
 def breaks_off_in_the_body(messages: Messages, context: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield go_on("request_headers")
+    yield unchanged("request_headers")
     yield piece(next(messages).request_body.body, last=False)
     context.abort(grpc.StatusCode.INTERNAL, "no")
 
@@ -287,7 +287,7 @@ def test_pieces_for_a_request_of_headers_and_trailers_are_an_error(upstream: Ups
         assert [next(messages).WhichOneof("request") for _ in range(2)] == ["request_headers", "request_trailers"]
         yield changed()
         yield piece(b"added", last=False)
-        yield go_on("request_trailers")
+        yield unchanged("request_trailers")
 
     with lone_envoy(upstream, Engine(a=adds), routes(a=BODY)) as envoy:
         assert http2(envoy.port, "/a/x", TRAILERS_ONLY).status == 503, "status_on_error of the bootstrap"
