@@ -31,10 +31,10 @@ from e2e.lone_envoy import (
     cluster,
     denied,
     ext_proc_filter,
-    unchanged,
     lone_envoy,
     piece,
     route,
+    unchanged,
 )
 from e2e.upstream import Upstream
 from e2e.wire import Shape, http1, http2
