@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from e2e.closed_port import SharedPortServer, closed_port
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.names import Names
@@ -77,7 +78,7 @@ def ready_record(gateway: Gateway) -> Json:
     return record
 
 
-def closed_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -254,7 +255,7 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
 
 
 def test_the_echo_is_where_the_api_says(tmp_path: Path) -> None:
-    port = closed_port()
+    port = free_port()
     subprocess.run(["gatewright", "init", str(tmp_path)], check=True)
     hello = tmp_path / "apis" / "hello.yaml"
     hello.write_text(hello.read_text().replace(":9091", f":{port}"))
@@ -277,7 +278,7 @@ class Keys(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def identity_provider(port: int) -> Iterator[None]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Keys) as server:
+    with SharedPortServer(("127.0.0.1", port), Keys) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -291,12 +292,20 @@ def is_deployed(gateway: Gateway, name: str) -> bool:
     return name in (found := states(gateway)) and found[name]["state"] == "deployed"
 
 
+@pytest.fixture
+def closed_ports() -> Iterator[tuple[int, int]]:
+    with closed_port() as one, closed_port() as another:
+        yield one, another
+
+
 @pytest.mark.timeout(400)
-def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Path, upstream: Upstream) -> None:
+def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
+    tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
+) -> None:
     project = PolicyProject(tmp_path, "e2e-ready")
     for name, source in (("plain", PLAIN), ("keys", KEYS), ("fading", PLAIN)):
         project.write_policy(name, source)
-    state, ports = tmp_path / "state", {"dead": closed_port(), "keys": closed_port()}
+    state, ports = tmp_path / "state", dict(zip(("dead", "keys"), closed_ports, strict=True))
     with running(None, state, *project.arguments) as gateway:
         gateway.deploy(api("fading", upstream.url, [attach("fading")]))
     project.remove_policy("fading")
@@ -351,7 +360,7 @@ def _each_heals(
     project.write_policy("fading", PLAIN)
     assert gateway.reload().returncode == 0
     write_apis(folder, api("wrong", upstream.url))
-    dead = http.server.ThreadingHTTPServer(("127.0.0.1", ports["dead"]), Keys)
+    dead = SharedPortServer(("127.0.0.1", ports["dead"]), Keys)
     with identity_provider(ports["keys"]), dead:
         serving = threading.Thread(target=dead.serve_forever)
         serving.start()

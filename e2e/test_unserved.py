@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.closed_port import closed_port
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.policy_project import PolicyProject
 from e2e.upstream import Upstream
@@ -30,16 +31,16 @@ def on_response(ctx, params):
 
 
 class KeyServer:
-    """What a policy asks when it is prepared. Away until `open`, and after `close`; while `silent` it says nothing."""
+    """What a policy asks when it is prepared, at a closed port. Away until `open`, and after `close`; while `silent` it
+    says nothing.
+    """
 
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+    def __init__(self, port: int) -> None:
+        self.port = port
         self._listener: socket.socket | None = None
 
     def open(self, silent: bool = False) -> None:
-        listener = self._listener = socket.create_server(("127.0.0.1", self.port))
+        listener = self._listener = socket.create_server(("127.0.0.1", self.port), reuse_port=True)
         if not silent:
             threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
 
@@ -59,9 +60,10 @@ class KeyServer:
 
 @pytest.fixture
 def keys() -> Iterator[KeyServer]:
-    server = KeyServer()
-    yield server
-    server.close()
+    with closed_port() as port:
+        server = KeyServer(port)
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="module")
