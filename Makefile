@@ -3,7 +3,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
-export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
 WORKERS ?= 3
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
