@@ -14,8 +14,6 @@ from e2e.traffic import traffic
 from e2e.upstream import Upstream
 from e2e.wire import Shape, http1
 
-IN_A_ROW = 20
-
 
 @pytest.fixture
 def own_gateway(build: Path, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
@@ -34,7 +32,7 @@ def test_a_killed_executor_fails_only_python_routes_and_comes_back(own_gateway: 
         killed = own_gateway.kill("executor-default-0")
         eventually("the executor is restarted", lambda: own_gateway.pid("executor-default-0") not in {killed, None})
         eventually("the fault shows", lambda: python.counts()[503])
-        eventually("Python routes answer again", lambda: python.served_last() >= IN_A_ROW)
+        eventually("Python routes answer again", python.is_steady)
         failures = len(python.problems)
         eventually("more traffic flows", lambda: python.counts()[200] > 300, 20)
     assert go.counts().keys() == {200}
@@ -53,7 +51,7 @@ def test_without_the_engine_routes_with_policies_fail_and_others_go_on(own_gatew
         eventually("traffic flows", lambda: len(go.answers) > 50)
         own_gateway.kill("engine")
         eventually("the fault shows", lambda: go.counts()[503])
-        eventually("Go routes answer again", lambda: go.served_last() >= IN_A_ROW)
+        eventually("Go routes answer again", go.is_steady)
         failures, counted = len(go.problems), go.counts()[200]
         eventually("more traffic flows", lambda: go.counts()[200] > counted + 100)
     assert bare.counts().keys() == {200}
