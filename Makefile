@@ -24,7 +24,7 @@ build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
 test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy (WORKERS=3 side by side)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target go-tests python-tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
 	python tools/fuzz.py --seconds 5 /Fuzz
 	pytest -q --timeout 180 $(SIDE_BY_SIDE) -m "not alone" e2e
 	pytest -q --timeout 180 -m alone e2e

@@ -118,7 +118,7 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
     assert value(f"{gateway.url}/well/x") == "well"
     if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
         eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
-        assert any("memory" in told["reason"] for told in gateway.logged(message="executor is replaced"))
+        assert any("memory" in record["reason"] for record in gateway.logged(message="executor is replaced"))
 
 
 def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
@@ -136,7 +136,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
         assert flow.counts().keys() == {200}, flow.problems[:3]
     assert [value(f"{gateway.url}/{name}/x") for name in names] == names
     assert value(f"{gateway.url}/hung/x") == "hung"
-    assert_told(gateway)
+    assert_logged(gateway)
 
 
 def hang(url: str, count: int) -> None:
@@ -157,13 +157,13 @@ def hang(url: str, count: int) -> None:
     assert len(statuses) == count
 
 
-def assert_told(gateway: Gateway) -> None:
+def assert_logged(gateway: Gateway) -> None:
     """The log names policy, attachment and the age of the oldest; the reason of the replacement does too."""
-    told = [record for record in gateway.records() if record["message"].startswith("executions of a policy hang")]
-    assert told
-    assert (told[0]["policy"], told[0]["api"]) == ("moody:v1.0.0", "hung")
-    assert told[0]["instance"]
-    assert told[0]["oldest"].endswith("s")
+    hung = [record for record in gateway.records() if record["message"].startswith("executions of a policy hang")]
+    assert hung
+    assert (hung[0]["policy"], hung[0]["api"]) == ("moody:v1.0.0", "hung")
+    assert hung[0]["instance"]
+    assert hung[0]["oldest"].endswith("s")
     reason = gateway.logged(message="executor is replaced")[0]["reason"]
     found = re.match(
         r"(\d+) of its 32 workers hang: moody:v1.0.0 of API hung, instance \w+ \(\d+, the oldest for", reason

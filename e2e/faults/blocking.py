@@ -69,13 +69,4 @@ def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
     return lower_quartile([p99(latencies(one, flow=flow)) for one in rounds])
 
 
-BLOCKING = Measurement(
-    f"a policy that sleeps 50 ms, {CONNECTIONS} connections",
-    blocking,
-    Setting(
-        apis=tuple(
-            (name, attach("faulty", {"how": "sleep", "seconds": s}))
-            for name, s in {"asleep": SLEEP, "awake": 0.0}.items()
-        )
-    ),
-)
+BLOCKING = Measurement(f"a policy that sleeps 50 ms, {CONNECTIONS} connections", blocking, SETTING)

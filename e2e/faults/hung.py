@@ -25,7 +25,7 @@ APIS = (
 def replaced_whole(environment: LoadedEnvironment) -> list[str]:
     """Waits for the replacement, then asks every instance for its parameters."""
     eventually("the process is replaced", lambda: environment.gateway.logged(message="executor replaced"), 30)
-    return [*wrong_instances(environment), *untold(environment)]
+    return [*wrong_instances(environment), *missing_in_log(environment)]
 
 
 def wrong_instances(environment: LoadedEnvironment) -> list[str]:
@@ -41,16 +41,16 @@ def answer_of(environment: LoadedEnvironment, name: str) -> str:
     return str(httpx.get(f"http://{environment.address}/{name}/x", timeout=10).headers.get("x-order"))
 
 
-def untold(environment: LoadedEnvironment) -> list[str]:
+def missing_in_log(environment: LoadedEnvironment) -> list[str]:
     """The log must name policy, attachment and age of the oldest."""
-    told = [
+    found = [
         record
         for record in environment.gateway.records()
         if str(record.get("message")).startswith("executions of a policy hang")
     ]
-    if any((r["policy"], r["api"]) == ("faulty:v1.0.0", "faulty") and r["instance"] and r["oldest"] for r in told):
+    if any((r["policy"], r["api"]) == ("faulty:v1.0.0", "faulty") and r["instance"] and r["oldest"] for r in found):
         return []
-    return [f"expected the log to name policy, API, instance and age of what hangs, got {told}"]
+    return [f"expected the log to name policy, API, instance and age of what hangs, got {found}"]
 
 
 ROWS = [

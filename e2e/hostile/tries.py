@@ -88,9 +88,9 @@ def steals(subject: Subject, this: Try) -> Found:
         return ""
 
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
-        told = pool.submit(subject.ask, this.name)
+        answer = pool.submit(subject.ask, this.name)
         stolen = sum(answer == "stolen" for answer in pool.map(client, range(REQUESTS)))
-        found = told.result()
+        found = answer.result()
     return found if stolen or not found.reached else found.but("", "no client had its answer")
 
 
