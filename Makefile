@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
-export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
+WORKERS ?= 3
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
+.PHONY: help setup run build test go-tests python-tests check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,11 +23,17 @@ run: setup ## build the stock build.yaml and run it with the sample API (PORT=80
 build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
-test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy
-	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
-	pytest -q --timeout 120 $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
+test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy (WORKERS=3 side by side)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
 	python tools/fuzz.py --seconds 5 /Fuzz
-	pytest -q --timeout 180 e2e
+	pytest -q --timeout 180 $(SIDE_BY_SIDE) -m "not alone" e2e
+	pytest -q --timeout 180 -m alone e2e
+
+go-tests:
+	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
+
+python-tests:
+	pytest -q --timeout 120 $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	pytest -q --timeout 180 e2e $(ARGS)

@@ -24,7 +24,7 @@ def main() -> None:
         samples = measured(chosen)
         section = "\n\n".join(described(samples, chosen))
         print(section)
-        if mistakes := complaints(samples, chosen):
+        if mistakes := defects(samples, chosen):
             raise BenchError("\n".join(mistakes))
         write_down(samples, chosen, section)
     except BenchError as error:
@@ -87,7 +87,7 @@ def progress(sample: Sample) -> str:
     return f"{sample.row} at {sample.connections}: {figures}, foreign load {100 * sample.foreign:.0f} %{wrong}"
 
 
-def complaints(samples: Sequence[Sample], chosen: Settings) -> list[str]:
+def defects(samples: Sequence[Sample], chosen: Settings) -> list[str]:
     """Why the figures cannot stand."""
     fallen = ratios.fallen(ratios.found(samples), ratios.read()) if chosen.short else ()
     return [*sanity.wrong_answers(samples), *fallen]

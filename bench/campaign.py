@@ -45,7 +45,7 @@ def measure(settings: Settings, found: Mapping[str, Target], bench: Bench) -> It
             for row in in_order(settings.measured_at(connections), round_):
                 port = found[row.key].port
                 load = load_tool.of(row, port, connections, settings.warmup, settings.duration, settings.rate)
-                yield undisturbed(partial(bench.take, row.key, round_, found[row.key], load), settings.repeats)
+                yield undisturbed(partial(bench.measure, row.key, round_, found[row.key], load), settings.repeats)
 
 
 def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:

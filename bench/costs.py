@@ -28,7 +28,7 @@ from bench import cpu, load_tool
 from bench.error import BenchError
 from bench.processes import HOST, environment, program, stop
 
-SETTLE_SECONDS = 5.0
+WARMUP_SECONDS = 5.0
 START_SECONDS = 900.0
 CONNECTIONS = 16
 FEW = 5.0
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         with _gateway(home, address, started):
             pass
         lines, status = stack.enter_context(_gateway(home, address, started))
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(WARMUP_SECONDS)
         used, held = _used(status, chosen.idle), memory(status)
         figures = [_loaded(tool, status, lines, rate, chosen.load, home) for rate in (chosen.rate, FEW)]
     print(table(used, held))

@@ -64,7 +64,7 @@ class Bench:
     upstream: int
     folder: Path
 
-    def take(self, row: str, round_: int, target: Target, load: Load) -> Sample:
+    def measure(self, row: str, round_: int, target: Target, load: Load) -> Sample:
         """Measures once. Raises BenchError when a process of the target was replaced meanwhile."""
         processes, marks = target.processes(), list[Mark]()
         generators = set[int]()
@@ -94,9 +94,9 @@ def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> di
     return {column: seconds / answers * 1e6 if answers else float("nan") for column, seconds in used.items()}
 
 
-def undisturbed(take: Callable[[], Sample], repeats: int) -> Sample:
+def undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
     """Takes a sample again, up to `repeats` times, while others disturb it; the least disturbed one in the end."""
-    taken = [take()]
+    taken = [measure()]
     while taken[-1].disturbed and len(taken) <= repeats:
-        taken.append(take())
+        taken.append(measure())
     return min(taken, key=lambda sample: sample.foreign) if taken[-1].disturbed else taken[-1]

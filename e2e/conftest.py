@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench import load_tool
 from e2e.gateway import Gateway, running
 from e2e.upstream import Upstream
 
 HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_ssl_context() -> Iterator[None]:
+    """httpx.get reads all root certificates for each request: 30 ms of CPU, where plain HTTP takes one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The load generator of bench/load."""
+    return load_tool.build(tmp_path_factory.mktemp("load"))
 
 
 @pytest.fixture(scope="session")

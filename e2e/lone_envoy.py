@@ -61,7 +61,7 @@ def _again(first: Any, rest: Messages) -> Messages:
     yield from rest
 
 
-def go_on(kind: str) -> Any:
+def unchanged(kind: str) -> Any:
     """The answer to a message that changes nothing."""
     if kind.endswith("trailers"):
         return ext_proc.ProcessingResponse(**{kind: ext_proc.TrailersResponse()})

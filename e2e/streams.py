@@ -37,7 +37,7 @@ class OpenStreams:
         self._h2.send_data(stream, b"x")
         return stream
 
-    def end(self) -> list[int]:
+    def end_bodies(self) -> list[int]:
         """Ends all bodies; the statuses of the answers, 0 for a stream that was reset."""
         for stream in self._streams:
             self._h2.end_stream(stream)

@@ -10,6 +10,7 @@ import pytest
 from e2e.markdown import ROOT
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # it builds a gateway and the load tool, where they are not there yet
 def test_nothing_costs_far_more_than_it_did() -> None:
     command = [sys.executable, "-m", "bench", "--short"]

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import PolicyProject
 from e2e.test_reload import load, show_word
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 SAYS = """\
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
@@ -30,23 +30,23 @@ NEW = "parameters: {type: object, properties: {text: {type: string, default: new
 STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
 
 
-def old(workshop: Workshop, version: str = "v1.0.0", word: str = "old") -> None:
-    workshop.policy(
+def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
+    project.write_policy(
         "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
     )
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    made = Workshop(tmp_path, "e2e-definitions", ("log-message",))
+def project(tmp_path: Path) -> PolicyProject:
+    made = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
     old(made)
     return made
 
 
 @pytest.fixture
-def changing(workshop: Workshop, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+def changing(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
     upstream.reply = show_word
-    with running(None, tmp_path / "state", *workshop.arguments, "--executors", "2") as gateway:
+    with running(None, tmp_path / "state", *project.arguments, "--executors", "2") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
         yield gateway
 
@@ -64,11 +64,13 @@ def status(gateway: Gateway, name: str = "says") -> Json:
 
 
 def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
-    changing: Gateway, workshop: Workshop
+    changing: Gateway, project: PolicyProject
 ) -> None:
     with load(f"{changing.url}/says/x") as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
-        workshop.policy("says", SAYS.format(field='["text"]'), more=NEW)  # the new code cannot take the old parameters
+        project.write_policy(
+            "says", SAYS.format(field='["text"]'), more=NEW
+        )  # the new code cannot take the old parameters
         done = changing.reload()
         assert done.returncode == 0, done.stderr
         eventually("the new default", lambda: word(changing) == "new")
@@ -82,10 +84,10 @@ def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
 
 
 def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
-    changing: Gateway, workshop: Workshop
+    changing: Gateway, project: PolicyProject
 ) -> None:
     with load(f"{changing.url}/says/x") as flow:
-        workshop.policy("says", SAYS.format(field='["text"]'), more=STRICT)
+        project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         done = changing.reload()
     assert done.returncode == 1
     assert "API says: spec.policies[0].params.text: is required; change the API first" in done.stderr, done.stderr
@@ -94,9 +96,11 @@ def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
     assert len(changing.executors()) == 2
 
 
-def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(changing: Gateway, workshop: Workshop) -> None:
+def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
+    changing: Gateway, project: PolicyProject
+) -> None:
     more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
-    workshop.policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
+    project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
     done = changing.reload()
     assert done.returncode == 1
     assert (
@@ -104,12 +108,12 @@ def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(changin
     )
 
 
-def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, workshop: Workshop) -> None:
-    old(workshop, "v1.1.0", "newer")
+def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, project: PolicyProject) -> None:
+    old(project, "v1.1.0", "newer")
     assert changing.reload().returncode == 0
     assert word(changing) == "old"  # it keeps what it has
     with load(f"{changing.url}/says/x") as flow:
-        workshop.forget("says")
+        project.remove_policy("says")
         done = changing.reload()
         assert done.returncode == 0, done.stderr
         assert "API says has says v1.1.0, for the build no longer has v1.0.0" in done.stdout + done.stderr
@@ -119,15 +123,15 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gatewa
 
 
 def test_versions_move_over_a_restart_and_what_cannot_says_why(
-    workshop: Workshop, tmp_path: Path, upstream: Upstream
+    project: PolicyProject, tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.reply = show_word
-    with running(None, tmp_path / "state", *workshop.arguments) as first:
+    with running(None, tmp_path / "state", *project.arguments) as first:
         first.deploy(api("says", upstream.url, [attach("says")]))
         first.deploy(api("exact", upstream.url, [{"name": "says", "version": "v1.0.0", "params": {}}]))
-    workshop.forget("says")
-    old(workshop, "v1.0.1", "patched")
-    with running(None, tmp_path / "state", *workshop.arguments) as second:
+    project.remove_policy("says")
+    old(project, "v1.0.1", "patched")
+    with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
         assert [one["version"] for one in status(second)["policies"]] == ["v1.0.1"]
@@ -135,18 +139,18 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert status(second, "exact")["state"] == "rejected"
         assert "expected a version of says in this build, v1.0.1, got 'v1.0.0'" in status(second, "exact")["reason"]
-        old(workshop)
+        old(project)
         assert second.reload().returncode == 0
         eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
 
 
-def test_a_saved_definition_goes_live_with_its_apis(workshop: Workshop, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
-    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
         assert word(gateway) == "old"
-        old(workshop, word="saved")
+        old(project, word="saved")
         eventually("the new default", lambda: word(gateway) == "saved", 30)
-        workshop.policy("says", SAYS.format(field='["text"]'), more=STRICT)
+        project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         eventually("the refusal", lambda: [one for one in gateway.records() if "is required" in one["message"]], 30)
         assert word(gateway) == "saved"

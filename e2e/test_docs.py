@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import subprocess
@@ -185,12 +186,13 @@ def test_make_targets_that_are_named_are_there(path: Path) -> None:
 def test_commands_that_are_named_take_their_options(path: Path) -> None:
     for command in commands(path.read_text(), "gatewright [a-z]+"):
         words = command.split()[1:]
-        known = options(["gatewright", *words[:1], "--help"])
+        known = options("gatewright", *words[:1], "--help")
         asked = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert asked <= known, command
 
 
-def options(command: list[str]) -> set[str]:
+@functools.cache
+def options(*command: str) -> set[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
     return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", done.stdout + done.stderr)}
@@ -206,14 +208,14 @@ def test_the_processes_of_the_architecture_take_their_options(build: Path) -> No
     }.items():
         shown = re.search(rf"^    {process} +\S+.*(\n {{8,}}.*)*", text, re.MULTILINE)
         assert shown, process
-        assert set(re.findall(r"--[\w-]+", shown[0])) <= options(helps), process
+        assert set(re.findall(r"--[\w-]+", shown[0])) <= options(*helps), process
 
 
 def test_bench_takes_its_options() -> None:
     said = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
     assert len(said) >= 3
     asked = {word for words in said for word in shlex.split(words.strip('"')) if word.startswith("--")}
-    assert asked <= options([sys.executable, "-m", "bench", "--help"])
+    assert asked <= options(sys.executable, "-m", "bench", "--help")
 
 
 @pages

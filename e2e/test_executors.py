@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import PolicyProject
 from e2e.traffic import traffic
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 Start = Callable[..., Gateway]
 MOODY = """\
@@ -49,21 +50,21 @@ def on_response(ctx, params):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-executors")
-    made.policy("moody", MOODY)
-    made.policy("forgetful", FORGETFUL)
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
+    made.write_policy("moody", MOODY)
+    made.write_policy("forgetful", FORGETFUL)
     return made
 
 
 @pytest.fixture
-def start(workshop: Workshop, tmp_path: Path) -> Iterator[Start]:
+def start(project: PolicyProject, tmp_path: Path) -> Iterator[Start]:
     """start(*arguments) → a gateway of its own."""
     stack = ExitStack()
 
     def begin(*arguments: str) -> Gateway:
         own = "--access-log", "/dev/null"
-        return stack.enter_context(running(None, tmp_path / "state", *workshop.arguments, *own, *arguments))
+        return stack.enter_context(running(None, tmp_path / "state", *project.arguments, *own, *arguments))
 
     with stack:
         yield begin
@@ -118,7 +119,7 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
     assert value(f"{gateway.url}/well/x") == "well"
     if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
         eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
-        assert any("memory" in told["reason"] for told in gateway.logged(message="executor is replaced"))
+        assert any("memory" in record["reason"] for record in gateway.logged(message="executor is replaced"))
 
 
 def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
@@ -136,7 +137,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
         assert flow.counts().keys() == {200}, flow.problems[:3]
     assert [value(f"{gateway.url}/{name}/x") for name in names] == names
     assert value(f"{gateway.url}/hung/x") == "hung"
-    assert_told(gateway)
+    assert_logged(gateway)
 
 
 def hang(url: str, count: int) -> None:
@@ -157,13 +158,13 @@ def hang(url: str, count: int) -> None:
     assert len(statuses) == count
 
 
-def assert_told(gateway: Gateway) -> None:
+def assert_logged(gateway: Gateway) -> None:
     """The log names policy, attachment and the age of the oldest; the reason of the replacement does too."""
-    told = [record for record in gateway.records() if record["message"].startswith("executions of a policy hang")]
-    assert told
-    assert (told[0]["policy"], told[0]["api"]) == ("moody:v1.0.0", "hung")
-    assert told[0]["instance"]
-    assert told[0]["oldest"].endswith("s")
+    hung = [record for record in gateway.records() if record["message"].startswith("executions of a policy hang")]
+    assert hung
+    assert (hung[0]["policy"], hung[0]["api"]) == ("moody:v1.0.0", "hung")
+    assert hung[0]["instance"]
+    assert hung[0]["oldest"].endswith("s")
     reason = gateway.logged(message="executor is replaced")[0]["reason"]
     found = re.match(
         r"(\d+) of its 32 workers hang: moody:v1.0.0 of API hung, instance \w+ \(\d+, the oldest for", reason
@@ -177,14 +178,13 @@ def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None
     gateway.deploy(api("moody", upstream.url, [attach("moody", {"value": "a"})]))
     with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.01) as (flow,):
         eventually("some traffic", lambda: len(flow.answers) > 20)
-        began = time.monotonic()
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
-        eventually("it is suspected", lambda: gateway.logged(message="executor is replaced"), 10)
-        detected = time.monotonic()
-        eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway), 10)
-        back = time.monotonic()
-        eventually("traffic goes on", lambda: flow.answers[-1][0] > back + 1)
-    assert detected - began < 6
-    assert back - detected < 5  # about 1 s on a machine that is not busy
+        eventually("it is silent for too long", lambda: gateway.logged(message="executor is replaced"))
+        replaced = time.monotonic()
+        eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway))
+        counted = len(flow.answers)
+        eventually("traffic goes on", lambda: len(flow.answers) > counted + 50)
+        with suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGKILL)  # or the gateway's stop waits for it
     assert flow.counts().keys() <= {200, 504, 500}, flow.problems[:3]
-    assert flow.last_failure() < began + 3, "requests went on failing although another process was there"
+    assert flow.last_failure() < replaced, "requests went on failing although another process was there"

@@ -6,10 +6,10 @@ fails, a decision may be taken back.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,10 +31,10 @@ from e2e.lone_envoy import (
     cluster,
     denied,
     ext_proc_filter,
-    go_on,
     lone_envoy,
     piece,
     route,
+    unchanged,
 )
 from e2e.upstream import Upstream
 from e2e.wire import Shape, http1, http2
@@ -46,7 +46,7 @@ GET = Shape("GET", "GET")
 
 def passes(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     for message in messages:
-        yield go_on(message.WhichOneof("request"))
+        yield unchanged(message.WhichOneof("request"))
 
 
 def passes_and_ends(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -71,7 +71,7 @@ def denies_the_body(messages: Messages, _: grpc.ServicerContext) -> Iterator[obj
         if message.WhichOneof("request") == "request_body":
             yield denied()
             return
-        yield go_on(message.WhichOneof("request"))
+        yield unchanged(message.WhichOneof("request"))
 
 
 def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -85,13 +85,16 @@ def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator
     yield changed(x_length=str(len(body)))
     yield piece(body, not trailers)
     if trailers:
-        yield go_on("request_trailers")
+        yield unchanged("request_trailers")
 
 
-def is_late(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
-    next(messages)
-    time.sleep(1)
-    yield go_on("request_headers")
+def never_answers(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
+    """Until Envoy gives the stream up."""
+    with contextlib.suppress(grpc.RpcError):
+        for _ in messages:
+            pass
+    return
+    yield
 
 
 def routes(**modes: str) -> list[Json]:
@@ -116,11 +119,12 @@ def test_1_what_a_streamed_body_is_held_for_is_not_on_the_clock(upstream: Upstre
     def change(config: Json) -> None:
         ext_proc_filter(config)["message_timeout"] = "0.8s"
 
-    engine = Engine(duplex=holds_until_the_end)
-    with lone_envoy(upstream, engine, routes(duplex=BODY), change) as envoy:
+    engine = Engine(duplex=holds_until_the_end, late=never_answers)
+    with lone_envoy(upstream, engine, routes(duplex=BODY, late=HEADERS), change) as envoy:
         with socket.create_connection(("127.0.0.1", envoy.port), timeout=10) as connection:
             connection.sendall(b"POST /duplex/x HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc")
-            time.sleep(2)  # well past message_timeout
+            eventually("the engine has a piece of the body", lambda: "request_body" in engine.kinds)
+            assert http1(envoy.port, "/late/x", GET).status == 504, "by Envoy's own clock, message_timeout is over"
             connection.sendall(b"def")
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         (request,) = upstream.received
@@ -189,7 +193,7 @@ def test_8_an_engine_that_is_late_is_a_504(upstream: Upstream) -> None:
         assert ext_proc_filter(config)["message_timeout"] == "60s"
         ext_proc_filter(config)["message_timeout"] = "0.2s"
 
-    with lone_envoy(upstream, Engine(late=is_late), routes(late=HEADERS), change) as envoy:
+    with lone_envoy(upstream, Engine(late=never_answers), routes(late=HEADERS), change) as envoy:
         answer = http1(envoy.port, "/late/x", GET)
     assert (answer.status, answer.value("content-type"), upstream.received) == (504, "application/problem+json", [])
 
@@ -222,7 +226,7 @@ def test_9_a_response_comes_first_where_request_headers_are_skipped_or_an_upgrad
 
 def breaks_off_in_the_body(messages: Messages, context: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield go_on("request_headers")
+    yield unchanged("request_headers")
     yield piece(next(messages).request_body.body, last=False)
     context.abort(grpc.StatusCode.INTERNAL, "no")
 
@@ -283,7 +287,7 @@ def test_pieces_for_a_request_of_headers_and_trailers_are_an_error(upstream: Ups
         assert [next(messages).WhichOneof("request") for _ in range(2)] == ["request_headers", "request_trailers"]
         yield changed()
         yield piece(b"added", last=False)
-        yield go_on("request_trailers")
+        yield unchanged("request_trailers")
 
     with lone_envoy(upstream, Engine(a=adds), routes(a=BODY)) as envoy:
         assert http2(envoy.port, "/a/x", TRAILERS_ONLY).status == 503, "status_on_error of the bootstrap"

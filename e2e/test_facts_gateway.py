@@ -319,7 +319,7 @@ def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: 
     with ExitStack() as stack:
         groups = [stack.enter_context(OpenStreams(gateway.port, "/f-bodies/x", 100)) for _ in range(11)]
         eventually("all are in the engine", lambda: exchanges(gateway)["active"] >= 1100, 20)
-        statuses = [status for group in groups for status in group.end()]
+        statuses = [status for group in groups for status in group.end_bodies()]
     assert statuses == [200] * 1100
     assert len(upstream.received) == 1100
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.gateway import Json
-from e2e.workshop import Workshop
+from e2e.policy_project import PolicyProject
 
 SECONDS = 10.0  # 2 s on a machine of its own
 SOURCE = "def on_request(ctx, params):\n    return {}\n\ndef on_response(ctx, params):\n    return None\n"
@@ -33,13 +33,13 @@ class Build:
     go: set[str]
 
 
-def build(shop: Workshop, folder: Path) -> Build:
+def build(project: PolicyProject, folder: Path) -> Build:
     calls, go = folder / "calls", folder / "bin" / "go"
     calls.write_text("")
     go.parent.mkdir(exist_ok=True)
     go.write_text(RECORDING_GO.format(calls=calls, go=shutil.which("go")))
     go.chmod(0o755)
-    command = [sys.executable, "-m", "gatewright_cli", "build", "--json", *shop.arguments]
+    command = [sys.executable, "-m", "gatewright_cli", "build", "--json", *project.arguments]
     environment = os.environ | {"PATH": f"{go.parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout
@@ -48,16 +48,16 @@ def build(shop: Workshop, folder: Path) -> Build:
 
 
 def test_python_policies_change_and_come_without_go_and_without_an_installation(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, "incremental")
-    shop.output = tmp_path / "out"
-    shop.policy("first", SOURCE.format("None"))
-    shop.policy("second", SOURCE.format("None"))
-    build(shop, tmp_path)
-    shop.policy("first", SOURCE.format("print(1)"))
-    changed = build(shop, tmp_path)
+    project = PolicyProject(tmp_path, "incremental")
+    project.output = tmp_path / "out"
+    project.write_policy("first", SOURCE.format("None"))
+    project.write_policy("second", SOURCE.format("None"))
+    build(project, tmp_path)
+    project.write_policy("first", SOURCE.format("print(1)"))
+    changed = build(project, tmp_path)
     assert changed.built["changed"] == ["python-executor", "sbom.cdx.json", "manifest.json"]
-    shop.policy("third", SOURCE.format("None"))
-    added = build(shop, tmp_path)
+    project.write_policy("third", SOURCE.format("None"))
+    added = build(project, tmp_path)
     assert not [part for part in added.built["changed"] if part == "bin" or part.startswith("python-env")]
     for one in (changed, added):
         assert one.steps == ["importing the Python policies"]

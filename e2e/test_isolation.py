@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 pytestmark = pytest.mark.timeout(300)
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -50,9 +50,9 @@ def deploy(gateway: Gateway, upstream: Upstream, *files: Path) -> None:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    made = Workshop(tmp_path, "e2e-isolation")
-    made.policy("look", LOOK, more=PARAMETERS)
+def project(tmp_path: Path) -> PolicyProject:
+    made = PolicyProject(tmp_path, "e2e-isolation")
+    made.write_policy("look", LOOK, more=PARAMETERS)
     return made
 
 
@@ -64,9 +64,9 @@ def secret(tmp_path: Path) -> Path:
 
 
 def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
-    workshop: Workshop, secret: Path, tmp_path: Path, upstream: Upstream
+    project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
-    with running(None, tmp_path / "state", *workshop.arguments) as gateway:
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
         deploy(gateway, upstream, secret, gateway.run_dir / "status.json")
         (before,) = gateway.executors()
         assert (before["isolation"]["level"], before["isolation"]["lacks"]) == ("landlock", [])
@@ -74,7 +74,7 @@ def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
         found = look(gateway)
         assert (found[str(secret)], found[f"{gateway.run_dir}/status.json"]) == (closed, closed)
         assert list(Path(found["temporary"]).iterdir())
-        workshop.policy("look", LOOK, more=f"{PARAMETERS}files: {{read: [{secret}]}}\n")
+        project.write_policy("look", LOOK, more=f"{PARAMETERS}files: {{read: [{secret}]}}\n")
         assert gateway.reload().returncode == 0
         (after,) = gateway.executors()
         assert after["pid"] != before["pid"]
@@ -88,20 +88,20 @@ def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
     assert not Path(found["temporary"]).parent.exists()
 
 
-def test_none_is_as_the_user_is(workshop: Workshop, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
-    with running(None, tmp_path / "state", *workshop.arguments, "--isolation", "none") as gateway:
+def test_none_is_as_the_user_is(project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
+    with running(None, tmp_path / "state", *project.arguments, "--isolation", "none") as gateway:
         deploy(gateway, upstream, secret)
         assert look(gateway)[str(secret)] == "read"
         assert gateway.executors()[0]["isolation"]["level"] == "none"
 
 
 @pytest.fixture
-def open_build(workshop: Workshop) -> Iterator[Path]:
+def open_build(project: PolicyProject) -> Iterator[Path]:
     """A build whose environment another user can read: that of the system's python3, not of one in a home folder."""
     if os.getuid() != 0 or not SYSTEM_PYTHON.exists():
         pytest.skip("needs to be root, and the system's python3")
-    build = workshop.output.with_name("e2e-isolation-open")
-    command = ["gatewright", "build", "--manifest", str(workshop.manifest), "--output", str(build)]
+    build = project.output.with_name("e2e-isolation-open")
+    command = ["gatewright", "build", "--manifest", str(project.manifest), "--output", str(build)]
     subprocess.run(command, check=True, capture_output=True)
     environment = build / "python-env" / "default"
     shutil.rmtree(environment)
@@ -137,12 +137,12 @@ def look_again(gateway: Gateway) -> Json:
     return look(gateway)
 
 
-def test_an_interpreter_in_a_home_folder_is_refused_with_the_cure(workshop: Workshop, tmp_path: Path) -> None:
+def test_an_interpreter_in_a_home_folder_is_refused_with_the_cure(project: PolicyProject, tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("needs to be root")
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    gateway = Gateway(None, tmp_path / "state", "--manifest", str(workshop.manifest), "--output", str(home / "build"),
+    gateway = Gateway(None, tmp_path / "state", "--manifest", str(project.manifest), "--output", str(home / "build"),
                       "--isolation", "user")  # fmt: skip
     assert gateway.process.wait(timeout=120) == 1
     gateway.stop()

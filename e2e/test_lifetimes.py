@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Upstream
-from e2e.workshop import Workshop
 
 POLLS = """\
 import asyncio
@@ -46,15 +46,15 @@ PUTS = 20
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-lifetimes")
-    made.policy("polls", POLLS, more=f"files: {{write: [{made.folder}]}}\n")
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-lifetimes")
+    made.write_policy("polls", POLLS, more=f"files: {{write: [{made.folder}]}}\n")
     return made
 
 
 @pytest.fixture
-def gateway(workshop: Workshop, tmp_path: Path) -> Iterator[Gateway]:
-    with running(None, tmp_path / "state", *workshop.arguments, "--access-log", "/dev/null") as one:
+def gateway(project: PolicyProject, tmp_path: Path) -> Iterator[Gateway]:
+    with running(None, tmp_path / "state", *project.arguments, "--access-log", "/dev/null") as one:
         yield one
 
 
@@ -68,9 +68,9 @@ def now_running(gateway: Gateway) -> list[str]:
 
 
 def test_after_twenty_puts_one_task_runs_and_after_a_delete_none(
-    gateway: Gateway, upstream: Upstream, workshop: Workshop
+    gateway: Gateway, upstream: Upstream, project: PolicyProject
 ) -> None:
-    log = workshop.folder / "log"
+    log = project.folder / "log"
     gateway.deploy(polls("watching", upstream, log, 0))
     gateway.deploy(polls("deleted", upstream, log, 0))
     with gateway.controller() as client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -47,10 +46,7 @@ def test_access_lines_come_in_order_within_a_second(gateway: Gateway, upstream: 
     with httpx.Client() as client:
         for number in range(300):
             client.get(f"{gateway.url}/prompt/{number}")
-        asked = time.monotonic()
-        eventually("the line comes", lambda: len(gateway.access("prompt")) == 300, WITHIN_SECONDS + SLACK_SECONDS)
-        took = time.monotonic() - asked
-    assert took < WITHIN_SECONDS + SLACK_SECONDS
+    eventually("the lines come", lambda: len(gateway.access("prompt")) == 300, WITHIN_SECONDS + SLACK_SECONDS)
     assert [line["path"] for line in gateway.access("prompt")] == [f"/prompt/{number}" for number in range(300)]
 
 

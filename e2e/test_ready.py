@@ -18,11 +18,12 @@ import httpx
 import pytest
 import yaml
 
+from e2e.closed_port import SharedPortServer, closed_port
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.names import Names
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Reply, Upstream
-from e2e.workshop import Workshop
 
 PLAIN = """\
 from sdk.policy import UpstreamRequestModifications
@@ -49,7 +50,6 @@ def on_response(ctx, params):
 """
 SHIPPED = HERE.parent / "gateway-runtime" / "envoy" / "bootstrap.yaml"
 NORMAL_DEPLOY_SECONDS = 5.0
-SILENCE_SECONDS = 8.0
 HEALED_SECONDS = 60.0
 
 
@@ -77,7 +77,7 @@ def ready_record(gateway: Gateway) -> Json:
     return record
 
 
-def closed_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -111,27 +111,6 @@ def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: 
         assert len([line for line in workers if not line.endswith(": 0")]) >= 6, workers
         for connection in connections:
             connection.close()
-
-
-def test_a_name_server_that_says_nothing_holds_up_a_start_for_seconds_only(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
-    names = Names(tmp_path, silent=True)
-    names.know("orders.test")
-    with running(build, tmp_path / "state", within=names.within) as gateway:
-        gateway.deploy(api("named", f"http://orders.test:{upstream.port}"))
-        gateway.deploy(api("other", upstream.url))
-        assert httpx.get(f"{gateway.url}/named/x").status_code == 200
-    names.know()
-    with running(build, tmp_path / "state", within=names.within) as gateway:
-        ready = ready_record(gateway)
-        assert float(ready["envoy"].rstrip("s")) < SILENCE_SECONDS
-        assert httpx.get(f"{gateway.url}/other/x").status_code == 200
-        assert httpx.get(f"{gateway.url}/named/x").status_code == 503
-        named = states(gateway)["named"]
-        assert "resolve" in named["reason"] + named.get("note", "")
-        names.know("orders.test")
-        eventually("it is found", lambda: httpx.get(f"{gateway.url}/named/x").status_code == 200, HEALED_SECONDS)
 
 
 @pytest.fixture
@@ -213,14 +192,14 @@ def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Pa
 
 
 def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    workshop = Workshop(tmp_path, "e2e-ready")
-    workshop.policy("plain", PLAIN)
-    with running(None, tmp_path / "state", *workshop.arguments) as gateway:
+    project = PolicyProject(tmp_path, "e2e-ready")
+    project.write_policy("plain", PLAIN)
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("plain", upstream.url, [attach("plain")]))
-        workshop.policy("plain", PLAIN.replace("yes", "again"))
+        project.write_policy("plain", PLAIN.replace("yes", "again"))
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is reloaded", lambda: gateway.logged(message="reloaded"), 60)
-        workshop.policy("plain", "import no_such_module\n")
+        project.write_policy("plain", "import no_such_module\n")
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
         assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
@@ -254,7 +233,7 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
 
 
 def test_the_echo_is_where_the_api_says(tmp_path: Path) -> None:
-    port = closed_port()
+    port = free_port()
     subprocess.run(["gatewright", "init", str(tmp_path)], check=True)
     hello = tmp_path / "apis" / "hello.yaml"
     hello.write_text(hello.read_text().replace(":9091", f":{port}"))
@@ -277,7 +256,7 @@ class Keys(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def identity_provider(port: int) -> Iterator[None]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Keys) as server:
+    with SharedPortServer(("127.0.0.1", port), Keys) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -291,16 +270,24 @@ def is_deployed(gateway: Gateway, name: str) -> bool:
     return name in (found := states(gateway)) and found[name]["state"] == "deployed"
 
 
+@pytest.fixture
+def closed_ports() -> Iterator[tuple[int, int]]:
+    with closed_port() as one, closed_port() as another:
+        yield one, another
+
+
 @pytest.mark.timeout(400)
-def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Path, upstream: Upstream) -> None:
-    workshop = Workshop(tmp_path, "e2e-ready")
+def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
+    tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
+) -> None:
+    project = PolicyProject(tmp_path, "e2e-ready")
     for name, source in (("plain", PLAIN), ("keys", KEYS), ("fading", PLAIN)):
-        workshop.policy(name, source)
-    state, ports = tmp_path / "state", {"dead": closed_port(), "keys": closed_port()}
-    with running(None, state, *workshop.arguments) as gateway:
+        project.write_policy(name, source)
+    state, ports = tmp_path / "state", dict(zip(("dead", "keys"), closed_ports, strict=True))
+    with running(None, state, *project.arguments) as gateway:
         gateway.deploy(api("fading", upstream.url, [attach("fading")]))
-    workshop.forget("fading")
-    workshop.policy("fading", PLAIN, version="v2.0.0")
+    project.remove_policy("fading")
+    project.write_policy("fading", PLAIN, version="v2.0.0")
     good = [f"good-{number}" for number in range(15)]
     apis = write_apis(
         tmp_path / "apis",
@@ -311,7 +298,7 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Pat
     )
     (tmp_path / "apis" / "wrong.yaml").write_text("kind: [\n")
     names = Names(tmp_path)
-    with running(None, state, *workshop.arguments, *apis, within=names.within) as gateway:
+    with running(None, state, *project.arguments, *apis, within=names.within) as gateway:
         names_of_all = (*good, "dead", "unresolved", "keys", "fading")
         answers = {name: httpx.get(f"{gateway.url}/{name}/x") for name in names_of_all}
         assert {answers[name].status_code for name in good} == {200}
@@ -319,7 +306,7 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(tmp_path: Pat
         assert (ready["serving"], ready["apis"]) == (16, 20)
         assert float(ready["deploy"].rstrip("s")) < NORMAL_DEPLOY_SECONDS
         _each_says_why(gateway, answers)
-        _each_heals(gateway, upstream, workshop, tmp_path / "apis", ports, names)
+        _each_heals(gateway, upstream, project, tmp_path / "apis", ports, names)
 
 
 def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
@@ -344,14 +331,14 @@ def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None
 
 
 def _each_heals(
-    gateway: Gateway, upstream: Upstream, workshop: Workshop, folder: Path, ports: dict[str, int], names: Names
+    gateway: Gateway, upstream: Upstream, project: PolicyProject, folder: Path, ports: dict[str, int], names: Names
 ) -> None:
     """By itself, when its cause goes away: nothing is deployed again."""
     names.know("orders.test")
-    workshop.policy("fading", PLAIN)
+    project.write_policy("fading", PLAIN)
     assert gateway.reload().returncode == 0
     write_apis(folder, api("wrong", upstream.url))
-    dead = http.server.ThreadingHTTPServer(("127.0.0.1", ports["dead"]), Keys)
+    dead = SharedPortServer(("127.0.0.1", ports["dead"]), Keys)
     with identity_provider(ports["keys"]), dead:
         serving = threading.Thread(target=dead.serve_forever)
         serving.start()

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.policy_project import PolicyProject
 from e2e.upstream import Recorded, Reply, Upstream
-from e2e.workshop import Workshop
 
 STAMP = """\
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
@@ -90,15 +89,15 @@ def show_word(request: Recorded) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    made = Workshop(tmp_path_factory.mktemp("workshop"), "e2e-reload")
-    made.policy("stamp", STAMP, words_py=words("first"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
+    made.write_policy("stamp", STAMP, words_py=words("first"))
     return made
 
 
 @pytest.fixture(scope="module")
-def changing(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running(None, tmp_path_factory.mktemp("state"), *workshop.arguments, "--executors", "2") as gateway:
+def changing(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
         yield gateway
 
 
@@ -117,13 +116,13 @@ def word(url: str) -> str:
 
 
 def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
-    changing: Gateway, workshop: Workshop, stamped: str
+    changing: Gateway, project: PolicyProject, stamped: str
 ) -> None:
     with load(stamped) as flow:
         for number in range(RELOADS):
             counted = len(flow.answers)
             eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
-            workshop.policy("stamp", STAMP, words_py=words(f"word-{number}"))
+            project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
             done = changing.reload()
             assert done.returncode == 0, done.stderr
             assert "reloaded generation=" in done.stdout
@@ -136,7 +135,7 @@ def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
         "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
     )
     assert len(changing.executors()) == 2
-    eventually("the old generations' files are gone", lambda: len([*workshop.output.glob("generations/*/[0-9]*")]) == 1)
+    eventually("the old generations' files are gone", lambda: len([*project.output.glob("generations/*/[0-9]*")]) == 1)
 
 
 BROKEN = {
@@ -149,16 +148,16 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_change_is_refused_with_its_place(
-    changing: Gateway, workshop: Workshop, stamped: str, what: str
+    changing: Gateway, project: PolicyProject, stamped: str, what: str
 ) -> None:
     source, place = BROKEN[what]
     before = word(stamped)
     with load(stamped, clients=2) as flow:
-        workshop.policy("stamp", source, words_py=words("broken"))
+        project.write_policy("stamp", source, words_py=words("broken"))
         done = changing.reload()
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
-    workshop.policy("stamp", STAMP, words_py=words(before))
+    project.write_policy("stamp", STAMP, words_py=words(before))
     assert done.returncode == 1
     assert f"stamp-v1.0.0/{place}" in done.stderr, done.stderr
     assert done.stderr.count("error: ") == 1, done.stderr
@@ -168,10 +167,10 @@ def test_a_broken_change_is_refused_with_its_place(
 
 
 def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
-    changing: Gateway, workshop: Workshop, stamped: str, upstream: Upstream
+    changing: Gateway, project: PolicyProject, stamped: str, upstream: Upstream
 ) -> None:
-    workshop.policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
-    workshop.policy("fresh", STAMP, words_py=words("fresh"))
+    project.write_policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
+    project.write_policy("fresh", STAMP, words_py=words("fresh"))
     before = word(stamped)
     done = changing.reload()
     assert done.returncode == 0, done.stderr
@@ -184,24 +183,24 @@ def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
         before,
         "fresh",
     ]
-    workshop.forget("fresh")
+    project.remove_policy("fresh")
     refused = changing.reload()
     assert refused.returncode == 1
     assert "API fresh: spec.policies[0].name: expected a policy of this build, got 'fresh'" in refused.stderr
     assert word(f"{changing.url}/fresh/x") == "fresh"
-    workshop.policy("fresh", STAMP, words_py=words("fresh"))
+    project.write_policy("fresh", STAMP, words_py=words("fresh"))
 
 
 def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
-    changing: Gateway, workshop: Workshop, stamped: str
+    changing: Gateway, project: PolicyProject, stamped: str
 ) -> None:
-    workshop.policy("stamp", STAMP, words_py=words("after the reload"))
+    project.write_policy("stamp", STAMP, words_py=words("after the reload"))
     assert changing.reload().returncode == 0
     killed = changing.kill("engine")
     eventually("the engine is back", lambda: changing.pid("engine") not in {None, killed}, 20)
     eventually("Python policies answer", lambda: httpx.get(stamped).status_code == 200, 20)
     assert word(stamped) == "after the reload"
-    workshop.policy("stamp", STAMP, words_py=words("and another"))
+    project.write_policy("stamp", STAMP, words_py=words("and another"))
     assert changing.reload().returncode == 0
     assert word(stamped) == "and another"
 
@@ -225,17 +224,17 @@ def on_response(ctx, params):
 def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_path: Path, upstream: Upstream) -> None:
     """Files of the generation that it began in stay as long, for a process that crashes is started from them again."""
     upstream.reply = show_word
-    workshop = Workshop(tmp_path, "e2e-kept")
-    workshop.policy("stamp", STAMP, words_py=words("first"))
-    workshop.policy("counts", COUNTS, group="steady")
-    with running(None, tmp_path / "state", *workshop.arguments) as gateway:
+    project = PolicyProject(tmp_path, "e2e-kept")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    project.write_policy("counts", COUNTS, group="steady")
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("both", upstream.url, [attach("stamp"), attach("counts")]))
         url, began = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
         with load(url) as flow:
             for number in range(3):
                 counted = len(flow.answers)
                 eventually("some traffic", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
-                workshop.policy("stamp", STAMP, words_py=words(f"word-{number}"))
+                project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
                 done = gateway.reload()
                 assert done.returncode == 0, done.stderr
                 assert "executors restarted: default; as they were: steady" in done.stdout, done.stdout
@@ -246,26 +245,26 @@ def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_pa
         after = httpx.get(url).headers
         assert after["x-pid"] == began["x-pid"]
         assert int(after["x-count"]) > seen
-        eventually("one generation between goes", lambda: generations(workshop) == {"1", "4"})
+        eventually("one generation between goes", lambda: generations(project) == {"1", "4"})
         gateway.kill("executor-steady-0")
         eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", began["x-pid"]) != began["x-pid"], 20)
-        workshop.policy("counts", COUNTS + "# changed\n", group="steady")
+        project.write_policy("counts", COUNTS + "# changed\n", group="steady")
         changed = gateway.reload()
         assert "executors restarted: steady; as they were: default" in changed.stdout, changed.stdout
-        eventually("the first generation goes", lambda: generations(workshop) == {"4", "5"})
+        eventually("the first generation goes", lambda: generations(project) == {"4", "5"})
         assert "nothing to reload" in gateway.reload().stdout
 
 
-def generations(workshop: Workshop) -> set[str]:
-    return {path.name for path in workshop.output.glob("generations/*/[0-9]*")}
+def generations(project: PolicyProject) -> set[str]:
+    return {path.name for path in project.output.glob("generations/*/[0-9]*")}
 
 
 def test_a_file_that_is_saved_at_the_moment_of_ready_is_seen(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
-    workshop = Workshop(tmp_path, "e2e-watch-at-once")
-    workshop.policy("stamp", STAMP, words_py=words("first"))
-    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
-        workshop.policy("stamp", STAMP, words_py=words("at once"))
+    project = PolicyProject(tmp_path, "e2e-watch-at-once")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
+        project.write_policy("stamp", STAMP, words_py=words("at once"))
         gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
         eventually("the word", lambda: word(f"{gateway.url}/stamped/x") == "at once", 30)
 
@@ -277,21 +276,21 @@ LOOPS = STAMP + f"\nimport ctypes\nctypes.CDLL(None).prctl(15, b'{LOOPING}')\nwh
 
 def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
-    workshop = Workshop(tmp_path, "e2e-watch-loop")
-    workshop.policy("stamp", STAMP, words_py=words("first"))
-    gateway = Gateway(None, tmp_path / "state", *workshop.arguments, "--watch").wait_ready()
+    project = PolicyProject(tmp_path, "e2e-watch-loop")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *project.arguments, "--watch").wait_ready()
     try:
         gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
         url = f"{gateway.url}/stamped/x"
-        workshop.policy("stamp", LOOPS, words_py=words("loop"))
+        project.write_policy("stamp", LOOPS, words_py=words("loop"))
         eventually("the import has begun", importing, 30)
         (first,) = importing()
         eventually("it is said", lambda: gateway.logged(component="supervisor", message=IMPORTING), 30)
-        workshop.policy("stamp", STAMP, words_py=words("mended"))
+        project.write_policy("stamp", STAMP, words_py=words("mended"))
         eventually("the mended one", lambda: word(url) == "mended", 20)
         assert is_gone(first)
         assert not [one for one in gateway.logged(level="error") if "reload" in one["message"]]
-        workshop.policy("stamp", LOOPS, words_py=words("loop again"))
+        project.write_policy("stamp", LOOPS, words_py=words("loop again"))
         eventually("another import has begun", importing, 30)
         (second,) = importing()
     finally:
@@ -303,11 +302,11 @@ IMPORTING = "the reload waits for the build: importing stamp:v1.0.0"
 
 
 def test_an_import_check_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path, "e2e-watch-killed")
-    workshop.policy("stamp", STAMP, words_py=words("first"))
-    gateway = Gateway(None, tmp_path / "state", *workshop.arguments, "--watch").wait_ready()
+    project = PolicyProject(tmp_path, "e2e-watch-killed")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *project.arguments, "--watch").wait_ready()
     try:
-        workshop.policy("stamp", LOOPS, words_py=words("loop"))
+        project.write_policy("stamp", LOOPS, words_py=words("loop"))
         eventually("the import has begun", importing, 30)
         (looping,) = importing()
         gateway.process.kill()
@@ -335,28 +334,26 @@ def is_gone(pid: int) -> bool:
 
 def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
-    workshop = Workshop(tmp_path, "e2e-watch")
-    workshop.policy("stamp", STAMP, words_py=words("first"))
-    with running(None, tmp_path / "state", *workshop.arguments, "--watch") as gateway:
+    project = PolicyProject(tmp_path, "e2e-watch")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
         gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
         url = f"{gateway.url}/stamped/x"
         assert word(url) == "first"
-        began = time.monotonic()
-        workshop.policy("stamp", STAMP, words_py=words("second"))
-        eventually("the new word", lambda: word(url) == "second", 30)
-        assert time.monotonic() - began < 20
+        project.write_policy("stamp", STAMP, words_py=words("second"))
+        eventually("the new word", lambda: word(url) == "second", 20)
         eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
         (line,) = gateway.logged(message="reloaded")
         assert line["took"].endswith("s")
-        workshop.policy("stamp", "def (", words_py=words("second"))
+        project.write_policy("stamp", "def (", words_py=words("second"))
         eventually("the refusal", lambda: [r for r in gateway.records() if "policy.py:1" in r["message"]], 30)
         assert word(url) == "second"
-        workshop.policy("added", STAMP, words_py=words("added"))
-        workshop.policy("stamp", STAMP, words_py=words("third"))
+        project.write_policy("added", STAMP, words_py=words("added"))
+        project.write_policy("stamp", STAMP, words_py=words("third"))
         eventually("the third word", lambda: word(url) == "third", 30)
         eventually(
             "the controller knows", lambda: gateway.logged(message="definitions read again", added=["added:v1.0.0"])
         )
         gateway.deploy(api("added", upstream.url, [attach("added")]))
-        workshop.policy("added", STAMP, words_py=words("watched too"))
+        project.write_policy("added", STAMP, words_py=words("watched too"))
         eventually("a new folder is watched", lambda: word(f"{gateway.url}/added/x") == "watched too", 30)

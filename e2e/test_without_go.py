@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -27,13 +26,11 @@ def test_python_policies_are_built_with_an_empty_path_and_serve(
     )
     command = [sys.executable, "-m", "gatewright_cli", "build", "--output", "out"]
     environment = os.environ | {"PATH": str(tmp_path / "bin")}
-    began = time.monotonic()
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 30, "nothing was compiled"
-    assert "engine" not in done.stderr
+    assert "engine" not in done.stderr, "expected nothing to be compiled"
     with running(tmp_path / "out", tmp_path / "state") as gateway:
         gateway.deploy(api("no-go", upstream.url, [attach("add-python-header")]))
         assert httpx.get(f"{gateway.url}/no-go/x").status_code == 200

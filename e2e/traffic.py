@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+IN_A_ROW = 20
+
 
 @dataclass
 class Traffic:
@@ -22,6 +24,10 @@ class Traffic:
 
     def counts(self) -> Counter[int | str]:
         return Counter(status for _, status in self.answers)
+
+    def is_steady(self) -> bool:
+        """Whether the last IN_A_ROW answers, of all clients, were 200."""
+        return [status for _, status in self.answers[-IN_A_ROW:]] == [200] * IN_A_ROW
 
     def last_failure(self) -> float:
         """When the last answer that was not 200 came (time.monotonic), 0 when there was none."""

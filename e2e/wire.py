@@ -111,6 +111,7 @@ def _read_http1(connection: socket.socket, method: str) -> Answer:
 
 def http2(port: int, path: str, shape: Shape) -> Answer:
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the end of each window waits for an ACK
         return _Http2(connection, path, shape).run()
 
 

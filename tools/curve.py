@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTION_MAX, FILE_MAX = 80, 600
 FLOORS = {10: 60, 25: 85, 50: 95}
-PACKAGES = ("gatewright", "sdk", "gatewright_executor", "gatewright_builder", "gatewright_controller", "gatewright_cli")
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,15 @@ def too_long(files: list[File]) -> Iterator[str]:
                 yield f"  {function.where}: a function of {function.lines} lines, at most {FUNCTION_MAX}"
 
 
+def packages() -> Iterator[str]:
+    """The import packages of all members of the workspace."""
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
+    for member in workspace["members"]:
+        yield from sorted(found.parent.name for found in (ROOT / member / "src").glob("*/__init__.py"))
+
+
 def cycles() -> Iterator[str]:
-    for package in PACKAGES:
+    for package in packages():
         graph = grimp.build_graph(package, cache_dir=None)
         for module in sorted(graph.modules):
             for imported in sorted(graph.find_modules_directly_imported_by(module)):

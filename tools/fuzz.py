@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FAILURES = ROOT / "build" / "fuzz"
 FIRST_ROUND, ROUND_SECONDS = 200, 60  # of a Python target, which has a seed for each round: inputs, then about how long
 DRAWS = "GATEWRIGHT_FUZZ_DRAWS"
-STUCK_SECONDS = 600  # for a round, which no input should ever need
+ROUND_LIMIT_SECONDS = 600  # for a round, which no input should ever need
 FILES = ("*_test.go", "*/test_fuzz.py")
 FOUND = {".go": re.compile(r"^func (Fuzz\w+)\(", re.MULTILINE), ".py": re.compile(r"^def (test_\w+)\(", re.MULTILINE)}
 
@@ -37,8 +37,9 @@ class Target:
 
     @property
     def name(self) -> str:
-        room = self.file.parent if self.file.suffix == ".go" else self.file.parent.parent
-        return f"{room.name}/{self.function.removeprefix('test_')}"
+        folders = self.file.relative_to(ROOT).parts[:-1]
+        room = folders[folders.index("tests") - 1] if "tests" in folders else folders[-1]
+        return f"{room}/{self.function.removeprefix('test_')}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _python(target: Target, seconds: float) -> Run:
 def _round(target: Target, draws: int, seed: int) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "tools.fuzz", "--hypothesis-show-statistics", f"--hypothesis-seed={seed}"]
     test = f"{target.file}::{target.function}"
-    command = [sys.executable, "-m", "pytest", *options, "--timeout", str(STUCK_SECONDS), test]
+    command = [sys.executable, "-m", "pytest", *options, "--timeout", str(ROUND_LIMIT_SECONDS), test]
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     environment = {**os.environ, DRAWS: str(draws), "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)

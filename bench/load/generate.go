@@ -26,7 +26,7 @@ func generate(ctx context.Context, p plan, out io.Writer) error {
 	tallies := make([]tally, p.connections)
 	var running sync.WaitGroup
 	for i := range p.connections {
-		one := &connection{plan: p, span: span, pace: newPace(p, start, i), tally: &tallies[i]}
+		one := &connection{plan: p, span: span, schedule: newSchedule(p, start, i), tally: &tallies[i]}
 		running.Go(func() { one.run(ctx) })
 	}
 	err := errors.Join(announce(ctx, out, "begin", span.begin), announce(ctx, out, "end", span.end))
@@ -59,7 +59,7 @@ func sleep(ctx context.Context, duration time.Duration) {
 type connection struct {
 	plan     plan
 	span     span
-	pace     pace
+	schedule schedule
 	tally    *tally
 	socket   net.Conn
 	reader   *bufio.Reader
@@ -69,9 +69,9 @@ type connection struct {
 func (c *connection) run(ctx context.Context) {
 	defer c.hangUp()
 	for {
-		due, ok := c.pace.next(ctx)
+		due, ok := c.schedule.next(ctx)
 		if !ok || !time.Now().Before(c.span.end) {
-			c.tally.unsent += c.pace.left(c.span.end, due)
+			c.tally.unsent += c.schedule.left(c.span.end, due)
 			return
 		}
 		c.step(ctx, due)

@@ -126,7 +126,7 @@ func TestAnAnswerAfterTheGraceIsAFailure(t *testing.T) {
 	}
 }
 
-// That no request is left out is for the timetable's own test: here a busy machine may wake the generator after the end.
+// That no request is left out is for the schedule's own test: here a busy machine may wake the generator after the end.
 func TestOpenLoopSendsNoMoreThanItsRate(t *testing.T) {
 	got := measure(t, serve(t, func(*fasthttp.RequestCtx) {}), "-connections", "4", "-rate", "200")
 	if sent := got.Count + got.Unsent; got.Failures != 0 || got.Count == 0 || sent > 40+4 {

@@ -110,7 +110,7 @@ func (l *lane) run(ctx context.Context, measured span, number int) error {
 }
 
 // generate makes executions due: in a closed loop those in flight at once (an answer makes the next one due), in an open loop
-// by the timetable. What cannot be in flight in time is not sent, and counted.
+// by the schedule. What cannot be in flight in time is not sent, and counted.
 func (l *lane) generate(ctx context.Context, number int) {
 	if l.plan.rate == 0 {
 		l.mu.Lock()

@@ -70,14 +70,14 @@ func readMix(path string) (mix, error) {
 
 // send returns when every request that was sent has its line.
 func (m mix) send(ctx context.Context, out io.Writer) error {
-	lines := newLedger(out)
+	outcomes := newOutcomeLog(out)
 	var running sync.WaitGroup
 	for _, f := range m.Flows {
-		one := &source{flow: f, client: clientOf(m.Address, f), lines: lines, slots: make(chan struct{}, f.Connections)}
+		one := &source{flow: f, client: clientOf(m.Address, f), outcomes: outcomes, slots: make(chan struct{}, f.Connections)}
 		running.Go(func() { one.run(ctx) })
 	}
 	running.Wait()
-	return lines.close()
+	return outcomes.close()
 }
 
 // clientOf tries nothing twice: what a fault costs must be seen.
@@ -92,19 +92,19 @@ func clientOf(address string, f flow) *fasthttp.HostClient {
 
 // source is a flow under way.
 type source struct {
-	flow   flow
-	client *fasthttp.HostClient
-	lines  *ledger
-	slots  chan struct{}
-	sent   sync.WaitGroup
+	flow     flow
+	client   *fasthttp.HostClient
+	outcomes *outcomeLog
+	slots    chan struct{}
+	sent     sync.WaitGroup
 }
 
 func (s *source) run(ctx context.Context) {
 	defer s.client.CloseIdleConnections()
 	defer s.sent.Wait()
-	timetable := pace{due: time.Now(), step: time.Duration(float64(time.Second) / s.flow.Rate)}
+	times := schedule{due: time.Now(), step: time.Duration(float64(time.Second) / s.flow.Rate)}
 	for n := 0; s.flow.Count == 0 || n < s.flow.Count; n++ {
-		due, ok := timetable.next(ctx)
+		due, ok := times.next(ctx)
 		if !ok {
 			return
 		}
@@ -112,7 +112,7 @@ func (s *source) run(ctx context.Context) {
 		case s.slots <- struct{}{}:
 			s.sent.Go(func() { s.exchange(due) })
 		default:
-			s.lines.add(line{flow: s.flow.Name, due: due, problem: "unsent"})
+			s.outcomes.add(outcome{flow: s.flow.Name, due: due, problem: "unsent"})
 		}
 	}
 }
@@ -124,7 +124,7 @@ func (s *source) exchange(due time.Time) {
 	defer fasthttp.ReleaseResponse(response)
 	s.fill(request)
 	err := s.client.DoTimeout(request, response, time.Duration(s.flow.Seconds*float64(time.Second)))
-	s.lines.add(lineOf(s.flow.Name, due, time.Now(), response, err))
+	s.outcomes.add(outcomeOf(s.flow.Name, due, time.Now(), response, err))
 }
 
 func (s *source) fill(request *fasthttp.Request) {

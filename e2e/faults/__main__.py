@@ -28,7 +28,7 @@ def main() -> int:
         sys.exit("no such row; there are:\n  " + "\n  ".join(row.name for row in every))
     with tempfile.TemporaryDirectory(prefix="gatewright-faults-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()
-        lines = [told(tried(row, tool, build)) for row in rows]
+        lines = [print_line(run_row(row, tool, build)) for row in rows]
     print("\n" + table(lines))
     return 0 if all(line.kept for line in lines) else 1
 
@@ -41,18 +41,18 @@ def build_output() -> Path:
     return output
 
 
-def tried(row: Row | Hostile | Measurement, tool: Path, build: Path) -> Line:
+def run_row(row: Row | Hostile | Measurement, tool: Path, build: Path) -> Line:
     try:
         if isinstance(row, Measurement):
             return Line(row.name, figures=row.run(tool, build))
-        if obstacle := row.obstacle():
-            return Line(row.name, skipped=f"skipped: {obstacle}")
+        if skip_reason := row.skip_reason():
+            return Line(row.name, skipped=f"skipped: {skip_reason}")
         return Line(row.name, row.run(tool, build))
     except Exception as error:  # the other rows still have something to say
         return Line(row.name, crashed=f"{type(error).__name__}: {error}")
 
 
-def told(line: Line) -> Line:
+def print_line(line: Line) -> Line:
     """Says at once what a row came to."""
     print(" | ".join(cells(line)), *reasons(line), sep="\n", flush=True)
     return line

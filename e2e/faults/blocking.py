@@ -13,11 +13,11 @@ from pathlib import Path
 from bench import load_tool
 from bench.load_tool import Result
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.faults.site import Ground, Setting, mix
 from e2e.gateway import attach
 
 SLEEP = 0.05
@@ -28,21 +28,21 @@ ROUNDS, ROUND_SECONDS = 6, 2.0
 RATE = 200.0  # of the others
 SLEEPS = {"asleep": SLEEP, "awake": 0.0}
 SETTING = Setting(
-    apis=tuple((name, attach("harm", {"how": "sleep", "seconds": seconds})) for name, seconds in SLEEPS.items())
+    apis=tuple((name, attach("faulty", {"how": "sleep", "seconds": seconds})) for name, seconds in SLEEPS.items())
 )
 
 
-def blocking(place: Ground) -> list[Figure]:
-    alone = sleepers(place, SECONDS)
+def blocking(environment: Environment) -> list[Figure]:
+    alone = sleepers(environment, SECONDS)
     rounds: dict[str, list[list[Answer]]] = {"asleep": [], "awake": []}
     failures = alone.failures
     for _ in range(ROUNDS):
-        with loading(place.tool, place.address, mix(RATE)) as load:
-            beside = sleepers(place, ROUND_SECONDS)
+        with loading(environment.tool, environment.address, mix(RATE)) as load:
+            beside = sleepers(environment, ROUND_SECONDS)
             rounds["asleep"].append(load.stop())
         failures += beside.failures
         awake = Flow("awake", "/awake/x", beside.count / beside.seconds)
-        rounds["awake"].append(place.under([*mix(RATE), awake], WARMUP_SECONDS + ROUND_SECONDS))
+        rounds["awake"].append(environment.under([*mix(RATE), awake], WARMUP_SECONDS + ROUND_SECONDS))
     wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
     return [
         Figure("ms for each right answer", 1000 * alone.seconds / alone.count, 1000 / WANTED_PER_SECOND),
@@ -53,11 +53,11 @@ def blocking(place: Ground) -> list[Figure]:
     ]
 
 
-def sleepers(place: Ground, seconds: float) -> Result:
+def sleepers(environment: Environment, seconds: float) -> Result:
     """What became of a closed loop of requests to the policy that sleeps. Failures are those of the warm-up too."""
-    load = load_tool.Load(f"http://{place.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
+    load = load_tool.Load(f"http://{environment.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
     with tempfile.TemporaryDirectory(prefix="blocking-") as folder:
-        return load_tool.generate(place.tool, load, Path(folder), lambda _: None, lambda _: None)
+        return load_tool.generate(environment.tool, load, Path(folder), lambda _: None, lambda _: None)
 
 
 def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> float:
@@ -69,13 +69,4 @@ def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
     return lower_quartile([p99(latencies(one, flow=flow)) for one in rounds])
 
 
-BLOCKING = Measurement(
-    f"a policy that sleeps 50 ms, {CONNECTIONS} connections",
-    blocking,
-    Setting(
-        apis=tuple(
-            (name, attach("harm", {"how": "sleep", "seconds": s}))
-            for name, s in {"asleep": SLEEP, "awake": 0.0}.items()
-        )
-    ),
-)
+BLOCKING = Measurement(f"a policy that sleeps 50 ms, {CONNECTIONS} connections", blocking, SETTING)

@@ -8,8 +8,8 @@ from functools import partial
 import httpx
 
 from e2e.faults.contract import Contract, Fault
-from e2e.faults.row import NO_COMPLAINTS, Row
-from e2e.faults.site import MARK, Setting, Site, now
+from e2e.faults.environment import MARK, LoadedEnvironment, Setting, now
+from e2e.faults.row import NO_VIOLATIONS, Row
 
 RELOADS = 20
 ENOUGH = 10_000
@@ -21,45 +21,45 @@ BROKEN = {
 }
 
 
-def reload_often(site: Site, times: int) -> Fault:
+def reload_often(environment: LoadedEnvironment, times: int) -> Fault:
     """So many new generations, each of them seen to answer."""
     began = now()
     for number in range(times):
-        write(site, MARK.format(word=f"word-{number}"))
-        done = site.gateway.reload()
+        write(environment, MARK.format(word=f"word-{number}"))
+        done = environment.gateway.reload()
         assert done.returncode == 0, done.stderr
-        assert word(site) == f"word-{number}"
+        assert word(environment) == f"word-{number}"
     return Fault(began, now())
 
 
-def reload_broken(site: Site) -> Fault:
+def reload_broken(environment: LoadedEnvironment) -> Fault:
     """Each is refused, and says where."""
     began = now()
     for what, lines in BROKEN.items():
-        write(site, MARK.format(word="broken") + lines)
-        done = site.gateway.reload()
+        write(environment, MARK.format(word="broken") + lines)
+        done = environment.gateway.reload()
         assert done.returncode == 1, f"{what} was not refused"
         assert "policy.py:" in done.stderr, f"{what}: expected file and line, got {done.stderr}"
-    assert word(site) == "first"
+    assert word(environment) == "first"
     return Fault(began, now())
 
 
-def write(site: Site, source: str) -> None:
-    assert site.workshop is not None
-    site.workshop.policy("mark", source)
+def write(environment: LoadedEnvironment, source: str) -> None:
+    assert environment.project is not None
+    environment.project.write_policy("mark", source)
 
 
-def word(site: Site) -> str:
+def word(environment: LoadedEnvironment) -> str:
     """By which generation a request is answered now."""
-    return str(httpx.get(f"http://{site.address}/python/x", timeout=10).headers["x-word"])
+    return str(httpx.get(f"http://{environment.address}/python/x", timeout=10).headers["x-word"])
 
 
-def many(site: Site) -> list[str]:
-    sent = len(site.load.answers())
+def many(environment: LoadedEnvironment) -> list[str]:
+    sent = len(environment.load.answers())
     return [] if sent >= ENOUGH else [f"expected at least {ENOUGH} requests under reloads, sent {sent}"]
 
 
-def reloads(times: int, check: Callable[[Site], list[str]] = NO_COMPLAINTS) -> Row:
+def reloads(times: int, check: Callable[[LoadedEnvironment], list[str]] = NO_VIOLATIONS) -> Row:
     inject = partial(reload_often, times=times)
     return Row(f"hot code reload ×{times}", inject, Contract(recovery=0.0), Setting(code=True), check=check)
 

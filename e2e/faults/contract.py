@@ -54,21 +54,21 @@ class Verdict:
     failed: Sequence[Answer]
     outcomes: Mapping[tuple[str, str], int]
     recovery: float | None  # seconds from the fault's end to the last request that was not served; None: all were
-    complaints: Sequence[str] = ()  # what else was not as specified
+    violations: Sequence[str] = ()  # what else was not as specified
 
     @property
     def kept(self) -> bool:
-        return not self.failed and not self.complaints
+        return not self.failed and not self.violations
 
 
 def judge(
     answers: Sequence[Answer],
     fault: Fault,
     contract: Contract,
-    complaints: Sequence[str] = (),
+    violations: Sequence[str] = (),
     flows: Collection[str] = (),
 ) -> Verdict:
-    """A flow of `flows` without any answer is a complaint: it would prove nothing."""
+    """A flow of `flows` without any answer is a violation: it would prove nothing."""
     silent = sorted({*flows} - {answer.flow for answer in answers})
     victims = [a for a in answers if a.flow not in contract.always]
     unserved = [
@@ -79,5 +79,5 @@ def judge(
         failed=[answer for answer in answers if not contract.allows(answer, fault)],
         outcomes=Counter((answer.flow, answer.outcome) for answer in answers),
         recovery=max(max(unserved) - fault.end, 0.0) if unserved else None,
-        complaints=[*complaints, *(f"expected answers of the flow {flow}, got none" for flow in silent)],
+        violations=[*violations, *(f"expected answers of the flow {flow}, got none" for flow in silent)],
     )

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.faults.contract import Fault
+from e2e.faults.environment import PYTHON_POLICY, LoadedEnvironment, now
 from e2e.faults.load import pause
 from e2e.faults.row import Row
-from e2e.faults.site import PYTHON_POLICY, Site, now
 from e2e.gateway import Json, api, eventually
 
 RETRY_SECONDS = 45.0  # the node tries every 30 s
 
 
-def obstacle() -> str | None:
+def skip_reason() -> str | None:
     return None if os.geteuid() == 0 else "a full disk is a tiny tmpfs, and to mount one takes root"
 
 
@@ -32,36 +32,38 @@ def full_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def refuse(site: Site, name: str) -> None:
+def refuse(environment: LoadedEnvironment, name: str) -> None:
     """A change that the node cannot store is refused with the reason."""
-    definition = api(name, f"{site.upstream}/python", [PYTHON_POLICY])
-    with site.gateway.controller() as client:
+    definition = api(name, f"{environment.upstream}/python", [PYTHON_POLICY])
+    with environment.gateway.controller() as client:
         answer = client.post("/v1/apis", json=definition, params={"wait": "5"})
     assert answer.status_code in {200, 201, 202}, answer.text
-    status = _status(site, name)
+    status = _status(environment, name)
     assert "no space left" in str(status), f"expected the reason in the status, got {status}"
 
 
-def fill(site: Site) -> Fault:
+def fill(environment: LoadedEnvironment) -> Fault:
     """A change under a full disk, and one when there is room again."""
     began = now()
-    with full_disk(site.state / "engine"):
-        refuse(site, "unsaved")
+    with full_disk(environment.state / "engine"):
+        refuse(environment, "unsaved")
         pause(1.0)
-    site.gateway.deploy(api("saved", f"{site.upstream}/python", [PYTHON_POLICY]))
+    environment.gateway.deploy(api("saved", f"{environment.upstream}/python", [PYTHON_POLICY]))
     return Fault(began, now())
 
 
-def made_up_for(site: Site) -> list[str]:
+def made_up_for(environment: LoadedEnvironment) -> list[str]:
     """What was refused for want of room is tried again, without being asked for."""
-    eventually("the refused change is live", lambda: _status(site, "unsaved")["state"] == "deployed", RETRY_SECONDS)
+    eventually(
+        "the refused change is live", lambda: _status(environment, "unsaved")["state"] == "deployed", RETRY_SECONDS
+    )
     return []
 
 
-def _status(site: Site, name: str) -> Json:
-    with site.gateway.controller() as client:
+def _status(environment: LoadedEnvironment, name: str) -> Json:
+    with environment.gateway.controller() as client:
         status: Json = client.get(f"/v1/apis/{name}/status").json()
     return status
 
 
-ROWS = [Row("disk full under the engine's state", fill, check=made_up_for, obstacle=obstacle)]
+ROWS = [Row("disk full under the engine's state", fill, check=made_up_for, skip_reason=skip_reason)]

@@ -6,11 +6,11 @@ Rounds with it and without it alternate, as in isolation.py.
 from __future__ import annotations
 
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Environment, Setting
 from e2e.faults.figure import Figure
 from e2e.faults.isolation import ROUND_SECONDS, ratio
 from e2e.faults.load import Flow
 from e2e.faults.measure import Measurement
-from e2e.faults.site import Ground, Setting
 from e2e.gateway import attach, eventually
 
 ROUNDS = 9
@@ -21,16 +21,16 @@ LIMIT = 2.0
 KINDS = {"awake": [BESIDE], "blocked": [BESIDE, BLOCKING], "control": [BESIDE]}
 
 
-def alternate(place: Ground) -> list[Figure]:
-    first = place.under(KINDS["blocked"], FIRST_SECONDS)
-    eventually("it has a loop of its own", lambda: told(place, "has an event loop of its own"))
+def alternate(environment: Environment) -> list[Figure]:
+    first = environment.under(KINDS["blocked"], FIRST_SECONDS)
+    eventually("it has a loop of its own", lambda: logged(environment, "has an event loop of its own"))
     rounds: dict[str, list[list[Answer]]] = {name: [] for name in KINDS}
     for number in range(ROUNDS):
         for name in [*KINDS][:: -1 if number % 2 else 1]:
-            rounds[name].append(place.under(KINDS[name], ROUND_SECONDS))
+            rounds[name].append(environment.under(KINDS[name], ROUND_SECONDS))
     answers = [answer for kind in rounds.values() for one in kind for answer in one if answer.flow == BESIDE.name]
     names_it, names_others = (
-        told(place, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
+        logged(environment, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
     )
     return [
         Figure("p99 of async against undisturbed", ratio(rounds, "blocked", BESIDE.name), LIMIT),
@@ -41,8 +41,8 @@ def alternate(place: Ground) -> list[Figure]:
     ]
 
 
-def told(place: Ground, words: str) -> bool:
-    return any(words in str(record.get("message")) for record in place.gateway.records())
+def logged(environment: Environment, words: str) -> bool:
+    return any(words in str(record.get("message")) for record in environment.gateway.records())
 
 
 EVENT_LOOP = Measurement(

@@ -7,29 +7,29 @@ from functools import partial
 import httpx
 
 from e2e.faults.contract import Contract
-from e2e.faults.harms import GONE, TIMEOUT
+from e2e.faults.environment import LoadedEnvironment, Setting
+from e2e.faults.faulty_policies import GONE, TIMEOUT
 from e2e.faults.load import Flow
 from e2e.faults.row import Row
-from e2e.faults.site import Setting, Site
 from e2e.gateway import attach, eventually
 
 CALLS = 100
 KEPT = [f"kept-{number}" for number in range(8)]
-FOREVER = Flow("harm", "/harm/x", rate=200.0, count=CALLS)
+FOREVER = Flow("faulty", "/faulty/x", rate=200.0, count=CALLS)
 APIS = (
-    ("harm", attach("harm", {"how": "sleep", "seconds": 3600})),
+    ("faulty", attach("faulty", {"how": "sleep", "seconds": 3600})),
     *((name, attach("mark", {"name": name})) for name in KEPT),
 )
 
 
-def replaced_whole(site: Site) -> list[str]:
+def replaced_whole(environment: LoadedEnvironment) -> list[str]:
     """Waits for the replacement, then asks every instance for its parameters."""
-    eventually("the process is replaced", lambda: site.gateway.logged(message="executor replaced"), 30)
-    return [*wrong_instances(site), *untold(site)]
+    eventually("the process is replaced", lambda: environment.gateway.logged(message="executor replaced"), 30)
+    return [*wrong_instances(environment), *missing_in_log(environment)]
 
 
-def wrong_instances(site: Site) -> list[str]:
-    found = {name: answer_of(site, name) for name in KEPT}
+def wrong_instances(environment: LoadedEnvironment) -> list[str]:
+    found = {name: answer_of(environment, name) for name in KEPT}
     return [
         f"expected instance {name} to be itself, it answered {order!r}"
         for name, order in found.items()
@@ -37,29 +37,29 @@ def wrong_instances(site: Site) -> list[str]:
     ]
 
 
-def answer_of(site: Site, name: str) -> str:
-    return str(httpx.get(f"http://{site.address}/{name}/x", timeout=10).headers.get("x-order"))
+def answer_of(environment: LoadedEnvironment, name: str) -> str:
+    return str(httpx.get(f"http://{environment.address}/{name}/x", timeout=10).headers.get("x-order"))
 
 
-def untold(site: Site) -> list[str]:
+def missing_in_log(environment: LoadedEnvironment) -> list[str]:
     """The log must name policy, attachment and age of the oldest."""
-    told = [
+    found = [
         record
-        for record in site.gateway.records()
+        for record in environment.gateway.records()
         if str(record.get("message")).startswith("executions of a policy hang")
     ]
-    if any((r["policy"], r["api"]) == ("harm:v1.0.0", "harm") and r["instance"] and r["oldest"] for r in told):
+    if any((r["policy"], r["api"]) == ("faulty:v1.0.0", "faulty") and r["instance"] and r["oldest"] for r in found):
         return []
-    return [f"expected the log to name policy, API, instance and age of what hangs, got {told}"]
+    return [f"expected the log to name policy, API, instance and age of what hangs, got {found}"]
 
 
 ROWS = [
     Row(
         f"sleep(3600) ×{CALLS} on one attachment",
-        partial(Site.ask, flow=FOREVER),
-        Contract(recovery=0.0, always={"harm": TIMEOUT | GONE}),
+        partial(LoadedEnvironment.ask, flow=FOREVER),
+        Contract(recovery=0.0, always={"faulty": TIMEOUT | GONE}),
         Setting(options=("--py.hung-seconds", "2", "--executor-drain", "2s"), apis=APIS),
-        calm=6.0,
+        extra_seconds=6.0,
         check=replaced_whole,
     ),
 ]

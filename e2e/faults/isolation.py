@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.faults.site import Ground, Setting, mix
 from e2e.gateway import attach
 
 ROUNDS = 15
@@ -30,12 +30,12 @@ SLEEPS = {"awake": 0.0, "asleep": SLEEP, "control": 0.0}
 Rounds = Mapping[str, Sequence[Sequence[Answer]]]
 
 
-def alternate(place: Ground) -> list[Figure]:
+def alternate(environment: Environment) -> list[Figure]:
     rounds: dict[str, list[list[Answer]]] = {name: [] for name in SLEEPS}
     for number in range(ROUNDS):
         for name in [*SLEEPS][:: -1 if number % 2 else 1]:
             flows = [*mix(RATE), Flow(name, f"/{name}/x", SLEEPY_RATE)]
-            rounds[name].append(place.under(flows, ROUND_SECONDS))
+            rounds[name].append(environment.under(flows, ROUND_SECONDS))
     wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
     flows_beside = [flow.name for flow in mix(RATE)]
     return [
@@ -55,5 +55,5 @@ def ratio(rounds: Rounds, kind: str, flow: str) -> float:
 ISOLATION = Measurement(
     f"a policy that sleeps 50 ms at {SLEEPY_RATE:g}/s",
     alternate,
-    Setting(apis=tuple((name, attach("harm", {"how": "sleep", "seconds": s})) for name, s in SLEEPS.items())),
+    Setting(apis=tuple((name, attach("faulty", {"how": "sleep", "seconds": s})) for name, s in SLEEPS.items())),
 )

@@ -8,41 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.environment import LoadedEnvironment, Setting, now
 from e2e.faults.load import Flow, loading, pause
 from e2e.faults.row import Row
-from e2e.faults.site import Setting, Site, now
 from e2e.gateway import attach
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
 NO_ENGINE: Outcomes = frozenset({"503"})
 NO_ENVOY: Outcomes = frozenset({"refused", "broken"})
 ALL = ("go", "python", "bare")
-SLOW = Flow("harm", "/harm/x", 20.0)
+SLOW = Flow("faulty", "/faulty/x", 20.0)
 UNACCEPTED_SECONDS = 0.1
 EXECUTOR = "executor-default-0"
 STOPPED_SECONDS = 10.0
 NOTICED_SECONDS = 20.0
 
 
-def kill(site: Site, name: str) -> Fault:
+def kill(environment: LoadedEnvironment, name: str) -> Fault:
     """kill -9; returns when another process runs in its place."""
     began = now()
-    site.restarted(name, site.gateway.kill(name))
+    environment.restarted(name, environment.gateway.kill(name))
     return Fault(began, began)
 
 
-def stop_executor(site: Site) -> Fault:
+def stop_executor(environment: LoadedEnvironment) -> Fault:
     """The fault ends when it has been noticed."""
     began = now()
-    with stopped(site, EXECUTOR):
+    with stopped(environment, EXECUTOR):
         pause(STOPPED_SECONDS)
-    return Fault(began, site.logged_at("executor is replaced"))
+    return Fault(began, environment.logged_at("executor is replaced"))
 
 
 @contextmanager
-def stopped(site: Site, name: str) -> Iterator[int]:
+def stopped(environment: LoadedEnvironment, name: str) -> Iterator[int]:
     """SIGSTOP: it is there, keeps its sockets, and does nothing. Its pid."""
-    pid = site.gateway.kill(name, signal.SIGSTOP)
+    pid = environment.gateway.kill(name, signal.SIGSTOP)
     try:
         yield pid
     finally:
@@ -50,45 +50,47 @@ def stopped(site: Site, name: str) -> Iterator[int]:
             os.kill(pid, signal.SIGCONT)
 
 
-def stop_for_good(site: Site, name: str) -> Fault:
+def stop_for_good(environment: LoadedEnvironment, name: str) -> Fault:
     """Nobody wakes it up: it has to be noticed, killed and started again."""
     began = now()
-    with stopped(site, name) as pid:
-        site.restarted(name, pid, NOTICED_SECONDS)
-    return Fault(began, site.logged_at("process is killed"))
+    with stopped(environment, name) as pid:
+        environment.restarted(name, pid, NOTICED_SECONDS)
+    return Fault(began, environment.logged_at("process is killed"))
 
 
-def engine_without_controller(site: Site) -> Fault:
+def engine_without_controller(environment: LoadedEnvironment) -> Fault:
     """The engine comes back from its disk: the controller is stopped meanwhile."""
-    with stopped(site, "controller"):
-        return kill(site, "engine")
+    with stopped(environment, "controller"):
+        return kill(environment, "engine")
 
 
-def terminate(site: Site) -> Fault:
+def terminate(environment: LoadedEnvironment) -> Fault:
     """SIGTERM to the gateway: it answers what it took in, then takes nothing more. The fault is the moment when it
     stops listening: connections that nobody had accepted then, the kernel resets.
     """
-    with loading(site.tool, site.address, [SLOW]) as slow:
+    with loading(environment.tool, environment.address, [SLOW]) as slow:
         slow.flowing()
-        site.gateway.process.send_signal(signal.SIGTERM)
-        site.gateway.process.wait(40)
-        site.others += slow.stop()
-    closed = min(answer.due for answer in site.answers() if answer.outcome == "refused")
+        environment.gateway.process.send_signal(signal.SIGTERM)
+        environment.gateway.process.wait(40)
+        environment.others += slow.stop()
+    closed = min(answer.due for answer in environment.answers() if answer.outcome == "refused")
     return Fault(closed - UNACCEPTED_SECONDS, closed)
 
 
-def ended_well(site: Site) -> list[str]:
-    status = site.gateway.process.poll()
+def ended_well(environment: LoadedEnvironment) -> list[str]:
+    status = environment.gateway.process.poll()
     return [] if status == 0 else [f"expected exit status 0, got {status}"]
 
 
 ROWS = [
     Row(
-        "executor kill -9, 1 process", lambda site: kill(site, EXECUTOR), Contract(meanwhile={"python": POLICY_ERRORS})
+        "executor kill -9, 1 process",
+        lambda environment: kill(environment, EXECUTOR),
+        Contract(meanwhile={"python": POLICY_ERRORS}),
     ),
     Row(
         "executor kill -9, 1 of 2 processes",
-        lambda site: kill(site, EXECUTOR),
+        lambda environment: kill(environment, EXECUTOR),
         Contract(meanwhile={"python": POLICY_ERRORS}),
         Setting(options=("--executors", "2")),
     ),
@@ -110,30 +112,30 @@ ROWS = [
     ),
     Row(
         "Envoy kill -9",
-        lambda site: kill(site, "envoy"),
+        lambda environment: kill(environment, "envoy"),
         Contract(meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
     ),
-    Row("controller kill -9", lambda site: kill(site, "controller")),
+    Row("controller kill -9", lambda environment: kill(environment, "controller")),
     Row(
         "engine SIGSTOP",
-        lambda site: stop_for_good(site, "engine"),
+        lambda environment: stop_for_good(environment, "engine"),
         Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE}),
     ),
     Row(
         "Envoy SIGSTOP",
-        lambda site: stop_for_good(site, "envoy"),
+        lambda environment: stop_for_good(environment, "envoy"),
         Contract(recovery=1.0, meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
     ),
-    Row("controller SIGSTOP", lambda site: stop_for_good(site, "controller")),
+    Row("controller SIGSTOP", lambda environment: stop_for_good(environment, "controller")),
     Row(
         "SIGTERM under load",
         terminate,
         Contract(
             recovery=0.0,
-            meanwhile=dict.fromkeys((*ALL, "harm"), frozenset({"broken"})),
-            afterwards=dict.fromkeys((*ALL, "harm"), frozenset({"refused"})),
+            meanwhile=dict.fromkeys((*ALL, "faulty"), frozenset({"broken"})),
+            afterwards=dict.fromkeys((*ALL, "faulty"), frozenset({"refused"})),
         ),
-        Setting(apis=(("harm", attach("harm", {"how": "sleep", "seconds": 0.7})),)),
+        Setting(apis=(("faulty", attach("faulty", {"how": "sleep", "seconds": 0.7})),)),
         check=ended_well,
     ),
 ]

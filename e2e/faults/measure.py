@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from e2e.faults.environment import Environment, Setting, started_environment
 from e2e.faults.figure import Figure
-from e2e.faults.site import Ground, Setting, ground
 
 
 @dataclass(frozen=True)
 class Measurement:
     name: str
-    measure: Callable[[Ground], Sequence[Figure]]
+    measure: Callable[[Environment], Sequence[Figure]]
     setting: Setting = field(default_factory=Setting)
 
     def run(self, tool: Path, build: Path) -> Sequence[Figure]:
-        with ground(tool, build, self.setting) as place:
-            return self.measure(place)
+        with started_environment(tool, build, self.setting) as environment:
+            return self.measure(environment)

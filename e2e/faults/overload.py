@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from e2e.faults.environment import Environment, Setting
 from e2e.faults.figure import Figure
 from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
 from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
-from e2e.faults.site import Ground, Setting
 from e2e.gateway import attach
 
 SECONDS_EACH = 0.2
@@ -22,14 +22,14 @@ SAMPLES = 12
 LATENCY_LIMIT, REFUSAL_SECONDS, GROWTH_LIMIT, SERVED_SHARE = 2.0, 0.05, 1.1, 0.9
 
 
-def overload(place: Ground) -> list[Figure]:
-    usual = place.under([flow(0.8)], USUAL_SECONDS)
-    with loading(place.tool, place.address, [flow(3.0), BARE]) as load:
-        memory = [resident_after(place, OVERLOAD_SECONDS / SAMPLES) for _ in range(SAMPLES)]
+def overload(environment: Environment) -> list[Figure]:
+    usual = environment.under([flow(0.8)], USUAL_SECONDS)
+    with loading(environment.tool, environment.address, [flow(3.0), BARE]) as load:
+        memory = [resident_after(environment, OVERLOAD_SECONDS / SAMPLES) for _ in range(SAMPLES)]
         answers = load.stop()
     served, refused, bare = (
-        latencies(answers, flow="harm"),
-        latencies(answers, "503", "harm"),
+        latencies(answers, flow="faulty"),
+        latencies(answers, "503", "faulty"),
         latencies(answers, flow="bare"),
     )
     other = len(answers) - len(served) - len(refused) - len(bare)
@@ -47,12 +47,12 @@ BARE = Flow("bare", "/bare/x", 30.0)  # how long any answer takes on this machin
 
 
 def flow(load: float) -> Flow:
-    return Flow("harm", "/harm/x", load * CAPACITY)
+    return Flow("faulty", "/faulty/x", load * CAPACITY)
 
 
-def resident_after(place: Ground, seconds: float) -> dict[str, int]:
+def resident_after(environment: Environment, seconds: float) -> dict[str, int]:
     time.sleep(seconds)
-    return {name: memory for name, memory in resident(place.gateway).items() if name != "controller"}
+    return {name: memory for name, memory in resident(environment.gateway).items() if name != "controller"}
 
 
 def growth(name: str, samples: list[int]) -> Figure:
@@ -66,6 +66,6 @@ OVERLOAD = Measurement(
     overload,
     Setting(
         options=("--py.max-workers", str(WORKERS)),
-        apis=(("harm", attach("harm", {"how": "sleep", "seconds": SECONDS_EACH})),),
+        apis=(("faulty", attach("faulty", {"how": "sleep", "seconds": SECONDS_EACH})),),
     ),
 )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
+from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment
 from e2e.faults.load import pause
-from e2e.faults.site import Setting, Site, site
 
-NO_COMPLAINTS: Callable[[Site], list[str]] = lambda _: []  # noqa: E731 — a default, typed
+NO_VIOLATIONS: Callable[[LoadedEnvironment], list[str]] = lambda _: []  # noqa: E731 — a default, typed
 CAN_RUN: Callable[[], str | None] = lambda: None  # noqa: E731
 
 
@@ -18,23 +18,23 @@ CAN_RUN: Callable[[], str | None] = lambda: None  # noqa: E731
 class Row:
     """inject: breaks something, and returns when the fault is lifted.
 
-    calm: seconds of load beyond the time that the contract allows for recovery.
-    check: what else is to be said against the site after the fault, in sentences.
-    obstacle: why the row cannot run on this machine; None where it can.
+    extra_seconds: seconds of load beyond the time that the contract allows for recovery.
+    check: what else was not as specified, looked for after the fault; in sentences.
+    skip_reason: why the row cannot run on this machine; None where it can.
     """
 
     name: str
-    inject: Callable[[Site], Fault]
+    inject: Callable[[LoadedEnvironment], Fault]
     contract: Contract = field(default_factory=Contract)
     setting: Setting = field(default_factory=Setting)
-    calm: float = 1.5
-    check: Callable[[Site], list[str]] = NO_COMPLAINTS
-    obstacle: Callable[[], str | None] = CAN_RUN
+    extra_seconds: float = 1.5
+    check: Callable[[LoadedEnvironment], list[str]] = NO_VIOLATIONS
+    skip_reason: Callable[[], str | None] = CAN_RUN
 
     def run(self, tool: Path, build: Path) -> Verdict:
-        with site(tool, build, self.setting) as place:
-            fault = self.inject(place)
-            pause(self.contract.recovery + self.calm)
-            complaints = self.check(place)
-            flows = {*self.contract.always, *(flow.name for flow in place.load.flows)}
-            return judge(place.answers(), fault, self.contract, complaints, flows)
+        with loaded_environment(tool, build, self.setting) as environment:
+            fault = self.inject(environment)
+            pause(self.contract.recovery + self.extra_seconds)
+            violations = self.check(environment)
+            flows = {*self.contract.always, *(flow.name for flow in environment.load.flows)}
+            return judge(environment.answers(), fault, self.contract, violations, flows)

@@ -20,18 +20,18 @@ from bench import load_tool
 from e2e.faults.__main__ import build_output
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
-from e2e.faults.flat import Sample, grown, report
+from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
+from e2e.faults.leak_check import Sample, grown, report
 from e2e.faults.load import pause
 from e2e.faults.processes import folders, held
-from e2e.faults.site import GO_POLICY, MARK, PYTHON_POLICY, Setting, Site, now, site
 from e2e.faults.table import Line, table
 from e2e.gateway import api
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
 CHURNING = 8
-SETTLE_SECONDS = 300.0
-SETTLE_SHARE = 0.4  # of a run too short to settle for so long
+WARMUP_SECONDS = 300.0
+WARMUP_SHARE = 0.4  # of a run too short for that
 
 
 def main() -> int:
@@ -41,30 +41,30 @@ def main() -> int:
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()
-        with site(tool, build, Setting(code=True, rate=RATE)) as place:
+        with loaded_environment(tool, build, Setting(code=True, rate=RATE)) as environment:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
-            samples, complaints = soak(place, seconds, chance)
-            verdict = judge(place.answers(), Fault(now(), now()), Contract(recovery=0.0), complaints)
-    settled = [one for one in samples if one.at >= min(SETTLE_SECONDS, SETTLE_SHARE * seconds)]
-    growth = grown(settled)
-    print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(settled), *growth, sep="\n\n")
+            samples, violations = soak(environment, seconds, chance)
+            verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
+    measured = [one for one in samples if one.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
+    growth = grown(measured)
+    print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
 
 
-def soak(place: Site, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
+def soak(environment: LoadedEnvironment, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
     """What the processes held, and what went wrong beside the load."""
     samples: list[Sample] = []
-    complaints: list[str] = []
-    began, deployed, reloads = time.monotonic(), set[str](), Reloads(place)
+    violations: list[str] = []
+    began, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
     for at in ticks(began, seconds):
-        complaints += change(place, deployed, chance)
+        violations += change(environment, deployed, chance)
         if at >= reloads.due:
-            complaints += reloads.again(at)
+            violations += reloads.again(at)
         if at >= len(samples) * SAMPLE_SECONDS:
-            samples.append(sample(place, at))
-    complaints += reloads.finished()
+            samples.append(sample(environment, at))
+    violations += reloads.finished()
     print(f"reloads: {reloads.count}, samples: {len(samples)}", file=sys.stderr)
-    return samples, complaints
+    return samples, violations
 
 
 def ticks(began: float, seconds: float) -> Iterator[float]:
@@ -74,18 +74,18 @@ def ticks(began: float, seconds: float) -> Iterator[float]:
         pause(max(0.0, CHANGE_SECONDS - (time.monotonic() - began - at)))
 
 
-def change(place: Site, deployed: set[str], chance: random.Random) -> list[str]:
+def change(environment: LoadedEnvironment, deployed: set[str], chance: random.Random) -> list[str]:
     """Creates, replaces or deletes an API that the load does not ask."""
     name = f"churn-{chance.randrange(CHURNING)}"
     if name in deployed and chance.random() < 0.3:
         deployed.remove(name)
-        with place.gateway.controller() as client:
+        with environment.gateway.controller() as client:
             answer = client.delete(f"/v1/apis/{name}")
         return [] if answer.is_success else [f"{name} could not be deleted: {answer.status_code} {answer.text}"]
     policies = [policy for policy in (GO_POLICY, PYTHON_POLICY) if chance.random() < 0.6]
     deployed.add(name)
     try:
-        place.gateway.deploy(api(name, f"{place.upstream}/bare", policies))
+        environment.gateway.deploy(api(name, f"{environment.upstream}/bare", policies))
     except AssertionError as error:
         return [f"{name} could not be deployed: {error}"]
     return []
@@ -94,23 +94,23 @@ def change(place: Site, deployed: set[str], chance: random.Random) -> list[str]:
 class Reloads:
     """`gatewright reload`, again and again, beside all else."""
 
-    def __init__(self, place: Site) -> None:
-        self._place = place
+    def __init__(self, environment: LoadedEnvironment) -> None:
+        self._environment = environment
         self._running: subprocess.Popen[str] | None = None
         self.count = 0
         self.due = RELOAD_SECONDS
 
     def again(self, at: float) -> list[str]:
-        """Begins the next one; what the last one had to complain of."""
+        """Begins the next one; what went wrong with the last one."""
         if self._running is not None and self._running.poll() is None:
             return []
-        complaints = self.finished()
+        violations = self.finished()
         self.due = at + RELOAD_SECONDS
         self.count += 1
-        write(self._place, MARK.format(word=f"word-{self.count}"))
-        command = ["gatewright", "reload", "--run-dir", str(self._place.gateway.run_dir)]
+        write(self._environment, MARK.format(word=f"word-{self.count}"))
+        command = ["gatewright", "reload", "--run-dir", str(self._environment.gateway.run_dir)]
         self._running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        return complaints
+        return violations
 
     def finished(self) -> list[str]:
         if self._running is None:
@@ -119,12 +119,12 @@ class Reloads:
         return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {said}"]
 
 
-def sample(place: Site, at: float) -> Sample:
-    """What each process holds; executors by their place, whichever process stands in it."""
-    everyone = folders(place.gateway) | {"supervisor": Path(f"/proc/{place.gateway.process.pid}")}
+def sample(environment: LoadedEnvironment, at: float) -> Sample:
+    """What each process holds; executors by their number, whichever process has it now."""
+    everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
     found = {name: held(folder) for name, folder in everyone.items()}
     held_by = {name.partition(".")[0]: values for name, values in found.items() if values}
-    held_by["engine"] |= {"goroutines": json.loads(place.gateway.admin("engine", "/stats"))["goroutines"]}
+    held_by["engine"] |= {"goroutines": json.loads(environment.gateway.admin("engine", "/stats"))["goroutines"]}
     return Sample(at, held_by)
 
 

@@ -59,8 +59,8 @@ def reasons(line: Line) -> Iterator[str]:
     yield from (f"✗ {line.name}: {figure}" for figure in line.figures if not figure.kept)
     if line.verdict is None:
         return
-    for complaint in line.verdict.complaints:
-        yield f"✗ {line.name}: {complaint}"
+    for violation in line.verdict.violations:
+        yield f"✗ {line.name}: {violation}"
     groups = Counter((answer.flow, answer.outcome) for answer in line.verdict.failed)
     for (flow, outcome), count in groups.most_common(MOST_EXAMPLES):
         first = next(a for a in line.verdict.failed if (a.flow, a.outcome) == (flow, outcome))

@@ -47,8 +47,8 @@ def test_a_503_that_does_not_say_when_to_come_back_fails() -> None:
 
 
 def test_what_is_the_fault_itself_has_outcomes_of_its_own_at_any_time() -> None:
-    contract = Contract(always={"harm": frozenset({"504"})})
-    late, served = answer(500.0, 504, "harm"), answer(100.5, 200, "harm")
+    contract = Contract(always={"faulty": frozenset({"504"})})
+    late, served = answer(500.0, 504, "faulty"), answer(100.5, 200, "faulty")
     assert verdict(late, served, contract=contract).failed == [served]
 
 
@@ -68,10 +68,10 @@ def test_recovery_is_from_the_faults_end_to_the_last_victim() -> None:
 def test_a_flow_without_an_answer_proves_nothing() -> None:
     found = judge([answer(100.5, 200)], FAULT, KILL, flows=("python", "go"))
     assert not found.kept
-    assert "go" in found.complaints[0]
+    assert "go" in found.violations[0]
 
 
-def test_a_complaint_breaks_the_contract_without_a_failed_answer() -> None:
+def test_a_violation_breaks_the_contract_without_a_failed_answer() -> None:
     assert not judge([answer(100.5, 200)], FAULT, KILL, ["the executor did not live on"]).kept
 
 

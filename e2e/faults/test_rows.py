@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bench import load_tool
 from e2e.faults import blocking
 from e2e.faults.changes import reloads
+from e2e.faults.environment import started_environment
 from e2e.faults.hostile import Hostile
 from e2e.faults.row import Row
 from e2e.faults.rows import ROWS
-from e2e.faults.site import ground
 from e2e.faults.table import Line, cells, reasons
 from e2e.hostile import level
 from e2e.hostile.tries import TRIES
 
+pytestmark = pytest.mark.alone
 NAMES = (
     "executor kill -9, 1 process",
     "executor kill -9, 1 of 2 processes",
@@ -32,11 +32,6 @@ TRIED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return load_tool.build(tmp_path_factory.mktemp("load"))
-
-
 def test_the_short_form_has_all_the_rows_that_it_names() -> None:
     assert len(SHORT) == len(NAMES) + 1
 
@@ -47,7 +42,7 @@ def test_a_fault_costs_what_it_may(row: Row, tool: Path, build: Path) -> None:
     assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
 
 
-@pytest.mark.skipif(bool(level.obstacle()), reason=str(level.obstacle()))
+@pytest.mark.skipif(bool(level.skip_reason()), reason=str(level.skip_reason()))
 def test_a_hostile_policy_reaches_by_default_what_the_page_says(tool: Path, build: Path) -> None:
     row = Hostile(level.DEFAULT, [each for each in TRIES if each.name in TRIED])
     assert len(row.tries) == len(TRIED)
@@ -58,7 +53,7 @@ def test_a_hostile_policy_reaches_by_default_what_the_page_says(tool: Path, buil
 def test_a_policy_that_waits_is_served_with_nothing_set(tool: Path, build: Path) -> None:
     """With no more than the first 16 slots it were 320 a second, and more refused than answered. `make faults` wants
     1,000, of a quiet machine."""
-    with ground(tool, build, blocking.SETTING) as place:
-        result = blocking.sleepers(place, 4.0)
+    with started_environment(tool, build, blocking.SETTING) as environment:
+        result = blocking.sleepers(environment, 4.0)
     assert result.count / result.seconds > 450
     assert result.failures <= 0.05 * result.count, result.first_failure

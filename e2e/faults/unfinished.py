@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from e2e.faults.answers import Answer
+from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.load import loading, pause
 from e2e.faults.measure import Measurement
 from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
-from e2e.faults.site import Ground, Setting, mix
-from e2e.faults.stuck import Client, NeverReads, StopSendingStreams, StopsSending, StreamsNeverRead, stuck
+from e2e.faults.stalled_clients import (
+    Client,
+    NeverReads,
+    StopSendingStreams,
+    StopsSending,
+    StreamsNeverRead,
+    stalled_clients,
+)
 from e2e.gateway import attach
 
 MIB = 2**20
@@ -23,12 +30,12 @@ RATE = 200.0  # of the others
 SLOWER = 2.0
 APIS = (
     ("unsent", attach("body-length")),  # of a request, whose body it reads
-    ("unread", attach("harm", {"how": "reply", "megabytes": 1})),
+    ("unread", attach("faulty", {"how": "reply", "megabytes": 1})),
 )
 
 
 @dataclass(frozen=True)
-class Siege:
+class Stalling:
     """So many clients, opened so many a second, and then held for `seconds`. `growth`: bytes that the engine may have
     above what it has idle; `back_seconds`: after which it has them no longer; `slower`: by how much others' p99 may be
     while they come.
@@ -49,21 +56,23 @@ LEFT = 32 * MIB
 """What the engine may keep of it: its heap has been in use."""
 
 
-def besieged(siege: Siege, place: Ground) -> list[Figure]:
-    usual = place.under(mix(RATE), siege.undisturbed_seconds)
-    idle = resident(place.gateway)
-    with loading(place.tool, place.address, mix(RATE)) as load:
+def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
+    usual = environment.under(mix(RATE), stalling.undisturbed_seconds)
+    idle = resident(environment.gateway)
+    with loading(environment.tool, environment.address, mix(RATE)) as load:
         load.flowing()
-        with stuck(place.gateway.port, siege.clients, siege.per_second) as clients:
-            most, begun = held(place, clients.begun.is_set, siege.seconds)
+        with stalled_clients(environment.gateway.port, stalling.clients, stalling.per_second) as clients:
+            most, begun = held(environment, clients.begun.is_set, stalling.seconds)
         answers = load.stop()
-    back = seconds_until(lambda: resident(place.gateway)["engine"] - idle["engine"] <= LEFT, siege.back_seconds * 2)
+    back = seconds_until(
+        lambda: resident(environment.gateway)["engine"] - idle["engine"] <= LEFT, stalling.back_seconds * 2
+    )
     wrong = [answer for answer in answers if answer.outcome != "200"]
     return [
-        Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, siege.growth / MIB),
-        Figure("back after, s", back, siege.back_seconds),
-        Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, siege.heap and siege.heap / MIB),
-        *p99s("while they come", [one for one in answers if one.due < begun], usual, siege.slower),
+        Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, stalling.growth / MIB),
+        Figure("back after, s", back, stalling.back_seconds),
+        Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, stalling.heap and stalling.heap / MIB),
+        *p99s("while they come", [one for one in answers if one.due < begun], usual, stalling.slower),
         *p99s("while they stay", [one for one in answers if one.due >= begun], usual, SLOWER),
         Figure("answers of others other than 200", len(wrong), 0),
     ]
@@ -80,14 +89,14 @@ def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> flo
     return p99(latencies(answers, flow=flow)) / p99(latencies(usual, flow=flow))
 
 
-def held(place: Ground, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
+def held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
     """The most that each process held until so many seconds after all had begun; and when that was, since the epoch."""
     most: dict[str, int] = {}
     began = None
     while began is None or time.time() < began + seconds:
         if began is None and begun():
             began = time.time()
-        for name, memory in resident(place.gateway).items():
+        for name, memory in resident(environment.gateway).items():
             most[name] = max(most.get(name, 0), memory)
         pause(0.2)
     return most, began
@@ -100,30 +109,30 @@ def seconds_until(reached: Callable[[], bool], most: float) -> float:
     return time.monotonic() - began
 
 
-def siege(kind: Callable[[], Client], count: int, per_second: float, seconds: float = 30.0) -> Siege:
-    return Siege(list(itertools.repeat(kind, count)), per_second, seconds)
+def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds: float = 30.0) -> Stalling:
+    return Stalling(list(itertools.repeat(kind, count)), per_second, seconds)
 
 
-def in_little_memory(siege: Siege) -> Siege:
+def in_little_memory(load: Stalling) -> Stalling:
     """On a node whose Envoy may take a third of this, and has to do without the machine's. How much longer others wait
     while they come is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
     """
-    return replace(siege, memory="1536MiB", heap=512 * MIB, slower=None)
+    return replace(load, memory="1536MiB", heap=512 * MIB, slower=None)
 
 
 SENDS = partial(StopsSending, "/unsent/x")
 READS_NOT = partial(NeverReads, "/unread/x")
 SENDS_STREAMS = partial(StopSendingStreams, "/unsent/x", 100)
 STREAMS_UNREAD = partial(StreamsNeverRead, "/unread/x", 100)
-SIEGES = {
-    "3,000 connections that stop after 1 MB of a 1 MiB body": siege(SENDS, 3000, 150.0),
-    "30 HTTP/2 connections with 100 such streams each": siege(SENDS_STREAMS, 30, 1.5),
-    "3,000 connections that read nothing of a 1 MiB answer": in_little_memory(siege(READS_NOT, 3000, 50.0)),
-    "30 HTTP/2 connections with 100 such answers each": in_little_memory(siege(STREAMS_UNREAD, 30, 0.5)),
+STALLING = {
+    "3,000 connections that stop after 1 MB of a 1 MiB body": stalling(SENDS, 3000, 150.0),
+    "30 HTTP/2 connections with 100 such streams each": stalling(SENDS_STREAMS, 30, 1.5),
+    "3,000 connections that read nothing of a 1 MiB answer": in_little_memory(stalling(READS_NOT, 3000, 50.0)),
+    "30 HTTP/2 connections with 100 such answers each": in_little_memory(stalling(STREAMS_UNREAD, 30, 0.5)),
 }
 UNFINISHED = [
     Measurement(
-        name, partial(besieged, siege), Setting(options=("--memory", siege.memory) if siege.memory else (), apis=APIS)
+        name, partial(measure, load), Setting(options=("--memory", load.memory) if load.memory else (), apis=APIS)
     )
-    for name, siege in SIEGES.items()
+    for name, load in STALLING.items()
 ]

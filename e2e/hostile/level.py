@@ -25,7 +25,7 @@ DEFAULT = replace(LANDLOCK, options=())
 """What a run has that is not told."""
 
 
-def obstacle() -> str | None:
+def skip_reason() -> str | None:
     """Why this machine cannot show the levels; None where it can."""
     if os.geteuid() != 0:
         return "it takes root to run one node as root and another as an ordinary user"

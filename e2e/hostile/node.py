@@ -20,7 +20,7 @@ MANIFEST, OUTPUT = ROOT / "e2e" / "hostile" / "build.yaml", ROOT / "build" / "ho
 USER = 27001
 CANARY = "canary-of-the-operator"
 BEARER = "canary-of-a-client"
-SYSTEM_PARAMETERS: Json = {name: {"key": f"{CANARY}-{name}"} for name in ("neighbour", "keeper")}
+SYSTEM_PARAMETERS: Json = {name: {"key": f"{CANARY}-{name}"} for name in ("neighbour", "key-check")}
 SECRETS = {
     "GATEWRIGHT_CONTROLLER_TOKEN": f"{CANARY}-controller-token",
     "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS": json.dumps(SYSTEM_PARAMETERS),
@@ -33,7 +33,7 @@ shift 2 && exec "$@"
 """
 
 
-class Place:
+class NodeFolders:
     """The folders of one node, all below one that everybody may pass through; `owner` is its user's number."""
 
     def __init__(self, folder: Path, owner: int) -> None:
@@ -81,10 +81,10 @@ def build() -> None:
 
 
 @contextmanager
-def place(level: Level) -> Iterator[Place]:
+def node_folders(level: Level) -> Iterator[NodeFolders]:
     """Where the node of a level has its files, until the block ends."""
     owner = 0 if level.as_root or os.geteuid() != 0 else USER
-    found = Place(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
+    found = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
     try:
         found.fill()
         yield found
@@ -93,8 +93,8 @@ def place(level: Level) -> Iterator[Place]:
 
 
 @contextmanager
-def started(level: Level, at: Place, options: Sequence[str]) -> Iterator[Gateway]:
+def started(level: Level, folders: NodeFolders, options: Sequence[str]) -> Iterator[Gateway]:
     """The node itself, ready."""
     more = (*level.options, *options)
-    with running(at.build, at.state, *more, within=at.within(), run_dir=at.run) as gateway:
+    with running(folders.build, folders.state, *more, within=folders.within(), run_dir=folders.run) as gateway:
         yield gateway

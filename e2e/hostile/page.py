@@ -41,18 +41,18 @@ class Page:
     def __init__(self, path: Path = PAGE) -> None:
         self._path, self.writing = path, False
 
-    def settle(self, level: Level, found: Mapping[Try, str]) -> list[str]:
+    def compare(self, level: Level, found: Mapping[Try, str]) -> list[str]:
         """What the page says otherwise, in sentences; none where it is written."""
         text = self._path.read_text()
-        told = dict(cells(text))
+        written = dict(cells(text))
         if self.writing:
-            told |= {(each.says, level.name): cell for each, cell in found.items()}
-            table = f"{BEGIN}\n\n{drawn(told)}\n\n{END}"
+            written |= {(each.says, level.name): cell for each, cell in found.items()}
+            table = f"{BEGIN}\n\n{drawn(written)}\n\n{END}"
             self._path.write_text(
                 re.sub(rf"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: table, text, flags=re.DOTALL)
             )
             return []
-        said = {each: told.get((each.says, level.name), UNKNOWN) for each in found}
+        said = {each: written.get((each.says, level.name), UNKNOWN) for each in found}
         return [
             f"{each.name}: expected {said[each]!r}, as docs/isolation.md says, got {cell!r}"
             for each, cell in found.items()

@@ -36,8 +36,8 @@ def test_a_cell_says_what_was_reached(reached: dict[str, str], refused: dict[str
 def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Path) -> None:
     table = Page(page)
     table.writing = True
-    assert table.settle(NONE, {MEMORY: "reached: Envoy"}) == []
-    assert table.settle(LANDLOCK, {MEMORY: "refused"}) == []
+    assert table.compare(NONE, {MEMORY: "reached: Envoy"}) == []
+    assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
     text = page.read_text()
     told = cells(text)
     assert (told[MEMORY.says, "none"], told[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
@@ -45,11 +45,11 @@ def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Pa
     assert text.endswith("\n\nbehind\n")
 
 
-def test_a_run_that_differs_from_the_page_is_a_complaint(page: Path) -> None:
+def test_a_run_that_differs_from_the_page_is_a_difference(page: Path) -> None:
     table = Page(page)
     table.writing = True
-    table.settle(LANDLOCK, {MEMORY: "refused"})
+    table.compare(LANDLOCK, {MEMORY: "refused"})
     table.writing = False
-    assert table.settle(LANDLOCK, {MEMORY: "refused"}) == []
-    (complaint,) = table.settle(LANDLOCK, {MEMORY: "reached: engine"})
-    assert complaint == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"
+    assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
+    (difference,) = table.compare(LANDLOCK, {MEMORY: "reached: engine"})
+    assert difference == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"

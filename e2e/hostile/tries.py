@@ -23,7 +23,7 @@ CLIENTS, REQUESTS = 8, 200
 FORGED = "written by the hostile policy"
 FORGED_LINES = 4
 OUTLIVED_SECONDS = 5.0
-GROUPS = {"neighbour": "a policy of its group", "keeper": "a policy of another group"}
+GROUPS = {"neighbour": "a policy of its group", "key-check": "a policy of another group"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Subject:
     gateway: Gateway
     where: Callable[[], Json]
 
-    def told(self, name: str, policy: str = "hostile") -> Found:
+    def ask(self, name: str, policy: str = "hostile") -> Found:
         """What the policy says that the try came to."""
         headers = {"x-where": json.dumps(self.where(), separators=(",", ":"))}
         answer = httpx.get(f"{self.gateway.url}/{policy}/{name}", headers=headers, timeout=SECONDS)
@@ -44,21 +44,21 @@ class Subject:
 Judge = Callable[[Subject, "Try"], Found]
 
 
-def as_told(subject: Subject, this: Try) -> Found:
+def as_answered(subject: Subject, this: Try) -> Found:
     """The answer has the proof: what was read, answered, or returned by the kernel."""
-    return subject.told(this.name)
+    return subject.ask(this.name)
 
 
 def by_another(subject: Subject, this: Try) -> Found:
     """Another policy tries it, whose definition asks for less; the try has its name."""
-    return subject.told(this.name, this.name)
+    return subject.ask(this.name, this.name)
 
 
 @dataclass(frozen=True)
 class Try:
     name: str
     says: str
-    judge: Judge = as_told
+    judge: Judge = as_answered
 
     def run(self, subject: Subject) -> Found:
         return self.judge(subject, self)
@@ -67,10 +67,10 @@ class Try:
 def passes(subject: Subject, this: Try) -> Found:
     """What it put in another policy's place counts where a request passes that was denied before, with its token."""
     found, headers = Found(), {"authorization": f"Bearer {BEARER}"}
-    replaced = subject.told(this.name)
+    replaced = subject.ask(this.name)
     for policy, target in GROUPS.items():
         status = httpx.get(f"{subject.gateway.url}/{policy}/x", headers=headers).status_code
-        loot = subject.told("loot").reached.get(target, "")
+        loot = subject.ask("loot").reached.get(target, "")
         if status == 200 and BEARER in loot:
             found.reached[target] = "the request passed, and its token was read"
         else:
@@ -88,15 +88,15 @@ def steals(subject: Subject, this: Try) -> Found:
         return ""
 
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
-        told = pool.submit(subject.told, this.name)
+        answer = pool.submit(subject.ask, this.name)
         stolen = sum(answer == "stolen" for answer in pool.map(client, range(REQUESTS)))
-        found = told.result()
+        found = answer.result()
     return found if stolen or not found.reached else found.but("", "no client had its answer")
 
 
 def forges(subject: Subject, this: Try) -> Found:
     """A line counts as forged where the log has it as another process's, or with another time than its own."""
-    subject.told(this.name)
+    subject.ask(this.name)
     gateway = subject.gateway
 
     def lines() -> list[Json]:
@@ -110,19 +110,19 @@ def forges(subject: Subject, this: Try) -> Found:
 def stays(subject: Subject, this: Try) -> Found:
     """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
     found, gateway = Found(), subject.gateway
-    first = int(subject.told(this.name).reached[""])
+    first = int(subject.ask(this.name).reached[""])
     killed = executor(gateway, OWN_GROUP)
     os.kill(killed, signal.SIGKILL)
     eventually("the executor has ended", lambda: not Path(f"/proc/{killed}").exists())
-    _settle(found, "its executor", first)
+    _expect_ended(found, "its executor", first)
     eventually("the policy answers again", lambda: _answers(subject), 30)
-    second = int(subject.told(this.name).reached[""])
+    second = int(subject.ask(this.name).reached[""])
     gateway.stop()
-    _settle(found, "the gateway", second)
+    _expect_ended(found, "the gateway", second)
     return found
 
 
-def _settle(found: Found, target: str, pid: int) -> None:
+def _expect_ended(found: Found, target: str, pid: int) -> None:
     """Whether a child still runs, after it had the time to be ended. What does is ended here."""
     with suppress(AssertionError):
         eventually("the child has ended", lambda: not _is_child(pid), OUTLIVED_SECONDS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.gateway import Gateway, Json
-from e2e.hostile.node import CANARY, SECRETS, Place
+from e2e.hostile.node import CANARY, SECRETS, NodeFolders
 
 OWN_GROUP, OTHER_GROUP = "strangers", "default"
 OTHER = "another group's executor"
@@ -24,7 +24,7 @@ SOMEWHERE = 0x400000
 
 
 @dataclass(frozen=True)
-class Strangers:
+class OtherPrograms:
     """Other programs of the operator's on the machine: servers at a path, without one, at a port; shared memory."""
 
     unix: str
@@ -36,8 +36,8 @@ class Strangers:
 
 
 @contextmanager
-def strangers(place: Place) -> Iterator[Strangers]:
-    name, path = place.other.name, place.other / "agent.sock"
+def other_programs(folders: NodeFolders) -> Iterator[OtherPrograms]:
+    name, path = folders.other.name, folders.other / "agent.sock"
     memory = Path(f"/dev/shm/{name}")  # noqa: S108
     with ExitStack() as stack:
         abstract, named = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
@@ -49,13 +49,13 @@ def strangers(place: Place) -> Iterator[Strangers]:
         memory.write_text(CANARY)
         stack.callback(memory.unlink)
         for each in (path, memory):
-            os.chown(each, place.owner, place.owner)
+            os.chown(each, folders.owner, folders.owner)
         for listener in (abstract, named, server):
             listener.listen(4)
             stack.callback(listener.shutdown, socket.SHUT_RDWR)  # wakes its thread, which would keep it open
             threading.Thread(target=_serve, args=(listener,), daemon=True).start()
-        segment, queue = (stack.enter_context(_kept(place.owner, *which)) for which in (SEGMENT, QUEUE))
-        yield Strangers(str(path), name, server.getsockname()[1], segment, queue, str(memory))
+        segment, queue = (stack.enter_context(_kept(folders.owner, *which)) for which in (SEGMENT, QUEUE))
+        yield OtherPrograms(str(path), name, server.getsockname()[1], segment, queue, str(memory))
 
 
 def _serve(listener: socket.socket) -> None:
@@ -80,17 +80,17 @@ def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
         subprocess.run(["ipcrm", remove, number], check=True)
 
 
-def where(gateway: Gateway, place: Place, others: Strangers) -> Json:
+def where(gateway: Gateway, folders: NodeFolders, others: OtherPrograms) -> Json:
     """All that the tries of e2e/policies/hostile ask for."""
     own, other = executor(gateway, OWN_GROUP), executor(gateway, OTHER_GROUP)
     pids = {"supervisor": gateway.process.pid, **_pids(gateway), OTHER: other}
     code = Path(f"/proc/{own}/cwd").readlink()
-    write = _write(gateway, place, code, _environment(own), _environment(other))
+    write = _write(gateway, folders, code, _environment(own), _environment(other))
     return {
         "secrets": SECRETS,
         "processes": {name: {"pid": pid, "address": _mapped(pid)} for name, pid in pids.items()},
-        "read": _read(gateway, place),
-        "code": {"": str(code / "policies" / "keeper_v1_0_0" / "policy.py")},
+        "read": _read(gateway, folders),
+        "code": {"": str(code / "policies" / "key_check_v1_0_0" / "policy.py")},
         "write": {**write, "elsewhere in /tmp": "/tmp/"},  # noqa: S108
         "change": write,
         "setuid": str(_with_setuid(_environment(own))),
@@ -109,29 +109,29 @@ def where(gateway: Gateway, place: Place, others: Strangers) -> Json:
     }
 
 
-def _read(gateway: Gateway, place: Place) -> Mapping[str, str]:
-    (last_good,) = place.state.rglob("last-good*")
+def _read(gateway: Gateway, folders: NodeFolders) -> Mapping[str, str]:
+    (last_good,) = folders.state.rglob("last-good*")
     return {
         "the last good state": str(_a_file(last_good)),
-        "the controller's database": str(place.state / "controller.db"),
+        "the controller's database": str(folders.state / "controller.db"),
         "the run directory's files": f"{gateway.run_dir}/status.json",
-        "a key in the operator's home": str(place.home / ".ssh" / "id_ed25519"),
-        "another program's file in /tmp": str(place.other / "note"),
+        "a key in the operator's home": str(folders.home / ".ssh" / "id_ed25519"),
+        "another program's file in /tmp": str(folders.other / "note"),
     }
 
 
-def _write(gateway: Gateway, place: Place, code: Path, own: Path, other: Path) -> Mapping[str, str]:
+def _write(gateway: Gateway, folders: NodeFolders, code: Path, own: Path, other: Path) -> Mapping[str, str]:
     return {
         "its own code": f"{code}/policies/hostile_v1_0_0/",
         "its own environment": f"{own}/",
-        "another group's code": f"{code}/policies/keeper_v1_0_0/",
+        "another group's code": f"{code}/policies/key_check_v1_0_0/",
         "another group's environment": f"{other}/",
         "the engine's program": f"{code.parent}/bin/",
-        "the build output": f"{place.build}/",
-        "the state": f"{place.state}/",
+        "the build output": f"{folders.build}/",
+        "the state": f"{folders.state}/",
         "the run directory": f"{gateway.run_dir}/",
-        "the operator's home": f"{place.home}/",
-        "another program's folder in /tmp": f"{place.other}/",
+        "the operator's home": f"{folders.home}/",
+        "another program's folder in /tmp": f"{folders.other}/",
     }
 
 

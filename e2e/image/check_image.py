@@ -9,7 +9,6 @@ import io
 import json
 import socket
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,9 +171,7 @@ def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: boo
         container.deploy(api("stopping", upstream.url, SAMPLE))
         with asking(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
             eventually("traffic flows", lambda: clients.answered > 500)
-            began = time.monotonic()
-            assert container.stop() == 0
-            assert time.monotonic() - began < 10
+            assert container.stop() == 0, "expected it to stop before it is killed"
     assert clients.lost == []
     assert clients.first_refusal > clients.last_answered_connect
 
@@ -200,15 +197,15 @@ def _kill(container: Container, name: str, spared: set[str]) -> None:
     with traffic(*(f"{container.url}/{route}/x" for route in routes)) as flows:
         eventually("traffic flows", lambda: min(len(flow.answers) for flow in flows) > 20)
         killed = container.kill(name)
-        died = time.monotonic()
         eventually(f"{name} is back", lambda: container.is_back(name, killed), 20)
-        eventually("all answer", lambda: all(flow.answers[-1][1] == 200 for flow in flows))
+        eventually("all answer", lambda: all(flow.is_steady() for flow in flows))
+        failures = [len(flow.problems) for flow in flows]
         counts = [len(flow.answers) for flow in flows]
         eventually("and go on", lambda: all(len(f.answers) > n + 50 for f, n in zip(flows, counts, strict=True)))
     for route, flow in zip(routes, flows, strict=True):
         if route in spared:
             assert flow.counts().keys() == {200}, (name, route, flow.problems[:3])
-        assert flow.last_failure() - died < 5.0, (name, route, flow.problems[-1:])
+    assert [len(flow.problems) for flow in flows] == failures, (name, [flow.problems[-1:] for flow in flows])
 
 
 def test_without_its_supervisor_the_container_ends_with_all_its_processes(image: str) -> None:

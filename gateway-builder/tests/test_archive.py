@@ -185,7 +185,9 @@ def test_a_bomb_in_a_header_stops_at_the_limit() -> None:
 CUT = packed(member("r/p/a", b"x" * 9999)).read()[:60]
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", gzip.compress(b"no tar"), CUT])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", gzip.compress(b"no tar"), CUT], ids=["nothing", "a page", "gzip of no tar", "cut"]
+)
 def test_what_is_no_archive_is_a_sentence(content: bytes) -> None:
     with pytest.raises(ArchiveError, match="expected a whole gzipped tar archive"):
         read_archive(io.BytesIO(content), "p", SMALL)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .evidence import Evidence, RefusedError, evidence
 
-POLICIES = {"neighbour": "a policy of its group", "keeper": "a policy of another group"}
+POLICIES = {"neighbour": "a policy of its group", "key-check": "a policy of another group"}
 SEEN: list[str] = []
 
 

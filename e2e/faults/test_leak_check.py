@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from e2e.faults.flat import Sample, grown, report
+from e2e.faults.leak_check import Sample, grown, report
 
 MIB = 1 << 20
 

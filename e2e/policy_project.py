@@ -18,8 +18,8 @@ parameters: {{type: object}}
 """
 
 
-class Workshop:
-    """build.yaml with Go policies and what `policy` has put there; `arguments` make `gatewright run` build it."""
+class PolicyProject:
+    """build.yaml with Go policies and what `write_policy` has put there; `arguments` make `gatewright run` build it."""
 
     def __init__(self, folder: Path, output: str, go: Sequence[str] = ("log-message",)) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Workshop:
     def arguments(self) -> list[str]:
         return ["--manifest", str(self.manifest), "--output", str(self.output)]
 
-    def policy(
+    def write_policy(
         self, name: str, source: str, version: str = "v1.0.0", group: str = "", more: str = "", **files: str
     ) -> Path:
         """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py.
@@ -54,7 +54,7 @@ class Workshop:
         self._write_manifest()
         return folder / "policy.py"
 
-    def forget(self, name: str, version: str = "v1.0.0") -> None:
+    def remove_policy(self, name: str, version: str = "v1.0.0") -> None:
         """Takes a policy out of build.yaml."""
         del self._entries[f"{name}:{version}"]
         self._write_manifest()

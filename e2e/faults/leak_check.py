@@ -22,7 +22,7 @@ class Sample:
 def grown(samples: Sequence[Sample]) -> list[str]:
     """What has grown from the first third of the samples to the last, in sentences; or that there was too little."""
     if len(samples) < 6:
-        return [f"expected at least 6 samples after the time to settle, got {len(samples)}"]
+        return [f"expected at least 6 samples after the warm-up, got {len(samples)}"]
     return [
         f"✗ {process}: {what} grew from {before:.0f} to {after:.0f}"
         for process, what, before, after in _medians(samples)

@@ -10,7 +10,7 @@ from sdk.policy import ImmediateResponse, RequestAction, RequestContext
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     if params["how"] == "reply":
         return ImmediateResponse(200, body=bytes(params["megabytes"] << 20))
-    HARMS[params["how"]](params["seconds"])
+    FAULTS[params["how"]](params["seconds"])
     return None
 
 
@@ -25,19 +25,19 @@ def recurse(seconds: float) -> None:
 
 
 def allocate(seconds: float) -> None:
-    hoard = []
+    held = []
     while True:
-        hoard.append(bytearray(b"x") * (1 << 20))
+        held.append(bytearray(b"x") * (1 << 20))
 
 
-def leave(seconds: float) -> None:
+def raise_exit(seconds: float) -> None:
     raise SystemExit(3)
 
 
-HARMS: dict[str, Callable[[float], object]] = {
+FAULTS: dict[str, Callable[[float], object]] = {
     "sleep": time.sleep,
     "burn": burn,
-    "raise-exit": leave,
+    "raise-exit": raise_exit,
     "exit": lambda _: os._exit(3),
     "recurse": recurse,
     "segfault": lambda _: ctypes.string_at(8),

@@ -16,8 +16,8 @@ import (
 // flushEvery is how old a line may be before a reader sees it.
 const flushEvery = 50 * time.Millisecond
 
-// line is what became of one request.
-type line struct {
+// outcome is what became of one request.
+type outcome struct {
 	flow       string
 	due        time.Time
 	took       time.Duration // from when it was due
@@ -33,8 +33,8 @@ type problem struct {
 	RequestID string `json:"requestId"`
 }
 
-func lineOf(flow string, due, now time.Time, response *fasthttp.Response, err error) line {
-	made := line{flow: flow, due: due, took: now.Sub(due)}
+func outcomeOf(flow string, due, now time.Time, response *fasthttp.Response, err error) outcome {
+	made := outcome{flow: flow, due: due, took: now.Sub(due)}
 	if err != nil {
 		made.problem = failureOf(err)
 		return made
@@ -62,8 +62,8 @@ func problemOf(response *fasthttp.Response) string {
 	return found.Detail
 }
 
-// ledger writes lines as they come, whole and from one goroutine at a time.
-type ledger struct {
+// outcomeLog writes a line for each outcome as it comes, whole, from one goroutine at a time.
+type outcomeLog struct {
 	mu     sync.Mutex
 	out    *bufio.Writer
 	err    error
@@ -71,13 +71,13 @@ type ledger struct {
 	closed sync.WaitGroup
 }
 
-func newLedger(out io.Writer) *ledger {
-	l := &ledger{out: bufio.NewWriter(out), ended: make(chan struct{})}
+func newOutcomeLog(out io.Writer) *outcomeLog {
+	l := &outcomeLog{out: bufio.NewWriter(out), ended: make(chan struct{})}
 	l.closed.Go(l.flushNowAndThen)
 	return l
 }
 
-func (l *ledger) flushNowAndThen() {
+func (l *outcomeLog) flushNowAndThen() {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	for {
@@ -90,24 +90,24 @@ func (l *ledger) flushNowAndThen() {
 	}
 }
 
-func (l *ledger) flush() {
+func (l *outcomeLog) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.err = errors.Join(l.err, l.out.Flush())
 }
 
 // add writes: flow, due (Unix seconds), took (seconds), status, Retry-After, problem; between tabs.
-func (l *ledger) add(one line) {
-	told := strings.NewReplacer("\t", " ", "\n", " ").Replace(one.problem)
+func (l *outcomeLog) add(one outcome) {
+	detail := strings.NewReplacer("\t", " ", "\n", " ").Replace(one.problem)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := fmt.Fprintf(l.out, "%s\t%.6f\t%.6f\t%d\t%s\t%s\n",
-		one.flow, float64(one.due.UnixMicro())/1e6, one.took.Seconds(), one.status, one.retryAfter, told)
+		one.flow, float64(one.due.UnixMicro())/1e6, one.took.Seconds(), one.status, one.retryAfter, detail)
 	l.err = errors.Join(l.err, err)
 }
 
 // close returns the first thing that went wrong in writing.
-func (l *ledger) close() error {
+func (l *outcomeLog) close() error {
 	close(l.ended)
 	l.closed.Wait()
 	l.flush()

@@ -121,7 +121,7 @@ class StreamsNeverRead:
         raise AssertionError("it reads nothing")
 
 
-class Stuck:
+class StalledClients:
     """Connections of such clients, opened so many a second by a thread, and open until `close`."""
 
     def __init__(self, port: int, clients: Sequence[Callable[[], Client]], per_second: float) -> None:
@@ -188,8 +188,8 @@ class Stuck:
 
 
 @contextlib.contextmanager
-def stuck(port: int, clients: Sequence[Callable[[], Client]], per_second: float) -> Iterator[Stuck]:
-    made = Stuck(port, clients, per_second)
+def stalled_clients(port: int, clients: Sequence[Callable[[], Client]], per_second: float) -> Iterator[StalledClients]:
+    made = StalledClients(port, clients, per_second)
     try:
         yield made
     finally:

@@ -14,7 +14,7 @@ from e2e.faults.answers import Answer
 from e2e.faults.contract import Fault
 from e2e.faults.load import Flow, Load, ask, checking_upstream, loading, pause
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.workshop import Workshop
+from e2e.policy_project import PolicyProject
 
 EXPECTED: dict[str, dict[str, str]] = {
     "/go": {"X-Go-Policy": "go"},
@@ -51,14 +51,14 @@ class Setting:
 
 
 @dataclass
-class Ground:
-    """A gateway without load. `upstream` is a URL, `workshop` where code can be changed."""
+class Environment:
+    """A gateway without load. `upstream` is a URL, `project` where code can be changed."""
 
     gateway: Gateway
     tool: Path
     upstream: str
     state: Path
-    workshop: Workshop | None
+    project: PolicyProject | None
 
     @property
     def address(self) -> str:
@@ -72,7 +72,7 @@ class Ground:
 
 
 @dataclass
-class Site(Ground):
+class LoadedEnvironment(Environment):
     """Where a fault is injected: a gateway under load."""
 
     load: Load
@@ -105,39 +105,48 @@ def mix(rate: float) -> list[Flow]:
 
 
 @contextmanager
-def ground(tool: Path, build: Path, setting: Setting) -> Iterator[Ground]:
+def started_environment(tool: Path, build: Path, setting: Setting) -> Iterator[Environment]:
     """A gateway with its APIs deployed."""
     options = ("--access-log", "/dev/null", "--drain-seconds", "5", *setting.options)
     expected = {f"/{name}": dict[str, str]() for name, _ in setting.apis} | EXPECTED
     with (
         tempfile.TemporaryDirectory(prefix="faults-") as state,
         checking_upstream(tool, expected) as upstream,
-        workplace(setting) as code,
-        setting.start(None if code else build, Path(state), *options, *(code.arguments if code else ())) as gateway,
+        code_of(setting) as project,
+        start(setting, build, project, Path(state), *options) as gateway,
     ):
         deploy(gateway, upstream, setting.apis)
-        yield Ground(gateway, tool, upstream, Path(state), code)
+        yield Environment(gateway, tool, upstream, Path(state), project)
+
+
+def start(
+    setting: Setting, build: Path, project: PolicyProject | None, state: Path, *options: str
+) -> AbstractContextManager[Gateway]:
+    """The build, or, where there is a project, what is built from it."""
+    if project is None:
+        return setting.start(build, state, *options)
+    return setting.start(None, state, *options, *project.arguments)
 
 
 @contextmanager
-def site(tool: Path, build: Path, setting: Setting) -> Iterator[Site]:
+def loaded_environment(tool: Path, build: Path, setting: Setting) -> Iterator[LoadedEnvironment]:
     """A gateway that has been under load for a moment."""
-    with ground(tool, build, setting) as bare, loading(tool, bare.address, mix(setting.rate)) as load:
+    with started_environment(tool, build, setting) as bare, loading(tool, bare.address, mix(setting.rate)) as load:
         load.flowing()
         pause(1.0)
-        yield Site(bare.gateway, tool, bare.upstream, bare.state, bare.workshop, load)
+        yield LoadedEnvironment(bare.gateway, tool, bare.upstream, bare.state, bare.project, load)
 
 
 @contextmanager
-def workplace(setting: Setting) -> Iterator[Workshop | None]:
+def code_of(setting: Setting) -> Iterator[PolicyProject | None]:
     """A build of its own, where a policy's code is to be changed."""
     if not setting.code:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="faults-code-") as folder:
-        workshop = Workshop(Path(folder), "faults", go=("log-message", "add-headers"))
-        workshop.policy("mark", MARK.format(word="first"))
-        yield workshop
+        project = PolicyProject(Path(folder), "faults", go=("log-message", "add-headers"))
+        project.write_policy("mark", MARK.format(word="first"))
+        yield project
 
 
 def deploy(gateway: Gateway, upstream: str, apis: Sequence[tuple[str, Json]]) -> None:

@@ -11,9 +11,9 @@ func TestConnectionsShareOneTimetable(t *testing.T) {
 	start := time.Now().Add(-time.Minute) // all of it is due: nothing waits
 	p := plan{connections: 3, rate: 1000}
 	var got []time.Duration
-	paces := []pace{newPace(p, start, 0), newPace(p, start, 1), newPace(p, start, 2)}
+	schedules := []schedule{newSchedule(p, start, 0), newSchedule(p, start, 1), newSchedule(p, start, 2)}
 	for i := range 9 {
-		due, ok := paces[i%3].next(t.Context())
+		due, ok := schedules[i%3].next(t.Context())
 		if !ok {
 			t.Fatal("expected a live context to go on")
 		}
@@ -32,8 +32,8 @@ func TestATimetableIsKept(t *testing.T) {
 		ctx, cancel := context.WithDeadline(t.Context(), start.Add(time.Second))
 		defer cancel()
 		one, p := 0, plan{connections: 4, rate: 200}
-		for pace := newPace(p, start, 1); ; one++ {
-			due, ok := pace.next(ctx)
+		for schedule := newSchedule(p, start, 1); ; one++ {
+			due, ok := schedule.next(ctx)
 			if !ok {
 				break
 			}
@@ -49,7 +49,7 @@ func TestATimetableIsKept(t *testing.T) {
 
 func TestLeftCountsWhatWasDueBeforeTheEnd(t *testing.T) {
 	end := time.Now()
-	open := pace{step: 10 * time.Millisecond}
+	open := schedule{step: 10 * time.Millisecond}
 	for due, want := range map[time.Duration]int{
 		time.Millisecond: 0, 0: 0, -time.Millisecond: 1, -10 * time.Millisecond: 1, -11 * time.Millisecond: 2, -95 * time.Millisecond: 10,
 	} {
@@ -57,7 +57,7 @@ func TestLeftCountsWhatWasDueBeforeTheEnd(t *testing.T) {
 			t.Errorf("due %s from the end: expected %d left, got %d", due, want, got)
 		}
 	}
-	closed := pace{}
+	closed := schedule{}
 	if got := closed.left(end, end.Add(-time.Second)); got != 0 {
 		t.Errorf("expected a closed loop to leave nothing, got %d", got)
 	}
