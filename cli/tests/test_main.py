@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gatewright_cli.stopping import REPEAT_SECONDS
+from gatewright_cli.run.stop_signals import REPEAT_SECONDS
 
 from cli.tests.conftest import NO_MORE_THAN_A_USER
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli import ports
-from gatewright_cli.executor_users import FIRST, LAST
-from gatewright_cli.ports import ECHO_PORT
-from gatewright_cli.preflight import PreflightError
-from gatewright_cli.run_dir import RunDirError, find_run, read_status
-from gatewright_cli.units import DURATION, SIZE, UIDS
+from gatewright_cli.commands.units import DURATION, SIZE, UIDS
+from gatewright_cli.isolation.executor_users import FIRST, LAST
+from gatewright_cli.node import ports
+from gatewright_cli.node.ports import ECHO_PORT
+from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+from gatewright_cli.run.preflight import PreflightError
 
 PORT = click.IntRange(0, 65535)
 MANIFEST = Path("build.yaml")
@@ -50,7 +50,7 @@ def cli() -> None:
 @click.argument("folder", type=a_path, default=Path())
 def init(folder: Path) -> None:
     """Write what a gateway of your own starts from: build.yaml, a Python policy with its test, an API."""
-    from gatewright_cli.starting import write_starter
+    from gatewright_cli.commands.starter import write_starter
 
     starter = write_starter(folder)
     for path in starter.written:
@@ -76,7 +76,7 @@ def build(
     context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
 ) -> None:
     """Build a policy engine and an executor from build.yaml."""
-    from gatewright_cli import building
+    from gatewright_cli.builds import building
 
     if as_json:
         context.exit(building.build_as_json(manifest, output, locked, import_limit))
@@ -116,7 +116,7 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away, or a policy is
     under quarantine; 1: it does not serve, or there is none.
     """
-    from gatewright_cli.status import Health, health
+    from gatewright_cli.commands.status import Health, health
 
     try:
         run_dir = run_dir or find_run()
@@ -125,7 +125,7 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
         raise PreflightError([str(error)]) from error
     if healthcheck:
         context.exit(0 if health(found) is not Health.NOT_SERVING else 1)
-    from gatewright_cli import status_sources, status_table
+    from gatewright_cli.commands import status_sources, status_table
 
     found = status_sources.collect(run_dir, found)
     if as_json:
@@ -143,7 +143,7 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
 
     Exit status 1 where it was refused; the node then goes on as it was.
     """
-    from gatewright_cli import control
+    from gatewright_cli.run import control
 
     answer = control.reload(run_dir, lambda step: click.echo(f"reload: {step}", err=True))
     for reason in answer.reasons:
@@ -188,7 +188,7 @@ def apply(
     """
     import asyncio
 
-    from gatewright_cli import applying
+    from gatewright_cli.commands import applying
 
     files = applying.load(places, sys.stdin.buffer.read)
     to = applying.target(run_dir, controller)
@@ -203,8 +203,8 @@ def apply(
 @click.option("--state-dir", type=a_path, default=STATE_DIR, show_default=True, help="Of the run, which may go on.")
 def backup(file: Path, state_dir: Path) -> None:
     """Copy all APIs, as the controller has them now, into one new file."""
-    from gatewright_cli.backup import back_up
-    from gatewright_cli.node import DATABASE
+    from gatewright_cli.commands.backup import back_up
+    from gatewright_cli.node.processes import DATABASE
 
     count = back_up(state_dir / DATABASE, file)
     click.echo(f"{count} API{'' if count == 1 else 's'} in {file}")
@@ -214,7 +214,7 @@ def backup(file: Path, state_dir: Path) -> None:
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen.")
 def echo(listen: str) -> None:
     """Run a small upstream that answers with the request as JSON."""
-    from gatewright_cli.echo import serve
+    from gatewright_cli.commands.echo_server import serve
 
     try:
         host, port = ports.split_address(listen)
@@ -404,10 +404,10 @@ def run(context: click.Context, /, **options: object) -> None:
 
     --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
     """
-    from gatewright_cli import operator_secrets
+    from gatewright_cli.node import operator_secrets
 
     operator_secrets.leave_environment()  # first, for what follows is done twice where it does not return
-    from gatewright_cli import preparing
+    from gatewright_cli.run import startup as preparing
 
     context.exit(preparing.run(preparing.Options(**options), context.args))  # type: ignore[arg-type]
 

@@ -1,0 +1,39 @@
+"""What the kernel has for isolation, tried: in a process of its own, which it is then done to."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+
+import msgspec
+
+from gatewright_cli.isolation import landlock, seccomp
+from gatewright_cli.isolation.levels import Kernel, plan
+from gatewright_cli.supervision import forked
+
+
+def probe() -> Kernel:
+    """Call it before there are threads."""
+    return msgspec.json.decode(forked.in_child(_tried), type=Kernel)
+
+
+def _tried() -> str:
+    from gatewright_cli.supervision import confine
+
+    libc, machine = ctypes.CDLL(None, use_errno=True), os.uname().machine
+    abi, filters = confine.landlock_abi(libc), False
+    try:
+        if abi:
+            rules = landlock.Rules(read=("/",), write=("/",))
+            confine.apply(plan({}, privileges=False, landlock=landlock.ruleset(abi, rules)), libc)
+    except OSError:
+        abi = 0
+    try:
+        if machine in seccomp.MACHINES:
+            program = seccomp.program(machine, seccomp.Sockets(), attributes=True)
+            confine.apply(plan({}, privileges=False, seccomp=program.hex()), libc)
+            filters = True
+    except OSError:
+        pass
+    return json.dumps({"abi": abi, "machine": machine, "seccomp": filters})

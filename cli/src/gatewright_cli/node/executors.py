@@ -1,0 +1,224 @@
+"""The executor processes of a run: which serve, and how others take their places without a lost execution.
+
+Whatever is replaced, the groups that a build has changed or one process, goes the same way: start the new ones → each
+is ready → the engine configures every policy instance in them and gives them the new exchanges → the old ones finish
+what they have → the engine lets go of them → they are stopped. Until the engine has taken the new ones, the old ones
+serve as if nothing had happened, and what was started is stopped again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gatewright_cli.builds.generation import Generation
+from gatewright_cli.isolation.executor_users import IsolationError
+from gatewright_cli.node import processes as node
+from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
+from gatewright_cli.node.processes import ExecutorId, NodeSettings
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.spent import Spent
+from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import Keeper, StartError, State
+from gatewright_cli.supervision.specs import ProcessSpec
+from gatewright_cli.supervision.supervisor import Supervisor
+
+ENGINE = "engine"
+ENGINE_SECONDS = 30.0
+POLL_SECONDS = 0.1
+SLACK_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Executor:
+    """One process that serves, or that takes a place."""
+
+    id: ExecutorId
+    keeper: Keeper
+    generation: Generation
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.keeper.spec.sockets[0]}"
+
+
+class Executors:
+    """All of them. One change at a time; who leaves does so in the background. Close it before the supervisor stops.
+
+    unused: told of each generation that is not the present one, once no process runs from it any more.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        run_dir: RunDir,
+        supervisor: Supervisor,
+        output: LogOutput,
+        admin: EngineAdmin,
+        first: Generation,
+        unused: Callable[[Generation], None] = lambda _: None,
+    ) -> None:
+        self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
+        self._output, self._admin = output, admin
+        self.generation, self._unused = first, unused
+        self.serving = [
+            Executor(one, supervisor.keeper(one.name), first) for one in node.first_executors(settings, run_dir)
+        ]
+        self._all = list(self.serving)
+        self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
+        self._changing = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Lets go of those that leave: whoever stops all processes stops these too."""
+        for task in self._leaving:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def move_to(
+        self,
+        generation: Generation,
+        spent: Spent | None = None,
+        at_the_engine: Callable[[], None] = lambda: None,
+        *,
+        superseded: Sequence[str] = (),
+    ) -> asyncio.Task[None]:
+        """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
+
+        Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
+        at_the_engine: called before the engine is told; a cancellation before that leaves everything as it was, one
+        after it may not.
+        superseded: policies, name:version, that the generation has not, or not as they were; what runs of them stays
+        with the processes before it until the controller has others.
+        """
+        async with self._changing:
+            keeps = [one for one in self.serving if _is_same(one, generation)]
+            kept = {one.id.group for one in keeps}
+            fresh = [group.name for group in generation.build.groups if group.name not in kept]
+            ids = [self._next(name, slot) for name in fresh for slot in range(self._settings.executors)]
+            leaving = [one for one in self.serving if one not in keeps]
+            self.serving = await self._take_over(generation, ids, keeps, spent or Spent(), at_the_engine, superseded)
+            before, self.generation = self.generation, generation
+            self._say_if_unused(before)
+            return self._let_go(leaving)
+
+    async def replace(self, old: Executor) -> asyncio.Task[None] | None:
+        """Gives one process's place to a new one of the same generation. Raises RefusedError, StartError."""
+        async with self._changing:
+            if old not in self.serving:
+                return None  # another change was faster
+            others = [one for one in self.serving if one is not old]
+            one = self._next(old.id.group, old.id.slot)
+            self.serving = await self._take_over(self.generation, [one], others, Spent(), lambda: None)
+            return self._let_go([old])
+
+    async def _take_over(
+        self,
+        generation: Generation,
+        ids: Iterable[ExecutorId],
+        others: list[Executor],
+        spent: Spent,
+        at_the_engine: Callable[[], None],
+        superseded: Sequence[str] = (),
+    ) -> list[Executor]:
+        specs = [(one, self._spec(generation, one)) for one in ids]  # all of them, before any is added
+        fresh = [self._add(generation, one, spec) for one, spec in specs]
+        serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
+        roster = {one.id: one.keeper.spec.sockets[0] for one in serving}
+        try:
+            with spent.on("executors"):
+                await _all_started(fresh)
+                await self._engine_is_ready()
+            at_the_engine()
+            with spent.on("engine"):
+                manifest, addresses = generation.build.manifest, node.addresses(roster)
+                await self._admin.deploy(generation.number, manifest, addresses, superseded)
+        except BaseException:
+            await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
+            raise
+        self._supervisor.keeper(ENGINE).spec = node.engine(self._settings, self._run_dir, generation, roster)
+        return serving
+
+    def _next(self, group: str, slot: int) -> ExecutorId:
+        serial = self._serials.get((group, slot), 0) + 1
+        self._serials[group, slot] = serial
+        return ExecutorId(group, slot, serial)
+
+    def _spec(self, generation: Generation, one: ExecutorId) -> ProcessSpec:
+        try:
+            return node.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
+        except IsolationError as error:
+            raise RefusedError(str(error)) from error
+
+    def _add(self, generation: Generation, one: ExecutorId, spec: ProcessSpec) -> Executor:
+        made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
+        self._all.append(made)
+        return made
+
+    async def _engine_is_ready(self) -> None:
+        """The engine may be on its way back at this moment."""
+        keeper, end = self._supervisor.keeper(ENGINE), time.monotonic() + ENGINE_SECONDS
+        while keeper.state is not State.READY:
+            if time.monotonic() > end:
+                raise RefusedError(f"the policy engine is not ready, it is {keeper.state}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _let_go(self, leaving: list[Executor]) -> asyncio.Task[None]:
+        for one in leaving:
+            one.keeper.leave()
+        task = asyncio.create_task(self._remove_when_done(leaving), name="executors leave")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
+    async def _remove_when_done(self, leaving: list[Executor]) -> None:
+        end = time.monotonic() + self._settings.executor_drain_seconds + SLACK_SECONDS
+        while leaving and time.monotonic() < end:
+            if report := await self._report():
+                done = [one for one in leaving if report.at(one.address) is None]
+                leaving = [one for one in leaving if one not in done]
+                await asyncio.gather(*(self._remove(one) for one in done))
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.gather(*(self._remove(one) for one in leaving))
+
+    async def _report(self) -> ExecutorsReport | None:
+        try:
+            return await self._admin.executors()
+        except LocalHttpError:  # the engine is on its way back
+            return None
+
+    async def _remove(self, one: Executor) -> None:
+        socket = one.keeper.spec.sockets[0]
+        await self._supervisor.remove(one.keeper)
+        self._run_dir.forget(socket)
+        self._all.remove(one)
+        self._say_if_unused(one.generation)
+
+    def _say_if_unused(self, generation: Generation) -> None:
+        if generation is not self.generation and not any(one.generation is generation for one in self._all):
+            self._unused(generation)
+
+
+def _is_same(one: Executor, generation: Generation) -> bool:
+    """Whether a process runs what another generation has for its group."""
+    content = one.generation.build.group(one.id.group).content
+    return content != "" and content in {
+        group.content for group in generation.build.groups if group.name == one.id.group
+    }
+
+
+async def _all_started(executors: list[Executor]) -> None:
+    """Side by side. Raises the first StartError."""
+    starting = [asyncio.create_task(one.keeper.start()) for one in executors]
+    try:
+        await asyncio.gather(*starting)
+    except StartError:
+        raise
+    finally:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)

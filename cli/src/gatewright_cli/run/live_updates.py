@@ -1,0 +1,117 @@
+"""What may change while a node runs: its executors, by reloads, by upkeep, by a file that was saved."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.builds.build_runs import BuildRuns
+from gatewright_cli.builds.generation import Generation, Generations
+from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.node.executor_recycling import Limits, Upkeep
+from gatewright_cli.node.executors import Executors
+from gatewright_cli.node.management import Management
+from gatewright_cli.node.peers import own_check
+from gatewright_cli.node.processes import NodeSettings
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.run.control import SOCKET, Control, Status
+from gatewright_cli.run.reloading import ReloadError, Reloads
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.orphans import Orphans
+from gatewright_cli.supervision.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Where changes come from.
+
+    generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
+    `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
+    import of one policy may take in a build.
+    """
+
+    generations: Generations
+    first: Generation
+    target: Path
+    manifest: Path | None = None
+    watch: bool = False
+    limits: Limits = field(default_factory=Limits)
+    import_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Inquiries:
+    """What the run is asked for from outside, and what is to be told to the rest of it.
+
+    status: what the run says of itself. reloaded: called after each reload that was taken over. reload: set it to have
+    one more.
+    """
+
+    status: Status
+    reloaded: Callable[[], None]
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    orphans: Orphans = field(default_factory=Orphans)
+
+
+@contextlib.asynccontextmanager
+async def changing(
+    changes: Changes,
+    settings: NodeSettings,
+    run_dir: RunDir,
+    supervisor: Supervisor,
+    output: LogOutput,
+    inquiries: Inquiries,
+    management: Management | None,
+) -> AsyncIterator[None]:
+    """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
+    admin = EngineAdmin(run_dir.socket("engine-admin"))
+    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
+    reloads = Reloads(changes.generations, executors, output, _builds(changes, inquiries.orphans), management)
+    reloads.reloaded = inquiries.reloaded
+    at = run_dir.socket(SOCKET)
+    control = Control(at, reloads, inquiries.status, own_check(at, output))
+    tasks = [
+        asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep"),
+        asyncio.create_task(_reload_when_asked(inquiries.reload, reloads, output), name="reload by signal"),
+    ]
+    if changes.watch and changes.manifest is not None:
+        from gatewright_cli.run.watching import Watch  # here, because an image runs without the builder
+
+        tasks.append(asyncio.create_task(Watch(changes.manifest, reloads, output).run(), name="watch"))
+    for task in tasks:
+        task.add_done_callback(lambda done: _say_if_failed(done, output))
+    await control.start()
+    try:
+        yield
+    finally:
+        await control.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await reloads.close()
+        await executors.close()
+
+
+def _builds(changes: Changes, orphans: Orphans) -> BuildRuns | None:
+    if changes.manifest is None:
+        return None
+    return BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, orphans)
+
+
+async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:
+    """Signals that come during a reload ask for one more."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        output.event("reloading", signal="SIGHUP")
+        with contextlib.suppress(ReloadError):  # it is logged
+            await reloads.reload()
+
+
+def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:
+    """A fault of ours must not look like a node that needs no upkeep."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        output.event(f"{task.get_name()} has ended: {error!r}", "error")
