@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.commands.applying import STDIN, Target, applied, load, target
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.api_files import ApiFiles
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.ports import free_port
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.run.preflight import PreflightError
 
 from cli.tests.node.test_management import API, with_controller, written
 

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from gatewright_cli.commands.backup import back_up
 from gatewright_cli.main import cli
-from gatewright_cli.run.preflight import PreflightError
+from gatewright_cli.mistakes import PreflightError
 from gatewright_controller.model import from_document
 from gatewright_controller.store import SqliteStore
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from gatewright_cli.commands.starter import write_starter
 from gatewright_cli.main import cli
-from gatewright_cli.run.preflight import PreflightError
+from gatewright_cli.mistakes import PreflightError
 
 FILES = {
     ".gitignore", "apis/hello.yaml", "build.yaml", "policies/greet/policy-definition.yaml", "policies/greet/policy.py",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.operator_secrets import OperatorSecrets, client_token, read_token, take
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.run.preflight import PreflightError
 
 TOKEN, SYSTEM = "GATEWRIGHT_CONTROLLER_TOKEN", "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
 

@@ -9,11 +9,11 @@ import yaml
 from gatewright_cli.builds.build_output import BuildOutput, Group
 from gatewright_cli.node import bootstrap
 from gatewright_cli.node.edge import Edge
-from gatewright_cli.node.environment import environment
 from gatewright_cli.node.envoy_drain import EnvoyDrain
 from gatewright_cli.node.forwarded import Forwarded
 from gatewright_cli.node.processes import NodeSettings, processes
 from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.supervision.child import environment
 from gatewright_cli.supervision.specs import ProcessSpec
 
 DEFAULT = Group(

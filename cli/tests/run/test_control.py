@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.builds.difference import Difference
+from gatewright_cli.commands.reload_command import summary
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer, Control
-from gatewright_cli.run.preflight import PreflightError
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 if TYPE_CHECKING:
@@ -76,14 +77,14 @@ def test_what_came_of_a_reload(bench: Bench) -> None:
 def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
     changed = Difference(("one:v1.0.0", "two:v1.0.0 new"), ("default",), ("steady",))
     answer, _ = ask(bench, Reloaded(3, 1.5, (), changed, {"build": 1.0, "executors": 0.456}))
-    assert control.summary(answer).splitlines() == [
+    assert summary(answer).splitlines() == [
         "reloaded generation=3 took=1.50s",
         "  changed: one:v1.0.0, two:v1.0.0 new",
         "  executors restarted: default; as they were: steady",
         "  build 1.00 s, executors 0.46 s",
     ]
     same, _ = ask(bench, Reloaded(3, 0.5, (), Difference(keeps=("steady",)), {"build": 0.5}))
-    assert control.summary(same).splitlines() == ["nothing to reload generation=3", "  build 0.50 s"]
+    assert summary(same).splitlines() == ["nothing to reload generation=3", "  build 0.50 s"]
 
 
 def test_why_there_was_none(bench: Bench) -> None:

@@ -5,8 +5,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.ports import free_port
-from gatewright_cli.run.preflight import PreflightError, StateDir, port_mistakes
+from gatewright_cli.run.preflight import StateDir, check, port_mistakes
+
+from cli.tests.run.test_options import options
 
 
 def test_every_taken_port_is_named_with_its_option() -> None:
@@ -38,3 +41,20 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PreflightError, match="Not a directory: choose another with --state-dir"):
         StateDir.open(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TENANT=blue", "--pass-env: expected the name of a variable, got 'TENANT=blue'"),
+        ("NO_SUCH_TENANT", "--pass-env: expected a variable that is set, got NO_SUCH_TENANT"),
+        ("GATEWRIGHT_CONTROLLER_TOKEN", "--pass-env: expected a variable that policies may read, got GATEWRIGHT_"),
+    ],
+)
+def test_a_variable_that_cannot_be_passed_is_a_mistake(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "t")
+    given = options("--port", str(free_port("127.0.0.1")), "--no-controller", "--pass-env", name, "--pass-env", "PATH")
+    with pytest.raises(PreflightError) as found:
+        check(given, [])
+    (mistake,) = [each for each in found.value.mistakes if "--pass-env" in each]
+    assert mistake.startswith(said)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from gatewright_cli.run.preflight import PreflightError
 from gatewright_cli.supervision.forked import in_child
 
 
@@ -12,13 +11,9 @@ def test_what_it_returns_comes_from_another_process() -> None:
     assert in_child(lambda: f"{os.getppid()} {os.getpid() != here}") == f"{here} True"
 
 
-def test_mistakes_are_raised_here() -> None:
-    def work() -> str:
-        raise PreflightError(["one is wrong", "another, too"])
-
-    with pytest.raises(PreflightError) as caught:
-        in_child(work)
-    assert caught.value.mistakes == ["one is wrong", "another, too"]
+def test_values_of_json_come_as_they_were() -> None:
+    value = {"abi": 6, "filters": True, "lacks": ["é\n", None, 0.5]}
+    assert in_child(lambda: value) == value
 
 
 def test_another_failure_ends_with_its_status(capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from gatewright_builder.imports import LIMIT_SECONDS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gatewright_cli.run.preflight import PreflightError
+from gatewright_cli.mistakes import PreflightError
 
 NOTE = "note: "
 IMPORT_SECONDS = LIMIT_SECONDS
@@ -29,17 +29,6 @@ def build(manifest: Path, output: Path, locked: bool = False, import_seconds: fl
             return run_builder(BuildOptions(manifest, output, show.say, locked, import_seconds=import_seconds))
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
-
-
-def summary(result: BuildResult) -> str:
-    """What was built, for a person: the output, then each policy and the engine on lines of their own."""
-    rows = [(f"{one.name} {one.version}", f"{one.runtime}, group {one.group}" if one.group else one.runtime)
-            for one in result.policies]  # fmt: skip
-    rows.append(("policy engine", "the stock one" if result.is_stock else "compiled for this build"))
-    width = max(len(name) for name, _ in rows)
-    changed = "" if result.changed else ", nothing has changed"
-    head = f"built {result.output} in {sum(result.seconds.values()):.1f} s{changed}"
-    return "\n".join([head, *(f"  {name:{width}}  {what}" for name, what in rows)])
 
 
 def build_as_json(manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, operator_secrets, ports
 from gatewright_cli.node.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
 from gatewright_cli.node.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
 from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
-from gatewright_cli.run.preflight import PreflightError
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from gatewright_cli.run.preflight import PreflightError
+from gatewright_cli.mistakes import PreflightError
 
 
 def back_up(database: Path, file: Path) -> int:

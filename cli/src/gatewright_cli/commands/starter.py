@@ -7,7 +7,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
-from gatewright_cli.run.preflight import PreflightError
+from gatewright_cli.mistakes import PreflightError
 
 STARTER = "starter"
 RENAMED = {"gitignore": ".gitignore"}  # under its own name it would work on this repository

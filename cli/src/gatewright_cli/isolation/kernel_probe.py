@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 
 import msgspec
@@ -15,10 +14,10 @@ from gatewright_cli.supervision import forked
 
 def probe() -> Kernel:
     """Call it before there are threads."""
-    return msgspec.json.decode(forked.in_child(_tried), type=Kernel)
+    return msgspec.convert(forked.in_child(_tried), Kernel)
 
 
-def _tried() -> str:
+def _tried() -> dict[str, object]:
     from gatewright_cli.supervision import confine
 
     libc, machine = ctypes.CDLL(None, use_errno=True), os.uname().machine
@@ -36,4 +35,4 @@ def _tried() -> str:
             filters = True
     except OSError:
         pass
-    return json.dumps({"abi": abi, "machine": machine, "seccomp": filters})
+    return {"abi": abi, "machine": machine, "seccomp": filters}

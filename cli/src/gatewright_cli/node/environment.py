@@ -58,11 +58,6 @@ def engine(passed: Iterable[str]) -> Inherits:
     return replace(EVERY, names=EVERY.names | GO | {*passed})
 
 
-def environment(spec: ProcessSpec, own: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a process is started with: of our own variables those on its list, and its spec's."""
-    return {name: value for name, value in own.items() if spec.inherits.has(name)} | dict(spec.environment)
-
-
 def passed_mistakes(names: Iterable[str], own: Mapping[str, str] = os.environ) -> Iterator[str]:
     """What is wrong with names that an operator wants policies to get."""
     for name in names:

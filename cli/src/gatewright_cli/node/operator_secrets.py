@@ -14,8 +14,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.run.preflight import PreflightError
 
 TOKEN = "GATEWRIGHT_CONTROLLER_TOKEN"  # noqa: S105 - the name of a variable
 SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"

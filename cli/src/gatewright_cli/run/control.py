@@ -24,8 +24,8 @@ from typing import Any
 import msgspec
 from gatewright_controller.peers import PeerCheck
 
+from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.run_dir import RunDirError, find_run
-from gatewright_cli.run.preflight import PreflightError
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 SOCKET = "control"
@@ -130,19 +130,6 @@ def _answer(done: Reloaded) -> Answer:
 def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
     with contextlib.suppress(ConnectionError):
         writer.write(msgspec.json.encode(answer) + b"\n")
-
-
-def summary(answer: Answer) -> str:
-    """What came of a reload that was not refused, for a person."""
-    head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
-    lines = [head if answer.changed or answer.restarted else f"nothing to reload generation={answer.generation}"]
-    if answer.changed:
-        lines.append(f"  changed: {', '.join(answer.changed)}")
-    if answer.restarted:
-        kept = f"; as they were: {', '.join(answer.kept)}" if answer.kept else ""
-        lines.append(f"  executors restarted: {', '.join(answer.restarted)}{kept}")
-    lines.append("  " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in answer.spent.items()))
-    return "\n".join(lines)
 
 
 def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gatewright_cli.node.environment import environment
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR
 from gatewright_cli.supervision.launch_plan import launched
 from gatewright_cli.supervision.output_pipe import OutputPipe, Take
@@ -123,6 +122,11 @@ def describe_exit(status: int) -> str:
         return f"killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"killed by signal {-status}"
+
+
+def environment(spec: ProcessSpec, own: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that a process is started with: of our own those that it inherits, and its spec's."""
+    return {name: value for name, value in own.items() if spec.inherits.has(name)} | dict(spec.environment)
 
 
 def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[bytes]:

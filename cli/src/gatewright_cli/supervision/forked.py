@@ -8,11 +8,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import TypeVar
 
-from gatewright_cli.run.preflight import PreflightError
 from gatewright_cli.supervision import prctl
 
 FAULT_STATUS = 70
+T = TypeVar("T")
 
 
 def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
@@ -40,15 +41,15 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
         os._exit(status)
 
 
-def in_child(work: Callable[[], str]) -> str:
-    """What `work` returned. Raises the PreflightError that it raised; any other failure, which the child has written to
-    stderr, ends this process with the child's exit status. Call it before there are threads.
+def in_child(work: Callable[[], T]) -> T:
+    """What `work` returned: text, numbers, None, lists and dictionaries, as JSON has them. Where it fails, its
+    traceback is on stderr, and this process ends with the child's exit status. Call it before there are threads.
     """
     read_end, write_end = os.pipe()
 
     def tell() -> int:
         os.close(read_end)
-        told = json.dumps(_outcome(work)).encode()
+        told = json.dumps(work()).encode()
         with os.fdopen(write_end, "wb") as pipe:
             pipe.write(told)
         return 0
@@ -60,15 +61,5 @@ def in_child(work: Callable[[], str]) -> str:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status != 0:
         sys.exit(status if status > 0 else 128 - status)
-    result, mistakes = json.loads(told)
-    if mistakes:
-        raise PreflightError(mistakes)
-    return str(result)
-
-
-def _outcome(work: Callable[[], str]) -> tuple[str, list[str]]:
-    """What it returned, and its mistakes."""
-    try:
-        return work(), []
-    except PreflightError as error:
-        return "", error.mistakes
+    result: T = json.loads(told)
+    return result

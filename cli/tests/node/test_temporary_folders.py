@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from gatewright_cli.run.preflight import PreflightError
-from gatewright_cli.supervision.temporary_folder import TemporaryFolder, TemporaryFolders
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.temporary_folders import TemporaryFolders
+from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_folders_that_a_policy_has_closed_go_too() -> None:
 
 def test_what_a_killed_run_left_is_taken_away_and_what_a_live_one_has_is_not(home: Path) -> None:
     program = (
-        "import os\nfrom gatewright_cli.supervision.temporary_folder import TemporaryFolders\n"
+        "import os\nfrom gatewright_cli.node.temporary_folders import TemporaryFolders\n"
         "print(TemporaryFolders.open().path, flush=True)\nos._exit(9)\n"
     )
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
