@@ -10,7 +10,6 @@ import click
 
 from gatewright_cli.commands.options import RUN_DIR
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
 
 
 @click.command()
@@ -27,6 +26,7 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     under quarantine; 1: it does not serve, or there is none.
     """
     from gatewright_cli.commands.status import Health, health
+    from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
 
     try:
         run_dir = run_dir or find_run()
