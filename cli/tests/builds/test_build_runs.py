@@ -133,6 +133,6 @@ def test_the_process_of_builds_forgets_what_none_needs(monkeypatch: pytest.Monke
     for name in (*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"):
         monkeypatch.setenv(name, "s3cr3t-t0ken")
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    build_process.keep_what_builds_need()
+    build_process.keep_builder_environment()
     assert {"PATH", "GITHUB_TOKEN", "UV_DEFAULT_INDEX"} <= os.environ.keys()
     assert not others & os.environ.keys()

@@ -127,10 +127,10 @@ async def loop():
     assert await child.wait() == 0
 
 def stop_itself():
-    heard = []
-    signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+    received = []
+    signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
     os.kill(os.getpid(), signal.SIGUSR1)
-    assert heard
+    assert received
 
 def a_child():
     child = subprocess.Popen(["sleep", "600"])
@@ -183,9 +183,9 @@ class Site:
         temporary.path.mkdir(mode=0o700)
         if temporary.user:
             os.chown(temporary.path, *temporary.user)
-        confined = isolated.confined(BuildOutput(self.folder / "build", (group,)), group, temporary, 1)
-        command = launched((str(self.python), "-c", program, json.dumps(self.things)), confine=confined.plan)
-        environment = {**os.environ, **confined.environment}
+        sandbox = isolated.sandbox(BuildOutput(self.folder / "build", (group,)), group, temporary, 1)
+        command = launched((str(self.python), "-c", program, json.dumps(self.things)), sandbox=sandbox.plan)
+        environment = {**os.environ, **sandbox.environment}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -351,15 +351,15 @@ def test_a_link_that_a_policy_puts_into_its_folder_opens_nothing(site: Site) -> 
                   access=Access(write=[str(data), str(data / "cache")]))  # fmt: skip
     build, temporary = BuildOutput(site.folder / "build", (group,)), TemporaryFolder(site.folder / "own")
     temporary.path.mkdir(mode=0o700)
-    confined = Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+    sandbox = Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1)
     (data / "cache").rmdir()
     (data / "cache").symlink_to(site.folder / "private")
-    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), confine=confined.plan)
+    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), sandbox=sandbox.plan)
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert json.loads(result.stdout) == [False, False]
     assert f"files: {data}/cache: " in result.stderr
     with pytest.raises(IsolationError, match=f"{data}/cache below {data}, .* a link to {site.folder}/private: "):
-        Isolation("landlock", WHOLE).confined(build, group, temporary, 1)
+        Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1)
 
 
 def test_links_of_the_operators_are_followed(site: Site) -> None:
@@ -395,8 +395,8 @@ def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
     build, temporary = BuildOutput(Path("/build"), ()), TemporaryFolder(Path("/own"))
     group = Group("default", Path("/build/env/bin/python"), Path("/build/r.py"), access=Access(write=[asked]))
     with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
-        Isolation("landlock", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
-    Isolation("none", WHOLE).confined(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+        Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
+    Isolation("none", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
 
 
 def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 from gatewright_cli.node.engine_admin import ExecutorReport, Hung
-from gatewright_cli.node.executor_recycling import FORGIVEN_AFTER, LONGEST_PAUSE, Limits, Observed, Pause, judge
+from gatewright_cli.node.executor_recycling import MAX_DELAY, RESET_AFTER, Limits, Observed, ReplacementBackoff, judge
 
 WELL = ExecutorReport(
     group="default", address="unix:/x", generation=1, role="serving", connected=True, serving=True, pid=7, workers=32,
-    under_way=0, silent_ms=200, stuck=False, memory_exhausted=False, thread_failed=False, executions_started=1000,
+    under_way=0, silent_ms=200, stalled=False, memory_exhausted=False, thread_failed=False, executions_started=1000,
     workers_hung=0, hung=[],
 )  # fmt: skip
-SEEN = Observed(pid=7, lived=100.0, resident=50 << 20)
+SEEN = Observed(pid=7, uptime=100.0, resident=50 << 20)
 HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000, blocks_instance=False)
 
 
@@ -26,7 +26,7 @@ HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000,
         ({"silent_ms": 2900}, {}, Limits(), "answered no health check for 2.9 s", False),
         ({"silent_ms": 3100}, {}, Limits(), "answered no health check for 3.1 s", True),
         ({"silent_ms": 9000, "pid": 6}, {}, Limits(), None, False),  # said of the process before
-        ({"stuck": True}, {}, Limits(), "all its workers are busy", True),
+        ({"stalled": True}, {}, Limits(), "hung executions hold all its workers", True),
         ({"memory_exhausted": True}, {}, Limits(), "run out of memory", False),
         ({"thread_failed": True}, {}, Limits(), "thread that it needs has failed", False),
         ({"serving": False}, {"not_serving": 1.0}, Limits(), None, False),
@@ -58,18 +58,18 @@ def test_judgements(
     assert (verdict is None) == (reason is None), verdict
     if verdict is not None and reason is not None:
         assert reason in verdict.reason
-        assert verdict.lost is lost
+        assert verdict.kill is lost
 
 
 def test_the_pause_between_replacements_doubles_and_is_forgotten() -> None:
-    pause, now, pauses = Pause(), 1000.0, []
-    assert pause.is_over(now)
+    backoff, now, pauses = ReplacementBackoff(), 1000.0, []
+    assert backoff.allows(now)
     for _ in range(9):
-        pause.begin(now)
-        pauses.append(pause.seconds)
-        assert not pause.is_over(now + pause.seconds - 0.1)
-        now += pause.seconds
-        assert pause.is_over(now)
-    assert pauses == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
-    pause.begin(now + FORGIVEN_AFTER + 1)
-    assert pause.seconds == 5.0
+        backoff.record(now)
+        pauses.append(backoff.seconds)
+        assert not backoff.allows(now + backoff.seconds - 0.1)
+        now += backoff.seconds
+        assert backoff.allows(now)
+    assert pauses == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, MAX_DELAY, MAX_DELAY, MAX_DELAY]
+    backoff.record(now + RESET_AFTER + 1)
+    assert backoff.seconds == 5.0

@@ -94,24 +94,30 @@ class Fleet:
         return Generation(number, write_output(self.bench.folder / f"next{number}", changed, *self.others, main=main))
 
     def names(self) -> list[str]:
-        return [keeper.spec.name for keeper in self.supervisor.keepers]
+        return [process.spec.name for process in self.supervisor.processes]
 
     def engine_command(self) -> str:
-        return " ".join(self.supervisor.keeper("engine").spec.command)
+        return " ".join(self.supervisor.process("engine").spec.command)
 
 
 def test_a_generation_takes_over_and_the_old_one_goes_when_the_engine_lets_go(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench) as fleet:
             old = {one.address for one in fleet.executors.serving}
-            pids = [one.keeper.pid for one in fleet.executors.serving]
-            left = await fleet.executors.move_to(fleet.next())
+            pids = [one.process.pid for one in fleet.executors.serving]
+            left = await fleet.executors.switch_to(fleet.next())
             assert [one.id.name for one in fleet.executors.serving] == ["executor-default-0.2", "executor-default-1.2"]
             assert fleet.admin.deployed[0][0] == 2
             assert "--generation 2" in fleet.engine_command()
             assert f"{bench.folder}/next2/manifest.json" in fleet.engine_command()
             assert all(bench.alive(pid) for pid in pids)
-            assert [each.status()["leaving"] for each in fleet.supervisor.keepers] == [True, True, False, False, False]
+            assert [each.status()["leaving"] for each in fleet.supervisor.processes] == [
+                True,
+                True,
+                False,
+                False,
+                False,
+            ]
             fleet.admin.has -= old
             await left
             assert fleet.names() == ["executor-default-0.2", "executor-default-1.2", "engine"]
@@ -130,7 +136,7 @@ def test_what_the_engine_refuses_is_stopped_again(bench: Bench) -> None:
             fleet.admin.refusal = "prepare: KeyError"
             before = fleet.executors.serving
             with pytest.raises(RefusedError, match="prepare: KeyError"):
-                await fleet.executors.move_to(fleet.next())
+                await fleet.executors.switch_to(fleet.next())
             assert fleet.executors.serving == before
             assert fleet.executors.generation.number == 1
             assert fleet.names() == ["executor-default-0", "executor-default-1", "engine"]
@@ -143,7 +149,7 @@ def test_one_that_does_not_start_is_a_refusal_too(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench) as fleet:
             with pytest.raises(StartError, match="no such thing"):
-                await fleet.executors.move_to(fleet.next(main="raise SystemExit('no such thing')"))
+                await fleet.executors.switch_to(fleet.next(main="raise SystemExit('no such thing')"))
             assert fleet.names() == ["executor-default-0", "executor-default-1", "engine"]
             assert fleet.admin.deployed == []
 
@@ -170,11 +176,11 @@ def test_one_process_is_replaced_and_the_others_are_left_alone(bench: Bench) -> 
 def test_a_stop_in_the_middle_leaves_nothing(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench) as fleet:
-            moving = asyncio.create_task(fleet.executors.move_to(fleet.next(main="import time; time.sleep(600)")))
+            moving = asyncio.create_task(fleet.executors.switch_to(fleet.next(main="import time; time.sleep(600)")))
             await bench.until(
-                lambda: all(keeper.pid for keeper in fleet.supervisor.keepers) and len(fleet.names()) == 5
+                lambda: all(process.pid for process in fleet.supervisor.processes) and len(fleet.names()) == 5
             )
-            pids = [keeper.pid for keeper in fleet.supervisor.keepers]
+            pids = [process.pid for process in fleet.supervisor.processes]
             moving.cancel()
             await asyncio.wait({moving})
         assert not any(bench.alive(pid) for pid in pids)
@@ -185,9 +191,9 @@ def test_a_stop_in_the_middle_leaves_nothing(bench: Bench) -> None:
 def test_a_group_that_is_the_same_goes_on_and_its_files_stay_as_long(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench, others=(policy("two", group="steady"),)) as fleet:
-            steady = {one.id.name: one.keeper.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            steady = {one.id.name: one.process.pid for one in fleet.executors.serving if one.id.group == "steady"}
             for number in (2, 3):
-                left = await fleet.executors.move_to(fleet.next(number=number, source=str(number)))
+                left = await fleet.executors.switch_to(fleet.next(number=number, source=str(number)))
                 (_, roster) = fleet.admin.deployed[-1]
                 assert [len(roster[group]) for group in ("default", "steady")] == [2, 2]
                 fleet.admin.has = {address for addresses in roster.values() for address in addresses}
@@ -197,7 +203,7 @@ def test_a_group_that_is_the_same_goes_on_and_its_files_stay_as_long(bench: Benc
                 "executor-default-0.3",
                 "executor-default-1.3",
             ]
-            now = {one.id.name: one.keeper.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            now = {one.id.name: one.process.pid for one in fleet.executors.serving if one.id.group == "steady"}
             assert now == steady
             for one in [one for one in fleet.executors.serving if one.id.group == "steady"]:
                 replaced = await fleet.executors.replace(one)
@@ -213,7 +219,7 @@ def test_a_generation_that_no_process_runs_from_is_unused_at_once(bench: Bench) 
     async def live() -> None:
         async with Fleet(bench) as fleet:
             for number in (2, 3):
-                await fleet.executors.move_to(fleet.next(number=number, source="1"))
+                await fleet.executors.switch_to(fleet.next(number=number, source="1"))
             assert fleet.unused == [2]
             assert fleet.names() == ["executor-default-0", "executor-default-1", "engine"]
 

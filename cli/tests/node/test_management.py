@@ -20,7 +20,7 @@ from gatewright_cli.node.processes import NodeSettings, controller
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.run import deployment
 from gatewright_cli.run.deployment import Deployment
-from gatewright_cli.supervision.managed_process import Keeper
+from gatewright_cli.supervision.managed_process import ManagedProcess
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -73,13 +73,13 @@ def with_controller(bench: Bench, work: Callable[[Management], Awaitable[None]])
     node = settings(bench)
 
     async def live() -> None:
-        keeper = Keeper(controller(node, run_dir_with_secrets(bench)), bench.output)
-        await keeper.start()
+        process = ManagedProcess(controller(node, run_dir_with_secrets(bench)), bench.output)
+        await process.start()
         management = Management(f"http://{node.controller}", SECRETS.token)
         try:
             await work(management)
         finally:
-            await keeper.stop()
+            await process.stop()
 
     bench.run(live())
 
@@ -129,7 +129,7 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
     async def work(management: Management) -> None:
         found = Deployment(management, load(folder), read, bench.output)
         await found.start(soon())
-        await found.name_who_does_not_serve()
+        await found.log_undeployed()
         assert found.serving() == (0, 3)
         assert [state for state, _ in found.shortcomings()] == ["pending", "rejected", "rejected"]
         pending, yaml, policy = (said for _, said in found.shortcomings())
@@ -144,7 +144,7 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
             ("", "rejected"), ("policy", "rejected"),
         ]  # fmt: skip
         with pytest.raises(DeployError, match=r"not deployed:\n  pending: good: no node is connected\n  rejected: "):
-            found.refuse_shortcomings()
+            found.require_all_deployed()
 
     with_controller(bench, work)
     said = bench.output.text()
@@ -259,12 +259,12 @@ def test_a_controller_that_is_away_at_the_start_gets_the_apis_later(bench: Bench
         await found.start(soon())
         assert found.serving() == (0, 1)
         assert [(file["api"], file["state"]) for file in found.refused_files()] == [("late", "pending")]
-        keeper = Keeper(controller(node, run_dir_with_secrets(bench)), bench.output)
-        await keeper.start()
+        process = ManagedProcess(controller(node, run_dir_with_secrets(bench)), bench.output)
+        await process.start()
         following = asyncio.create_task(found.follow())
         await bench.until(lambda: [api["name"] for api in found.report()] == ["late"])
         assert found.refused_files() == []
         following.cancel()
-        await keeper.stop()
+        await process.stop()
 
     bench.run(live())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.operator_secrets import OperatorSecrets, client_token, read_token, take
+from gatewright_cli.node.operator_secrets import OperatorSecrets, client_token, from_environment, read_token
 from gatewright_cli.node.run_dir import RunDir
 
 TOKEN, SYSTEM = "GATEWRIGHT_CONTROLLER_TOKEN", "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
@@ -17,9 +17,9 @@ TOKEN, SYSTEM = "GATEWRIGHT_CONTROLLER_TOKEN", "GATEWRIGHT_CONTROLLER_SYSTEM_PAR
 LEAVES = """
 import json, os, sys
 from gatewright_cli.node import operator_secrets
-operator_secrets.leave_environment()
+operator_secrets.start_without_secrets()
 environ = open("/proc/self/environ").read()
-own = operator_secrets.take()
+own = operator_secrets.from_environment()
 print(json.dumps([os.getpid(), sys.argv[1:], environ, own.token, own.system_parameters, dict(os.environ)]))
 """
 
@@ -41,26 +41,26 @@ def test_files_that_the_environment_names_are_read(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(" s3cret\n")
     (tmp_path / "system.yaml").write_text("quota: {}\n")
     environment = {f"{TOKEN}_FILE": str(tmp_path / "token"), f"{SYSTEM}_FILE": str(tmp_path / "system.yaml")}
-    found = take(environment)
+    found = from_environment(environment)
     assert (found.token, found.system_parameters, environment) == ("s3cret", "quota: {}\n", {})
 
 
 @pytest.mark.parametrize("descriptor", ["x", "987654"])
 def test_a_variable_of_our_own_that_somebody_has_set_is_named(descriptor: str) -> None:
     with pytest.raises(PreflightError, match="GATEWRIGHT_SECRETS_FD is a variable of gatewright's own: unset it"):
-        take({"GATEWRIGHT_SECRETS_FD": descriptor})
+        from_environment({"GATEWRIGHT_SECRETS_FD": descriptor})
 
 
 def test_without_a_token_each_run_has_another_one() -> None:
-    assert take({}).token != take({TOKEN: ""}).token
-    assert len(take({}).token) == 64
+    assert from_environment({}).token != from_environment({TOKEN: ""}).token
+    assert len(from_environment({}).token) == 64
 
 
 @pytest.mark.parametrize("content", ["", "  \n", "two words", "tökén"])
 def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "token").write_text(content)
     with pytest.raises(PreflightError, match="expected a token of printable ASCII") as caught:
-        take({f"{TOKEN}_FILE": str(tmp_path / "token")})
+        from_environment({f"{TOKEN}_FILE": str(tmp_path / "token")})
     assert content.strip() == "" or content not in str(caught.value)
 
 
@@ -68,7 +68,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     environment = {f"{TOKEN}_FILE": str(tmp_path / "none"), f"{SYSTEM}_FILE": str(tmp_path / "binary")}
     with pytest.raises(PreflightError) as caught:
-        take(environment)
+        from_environment(environment)
     assert caught.value.mistakes == [
         f"{TOKEN}_FILE: expected a file that can be read, got {tmp_path}/none: No such file or directory",
         f"{SYSTEM}_FILE: expected a file that can be read, got {tmp_path}/binary: it is no text in UTF-8",

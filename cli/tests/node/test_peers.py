@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gatewright_cli.node import peers
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.supervision.managed_process import Keeper
+from gatewright_cli.supervision.managed_process import ManagedProcess
 from gatewright_cli.supervision.restarts import RestartPolicy
 
 if TYPE_CHECKING:
@@ -38,21 +38,21 @@ def test_a_pid_is_named_as_long_as_it_is_that_process(bench: Bench) -> None:
     def noted(name: str, pid: int | None) -> None:
         if pid is None:
             before = named()["engine"]
-        known.note(name, pid)
+        known.on_pid(name, pid)
         if pid is None:
             seen.append((named(), bench.exists(before)))
 
     async def live() -> None:
         spec = bench.listener("engine", LISTENS)
-        keeper = Keeper(spec, bench.output, RestartPolicy(first_delay=0.01), noted=noted)
-        await keeper.start()
-        first = keeper.pid
+        process = ManagedProcess(spec, bench.output, RestartPolicy(first_delay=0.01), on_pid=noted)
+        await process.start()
+        first = process.pid
         assert named() == {"supervisor": os.getpid(), "engine": first}
         assert first is not None
         os.kill(first, 9)
-        await bench.until(lambda: keeper.pid not in {None, first} and keeper.state == "ready")
-        assert named() == {"supervisor": os.getpid(), "engine": keeper.pid}
-        await keeper.stop()
+        await bench.until(lambda: process.pid not in {None, first} and process.state == "ready")
+        assert named() == {"supervisor": os.getpid(), "engine": process.pid}
+        await process.stop()
         assert named() == {"supervisor": os.getpid()}
 
     bench.run(live())
@@ -66,7 +66,7 @@ def test_a_pid_is_named_as_long_as_it_is_that_process(bench: Bench) -> None:
 def test_of_others_nothing_is_written(bench: Bench) -> None:
     run_dir = RunDir.open(bench.folder / "run")
     known = peers.Peers(run_dir)
-    known.note("executor-default-0", 7)
+    known.on_pid("executor-default-0", 7)
     assert json.loads(run_dir.peers.read_text()) == {"supervisor": os.getpid()}
     run_dir.remove()
 

@@ -161,9 +161,9 @@ asyncio.run(live())
     try:
         assert process.stdout is not None
         said = [process.stdout.readline().strip() for _ in range(2)]
-        heard = control.status(bench.folder)
+        received = control.status(bench.folder)
         _, told = process.communicate("\n", timeout=60)
     finally:
         process.kill()
         process.communicate()
-    assert (said, heard, told.count("connection refused")) == (["0", "0"], {"state": "running"}, 2), told
+    assert (said, received, told.count("connection refused")) == (["0", "0"], {"state": "running"}, 2), told

@@ -10,7 +10,7 @@ import pytest
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
 from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.spent import Spent
+from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 from cli.tests.outputs import policy, write_output
@@ -56,16 +56,16 @@ class Taking(Executors):
         self.go = asyncio.Event()
         self.go.set()
 
-    async def move_to(  # type: ignore[override]
+    async def switch_to(  # type: ignore[override]
         self,
         generation: Generation,
-        spent: Spent,
-        at_the_engine: Callable[[], None],
+        spent: PhaseTimes,
+        before_deploy: Callable[[], None],
         *,
         superseded: Sequence[str] = (),  # noqa: ARG002 - the engine's business
     ) -> None:
-        with spent.on("executors"):
-            at_the_engine()
+        with spent.measure("executors"):
+            before_deploy()
             self.reached.set()
             await self.go.wait()
         self.generation = generation

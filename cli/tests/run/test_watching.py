@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
-from gatewright_cli.run.watching import Watch, policy_folders
+from gatewright_cli.run.watching import SourceWatcher, policy_folders
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -50,7 +50,7 @@ def test_what_is_saved_reloads_and_what_is_not_ours_does_not(bench: Bench) -> No
         await bench.until(lambda: reloads.count > before)
 
     async def live() -> None:
-        watching = asyncio.create_task(Watch(manifest, reloads, bench.output).run())
+        watching = asyncio.create_task(SourceWatcher(manifest, reloads, bench.output).run())
         await reloads_after(lambda: (folder / "one" / "policy.py").write_text(str(reloads.count)))
         await reloads_after(lambda: write_manifest(folder, "one", "two", "later"))
         await reloads_after(lambda: (folder / "two" / "data.txt").write_text("x"))

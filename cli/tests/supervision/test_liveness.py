@@ -4,10 +4,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from gatewright_cli.supervision.liveness import PATIENCE_WITH_WORK, Silence
-from gatewright_cli.supervision.managed_process import Keeper, State
+from gatewright_cli.supervision.liveness import BUSY_FACTOR, Liveness
+from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Answers
-from gatewright_cli.supervision.progress import Sign
+from gatewright_cli.supervision.progress import Snapshot
 from gatewright_cli.supervision.restarts import RestartPolicy
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ while True:
 """
 
 
-def first_verdict(signs: list[Sign], limit: float = 5.0) -> float | None:
+def first_verdict(signs: list[Snapshot], limit: float = 5.0) -> float | None:
     """After how many seconds a process that gives one of these signs a second is given up."""
-    silence = Silence(limit)
+    silence = Liveness(limit)
     for second, sign in enumerate(signs):
         if silence.verdict(sign, float(second)):
             return float(second)
@@ -34,35 +34,39 @@ def first_verdict(signs: list[Sign], limit: float = 5.0) -> float | None:
 
 
 def test_one_that_is_silent_and_idle_is_given_up_at_the_limit() -> None:
-    assert first_verdict([Sign("", 3, 1.0), *[Sign("timeout", 3, 1.0)] * 10]) == 5.0
+    assert first_verdict([Snapshot("", 3, 1.0), *[Snapshot("timeout", 3, 1.0)] * 10]) == 5.0
 
 
 def test_an_answer_in_between_starts_anew() -> None:
-    assert first_verdict([*[Sign("timeout", 0, 1.0)] * 5, Sign("", 0, 1.0), *[Sign("timeout", 0, 1.0)] * 4]) is None
+    assert (
+        first_verdict([*[Snapshot("timeout", 0, 1.0)] * 5, Snapshot("", 0, 1.0), *[Snapshot("timeout", 0, 1.0)] * 4])
+        is None
+    )
 
 
 def test_one_that_uses_cpu_or_logs_gets_much_longer_but_not_for_ever() -> None:
-    works = [Sign("timeout", 0, cpu / 2) for cpu in range(100)]
-    logs = [Sign("timeout", lines, 1.0) for lines in range(100)]
-    assert first_verdict(works) == first_verdict(logs) == 5.0 * PATIENCE_WITH_WORK
+    works = [Snapshot("timeout", 0, cpu / 2) for cpu in range(100)]
+    logs = [Snapshot("timeout", lines, 1.0) for lines in range(100)]
+    assert first_verdict(works) == first_verdict(logs) == 5.0 * BUSY_FACTOR
 
 
 def test_one_that_stops_working_is_given_up_when_it_has_been_idle_for_so_long() -> None:
     assert (
-        first_verdict([*(Sign("timeout", 0, float(cpu)) for cpu in range(10)), *[Sign("timeout", 0, 9.0)] * 10]) == 14.0
+        first_verdict([*(Snapshot("timeout", 0, float(cpu)) for cpu in range(10)), *[Snapshot("timeout", 0, 9.0)] * 10])
+        == 14.0
     )
 
 
 def test_a_process_that_is_stopped_is_killed_and_comes_back(bench: Bench) -> None:
     async def live() -> None:
         alive = Answers("/", socket=bench.folder / "a", any_status=True)
-        keeper = Keeper(bench.listener("a", ANSWERS, alive=alive, silence_seconds=0.1), bench.output, SOON)
-        await keeper.start()
-        first = keeper.pid or 0
+        process = ManagedProcess(bench.listener("a", ANSWERS, alive=alive, silence_seconds=0.1), bench.output, SOON)
+        await process.start()
+        first = process.pid or 0
         os.kill(first, signal.SIGSTOP)
-        await bench.until(lambda: keeper.state is State.READY and keeper.pid != first)
+        await bench.until(lambda: process.state is State.READY and process.pid not in {None, first})
         assert not bench.alive(first)
-        await keeper.stop()
+        await process.stop()
 
     bench.run(live())
     assert "it has answered nothing and done nothing for" in bench.output.text()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.supervision import orphans, prctl
-from gatewright_cli.supervision.orphans import MARK, Orphans, end_left_by
+from gatewright_cli.supervision.orphans import MARK, Orphans, kill_left_by
 
 from cli.tests.test_main import LIMIT_SECONDS, engine_pid, run_arguments, running, until
 
@@ -142,7 +142,7 @@ def test_what_a_run_left_is_found_by_its_mark_or_its_arguments(bench: Bench) -> 
         for each in started:
             assert each.stdout is not None
             each.stdout.readline()
-        assert sorted(end_left_by(run, named)) == sorted(each.pid for each in started[:2])
+        assert sorted(kill_left_by(run, named)) == sorted(each.pid for each in started[:2])
         assert [each.wait(LIMIT_SECONDS) for each in started[:2]] == [-signal.SIGKILL] * 2
         assert [each.poll() for each in started[2:]] == [None, None]
     finally:
@@ -160,7 +160,7 @@ def test_an_own_process_that_the_kernel_once_leaves_out_of_its_list_is_no_orphan
     own.adopt()
     process = subprocess.Popen(["sleep", "60"])
     try:
-        own.note("engine", process.pid)
+        own.on_pid("engine", process.pid)
         with monkeypatch.context() as once:
             once.setattr(orphans, "_children", list)
             own.end()

@@ -11,7 +11,7 @@ import pytest
 from gatewright_cli.node.envoy_drain import EnvoyDrain
 from gatewright_cli.node.ports import free_port
 from gatewright_cli.run.preflight import find_envoy
-from gatewright_cli.supervision.managed_process import Keeper, State
+from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
 from gatewright_cli.supervision.specs import ProcessSpec
 
@@ -134,14 +134,14 @@ def test_envoy_is_drained_of_the_requests_under_way(bench: Bench) -> None:
 
         port, upstream = free_port("127.0.0.1"), bench.folder / "up"
         async with await asyncio.start_unix_server(held, upstream):
-            keeper = Keeper(small_envoy(bench, port, upstream), bench.output)
-            await keeper.start()
+            process = ManagedProcess(small_envoy(bench, port, upstream), bench.output)
+            await process.start()
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 asking = asyncio.create_task(client.get("/", timeout=30.0))
                 await arrived.wait()
-                stopping = asyncio.create_task(keeper.stop())
+                stopping = asyncio.create_task(process.stop())
                 await until_refused(port)
-                assert (keeper.state, stopping.done()) == (State.STOPPING, False)
+                assert (process.state, stopping.done()) == (State.STOPPING, False)
                 release.set()
                 answer = await asking
                 assert (answer.text, answer.headers["connection"]) == ("late", "close")

@@ -29,7 +29,7 @@ def test_jitter_only_shortens(chance: float, expected: float) -> None:
 @given(st.lists(st.floats(0, 100), max_size=200))
 def test_delays_stay_within_their_bounds(lives: list[float]) -> None:
     restarts = Restarts(RestartPolicy())
-    assert all(0.08 <= restarts.delay_after(lived) <= 5.0 for lived in lives)
+    assert all(0.08 <= restarts.delay_after(uptime) <= 5.0 for uptime in lives)
 
 
 def test_a_process_that_was_never_ready_gets_three_starts() -> None:
@@ -37,5 +37,5 @@ def test_a_process_that_was_never_ready_gets_three_starts() -> None:
     more = []
     for _ in range(3):
         restarts.delay_after(0.0)
-        more.append(restarts.another_start())
+        more.append(restarts.may_start_again())
     assert more == [True, True, False]

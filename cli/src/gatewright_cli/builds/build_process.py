@@ -28,7 +28,7 @@ BUILD, STOP = b"b", b"s"
 
 def main(manifest: Path, output: Path, import_seconds: float) -> None:
     """Until stdin ends."""
-    keep_what_builds_need()
+    keep_builder_environment()
     gc.freeze()  # what is loaded is never garbage: forks then share its memory
     build: _Build | None = None
     while True:
@@ -46,7 +46,7 @@ def main(manifest: Path, output: Path, import_seconds: float) -> None:
                 return
 
 
-def keep_what_builds_need() -> None:
+def keep_builder_environment() -> None:
     """Of the run's environment: builds start tools, and whatever these start."""
     kept = for_builder()
     os.environ.clear()

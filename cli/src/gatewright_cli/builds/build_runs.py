@@ -42,14 +42,14 @@ class _Event(msgspec.Struct):
 
 
 @dataclass
-class _Said:
-    """What a build has said beside how far it is."""
+class _BuildLog:
+    """What a build has reported beside its progress."""
 
     mistakes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     other: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
-    def take(self, event: _Event, say: Callable[[str], None], wait: Callable[[str, float], None]) -> None:
+    def record(self, event: _Event, say: Callable[[str], None], wait: Callable[[str, float], None]) -> None:
         match event:
             case _Event(event="mistake"):
                 self.mistakes.append(event.text)
@@ -84,7 +84,7 @@ class BuildRuns:
 
         Raises BuildRefusedError. Cancelled, it ends all that it has begun.
         """
-        process, said = await self._started(), _Said()
+        process, said = await self._running_process(), _BuildLog()
         try:
             _write(process, BUILD)
             status = await self._listen(process, said, say, wait)
@@ -112,7 +112,7 @@ class BuildRuns:
             process.kill()
             await process.wait()
 
-    async def _started(self) -> asyncio.subprocess.Process:
+    async def _running_process(self) -> asyncio.subprocess.Process:
         if self._process is None:
             own = (sys.executable, "-m", "gatewright_cli.builds.build_process", *self._arguments)
             with self._orphans.starting() as started:
@@ -126,7 +126,7 @@ class BuildRuns:
     async def _listen(
         self,
         process: asyncio.subprocess.Process,
-        said: _Said,
+        said: _BuildLog,
         say: Callable[[str], None],
         wait: Callable[[str, float], None],
     ) -> int | None:
@@ -140,7 +140,7 @@ class BuildRuns:
                 continue
             if event.event == "ended":
                 return event.status
-            said.take(event, say, wait)
+            said.record(event, say, wait)
         return None
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
@@ -148,7 +148,7 @@ class BuildRuns:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 _write(process, STOP)
-                nothing = _Said(), lambda _: None, lambda *_: None
+                nothing = _BuildLog(), lambda _: None, lambda *_: None
                 if await self._listen(process, *nothing) is not None and self._warm:
                     return
         await self.close()

@@ -59,7 +59,7 @@ def _line(event: str, **fields: object) -> None:
     click.echo(json.dumps({"event": event, **fields}, ensure_ascii=False))
 
 
-class _Show:
+class _ProgressDisplay:
     """Steps as lines; below them, where stderr is a terminal, what is under way with its time and a bar for each
     download. Elsewhere a line for what takes long, and one for the end of each download."""
 
@@ -72,7 +72,7 @@ class _Show:
         match event:
             case Step(text):
                 self._print(text)
-                self._begin(text)
+                self._start_step(text)
             case Waiting(text, seconds):
                 self._wait(text, seconds)
             case Note(text):
@@ -83,7 +83,7 @@ class _Show:
     def _print(self, text: str) -> None:
         self._progress.console.print(f"build: {text}", markup=False)
 
-    def _begin(self, text: str) -> None:
+    def _start_step(self, text: str) -> None:
         if self._step is not None:
             self._progress.remove_task(self._step)
         self._step = self._progress.add_task(text, total=None, amount="")
@@ -105,9 +105,9 @@ class _Show:
 
 
 @contextmanager
-def _shown() -> Iterator[_Show]:
+def _shown() -> Iterator[_ProgressDisplay]:
     console, live = Console(stderr=True, highlight=False), sys.stderr.isatty()
     described = TextColumn("build: {task.description}", markup=False)
     columns = described, BarColumn(), TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
-        yield _Show(progress, live)
+        yield _ProgressDisplay(progress, live)

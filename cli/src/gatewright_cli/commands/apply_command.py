@@ -44,11 +44,11 @@ def apply(
     """
     import asyncio
 
-    from gatewright_cli.commands import applying
+    from gatewright_cli.commands import apply_apis
 
-    files = applying.load(places, sys.stdin.buffer.read)
-    to = applying.target(run_dir, controller)
+    files = apply_apis.load(places, sys.stdin.buffer.read)
+    to = apply_apis.target(run_dir, controller)
     done = asyncio.run(
-        applying.applied(to, files, timeout if wait else None, click.echo, lambda said: click.echo(said, err=True))
+        apply_apis.applied(to, files, timeout if wait else None, click.echo, lambda said: click.echo(said, err=True))
     )
     context.exit(0 if done else 1)

@@ -174,7 +174,7 @@ PORT = click.IntRange(0, 65535)
     type=click.IntRange(300),
     default=2048,
     show_default=True,
-    help="Processes and threads that an executor may have. Held with --isolation user.",
+    help="Processes and threads that an executor may have. Enforced with --isolation user.",
 )
 @click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -193,7 +193,7 @@ def run(context: click.Context, /, **options: object) -> None:
     """
     from gatewright_cli.node import operator_secrets
 
-    operator_secrets.leave_environment()  # first, for what follows is done twice where it does not return
+    operator_secrets.start_without_secrets()  # first, for what follows is done twice where it does not return
     from gatewright_cli.run import startup
     from gatewright_cli.run.options import Options
 

@@ -18,20 +18,20 @@ def probe() -> Kernel:
 
 
 def _tried() -> dict[str, object]:
-    from gatewright_cli.supervision import confine
+    from gatewright_cli.supervision import sandbox
 
     libc, machine = ctypes.CDLL(None, use_errno=True), os.uname().machine
-    abi, filters = confine.landlock_abi(libc), False
+    abi, filters = sandbox.landlock_abi(libc), False
     try:
         if abi:
             rules = landlock.Rules(read=("/",), write=("/",))
-            confine.apply(plan({}, privileges=False, landlock=landlock.ruleset(abi, rules)), libc)
+            sandbox.apply(plan({}, privileges=False, landlock=landlock.ruleset(abi, rules)), libc)
     except OSError:
         abi = 0
     try:
         if machine in seccomp.MACHINES:
             program = seccomp.program(machine, seccomp.Sockets(), attributes=True)
-            confine.apply(plan({}, privileges=False, seccomp=program.hex()), libc)
+            sandbox.apply(plan({}, privileges=False, seccomp=program.hex()), libc)
             filters = True
     except OSError:
         pass

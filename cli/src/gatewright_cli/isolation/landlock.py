@@ -1,4 +1,4 @@
-"""What Landlock (https://docs.kernel.org/userspace-api/landlock.html) is to hold a process to, by the kernel's ABI.
+"""What Landlock (https://docs.kernel.org/userspace-api/landlock.html) is to enforce on a process, by the kernel's ABI.
 
 Rights are those of linux/landlock.h. What is handled is refused wherever no rule gives it; what an older ABI does not
 know it cannot handle.
@@ -34,7 +34,7 @@ LACKS = {
     5: "ioctl on devices (Landlock ABI 5, Linux 6.10)",
     SCOPE_ABI: "signals and abstract Unix sockets (Landlock ABI 6, Linux 6.12)",
 }
-"""What is not held by a kernel below that ABI. What ABI 2 adds is refused by ABI 1."""
+"""What a kernel below that ABI cannot enforce. What ABI 2 adds is refused by ABI 1."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Rules:
 
 
 def lacks(abi: int) -> list[str]:
-    """What a kernel of this ABI, from 1, does not hold."""
+    """What a kernel of this ABI, from 1, cannot enforce."""
     return [what for since, what in LACKS.items() if abi < since]
 
 

@@ -39,7 +39,7 @@ class Kernel:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What this one does not hold, by name."""
+        """What this kernel cannot enforce, by name."""
         found = landlock.lacks(self.abi) if self.abi else [NO_LANDLOCK]
         if not self.filters:
             found.append(f"seccomp filters ({self.machine}): other processes, Unix sockets, files' attributes")
@@ -55,7 +55,7 @@ class Limits:
     """Of each executor process (setrlimit(2)).
 
     open_files: descriptors. file_bytes: the size of one file. processes: processes and threads, for each executor of
-    its group; held where a group has a user of its own, since the kernel counts by user.
+    its group; enforced where a group has a user of its own, since the kernel counts by user.
     """
 
     open_files: int = 4096
@@ -64,8 +64,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Confined:
-    """What one process is started with. plan: confine.py's. label: for status.json."""
+class Sandbox:
+    """What a process is started with. plan: for supervision/sandbox.py. label: for status.json."""
 
     plan: Mapping[str, object]
     environment: Mapping[str, str]
@@ -83,7 +83,7 @@ class Isolation:
 
     @property
     def level(self) -> Level:
-        """The one that there is. A filter alone is not level landlock."""
+        """The level that is enforced. A seccomp filter alone is not level landlock."""
         return "none" if self.wanted == "landlock" and not self.kernel.abi else self.wanted
 
     @property
@@ -98,7 +98,7 @@ class Isolation:
         uid = self.users.uid(group)
         return uid, uid
 
-    def confined(
+    def sandbox(
         self,
         build: BuildOutput,
         group: Group,
@@ -106,7 +106,7 @@ class Isolation:
         executors: int,
         ours: Sequence[Path] = (),
         reads: Sequence[Path] = (),
-    ) -> Confined:
+    ) -> Sandbox:
         """For a process of a group that has `executors` of them. Raises IsolationError.
 
         ours: folders that no policy may ask for, nor for what they are in; the build is not to be written to. reads:
@@ -116,7 +116,7 @@ class Isolation:
         limits = {"CORE": 0, "NOFILE": self.limits.open_files, "FSIZE": self.limits.file_bytes}
         label = {"level": self.level, "lacks": list(self.lacks), "access": msgspec.to_builtins(group.access)}
         if self.wanted == "none":
-            return Confined(plan(limits), environment, label)
+            return Sandbox(plan(limits), environment, label)
         _refuse_ours(group, ours, build)
         _refuse_led_away(group, build)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would have nowhere to go
@@ -142,7 +142,7 @@ class Isolation:
             if kernel.filters
             else None,
         )
-        return Confined(whole, environment, label)
+        return Sandbox(whole, environment, label)
 
 
 def sockets(access: Access) -> seccomp.Sockets:

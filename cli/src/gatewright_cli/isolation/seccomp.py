@@ -1,7 +1,7 @@
 """A seccomp filter (seccomp(2)) for processes in which policies run, as the BPF program that the kernel takes.
 
 It refuses what Landlock has no word for: looking into other processes, changing them, sockets that Landlock does not
-hold, and whatever could undo the rest. All else is allowed. A call that the filter allows whatever its arguments are
+cover, and whatever could undo the rest. All else is allowed. A call that the filter allows whatever its arguments are
 costs nothing: the kernel notes such calls once (seccomp_cache_prepare).
 """
 

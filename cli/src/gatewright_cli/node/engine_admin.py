@@ -16,7 +16,7 @@ DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not g
 
 
 class Hung(msgspec.Struct, frozen=True, rename="camel"):
-    """Executions of one attachment that run on long after their deadline."""
+    """Hung executions of one attachment. oldest_ms: since its start. blocks_instance: they hold all its slots."""
 
     policy: str
     api: str
@@ -27,7 +27,10 @@ class Hung(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
-    """How the engine sees one executor process; see ProcessStats in the engine."""
+    """How the engine sees one executor process (ProcessStats in the engine).
+
+    silent_ms: since its last answer to a health check. stalled: hung executions hold all its workers.
+    """
 
     group: str
     address: str
@@ -39,7 +42,7 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
     workers: int
     under_way: int
     silent_ms: int
-    stuck: bool
+    stalled: bool = msgspec.field(name="stuck")
     memory_exhausted: bool
     thread_failed: bool
     executions_started: int
@@ -48,7 +51,7 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
-    """A policy instance that is not executed: so many processes died while it ran. left_ms: until it is tried."""
+    """A policy instance under quarantine: `deaths` processes crashed while it ran. left_ms: until it is tried again."""
 
     group: str
     policy: str
@@ -103,7 +106,7 @@ class EngineAdmin:
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
-    async def envoy_has_all(self) -> bool:
+    async def envoy_acknowledged_all(self) -> bool:
         """Whether Envoy has acknowledged the newest clusters and routes. False where the engine gives no answer."""
         try:
             answer = await self._client.get("/stats")

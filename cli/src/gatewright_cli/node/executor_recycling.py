@@ -1,4 +1,4 @@
-"""Which executor processes are to be replaced, and when. `judge` decides, from plain values; the rest acts on it."""
+"""Replaces executor processes that are hung, out of memory or due. `judge` decides, from plain values."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gatewright_cli.node.executors import Executor, Executors
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError, State
-from gatewright_cli.supervision.timer_coalescing import until_next
+from gatewright_cli.supervision.timer_coalescing import until_next_tick
 
 POLL_SECONDS = 0.5
 NOT_SERVING_SECONDS = 2.0
 SPREAD = 0.1
-SUSPICION = 0.5  # of the time that an executor may be silent
-FIRST_PAUSE, LONGEST_PAUSE, FORGIVEN_AFTER = 5.0, 300.0, 600.0
+REPLACE_SHARE = 0.5
+"""A process that has been silent for this share of the limit is replaced; after all of it, it is killed."""
+FIRST_DELAY, MAX_DELAY, RESET_AFTER = 5.0, 300.0, 600.0
 
 
 @dataclass(frozen=True)
 class Limits:
     """When an executor process is replaced; None: never for that reason.
 
-    age, in seconds since it was started; executions that it has begun; resident, in bytes. hung: workers that are held
-    by executions long past their deadline, None for a quarter of the workers. silent: seconds without an answer to the
-    engine's health check; a process that is silent for half of it is replaced on suspicion, which costs nothing if it
-    was only slow.
+    age: seconds since its start. executions: that it has begun. resident: bytes of memory. hung: workers that run hung
+    executions; None: a quarter of the workers. silent: seconds without an answer to the engine's health check; after
+    half of it, another process takes its place, and it may finish what it has.
     """
 
     age: float | None = None
@@ -45,7 +45,7 @@ class Observed:
     """What the supervisor itself sees of a process. `not_serving`: for how many seconds it has said so."""
 
     pid: int
-    lived: float
+    uptime: float
     resident: int
     not_serving: float = 0.0
     spread: float = 0.0
@@ -53,21 +53,21 @@ class Observed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`lost`: it does nothing any more, so it is killed and started again. Else a new one takes its place."""
+    """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place."""
 
     reason: str
-    lost: bool = False
+    kill: bool = False
 
 
 def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
-    """None: it is well. A report of the process that had the place before says nothing of this one."""
+    """None: it stays. A report with another pid is of the process before it."""
     if report.pid != seen.pid:
         return None
-    if report.silent_ms > limits.silent * 1000 * SUSPICION:
+    if report.silent_ms > limits.silent * 1000 * REPLACE_SHARE:
         silent = report.silent_ms / 1000
-        return Verdict(f"it has answered no health check for {silent:.1f} s", lost=silent > limits.silent)
-    if report.stuck:
-        return Verdict(f"all its workers are busy with what nobody waits for: {_hung(report.hung)}", lost=True)
+        return Verdict(f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
+    if report.stalled:
+        return Verdict(f"hung executions hold all its workers: {_hung(report.hung)}", kill=True)
     if seen.not_serving > NOT_SERVING_SECONDS:
         return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
     if report.memory_exhausted:
@@ -78,7 +78,7 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
 
 
 def _hangs(report: ExecutorReport, limits: Limits) -> Verdict | None:
-    """An attachment that has no slot left in a process answers nothing there, so one is enough."""
+    """One attachment whose hung executions hold all its slots is enough: it answers nothing there."""
     limit = limits.hung or max(1, report.workers // 4)
     blocked = [hung for hung in report.hung if hung.blocks_instance]
     if report.workers_hung >= limit or blocked:
@@ -89,8 +89,8 @@ def _hangs(report: ExecutorReport, limits: Limits) -> Verdict | None:
 def _is_due(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
     """`spread` keeps processes that were started together from being replaced together."""
     soon = 1.0 - SPREAD * seen.spread
-    if limits.age is not None and seen.lived > limits.age * soon:
-        return Verdict(f"it is {seen.lived:.0f} s old")
+    if limits.age is not None and seen.uptime > limits.age * soon:
+        return Verdict(f"it is {seen.uptime:.0f} s old")
     if limits.executions is not None and report.executions_started > limits.executions * soon:
         return Verdict(f"it has run {report.executions_started} executions")
     if limits.resident is not None and seen.resident > limits.resident:
@@ -107,18 +107,18 @@ def _hung(hung: list[Hung]) -> str:
 
 
 @dataclass
-class Pause:
-    """How long to wait between two replacements in one place: twice as long each time, forgotten after a while."""
+class ReplacementBackoff:
+    """Exponential back-off between replacements in one slot: reset after RESET_AFTER seconds without one."""
 
-    last: float = -FORGIVEN_AFTER
+    last: float = -RESET_AFTER
     seconds: float = 0.0
 
-    def is_over(self, now: float) -> bool:
+    def allows(self, now: float) -> bool:
         return now - self.last >= self.seconds
 
-    def begin(self, now: float) -> None:
-        again = now - self.last < FORGIVEN_AFTER
-        self.seconds = min(max(FIRST_PAUSE, self.seconds * 2), LONGEST_PAUSE) if again else FIRST_PAUSE
+    def record(self, now: float) -> None:
+        again = now - self.last < RESET_AFTER
+        self.seconds = min(max(FIRST_DELAY, self.seconds * 2), MAX_DELAY) if again else FIRST_DELAY
         self.last = now
 
 
@@ -131,37 +131,37 @@ class _Watched:
     unserving_since: float | None = None
 
 
-class Upkeep:
-    """Looks at the executors twice a second and has those replaced that need it, one at a time."""
+class ExecutorRecycler:
+    """Checks the executors twice a second and replaces those that need it, one at a time."""
 
     def __init__(self, executors: Executors, admin: EngineAdmin, output: LogOutput, limits: Limits) -> None:
         self._executors, self._admin, self._output, self._limits = executors, admin, output, limits
         self._watched: dict[int, _Watched] = {}
-        self._pauses: dict[tuple[str, int], Pause] = {}
+        self._backoffs: dict[tuple[str, int], ReplacementBackoff] = {}
         self._replacing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until it is cancelled."""
         try:
             while True:
-                await asyncio.sleep(until_next(POLL_SECONDS))
-                await self._look()
+                await asyncio.sleep(until_next_tick(POLL_SECONDS))
+                await self._check_all()
         finally:
             if self._replacing is not None:
                 self._replacing.cancel()
                 await asyncio.wait({self._replacing})
 
-    async def _look(self) -> None:
+    async def _check_all(self) -> None:
         try:
             reports = await self._admin.executors()
         except LocalHttpError:  # the engine is on its way back
             return
-        serving = [one for one in self._executors.serving if one.keeper.state is State.READY]
-        self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.keeper.pid)}
+        serving = [one for one in self._executors.serving if one.process.state is State.READY]
+        self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.process.pid)}
         for one in serving:
             report = reports.at(one.address)
-            if report is not None and one.keeper.pid is not None:
-                self._act(one, judge(report, self._observe(one, one.keeper.pid, report), self._limits))
+            if report is not None and one.process.pid is not None:
+                self._act(one, judge(report, self._observe(one, one.process.pid, report), self._limits))
 
     def _observe(self, one: Executor, pid: int, report: ExecutorReport) -> Observed:
         watched, now = self._watched[pid], time.monotonic()
@@ -170,18 +170,18 @@ class Upkeep:
         elif watched.unserving_since is None:
             watched.unserving_since = now
         not_serving = 0.0 if watched.unserving_since is None else now - watched.unserving_since
-        return Observed(pid, one.keeper.lived, resident(pid), not_serving, watched.spread)
+        return Observed(pid, one.process.uptime, resident(pid), not_serving, watched.spread)
 
     def _act(self, one: Executor, verdict: Verdict | None) -> None:
         if verdict is None:
             return
-        if verdict.lost:
+        if verdict.kill:
             self._output.event("executor is killed", "error", process=one.id.name, reason=verdict.reason)
-            one.keeper.kill()
+            one.process.kill()
             return
-        pause = self._pauses.setdefault((one.id.group, one.id.slot), Pause())
-        if pause.is_over(time.monotonic()) and (self._replacing is None or self._replacing.done()):
-            pause.begin(time.monotonic())
+        backoff = self._backoffs.setdefault((one.id.group, one.id.slot), ReplacementBackoff())
+        if backoff.allows(time.monotonic()) and (self._replacing is None or self._replacing.done()):
+            backoff.record(time.monotonic())
             self._replacing = asyncio.create_task(self._replace(one, verdict.reason), name="replace executor")
 
     async def _replace(self, one: Executor, reason: str) -> None:

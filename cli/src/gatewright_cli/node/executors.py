@@ -1,9 +1,9 @@
 """The executor processes of a run: which serve, and how others take their places without a lost execution.
 
-Whatever is replaced, the groups that a build has changed or one process, goes the same way: start the new ones → each
-is ready → the engine configures every policy instance in them and gives them the new exchanges → the old ones finish
-what they have → the engine lets go of them → they are stopped. Until the engine has taken the new ones, the old ones
-serve as if nothing had happened, and what was started is stopped again.
+A replacement, of the groups that a build has changed or of one process, goes the same way: start the new processes →
+each is ready → the engine configures every policy instance in them and routes new exchanges to them → the old ones
+drain → the engine disconnects from them → they are stopped. Until the engine has switched, the old ones serve; if it
+refuses, the new ones are stopped again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.executor_users import IsolationError
 from gatewright_cli.node import processes as node
 from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
+from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import ExecutorId, NodeSettings
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.node.spent import Spent
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.managed_process import Keeper, StartError, State
+from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.supervisor import Supervisor
 
@@ -34,21 +34,22 @@ SLACK_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Executor:
-    """One process that serves, or that takes a place."""
+    """One executor process, and the generation that it runs from."""
 
     id: ExecutorId
-    keeper: Keeper
+    process: ManagedProcess
     generation: Generation
 
     @property
     def address(self) -> str:
-        return f"unix:{self.keeper.spec.sockets[0]}"
+        return f"unix:{self.process.spec.sockets[0]}"
 
 
 class Executors:
-    """All of them. One change at a time; who leaves does so in the background. Close it before the supervisor stops.
+    """All executor processes of a run. One change at a time; those that were replaced drain in the background. Close it
+    before the supervisor stops.
 
-    unused: told of each generation that is not the present one, once no process runs from it any more.
+    on_unused: called with each generation but the present one, once no process runs from it any more.
     """
 
     def __init__(
@@ -59,88 +60,88 @@ class Executors:
         output: LogOutput,
         admin: EngineAdmin,
         first: Generation,
-        unused: Callable[[Generation], None] = lambda _: None,
+        on_unused: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
         self._output, self._admin = output, admin
-        self.generation, self._unused = first, unused
+        self.generation, self._on_unused = first, on_unused
         self.serving = [
-            Executor(one, supervisor.keeper(one.name), first) for one in node.first_executors(settings, run_dir)
+            Executor(one, supervisor.process(one.name), first) for one in node.first_executors(settings, run_dir)
         ]
         self._all = list(self.serving)
         self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
-        self._changing = asyncio.Lock()
+        self._one_change = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Lets go of those that leave: whoever stops all processes stops these too."""
+        """No longer waits for those that drain: whoever stops all processes stops these too."""
         for task in self._leaving:
             task.cancel()
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    async def move_to(
+    async def switch_to(
         self,
         generation: Generation,
-        spent: Spent | None = None,
-        at_the_engine: Callable[[], None] = lambda: None,
+        spent: PhaseTimes | None = None,
+        before_deploy: Callable[[], None] = lambda: None,
         *,
         superseded: Sequence[str] = (),
     ) -> asyncio.Task[None]:
         """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
 
         Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
-        at_the_engine: called before the engine is told; a cancellation before that leaves everything as it was, one
+        before_deploy: called before the engine is told; a cancellation before that leaves everything as it was, one
         after it may not.
         superseded: policies, name:version, that the generation has not, or not as they were; what runs of them stays
         with the processes before it until the controller has others.
         """
-        async with self._changing:
+        async with self._one_change:
             keeps = [one for one in self.serving if _is_same(one, generation)]
             kept = {one.id.group for one in keeps}
             fresh = [group.name for group in generation.build.groups if group.name not in kept]
             ids = [self._next(name, slot) for name in fresh for slot in range(self._settings.executors)]
             leaving = [one for one in self.serving if one not in keeps]
-            self.serving = await self._take_over(generation, ids, keeps, spent or Spent(), at_the_engine, superseded)
+            self.serving = await self._switch(generation, ids, keeps, spent or PhaseTimes(), before_deploy, superseded)
             before, self.generation = self.generation, generation
-            self._say_if_unused(before)
-            return self._let_go(leaving)
+            self._report_if_unused(before)
+            return self._drain(leaving)
 
     async def replace(self, old: Executor) -> asyncio.Task[None] | None:
         """Gives one process's place to a new one of the same generation. Raises RefusedError, StartError."""
-        async with self._changing:
+        async with self._one_change:
             if old not in self.serving:
                 return None  # another change was faster
             others = [one for one in self.serving if one is not old]
             one = self._next(old.id.group, old.id.slot)
-            self.serving = await self._take_over(self.generation, [one], others, Spent(), lambda: None)
-            return self._let_go([old])
+            self.serving = await self._switch(self.generation, [one], others, PhaseTimes(), lambda: None)
+            return self._drain([old])
 
-    async def _take_over(
+    async def _switch(
         self,
         generation: Generation,
         ids: Iterable[ExecutorId],
         others: list[Executor],
-        spent: Spent,
-        at_the_engine: Callable[[], None],
+        spent: PhaseTimes,
+        before_deploy: Callable[[], None],
         superseded: Sequence[str] = (),
     ) -> list[Executor]:
         specs = [(one, self._spec(generation, one)) for one in ids]  # all of them, before any is added
         fresh = [self._add(generation, one, spec) for one, spec in specs]
         serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
-        roster = {one.id: one.keeper.spec.sockets[0] for one in serving}
+        roster = {one.id: one.process.spec.sockets[0] for one in serving}
         try:
-            with spent.on("executors"):
+            with spent.measure("executors"):
                 await _all_started(fresh)
                 await self._engine_is_ready()
-            at_the_engine()
-            with spent.on("engine"):
+            before_deploy()
+            with spent.measure("engine"):
                 manifest, addresses = generation.build.manifest, node.addresses(roster)
                 await self._admin.deploy(generation.number, manifest, addresses, superseded)
         except BaseException:
             await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
             raise
-        self._supervisor.keeper(ENGINE).spec = node.engine(self._settings, self._run_dir, generation, roster)
+        self._supervisor.process(ENGINE).spec = node.engine(self._settings, self._run_dir, generation, roster)
         return serving
 
     def _next(self, group: str, slot: int) -> ExecutorId:
@@ -161,16 +162,16 @@ class Executors:
 
     async def _engine_is_ready(self) -> None:
         """The engine may be on its way back at this moment."""
-        keeper, end = self._supervisor.keeper(ENGINE), time.monotonic() + ENGINE_SECONDS
-        while keeper.state is not State.READY:
+        process, end = self._supervisor.process(ENGINE), time.monotonic() + ENGINE_SECONDS
+        while process.state is not State.READY:
             if time.monotonic() > end:
-                raise RefusedError(f"the policy engine is not ready, it is {keeper.state}")
+                raise RefusedError(f"the policy engine is not ready, it is {process.state}")
             await asyncio.sleep(POLL_SECONDS)
 
-    def _let_go(self, leaving: list[Executor]) -> asyncio.Task[None]:
+    def _drain(self, leaving: list[Executor]) -> asyncio.Task[None]:
         for one in leaving:
-            one.keeper.leave()
-        task = asyncio.create_task(self._remove_when_done(leaving), name="executors leave")
+            one.process.mark_replaced()
+        task = asyncio.create_task(self._remove_when_done(leaving), name="executors drain")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
         return task
@@ -192,15 +193,15 @@ class Executors:
             return None
 
     async def _remove(self, one: Executor) -> None:
-        socket = one.keeper.spec.sockets[0]
-        await self._supervisor.remove(one.keeper)
+        socket = one.process.spec.sockets[0]
+        await self._supervisor.remove(one.process)
         self._run_dir.forget(socket)
         self._all.remove(one)
-        self._say_if_unused(one.generation)
+        self._report_if_unused(one.generation)
 
-    def _say_if_unused(self, generation: Generation) -> None:
+    def _report_if_unused(self, generation: Generation) -> None:
         if generation is not self.generation and not any(one.generation is generation for one in self._all):
-            self._unused(generation)
+            self._on_unused(generation)
 
 
 def _is_same(one: Executor, generation: Generation) -> bool:
@@ -213,7 +214,7 @@ def _is_same(one: Executor, generation: Generation) -> bool:
 
 async def _all_started(executors: list[Executor]) -> None:
     """Side by side. Raises the first StartError."""
-    starting = [asyncio.create_task(one.keeper.start()) for one in executors]
+    starting = [asyncio.create_task(one.process.start()) for one in executors]
     try:
         await asyncio.gather(*starting)
     except StartError:

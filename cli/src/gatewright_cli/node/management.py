@@ -71,7 +71,7 @@ class Move(msgspec.Struct, frozen=True):
         return f"API {self.api} has {self.policy} {self.after}, for the build no longer has {self.before} as it was"
 
 
-class Concerned(msgspec.Struct, frozen=True):
+class AffectedApi(msgspec.Struct, frozen=True):
     """What has become of an API."""
 
     name: str
@@ -79,14 +79,14 @@ class Concerned(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Prospect(msgspec.Struct, frozen=True):
+class PolicyImpact(msgspec.Struct, frozen=True):
     """What other definitions mean: policies as name:version, moves, and what has become of the APIs concerned."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     moved: tuple[Move, ...] = ()
-    apis: tuple[Concerned, ...] = ()
+    apis: tuple[AffectedApi, ...] = ()
 
     @property
     def superseded(self) -> tuple[str, ...]:
@@ -146,22 +146,22 @@ class Management:
             raise InvalidError(tuple(_below(mistake, api.above) for mistake in _mistakes(answer)))
         return msgspec.json.decode(answer.content, type=StoredApi)
 
-    async def check_policies(self, definitions: Path) -> Prospect:
+    async def check_policies(self, definitions: Path) -> PolicyImpact:
         """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
         texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
         content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
         return await self.ask_policies("/v1/policies/check", content=content, headers=headers)
 
-    async def reload_policies(self) -> Prospect:
+    async def reload_policies(self) -> PolicyImpact:
         """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
         return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
 
-    async def ask_policies(self, path: str, **what: Any) -> Prospect:
+    async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **what)
         if answer.is_error:
             raise DeployError("\n".join(_sentences(_mistakes(answer))))
-        return msgspec.json.decode(answer.content, type=Prospect)
+        return msgspec.json.decode(answer.content, type=PolicyImpact)
 
     async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
         media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"

@@ -1,4 +1,4 @@
-"""What an operator confides to a run: the management API's token, and the system parameters of policies.
+"""What an operator gives a run in confidence: the management API's token, and the system parameters of policies.
 
 They come in environment variables, or better in files that variables name. An environment can be read by every process
 of the same user for as long as its process lives (proc(5), /proc/PID/environ), also after the process has changed its
@@ -41,9 +41,9 @@ class OperatorSecrets:
         run_dir.write(SYSTEM_PARAMETERS_FILE, self.system_parameters)
 
 
-def leave_environment(environment: Environment = os.environ) -> None:
+def start_without_secrets(environment: Environment = os.environ) -> None:
     """Does not return where secrets are in the environment: the program then begins anew, with the same arguments and
-    pid, and finds them with `take`.
+    pid, and finds them with `from_environment`.
     """
     given = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS) if environment.get(name)}
     if not given:
@@ -55,15 +55,15 @@ def leave_environment(environment: Environment = os.environ) -> None:
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**left, HANDED_OVER: str(descriptor)})  # noqa: S606
 
 
-def take(environment: Environment = os.environ) -> OperatorSecrets:
-    """What `leave_environment` has handed over, or the files hold that the environment names; a random token where
+def from_environment(environment: Environment = os.environ) -> OperatorSecrets:
+    """What `start_without_secrets` has handed over, or the files hold that the environment names; a random token where
     nobody gave one. Takes all variables that have to do with it out of the environment.
 
     Raises PreflightError with every mistake.
     """
     given, mistakes = _handed_over(environment), list[str]()
     for name in (TOKEN, SYSTEM_PARAMETERS):
-        environment.pop(name, None)  # empty, or `leave_environment` would have taken it
+        environment.pop(name, None)  # empty, or `start_without_secrets` would have taken it
         file = environment.pop(f"{name}_FILE", "")
         if not file:
             continue

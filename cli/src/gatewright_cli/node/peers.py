@@ -23,7 +23,7 @@ class Peers:
         self._run_dir = run_dir
         self._write()
 
-    def note(self, name: str, pid: int | None) -> None:
+    def on_pid(self, name: str, pid: int | None) -> None:
         """The process of that name has begun, or is about to be reaped."""
         if name not in ROLES:
             return

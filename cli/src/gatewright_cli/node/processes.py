@@ -198,20 +198,20 @@ def executor(
     handed = HandedSocket(socket)
     temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
     ours = (run_dir.path, settings.state_dir, settings.temporary)
-    confined = isolation.confined(build, group, temporary, settings.executors, ours, (peers.parent,))
+    sandbox = isolation.sandbox(build, group, temporary, settings.executors, ours, (peers.parent,))
     return ProcessSpec(
         name=one.name,
         component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
-        environment={**UNBUFFERED, MARK: str(run_dir.path), **confined.environment},
+        environment={**UNBUFFERED, MARK: str(run_dir.path), **sandbox.environment},
         inherits=environment.executor(settings.pass_env),
         ready=Speaks(handed.early_path),
         sockets=(socket, handed.early_path),
         handed=handed,
         temporary=temporary,
-        confine=confined.plan,
-        labels={"group": one.group, "generation": generation.number, "isolation": confined.label},
+        sandbox=sandbox.plan,
+        labels={"group": one.group, "generation": generation.number, "isolation": sandbox.label},
         cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
     )
 

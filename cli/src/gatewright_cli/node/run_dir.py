@@ -30,7 +30,7 @@ def read_status(path: Path) -> dict[str, Any]:
     cure = "name its directory with --run-dir"
     try:
         status: dict[str, Any] = json.loads((path / STATUS).read_text())
-        if not _is_held(path):
+        if not _is_locked(path):
             raise RunDirError(f"no node runs in {path} any more (it was killed, and left its {STATUS}): {cure}")
     except OSError as error:
         raise RunDirError(f"no node runs in {path} ({STATUS}: {error.strerror}): {cure}") from None
@@ -39,7 +39,7 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def find_run() -> Path:
     """The run directory of this user's only run, as long as it made it itself. Raises RunDirError."""
-    found = [path for path in _own(_home()) if _is_held(path)]
+    found = [path for path in _own(_home()) if _is_locked(path)]
     if len(found) == 1:
         return found[0]
     got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
@@ -73,8 +73,8 @@ class RunDir:
             directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             directory._check()
-            directory._hold()
-            orphans.end_left_by(directory.path, directory.peers)
+            directory._lock_folder()
+            orphans.kill_left_by(directory.path, directory.peers)
         except RunDirError:
             directory.remove()
             raise
@@ -125,7 +125,7 @@ class RunDir:
         self._files.add(path)
         return path
 
-    def _hold(self) -> None:
+    def _lock_folder(self) -> None:
         self._lock = locked(self.path)
         if self._lock is None:
             raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
@@ -158,12 +158,12 @@ def _own(home: Path) -> Iterator[Path]:
 def _remove_abandoned(home: Path) -> None:
     for path in _own(home):
         if (lock := locked(path)) is not None:
-            orphans.end_left_by(path, path / PEERS)
+            orphans.kill_left_by(path, path / PEERS)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
 
-def _is_held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     if (lock := locked(path)) is not None:
         os.close(lock)
     return lock is None

@@ -1,6 +1,6 @@
-"""The supervisor's own socket: who may connect asks the run for something. One JSON object a line.
+"""The control socket of a run: commands and answers, one JSON object a line.
 
-Policies may not, nor what they have started (peers.own_check).
+Policies, and what they have started, are refused (peers.own_check).
 
 → {"command": "reload"}
 ← {"step": "building"} …
@@ -61,28 +61,28 @@ class Control:
     def __init__(self, path: Path, reloads: Reloads, status: Status, check: PeerCheck) -> None:
         self._path, self._reloads, self._status, self._check = path, reloads, status, check
         self._server: asyncio.Server | None = None
-        self._talking: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         before = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._talk, str(self._path))
+            self._server = await asyncio.start_unix_server(self._serve_connection, str(self._path))
         finally:
             os.umask(before)
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._talking:
+        for task in self._connections:
             task.cancel()
-        if self._talking:
-            await asyncio.wait(self._talking)
+        if self._connections:
+            await asyncio.wait(self._connections)
         self._path.unlink(missing_ok=True)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._talking.add(task)
+        self._connections.add(task)
         try:
             if not await self._check.admits(writer.get_extra_info("socket")):
                 return
@@ -91,7 +91,7 @@ class Control:
         except (ConnectionError, asyncio.CancelledError):
             pass  # who asked has gone, or the run ends
         finally:
-            self._talking.discard(task)
+            self._connections.discard(task)
             writer.close()
 
     async def _answer(self, line: bytes, say: Callable[[str], None]) -> Answer:
@@ -143,7 +143,7 @@ def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
 
 
 def status(run_dir: Path) -> dict[str, Any] | None:
-    """What the run there says of itself now; None where it says nothing: it starts, stops, or stands still."""
+    """What the run there says of itself now; None where it says nothing: it starts, stops, or is blocked."""
     try:
         with _connect(run_dir / FILE) as connection:
             connection.settimeout(STATUS_SECONDS)

@@ -26,12 +26,12 @@ from gatewright_cli.node.management import (
 )
 from gatewright_cli.supervision.log_output import LogOutput
 
-PATIENCE_SECONDS = 10.0
+START_WAIT_SECONDS = 10.0
 """How long a start waits for APIs that no node has said anything of yet: as long as one `prepare` may take."""
 POLL_SECONDS = 0.05
 UNSETTLED_SECONDS = 1.0
 SETTLED_SECONDS = 10.0
-LEAST_REST = 50.0  # times what a look has taken: with thousands of APIs that is long
+LEAST_REST = 50.0  # times what a refresh has taken: with thousands of APIs that is long
 
 Reader = Callable[[Path], list[ApiFile | RefusedFile]]
 Document = tuple[Path, int]
@@ -39,7 +39,7 @@ Document = tuple[Path, int]
 
 
 class Deployment:
-    """Start it, follow it. `changed` is called whenever what it says of the APIs may have changed.
+    """Start it, follow it. `on_change` is called whenever what it says of the APIs may have changed.
 
     management: None without a controller; then there are no APIs here. read: reads a file of `files` again, once it has
     been mended.
@@ -51,17 +51,17 @@ class Deployment:
         files: ApiFiles,
         read: Reader,
         output: LogOutput,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._management, self._files, self._read, self._output = management, files, read, output
-        self._changed = changed
+        self._on_change = on_change
         self._file_of = {api.name: api.path for api in files.apis}
         self._stored: dict[str, StoredApi] = {}
         self._unsent: dict[Document, tuple[ApiFile, str]] = {}
         self._refused: dict[Document, RefusedFile] = {}
         self._not_serving: dict[str, str] = {}  # API → state, as the log said last
         self._policies_changed = False
-        self._doubtful: set[str] = set()  # served at the last look but one, and were pending at the last one
+        self._newly_pending: set[str] = set()  # served at the last refresh but one, and were pending at the last one
 
     # ------------------------------------------------------------ what there is
 
@@ -112,24 +112,24 @@ class Deployment:
 
     async def start(self, end: float) -> None:
         """Writes all files' APIs, and waits for those that are on their way, until `end` (time.monotonic())."""
-        await self.look()
+        await self.refresh()
         before = dict(self._stored)
         for file in self._files.refused:
             self._refuse(file)
         for api in self._files.apis:
             await self._write(api, before.get(api.name))
-        self._say_what_has_no_file(before)
-        while (left := end - time.monotonic()) > 0 and not await self.look(left):
+        self._warn_of_apis_without_file(before)
+        while (left := end - time.monotonic()) > 0 and not await self.refresh(left):
             await asyncio.sleep(POLL_SECONDS)
 
-    async def name_who_does_not_serve(self) -> None:
-        """In the log, after a last look."""
-        await self.look()
+    async def log_undeployed(self) -> None:
+        """Logs each API that is not deployed, after a last refresh."""
+        await self.refresh()
         for name, api in self._stored.items():
             if api.status.state != DEPLOYED:
-                self._say_not_serving(name, api)
+                self._log_not_serving(name, api)
 
-    def refuse_shortcomings(self) -> None:
+    def require_all_deployed(self) -> None:
         """Raises DeployError where not everything is deployed."""
         if short := self.shortcomings():
             raise DeployError("\n".join(["not deployed:", *(f"  {state}: {said}" for state, said in short)]))
@@ -140,15 +140,15 @@ class Deployment:
             began = time.monotonic()
             try:
                 await self._try_again()
-                if await self.look():
-                    self._say_what_changed()
+                if await self.refresh():
+                    self._log_changes()
             except Exception as error:
                 self._output.event(f"APIs could not be looked after, by a fault of ours: {error!r}", "error")
             rest = LEAST_REST * (time.monotonic() - began)
-            settled = not (self.shortcomings() or self._doubtful)
+            settled = not (self.shortcomings() or self._newly_pending)
             await asyncio.sleep(max(SETTLED_SECONDS if settled else UNSETTLED_SECONDS, rest))
 
-    async def look(self, wait: float = 0.0) -> bool:
+    async def refresh(self, wait: float = 0.0) -> bool:
         """Asks the controller how the APIs are, waiting so long for what nodes have yet to say. Whether it answered."""
         if self._management is None:
             return True
@@ -158,7 +158,7 @@ class Deployment:
             return False
         if found != self._stored:
             self._stored = found
-            self._changed()
+            self._on_change()
         return True
 
     async def _try_again(self) -> None:
@@ -179,15 +179,15 @@ class Deployment:
         self._refused = {key: file for key, file in self._refused.items() if file.path != path}
         if not path.exists():
             self._output.event("a refused API file is gone", file=str(path))
-            self._changed()
+            self._on_change()
             return
         found = each_name_once(self._read(path))
         for refused in found.refused:
             self._refuse(refused)
         for api in found.apis:
-            await self._take(api)
+            await self._deploy_again(api)
 
-    async def _take(self, file: ApiFile) -> None:
+    async def _deploy_again(self, file: ApiFile) -> None:
         if (first := self._file_of.setdefault(file.name, file.path)) != file.path:
             self._refuse(name_taken(file, first))
             return
@@ -206,10 +206,10 @@ class Deployment:
             return False
         except NoAnswerError as error:
             self._unsent[api.path, api.above] = api, str(error)
-            self._changed()
+            self._on_change()
             return False
         self._stored[api.name] = after
-        self._changed()
+        self._on_change()
         if before is not None and not after.same_as(before):
             self._output.event(
                 "a file overwrites what the controller had of its API", "warning", api=api.name, file=str(api.path)
@@ -218,13 +218,13 @@ class Deployment:
 
     def _refuse(self, file: RefusedFile) -> None:
         self._refused[file.path, file.above] = file
-        self._changed()
+        self._on_change()
         for said in file.sentences:
             self._output.event("API file refused; it is tried again when it is saved", "error", reason=said)
 
     # ------------------------------------------------------------ what the log says
 
-    def _say_what_has_no_file(self, before: dict[str, StoredApi]) -> None:
+    def _warn_of_apis_without_file(self, before: dict[str, StoredApi]) -> None:
         """Not where a file's name could not be read: it may be one of them."""
         if not (self._files.apis or self._files.refused) or any(not file.api for file in self._files.refused):
             return
@@ -236,22 +236,22 @@ class Deployment:
                 apis=left,
             )
 
-    def _say_what_changed(self) -> None:
+    def _log_changes(self) -> None:
         """Pending is said when it lasts: a change of an API makes it so for a moment, and its last version serves."""
-        doubtful, self._doubtful = self._doubtful, set()
+        newly_pending, self._newly_pending = self._newly_pending, set()
         for name, api in self._stored.items():
             state = api.status.state
             if state == DEPLOYED:
                 if self._not_serving.pop(name, None):
                     self._output.event("API deployed", api=name)
             elif state != self._not_serving.get(name):
-                if state == PENDING and name not in doubtful:
-                    self._doubtful.add(name)
+                if state == PENDING and name not in newly_pending:
+                    self._newly_pending.add(name)
                 else:
-                    self._say_not_serving(name, api)
+                    self._log_not_serving(name, api)
         for name in self._not_serving.keys() - self._stored.keys():
             del self._not_serving[name]
 
-    def _say_not_serving(self, name: str, api: StoredApi) -> None:
+    def _log_not_serving(self, name: str, api: StoredApi) -> None:
         self._not_serving[name] = api.status.state
         self._output.event("API is not deployed", "warning", api=name, state=api.status.state, reason=api.status.reason)

@@ -1,4 +1,4 @@
-"""What may change while a node runs: its executors, by reloads, by upkeep, by a file that was saved."""
+"""What changes a node while it runs: reloads on command, by signal or by a saved file, and executors recycled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from gatewright_cli.builds.build_runs import BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
 from gatewright_cli.node.engine_admin import EngineAdmin
-from gatewright_cli.node.executor_recycling import Limits, Upkeep
+from gatewright_cli.node.executor_recycling import ExecutorRecycler, Limits
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.peers import own_check
@@ -25,8 +25,8 @@ from gatewright_cli.supervision.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
-class Changes:
-    """Where changes come from.
+class UpdateSources:
+    """Where updates come from.
 
     generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
     `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
@@ -43,11 +43,11 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Inquiries:
-    """What the run is asked for from outside, and what is to be told to the rest of it.
+class RunInterface:
+    """What the rest of the run offers to live updates.
 
-    status: what the run says of itself. reloaded: called after each reload that was taken over. reload: set it to have
-    one more.
+    status: the run's status for the control socket. reloaded: called after each reload that succeeded. reload: set it
+    to ask for a reload. orphans: of this process.
     """
 
     status: Status
@@ -57,30 +57,32 @@ class Inquiries:
 
 
 @contextlib.asynccontextmanager
-async def changing(
-    changes: Changes,
+async def live_updates(
+    changes: UpdateSources,
     settings: NodeSettings,
     run_dir: RunDir,
     supervisor: Supervisor,
     output: LogOutput,
-    inquiries: Inquiries,
+    interface: RunInterface,
     management: Management | None,
 ) -> AsyncIterator[None]:
-    """Takes changes in as long as the body runs. The supervisor's processes have started, and stop after this."""
+    """Serves reloads, and recycles executors, while the body runs: between start and stop of the supervisor."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
-    reloads = Reloads(changes.generations, executors, output, _builds(changes, inquiries.orphans), management)
-    reloads.reloaded = inquiries.reloaded
+    reloads = Reloads(changes.generations, executors, output, _builds(changes, interface.orphans), management)
+    reloads.reloaded = interface.reloaded
     at = run_dir.socket(SOCKET)
-    control = Control(at, reloads, inquiries.status, own_check(at, output))
+    control = Control(at, reloads, interface.status, own_check(at, output))
     tasks = [
-        asyncio.create_task(Upkeep(executors, admin, output, changes.limits).run(), name="upkeep"),
-        asyncio.create_task(_reload_when_asked(inquiries.reload, reloads, output), name="reload by signal"),
+        asyncio.create_task(
+            ExecutorRecycler(executors, admin, output, changes.limits).run(), name="executor recycling"
+        ),
+        asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
     ]
     if changes.watch and changes.manifest is not None:
-        from gatewright_cli.run.watching import Watch  # here, because an image runs without the builder
+        from gatewright_cli.run.watching import SourceWatcher  # here, because an image runs without the builder
 
-        tasks.append(asyncio.create_task(Watch(changes.manifest, reloads, output).run(), name="watch"))
+        tasks.append(asyncio.create_task(SourceWatcher(changes.manifest, reloads, output).run(), name="watch"))
     for task in tasks:
         task.add_done_callback(lambda done: _say_if_failed(done, output))
     await control.start()
@@ -95,7 +97,7 @@ async def changing(
         await executors.close()
 
 
-def _builds(changes: Changes, orphans: Orphans) -> BuildRuns | None:
+def _builds(changes: UpdateSources, orphans: Orphans) -> BuildRuns | None:
     if changes.manifest is None:
         return None
     return BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, orphans)
@@ -112,6 +114,6 @@ async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: Log
 
 
 def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:
-    """A fault of ours must not look like a node that needs no upkeep."""
+    """A fault of ours must not look like a node in which nothing is to be replaced."""
     if not task.cancelled() and (error := task.exception()) is not None:
         output.event(f"{task.get_name()} has ended: {error!r}", "error")

@@ -1,4 +1,4 @@
-"""`gatewright run`, once nothing stands in its way: start, deploy, say ready, look after it all, stop."""
+"""One run of a node: start, deploy, report ready, follow the APIs, stop."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.management import DeployError, Management
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers, own_check
+from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import NodeSettings, processes
 from gatewright_cli.node.run_dir import STATUS, RunDir
-from gatewright_cli.node.spent import Spent
-from gatewright_cli.run.deployment import PATIENCE_SECONDS, Deployment, Reader
-from gatewright_cli.run.hangup import Hangup, Hangups
-from gatewright_cli.run.live_updates import Changes, Inquiries, changing
-from gatewright_cli.run.stop_signals import Wish, Wishes
+from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
+from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
+from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
+from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 from gatewright_cli.supervision.orphans import Orphans
@@ -55,25 +55,25 @@ class NodeRun:
         files: ApiFiles,
         read: Reader,
         output: LogOutput,
-        changes: Changes,
-        spent: Spent,
+        changes: UpdateSources,
+        spent: PhaseTimes,
         strict: bool = False,
     ) -> None:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
         self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
-        self._peers, self._orphans = Peers(run_dir), Orphans(self._say_ended)
-        self._supervisor = Supervisor(processes(settings, run_dir), output, None, self._write_status, self._noted)
+        self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
+        self._supervisor = Supervisor(processes(settings, run_dir), output, None, self._write_status, self._on_pid)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
-        self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
+        self._interface = RunInterface(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
         self._relays = [
-            Relay(keeper.spec.relay, Unnamed(keeper.spec.sockets[0]), own_check(keeper.spec.relay, output))
-            for keeper in self._supervisor.keepers
-            if keeper.spec.relay is not None
+            Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
+            for process in self._supervisor.processes
+            if process.spec.relay is not None
         ]
-        self._asked = asyncio.Event()
-        self._wishes, self._hangups = Wishes(), Hangups()
+        self._stop_requested = asyncio.Event()
+        self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
 
     async def run(self) -> Failure | None:
         """Until a signal asks to stop: None; or until the start has failed: why. Leaves nothing behind either way."""
@@ -81,12 +81,12 @@ class NodeRun:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._asked.wait())
+        serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
         watching = self._adopt_orphans()
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._become("stopping")
+            self._set_state("stopping")
             await _cancel(serving, asked)
             await self._stop()
             await _cancel(watching)
@@ -99,18 +99,18 @@ class NodeRun:
             self._output.event("processes that policies leave behind are not ended", "warning", reason=error.strerror)
         return asyncio.create_task(self._orphans.watch(), name="orphans")
 
-    def _noted(self, name: str, pid: int | None) -> None:
-        self._peers.note(name, pid)
-        self._orphans.note(name, pid)
+    def _on_pid(self, name: str, pid: int | None) -> None:
+        self._peers.on_pid(name, pid)
+        self._orphans.on_pid(name, pid)
 
-    def _say_ended(self, programs: dict[int, str]) -> None:
+    def _log_orphans(self, programs: dict[int, str]) -> None:
         some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
         self._output.event("processes that were left behind are ended", "warning", count=len(programs), which=some)
 
     @property
     def forced(self) -> bool:
         """Whether a second signal cut the orderly stop short."""
-        return self._wishes.forced
+        return self._stop_signals.forced
 
     @property
     def _token_file(self) -> Path:
@@ -120,45 +120,45 @@ class NodeRun:
         for what in self._settings.isolation.lacks:
             self._output.event("executors are not kept from all: the kernel lacks something", "warning", lacks=what)
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
-        withheld = environment.withheld(keeper.spec for keeper in self._supervisor.keepers)
+        withheld = environment.withheld(process.spec for process in self._supervisor.processes)
         self._output.event("variables that no process gets", "debug", names=withheld)
         for relay in self._relays:
             await relay.start()
         self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
-        async with changing(
+        async with live_updates(
             self._changes,
             self._settings,
             self._run_dir,
             self._supervisor,
             self._output,
-            self._inquiries,
+            self._interface,
             self._management,
         ):
-            end = time.monotonic() + PATIENCE_SECONDS
-            with self._spent.on("deploy"):
+            end = time.monotonic() + START_WAIT_SECONDS
+            with self._spent.measure("deploy"):
                 await self._deployment.start(end)
-            with self._spent.on("acknowledged"):
-                await self._until_envoy_has_it(end)
-            await self._deployment.name_who_does_not_serve()
+            with self._spent.measure("acknowledged"):
+                await self._until_envoy_acknowledges(end)
+            await self._deployment.log_undeployed()
             if self._strict:
-                self._deployment.refuse_shortcomings()
-            self._become("running")
-            self._say_ready()
+                self._deployment.require_all_deployed()
+            self._set_state("running")
+            self._announce_ready()
             await self._deployment.follow()
 
-    async def _until_envoy_has_it(self, end: float) -> None:
+    async def _until_envoy_acknowledges(self, end: float) -> None:
         """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()).
 
         Its workers have it then: Envoy hands a configuration to them before it acknowledges it, and each takes it in
         before any connection that is made later.
         """
         admin = EngineAdmin(self._run_dir.socket("engine-admin"))
-        while not (confirmed := await admin.envoy_has_all()) and time.monotonic() < end:
+        while not (confirmed := await admin.envoy_acknowledged_all()) and time.monotonic() < end:
             await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
 
-    def _say_ready(self) -> None:
+    def _announce_ready(self) -> None:
         parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
         settings, (serving, apis) = self._settings, self._deployment.serving()
         total = f"{sum(self._spent.seconds.values()):.2f}s"
@@ -179,21 +179,21 @@ class NodeRun:
         return serving[0].sample if serving else None
 
     def _on_stop_signal(self, name: str) -> None:
-        match self._wishes.heard(time.monotonic()):
-            case Wish.STOP:
+        match self._stop_signals.received(time.monotonic()):
+            case StopAction.STOP:
                 self._output.event("stopping (once more to force it)", signal=name)
-                self._asked.set()
-            case Wish.FORCE:
+                self._stop_requested.set()
+            case StopAction.FORCE:
                 self._output.event("stopping by force", "warning", signal=name)
                 self._supervisor.kill()
 
     def _on_hangup(self) -> None:
-        match self._hangups.heard():
-            case Hangup.STOP:
+        match self._hangup_signals.received():
+            case HangupAction.STOP:
                 self._output.event("the terminal is gone")
                 self._on_stop_signal("SIGHUP")
-            case Hangup.RELOAD:
-                self._inquiries.reload.set()
+            case HangupAction.RELOAD:
+                self._interface.reload.set()
 
     async def _stop(self) -> None:
         await self._supervisor.stop()
@@ -204,14 +204,14 @@ class NodeRun:
         self._run_dir.remove()
         self._output.event("stopped")
 
-    def _become(self, state: str) -> None:
+    def _set_state(self, state: str) -> None:
         self._state = state
         self._write_status()
 
     async def _status_now(self) -> dict[str, Any]:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
-                await self._deployment.look()
+                await self._deployment.refresh()
         return self._status()
 
     def _write_status(self) -> None:
@@ -234,7 +234,7 @@ class NodeRun:
             "echo": ports.url(settings.echo) if settings.echo else None,
             "build": str(settings.build.path),
             "stateDir": str(settings.state_dir),
-            "processes": [keeper.status() for keeper in self._supervisor.keepers],
+            "processes": [process.status() for process in self._supervisor.processes],
             "apis": self._deployment.report(),
             "refusedFiles": self._deployment.refused_files(),
         }

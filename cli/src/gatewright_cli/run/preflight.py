@@ -53,7 +53,7 @@ def check(options: Options, rest: Sequence[str]) -> RunInputs:
         if options.strict:
             mistakes += [said for file in files.refused for said in file.sentences]
     with collecting(mistakes):
-        secrets = operator_secrets.take()
+        secrets = operator_secrets.from_environment()
     with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):

@@ -1,8 +1,8 @@
 """A reload: build → freeze → ask the controller → take over → tell the controller.
 
-What is refused on the way leaves all as it was. Where definitions change, the controller is asked first whether each
-API can go on with them. The policies concerned are left with the executors that leave; once the new ones serve, the
-controller hands out the APIs anew, and the node replaces one by the other as in any other change of an API.
+A reload that is refused changes nothing. Where definitions change, the controller is asked first whether each API can
+go on with them. The policies concerned stay in the old executors, which drain; once the new executors serve, the
+controller deploys the APIs again, and the node replaces them as in any other change of an API.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gatewright_cli.builds.difference import Difference, difference
 from gatewright_cli.builds.generation import Generation, GenerationError, Generations
 from gatewright_cli.node.engine_admin import RefusedError
 from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.management import DeployError, Management, Prospect
-from gatewright_cli.node.spent import Spent
+from gatewright_cli.node.management import DeployError, Management, PolicyImpact
+from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 
@@ -64,7 +64,7 @@ class Reloads:
         self._generations, self._executors, self._output = generations, executors, output
         self._builds, self._management = builds, management
         self._newest: asyncio.Task[Reloaded] | None = None
-        self._at_the_engine: asyncio.Task[object] | None = None
+        self._committed: asyncio.Task[object] | None = None
         self.reloaded: Callable[[], None] = lambda: None
         """Called after each reload that was taken over."""
         self._one_at_a_time = asyncio.Lock()
@@ -72,10 +72,9 @@ class Reloads:
     async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
         """Raises ReloadError. Logs one line either way. `say` is told, in a few words, what is about to take time.
 
-        It takes the place of a reload under way that has not reached the engine: the newer one knows all that the older
-        one did, and its outcome is that of both.
+        It cancels a reload under way that has not reached the engine: both callers then get the newer one's outcome.
         """
-        own = self._newest = asyncio.create_task(self._in_place_of(self._newest, say), name="reload")
+        own = self._newest = asyncio.create_task(self._supersede(self._newest, say), name="reload")
         while True:
             try:
                 return await asyncio.shield(own)
@@ -92,14 +91,14 @@ class Reloads:
         if self._builds is not None:
             await self._builds.close()
 
-    async def _in_place_of(self, older: asyncio.Task[Reloaded] | None, say: Callable[[str], None]) -> Reloaded:
-        if older is not None and older is not self._at_the_engine:
+    async def _supersede(self, older: asyncio.Task[Reloaded] | None, say: Callable[[str], None]) -> Reloaded:
+        if older is not None and older is not self._committed:
             older.cancel()
         async with self._one_at_a_time:
             return await self._logged(say)
 
     async def _logged(self, say: Callable[[str], None]) -> Reloaded:
-        began, spent = time.monotonic(), Spent()
+        began, spent = time.monotonic(), PhaseTimes()
         try:
             changed, notes = await self._reload(say, spent)
         except Exception as error:
@@ -109,7 +108,7 @@ class Reloads:
             self._output.event(f"reload refused: {refusal}", "error", serving_generation=serving)
             raise refusal from error.__cause__ if refusal is error else error
         finally:
-            self._at_the_engine = None
+            self._committed = None
         done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
         self._say_done(done)
         self.reloaded()
@@ -124,18 +123,18 @@ class Reloads:
         for note in done.notes:
             self._output.event(note, "warning")
 
-    async def _reload(self, say: Callable[[str], None], spent: Spent) -> tuple[Difference, tuple[str, ...]]:
+    async def _reload(self, say: Callable[[str], None], spent: PhaseTimes) -> tuple[Difference, tuple[str, ...]]:
         noted = await self._build(say, spent)
         before = self._executors.generation
-        with spent.on("files"):
-            fresh = await self._frozen(before)
+        with spent.measure("files"):
+            fresh = await self._freeze(before)
         try:
             changed = difference(before.build, fresh.build)
             if changed:
-                prospect = await self._foreseen(changed, fresh)
+                impact = await self._check_apis(changed, fresh)
                 say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
-                superseded = prospect.superseded
-                await self._executors.move_to(fresh, spent, self._reach_the_engine, superseded=superseded)
+                superseded = impact.superseded
+                await self._executors.switch_to(fresh, spent, self._commit, superseded=superseded)
         except (RefusedError, StartError, DeployError) as error:
             self._generations.drop(fresh)
             raise ReloadError(str(error).splitlines()) from error
@@ -146,10 +145,10 @@ class Reloads:
             self._generations.adopt(fresh)
         else:
             self._generations.drop(fresh)
-        with spent.on("controller"):
+        with spent.measure("controller"):
             return changed, (*noted, *fresh.notes, *await self._tell_controller())
 
-    async def _build(self, say: Callable[[str], None], spent: Spent) -> list[str]:
+    async def _build(self, say: Callable[[str], None], spent: PhaseTimes) -> list[str]:
         """The notes of the build."""
         if self._builds is None:
             return []
@@ -160,12 +159,12 @@ class Reloads:
 
         say("building")
         try:
-            with spent.on("build"):
+            with spent.measure("build"):
                 return await self._builds.build(say, wait)
         except BuildRefusedError as error:
             raise ReloadError(error.reasons) from error
 
-    async def _frozen(self, before: Generation) -> Generation:
+    async def _freeze(self, before: Generation) -> Generation:
         freezing = asyncio.ensure_future(asyncio.to_thread(self._generations.next, before))
         try:
             return await asyncio.shield(freezing)
@@ -176,13 +175,13 @@ class Reloads:
         except (GenerationError, BuildOutputError) as error:
             raise ReloadError(str(error).splitlines()) from error
 
-    def _reach_the_engine(self) -> None:
-        self._at_the_engine = asyncio.current_task()
+    def _commit(self) -> None:
+        self._committed = asyncio.current_task()
 
-    async def _foreseen(self, changed: Difference, fresh: Generation) -> Prospect:
+    async def _check_apis(self, changed: Difference, fresh: Generation) -> PolicyImpact:
         """What other definitions mean to the APIs. Raises DeployError where one could not go on with them."""
         if self._management is None or not changed.definitions:
-            return Prospect()
+            return PolicyImpact()
         return await self._management.check_policies(fresh.definitions)
 
     async def _tell_controller(self) -> list[str]:

@@ -22,13 +22,13 @@ from gatewright_cli.node import bootstrap, ports
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.ports import ECHO_HOST
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.node.spent import Spent
 from gatewright_cli.node.temporary_folders import TemporaryFolders
 from gatewright_cli.run import preflight
-from gatewright_cli.run.live_updates import Changes
+from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
@@ -47,7 +47,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
-        spent = Spent()
+        spent = PhaseTimes()
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -76,16 +76,16 @@ def _generations(options: Options) -> Generations:
     return Generations.open(output)
 
 
-def _changes(options: Options, generations: Generations) -> Changes:
+def _changes(options: Options, generations: Generations) -> UpdateSources:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
-    return Changes(
+    return UpdateSources(
         generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit
     )
 
 
 def node_settings(
-    options: Options, inputs: RunInputs, state_dir: Path, changes: Changes, temporary: Path
+    options: Options, inputs: RunInputs, state_dir: Path, changes: UpdateSources, temporary: Path
 ) -> NodeSettings:
     """What the node is made of."""
     controller = ports.join_address(options.controller_host, options.controller_port)
@@ -124,10 +124,10 @@ def _isolation(options: Options, kernel: Kernel) -> Isolation:
     return Isolation(options.isolation, kernel, limits, ExecutorUsers(*options.executor_uids))
 
 
-def build(options: Options, spent: Spent) -> None:
+def build(options: Options, spent: PhaseTimes) -> None:
     """In a child: what a build imports would else stay for as long as the run. Raises PreflightError."""
     if not options.build_output:
-        with spent.on("build"):
+        with spent.measure("build"):
             refuse(forked.in_child(lambda: _mistakes_ofbuild(options)))
 
 
@@ -141,7 +141,9 @@ def _mistakes_ofbuild(options: Options) -> list[str]:
     return []
 
 
-def _run_node(settings: NodeSettings, inputs: RunInputs, options: Options, changes: Changes, spent: Spent) -> int:
+def _run_node(
+    settings: NodeSettings, inputs: RunInputs, options: Options, changes: UpdateSources, spent: PhaseTimes
+) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
         run_dir = RunDir.open(options.run_dir)
@@ -176,7 +178,7 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     return Management(ports.url(settings.controller), secrets.token)
 
 
-def _said(failure: Failure | None, options: Options, changes: Changes) -> str:
+def _said(failure: Failure | None, options: Options, changes: UpdateSources) -> str:
     """With the paths of the output: those of the run's own copy are gone when it is read."""
     output = (options.build_output or options.output).absolute()
     return str(failure).replace(str(changes.first.build.path), str(output))

@@ -20,9 +20,9 @@ STEP_MS = 50
 MISSING_SECONDS = 1.0
 
 
-class Watch:
-    """Watches until it is cancelled. It begins with a reload, for a file may have been saved before it looked; one that
-    is saved during a reload brings a newer one, which takes the older one's place."""
+class SourceWatcher:
+    """Reloads on each change until it is cancelled. It begins with a reload, for a file may have been saved before the
+    watch was set up. A file that is saved during a reload brings another one, which supersedes it."""
 
     def __init__(self, manifest: Path, reloads: Reloads, output: LogOutput) -> None:
         self._manifest, self._reloads, self._output = manifest.resolve(), reloads, output
@@ -51,8 +51,10 @@ class Watch:
 
     async def _watch_manifest(self) -> None:
         """Its folder, for editors put a new file in the old one's place."""
-        folder, own = self._manifest.parent, Only(self._manifest)
-        async for _ in begun(awatch(folder, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS)):
+        folder, own = self._manifest.parent, OneFileFilter(self._manifest)
+        async for _ in change_events(
+            awatch(folder, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS)
+        ):
             folders = policy_folders(self._manifest) or self._folders
             if folders != self._folders:
                 self._folders = folders
@@ -64,7 +66,7 @@ class Watch:
         while True:
             self._other_folders.clear()
             there = [folder for folder in self._folders if folder.is_dir()]
-            missing = asyncio.create_task(self._notice(set(self._folders) - set(there)))
+            missing = asyncio.create_task(self._wait_for_missing(set(self._folders) - set(there)))
             try:
                 await self._watch(there)
             finally:
@@ -77,10 +79,10 @@ class Watch:
             return
         with contextlib.suppress(FileNotFoundError):  # one went at this moment
             watched = awatch(*folders, stop_event=self._other_folders, debounce=DEBOUNCE_MS, step=STEP_MS)
-            async for _ in begun(watched):
+            async for _ in change_events(watched):
                 self._changed.set()
 
-    async def _notice(self, missing: set[Path]) -> None:
+    async def _wait_for_missing(self, missing: set[Path]) -> None:
         """Waits for folders that are named and not there yet."""
         while missing:
             await asyncio.sleep(MISSING_SECONDS)
@@ -90,8 +92,8 @@ class Watch:
                 return
 
 
-async def begun(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenerator[None]:
-    """Says once that changes are seen from now on, then each time that there are some."""
+async def change_events(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenerator[None]:
+    """Yields once when the watch is set up, then for each batch of changes."""
     following = asyncio.create_task(anext(changes, None))
     try:
         await asyncio.sleep(0)  # the first turn of awatch sets the watch up
@@ -104,7 +106,7 @@ async def begun(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenerator[None
         await asyncio.wait({following})
 
 
-class Only(DefaultFilter):
+class OneFileFilter(DefaultFilter):
     """Lets changes of one file through."""
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Writes to a file descriptor by a thread of its own, from a bounded queue: who writes is never stopped.
+"""Writes to a file descriptor in a thread of its own, from a bounded queue, so that the caller never blocks.
 
-A terminal or a pipe that takes nothing would else stop the supervisor, and with it all that it watches. What does not
-fit is dropped and counted in lines, and the number is told as soon as there is room again.
+A terminal or a pipe that nobody reads would else block the supervisor, and so the processes that it watches. Lines that
+do not fit are dropped and counted, and their number is reported as soon as there is room again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ BATCH_BYTES = 256 * 1024
 
 
 class BoundedWriter:
-    """Close it: it has a thread. `lost` is called by that thread with the number of lines dropped; what it returns is
-    written in their place. turn: held while lines are written, by all writers that may have the same file, for one that
-    waits for room in the middle of a line would let another one in. most: bytes that may wait."""
+    """Close it: it has a thread.
 
-    def __init__(self, fd: int, lost: Callable[[int], bytes], turn: threading.Lock, most: int = MOST_BYTES) -> None:
-        self._fd, self._lost, self._turn, self._most = fd, lost, turn, most
+    lost: called by that thread with the number of lines dropped; what it returns is written in their place. lock: held
+    while a batch is written; writers to the same file share one, or their lines would mix. max_bytes: of the queue.
+    """
+
+    def __init__(
+        self, fd: int, lost: Callable[[int], bytes], lock: threading.Lock, max_bytes: int = MOST_BYTES
+    ) -> None:
+        self._fd, self._lost, self._lock, self._max_bytes = fd, lost, lock, max_bytes
         self._waiting: list[bytes] = []
         self._bytes = self._dropped = 0
         self._closed = self._broken = False
@@ -32,7 +36,7 @@ class BoundedWriter:
     @property
     def is_full(self) -> bool:
         """Whether what is written now would be dropped."""
-        return self._bytes >= self._most or self._broken
+        return self._bytes >= self._max_bytes or self._broken
 
     def write(self, data: bytes, lines: int) -> None:
         """Takes `data`, whole lines, or drops it. Never blocks, never raises."""
@@ -57,11 +61,11 @@ class BoundedWriter:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while data := self._take():
-            with self._turn:
+        while data := self._next_batch():
+            with self._lock:
                 self._write(data)
 
-    def _take(self) -> bytes:
+    def _next_batch(self) -> bytes:
         """Empty once it is closed and nothing waits any more."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR
 from gatewright_cli.supervision.launch_plan import launched
-from gatewright_cli.supervision.output_pipe import OutputPipe, Take
+from gatewright_cli.supervision.output_pipe import OnLines, OutputPipe
 from gatewright_cli.supervision.specs import ProcessSpec
 
 LAST_LINES = 20
@@ -30,26 +30,26 @@ class Child:
     """A running process in a group of its own. Needs a running event loop; everything here runs on it.
 
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
-    output has been read. `take` gets the lines of its stdout and stderr, in batches; where the spec says that its
-    stdout is an access log, `take_access` gets those. `ending` is called when the process has ended and its pid can be
-    no other one's yet.
+    output has been read. on_lines: called with the lines of its stdout and stderr, in batches; where the spec says that
+    its stdout is an access log, those go to on_access_lines. on_exit: called when the process has ended and is not
+    reaped yet, so that no other process has its pid. Raises NotStartedError.
     """
 
     def __init__(
         self,
         spec: ProcessSpec,
-        take: Take,
-        take_access: Take | None = None,
-        ending: Callable[[], None] = lambda: None,
+        on_lines: OnLines,
+        on_access_lines: OnLines | None = None,
+        on_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._take, self._ending = take, ending
+        self._on_lines, self._on_exit = on_lines, on_exit
         self.last_lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self.lines_read = 0
         self.exited: asyncio.Future[int] = self._loop.create_future()
-        self._pipes = [OutputPipe(self._pass_on)]
-        if spec.writes_access_log and take_access is not None:
-            self._pipes.append(OutputPipe(take_access))
+        self._pipes = [OutputPipe(self._keep_and_pass_on)]
+        if spec.writes_access_log and on_access_lines is not None:
+            self._pipes.append(OutputPipe(on_access_lines))
         try:
             self._process = _start(spec, self._pipes[-1].write_end, self._pipes[0].write_end)
         except BaseException:
@@ -61,14 +61,14 @@ class Child:
                 os.close(pipe.write_end)
         self._started = time.monotonic()
         self._pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(self._pidfd, self._end)
+        self._loop.add_reader(self._pidfd, self._reap)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     @property
-    def lived(self) -> float:
+    def uptime(self) -> float:
         """Seconds since its start."""
         return time.monotonic() - self._started
 
@@ -88,7 +88,7 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
         await asyncio.wait({self.exited}, timeout=seconds)
         if not self.exited.done():
-            self._take([f"did not end within {seconds:g} s of SIGTERM: killed".encode()])
+            self._on_lines([f"did not end within {seconds:g} s of SIGTERM: killed".encode()])
             self.kill()
         await asyncio.wait({self.exited})
 
@@ -97,17 +97,17 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _pass_on(self, lines: list[bytes]) -> None:
+    def _keep_and_pass_on(self, lines: list[bytes]) -> None:
         self.lines_read += len(lines)
         self.last_lines.extend(lines)
-        self._take(lines)
+        self._on_lines(lines)
 
-    def _end(self) -> None:
-        """The process has ended: so does its group, and what it wrote is read to the last byte."""
+    def _reap(self) -> None:
+        """The process has ended: its group is killed, and its output read to the last byte."""
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.kill()
-        self._ending()
+        self._on_exit()
         status = self._process.wait()
         for pipe in self._pipes:
             pipe.end()
@@ -141,7 +141,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
     passed = () if handed is None else (handed.fileno(),)
     try:
         return subprocess.Popen(
-            launched(command, spec.scheduling, [(number, DESCRIPTOR) for number in passed], spec.confine),
+            launched(command, spec.scheduling, [(number, DESCRIPTOR) for number in passed], spec.sandbox),
             pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -8,7 +8,7 @@ exec (`preexec_fn`) is unsafe in a process that has threads. The plan is a liter
                   survives execve)
     scheduling    "batch": sched(7), and timers that may be a millisecond late; all threads inherit both. Else "normal"
     descriptors   [from, to] of what is handed over: at `to` the program finds what we have at `from`
-    confine       what is taken away from it before it begins (confine.py); None for nothing
+    sandbox       what is taken away from it before it begins (sandbox.py); None for nothing
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
-BATCH_SLACK_NS = 1_000_000  # 50,000 by default, at which Go's runtime looks every 70 µs whether a thread stands still
+BATCH_SLACK_NS = 1_000_000  # 50,000 by default, with which Go's sysmon thread wakes up every 70 µs
 CANNOT_EXECUTE = 126
 
 
@@ -31,12 +31,12 @@ def main(plan_text: str, command: list[str]) -> None:
             os.dup2(source, target)
             if source != target:
                 os.close(source)
-        if plan["confine"]:
+        if plan["sandbox"]:
             package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib takes long to import
             sys.path.append(os.path.dirname(package))  # noqa: PTH120
-            from gatewright_cli.supervision import confine
+            from gatewright_cli.supervision import sandbox
 
-            confine.apply(plan["confine"], libc)
+            sandbox.apply(plan["sandbox"], libc)
         _end_with(plan["parent"], libc)  # last, for the kernel forgets it when the user changes
         if plan["scheduling"] == "batch":
             libc.prctl(PR_SET_TIMERSLACK, BATCH_SLACK_NS)

@@ -17,10 +17,10 @@ def launched(
     command: Sequence[str],
     scheduling: Scheduling = "normal",
     descriptors: Sequence[tuple[int, int]] = (),
-    confine: Mapping[str, object] | None = None,
+    sandbox: Mapping[str, object] | None = None,
 ) -> tuple[str, ...]:
     """`command`, whose program is an absolute path, as a child of this process; the plan is explained in launch.py."""
-    plan = {"parent": os.getpid(), "scheduling": scheduling, "descriptors": descriptors, "confine": confine}
+    plan = {"parent": os.getpid(), "scheduling": scheduling, "descriptors": descriptors, "sandbox": sandbox}
     text = ascii(plan)
     pieces = [text[begin : begin + LONGEST_ARGUMENT] for begin in range(0, len(text), LONGEST_ARGUMENT)]
     return (sys.executable, "-I", "-S", str(LAUNCHER), str(len(pieces)), *pieces, *command)

@@ -35,10 +35,10 @@ class LogOutput:
         self._levels = records.LEVELS[records.LEVELS.index(level) :]
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
-        turn = threading.Lock()
-        other_turn = turn if _are_one(fd, access_fd) else threading.Lock()
-        self._log = BoundedWriter(fd, self._lost, turn)
-        self._access = BoundedWriter(access_fd, self._lost_access, other_turn)
+        lock = threading.Lock()
+        access_lock = lock if _are_one(fd, access_fd) else threading.Lock()
+        self._log = BoundedWriter(fd, self._lost, lock)
+        self._access = BoundedWriter(access_fd, self._lost_access, access_lock)
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""

@@ -1,4 +1,4 @@
-"""Keeps one process alive: starts it, waits until it is ready, starts it again when it ends, stops it."""
+"""One process of a node: started, awaited until it is ready, restarted with back-off when it ends, stopped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gatewright_cli.supervision.child import Child, NotStartedError, describe_ex
 from gatewright_cli.supervision.liveness import until_silent
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.probes import POLL_SECONDS, Drain
-from gatewright_cli.supervision.progress import Progress, Sign
+from gatewright_cli.supervision.progress import Progress, Snapshot
 from gatewright_cli.supervision.records import Source
 from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
 
-Noted = Callable[[str, int | None], None]
+OnPid = Callable[[str, int | None], None]
 STALL_SECONDS = 60.0
-SAY_AFTER_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 LONGEST_POLL_SECONDS = 0.2
 
 
@@ -45,24 +45,28 @@ class StartError(Exception):
 
 
 class _EndedError(Exception):
-    """This life of the process is over. Where `final`, another attempt at the first start would be no different."""
+    """The operating system process has ended. Where `final`, another attempt at the first start would fail as well."""
 
-    def __init__(self, reason: str, lived: float, last_lines: list[bytes], final: bool = False) -> None:
+    def __init__(self, reason: str, uptime: float, last_lines: list[bytes], final: bool = False) -> None:
         super().__init__(reason)
-        self.lived, self.last_lines, self.final = lived, last_lines, final
+        self.uptime, self.last_lines, self.final = uptime, last_lines, final
 
 
-class Keeper:
-    """One process of a node, through all its lives. `changed` is called after each change of `state` or `pid`, `noted`
-    when a process begins, with its name and pid, and before it is reaped, with None."""
+class ManagedProcess:
+    """A process that is restarted, with back-off, whenever it ends before `stop`.
+
+    on_change: called after each change of `state` or `pid`. on_pid: called with name and pid when an operating system
+    process has started, and with name and None before it is reaped. stall_seconds: how long a process that is not ready
+    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed.
+    """
 
     def __init__(
         self,
         spec: ProcessSpec,
         output: LogOutput,
         policy: RestartPolicy | None = None,
-        changed: Callable[[], None] = lambda: None,
-        noted: Noted = lambda *_: None,
+        on_change: Callable[[], None] = lambda: None,
+        on_pid: OnPid = lambda *_: None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.spec = spec
@@ -71,10 +75,10 @@ class Keeper:
         self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
         self._output = output
-        self._changed, self._noted = changed, noted
+        self._on_change, self._on_pid = on_change, on_pid
         self._stall_seconds = stall_seconds
         self._child: Child | None = None
-        self._came_up: asyncio.Future[None] | None = None
+        self._first_ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -97,21 +101,21 @@ class Keeper:
         }
 
     @property
-    def lived(self) -> float:
+    def uptime(self) -> float:
         """Seconds since the present process was started; 0.0 while there is none."""
-        return 0.0 if self._child is None or self.pid is None else self._child.lived
+        return 0.0 if self._child is None or self.pid is None else self._child.uptime
 
-    def leave(self) -> None:
-        """Notes that another process has taken its place: it only finishes what it has."""
+    def mark_replaced(self) -> None:
+        """Another process has taken its place: this one drains, and status() says that it is leaving."""
         self.leaving = True
-        self._changed()
+        self._on_change()
 
     async def start(self) -> None:
         """Returns when the process is ready for the first time. Raises StartError where it cannot be started."""
-        self._came_up = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._keep(self._came_up), name=f"keep {self.spec.name}")
-        self._task.add_done_callback(self._stopped_keeping)
-        await self._came_up
+        self._first_ready = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run_until_stopped(self._first_ready), name=f"supervise {self.spec.name}")
+        self._task.add_done_callback(self._on_task_done)
+        await self._first_ready
 
     async def stop(self) -> None:
         """Drains and stops the process, and no longer starts it again. Leaves no process and no socket."""
@@ -120,85 +124,85 @@ class Keeper:
             await asyncio.wait({self._task})
         if self._child is not None and self.pid is not None:
             was_ready = self.state is State.READY
-            self._become(State.STOPPING)
+            self._set_state(State.STOPPING)
             if was_ready and self.spec.drain is not None:
                 await self._drain(self.spec.drain, self._child)
             await self._child.stop(self.spec.stop_seconds)
         self._remove_sockets()
         if self.spec.temporary is not None:
-            await self.spec.temporary.remove(self._note_removal)
-        self._become(State.STOPPED)
+            await self.spec.temporary.remove(self._on_removal)
+        self._set_state(State.STOPPED)
 
     def kill(self) -> None:
         """Ends the process at once; a stop that is under way then returns."""
         if self._child is not None and self.pid is not None:
             self._child.kill()
 
-    async def _keep(self, came_up: asyncio.Future[None]) -> None:
+    async def _run_until_stopped(self, first_ready: asyncio.Future[None]) -> None:
         while True:
             try:
-                await self._live_once(came_up)
+                await self._run_once(first_ready)
             except _EndedError as end:
-                delay = self.restarts.delay_after(end.lived)
-                if not came_up.done() and (end.final or not self.restarts.another_start()):
-                    came_up.set_exception(StartError(self.spec, str(end), end.last_lines))
+                delay = self.restarts.delay_after(end.uptime)
+                if not first_ready.done() and (end.final or not self.restarts.may_start_again()):
+                    first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
                     return
-                await self._wait_before_restart(str(end), end.lived, delay)
+                await self._wait_before_restart(str(end), end.uptime, delay)
 
-    def _stopped_keeping(self, task: asyncio.Task[None]) -> None:
-        """A fault of ours must not look like a process that takes its time, or that nobody needs."""
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """A fault of the supervisor must not look like a process that starts slowly, or like an orderly stop."""
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
-        self._output.event(f"no longer watched: {error!r}", "error", process=self.spec.name)
-        if self._came_up is not None and not self._came_up.done():
-            self._came_up.set_exception(error)
+        self._output.event(f"no longer supervised: {error!r}", "error", process=self.spec.name)
+        if self._first_ready is not None and not self._first_ready.done():
+            self._first_ready.set_exception(error)
 
-    async def _wait_before_restart(self, reason: str, lived: float, delay: float) -> None:
-        said = {"process": self.spec.name, "after": f"{lived:.1f}s", "again_in": f"{delay:.2f}s"}
+    async def _wait_before_restart(self, reason: str, uptime: float, delay: float) -> None:
+        said = {"process": self.spec.name, "after": f"{uptime:.1f}s", "again_in": f"{delay:.2f}s"}
         self._output.event(f"process ended: {reason}", "warning", **said)
-        self._become(State.RESTARTING)
+        self._set_state(State.RESTARTING)
         await asyncio.sleep(delay)
 
-    async def _live_once(self, came_up: asyncio.Future[None]) -> None:
+    async def _run_once(self, first_ready: asyncio.Future[None]) -> None:
         self._remove_sockets()
         if self.spec.temporary is not None:
             try:
-                await self.spec.temporary.make(self._note_removal)
+                await self.spec.temporary.make(self._on_removal)
             except OSError as error:
                 raise _EndedError(f"its temporary folder cannot be made: {error}", 0.0, []) from error
         self._child = child = self._spawn()
-        self._become(State.STARTING)
+        self._set_state(State.STARTING)
         await self._until_ready(child)
         if self.spec.handed is not None:
             self.spec.handed.open()
-        self._become(State.READY)
-        message = "process is back" if came_up.done() else "process is ready"
-        self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.lived:.2f}s")
-        if not came_up.done():
-            came_up.set_result(None)
-        await self._watch(child)
+        self._set_state(State.READY)
+        message = "process is back" if first_ready.done() else "process is ready"
+        self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.uptime:.2f}s")
+        if not first_ready.done():
+            first_ready.set_result(None)
+        await self._until_ended(child)
         raise self._ended(child)
 
-    async def _watch(self, child: Child) -> None:
-        """Returns when the process has ended. One that stands still is ended."""
+    async def _until_ended(self, child: Child) -> None:
+        """Returns when the process has ended. One that fails its liveness check is killed."""
         if self.spec.alive is None:
             await asyncio.wait({child.exited})
             return
-        vigil = asyncio.create_task(until_silent(self.spec.alive, child, self.spec.silence_seconds))
-        either: set[asyncio.Task[str] | asyncio.Future[int]] = {vigil, child.exited}
+        silent = asyncio.create_task(until_silent(self.spec.alive, child, self.spec.silence_seconds))
+        either: set[asyncio.Task[str] | asyncio.Future[int]] = {silent, child.exited}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not child.exited.done():
-                self._output.event("process is killed", "error", process=self.spec.name, reason=vigil.result())
+                self._output.event("process is killed", "error", process=self.spec.name, reason=silent.result())
                 child.kill()
                 await asyncio.wait({child.exited})
         finally:
-            vigil.cancel()
-            await asyncio.wait({vigil})
+            silent.cancel()
+            await asyncio.wait({silent})
 
-    def _note_removal(self, pid: int) -> None:
-        self._noted(f"{self.spec.name}: rm", pid)
+    def _on_removal(self, pid: int) -> None:
+        self._on_pid(f"{self.spec.name}: rm", pid)
 
     def _spawn(self) -> Child:
         name = self.spec.name
@@ -207,15 +211,15 @@ class Keeper:
                 self.spec,
                 lambda lines: self._output.relay(self._source, lines),
                 self._output.relay_access,
-                ending=lambda: self._noted(name, None),
+                on_exit=lambda: self._on_pid(name, None),
             )
         except NotStartedError as error:
             raise _EndedError(str(error), 0.0, [], final=True) from error
-        self._noted(name, child.pid)
+        self._on_pid(name, child.pid)
         return child
 
     async def _until_ready(self, child: Child) -> None:
-        """No fixed limit: as long as something changes, it is waited for."""
+        """Without a fixed limit, as long as there is progress."""
         probing = asyncio.create_task(self._probe(child))
         either: set[asyncio.Task[str | None] | asyncio.Future[int]] = {probing, child.exited}
         try:
@@ -229,21 +233,21 @@ class Keeper:
         if obstacle := probing.result():
             await child.stop(self.spec.stop_seconds)
             reason = f"no progress for {self._stall_seconds:g} s while not ready ({obstacle})"
-            raise _EndedError(reason, child.lived, list(child.last_lines), final=True)
+            raise _EndedError(reason, child.uptime, list(child.last_lines), final=True)
 
     async def _probe(self, child: Child) -> str | None:
         """None once the process is ready; the obstacle, once it has stalled."""
-        progress, pause, say_at = Progress(time.monotonic()), POLL_SECONDS / 4, SAY_AFTER_SECONDS
+        progress, pause, report_at = Progress(time.monotonic()), POLL_SECONDS / 4, REPORT_SECONDS
         while obstacle := await self.spec.ready.obstacle():
             now = time.monotonic()
-            sign = Sign(obstacle, child.lines_read, child.cpu_seconds())
-            if progress.stalled_for(sign, now) >= self._stall_seconds:
+            snapshot = Snapshot(obstacle, child.lines_read, child.cpu_seconds())
+            if progress.stalled_for(snapshot, now) >= self._stall_seconds:
                 return obstacle
-            if child.lived >= say_at:
-                say_at += SAY_AFTER_SECONDS
-                self._output.event("still waiting", process=self.spec.name, since=f"{child.lived:.0f}s", what=obstacle)
+            if child.uptime >= report_at:
+                report_at += REPORT_SECONDS
+                self._output.event("still waiting", process=self.spec.name, since=f"{child.uptime:.0f}s", what=obstacle)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_POLL_SECONDS, max(POLL_SECONDS / 4, child.lived / 10))
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS, max(POLL_SECONDS / 4, child.uptime / 10))
         return None
 
     async def _drain(self, drain: Drain, child: Child) -> None:
@@ -257,11 +261,11 @@ class Keeper:
             self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
 
     def _ended(self, child: Child) -> _EndedError:
-        return _EndedError(describe_exit(child.exited.result()), child.lived, list(child.last_lines))
+        return _EndedError(describe_exit(child.exited.result()), child.uptime, list(child.last_lines))
 
-    def _become(self, state: State) -> None:
+    def _set_state(self, state: State) -> None:
         self.state = state
-        self._changed()
+        self._on_change()
 
     def _remove_sockets(self) -> None:
         for socket in self.spec.sockets:

@@ -1,4 +1,4 @@
-"""What processes of the node have started, and what has lost its parent: it ends, and is reaped.
+"""Orphans: processes that processes of the node have started and that have lost their parent are killed and reaped.
 
 A policy may start processes, and they are its executor's: whatever they do, they are below it. What has lost its
 parent, for that has ended or the executor has, becomes a child of the supervisor (prctl(2), PR_SET_CHILD_SUBREAPER), a
@@ -25,11 +25,11 @@ MARK = "GATEWRIGHT_RUN"
 
 
 class Orphans:
-    """Those of this process, once it adopts them. say: told what is ended, name by pid."""
+    """Kills and reaps orphans, once this process is their subreaper. say: called with those killed, program by pid."""
 
     def __init__(self, say: Callable[[dict[int, str]], None] = lambda _: None) -> None:
-        self._say = say
-        self._told: set[int] = set()
+        self._report = say
+        self._reported: set[int] = set()
         self._own: set[int] = set()
         self._starting = 0
         self._adopts = False
@@ -40,7 +40,7 @@ class Orphans:
         self._own |= set(_children())
         self._adopts = True
 
-    def note(self, _name: str, pid: int | None) -> None:
+    def on_pid(self, _name: str, pid: int | None) -> None:
         """A process of the node has begun; or, without a pid, one is about to be reaped, and has left what it had."""
         if pid is not None:
             self._own.add(pid)
@@ -64,17 +64,17 @@ class Orphans:
         for _ in range(ATTEMPTS):
             found = self._found()
             for pid in found:
-                _end(pid, killed)
+                _kill_and_reap(pid, killed)
             if not found:
                 break
-        self._tell(killed, found)
+        self._report_new(killed, found)
         return bool(killed or found)
 
-    def _tell(self, killed: dict[int, str], left: list[int]) -> None:
+    def _report_new(self, killed: dict[int, str], left: list[int]) -> None:
         """Once of each; what takes its time to end is killed again."""
-        if news := {pid: name for pid, name in killed.items() if pid not in self._told}:
-            self._say(news)
-        self._told = (self._told | killed.keys()) & set(left)
+        if news := {pid: name for pid, name in killed.items() if pid not in self._reported}:
+            self._report(news)
+        self._reported = (self._reported | killed.keys()) & set(left)
 
     def _found(self) -> list[int]:
         children = _children()
@@ -96,7 +96,7 @@ class Orphans:
         return True
 
 
-def _end(pid: int, killed: dict[int, str]) -> None:
+def _kill_and_reap(pid: int, killed: dict[int, str]) -> None:
     """A child's pid is nobody else's until it is reaped here."""
     with contextlib.suppress(ChildProcessError, ProcessLookupError):
         if os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -131,7 +131,7 @@ def _name(pid: int) -> str:
         return ""
 
 
-def end_left_by(run_dir: Path, named: Path) -> list[int]:
+def kill_left_by(run_dir: Path, named: Path) -> list[int]:
     """Kills what processes of a run that was itself killed have left; their pids. Nobody may run in `run_dir` now.
 
     Found by the variable MARK, or by `named`, an executor's argument. What has got rid of both stays.

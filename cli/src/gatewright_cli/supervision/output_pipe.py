@@ -15,25 +15,25 @@ READ_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.05
 MOST_LAST_READS = 64
 
-Take = Callable[[list[bytes]], None]
+OnLines = Callable[[list[bytes]], None]
 
 
 class OutputPipe:
     """Needs a running event loop. Give `write_end` to the process and close it here; `end` closes the other one.
 
-    The first line is read as soon as it comes, what follows after a pause, together: to be woken for each line costs
-    far more than all that is done with it. A writer that fills the pipe meanwhile is read without a pause.
+    The first line is read as soon as it comes, what follows after a pause, together: a wake-up for each line costs far
+    more than the line itself. A writer that fills the pipe meanwhile is read without a pause.
     """
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, on_lines: OnLines) -> None:
         self._loop = asyncio.get_running_loop()
-        self._take, self._splitter = take, LineSplitter()
+        self._on_lines, self._splitter = on_lines, LineSplitter()
         self._pause: asyncio.TimerHandle | None = None
         self._output, self.write_end = os.pipe()
         os.set_blocking(self._output, False)
         with contextlib.suppress(OSError):  # over the user's limit: the usual 64 KiB do as well
             fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._much = min(READ_BYTES, fcntl.fcntl(self.write_end, fcntl.F_GETPIPE_SZ) // 2)
+        self._large_read = min(READ_BYTES, fcntl.fcntl(self.write_end, fcntl.F_GETPIPE_SZ) // 2)
         self._loop.add_reader(self._output, self._on_readable)
 
     def end(self) -> None:
@@ -41,7 +41,7 @@ class OutputPipe:
         for _ in range(MOST_LAST_READS):  # bounded: someone who left the group may hold the pipe and go on writing
             if not self._read():
                 break
-        self._pass_on(self._splitter.end())
+        self._emit(self._splitter.end())
         self.close()
 
     def close(self) -> None:
@@ -52,13 +52,13 @@ class OutputPipe:
 
     def _on_readable(self) -> None:
         amount = self._read()
-        if amount is None or amount >= self._much:
+        if amount is None or amount >= self._large_read:
             return
         self._loop.remove_reader(self._output)
         if amount:
-            self._pause = self._loop.call_later(PAUSE_SECONDS, self._go_on)
+            self._pause = self._loop.call_later(PAUSE_SECONDS, self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._pause = None
         self._loop.add_reader(self._output, self._on_readable)
 
@@ -68,9 +68,9 @@ class OutputPipe:
             piece = os.read(self._output, READ_BYTES)
         except BlockingIOError:
             return None
-        self._pass_on(self._splitter.feed(piece))
+        self._emit(self._splitter.feed(piece))
         return len(piece)
 
-    def _pass_on(self, lines: list[bytes]) -> None:
+    def _emit(self, lines: list[bytes]) -> None:
         if lines:
-            self._take(lines)
+            self._on_lines(lines)

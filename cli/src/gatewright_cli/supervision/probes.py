@@ -1,4 +1,4 @@
-"""How a process shows that it is ready: over its sockets, from outside."""
+"""Readiness and liveness checks: a process is asked over its sockets, from outside."""
 
 from __future__ import annotations
 

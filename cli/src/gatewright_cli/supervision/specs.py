@@ -35,17 +35,17 @@ class ProcessSpec:
     ready: asked until it has no obstacle any more; only then the next process starts.
     environment: on top of what it inherits.
     inherits: which of the supervisor's own variables it gets (environment.py).
-    scheduling: "batch" for a process that, when it is woken, lets whoever has the core go on, and whose
-    timers may be a millisecond late; else "normal".
+    scheduling: "batch" (SCHED_BATCH) for a process that does not preempt others when it wakes up, and whose timers may
+    fire a millisecond late; else "normal".
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
     relay: where the supervisor takes connections for its one socket, if the process cannot say who connects.
     temporary: a folder of its own, which is empty at each start and gone after the last stop.
-    confine: what is taken away from it before it begins (confine.py).
+    sandbox: what is taken away from it before its program begins (sandbox.py).
     handed: the Unix socket that is made for it instead, at descriptor 3; among its sockets too.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
-    alive: asked for as long as it runs; None where somebody else watches it. silence_seconds: how long it may answer
-    nothing, and do nothing, before it is killed and started again.
+    alive: its liveness check; None where the engine checks it. silence_seconds: how long it may answer none and show no
+    progress before it is killed and started again.
     labels: what status.json says of it besides.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
     cure: what a person should look at if it cannot be started.
@@ -61,7 +61,7 @@ class ProcessSpec:
     sockets: tuple[Path, ...] = ()
     relay: Path | None = None
     temporary: TemporaryFolder | None = None
-    confine: Mapping[str, object] | None = None
+    sandbox: Mapping[str, object] | None = None
     handed: HandedSocket | None = None
     listen: str | None = None
     drain: Drain | None = None

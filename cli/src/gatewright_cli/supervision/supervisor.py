@@ -7,66 +7,66 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.managed_process import Keeper, Noted
+from gatewright_cli.supervision.managed_process import ManagedProcess, OnPid
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec
 
 
 @dataclass(frozen=True)
 class Started:
-    """How long a process took from being called for until it was ready, in seconds."""
+    """Seconds from the start of a process until it was ready."""
 
     name: str
     seconds: float
 
 
 class Supervisor:
-    """The processes of one node. start → they are kept alive → stop, which is also right after a failed start."""
+    """The processes of one node, in the order in which they start. Start it; stop it, also after a failed start."""
 
     def __init__(
         self,
         specs: Sequence[ProcessSpec],
         output: LogOutput,
         policy: RestartPolicy | None = None,
-        changed: Callable[[], None] = lambda: None,
-        noted: Noted = lambda *_: None,
+        on_change: Callable[[], None] = lambda: None,
+        on_pid: OnPid = lambda *_: None,
     ) -> None:
-        self._output, self._policy, self._changed, self._noted = output, policy, changed, noted
-        self.keepers = [self._keeper(spec) for spec in specs]
+        self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
+        self.processes = [self._keeper(spec) for spec in specs]
 
     async def start(self) -> list[Started]:
         """Raises StartError for the first process that cannot be started; those before it run on until stop."""
         started = []
-        for keeper in list(self.keepers):
+        for process in list(self.processes):
             began = time.monotonic()
-            await keeper.start()
-            started.append(Started(keeper.spec.name, time.monotonic() - began))
+            await process.start()
+            started.append(Started(process.spec.name, time.monotonic() - began))
         return started
 
     async def stop(self) -> None:
-        """In reverse order: who takes requests in stops first, who serves others stops after them."""
-        for keeper in self.keepers[::-1]:
-            await keeper.stop()
+        """In reverse order: each stops before those that it depends on."""
+        for process in self.processes[::-1]:
+            await process.stop()
 
-    def keeper(self, name: str) -> Keeper:
-        return next(keeper for keeper in self.keepers if keeper.spec.name == name)
+    def process(self, name: str) -> ManagedProcess:
+        return next(process for process in self.processes if process.spec.name == name)
 
-    def add(self, spec: ProcessSpec, before: str) -> Keeper:
-        """A further process, which stops after the one named `before`. Start it; it is kept alive from then on."""
-        keeper = self._keeper(spec)
-        self.keepers.insert(self.keepers.index(self.keeper(before)), keeper)
-        return keeper
+    def add(self, spec: ProcessSpec, before: str) -> ManagedProcess:
+        """A further process, not started yet, which stops after the one named `before`."""
+        process = self._keeper(spec)
+        self.processes.insert(self.processes.index(self.process(before)), process)
+        return process
 
-    async def remove(self, keeper: Keeper) -> None:
+    async def remove(self, process: ManagedProcess) -> None:
         """Stops a process for good."""
-        await keeper.stop()
-        self.keepers.remove(keeper)
-        self._changed()
+        await process.stop()
+        self.processes.remove(process)
+        self._on_change()
 
-    def _keeper(self, spec: ProcessSpec) -> Keeper:
-        return Keeper(spec, self._output, self._policy, self._changed, self._noted)
+    def _keeper(self, spec: ProcessSpec) -> ManagedProcess:
+        return ManagedProcess(spec, self._output, self._policy, self._on_change, self._on_pid)
 
     def kill(self) -> None:
         """Ends all processes at once; a stop that is under way then returns."""
-        for keeper in self.keepers:
-            keeper.kill()
+        for process in self.processes:
+            process.kill()

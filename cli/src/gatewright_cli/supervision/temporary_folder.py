@@ -21,15 +21,15 @@ class TemporaryFolder:
     path: Path
     user: tuple[int, int] | None = None
 
-    async def make(self, noted: Callable[[int], None] = lambda _: None) -> None:
-        """Makes it, empty. Raises OSError. noted: told the pid of a process that is started here, and reaped here."""
-        await self.remove(noted)
+    async def make(self, on_pid: Callable[[int], None] = lambda _: None) -> None:
+        """Makes it, empty. Raises OSError. on_pid: told the pid of a process that is started here, and reaped here."""
+        await self.remove(on_pid)
         self.path.mkdir(mode=0o700, exist_ok=True)  # what could not be removed is no reason to start nothing
         if self.user is not None:
             os.chown(self.path, *self.user)
 
-    async def remove(self, noted: Callable[[int], None] = lambda _: None) -> None:
+    async def remove(self, on_pid: Callable[[int], None] = lambda _: None) -> None:
         if self.path.exists():
             removing = subprocess.Popen([*REMOVE, self.path], stderr=subprocess.DEVNULL)
-            noted(removing.pid)
+            on_pid(removing.pid)
             await asyncio.to_thread(removing.wait)

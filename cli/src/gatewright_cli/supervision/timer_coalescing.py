@@ -1,7 +1,6 @@
-"""One beat for all that the supervisor does again and again.
+"""Aligns the supervisor's periodic timers, so that one wake-up serves several of them.
 
-A wake-up in a process that was idle costs several times what is then done, since no cache holds it any more: what wakes
-up together shares that.
+A wake-up of an idle process costs several times what is then done, for its memory is in no cache any more.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import time
 
 
-def until_next(period: float) -> float:
+def until_next_tick(period: float) -> float:
     """Seconds until the clock next passes a multiple of `period`; from half of it to one and a half."""
     left = period - time.monotonic() % period
     return left if left >= period / 2 else left + period

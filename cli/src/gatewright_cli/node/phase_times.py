@@ -1,4 +1,4 @@
-"""What time was spent on."""
+"""How long the phases of a start or a reload took."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Spent:
-    """Seconds by what they were spent on, in the order in which that began."""
+class PhaseTimes:
+    """Seconds by phase, in the order in which the phases began."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def on(self, what: str) -> Iterator[None]:
-        """Counts the time in the body, also where it fails."""
+    def measure(self, what: str) -> Iterator[None]:
+        """Adds the time of the body to a phase, also where it fails."""
         began = time.monotonic()
         try:
             yield

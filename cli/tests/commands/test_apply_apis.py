@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.commands.applying import STDIN, Target, applied, load, target
+from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.api_files import ApiFiles
 from gatewright_cli.node.management import Management

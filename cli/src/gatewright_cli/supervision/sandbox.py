@@ -3,7 +3,7 @@
 The part of launch.py that only processes with policies need, beside it and imported by it: so that what it is compiled
 to is kept. Apply it once, in a process with one thread. What cannot be applied is an OSError: nothing runs with less.
 
-The plan's part `confine` (isolation.py makes it):
+The plan's part `sandbox` (isolation/levels.py makes it):
 
     limits        {"NOFILE": 4096}: setrlimit(2), soft and hard; never more than the hard limit that is there
     user          uid and gid to go on as, without other groups; None: none

@@ -1,4 +1,4 @@
-"""What SIGHUP asks for: a reload, as servers take it, or a stop, because the terminal of a foreground run has gone."""
+"""What SIGHUP asks for: a reload, as daemons do, or a stop, because the terminal of a foreground run has gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum, auto
 TERMINAL = "/dev/tty"  # the process's own; it cannot be opened where there is none, or none any more
 
 
-class Hangup(Enum):
+class HangupAction(Enum):
     """What somebody, or the kernel, has sent SIGHUP for."""
 
     RELOAD = auto()
@@ -17,7 +17,7 @@ class Hangup(Enum):
     NOTHING = auto()
 
 
-class Hangups:
+class HangupSignals:
     """Make it when the run begins: it remembers whether the run has a terminal to lose.
 
     Only a run in the foreground of a terminal ends with it. One in the background, a daemon, a container has nothing
@@ -28,12 +28,12 @@ class Hangups:
         self._outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._had_terminal = _is_in_foreground()
 
-    def heard(self) -> Hangup:
+    def received(self) -> HangupAction:
         """SIGHUP has come."""
         if not self._had_terminal or _has_terminal():
-            return Hangup.RELOAD
+            return HangupAction.RELOAD
         self._had_terminal = False
-        return Hangup.NOTHING if self._outlives else Hangup.STOP
+        return HangupAction.NOTHING if self._outlives else HangupAction.STOP
 
 
 def _has_terminal() -> bool:

@@ -12,13 +12,13 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys
-from gatewright_cli.run.hangup import Hangups
+from gatewright_cli.run.hangup_signals import HangupSignals
 signal.signal(signal.SIGHUP, signal.SIG_IGN if "ignored" in sys.argv else signal.SIG_DFL)  # whatever runs the tests
 if "background" in sys.argv:
     os.setpgid(0, 0)
-hangups = Hangups()
+hangups = HangupSignals()
 report = int(sys.argv[1])
-signal.signal(signal.SIGHUP, lambda *_: os.write(report, hangups.heard().name.encode() + b"\\n"))
+signal.signal(signal.SIGHUP, lambda *_: os.write(report, hangups.received().name.encode() + b"\\n"))
 os.write(report, b"up\\n")
 while True:
     signal.pause()
@@ -61,9 +61,9 @@ class Heard:
 @pytest.fixture
 def program(request: pytest.FixtureRequest) -> Callable[..., Heard]:
     def start(in_terminal: bool, *arguments: str) -> Heard:
-        heard = Heard(in_terminal, *arguments)
-        request.addfinalizer(heard.end)
-        return heard
+        received = Heard(in_terminal, *arguments)
+        request.addfinalizer(received.end)
+        return received
 
     return start
 
@@ -82,6 +82,6 @@ def test_a_terminal_that_closes_ends_what_is_in_its_foreground(program: Callable
 
 
 def test_under_nohup_a_terminal_may_close(program: Callable[..., Heard]) -> None:
-    heard = program(True, "ignored")
-    assert heard.hang_up() == "NOTHING"
-    assert heard.kill() == "RELOAD"
+    received = program(True, "ignored")
+    assert received.hang_up() == "NOTHING"
+    assert received.kill() == "RELOAD"
