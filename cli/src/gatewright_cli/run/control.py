@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 import msgspec
 from gatewright_controller.peers import PeerCheck
+from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.run_dir import RunDirError, find_run
@@ -59,40 +59,20 @@ class Control:
     """Serves the socket. Start it, close it."""
 
     def __init__(self, path: Path, reloads: Reloads, status: Status, check: PeerCheck) -> None:
-        self._path, self._reloads, self._status, self._check = path, reloads, status, check
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._reloads, self._status = reloads, status
+        self._socket = PrivateSocket(path, check, self._serve)
 
     async def start(self) -> None:
-        before = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._serve_connection, str(self._path))
-        finally:
-            os.umask(before)
+        """Makes the socket, mode 0600. Raises OSError."""
+        await self._socket.start()
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._connections:
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
-        self._path.unlink(missing_ok=True)
+        """Cuts off the connections that there are."""
+        await self._socket.close()
 
-    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            if not await self._check.admits(writer.get_extra_info("socket")):
-                return
-            _write(writer, await self._answer(await reader.readline(), lambda step: _write(writer, Answer(step=step))))
-            await writer.drain()
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # who asked has gone, or the run ends
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _write(writer, await self._answer(await reader.readline(), lambda step: _write(writer, Answer(step=step))))
+        await writer.drain()
 
     async def _answer(self, line: bytes, say: Callable[[str], None]) -> Answer:
         try:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from gatewright_controller.private import keep_private
 
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.generation import Generations
@@ -32,7 +33,7 @@ from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
-from gatewright_cli.supervision import forked, prctl
+from gatewright_cli.supervision import forked
 from gatewright_cli.supervision.log_output import LogOutput
 
 FORCED_STATUS = 130
@@ -62,7 +63,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
 def _keep_private() -> None:
     """Before a build imports policies, and before any runs."""
     try:
-        prctl.keep_private()
+        keep_private()
     except OSError as error:
         click.echo(f"warning: other processes of this user can read this one ({error.strerror})", err=True)
 

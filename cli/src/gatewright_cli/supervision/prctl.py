@@ -7,20 +7,12 @@ import os
 import signal
 
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def end_with_parent(number: signal.Signals) -> None:
     """Get the signal when the process that started this one ends."""
     _prctl(PR_SET_PDEATHSIG, number)
-
-
-def keep_private() -> None:
-    """No other process of the same user may trace this one, or read its /proc/PID/environ, mem, fd, maps (proc(5)). It
-    leaves no core file either. Programs that it executes are as usual.
-    """
-    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:
