@@ -1,4 +1,4 @@
-"""Executors at each level of isolation, behind a whole gateway. cli/tests/test_isolation.py has what each refuses."""
+"""Executors at each level of isolation, behind a whole gateway. cli/tests/isolation/test_levels.py has what each refuses."""
 
 from __future__ import annotations
 
