@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.supervision import managed_process
 from gatewright_cli.supervision.handed_socket import HandedSocket
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.probes import Speaks
@@ -130,16 +131,43 @@ def test_without_progress_the_start_ends(bench: Bench) -> None:
     bench.run(live())
 
 
-def test_with_progress_it_is_waited_for(bench: Bench) -> None:
-    slow = (
-        "import time\nfor step in range(10): print('step', step, flush=True); time.sleep(0.1)\n"
-        "import socket, sys\nserver = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen()\n"
-        "time.sleep(600)"
-    )
+STEPS = 10
+LOGS_WHEN_TOLD = "import sys\nfor _ in open(sys.argv[1]): print('step', flush=True)"
+
+
+class Paced:
+    """A probe, and a clock: each time that it is asked, the process logs a line while 0.4 s go by, and that is all that
+    changes. Ready after STEPS of them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.fifo = bench.folder / "fifo"
+        os.mkfifo(self.fifo)
+        self._pipe = os.open(self.fifo, os.O_RDWR)
+        self.steps = 0
+
+    def monotonic(self) -> float:
+        return 0.4 * self.steps
+
+    async def obstacle(self) -> str | None:
+        if self.steps == STEPS:
+            os.close(self._pipe)
+            return None
+        self.steps += 1
+        os.write(self._pipe, b"\n")
+        await self._bench.until(lambda: self._bench.output.text().count("a: step") == self.steps)
+        return "not yet"
+
+
+def test_with_progress_it_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = Paced(bench)
+    monkeypatch.setattr(managed_process, "time", paced)
 
     async def live() -> None:
-        process = keep(bench, bench.listener("a", slow), stall_seconds=0.5)
+        spec = ProcessSpec("a", (sys.executable, "-c", LOGS_WHEN_TOLD, str(paced.fifo)), paced)
+        process = keep(bench, spec, stall_seconds=0.5)
         await process.start()
+        assert paced.monotonic() > 0.5
         await process.stop()
 
     bench.run(live())
