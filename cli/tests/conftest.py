@@ -35,8 +35,8 @@ signal.signal(signal.SIGTERM, stop)
 say("start")
 server = socket.socket(socket.AF_UNIX)
 server.bind(path)
+say("listen")  # before it does, for whoever waits for that may stop it at once
 server.listen()
-say("listen")
 while True:
     server.accept()[0].close()
 """

@@ -8,7 +8,7 @@ import struct
 import pytest
 from gatewright_cli.isolation.seccomp import ALLOW, MACHINES, REFUSED, UNKNOWN, X32_BIT, Sockets, program
 from gatewright_cli.isolation.syscalls import NUMBERS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NONE = Sockets(streams=False, datagrams=False)
@@ -84,6 +84,7 @@ def test_its_own_priority_and_nobody_elses(machine: str) -> None:
     assert [decided("ioprio_set", 1, pid) for pid in (0, 7)] == [ALLOW, REFUSED]
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.booleans(), st.sampled_from(sorted(MACHINES)))
 def test_sockets_are_those_that_were_asked_for(streams: bool, datagrams: bool, unix: bool, machine: str) -> None:
     decided = Filter(machine, Sockets(streams, datagrams, unix))

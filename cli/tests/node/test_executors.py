@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.builds.generation import Generation
-from gatewright_cli.node import bootstrap
-from gatewright_cli.node import processes as node
+from gatewright_cli.node import bootstrap, processes
 from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorReport, ExecutorsReport, RefusedError
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.processes import NodeSettings
@@ -71,8 +70,8 @@ class Fleet:
         )
         self.run_dir = RunDir.open(self.bench.folder / "run")
         first = Generation(1, build)
-        roster = node.first_executors(self.settings, self.run_dir)
-        specs = [node.executor(self.settings, self.run_dir, first, one, socket) for one, socket in roster.items()]
+        roster = processes.first_executors(self.settings, self.run_dir)
+        specs = [processes.executor(self.settings, self.run_dir, first, one, socket) for one, socket in roster.items()]
         self.supervisor = Supervisor([*specs, self.bench.listener("engine")], self.bench.output, SOON)
         self.executors = Executors(
             self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first,

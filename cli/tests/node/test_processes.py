@@ -11,7 +11,7 @@ from gatewright_cli.node import bootstrap
 from gatewright_cli.node.edge import Edge
 from gatewright_cli.node.envoy_drain import EnvoyDrain
 from gatewright_cli.node.forwarded import Forwarded
-from gatewright_cli.node.processes import NodeSettings, processes
+from gatewright_cli.node.processes import NodeSettings, at_start
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.child import environment
 from gatewright_cli.supervision.specs import ProcessSpec
@@ -44,7 +44,7 @@ def settings() -> NodeSettings:
 
 
 def by_name(settings: NodeSettings, run_dir: RunDir) -> dict[str, ProcessSpec]:
-    return {spec.name: spec for spec in processes(settings, run_dir)}
+    return {spec.name: spec for spec in at_start(settings, run_dir)}
 
 
 def test_the_order_of_a_whole_node(settings: NodeSettings, run_dir: RunDir) -> None:
@@ -132,7 +132,7 @@ def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: Run
 
 
 def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> None:
-    processes(replace(settings, host="0.0.0.0", port=8081), run_dir)  # noqa: S104 - what a container listens on
+    at_start(replace(settings, host="0.0.0.0", port=8081), run_dir)  # noqa: S104 - what a container listens on
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     address = written["static_resources"]["listeners"][0]["address"]["socket_address"]
     assert address == {"address": "0.0.0.0", "port_value": 8081}  # noqa: S104
@@ -141,18 +141,18 @@ def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> No
 
 def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir: RunDir) -> None:
     chosen = Edge(memory=3 << 30, bodies=1, request_seconds=5, connections=77)
-    processes(replace(settings, edge=chosen), run_dir)
+    at_start(replace(settings, edge=chosen), run_dir)
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("5s", "5s")
     monitors = [monitor["typed_config"] for monitor in written["overload_manager"]["resource_monitors"]]
     assert monitors[0]["max_active_downstream_connections"] == 77
     assert monitors[1]["max_heap_size_bytes"] == 1 << 30
-    processes(replace(settings, edge=replace(chosen, request_seconds=0)), run_dir)
+    at_start(replace(settings, edge=replace(chosen, request_seconds=0)), run_dir)
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("0s", "10s")
-    processes(replace(settings, edge=replace(chosen, request_seconds=20 * 86400.0)), run_dir)
+    at_start(replace(settings, edge=replace(chosen, request_seconds=20 * 86400.0)), run_dir)
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     assert manager["request_timeout"] == "1728000s"

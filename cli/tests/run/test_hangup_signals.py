@@ -83,5 +83,5 @@ def test_a_terminal_that_closes_ends_what_is_in_its_foreground(program: Callable
 
 def test_under_nohup_a_terminal_may_close(program: Callable[..., Heard]) -> None:
     received = program(True, "ignored")
-    assert received.hang_up() == "NOTHING"
+    assert received.hang_up() == "IGNORE"
     assert received.kill() == "RELOAD"

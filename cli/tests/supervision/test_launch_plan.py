@@ -6,12 +6,13 @@ import sys
 
 import pytest
 from gatewright_cli.supervision.launch_plan import LAUNCHER, LONGEST_ARGUMENT, launched
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PLANS = st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.integers() | st.lists(st.text(max_size=8)))
 
 
+@settings(deadline=None)
 @given(PLANS, st.sampled_from(["normal", "batch"]))
 def test_the_pieces_are_the_plan(sandbox: dict[str, object], scheduling: str) -> None:
     words = launched(("/bin/true", "a"), scheduling, [(7, 3)], sandbox)  # type: ignore[arg-type]

@@ -71,18 +71,22 @@ class BuildOutput:
 
     @property
     def engine(self) -> Path:
+        """The engine's program."""
         return self.path / "bin" / "policy-engine"
 
     @property
     def manifest(self) -> Path:
+        """manifest.json: policies and groups."""
         return self.path / "manifest.json"
 
     @property
     def definitions(self) -> Path:
+        """The folder of the policies' definitions, NAME-VERSION.yaml."""
         return self.path / "policy-definitions"
 
     @property
     def executor(self) -> Path:
+        """The folder of the executor's main.py, the registries, and policies' code."""
         return self.path / "python-executor"
 
 

@@ -34,7 +34,8 @@ def main(manifest: Path, output: Path, import_seconds: float) -> None:
     while True:
         readable, _, _ = select.select([0, *([build.pidfd] if build else [])], [], [])
         if build and build.pidfd in readable:
-            _say_ended(build.reap())
+            ended = {"event": "ended", "status": build.reap()}
+            os.write(1, b"\n" + json.dumps(ended).encode() + b"\n")  # a build that was killed may have left half a line
             build = None
         if 0 in readable:
             command = os.read(0, 1)
@@ -75,11 +76,6 @@ def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     return build_as_json(manifest, output, import_seconds=import_seconds)
-
-
-def _say_ended(status: int) -> None:
-    """On a line of its own, for a build that was killed may have been in the middle of one."""
-    os.write(1, b"\n" + json.dumps({"event": "ended", "status": status}).encode() + b"\n")
 
 
 if __name__ == "__main__":

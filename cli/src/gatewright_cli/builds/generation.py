@@ -127,6 +127,7 @@ class Generations:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
+        """Removes the run's folder; no process runs from it any more."""
         if self._lock is not None and self._folder is not None and not self._lock.closed:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.close()

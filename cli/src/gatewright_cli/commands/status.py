@@ -21,6 +21,7 @@ class Health(IntEnum):
 
     @property
     def word(self) -> str:
+        """For people and for JSON: "healthy", "not serving", "degraded"."""
         return self.name.lower().replace("_", " ")
 
 

@@ -47,6 +47,7 @@ class Kernel:
 
     @property
     def filters(self) -> bool:
+        """Whether seccomp filters can be made for it."""
         return self.seccomp and self.machine in seccomp.MACHINES
 
 
@@ -202,6 +203,7 @@ def _refuse_led_away(group: Group, build: BuildOutput) -> None:
 
 
 def plan(limits: Mapping[str, int], **parts: object) -> dict[str, object]:
+    """The plan that supervision/sandbox.py applies; parts that are not named take nothing away."""
     whole: dict[str, object] = {
         "limits": limits, "user": None, "privileges": True, "reads": [], "landlock": None, "named": [], "seccomp": None,
     }  # fmt: skip

@@ -82,6 +82,7 @@ class RefusedFile:
 
     @property
     def sentences(self) -> list[str]:
+        """One for each mistake, with file and line: apis/hello.yaml:3: metadata.name: ..."""
         return [f"{self.path}{mistake}" for mistake in self.mistakes]
 
 
@@ -93,6 +94,7 @@ class ApiFiles:
     refused: tuple[RefusedFile, ...] = ()
 
     def map(self, change: Callable[[ApiFile], ApiFile]) -> ApiFiles:
+        """With each API as `change` answers it; refused files stay."""
         return replace(self, apis=tuple(change(api) for api in self.apis))
 
 
@@ -153,6 +155,7 @@ def _parts(content: bytes) -> list[tuple[int, bytes]]:
 
 
 def stamp(file: Path) -> Stamp:
+    """Of the file as it is now."""
     try:
         found = file.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What clients may take of a node: the memory that all its processes have, and each one's share; time; connections."""
+"""The limits that protect a node from its clients: memory, shared out among its processes, time and connections."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Edge:
         return min(HEADER_SECONDS, self.request_seconds) or HEADER_SECONDS
 
     def mistakes(self) -> Iterator[str]:
+        """Sentences about options that do not fit together."""
         if self.bodies < 1:
             yield "--body-memory: expected at least 1 byte"
         elif self.bodies > self.engine:

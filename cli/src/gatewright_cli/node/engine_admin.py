@@ -69,6 +69,7 @@ class ExecutorsReport(msgspec.Struct, frozen=True):
     quarantined: list[Quarantined]
 
     def at(self, address: str) -> ExecutorReport | None:
+        """The process at an address (unix:/path); None where the engine has none there."""
         return next((process for process in self.processes if process.address == address), None)
 
 
@@ -142,14 +143,10 @@ class EngineAdmin:
 def quarantined(socket: Path) -> list[object]:
     """The policy instances that are not executed now, as JSON objects; none where the engine gives no answer."""
     try:
-        report = asyncio.run(_executors(socket))
+        report = asyncio.run(EngineAdmin(socket).executors())
     except (LocalHttpError, msgspec.DecodeError):
         return []
     return [msgspec.to_builtins(one) for one in report.quarantined]
-
-
-async def _executors(socket: Path) -> ExecutorsReport:
-    return await EngineAdmin(socket).executors()
 
 
 def _reason(answer: Answer) -> str:

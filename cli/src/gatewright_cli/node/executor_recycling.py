@@ -114,9 +114,11 @@ class ReplacementBackoff:
     seconds: float = 0.0
 
     def allows(self, now: float) -> bool:
+        """Whether another replacement may follow. now: time.monotonic()."""
         return now - self.last >= self.seconds
 
     def record(self, now: float) -> None:
+        """A replacement begins. now: time.monotonic()."""
         again = now - self.last < RESET_AFTER
         self.seconds = min(max(FIRST_DELAY, self.seconds * 2), MAX_DELAY) if again else FIRST_DELAY
         self.last = now

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.executor_users import IsolationError
-from gatewright_cli.node import processes as node
+from gatewright_cli.node import processes
 from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import ExecutorId, NodeSettings
@@ -42,6 +42,7 @@ class Executor:
 
     @property
     def address(self) -> str:
+        """unix:/path, as the engine has it."""
         return f"unix:{self.process.spec.sockets[0]}"
 
 
@@ -66,7 +67,7 @@ class Executors:
         self._output, self._admin = output, admin
         self.generation, self._on_unused = first, on_unused
         self.serving = [
-            Executor(one, supervisor.process(one.name), first) for one in node.first_executors(settings, run_dir)
+            Executor(one, supervisor.process(one.name), first) for one in processes.first_executors(settings, run_dir)
         ]
         self._all = list(self.serving)
         self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
@@ -136,12 +137,12 @@ class Executors:
                 await self._engine_is_ready()
             before_deploy()
             with spent.measure("engine"):
-                manifest, addresses = generation.build.manifest, node.addresses(roster)
+                manifest, addresses = generation.build.manifest, processes.addresses(roster)
                 await self._admin.deploy(generation.number, manifest, addresses, superseded)
         except BaseException:
             await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
             raise
-        self._supervisor.process(ENGINE).spec = node.engine(self._settings, self._run_dir, generation, roster)
+        self._supervisor.process(ENGINE).spec = processes.engine(self._settings, self._run_dir, generation, roster)
         return serving
 
     def _next(self, group: str, slot: int) -> ExecutorId:
@@ -151,7 +152,7 @@ class Executors:
 
     def _spec(self, generation: Generation, one: ExecutorId) -> ProcessSpec:
         try:
-            return node.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
+            return processes.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
         except IsolationError as error:
             raise RefusedError(str(error)) from error
 

@@ -44,9 +44,11 @@ class StoredApi(msgspec.Struct, frozen=True):
 
     @property
     def context(self) -> str:
+        """The path that its operations are below, with its version filled in."""
         return str(self.spec.get("context", "")).replace("$version", self.version)
 
     def same_as(self, other: StoredApi) -> bool:
+        """Whether both are the same document; status and revision aside."""
         return (self.metadata, self.spec) == (other.metadata, other.spec)
 
 

@@ -2,7 +2,7 @@
 
 They come in environment variables, or better in files that variables name. An environment can be read by every process
 of the same user for as long as its process lives (proc(5), /proc/PID/environ), also after the process has changed its
-own copy. So a run that finds secrets there becomes itself anew (execve(2)) without them, and is handed them in memory.
+own copy. So a run that finds secrets there executes itself again (execve(2)) without them, and finds them in memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OperatorSecrets:
 
 
 def start_without_secrets(environment: Environment = os.environ) -> None:
-    """Does not return where secrets are in the environment: the program then begins anew, with the same arguments and
+    """Does not return where secrets are in the environment: the program is executed again, with the same arguments and
     pid, and finds them with `from_environment`.
     """
     given = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS) if environment.get(name)}

@@ -89,6 +89,7 @@ class NodeSettings:
 
     @property
     def address(self) -> str:
+        """HOST:PORT of Envoy's listener."""
         return join_address(self.host, self.port)
 
     @property
@@ -129,7 +130,7 @@ def addresses(roster: Roster) -> dict[str, list[str]]:
     return found
 
 
-def processes(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
+def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
     """All processes of a node at its start; also writes Envoy's bootstrap into the run directory."""
     roster = first_executors(settings, run_dir)
     first = Generation(1, settings.build)
@@ -143,6 +144,7 @@ def processes(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """The controller of a node."""
     address, socket = settings.controller or "", run_dir.socket("controller")
     options: Flags = {
         "listen": address,
@@ -169,6 +171,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
 
 
 def echo(address: str) -> ProcessSpec:
+    """The echo upstream, at HOST:PORT."""
     return ProcessSpec(
         name="echo",
         command=(sys.executable, "-m", "gatewright_cli", "echo", "--listen", address),
@@ -258,6 +261,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
 
 
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
     admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
     own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # it loses this name as soon as it is there
     fields = {

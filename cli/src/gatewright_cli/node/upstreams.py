@@ -22,15 +22,11 @@ def notes(socket: Path) -> dict[str, str]:
     From the counters of Envoy's admin interface (/clusters), which begin with its start. Empty where it is away.
     """
     try:
-        found = asyncio.run(_clusters(socket))
+        answer = asyncio.run(http_client(socket).get("/clusters", {"format": "json"}))
+        found: Json = msgspec.json.decode(answer.content)
     except (LocalHttpError, msgspec.DecodeError):
         return {}
     return dict(_notes(found.get("cluster_statuses", [])))
-
-
-async def _clusters(socket: Path) -> Json:
-    found: Json = msgspec.json.decode((await http_client(socket).get("/clusters", {"format": "json"})).content)
-    return found
 
 
 def _notes(clusters: list[Json]) -> Iterator[tuple[str, str]]:

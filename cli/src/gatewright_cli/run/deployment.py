@@ -96,6 +96,7 @@ class Deployment:
         return sum(self.is_deployed(name) for name in named), len(named)
 
     def is_deployed(self, name: str) -> bool:
+        """Whether the API serves, by what the controller last said of it."""
         return name in self._stored and self._stored[name].status.state == DEPLOYED
 
     def shortcomings(self) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ class HangupAction(Enum):
 
     RELOAD = auto()
     STOP = auto()
-    NOTHING = auto()
+    IGNORE = auto()
 
 
 class HangupSignals:
@@ -26,22 +26,14 @@ class HangupSignals:
 
     def __init__(self) -> None:
         self._outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        self._had_terminal = _is_in_foreground()
+        self._had_terminal = _foreground_group() == os.getpgrp()
 
     def received(self) -> HangupAction:
         """SIGHUP has come."""
-        if not self._had_terminal or _has_terminal():
+        if not self._had_terminal or _foreground_group() is not None:
             return HangupAction.RELOAD
         self._had_terminal = False
-        return HangupAction.NOTHING if self._outlives else HangupAction.STOP
-
-
-def _has_terminal() -> bool:
-    return _foreground_group() is not None
-
-
-def _is_in_foreground() -> bool:
-    return _foreground_group() == os.getpgrp()
+        return HangupAction.IGNORE if self._outlives else HangupAction.STOP
 
 
 def _foreground_group() -> int | None:

@@ -69,7 +69,10 @@ async def live_updates(
     """Serves reloads, and recycles executors, while the body runs: between start and stop of the supervisor."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
-    reloads = Reloads(changes.generations, executors, output, _builds(changes, interface.orphans), management)
+    builds = None
+    if changes.manifest is not None:
+        builds = BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, interface.orphans)
+    reloads = Reloads(changes.generations, executors, output, builds, management)
     reloads.reloaded = interface.reloaded
     at = run_dir.socket(SOCKET)
     control = Control(at, reloads, interface.status, own_check(at, output))
@@ -95,12 +98,6 @@ async def live_updates(
         await asyncio.wait(tasks)
         await reloads.close()
         await executors.close()
-
-
-def _builds(changes: UpdateSources, orphans: Orphans) -> BuildRuns | None:
-    if changes.manifest is None:
-        return None
-    return BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, orphans)
 
 
 async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:

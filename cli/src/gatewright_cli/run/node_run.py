@@ -20,7 +20,7 @@ from gatewright_cli.node.management import DeployError, Management
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers, own_check
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.processes import NodeSettings, processes
+from gatewright_cli.node.processes import NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
@@ -63,7 +63,7 @@ class NodeRun:
         self._changes, self._spent, self._strict = changes, spent, strict
         self._state = "starting"
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
-        self._supervisor = Supervisor(processes(settings, run_dir), output, None, self._write_status, self._on_pid)
+        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._interface = RunInterface(self._status_now, self._deployment.policies_changed, orphans=self._orphans)

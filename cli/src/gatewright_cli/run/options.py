@@ -116,6 +116,7 @@ def at_the_echo(options: Options, api: ApiFile) -> ApiFile:
 
 
 def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
+    """The documents of an API file as they are now; upstreams at the echo's default port are moved to where it is."""
     return [at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
 
 

@@ -125,6 +125,7 @@ class StateDir:
         return cls(path.absolute(), lock)
 
     def close(self) -> None:
+        """Gives the lock back."""
         self._lock.close()
 
 

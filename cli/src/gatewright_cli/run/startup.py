@@ -16,7 +16,7 @@ from gatewright_controller.private import keep_private
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.generation import Generations
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError
-from gatewright_cli.isolation.levels import Isolation, Kernel
+from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
 from gatewright_cli.node import bootstrap, ports
@@ -90,6 +90,7 @@ def node_settings(
 ) -> NodeSettings:
     """What the node is made of."""
     controller = ports.join_address(options.controller_host, options.controller_port)
+    limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
     return NodeSettings(
         build=changes.first.build,
         definitions=changes.generations.definitions,
@@ -114,15 +115,10 @@ def node_settings(
         silence_seconds=options.silence_limit,
         engine_scheduling=options.engine_scheduling,
         temporary=temporary,
-        isolation=_isolation(options, inputs.kernel),
+        isolation=Isolation(options.isolation, inputs.kernel, limits, ExecutorUsers(*options.executor_uids)),
         forwarded=inputs.forwarded,
         pass_env=options.pass_env,
     )
-
-
-def _isolation(options: Options, kernel: Kernel) -> Isolation:
-    limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
-    return Isolation(options.isolation, kernel, limits, ExecutorUsers(*options.executor_uids))
 
 
 def build(options: Options, spent: PhaseTimes) -> None:

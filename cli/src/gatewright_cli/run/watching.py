@@ -31,6 +31,7 @@ class SourceWatcher:
         self._other_folders = asyncio.Event()
 
     async def run(self) -> None:
+        """Until it is cancelled."""
         self._folders = policy_folders(self._manifest) or []
         watching = asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._watch_folders())
         self._output.event("watching", manifest=str(self._manifest), folders=len(self._folders))

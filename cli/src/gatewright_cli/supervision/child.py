@@ -65,6 +65,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Its process id, which is its group's too; another process may have it once `exited` is done."""
         return self._process.pid
 
     @property

@@ -23,6 +23,7 @@ CANNOT_EXECUTE = 126
 
 
 def main(plan_text: str, command: list[str]) -> None:
+    """Does not return, but where the program cannot be executed."""
     # Our parent wrote it; importing json or ast takes longer than all else here.
     plan = eval(plan_text, {"__builtins__": {}})  # noqa: S307
     libc = ctypes.CDLL(None, use_errno=True)

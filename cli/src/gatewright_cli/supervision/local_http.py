@@ -35,6 +35,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The content as UTF-8; other bytes as \\xNN."""
         return self.content.decode("utf-8", "backslashreplace")
 
     @property
@@ -85,16 +86,12 @@ class LocalClient:
     ) -> Answer:
         """Raises LocalHttpError."""
         target = f"{path}?{urlencode(params)}" if params else path
-        sent = _head(method, target, self._host, {**self.headers, **(headers or {})}, len(content)) + content
+        sent = _head(method, target, self._base.netloc, {**self.headers, **(headers or {})}, len(content)) + content
         try:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
                 return await self._exchange(sent)
         except (OSError, httptools.HttpParserError) as error:  # TimeoutError is an OSError
             raise LocalHttpError(type(error).__name__) from error
-
-    @property
-    def _host(self) -> str:
-        return self._base.netloc
 
     async def _exchange(self, sent: bytes) -> Answer:
         """By the socket itself: asyncio's streams need a quarter of a megabyte and several turns of the loop for it."""

@@ -147,7 +147,10 @@ class ManagedProcess:
                 if not first_ready.done() and (end.final or not self.restarts.may_start_again()):
                     first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
                     return
-                await self._wait_before_restart(str(end), end.uptime, delay)
+                said = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
+                self._output.event(f"process ended: {end}", "warning", **said)
+                self._set_state(State.RESTARTING)
+                await asyncio.sleep(delay)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """A fault of the supervisor must not look like a process that starts slowly, or like an orderly stop."""
@@ -157,12 +160,6 @@ class ManagedProcess:
         self._output.event(f"no longer supervised: {error!r}", "error", process=self.spec.name)
         if self._first_ready is not None and not self._first_ready.done():
             self._first_ready.set_exception(error)
-
-    async def _wait_before_restart(self, reason: str, uptime: float, delay: float) -> None:
-        said = {"process": self.spec.name, "after": f"{uptime:.1f}s", "again_in": f"{delay:.2f}s"}
-        self._output.event(f"process ended: {reason}", "warning", **said)
-        self._set_state(State.RESTARTING)
-        await asyncio.sleep(delay)
 
     async def _run_once(self, first_ready: asyncio.Future[None]) -> None:
         self._remove_sockets()

@@ -45,6 +45,7 @@ class OutputPipe:
         self.close()
 
     def close(self) -> None:
+        """Closes the reading end; what is still in the pipe is lost."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._output)

@@ -48,6 +48,7 @@ class Source:
 
     @property
     def component(self) -> str:
+        """What the process's own lines have as `component`."""
         return self.named or self.process
 
 

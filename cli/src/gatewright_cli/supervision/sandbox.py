@@ -1,4 +1,4 @@
-"""Takes away from this process what the program that it becomes is not to have.
+"""Sandboxes this process, before it executes the program that it was started for.
 
 The part of launch.py that only processes with policies need, beside it and imported by it: so that what it is compiled
 to is kept. Apply it once, in a process with one thread. What cannot be applied is an OSError: nothing runs with less.
@@ -43,6 +43,7 @@ PROC = "/proc/"
 
 
 def apply(plan: dict[str, Any], libc: ctypes.CDLL) -> None:
+    """Raises OSError where a part cannot be applied."""
     _limit(plan["limits"])
     ruleset = _ruleset(plan["landlock"], plan["named"], libc) if plan["landlock"] else None
     if not plan["privileges"]:

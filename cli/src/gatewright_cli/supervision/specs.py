@@ -22,6 +22,7 @@ class Inherits:
     prefixes: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
+        """Whether a variable of this name is inherited."""
         return name in self.names or name.startswith(self.prefixes)
 
 

@@ -49,6 +49,7 @@ class Supervisor:
             await process.stop()
 
     def process(self, name: str) -> ManagedProcess:
+        """The one of this name. Raises StopIteration where there is none."""
         return next(process for process in self.processes if process.spec.name == name)
 
     def add(self, spec: ProcessSpec, before: str) -> ManagedProcess:

@@ -29,6 +29,7 @@ class TemporaryFolder:
             os.chown(self.path, *self.user)
 
     async def remove(self, on_pid: Callable[[int], None] = lambda _: None) -> None:
+        """Removes it with all that is in it, whatever its modes. on_pid: as `make` has it."""
         if self.path.exists():
             removing = subprocess.Popen([*REMOVE, self.path], stderr=subprocess.DEVNULL)
             on_pid(removing.pid)
