@@ -136,7 +136,7 @@ class Deployment:
             raise DeployError("\n".join(["not deployed:", *(f"  {state}: {said}" for state, said in short)]))
 
     async def follow(self) -> None:
-        """Looks after the APIs until it is cancelled: says who begins to serve, and who no longer does."""
+        """Follows the APIs until it is cancelled: logs which of them begin to serve, and which no longer do."""
         while True:
             began = time.monotonic()
             try:
@@ -144,7 +144,7 @@ class Deployment:
                 if await self.refresh():
                     self._log_changes()
             except Exception as error:
-                self._output.event(f"APIs could not be looked after, by a fault of ours: {error!r}", "error")
+                self._output.event(f"APIs are not followed, by a fault of Gatewright's own: {error!r}", "error")
             rest = LEAST_REST * (time.monotonic() - began)
             settled = not (self.shortcomings() or self._newly_pending)
             await asyncio.sleep(max(SETTLED_SECONDS if settled else UNSETTLED_SECONDS, rest))

@@ -96,7 +96,7 @@ class NodeRun:
         try:
             self._orphans.adopt()
         except OSError as error:
-            self._output.event("processes that policies leave behind are not ended", "warning", reason=error.strerror)
+            self._output.event("orphaned processes will not be killed", "warning", reason=error.strerror)
         return asyncio.create_task(self._orphans.watch(), name="orphans")
 
     def _on_pid(self, name: str, pid: int | None) -> None:
@@ -105,7 +105,7 @@ class NodeRun:
 
     def _log_orphans(self, programs: dict[int, str]) -> None:
         some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
-        self._output.event("processes that were left behind are ended", "warning", count=len(programs), which=some)
+        self._output.event("orphaned processes are killed", "warning", count=len(programs), which=some)
 
     @property
     def forced(self) -> bool:
@@ -118,7 +118,7 @@ class NodeRun:
 
     async def _serve(self) -> None:
         for what in self._settings.isolation.lacks:
-            self._output.event("executors are not kept from all: the kernel lacks something", "warning", lacks=what)
+            self._output.event("executors are not fully isolated: the kernel lacks something", "warning", lacks=what)
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         withheld = environment.withheld(process.spec for process in self._supervisor.processes)
         self._output.event("variables that no process gets", "debug", names=withheld)
@@ -200,7 +200,7 @@ class NodeRun:
         for relay in self._relays:
             await relay.close()
         if not await self._orphans.gone(ORPHANS_SECONDS):
-            self._output.event("processes that were left behind go on", "error")
+            self._output.event("orphaned processes go on", "error")
         self._run_dir.remove()
         self._output.event("stopped")
 

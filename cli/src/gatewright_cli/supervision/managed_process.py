@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
 from gatewright_cli.supervision.liveness import until_silent
@@ -17,6 +18,7 @@ from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
 
 OnPid = Callable[[str, int | None], None]
+T = TypeVar("T")
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 10.0
 LONGEST_POLL_SECONDS = 0.2
@@ -186,17 +188,11 @@ class ManagedProcess:
         if self.spec.alive is None:
             await asyncio.wait({child.exited})
             return
-        silent = asyncio.create_task(until_silent(self.spec.alive, child, self.spec.silence_seconds))
-        either: set[asyncio.Task[str] | asyncio.Future[int]] = {silent, child.exited}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not child.exited.done():
-                self._output.event("process is killed", "error", process=self.spec.name, reason=silent.result())
-                child.kill()
-                await asyncio.wait({child.exited})
-        finally:
-            silent.cancel()
-            await asyncio.wait({silent})
+        silent = await _while_it_runs(child, until_silent(self.spec.alive, child, self.spec.silence_seconds))
+        if not child.exited.done():
+            self._output.event("process is killed", "error", process=self.spec.name, reason=silent.result())
+            child.kill()
+            await asyncio.wait({child.exited})
 
     def _on_removal(self, pid: int) -> None:
         self._on_pid(f"{self.spec.name}: rm", pid)
@@ -217,14 +213,7 @@ class ManagedProcess:
 
     async def _until_ready(self, child: Child) -> None:
         """Without a fixed limit, as long as there is progress."""
-        probing = asyncio.create_task(self._probe(child))
-        either: set[asyncio.Task[str | None] | asyncio.Future[int]] = {probing, child.exited}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not probing.done():
-                probing.cancel()
-                await asyncio.wait({probing})
+        probing = await _while_it_runs(child, self._probe(child))
         if child.exited.done():
             raise self._ended(child)
         if obstacle := probing.result():
@@ -248,11 +237,7 @@ class ManagedProcess:
         return None
 
     async def _drain(self, drain: Drain, child: Child) -> None:
-        draining = asyncio.create_task(drain.run())
-        either: set[asyncio.Task[None] | asyncio.Future[int]] = {draining, child.exited}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        draining.cancel()
-        await asyncio.wait({draining})
+        draining = await _while_it_runs(child, drain.run())
         error = None if draining.cancelled() else draining.exception()
         if error is not None:
             self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
@@ -267,3 +252,15 @@ class ManagedProcess:
     def _remove_sockets(self) -> None:
         for socket in self.spec.sockets:
             socket.unlink(missing_ok=True)
+
+
+async def _while_it_runs(child: Child, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """The task of `work`, which is done, or cancelled where the process has ended before."""
+    task = asyncio.create_task(work)
+    either: set[asyncio.Future[Any]] = {task, child.exited}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    return task
