@@ -9,8 +9,8 @@ def test_lines_across_pieces() -> None:
     splitter = LineSplitter()
     assert splitter.feed(b"one\ntw") == [b"one"]
     assert splitter.feed(b"o\r\n\nthree") == [b"two", b""]
-    assert splitter.end() == [b"three"]
-    assert splitter.end() == []
+    assert splitter.finish() == [b"three"]
+    assert splitter.finish() == []
 
 
 def test_a_long_line_is_given_once_and_cut() -> None:
@@ -18,7 +18,7 @@ def test_a_long_line_is_given_once_and_cut() -> None:
     assert splitter.feed(b"abcdef") == [b"abcd" + CUT]
     assert splitter.feed(b"ghi" * 1000) == []
     assert splitter.feed(b"end\nnext\n") == [b"next"]
-    assert splitter.end() == []
+    assert splitter.finish() == []
 
 
 def test_a_long_line_in_one_piece_is_cut_too() -> None:
@@ -29,6 +29,6 @@ def test_a_long_line_in_one_piece_is_cut_too() -> None:
 def test_cutting_does_not_depend_on_the_pieces(pieces: list[bytes]) -> None:
     def lines(fed: list[bytes]) -> list[bytes]:
         splitter = LineSplitter(longest=10)
-        return [line for piece in fed for line in splitter.feed(piece)] + splitter.end()
+        return [line for piece in fed for line in splitter.feed(piece)] + splitter.finish()
 
     assert lines(pieces) == lines([b"".join(pieces)])

@@ -163,11 +163,11 @@ def test_an_own_process_that_the_kernel_once_leaves_out_of_its_list_is_no_orphan
         own.on_pid("engine", process.pid)
         with monkeypatch.context() as once:
             once.setattr(orphans, "_children", list)
-            own.end()
-        assert not own.end()
+            own.kill_all()
+        assert not own.kill_all()
         assert process.poll() is None
     finally:
         process.kill()
         process.wait()
-    own.end()
+    own.kill_all()
     assert process.pid not in own._own

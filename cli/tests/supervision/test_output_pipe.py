@@ -22,7 +22,7 @@ def test_lines_of_a_busy_writer_come_together_and_the_first_one_at_once(bench: B
             await asyncio.sleep(0)
         await bench.until(lambda: sum(map(len, batches)) == 101)
         os.close(pipe.write_end)
-        pipe.end()
+        pipe.read_to_end()
 
     bench.run(live())
     assert batches[0] == [b"first"]
@@ -39,7 +39,7 @@ def test_the_end_passes_on_what_a_pause_has_left(bench: Bench) -> None:
         await bench.until(lambda: lines)
         os.write(pipe.write_end, b"two\nwithout an end")
         os.close(pipe.write_end)
-        pipe.end()
+        pipe.read_to_end()
         assert lines == [b"one", b"two", b"without an end"]
 
     bench.run(live())

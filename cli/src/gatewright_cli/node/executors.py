@@ -196,7 +196,7 @@ class Executors:
     async def _remove(self, one: Executor) -> None:
         socket = one.process.spec.sockets[0]
         await self._supervisor.remove(one.process)
-        self._run_dir.forget(socket)
+        self._run_dir.remove_file(socket)
         self._all.remove(one)
         self._report_if_unused(one.generation)
 

@@ -89,8 +89,8 @@ class RunDir:
         """Where the socket `name` goes."""
         return self._own(f"{name}.sock")
 
-    def forget(self, path: Path) -> None:
-        """A file of ours that has gone."""
+    def remove_file(self, path: Path) -> None:
+        """Removes a file that was written here, or a socket."""
         path.unlink(missing_ok=True)
         self._files.discard(path)
 

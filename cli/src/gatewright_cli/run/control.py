@@ -123,7 +123,7 @@ def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
 
 
 def status(run_dir: Path) -> dict[str, Any] | None:
-    """What the run there says of itself now; None where it says nothing: it starts, stops, or is blocked."""
+    """The status of the run there, of this moment; None where it gives no answer: it starts, stops, or is blocked."""
     try:
         with _connect(run_dir / FILE) as connection:
             connection.settimeout(STATUS_SECONDS)

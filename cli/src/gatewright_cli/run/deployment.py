@@ -163,7 +163,7 @@ class Deployment:
         return True
 
     async def _try_again(self) -> None:
-        """Files that did not get through, and refused ones that somebody has saved, or whose policies may have come."""
+        """Writes again what the controller has not answered, and refused files that were saved, or after a reload."""
         for api, _ in list(self._unsent.values()):
             await self._write(api, self._stored.get(api.name))
         files = self._refused.values()
@@ -173,7 +173,7 @@ class Deployment:
             await self._read_again(path)
 
     def policies_changed(self) -> None:
-        """There may be policies now that a refused file asks for."""
+        """After a reload: there may be policies now that a refused file asks for."""
         self._policies_changed = True
 
     async def _read_again(self, path: Path) -> None:
@@ -238,7 +238,7 @@ class Deployment:
             )
 
     def _log_changes(self) -> None:
-        """Pending is said when it lasts: a change of an API makes it so for a moment, and its last version serves."""
+        """Logs changes of state; pending only when it lasts, for each change of an API makes it so for a moment."""
         newly_pending, self._newly_pending = self._newly_pending, set()
         for name, api in self._stored.items():
             state = api.status.state

@@ -199,7 +199,7 @@ class NodeRun:
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()
-        if not await self._orphans.gone(ORPHANS_SECONDS):
+        if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
             self._output.event("orphaned processes go on", "error")
         self._run_dir.remove()
         self._output.event("stopped")

@@ -111,7 +111,7 @@ class Child:
         self._on_exit()
         status = self._process.wait()
         for pipe in self._pipes:
-            pipe.end()
+            pipe.read_to_end()
         self.exited.set_result(status)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DESCRIPTOR = 3
-"""What the process finds it at: the first one behind stderr, as with sd_listen_fds(3)."""
+"""The process finds the socket at this descriptor, the first behind stderr, as with sd_listen_fds(3)."""
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class HandedSocket:
         return made
 
     def open(self) -> None:
-        """Gives it its name."""
+        """Renames it to `path`, where clients connect. Raises OSError."""
         self.early_path.rename(self.path)

@@ -7,7 +7,7 @@ CUT = b" [line cut]"
 
 
 class LineSplitter:
-    """Feeds on pieces as they are read, gives whole lines without their ends.
+    """Takes pieces as they are read, returns whole lines without their ends.
 
     A line over `longest` bytes is given once, cut there and marked; the rest of it is dropped as it comes, so a
     writer that never ends a line costs no memory.
@@ -26,7 +26,7 @@ class LineSplitter:
             lines.append(overlong)
         return lines
 
-    def end(self) -> list[bytes]:
+    def finish(self) -> list[bytes]:
         """The last line, where the stream ended without a line end."""
         last, self._held = self._held, b""
         return [last] if last and not self._dropping else []

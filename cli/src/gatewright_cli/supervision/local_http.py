@@ -53,7 +53,7 @@ class Answer:
 
 
 class LocalClient:
-    """Asks the process at a Unix socket, or at `base` ("http://127.0.0.1:9090"). It holds nothing between requests.
+    """Asks the process at a Unix socket, or at `base` ("http://127.0.0.1:9090"); a connection for each request.
 
     timeout: seconds that a request may take, unless it says otherwise. headers: of each request.
     """
@@ -94,7 +94,7 @@ class LocalClient:
             raise LocalHttpError(type(error).__name__) from error
 
     async def _exchange(self, sent: bytes) -> Answer:
-        """By the socket itself: asyncio's streams need a quarter of a megabyte and several turns of the loop for it."""
+        """By the socket itself: asyncio's streams need a quarter of a megabyte and several turns of the event loop."""
         loop = asyncio.get_running_loop()
         with self._made() as (connection, address):
             connection.setblocking(False)

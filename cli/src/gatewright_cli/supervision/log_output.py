@@ -1,4 +1,4 @@
-"""Where all that a node says leaves it: log lines on one file descriptor, the access log on another."""
+"""The output of a node: log lines on one file descriptor, the access log on another."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class LogOutput:
             self._access.write(b"\n".join([*lines, b""]), len(lines))
 
     def event(self, message: str, level: str = "info", **fields: object) -> None:
-        """Something that the supervisor itself has to say."""
+        """Logs a record of the supervisor's own. level: debug, info, warning or error; fields: as JSON takes them."""
         if level in self._levels:
             self.relay(OWN, [records.event(OWN.component, message, level, **fields)])
 
     def close(self, seconds: float = 2.0) -> None:
-        """Writes what is waiting, as far as it is taken within `seconds`."""
+        """Writes what is queued, as far as the descriptors take it within `seconds`."""
         self._access.close(seconds)
         self._log.close(seconds)
 

@@ -35,29 +35,29 @@ class Orphans:
         self._adopts = False
 
     def adopt(self) -> None:
-        """From now on. Raises OSError where the kernel does not allow it. What is a child already stays alone."""
+        """Becomes the subreaper. Raises OSError where the kernel does not allow it. Present children stay alive."""
         prctl.adopt_orphans()
         self._own |= set(_children())
         self._adopts = True
 
     def on_pid(self, _name: str, pid: int | None) -> None:
-        """A process of the node has begun; or, without a pid, one is about to be reaped, and has left what it had."""
+        """A process of the node has started; or, without a pid, is about to be reaped, and has left its children."""
         if pid is not None:
             self._own.add(pid)
         elif self._adopts:
-            asyncio.get_running_loop().call_soon(self.end)
+            asyncio.get_running_loop().call_soon(self.kill_all)
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[Callable[[int], None]]:
-        """While a process is started whose pid is not known yet: nothing is ended. Give the pid to what this yields."""
+        """While a process with a pid that is not known yet starts, nothing is killed. Give the pid to what this yields."""
         self._starting += 1
         try:
             yield self._own.add
         finally:
             self._starting -= 1
 
-    def end(self) -> bool:
-        """Kills and reaps. Whether there was anything; what was killed may have left something again."""
+    def kill_all(self) -> bool:
+        """Kills and reaps all orphans that there are now. Whether there were any; those killed may have left others."""
         if not self._adopts or self._starting:
             return False
         killed: dict[int, str] = {}
@@ -71,7 +71,7 @@ class Orphans:
         return bool(killed or found)
 
     def _report_new(self, killed: dict[int, str], left: list[int]) -> None:
-        """Once of each; what takes its time to end is killed again."""
+        """Reports each orphan once; one that has not ended yet is killed again."""
         if news := {pid: name for pid, name in killed.items() if pid not in self._reported}:
             self._report(news)
         self._reported = (self._reported | killed.keys()) & set(left)
@@ -82,14 +82,14 @@ class Orphans:
         return [pid for pid in children if pid not in self._own]
 
     async def watch(self) -> None:
-        """As long as it runs, for nothing tells when there is one."""
+        """Kills orphans until it is cancelled. It polls, for no signal tells of a new one."""
         while True:
-            await asyncio.sleep(AGAIN_SECONDS if self.end() else LOOK_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS if self.kill_all() else LOOK_SECONDS)
 
-    async def gone(self, seconds: float) -> bool:
+    async def wait_until_gone(self, seconds: float) -> bool:
         """Whether all have ended, within `seconds`."""
         end = time.monotonic() + seconds
-        while self.end():
+        while self.kill_all():
             if time.monotonic() > end:
                 return False
             await asyncio.sleep(AGAIN_SECONDS)

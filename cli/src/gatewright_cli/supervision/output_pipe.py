@@ -19,7 +19,7 @@ OnLines = Callable[[list[bytes]], None]
 
 
 class OutputPipe:
-    """Needs a running event loop. Give `write_end` to the process and close it here; `end` closes the other one.
+    """Needs a running event loop. Give `write_end` to the process and close it here; `read_to_end` closes the other.
 
     The first line is read as soon as it comes, what follows after a pause, together: a wake-up for each line costs far
     more than the line itself. A writer that fills the pipe meanwhile is read without a pause.
@@ -36,12 +36,12 @@ class OutputPipe:
         self._large_read = min(READ_BYTES, fcntl.fcntl(self.write_end, fcntl.F_GETPIPE_SZ) // 2)
         self._loop.add_reader(self._output, self._on_readable)
 
-    def end(self) -> None:
+    def read_to_end(self) -> None:
         """Passes on what the process wrote, to the last byte, and closes the pipe."""
         for _ in range(MOST_LAST_READS):  # bounded: someone who left the group may hold the pipe and go on writing
             if not self._read():
                 break
-        self._emit(self._splitter.end())
+        self._emit(self._splitter.finish())
         self.close()
 
     def close(self) -> None:
