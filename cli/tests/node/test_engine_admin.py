@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gatewright_cli.node.engine_admin import EngineAdmin, RefusedError, quarantined
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, quarantined
 from gatewright_cli.supervision.local_http import LocalHttpError
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ def test_executors_are_named_with_their_generation(bench: Bench) -> None:
     ],
 )
 def test_a_refusal_says_why(bench: Bench, status: int, body: Any, reason: str) -> None:
-    with pytest.raises(RefusedError, match=reason):
+    with pytest.raises(EngineRefusedError, match=reason):
         ask(bench, status, body, admin(bench).deploy(2, Path("m"), {}))
 
 
 def test_an_engine_that_is_away_refuses(bench: Bench) -> None:
-    with pytest.raises(RefusedError, match="the policy engine gave no answer"):
+    with pytest.raises(EngineRefusedError, match="the policy engine gave no answer"):
         bench.run(admin(bench).deploy(2, Path("m"), {}))

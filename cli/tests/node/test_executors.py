@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.node import bootstrap, processes
-from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorReport, ExecutorsReport, RefusedError
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, ExecutorsReport
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
@@ -41,7 +41,7 @@ class Admin(EngineAdmin):
         assert manifest.exists()
         self.superseded = tuple(superseded)
         if self.refusal:
-            raise RefusedError(self.refusal)
+            raise EngineRefusedError(self.refusal)
         self.deployed.append((generation, executors))
         self.has |= {address for addresses in executors.values() for address in addresses}
 
@@ -134,7 +134,7 @@ def test_what_the_engine_refuses_is_stopped_again(bench: Bench) -> None:
         async with Fleet(bench) as fleet:
             fleet.admin.refusal = "prepare: KeyError"
             before = fleet.executors.serving
-            with pytest.raises(RefusedError, match="prepare: KeyError"):
+            with pytest.raises(EngineRefusedError, match="prepare: KeyError"):
                 await fleet.executors.switch_to(fleet.next())
             assert fleet.executors.serving == before
             assert fleet.executors.generation.number == 1

@@ -143,7 +143,7 @@ class Paced:
         self._bench = bench
         self.fifo = bench.folder / "fifo"
         os.mkfifo(self.fifo)
-        self._pipe = os.open(self.fifo, os.O_RDWR)
+        self.pipe = os.open(self.fifo, os.O_RDWR)
         self.steps = 0
 
     def monotonic(self) -> float:
@@ -151,10 +151,9 @@ class Paced:
 
     async def obstacle(self) -> str | None:
         if self.steps == STEPS:
-            os.close(self._pipe)
             return None
         self.steps += 1
-        os.write(self._pipe, b"\n")
+        os.write(self.pipe, b"\n")
         await self._bench.until(lambda: self._bench.output.text().count("a: step") == self.steps)
         return "not yet"
 
@@ -169,6 +168,7 @@ def test_with_progress_it_is_waited_for(bench: Bench, monkeypatch: pytest.Monkey
         await process.start()
         assert paced.monotonic() > 0.5
         await process.stop()
+        os.close(paced.pipe)
 
     bench.run(live())
 

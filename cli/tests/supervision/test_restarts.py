@@ -13,7 +13,7 @@ def test_delays_double_up_to_the_longest() -> None:
     assert [restarts.delay_after(0.0) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
-def test_a_long_life_is_forgiven() -> None:
+def test_a_long_uptime_resets_the_delay() -> None:
     restarts = Restarts(STEADY)
     for _ in range(5):
         restarts.delay_after(1.0)

@@ -66,42 +66,43 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
     return api_files.each_name_once(found)
 
 
-async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, complain: Say) -> bool:
+async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
     """Creates or replaces the APIs. Whether all of them are taken, and deployed within so many seconds.
 
-    seconds: None not to wait. say: told what has become of each. complain: told what is wrong, with file and line.
+    seconds: None not to wait. say: called with what has become of each. report_error: called with what is wrong,
+    with file and line.
     """
     try:
-        return await _apply(to, files, seconds, say, complain)
+        return await _apply(to, files, seconds, say, report_error)
     except NoAnswerError as error:
-        complain(f"error: {error}")
+        report_error(f"error: {error}")
         return False
 
 
-async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, complain: Say) -> bool:
+async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
     before = await to.management.apis()
     for file in files.refused:
-        _complain(file, complain)
-    done = {api.name: verb for api in files.apis if (verb := await _written(to, api, before, complain))}
+        _report_mistakes(file, report_error)
+    done = {api.name: verb for api in files.apis if (verb := await _written(to, api, before, report_error))}
     complete = len(done) == len(files.apis) and not files.refused
     if seconds is None:
         for name, verb in done.items():
             say(f"{name} {verb}")
         return complete
-    after = await _settled(to.management, set(done), time.monotonic() + seconds)
+    after = await _until_nodes_answer(to.management, set(done), time.monotonic() + seconds)
     for name, verb in done.items():
         say(f"{name} {verb}, {_became(after.get(name))}")
     return complete and all(name in after and after[name].status.state == DEPLOYED for name in done)
 
 
-async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], complain: Say) -> str | None:
+async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
     """What was done; None where the controller refuses it."""
     if to.echo_port is not None:
         api = api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, to.echo_port)
     try:
         return _verb(before.get(api.name), await to.management.write(api))
     except InvalidError as error:
-        _complain(RefusedFile(api.path, error.mistakes), complain)
+        _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
         return None
 
 
@@ -118,7 +119,7 @@ def _became(api: StoredApi | None) -> str:
     return f"{api.status.state}: {reason}" if reason else api.status.state
 
 
-async def _settled(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
+async def _until_nodes_answer(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
     """All APIs, once the nodes have said of these what they make of them, or the time is up."""
     while True:
         wait = max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
@@ -130,6 +131,6 @@ async def _settled(management: Management, names: set[str], end: float) -> dict[
             return found
 
 
-def _complain(file: RefusedFile, complain: Say) -> None:
+def _report_mistakes(file: RefusedFile, report_error: Say) -> None:
     for said in file.sentences:
-        complain(said)
+        report_error(said)

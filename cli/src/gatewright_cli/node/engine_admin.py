@@ -91,7 +91,7 @@ class _Refusal(msgspec.Struct):
     reason: str
 
 
-class RefusedError(Exception):
+class EngineRefusedError(Exception):
     """The engine has not made the executors serve: why. Those that did go on."""
 
 
@@ -125,7 +125,7 @@ class EngineAdmin:
         executors: Mapping[str, Sequence[str]],
         superseded: Sequence[str] = (),
     ) -> None:
-        """Returns when these executors serve. Raises RefusedError; then nothing has changed."""
+        """Returns when these executors serve. Raises EngineRefusedError; then nothing has changed."""
         wanted = {
             "generation": generation,
             "manifest": str(manifest),
@@ -135,9 +135,9 @@ class EngineAdmin:
         try:
             answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
         except LocalHttpError as error:
-            raise RefusedError(f"the policy engine gave no answer ({error!r})") from error
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != 200:
-            raise RefusedError(_reason(answer))
+            raise EngineRefusedError(_reason(answer))
 
 
 def quarantined(socket: Path) -> list[object]:

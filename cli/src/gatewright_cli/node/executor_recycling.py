@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorReport, Hung, RefusedError
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, Hung
 from gatewright_cli.node.executors import Executor, Executors
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
@@ -191,7 +191,7 @@ class ExecutorRecycler:
         began = time.monotonic()
         try:
             left = await self._executors.replace(one)
-        except (RefusedError, StartError) as error:
+        except (EngineRefusedError, StartError) as error:
             self._output.event(f"executor stays: {error}", "error", process=one.id.name)
             return
         if left is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.executor_users import IsolationError
 from gatewright_cli.node import processes
-from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport, RefusedError
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import ExecutorId, NodeSettings
 from gatewright_cli.node.run_dir import RunDir
@@ -89,7 +89,7 @@ class Executors:
         *,
         superseded: Sequence[str] = (),
     ) -> asyncio.Task[None]:
-        """Makes a generation the one that serves. Raises RefusedError, StartError: then the present one still does.
+        """Makes a generation the one that serves. Raises EngineRefusedError, StartError: the present one goes on then.
 
         Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
         before_deploy: called before the engine is told; a cancellation before that leaves everything as it was, one
@@ -109,7 +109,7 @@ class Executors:
             return self._drain(leaving)
 
     async def replace(self, old: Executor) -> asyncio.Task[None] | None:
-        """Gives one process's place to a new one of the same generation. Raises RefusedError, StartError."""
+        """Gives one process's place to a new one of the same generation. Raises EngineRefusedError, StartError."""
         async with self._one_change:
             if old not in self.serving:
                 return None  # another change was faster
@@ -154,7 +154,7 @@ class Executors:
         try:
             return processes.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
         except IsolationError as error:
-            raise RefusedError(str(error)) from error
+            raise EngineRefusedError(str(error)) from error
 
     def _add(self, generation: Generation, one: ExecutorId, spec: ProcessSpec) -> Executor:
         made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
@@ -166,7 +166,7 @@ class Executors:
         process, end = self._supervisor.process(ENGINE), time.monotonic() + ENGINE_SECONDS
         while process.state is not State.READY:
             if time.monotonic() > end:
-                raise RefusedError(f"the policy engine is not ready, it is {process.state}")
+                raise EngineRefusedError(f"the policy engine is not ready, it is {process.state}")
             await asyncio.sleep(POLL_SECONDS)
 
     def _drain(self, leaving: list[Executor]) -> asyncio.Task[None]:

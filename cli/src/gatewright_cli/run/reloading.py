@@ -17,7 +17,7 @@ from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.builds.difference import Difference, difference
 from gatewright_cli.builds.generation import Generation, GenerationError, Generations
-from gatewright_cli.node.engine_admin import RefusedError
+from gatewright_cli.node.engine_admin import EngineRefusedError
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.management import DeployError, Management, PolicyImpact
 from gatewright_cli.node.phase_times import PhaseTimes
@@ -135,7 +135,7 @@ class Reloads:
                 say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
                 superseded = impact.superseded
                 await self._executors.switch_to(fresh, spent, self._commit, superseded=superseded)
-        except (RefusedError, StartError, DeployError) as error:
+        except (EngineRefusedError, StartError, DeployError) as error:
             self._generations.drop(fresh)
             raise ReloadError(str(error).splitlines()) from error
         except BaseException:

@@ -49,7 +49,7 @@ class Orphans:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[Callable[[int], None]]:
-        """While a process with a pid that is not known yet starts, nothing is killed. Give the pid to what this yields."""
+        """While a process starts, whose pid is not known yet, nothing is killed. Give the pid to what this yields."""
         self._starting += 1
         try:
             yield self._own.add

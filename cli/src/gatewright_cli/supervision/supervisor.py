@@ -32,7 +32,7 @@ class Supervisor:
         on_pid: OnPid = lambda *_: None,
     ) -> None:
         self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
-        self.processes = [self._keeper(spec) for spec in specs]
+        self.processes = [self._managed(spec) for spec in specs]
 
     async def start(self) -> list[Started]:
         """Raises StartError for the first process that cannot be started; those before it run on until stop."""
@@ -54,7 +54,7 @@ class Supervisor:
 
     def add(self, spec: ProcessSpec, before: str) -> ManagedProcess:
         """A further process, not started yet, which stops after the one named `before`."""
-        process = self._keeper(spec)
+        process = self._managed(spec)
         self.processes.insert(self.processes.index(self.process(before)), process)
         return process
 
@@ -64,7 +64,7 @@ class Supervisor:
         self.processes.remove(process)
         self._on_change()
 
-    def _keeper(self, spec: ProcessSpec) -> ManagedProcess:
+    def _managed(self, spec: ProcessSpec) -> ManagedProcess:
         return ManagedProcess(spec, self._output, self._policy, self._on_change, self._on_pid)
 
     def kill(self) -> None:
