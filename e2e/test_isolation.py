@@ -1,4 +1,4 @@
-"""Executors at each level of isolation, behind a whole gateway. cli/tests/test_isolation.py has what each refuses."""
+"""Executors at each level of isolation, behind a gateway. What each refuses: cli/tests/isolation/test_levels.py."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_cli.log_output import LogOutput
-from gatewright_cli.probes import Accepts
-from gatewright_cli.records import LEVELS, Source
-from gatewright_cli.specs import ProcessSpec
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.probes import Accepts
+from gatewright_cli.supervision.records import LEVELS, Source
+from gatewright_cli.supervision.specs import ProcessSpec
 
 LIMIT_SECONDS = 60.0
 NO_MORE_THAN_A_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
@@ -35,8 +35,8 @@ signal.signal(signal.SIGTERM, stop)
 say("start")
 server = socket.socket(socket.AF_UNIX)
 server.bind(path)
+say("listen")  # before it does, for whoever waits for that may stop it at once
 server.listen()
-say("listen")
 while True:
     server.accept()[0].close()
 """

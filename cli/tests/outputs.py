@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from gatewright_cli.build_output import BuildOutput, load
+from gatewright_cli.builds.build_output import BuildOutput, load
 
 LISTENS = """
 import signal, socket, sys

@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gatewright_cli.stopping import REPEAT_SECONDS
+from gatewright_cli.run.stop_signals import REPEAT_SECONDS
 
 from cli.tests.conftest import NO_MORE_THAN_A_USER
 
@@ -176,22 +177,27 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
 
 
 def test_a_second_signal_forces_it(bench: Bench) -> None:
-    with running(run_arguments(bench.folder, DEAF)) as process:
-        assert process.stderr is not None
-        while "deaf" not in process.stderr.readline():
-            pass
+    with running([*run_arguments(bench.folder, DEAF), "--log-format", "json"]) as process:
+        logged_at(process, "deaf")
         pid = engine_pid(bench.folder)
         process.send_signal(signal.SIGINT)
-        while "once more to force it" not in process.stderr.readline():
-            pass
+        stopping = logged_at(process, "stopping (once more to force it)")
         assert bench.alive(pid)
-        process.send_signal(signal.SIGINT)  # at once, it is taken for a part of the first
-        later = time.monotonic() + REPEAT_SECONDS
-        until(lambda: time.monotonic() > later)
-        assert bench.alive(pid)
-        process.send_signal(signal.SIGINT)
+
+        # Those that come at once are parts of the first.
+        until(lambda: not bench.alive(pid) or process.send_signal(signal.SIGINT))  # type: ignore[func-returns-value]
+        assert (logged_at(process, "stopping by force") - stopping).total_seconds() > REPEAT_SECONDS - 0.01
         assert process.wait(LIMIT_SECONDS) == 130
-        assert not bench.alive(pid)
+
+
+def logged_at(process: subprocess.Popen[str], message: str) -> datetime:
+    """When it logged that; waits until it has."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        record = json.loads(line)
+        if record["message"] == message:
+            return datetime.fromisoformat(record["time"])
+    raise AssertionError(f"it ended, and has not logged {message!r}")
 
 
 def test_nothing_outlives_a_killed_supervisor(bench: Bench) -> None:

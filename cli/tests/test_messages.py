@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from gatewright_cli import build_output, control, engine_admin, management
-from gatewright_cli.control import Answer
-from gatewright_cli.engine_admin import EngineAdmin, ExecutorsReport
-from gatewright_cli.peers import ROLES, Peers
-from gatewright_cli.run_dir import RunDir
+from gatewright_cli.builds import build_output
+from gatewright_cli.node import engine_admin, management
+from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport
+from gatewright_cli.node.peers import ROLES, Peers
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.run import control
+from gatewright_cli.run.control import Answer
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -41,7 +43,7 @@ def within(read: Any, message: Any) -> bool:
         ("engine-executors.json", ExecutorsReport),
         ("engine-stats.json", engine_admin._Stats),
         ("engine-refusal.json", engine_admin._Refusal),
-        ("controller-policies.json", management.Prospect),
+        ("controller-policies.json", management.PolicyImpact),
         ("controller-problem.json", management._Problem),
         ("manifest.json", build_output._Manifest),
     ],
@@ -104,5 +106,5 @@ def test_the_file_of_the_peers(bench: Bench) -> None:
     run_dir = RunDir.open(bench.folder / "run")
     known = Peers(run_dir)
     for number, name in enumerate(ROLES, 2):
-        known.note(name, number)
+        known.on_pid(name, number)
     assert json.loads(run_dir.peers.read_text()) == golden("peers.json") | {"supervisor": os.getpid()}

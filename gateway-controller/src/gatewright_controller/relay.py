@@ -8,9 +8,7 @@ import os
 from pathlib import Path
 
 from gatewright_controller.peers import PeerCheck
-
-PIECE_BYTES = 64 * 1024
-MODE = 0o600
+from gatewright_controller.private_socket import READ_BYTES, PrivateSocket
 
 
 class Unnamed:
@@ -39,7 +37,7 @@ class Unnamed:
         self.take()
         if self._fd is None:
             raise FileNotFoundError(f"nobody listens at {self._path}")
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=PIECE_BYTES)
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=READ_BYTES)
 
     def close(self) -> None:
         if self._fd is not None:
@@ -48,47 +46,20 @@ class Unnamed:
 
 
 class Relay:
-    """Passes on, to the server behind, what comes from those whom the check lets in. Start it, close it."""
+    """Passes on, to the server behind, what comes from those whom the check admits. Start it, close it."""
 
     def __init__(self, path: Path, behind: Unnamed, check: PeerCheck) -> None:
-        self._path, self._behind, self._check = path, behind, check
-        self._server: asyncio.Server | None = None
-        self._closed = False
-        self._talking: set[asyncio.Task[None]] = set()
+        self._behind = behind
+        self._socket = PrivateSocket(path, check, self._relay)
 
     async def start(self) -> None:
         """Makes the socket, mode 0600."""
-        before = os.umask(0o777 & ~MODE)
-        try:
-            self._server = await asyncio.start_unix_server(self._talk, str(self._path), limit=PIECE_BYTES)
-        finally:
-            os.umask(before)
+        await self._socket.start()
 
     async def close(self) -> None:
-        """Cuts off what is under way."""
-        if self._server is not None:
-            self._server.close()
-        self._closed = True
-        await asyncio.sleep(0)  # what was accepted before has its task then
-        for task in self._talking:
-            task.cancel()
-        if self._talking:
-            await asyncio.wait(self._talking)
+        """Cuts off the connections that there are."""
+        await self._socket.close()
         self._behind.close()
-        self._path.unlink(missing_ok=True)
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talking.add(task)
-        try:
-            if not self._closed and await self._check.admits(writer.get_extra_info("socket")):
-                await self._relay(reader, writer)
-        except asyncio.CancelledError:
-            pass  # it is closed
-        finally:
-            await _close(writer)
-            self._talking.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -108,14 +79,8 @@ class Relay:
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(PIECE_BYTES):
+    while piece := await reader.read(READ_BYTES):
         writer.write(piece)
         await writer.drain()
     with contextlib.suppress(OSError):
         writer.write_eof()
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()

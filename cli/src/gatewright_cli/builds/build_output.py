@@ -1,0 +1,124 @@
+"""What `gatewright build` has left in a folder, as far as running it needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+ANY, UNIX = "any", "unix"
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a group's policies ask for in their definitions, beyond what every policy has.
+
+    read, write: absolute paths, with all that is below them. network: "any", "HOST:PORT", "unix"; none of these: none.
+    """
+
+    read: Sequence[str] = ()
+    write: Sequence[str] = ()
+    network: Sequence[str] = (ANY,)
+
+
+EVERYTHING_USUAL = Access()
+
+
+class _Group(msgspec.Struct):
+    python: str
+    registry: str
+    digest: str = ""
+    access: Access = EVERYTHING_USUAL
+
+
+class _Manifest(msgspec.Struct):
+    version: int
+    policies: list[dict[str, object]]
+    groups: dict[str, _Group] = {}
+
+
+class BuildOutputError(Exception):
+    """The folder is no build output: what was expected, what was found, the cure."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """An executor group: its interpreter, with all that its policies need, and its registry of policies.
+
+    access: what it is to reach. policies: the names of their folders.
+    content: the same for the same code in the same environment, and for no other; "" where the build does not say.
+    """
+
+    name: str
+    python: Path
+    registry: Path
+    content: str = ""
+    access: Access = EVERYTHING_USUAL
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildOutput:
+    """A build output (ARCHITECTURE.md, "Build output"). `groups`: executor groups that have Python policies, sorted."""
+
+    path: Path
+    groups: tuple[Group, ...]
+
+    def group(self, name: str) -> Group:
+        """The group of this name. Raises KeyError."""
+        return {group.name: group for group in self.groups}[name]
+
+    @property
+    def engine(self) -> Path:
+        """The engine's program."""
+        return self.path / "bin" / "policy-engine"
+
+    @property
+    def manifest(self) -> Path:
+        """manifest.json: policies and groups."""
+        return self.path / "manifest.json"
+
+    @property
+    def definitions(self) -> Path:
+        """The folder of the policies' definitions, NAME-VERSION.yaml."""
+        return self.path / "policy-definitions"
+
+    @property
+    def executor(self) -> Path:
+        """The folder of the executor's main.py, the registries, and policies' code."""
+        return self.path / "python-executor"
+
+
+def load(path: Path) -> BuildOutput:
+    """Reads the manifest of the build output at `path`. Raises BuildOutputError."""
+    manifest = path / "manifest.json"
+    try:
+        content = msgspec.json.decode(manifest.read_bytes(), type=_Manifest)
+    except (OSError, msgspec.DecodeError) as failed:
+        error = failed.strerror if isinstance(failed, OSError) else failed
+        raise BuildOutputError(
+            f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
+        ) from failed
+    root = path.absolute()
+    groups = tuple(_group(root, name, one, content.policies) for name, one in sorted(content.groups.items()))
+    output = BuildOutput(root, groups)
+    needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
+    needed += [file for group in groups for file in (group.python, group.registry)]
+    if missing := [str(file.relative_to(output.path)) for file in needed if not file.exists()]:
+        raise BuildOutputError(f"{path} lacks {', '.join(missing)}: make it again with `gatewright build`")
+    return output
+
+
+def _group(root: Path, name: str, group: _Group, policies: list[dict[str, object]]) -> Group:
+    python = root / group.python
+    stamp = python.parents[1] / "gatewright-inputs"
+    is_known = group.digest and stamp.is_file()
+    content = f"{group.digest} {stamp.read_text()}" if is_known else ""
+    return Group(name, python, root / group.registry, content, group.access, _folders(policies, name))
+
+
+def _folders(policies: list[dict[str, object]], group: str) -> tuple[str, ...]:
+    """add_python_header_v1_0_0, as the builder names them."""
+    names = [f"{one['name']}-{one['version']}" for one in policies if one.get("group") == group]
+    return tuple(name.replace("-", "_").replace(".", "_") for name in names)

@@ -1,0 +1,82 @@
+"""A process that has the builder loaded, and makes each build in a fork of itself: `build_runs.py` asks it.
+
+    python -m gatewright_cli.builds.build_process MANIFEST OUTPUT IMPORT_SECONDS
+
+stdin, a byte each: BUILD begins one, STOP ends the one under way, the end of the file ends all. stdout: the lines of
+`gatewright build --json`, then {"event": "ended", "status"}, the exit status, or the signal's number below zero.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
+from gatewright_builder.tool_environment import for_builder
+
+from gatewright_cli.builds.building import build_as_json
+from gatewright_cli.supervision import forked
+
+BUILD, STOP = b"b", b"s"
+
+
+def main(manifest: Path, output: Path, import_seconds: float) -> None:
+    """Until stdin ends."""
+    keep_builder_environment()
+    gc.freeze()  # what is loaded is never garbage: forks then share its memory
+    build: _Build | None = None
+    while True:
+        readable, _, _ = select.select([0, *([build.pidfd] if build else [])], [], [])
+        if build and build.pidfd in readable:
+            ended = {"event": "ended", "status": build.reap()}
+            os.write(1, b"\n" + json.dumps(ended).encode() + b"\n")  # a build that was killed may have left half a line
+            build = None
+        if 0 in readable:
+            command = os.read(0, 1)
+            if command == BUILD and build is None:
+                build = _Build(manifest, output, import_seconds)
+            elif build and command != BUILD:
+                build.kill()
+            if not command:
+                return
+
+
+def keep_builder_environment() -> None:
+    """Of the run's environment: builds start tools, and whatever these start."""
+    kept = for_builder()
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+class _Build:
+    """A build under way, in a process group of its own with all that it starts."""
+
+    def __init__(self, manifest: Path, output: Path, import_seconds: float) -> None:
+        self._pid = forked.fork(partial(_build_here, manifest, output, import_seconds), signal.SIGKILL)
+        os.setpgid(self._pid, self._pid)  # both do, for either may come first
+        self.pidfd = os.pidfd_open(self._pid)
+
+    def kill(self) -> None:
+        os.killpg(self._pid, signal.SIGKILL)
+
+    def reap(self) -> int:
+        os.close(self.pidfd)
+        self.kill()  # whoever is left of its group
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
+    """The exit status of the build."""
+    os.setpgid(0, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return build_as_json(manifest, output, import_seconds=import_seconds)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,113 @@
+"""`gatewright build`: calls the builder, shows its progress, says its mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
+from gatewright_builder import build as run_builder
+from gatewright_builder.imports import LIMIT_SECONDS
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from gatewright_cli.mistakes import PreflightError
+
+NOTE = "note: "
+IMPORT_SECONDS = LIMIT_SECONDS
+
+
+def build(manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS) -> BuildResult:
+    """Builds. import_seconds: for the import of one policy. Raises PreflightError with a sentence for each mistake."""
+    try:
+        with _shown() as show:
+            return run_builder(BuildOptions(manifest, output, show.say, locked, import_seconds=import_seconds))
+    except BuildError as error:
+        raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
+
+
+def build_as_json(manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS) -> int:
+    """Builds and says so on stdout, a JSON object a line; returns the exit status.
+
+    {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for one that takes long,
+    {"event": "download", "what", "received", "total", "done"}, {"event": "note", "text"}, at last one
+    {"event": "built", "output", "changed", "seconds", "policies", "engine"} or, for each mistake, {"event": "mistake",
+    "file", "line", "expected", "got", "cure", "text"}, text being all of it as one sentence.
+    """
+    try:
+        result = run_builder(BuildOptions(manifest, output, _say_json, locked, import_seconds=import_seconds))
+    except BuildError as error:
+        for mistake in error.mistakes:
+            _line("mistake", **asdict(mistake), text=str(mistake))
+        return 1
+    seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
+    policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"
+    _line("built", output=str(result.output), changed=result.changed, seconds=seconds, policies=policies, engine=engine)
+    return 0
+
+
+def _say_json(event: Event) -> None:
+    _line(type(event).__name__.lower(), **asdict(event))
+
+
+def _line(event: str, **fields: object) -> None:
+    click.echo(json.dumps({"event": event, **fields}, ensure_ascii=False))
+
+
+class _ProgressDisplay:
+    """Steps as lines; below them, where stderr is a terminal, what is under way with its time and a bar for each
+    download. Elsewhere a line for what takes long, and one for the end of each download."""
+
+    def __init__(self, progress: Progress, live: bool) -> None:
+        self._progress, self._live = progress, live
+        self._bars: dict[str, TaskID] = {}
+        self._step: TaskID | None = None
+
+    def say(self, event: Event) -> None:
+        match event:
+            case Step(text):
+                self._print(text)
+                self._start_step(text)
+            case Waiting(text, seconds):
+                self._wait(text, seconds)
+            case Note(text):
+                self._progress.console.print(f"{NOTE}{text}", markup=False, soft_wrap=True)
+            case Download():
+                self._bar(event)
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(f"build: {text}", markup=False)
+
+    def _start_step(self, text: str) -> None:
+        if self._step is not None:
+            self._progress.remove_task(self._step)
+        self._step = self._progress.add_task(text, total=None, amount="")
+
+    def _wait(self, text: str, seconds: float) -> None:
+        if self._live and self._step is not None:
+            self._progress.update(self._step, description=text)
+        else:
+            self._print(f"{text} … {seconds:.0f} s")
+
+    def _bar(self, event: Download) -> None:
+        if event.what not in self._bars:
+            self._bars[event.what] = self._progress.add_task(event.what, total=event.total, amount="")
+        amount = f"{event.received:,}" + (f" of {event.total:,}" if event.total else "") + " bytes"
+        self._progress.update(self._bars[event.what], completed=event.received, amount=amount)
+        if event.done:
+            self._progress.remove_task(self._bars.pop(event.what))
+            self._print(f"{event.what}: {event.received:,} bytes")
+
+
+@contextmanager
+def _shown() -> Iterator[_ProgressDisplay]:
+    console, live = Console(stderr=True, highlight=False), sys.stderr.isatty()
+    described = TextColumn("build: {task.description}", markup=False)
+    columns = described, BarColumn(), TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not live) as progress:
+        yield _ProgressDisplay(progress, live)

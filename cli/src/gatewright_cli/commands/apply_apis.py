@@ -1,0 +1,136 @@
+"""`gatewright apply`: files' APIs to a controller that runs, and what becomes of them there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node import api_files, operator_secrets, ports
+from gatewright_cli.node.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
+from gatewright_cli.node.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
+from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+
+STDIN = Path("-")
+LOOK_SECONDS = 2.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A controller to talk to, and where its run has put the echo, if it has one."""
+
+    management: Management
+    echo_port: int | None = None
+
+
+def target(run_dir: Path | None, controller: str | None) -> Target:
+    """The controller at a URL, with the token that the environment gives for it; else that of a run on this machine,
+    with the run's own. Raises PreflightError.
+    """
+    if controller is not None:
+        if run_dir is not None:
+            raise PreflightError(["expected --run-dir or --controller, got both: leave one out"])
+        if api_files.http_address(controller) is None:
+            raise PreflightError([f"--controller: expected a URL such as http://127.0.0.1:9090, got {controller!r}"])
+        return Target(Management(controller, operator_secrets.client_token()))
+    try:
+        run_dir = run_dir or find_run()
+        status = read_status(run_dir)
+    except RunDirError as error:
+        raise PreflightError([f"{error}, or another machine's controller with --controller"]) from error
+    if not status["controller"]:
+        raise PreflightError([f"the run in {run_dir} has no controller: name the one that it asks with --controller"])
+    echo = api_files.http_address(status["echo"] or "")
+    token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
+    return Target(Management(status["controller"], token), echo[1] if echo else None)
+
+
+def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
+    """The APIs in all of these files and folders; `-` stands for standard input. Raises PreflightError."""
+    found: list[ApiFile | RefusedFile] = []
+    mistakes: list[str] = []
+    for place in places:
+        try:
+            if place == STDIN:
+                found += api_files.documents(Path("stdin"), stdin())
+            else:
+                found += [one for file in api_files.files_in(place) for one in api_files.read(file)]
+        except ApiFileError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise PreflightError(mistakes)
+    return api_files.each_name_once(found)
+
+
+async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    """Creates or replaces the APIs. Whether all of them are taken, and deployed within so many seconds.
+
+    seconds: None not to wait. say: called with what has become of each. report_error: called with what is wrong,
+    with file and line.
+    """
+    try:
+        return await _apply(to, files, seconds, say, report_error)
+    except NoAnswerError as error:
+        report_error(f"error: {error}")
+        return False
+
+
+async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    before = await to.management.apis()
+    for file in files.refused:
+        _report_mistakes(file, report_error)
+    done = {api.name: verb for api in files.apis if (verb := await _written(to, api, before, report_error))}
+    complete = len(done) == len(files.apis) and not files.refused
+    if seconds is None:
+        for name, verb in done.items():
+            say(f"{name} {verb}")
+        return complete
+    after = await _until_nodes_answer(to.management, set(done), time.monotonic() + seconds)
+    for name, verb in done.items():
+        say(f"{name} {verb}, {_became(after.get(name))}")
+    return complete and all(name in after and after[name].status.state == DEPLOYED for name in done)
+
+
+async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
+    """What was done; None where the controller refuses it."""
+    if to.echo_port is not None:
+        api = api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, to.echo_port)
+    try:
+        return _verb(before.get(api.name), await to.management.write(api))
+    except InvalidError as error:
+        _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
+        return None
+
+
+def _verb(before: StoredApi | None, after: StoredApi) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if before.status.revision == after.status.revision else "changed"
+
+
+def _became(api: StoredApi | None) -> str:
+    if api is None:
+        return "deleted meanwhile"
+    reason = " ".join(api.status.reason.split())
+    return f"{api.status.state}: {reason}" if reason else api.status.state
+
+
+async def _until_nodes_answer(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
+    """All APIs, once the nodes have said of these what they make of them, or the time is up."""
+    while True:
+        wait = max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
+        began = time.monotonic()
+        found = await management.apis(wait)
+        pending = [name for name in names if name in found and found[name].status.state == PENDING]
+        nodes_have_answered = time.monotonic() - began < wait
+        if not pending or nodes_have_answered or time.monotonic() >= end:
+            return found
+
+
+def _report_mistakes(file: RefusedFile, report_error: Say) -> None:
+    for said in file.sentences:
+        report_error(said)

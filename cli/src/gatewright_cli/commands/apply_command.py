@@ -1,0 +1,54 @@
+"""`gatewright apply`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import A_PATH
+from gatewright_cli.commands.units import DURATION
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "places",
+    multiple=True,
+    required=True,
+    type=A_PATH,
+    help="An API's file, or a folder of them; - for standard input. Several times for several.",
+)
+@click.option("--run-dir", type=A_PATH, help="The directory of the run. [default: that of the only one]")
+@click.option(
+    "--controller",
+    metavar="URL",
+    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
+@click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
+@click.pass_context
+def apply(
+    context: click.Context,
+    places: tuple[Path, ...],
+    run_dir: Path | None,
+    controller: str | None,
+    wait: bool,
+    timeout: float,
+) -> None:
+    """Create APIs on a running gateway, or replace them by what their files say now. The others stay.
+
+    Exit status 1 where one is refused, with the line that is wrong, or not deployed.
+    """
+    import asyncio
+
+    from gatewright_cli.commands import apply_apis
+
+    files = apply_apis.load(places, sys.stdin.buffer.read)
+    to = apply_apis.target(run_dir, controller)
+    done = asyncio.run(
+        apply_apis.applied(to, files, timeout if wait else None, click.echo, lambda said: click.echo(said, err=True))
+    )
+    context.exit(0 if done else 1)

@@ -1,0 +1,42 @@
+"""`gatewright build`, and what it prints of a build that was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT
+
+if TYPE_CHECKING:
+    from gatewright_builder import BuildResult
+
+
+@click.command()
+@click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The policies to build in.")
+@click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
+@click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
+@IMPORT_LIMIT
+@click.option("--json", "as_json", is_flag=True, help="Say what goes on as JSON lines, on stdout.")
+@click.pass_context
+def build(
+    context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
+) -> None:
+    """Build a policy engine and an executor from build.yaml."""
+    from gatewright_cli.builds import building
+
+    if as_json:
+        context.exit(building.build_as_json(manifest, output, locked, import_limit))
+    click.echo(summary(building.build(manifest, output, locked, import_limit)))
+
+
+def summary(result: BuildResult) -> str:
+    """What was built, for a person: the output, then each policy and the engine on lines of their own."""
+    rows = [(f"{one.name} {one.version}", f"{one.runtime}, group {one.group}" if one.group else one.runtime)
+            for one in result.policies]  # fmt: skip
+    rows.append(("policy engine", "the stock one" if result.is_stock else "compiled for this build"))
+    width = max(len(name) for name, _ in rows)
+    changed = "" if result.changed else ", nothing has changed"
+    head = f"built {result.output} in {sum(result.seconds.values()):.1f} s{changed}"
+    return "\n".join([head, *(f"  {name:{width}}  {what}" for name, what in rows)])

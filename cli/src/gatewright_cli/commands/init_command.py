@@ -1,0 +1,29 @@
+"""`gatewright init`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import A_PATH
+
+
+@click.command()
+@click.argument("folder", type=A_PATH, default=Path())
+def init(folder: Path) -> None:
+    """Write what a gateway of your own starts from: build.yaml, a Python policy with its test, an API."""
+    from gatewright_cli.commands.starter import write_starter
+
+    starter = write_starter(folder)
+    for path in starter.written:
+        click.echo(folder / path)
+    for path, lines in starter.lacking.items():
+        click.echo(f"{folder / path} was there and stays as it is. It should have:")
+        click.echo("\n".join(f"    {line}" for line in lines))
+    click.echo("\nNext:")
+    if folder != Path():
+        click.echo(f"    cd {shlex.quote(str(folder))}")
+    click.echo("    gatewright run")
+    click.echo("    gatewright apply -f apis    (in another terminal, after a change)")

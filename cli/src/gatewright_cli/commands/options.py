@@ -1,0 +1,25 @@
+"""What several commands have in common: defaults, and options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.units import DURATION
+
+MANIFEST = Path("build.yaml")
+OUTPUT = Path("build/stock")
+STATE_DIR = Path(".gatewright")
+A_PATH = click.Path(path_type=Path)
+"""Not checked by click: what is wrong with a path is said with all other mistakes."""
+IMPORT_LIMIT = click.option(
+    "--import-limit",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a build may take to import one policy.",
+)
+RUN_DIR = click.option(
+    "--run-dir", type=A_PATH, help="The directory that the node runs in. [default: that of the only one]"
+)

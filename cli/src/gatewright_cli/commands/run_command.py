@@ -1,0 +1,200 @@
+"""`gatewright run`: its options. What they mean is in `run/`."""
+
+from __future__ import annotations
+
+import click
+
+from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
+from gatewright_cli.commands.units import DURATION, SIZE, UIDS
+from gatewright_cli.isolation.executor_users import FIRST, LAST
+from gatewright_cli.node.ports import ECHO_PORT
+
+PORT = click.IntRange(0, 65535)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="Build this first.")
+@click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
+@IMPORT_LIMIT
+@click.option("--build", "build_output", type=A_PATH, help="Run this build output as it is; build nothing.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that Envoy listens on.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Envoy's port; 0: a free one.")
+@click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
+@click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
+@click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
+@click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="What outlives a run.")
+@click.option("--run-dir", type=A_PATH, help="Sockets and status.json. [default: a new private directory]")
+@click.option("--apis", type=A_PATH, help="API file, or folder of them, to deploy. [default: apis beside the manifest]")
+@click.option(
+    "--with-echo",
+    is_flag=True,
+    default=None,
+    help="Also run the echo upstream. [default: if an API's upstream is its address, and nobody else listens there]",
+)
+@click.option(
+    "--echo-port",
+    type=PORT,
+    default=ECHO_PORT,
+    show_default=True,
+    help="Its port; 0: a free one.",
+)
+@click.option(
+    "--executors",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Processes per group of Python policies.",
+)
+@click.option("--node-id", help="The node's name for the controller. [default: the host's name]")
+@click.option("--bootstrap", type=A_PATH, help="Envoy's bootstrap template. [default: the one that ships]")
+@click.option(
+    "--access-log",
+    default="/dev/stdout",
+    show_default=True,
+    help="A file, which gets JSON lines; /dev/stdout: ours, as --log-format says; /dev/null for none.",
+)
+@click.option(
+    "--access-log-sample",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="The share of requests that have an access line; those answered with 500 and above always have one.",
+)
+@click.option(
+    "--underscored-headers",
+    type=click.Choice(["refuse", "drop", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ for -.",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="How long requests may take to end at a stop.",
+)
+@click.option("--watch", is_flag=True, help="Reload when build.yaml or a policy's file has changed.")
+@click.option(
+    "--executor-drain",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    help="How long an executor that was replaced may go on with what it has.",
+)
+@click.option("--recycle-after", type=DURATION, help="Replace executors of this age, as 24h. [default: never]")
+@click.option(
+    "--recycle-executions", type=click.IntRange(1), help="Replace executors after so many executions. [default: never]"
+)
+@click.option(
+    "--executor-memory-limit",
+    type=SIZE,
+    help="Replace executors that hold this much, as 512MiB; at twice as much their allocations fail. [default: none]",
+)
+@click.option(
+    "--hung-limit",
+    type=click.IntRange(1),
+    help="Replace executors with so many workers that hang. [default: a quarter of those that there are]",
+)
+@click.option(
+    "--health-limit",
+    type=DURATION,
+    default="3s",
+    show_default=True,
+    help="Kill executors that answer no health check for so long; after half of it another one takes their place.",
+)
+@click.option(
+    "--silence-limit",
+    type=DURATION,
+    default="5s",
+    show_default=True,
+    help="Kill the controller, the engine or Envoy when it answers nothing and does nothing for so long.",
+)
+@click.option(
+    "--memory",
+    type=SIZE,
+    help="What all processes may take, as 4GiB. [default: what the container may, or what the machine has]",
+)
+@click.option(
+    "--body-memory",
+    type=SIZE,
+    help="What all bodies that policies read may take; more is answered 503. [default: 128MiB, or 1/8 of --memory]",
+)
+@click.option(
+    "--request-limit",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a request may take to come in whole, before its answer has begun; 0s: any time.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    help="Of clients, at once. [default: 50000, or half of the files that a process may open]",
+)
+@click.option(
+    "--engine-scheduling",
+    type=click.Choice(["batch", "normal"]),
+    default="batch",
+    show_default=True,
+    help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
+)
+@click.option(
+    "--pass-env",
+    multiple=True,
+    metavar="NAME",
+    help="A variable of your environment that policies get, too; may be repeated. [default: none but a fixed list]",
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["none", "landlock", "user"]),
+    default="landlock",
+    show_default=True,
+    help="What executors are kept from: see docs/operations.md. user: with a user of its own for each group.",
+)
+@click.option(
+    "--executor-uids",
+    type=UIDS,
+    default=f"{FIRST}-{LAST}",
+    show_default=True,
+    help="The users that --isolation user takes.",
+)
+@click.option(
+    "--executor-open-files",
+    type=click.IntRange(64),
+    default=4096,
+    show_default=True,
+    help="Files and connections that an executor may have open.",
+)
+@click.option(
+    "--executor-file-size", type=SIZE, default="1GiB", show_default=True, help="How large a file of an executor may be."
+)
+@click.option(
+    "--executor-processes",
+    type=click.IntRange(300),
+    default=2048,
+    show_default=True,
+    help="Processes and threads that an executor may have. Enforced with --isolation user.",
+)
+@click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Of all processes but Envoy, whose is --envoy.log-level.",
+)
+@click.pass_context
+def run(context: click.Context, /, **options: object) -> None:
+    """Run a whole node: controller, executors, policy engine, Envoy. Prints `ready URL` once it serves.
+
+    --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
+    """
+    from gatewright_cli.node import operator_secrets
+
+    operator_secrets.start_without_secrets()  # first, for what follows is done twice where it does not return
+    from gatewright_cli.run import startup
+    from gatewright_cli.run.options import Options
+
+    context.exit(startup.run(Options(**options), context.args))  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""`gatewright status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import RUN_DIR
+from gatewright_cli.mistakes import PreflightError
+
+
+@click.command()
+@RUN_DIR
+@click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object.")
+@click.option(
+    "--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also where it serves with shortcomings."
+)
+@click.pass_context
+def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
+    """Print how a node is: its processes, its APIs, the policies under quarantine.
+
+    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away, or a policy is
+    under quarantine; 1: it does not serve, or there is none.
+    """
+    from gatewright_cli.commands.status import Health, health
+    from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+
+    try:
+        run_dir = run_dir or find_run()
+        found = read_status(run_dir)
+    except RunDirError as error:
+        raise PreflightError([str(error)]) from error
+    if healthcheck:
+        context.exit(0 if health(found) is not Health.NOT_SERVING else 1)
+    from gatewright_cli.commands import status_sources, status_table
+
+    found = status_sources.collect(run_dir, found)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        status_table.write(found, sys.stdout)
+    context.exit(health(found))

@@ -1,0 +1,22 @@
+"""The status of a run, from all who know of it: its supervisor, the engine, Envoy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gatewright_cli.commands.status import RunStatus, health, shortcomings
+from gatewright_cli.node import upstreams
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, quarantined
+from gatewright_cli.run import control
+
+
+def collect(run_dir: Path, written: RunStatus) -> RunStatus:
+    """`written` is what the run last wrote of itself: for one that does not answer.
+
+    With `quarantined`, `health`, `shortcomings`, and a `note` for each API whose upstream shows trouble.
+    """
+    found = control.status(run_dir) or written
+    noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET)
+    apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
+    found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
+    return found | {"health": health(found).word, "shortcomings": shortcomings(found)}

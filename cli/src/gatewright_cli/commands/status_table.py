@@ -1,0 +1,112 @@
+"""The status of a run as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatewright_cli.commands.status import RunStatus, health, shortcomings
+from gatewright_cli.supervision.records import CONTROL
+
+UNBOUNDED = 10_000  # columns, where nobody looks at them but a program
+COLOURS = {"ready": "green", "deployed": "green", "healthy": "green", "rejected": "red", "not serving": "red"}
+OTHER_COLOUR = "yellow"
+
+
+def write(status: RunStatus, file: TextIO) -> None:
+    """Headings and columns; in colour, and as wide as the terminal, where `file` is one."""
+    console = Console(file=file, highlight=False, emoji=False, width=None if file.isatty() else UNBOUNDED)
+    word = health(status).word
+    headline = Text(word, style=_colour(word))
+    headline.append("".join(f"{', ' if number else ': '}{said}" for number, said in enumerate(shortcomings(status))))
+    _print(console, headline)
+    _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
+    if controller := status.get("controller"):
+        _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
+    for rows, columns in ((_processes(status), PROCESS), (_apis(status), API), (_quarantined(status), QUARANTINE)):
+        if rows:
+            _print(console, Text())
+            _print(console, _table(columns, rows))
+
+
+PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LISTENS ON")
+API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
+QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
+
+
+def _processes(status: RunStatus) -> list[list[object]]:
+    return [
+        [
+            each["name"],
+            f"{each['state']}, leaving" if each["leaving"] else each["state"],
+            each["pid"] or "",
+            each["restarts"],
+            each.get("generation", ""),
+            _isolation(each.get("isolation")),
+            each["listen"] or "",
+        ]
+        for each in status["processes"]
+    ]
+
+
+def _isolation(found: dict[str, Any] | None) -> str:
+    """Of a process in which policies run."""
+    if found is None:
+        return ""
+    return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
+
+
+def _apis(status: RunStatus) -> list[list[object]]:
+    apis = [
+        [api["name"], api["version"], api["context"], api["state"], api["reason"] or api.get("note", "")]
+        for api in status["apis"]
+    ]
+    files = [
+        [file["api"] or "?", "", "", file["state"], "\n".join(_said(file["file"], each) for each in file["mistakes"])]
+        for file in status["refusedFiles"]
+    ]
+    return [*apis, *files]
+
+
+def _said(file: str, mistake: dict[str, object]) -> str:
+    line, field = mistake.get("line"), mistake.get("field")
+    return f"{file}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{mistake['message']}"
+
+
+def _quarantined(status: RunStatus) -> list[list[object]]:
+    return [
+        [one["policy"], one["api"], one["deaths"], f"{one['leftMs'] / 1000:.0f}s"]
+        for one in status.get("quarantined", [])
+    ]
+
+
+def _table(columns: tuple[str, ...], rows: list[list[object]]) -> Table:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: object) -> Text:
+    text = "\n".join(CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in str(value).splitlines())
+    return Text(text, style=_colour(text) if text in STATES else "")
+
+
+STATES = {*COLOURS, "pending", "waiting", "starting", "restarting", "stopping", "stopped"}
+
+
+def _colour(word: str) -> str:
+    return COLOURS.get(word, OTHER_COLOUR)
+
+
+def _print(console: Console, what: Text | Table) -> None:
+    """Without the blanks that fill up a last column."""
+    if console.is_terminal:
+        console.print(what)
+        return
+    with console.capture() as captured:
+        console.print(what)
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

@@ -1,0 +1,1 @@
+"""What processes in which policies run are kept from: users, Landlock, seccomp, by level."""

@@ -1,0 +1,220 @@
+"""What the processes in which policies run are kept from: the levels of `gatewright run --isolation`.
+
+    none        limits alone
+    landlock    the same user, without privileges: files, signals and TCP ports by Landlock, other processes and sockets
+                by a seccomp filter
+    user        the same, and a user of its own for each group
+
+Decision 28 says why so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gatewright_cli.builds.build_output import ANY, UNIX, Access, BuildOutput, Group
+from gatewright_cli.isolation import landlock, readable, seccomp
+from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError, missing_capabilities
+from gatewright_cli.supervision.temporary_folder import TemporaryFolder
+
+Level: TypeAlias = Literal["none", "landlock", "user"]
+NO_LANDLOCK = "Landlock (Linux 5.13, enabled and allowed): files, signals and TCP ports"
+DNS_PORT = 53
+PROC = "/proc/"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What there is to build on. abi: Landlock's, 0: none. machine: of uname(2). seccomp: whether it takes filters."""
+
+    abi: int = 0
+    machine: str = ""
+    seccomp: bool = False
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What this kernel cannot enforce, by name."""
+        found = landlock.lacks(self.abi) if self.abi else [NO_LANDLOCK]
+        if not self.filters:
+            found.append(f"seccomp filters ({self.machine}): other processes, Unix sockets, files' attributes")
+        return tuple(found)
+
+    @property
+    def filters(self) -> bool:
+        """Whether seccomp filters can be made for it."""
+        return self.seccomp and self.machine in seccomp.MACHINES
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of each executor process (setrlimit(2)).
+
+    open_files: descriptors. file_bytes: the size of one file. processes: processes and threads, for each executor of
+    its group; enforced where a group has a user of its own, since the kernel counts by user.
+    """
+
+    open_files: int = 4096
+    file_bytes: int = 1 << 30
+    processes: int = 2048
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a process is started with. plan: for supervision/sandbox.py. label: for status.json."""
+
+    plan: Mapping[str, object]
+    environment: Mapping[str, str]
+    label: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """How a run isolates. wanted: a level without `obstacles`."""
+
+    wanted: Level = "none"
+    kernel: Kernel = Kernel()
+    limits: Limits = Limits()
+    users: ExecutorUsers = field(default_factory=ExecutorUsers)
+
+    @property
+    def level(self) -> Level:
+        """The level that is enforced. A seccomp filter alone is not level landlock."""
+        return "none" if self.wanted == "landlock" and not self.kernel.abi else self.wanted
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What is missing of the level wanted, by name."""
+        return () if self.wanted == "none" else self.kernel.lacks
+
+    def user(self, group: str) -> tuple[int, int] | None:
+        """uid and gid of a group's processes; None for ours. Raises IsolationError."""
+        if self.wanted != "user":
+            return None
+        uid = self.users.uid(group)
+        return uid, uid
+
+    def sandbox(
+        self,
+        build: BuildOutput,
+        group: Group,
+        temporary: TemporaryFolder,
+        executors: int,
+        ours: Sequence[Path] = (),
+        reads: Sequence[Path] = (),
+    ) -> Sandbox:
+        """For a process of a group that has `executors` of them. Raises IsolationError.
+
+        ours: folders that no policy may ask for, nor for what they are in; the build is not to be written to. reads:
+        files in them that it reads all the same, where it has no user of its own.
+        """
+        environment, user = {"TMPDIR": str(temporary.path)}, self.user(group.name)
+        limits = {"CORE": 0, "NOFILE": self.limits.open_files, "FSIZE": self.limits.file_bytes}
+        label = {"level": self.level, "lacks": list(self.lacks), "access": msgspec.to_builtins(group.access)}
+        if self.wanted == "none":
+            return Sandbox(plan(limits), environment, label)
+        _refuse_ours(group, ours, build)
+        _refuse_led_away(group, build)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would have nowhere to go
+        environment["HOME"] = str(temporary.path)
+        if user is not None:
+            label["uid"] = user[0]
+            limits["NPROC"] = self.limits.processes * executors
+        access, kernel = _resolved(group.access), self.kernel
+        rules = landlock.Rules(
+            (*readable.readable(build, group, os.environ), *access.read, *map(str, reads)),
+            (str(temporary.path), *readable.DEVICES, *access.write),
+            ports(access),
+            (str(build.executor),),  # Python looks there for what it imports
+        )
+        whole = plan(
+            limits,
+            user=user,
+            privileges=False,
+            reads=[*readable.needed(build, group), str(temporary.path)],
+            landlock=landlock.ruleset(kernel.abi, rules) if kernel.abi else None,
+            named=[*access.read, *access.write],
+            seccomp=seccomp.program(kernel.machine, sockets(access), attributes=user is not None).hex()
+            if kernel.filters
+            else None,
+        )
+        return Sandbox(whole, environment, label)
+
+
+def sockets(access: Access) -> seccomp.Sockets:
+    """A host that is given by its name has to be asked for, by UDP."""
+    hosts = [entry for entry in access.network if entry not in (ANY, UNIX)]
+    every, unix = ANY in access.network, UNIX in access.network
+    return seccomp.Sockets(every or bool(hosts), every or any(map(_is_name, hosts)), unix, every)
+
+
+def ports(access: Access) -> tuple[int, ...] | None:
+    """Those that TCP connections may go to; None for all."""
+    if ANY in access.network:
+        return None
+    hosts = [entry for entry in access.network if entry != UNIX]
+    found = {int(entry.rpartition(":")[2]) for entry in hosts}
+    return tuple(sorted(found | ({DNS_PORT} if any(map(_is_name, hosts)) else set())))
+
+
+def _is_name(entry: str) -> bool:
+    host = entry.rpartition(":")[0]
+    return not host.startswith("[") and not host.replace(".", "").isdecimal()
+
+
+def _resolved(access: Access) -> Access:
+    """With paths that have no link in them, except those of a process's own entry in /proc."""
+    read, write = (
+        [path if path.startswith(PROC) else os.path.realpath(path) for path in paths]
+        for paths in (access.read, access.write)
+    )
+    return Access(read, write, access.network)
+
+
+def _refuse_ours(group: Group, ours: Sequence[Path], build: BuildOutput) -> None:
+    kept = [(asked, folder) for asked in group.access.read for folder in ours]
+    kept += [(asked, folder) for asked in group.access.write for folder in (*ours, build.path)]
+    for asked, folder in kept:
+        wanted, inner = Path(os.path.realpath(asked)), Path(os.path.realpath(folder))
+        if inner.is_relative_to(wanted) or wanted.is_relative_to(inner):
+            raise IsolationError(
+                f"group {group.name}: expected policies that ask for no file of the gateway's own, got {asked} "
+                f"under files, and {folder} is ours: ask for less, or have ours elsewhere (--run-dir, --state-dir, "
+                "--output, TMPDIR)"
+            )
+
+
+def _refuse_led_away(group: Group, build: BuildOutput) -> None:
+    """In a folder that policies write to, anything may be a link that one of them has made."""
+    written = [Path(os.path.realpath(path)) for one in (*build.groups, group) for path in one.access.write]
+    for asked in (*group.access.read, *group.access.write):
+        *way, real = (Path(os.path.realpath(each)) for each in (*Path(asked).parents, Path(asked)))
+        for folder in written:
+            if any(each.is_relative_to(folder) for each in way) and not real.is_relative_to(folder):
+                raise IsolationError(
+                    f"group {group.name}: expected {asked} below {folder}, to which policies write, got a link to "
+                    f"{real}: one of them may have made it; remove it, or ask for {real} under files"
+                )
+
+
+def plan(limits: Mapping[str, int], **parts: object) -> dict[str, object]:
+    """The plan that supervision/sandbox.py applies; parts that are not named take nothing away."""
+    whole: dict[str, object] = {
+        "limits": limits, "user": None, "privileges": True, "reads": [], "landlock": None, "named": [], "seccomp": None,
+    }  # fmt: skip
+    return whole | parts
+
+
+def obstacles(wanted: Level) -> list[str]:
+    """Why a level cannot be had here, a sentence for each; what the kernel lacks is no obstacle."""
+    if wanted == "user" and (missing := missing_capabilities()):
+        return [
+            "--isolation user: expected a supervisor that may run processes as other users, got one without "
+            f"{', '.join(missing)}: start it as root, in a container with these capabilities, or leave --isolation out"
+        ]
+    return []

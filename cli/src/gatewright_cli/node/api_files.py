@@ -1,0 +1,231 @@
+"""API definitions on disk, as far as deploying them needs to know. The controller validates them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from gatewright_controller.documents import parse_json, parse_yaml, places
+from gatewright_controller.mistake import Invalid, shown
+from gatewright_controller.mistake import Mistake as WrongField
+
+from gatewright_cli.node.ports import join_address
+
+SUFFIXES = (".yaml", ".yml", ".json")
+READING = ("GET", "HEAD")
+Stamp = tuple[int, int, int] | None
+"""What changes when a file is saved (time, size, inode); None where there is no file."""
+SEPARATOR = re.compile(rb"^---(?=\s|$)", re.MULTILINE)
+EMPTY = re.compile(rb"(?:---(?=\s|$))?(?:\s|#[^\n]*(?:\n|\Z)|\.\.\.(?=\s|$))*")
+PARAMETER = re.compile(r"\{[^}/]+\}|\*+")
+
+
+class ApiFileError(Exception):
+    """Files that hold no API; `mistakes` has one sentence for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """What is wrong with a file. line: from 1; 0 where it is not known."""
+
+    message: str
+    field: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        """What goes behind the name of the file."""
+        return (f":{self.line}" if self.line else "") + (f": {self.field}" if self.field else "") + f": {self.message}"
+
+
+@dataclass(frozen=True)
+class ApiFile:
+    """One API as it is on disk.
+
+    content: of its document, which begins behind `above` lines of the file. upstreams: the URLs that it names.
+    sample: (method, path) of a request that only reads, if it has one. stamp: of the file when it was read.
+    """
+
+    path: Path
+    name: str
+    content: bytes
+    upstreams: tuple[str, ...] = ()
+    sample: tuple[str, str] | None = None
+    stamp: Stamp = None
+    above: int = 0
+
+    def is_at(self, address: str | None) -> bool:
+        """Whether one of its upstreams is at HOST:PORT."""
+        return address in {join_address(*found) for url in self.upstreams if (found := http_address(url))}
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file, or one of its documents, whose API cannot be deployed before somebody changes something.
+
+    api: its name, where that can be read. stamp: of the file when it was read. above: lines of the file before it.
+    """
+
+    path: Path
+    mistakes: tuple[Mistake, ...]
+    api: str = ""
+    stamp: Stamp = None
+    above: int = 0
+
+    @property
+    def sentences(self) -> list[str]:
+        """One for each mistake, with file and line: apis/hello.yaml:3: metadata.name: ..."""
+        return [f"{self.path}{mistake}" for mistake in self.mistakes]
+
+
+@dataclass(frozen=True)
+class ApiFiles:
+    """What `--apis` names: the APIs to deploy, and the files that hold none."""
+
+    apis: tuple[ApiFile, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
+
+    def map(self, change: Callable[[ApiFile], ApiFile]) -> ApiFiles:
+        """With each API as `change` answers it; refused files stay."""
+        return replace(self, apis=tuple(change(api) for api in self.apis))
+
+
+def load(place: Path) -> ApiFiles:
+    """The APIs in a file, or those in a folder's .yaml, .yml and .json files, in order of their names.
+
+    Raises ApiFileError where there is no such file or folder, or none in it.
+    """
+    return each_name_once(found for file in files_in(place) for found in read(file))
+
+
+def files_in(place: Path) -> list[Path]:
+    """The file, or those of a folder in which APIs may be. Raises as `load` does."""
+    try:
+        files = sorted(file for file in place.iterdir() if file.suffix in SUFFIXES) if place.is_dir() else [place]
+    except OSError as error:
+        raise ApiFileError([f"{place}: {error.strerror}"]) from error
+    if not files:
+        raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
+    if files == [place] and not place.exists():
+        raise ApiFileError([f"{place}: No such file or directory"])
+    return files
+
+
+def read(file: Path) -> list[ApiFile | RefusedFile]:
+    """Each of the file's APIs, and what is wrong with the others. At least one thing."""
+    seen = stamp(file)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        return [RefusedFile(file, (Mistake(error.strerror or repr(error)),), stamp=seen)]
+    return [replace(found, stamp=seen) for found in documents(file, content)]
+
+
+def documents(file: Path, content: bytes) -> list[ApiFile | RefusedFile]:
+    """As `read`, of what is in the file."""
+    parts = [(0, content)] if file.suffix == ".json" else _parts(content)
+    return [_document(file, above, part) for above, part in parts]
+
+
+def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
+    try:
+        return replace(_parsed(file, content), above=above)
+    except Invalid as invalid:
+        mistakes = [Mistake(one.message, one.field, one.line + above if one.line else 0) for one in invalid.mistakes]
+        return RefusedFile(file, tuple(mistakes), above=above)
+
+
+def _parts(content: bytes) -> list[tuple[int, bytes]]:
+    """The YAML documents of a file, each with the number of lines above it; the whole where there is but one.
+
+    No scalar may have a line that begins with `---` (YAML 1.2, 9.1.2). What has nothing but comments is left out.
+    """
+    cuts = [0, *(found.start() for found in SEPARATOR.finditer(content)), len(content)]
+    parts = [(content.count(b"\n", 0, begin), content[begin:end]) for begin, end in pairwise(cuts)]
+    filled = [(above, part) for above, part in parts if not EMPTY.fullmatch(part)]
+    return filled if len(filled) > 1 else [(0, content)]
+
+
+def stamp(file: Path) -> Stamp:
+    """Of the file as it is now."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def moved(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> ApiFile:
+    """The API with the upstreams at one of these hosts and the port `old` at `new`; lines stay where they are."""
+    address = "|".join(map(re.escape, hosts))
+    pattern = re.compile(rf"(http://(?:{address}):){old}(?!\d)")
+    upstreams = tuple(pattern.sub(rf"\g<1>{new}", url) for url in api.upstreams)
+    content = re.sub(pattern.pattern.encode(), rb"\g<1>%d" % new, api.content)
+    return replace(api, content=content, upstreams=upstreams)
+
+
+def http_address(url: str) -> tuple[str, int] | None:
+    """Host and port that an http URL names; None for any other."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "", parts.port or 80) if parts.scheme == "http" else None
+    except ValueError:
+        return None
+
+
+def each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
+    """An API that has the name of an earlier one is refused."""
+    apis: dict[str, ApiFile] = {}
+    refused: list[RefusedFile] = []
+    for file in files:
+        if isinstance(file, RefusedFile):
+            refused.append(file)
+        elif (first := apis.setdefault(file.name, file)) is not file:
+            refused.append(name_taken(file, first.path))
+    return ApiFiles(tuple(apis.values()), tuple(refused))
+
+
+def name_taken(file: ApiFile, by: Path) -> RefusedFile:
+    """Of a file whose API has the name of another file's."""
+    mistake = Mistake(f"{by} has an API {file.name!r} already: give it another name", "metadata.name", file.above + 1)
+    return RefusedFile(file.path, (mistake,), file.name, file.stamp, file.above)
+
+
+def _parsed(file: Path, content: bytes) -> ApiFile:
+    """Raises Invalid."""
+    document = (parse_json if file.suffix == ".json" else parse_yaml)(content)
+    metadata, spec = document.get("metadata"), document.get("spec")
+    fields = spec if isinstance(spec, dict) else {}
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    wrong = [
+        WrongField("", "expected a document with `kind: Api`") if document.get("kind") != "Api" else None,
+        WrongField("metadata.name", f"expected a string, got {shown(name)}") if not isinstance(name, str) else None,
+        WrongField("spec", f"expected an object, got {shown(spec)}") if not isinstance(spec, dict) else None,
+    ]
+    if mistakes := [one for one in wrong if one]:
+        raise Invalid(mistakes).at(places(content).line_of)
+    return ApiFile(file, str(name), content, tuple(_upstreams(fields)), _sample(fields))
+
+
+def _upstreams(spec: dict[str, Any]) -> list[str]:
+    named = spec.get("upstream")
+    listed = [each for each in named.values() if isinstance(each, dict)] if isinstance(named, dict) else []
+    return [url for each in listed if isinstance(url := each.get("url"), str)]
+
+
+def _sample(spec: dict[str, Any]) -> tuple[str, str] | None:
+    """The first operation that only reads, one without path parameters before one with."""
+    context = str(spec.get("context", "")).replace("$version", str(spec.get("version", ""))).rstrip("/")
+    operations = spec.get("operations")
+    listed = [o for o in operations if isinstance(o, dict)] if isinstance(operations, list) else []
+    reading = [(str(o["method"]), context + str(o.get("path", "/"))) for o in listed if o.get("method") in READING]
+    reading.sort(key=lambda operation: "{" in operation[1])
+    return (reading[0][0], PARAMETER.sub("try", reading[0][1]) or "/") if reading else None

@@ -1,0 +1,156 @@
+"""What the supervisor asks the policy engine, over its admin socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gatewright_cli.supervision.local_http import Answer, LocalHttpError
+from gatewright_cli.supervision.probes import http_client
+
+ENGINE_SOCKET = "engine-admin.sock"
+DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
+
+
+class Hung(msgspec.Struct, frozen=True, rename="camel"):
+    """Hung executions of one attachment. oldest_ms: since its start. blocks_instance: they hold all its slots."""
+
+    policy: str
+    api: str
+    instance: str
+    count: int
+    oldest_ms: int
+    blocks_instance: bool
+
+
+class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
+    """How the engine sees one executor process (ProcessStats in the engine).
+
+    silent_ms: since its last answer to a health check. stalled: hung executions hold all its workers.
+    """
+
+    group: str
+    address: str
+    generation: int
+    role: str
+    connected: bool
+    serving: bool
+    pid: int
+    workers: int
+    under_way: int
+    silent_ms: int
+    stalled: bool = msgspec.field(name="stuck")
+    memory_exhausted: bool
+    thread_failed: bool
+    executions_started: int
+    workers_hung: int
+    hung: list[Hung]
+
+
+class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
+    """A policy instance under quarantine: `deaths` processes crashed while it ran. left_ms: until it is tried again."""
+
+    group: str
+    policy: str
+    api: str
+    instance: str
+    deaths: int
+    left_ms: int
+
+
+class ExecutorsReport(msgspec.Struct, frozen=True):
+    """The answer of GET /executors."""
+
+    generation: int
+    processes: list[ExecutorReport]
+    quarantined: list[Quarantined]
+
+    def at(self, address: str) -> ExecutorReport | None:
+        """The process at an address (unix:/path); None where the engine has none there."""
+        return next((process for process in self.processes if process.address == address), None)
+
+
+class _Xds(msgspec.Struct, rename="camel"):
+    """Generations of what Envoy shall have, and the newest that it has acknowledged."""
+
+    envoy_connected: bool
+    cluster_generation: int
+    clusters_confirmed: int
+    route_generation: int
+    routes_confirmed: int
+
+
+class _Stats(msgspec.Struct):
+    xds: _Xds
+
+
+class _Refusal(msgspec.Struct):
+    reason: str
+
+
+class EngineRefusedError(Exception):
+    """The engine has not made the executors serve: why. Those that did go on."""
+
+
+class EngineAdmin:
+    """The admin socket of the engine."""
+
+    def __init__(self, socket: Path) -> None:
+        self._client = http_client(socket)
+
+    async def executors(self) -> ExecutorsReport:
+        """Raises LocalHttpError where the engine gives no answer."""
+        answer = await self._client.get("/executors")
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=ExecutorsReport)
+
+    async def envoy_acknowledged_all(self) -> bool:
+        """Whether Envoy has acknowledged the newest clusters and routes. False where the engine gives no answer."""
+        try:
+            answer = await self._client.get("/stats")
+            answer.raise_for_status()
+        except LocalHttpError:
+            return False
+        xds = msgspec.json.decode(answer.content, type=_Stats).xds
+        acknowledged = (xds.clusters_confirmed, xds.routes_confirmed)
+        return xds.envoy_connected and acknowledged == (xds.cluster_generation, xds.route_generation)
+
+    async def deploy(
+        self,
+        generation: int,
+        manifest: Path,
+        executors: Mapping[str, Sequence[str]],
+        superseded: Sequence[str] = (),
+    ) -> None:
+        """Returns when these executors serve. Raises EngineRefusedError; then nothing has changed."""
+        wanted = {
+            "generation": generation,
+            "manifest": str(manifest),
+            "executors": executors,
+            "superseded": list(superseded),
+        }
+        try:
+            answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
+
+
+def quarantined(socket: Path) -> list[object]:
+    """The policy instances that are not executed now, as JSON objects; none where the engine gives no answer."""
+    try:
+        report = asyncio.run(EngineAdmin(socket).executors())
+    except (LocalHttpError, msgspec.DecodeError):
+        return []
+    return [msgspec.to_builtins(one) for one in report.quarantined]
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        return msgspec.json.decode(answer.content, type=_Refusal).reason
+    except msgspec.DecodeError:
+        return f"the policy engine answered {answer.status_code} {answer.text[:500]}"

@@ -1,0 +1,206 @@
+"""Replaces executor processes that are hung, out of memory or due. `judge` decides, from plain values."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, Hung
+from gatewright_cli.node.executors import Executor, Executors
+from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import StartError, State
+from gatewright_cli.supervision.timer_coalescing import until_next_tick
+
+POLL_SECONDS = 0.5
+NOT_SERVING_SECONDS = 2.0
+SPREAD = 0.1
+REPLACE_SHARE = 0.5
+"""A process that has been silent for this share of the limit is replaced; after all of it, it is killed."""
+FIRST_DELAY, MAX_DELAY, RESET_AFTER = 5.0, 300.0, 600.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an executor process is replaced; None: never for that reason.
+
+    age: seconds since its start. executions: that it has begun. resident: bytes of memory. hung: workers that run hung
+    executions; None: a quarter of the workers. silent: seconds without an answer to the engine's health check; after
+    half of it, another process takes its place, and it may finish what it has.
+    """
+
+    age: float | None = None
+    executions: int | None = None
+    resident: int | None = None
+    hung: int | None = None
+    silent: float = 3.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the supervisor itself sees of a process. `not_serving`: for how many seconds it has said so."""
+
+    pid: int
+    uptime: float
+    resident: int
+    not_serving: float = 0.0
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place."""
+
+    reason: str
+    kill: bool = False
+
+
+def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
+    """None: it stays. A report with another pid is of the process before it."""
+    if report.pid != seen.pid:
+        return None
+    if report.silent_ms > limits.silent * 1000 * REPLACE_SHARE:
+        silent = report.silent_ms / 1000
+        return Verdict(f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
+    if report.stalled:
+        return Verdict(f"hung executions hold all its workers: {_hung(report.hung)}", kill=True)
+    if seen.not_serving > NOT_SERVING_SECONDS:
+        return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
+    if report.memory_exhausted:
+        return Verdict("it has run out of memory")
+    if report.thread_failed:
+        return Verdict("a thread that it needs has failed")
+    return _hangs(report, limits) or _is_due(report, seen, limits)
+
+
+def _hangs(report: ExecutorReport, limits: Limits) -> Verdict | None:
+    """One attachment whose hung executions hold all its slots is enough: it answers nothing there."""
+    limit = limits.hung or max(1, report.workers // 4)
+    blocked = [hung for hung in report.hung if hung.blocks_instance]
+    if report.workers_hung >= limit or blocked:
+        return Verdict(f"{report.workers_hung} of its {report.workers} workers hang: {_hung(report.hung)}")
+    return None
+
+
+def _is_due(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
+    """`spread` keeps processes that were started together from being replaced together."""
+    soon = 1.0 - SPREAD * seen.spread
+    if limits.age is not None and seen.uptime > limits.age * soon:
+        return Verdict(f"it is {seen.uptime:.0f} s old")
+    if limits.executions is not None and report.executions_started > limits.executions * soon:
+        return Verdict(f"it has run {report.executions_started} executions")
+    if limits.resident is not None and seen.resident > limits.resident:
+        return Verdict(f"it holds {seen.resident >> 20} MiB of memory")
+    return None
+
+
+def _hung(hung: list[Hung]) -> str:
+    return ", ".join(
+        f"{one.policy} of API {one.api}, instance {one.instance} "
+        f"({one.count}, the oldest for {one.oldest_ms / 1000:.0f} s)"
+        for one in hung
+    )
+
+
+@dataclass
+class ReplacementBackoff:
+    """Exponential back-off between replacements in one slot: reset after RESET_AFTER seconds without one."""
+
+    last: float = -RESET_AFTER
+    seconds: float = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether another replacement may follow. now: time.monotonic()."""
+        return now - self.last >= self.seconds
+
+    def record(self, now: float) -> None:
+        """A replacement begins. now: time.monotonic()."""
+        again = now - self.last < RESET_AFTER
+        self.seconds = min(max(FIRST_DELAY, self.seconds * 2), MAX_DELAY) if again else FIRST_DELAY
+        self.last = now
+
+
+@dataclass
+class _Watched:
+    """What is remembered of one process."""
+
+    pid: int
+    spread: float = field(default_factory=random.random)
+    unserving_since: float | None = None
+
+
+class ExecutorRecycler:
+    """Checks the executors twice a second and replaces those that need it, one at a time."""
+
+    def __init__(self, executors: Executors, admin: EngineAdmin, output: LogOutput, limits: Limits) -> None:
+        self._executors, self._admin, self._output, self._limits = executors, admin, output, limits
+        self._watched: dict[int, _Watched] = {}
+        self._backoffs: dict[tuple[str, int], ReplacementBackoff] = {}
+        self._replacing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(until_next_tick(POLL_SECONDS))
+                await self._check_all()
+        finally:
+            if self._replacing is not None:
+                self._replacing.cancel()
+                await asyncio.wait({self._replacing})
+
+    async def _check_all(self) -> None:
+        try:
+            reports = await self._admin.executors()
+        except LocalHttpError:  # the engine is on its way back
+            return
+        serving = [one for one in self._executors.serving if one.process.state is State.READY]
+        self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.process.pid)}
+        for one in serving:
+            report = reports.at(one.address)
+            if report is not None and one.process.pid is not None:
+                self._act(one, judge(report, self._observe(one, one.process.pid, report), self._limits))
+
+    def _observe(self, one: Executor, pid: int, report: ExecutorReport) -> Observed:
+        watched, now = self._watched[pid], time.monotonic()
+        if not report.connected or report.serving:
+            watched.unserving_since = None
+        elif watched.unserving_since is None:
+            watched.unserving_since = now
+        not_serving = 0.0 if watched.unserving_since is None else now - watched.unserving_since
+        return Observed(pid, one.process.uptime, resident(pid), not_serving, watched.spread)
+
+    def _act(self, one: Executor, verdict: Verdict | None) -> None:
+        if verdict is None:
+            return
+        if verdict.kill:
+            self._output.event("executor is killed", "error", process=one.id.name, reason=verdict.reason)
+            one.process.kill()
+            return
+        backoff = self._backoffs.setdefault((one.id.group, one.id.slot), ReplacementBackoff())
+        if backoff.allows(time.monotonic()) and (self._replacing is None or self._replacing.done()):
+            backoff.record(time.monotonic())
+            self._replacing = asyncio.create_task(self._replace(one, verdict.reason), name="replace executor")
+
+    async def _replace(self, one: Executor, reason: str) -> None:
+        self._output.event("executor is replaced", "warning", process=one.id.name, reason=reason)
+        began = time.monotonic()
+        try:
+            left = await self._executors.replace(one)
+        except (EngineRefusedError, StartError) as error:
+            self._output.event(f"executor stays: {error}", "error", process=one.id.name)
+            return
+        if left is not None:
+            self._output.event("executor replaced", process=one.id.name, took=f"{time.monotonic() - began:.2f}s")
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds (proc(5), /proc/PID/statm); 0 once it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -1,0 +1,112 @@
+"""Keeps new connections from a listener that is about to be closed, so that none is cut off in its queue.
+
+A connection that the kernel has set up waits in the listener's queue until the process accepts it; when the listener
+is closed meanwhile, the client's request is lost with it. Envoy's workers listen with SO_REUSEPORT, each on a socket of
+its own (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener.proto, enable_reuse_port). So we
+join them with sockets that are deaf, and a classic BPF program sends every new connection to one of ours (socket(7),
+SO_ATTACH_REUSEPORT_CBPF). The client's SYN is dropped there; it is sent again a second later, and is then refused,
+because nobody listens any more. What had been set up before is accepted and served.
+
+Deaf: they want a time to live that no packet has which left with the usual 64 or 128 (ip(7), IP_MINTTL). None of this
+needs a capability; SO_ATTACH_FILTER, which could drop the SYN too, does on recent kernels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import socket
+import struct
+from pathlib import Path
+
+from gatewright_cli.node.ports import split_address
+
+SO_ATTACH_REUSEPORT_CBPF = 51  # <asm-generic/socket.h>; Python has no names for these
+IP_MINTTL = 21  # <linux/in.h>
+IPV6_MINHOPCOUNT = 73  # <linux/in6.h>
+HIGHEST_TTL = 255
+RETURN = 0x06  # BPF_RET | BPF_K, <linux/bpf_common.h>
+LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
+HANDSHAKE_SECONDS = 0.2
+POLL_SECONDS = 0.01
+
+
+def accept_queues(port: int) -> list[int]:
+    """For each socket that listens on a TCP port, whatever its address: how many connections it has yet to accept.
+
+    Those of this network namespace (proc(5), /proc/net/tcp).
+    """
+    rows = [line.split() for file in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / file)]
+    return [
+        int(row[4].partition(":")[2], 16)
+        for row in rows
+        if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
+    ]
+
+
+class ListenerGate:
+    """Shut, nobody new reaches those who listen on HOST:PORT with SO_REUSEPORT under our user. Then close it."""
+
+    def __init__(self, address: str) -> None:
+        self._host, self._port = split_address(address)
+        self._ours: list[socket.socket] = []
+
+    def shut(self) -> None:
+        """Raises OSError where the kernel does not let us; nothing has then changed."""
+        theirs = len(accept_queues(self._port))
+        try:
+            # As many as they are: when one of them closes, the last of the group takes its place, so that number
+            # `theirs` is one of ours for as long as one of them is left.
+            for _ in range(theirs):
+                self._ours.append(_deaf_listener(self._host, self._port))
+            for listener in self._ours[:1]:
+                _send_all_to(listener, theirs)
+        except OSError:
+            self.close()
+            raise
+
+    async def until_accepted(self) -> None:
+        """Returns when their queues are empty and handshakes that were under way had the time to end."""
+        await asyncio.sleep(HANDSHAKE_SECONDS)
+        while any(accept_queues(self._port)):
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def until_gone(self) -> None:
+        """Returns when none but us listens."""
+        while len(accept_queues(self._port)) > len(self._ours):
+            await asyncio.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """From now on, new connections are refused if nobody else listens."""
+        for listener in self._ours:
+            listener.close()
+        self._ours.clear()
+
+
+def _deaf_listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        level, option = (socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT) if ":" in host else (socket.IPPROTO_IP, IP_MINTTL)
+        listener.setsockopt(level, option, HIGHEST_TTL)  # before it listens, and so joins the others
+        listener.bind((host, port))
+        listener.listen(1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _send_all_to(member: socket.socket, number: int) -> None:
+    """Attaches a program of one instruction to its group: return the number (<linux/filter.h>, struct sock_fprog)."""
+    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", RETURN, 0, 0, number))
+    program = struct.pack("@HP", 1, ctypes.addressof(instruction))
+    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()[1:]
+    except FileNotFoundError:  # no IPv6 here
+        return []

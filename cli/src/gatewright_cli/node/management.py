@@ -1,0 +1,196 @@
+"""The controller's REST API, as far as a run uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatewright_cli.node.api_files import ApiFile, Mistake
+from gatewright_cli.supervision.local_http import Answer, LocalHttpError
+from gatewright_cli.supervision.probes import http_client
+
+ANSWER_SECONDS = 40.0
+RELOAD_SECONDS = 15
+DEPLOYED = "deployed"
+PENDING = "pending"
+REJECTED = "rejected"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """state: DEPLOYED, PENDING or REJECTED; reason: why it is not deployed; revision: of the last change."""
+
+    state: str
+    reason: str = ""
+    revision: int = 0
+
+
+class StoredApi(msgspec.Struct, frozen=True):
+    """An API as the controller has it. metadata, spec: the document, with what the controller has filled in."""
+
+    status: Status
+    metadata: dict[str, Any] = {}
+    spec: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def version(self) -> str:
+        return str(self.spec.get("version", ""))
+
+    @property
+    def context(self) -> str:
+        """The path that its operations are below, with its version filled in."""
+        return str(self.spec.get("context", "")).replace("$version", self.version)
+
+    def same_as(self, other: StoredApi) -> bool:
+        """Whether both are the same document; status and revision aside."""
+        return (self.metadata, self.spec) == (other.metadata, other.spec)
+
+
+class _Listed(msgspec.Struct):
+    apis: list[StoredApi]
+
+
+class _Problem(msgspec.Struct):
+    detail: str = ""
+    errors: list[Mistake] = []
+
+
+class Move(msgspec.Struct, frozen=True):
+    """An attachment that gets another version of its policy."""
+
+    api: str
+    policy: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"API {self.api} has {self.policy} {self.after}, for the build no longer has {self.before} as it was"
+
+
+class AffectedApi(msgspec.Struct, frozen=True):
+    """What has become of an API."""
+
+    name: str
+    state: str
+    reason: str
+
+
+class PolicyImpact(msgspec.Struct, frozen=True):
+    """What other definitions mean: policies as name:version, moves, and what has become of the APIs concerned."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    moved: tuple[Move, ...] = ()
+    apis: tuple[AffectedApi, ...] = ()
+
+    @property
+    def superseded(self) -> tuple[str, ...]:
+        """Policies of which nothing that runs now goes on."""
+        return (*self.removed, *self.changed)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each thing that somebody may want to know."""
+        unwell = [f"API {one.name} is {one.state}: {one.reason}" for one in self.apis if one.state != DEPLOYED]
+        return [*map(str, self.moved), *unwell]
+
+
+class DeployError(Exception):
+    """The controller, or a node, did not take something: what, and all that was said."""
+
+
+class NoAnswerError(DeployError):
+    """The controller is away, or cannot answer now: it may help to ask again."""
+
+
+class InvalidError(DeployError):
+    """The controller refuses a definition, and will until somebody changes something."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("; ".join(_sentences(mistakes)))
+        self.mistakes = mistakes
+
+
+class Management:
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
+
+    def __init__(self, controller: str, token: str) -> None:
+        self._client = http_client(None, controller)
+        self._client.timeout = ANSWER_SECONDS
+        if token:
+            self._client.headers["authorization"] = f"Bearer {token}"
+
+    async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
+        """All that the controller has, by name. Raises NoAnswerError.
+
+        wait: how many seconds to wait until its nodes have said of each what they make of it.
+        """
+        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}"})
+        if answer.is_error:
+            raise NoAnswerError(_said(answer))
+        return {api.name: api for api in msgspec.json.decode(answer.content, type=_Listed).apis}
+
+    async def write(self, api: ApiFile) -> StoredApi:
+        """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""
+        answer = await self._write("POST", "/v1/apis", api)
+        if answer.status_code == 409:
+            answer = await self._write("PUT", f"/v1/apis/{api.name}", api)
+        if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
+            raise NoAnswerError(_said(answer))
+        if answer.is_error:
+            raise InvalidError(tuple(_below(mistake, api.above) for mistake in _mistakes(answer)))
+        return msgspec.json.decode(answer.content, type=StoredApi)
+
+    async def check_policies(self, definitions: Path) -> PolicyImpact:
+        """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
+        texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
+        content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
+        return await self.ask_policies("/v1/policies/check", content=content, headers=headers)
+
+    async def reload_policies(self) -> PolicyImpact:
+        """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
+        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
+
+    async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
+        """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
+        answer = await self._ask("POST", path, **what)
+        if answer.is_error:
+            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+        return msgspec.json.decode(answer.content, type=PolicyImpact)
+
+    async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
+        media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
+        return await self._ask(method, path, content=api.content, headers={"content-type": media_type})
+
+    async def _ask(self, method: str, path: str, **what: Any) -> Answer:
+        try:
+            return await self._client.request(method, path, **what)
+        except LocalHttpError as error:
+            raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
+
+
+def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        return (Mistake(f"{answer.status_code} {answer.text[:500]}"),)
+    return tuple(problem.errors) or (Mistake(f"{answer.status_code} {problem.detail}"),)
+
+
+def _below(mistake: Mistake, above: int) -> Mistake:
+    return msgspec.structs.replace(mistake, line=mistake.line + above) if mistake.line else mistake
+
+
+def _said(answer: Answer) -> str:
+    return "; ".join(_sentences(_mistakes(answer)))
+
+
+def _sentences(mistakes: Iterable[Mistake]) -> list[str]:
+    return [str(mistake).removeprefix(": ") for mistake in mistakes]

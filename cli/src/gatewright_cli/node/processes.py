@@ -1,0 +1,313 @@
+"""What a node consists of: its processes, in the order in which they start (ARCHITECTURE.md, "Processes of a node")."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gatewright_cli.builds.build_output import BuildOutput
+from gatewright_cli.builds.generation import Generation
+from gatewright_cli.isolation.levels import Isolation
+from gatewright_cli.node import bootstrap, environment
+from gatewright_cli.node.edge import Edge, edge
+from gatewright_cli.node.envoy_drain import EnvoyDrain
+from gatewright_cli.node.forwarded import Flags, Forwarded, command_line
+from gatewright_cli.node.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
+from gatewright_cli.node.ports import join_address, url
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
+from gatewright_cli.supervision.orphans import MARK
+from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
+from gatewright_cli.supervision.records import LogLevel
+from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
+from gatewright_cli.supervision.temporary_folder import TemporaryFolder
+
+ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
+ENVOY_CLOCK = {"TZ": "UTC0"}
+"""Envoy writes the time of its own log lines in the zone of its process."""
+ACCESS_FLUSH_MS = 500
+MILLION = 1_000_000
+UnderscoredHeaders: TypeAlias = Literal["refuse", "drop", "allow"]
+UNDERSCORED_HEADERS: dict[UnderscoredHeaders, str] = {
+    "refuse": "REJECT_REQUEST",
+    "drop": "DROP_HEADER",
+    "allow": "ALLOW",
+}
+ENVOY_DRAIN_SECONDS = 1
+DATABASE = "controller.db"
+STOP_SLACK_SECONDS = 5.0
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What to run and where.
+
+    build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
+    host, port: where Envoy listens; tls: whether it speaks TLS there. controller, echo: HOST:PORT, or None for none.
+    executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
+    executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
+    come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
+    nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    temporary: the folder in which executors have theirs. isolation: what they are kept from.
+    access_log_sample: the share of requests that have an access line; those of errors have one always.
+    underscored_headers: what becomes of requests with `_` in a header's name.
+    log_level: of all processes but Envoy. edge: what clients may take of it.
+    pass_env: names of variables that policies get, Python and Go ones.
+    """
+
+    build: BuildOutput
+    definitions: Path
+    state_dir: Path
+    envoy: Path
+    bootstrap_template: Path
+    node_id: str
+    temporary: Path
+    edge: Edge = field(default_factory=edge)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: bool = False
+    controller: str | None = "127.0.0.1:9090"
+    echo: str | None = None
+    executors: int = 1
+    access_log: str = "/dev/stdout"
+    access_log_sample: float = 1.0
+    underscored_headers: UnderscoredHeaders = "refuse"
+    log_level: LogLevel = "info"
+    drain_seconds: float = 10.0
+    executor_drain_seconds: float = 30.0
+    memory_limit: int | None = None
+    silence_seconds: float = 5.0
+    engine_scheduling: Scheduling = "batch"
+    isolation: Isolation = field(default_factory=Isolation)
+    forwarded: Forwarded = field(default_factory=Forwarded)
+    pass_env: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of Envoy's listener."""
+        return join_address(self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the gateway."""
+        return url(self.address, "https" if self.tls else "http")
+
+
+@dataclass(frozen=True)
+class ExecutorId:
+    """One executor process. `serial` counts those that have stood in the same place of the same group, from 1."""
+
+    group: str
+    slot: int
+    serial: int = 1
+
+    @property
+    def name(self) -> str:
+        """executor-default-0, then executor-default-0.2 …"""
+        return f"executor-{self.group}-{self.slot}" + (f".{self.serial}" if self.serial > 1 else "")
+
+
+Roster = Mapping[ExecutorId, Path]
+"""Executor processes, each with its socket."""
+
+
+def first_executors(settings: NodeSettings, run_dir: RunDir) -> dict[ExecutorId, Path]:
+    """Empty without Python policies."""
+    ids = [ExecutorId(group.name, slot) for group in settings.build.groups for slot in range(settings.executors)]
+    return {one: run_dir.socket(one.name) for one in ids}
+
+
+def addresses(roster: Roster) -> dict[str, list[str]]:
+    """group → addresses, "unix:/path"."""
+    found: dict[str, list[str]] = {}
+    for one, socket in roster.items():
+        found.setdefault(one.group, []).append(f"unix:{socket}")
+    return found
+
+
+def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
+    """All processes of a node at its start; also writes Envoy's bootstrap into the run directory."""
+    roster = first_executors(settings, run_dir)
+    first = Generation(1, settings.build)
+    return [
+        *([controller(settings, run_dir)] if settings.controller else []),
+        *([echo(settings.echo)] if settings.echo else []),
+        *(executor(settings, run_dir, first, one, socket) for one, socket in roster.items()),
+        engine(settings, run_dir, first, roster),
+        envoy(settings, run_dir),
+    ]
+
+
+def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """The controller of a node."""
+    address, socket = settings.controller or "", run_dir.socket("controller")
+    options: Flags = {
+        "listen": address,
+        "node-listen": f"unix:{socket}",
+        "peers": str(run_dir.peers),
+        "definitions": str(settings.definitions),
+        "database": f"sqlite:{settings.state_dir / DATABASE}",
+        "token-file": str(run_dir.path / TOKEN_FILE),
+        "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        "log-level": settings.log_level,
+    }
+    return ProcessSpec(
+        name="controller",
+        command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
+        environment=UNBUFFERED,
+        inherits=environment.CONTROLLER,
+        ready=Answers("/healthz", base=url(address)),
+        alive=Answers("/healthz", base=url(address), any_status=True),
+        silence_seconds=settings.silence_seconds,
+        sockets=(socket,),
+        listen=address,
+        cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
+    )
+
+
+def echo(address: str) -> ProcessSpec:
+    """The echo upstream, at HOST:PORT."""
+    return ProcessSpec(
+        name="echo",
+        command=(sys.executable, "-m", "gatewright_cli", "echo", "--listen", address),
+        environment=UNBUFFERED,
+        inherits=environment.ECHO,
+        ready=Accepts(address=address),
+        listen=address,
+        stop_seconds=3.0,
+    )
+
+
+def executor(
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, one: ExecutorId, socket: Path
+) -> ProcessSpec:
+    """Raises IsolationError."""
+    build, group = generation.build, generation.build.group(one.group)
+    isolation, peers = settings.isolation, run_dir.peers
+    options: Flags = {
+        "listen": f"fd:{DESCRIPTOR}",
+        **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # no process of another user gets to it
+        "workers": "32",
+        "registry": str(group.registry),
+        "log-level": settings.log_level,
+    }
+    if settings.memory_limit:
+        options["memory-limit"] = str(settings.memory_limit)
+    handed = HandedSocket(socket)
+    temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
+    ours = (run_dir.path, settings.state_dir, settings.temporary)
+    sandbox = isolation.sandbox(build, group, temporary, settings.executors, ours, (peers.parent,))
+    return ProcessSpec(
+        name=one.name,
+        component="python-executor",
+        command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
+        cwd=build.executor,
+        environment={**UNBUFFERED, MARK: str(run_dir.path), **sandbox.environment},
+        inherits=environment.executor(settings.pass_env),
+        ready=Speaks(handed.early_path),
+        sockets=(socket, handed.early_path),
+        handed=handed,
+        temporary=temporary,
+        sandbox=sandbox.plan,
+        labels={"group": one.group, "generation": generation.number, "isolation": sandbox.label},
+        cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
+    )
+
+
+def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
+    """The policy engine that serves with these executors from its start."""
+    ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
+    options: Flags = {
+        "manifest": str(generation.build.manifest),
+        "ext-proc": f"unix:{ext_proc}",
+        "xds": f"unix:{xds}",
+        "admin": f"unix:{admin}",
+        "peers": str(run_dir.peers),
+        "node-id": settings.node_id,
+        "state-dir": str(settings.state_dir / "engine"),
+        "drain-timeout": _duration(settings.drain_seconds),
+        "executor-drain": _duration(settings.executor_drain_seconds),
+        "generation": str(generation.number),
+        "body-memory": str(settings.edge.bodies),
+        "memory-limit": str(settings.edge.engine),
+        "log-level": settings.log_level,
+    }
+    if settings.controller:
+        options["controller"] = f"unix:{run_dir.socket('controller')}"
+    executors = [f"{group}={','.join(each)}" for group, each in addresses(roster).items()]
+    return ProcessSpec(
+        name="engine",
+        component="policy-engine",
+        command=(
+            str(generation.build.engine),
+            *command_line(options, settings.forwarded.pe),
+            *(word for executor in executors for word in ("--executor", executor)),
+        ),
+        environment={MARK: str(run_dir.path)},
+        inherits=environment.engine(settings.pass_env),
+        ready=Answers("/ready", socket=admin),
+        scheduling=settings.engine_scheduling,
+        alive=Answers("/healthz", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
+        sockets=(ext_proc, xds, admin),
+        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
+        cure=f"Its last good state is in {settings.state_dir / 'engine'}; another --state-dir starts with none.",
+    )
+
+
+def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
+    admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
+    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # it loses this name as soon as it is there
+    fields = {
+        "host": settings.host,
+        "port": str(settings.port),
+        "node_id": settings.node_id,
+        "access_log": settings.access_log,
+        "access_log_sample": str(round(settings.access_log_sample * MILLION)),
+        "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
+        "request_timeout": _duration(settings.edge.request_seconds),
+        "request_headers_timeout": _duration(settings.edge.header_seconds),
+        "max_connections": str(settings.edge.connections),
+        "envoy_heap_bytes": str(settings.edge.heap),
+        "admin_socket": str(own),
+        "ext_proc_socket": str(ext_proc),
+        "xds_socket": str(xds),
+    }
+    written = run_dir.write("bootstrap.yaml", bootstrap.render(settings.bootstrap_template, fields))
+    options: Flags = {
+        "config-path": str(written),
+        "disable-hot-restart": None,
+        "drain-time-s": str(ENVOY_DRAIN_SECONDS),
+        "drain-strategy": "immediate",
+        "log-level": "warning",
+        "log-format": ENVOY_LOG,
+        "file-flush-interval-msec": str(ACCESS_FLUSH_MS),
+    }
+    drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
+    accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
+    return ProcessSpec(
+        name="envoy",
+        command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
+        ready=Answers("/ready", socket=admin),
+        environment=ENVOY_CLOCK,
+        inherits=environment.ENVOY,
+        alive=Answers("/ready", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
+        writes_access_log=True,
+        sockets=(own,),
+        relay=admin,
+        listen=settings.address,
+        drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),
+        cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    """As Envoy and Go read it: never with an exponent."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

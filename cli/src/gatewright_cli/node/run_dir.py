@@ -1,0 +1,169 @@
+"""The private directory of a running node: its sockets, Envoy's bootstrap, status.json.
+
+It is locked (flock(2)) for as long as the run lasts, however it ends: so a run is found, and what a killed one left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gatewright_cli.node.folder_lock import locked
+from gatewright_cli.supervision import orphans
+
+STATUS = "status.json"
+PEERS = Path("peers") / "peers.json"
+PREFIX = "gatewright-"
+LONGEST_SOCKET_PATH = 107  # sun_path has 108 bytes, the last is NUL (unix(7))
+LONGEST_NAME = ".executor-default-99.99999.sock"
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """What the node that runs in the directory `path` last wrote of itself. Raises RunDirError where there is none."""
+    cure = "name its directory with --run-dir"
+    try:
+        status: dict[str, Any] = json.loads((path / STATUS).read_text())
+        if not _is_locked(path):
+            raise RunDirError(f"no node runs in {path} any more (it was killed, and left its {STATUS}): {cure}")
+    except OSError as error:
+        raise RunDirError(f"no node runs in {path} ({STATUS}: {error.strerror}): {cure}") from None
+    return status
+
+
+def find_run() -> Path:
+    """The run directory of this user's only run, as long as it made it itself. Raises RunDirError."""
+    found = [path for path in _own(_home()) if _is_locked(path)]
+    if len(found) == 1:
+        return found[0]
+    got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
+    raise RunDirError(f"expected one run with its directory below {_home()}, got {got}: name one with --run-dir")
+
+
+class RunDirError(Exception):
+    """The directory cannot be used: which, why, and the cure."""
+
+
+class RunDir:
+    """Open it, use it, remove it."""
+
+    def __init__(self, path: Path, made: bool) -> None:
+        self.path = path
+        self._made = made
+        self._files: set[Path] = set()
+        self._lock: int | None = None
+
+    @classmethod
+    def open(cls, requested: Path | None = None) -> RunDir:
+        """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory.
+
+        There, what killed runs have left is taken away, processes too.
+        """
+        if requested is None:
+            _remove_abandoned(_home())
+            directory = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=_home())), made=True)
+        else:
+            directory = cls(requested.absolute(), made=not requested.exists())
+            directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            directory._check()
+            directory._lock_folder()
+            orphans.kill_left_by(directory.path, directory.peers)
+        except RunDirError:
+            directory.remove()
+            raise
+        return directory
+
+    @property
+    def peers(self) -> Path:
+        """peers.json: in a folder of its own, which processes may read that may not read this one."""
+        return self.path / PEERS
+
+    def socket(self, name: str) -> Path:
+        """Where the socket `name` goes."""
+        return self._own(f"{name}.sock")
+
+    def remove_file(self, path: Path) -> None:
+        """Removes a file that was written here, or a socket."""
+        path.unlink(missing_ok=True)
+        self._files.discard(path)
+
+    def write(self, name: str, text: str) -> Path:
+        """Writes a file atomically, 0600: a reader sees the old one or the new one, whole. It may be in a folder."""
+        path = self._own(name)
+        scratch = self._own(str(path.relative_to(self.path).with_name(f".{path.name}.new")))
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        return scratch.replace(path)
+
+    def write_status(self, status: object) -> None:
+        """status.json: what runs where."""
+        self.write(STATUS, json.dumps(status, indent=2) + "\n")
+
+    def remove(self) -> None:
+        """Takes away what was put there, and the directory if it was made here."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in self._files} - {self.path}:
+            with contextlib.suppress(OSError):  # it is not there, or somebody else has put something there
+                folder.rmdir()
+        if self._made and self.path.exists() and not any(self.path.iterdir()):
+            self.path.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _own(self, name: str) -> Path:
+        path = self.path / name
+        self._files.add(path)
+        return path
+
+    def _lock_folder(self) -> None:
+        self._lock = locked(self.path)
+        if self._lock is None:
+            raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
+
+    def _check(self) -> None:
+        found = self.path.stat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            wrong = f"mode {stat.S_IMODE(found.st_mode):o}, owner {found.st_uid}"
+            raise RunDirError(f"run directory {self.path}: expected mode 700 and owner {os.getuid()}, got {wrong}")
+        length = len(os.fsencode(self.path / LONGEST_NAME))
+        if length > LONGEST_SOCKET_PATH:
+            raise RunDirError(
+                f"run directory {self.path}: its sockets' paths would have {length} bytes, the system takes "
+                f"{LONGEST_SOCKET_PATH}: choose a shorter one with --run-dir"
+            )
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+
+def _own(home: Path) -> Iterator[Path]:
+    """Directories of this user's runs. One without a status is still being made."""
+    for path in sorted(home.glob(f"{PREFIX}*/{STATUS}")):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if path.lstat().st_uid == path.parent.lstat().st_uid == os.getuid():
+                yield path.parent
+
+
+def _remove_abandoned(home: Path) -> None:
+    for path in _own(home):
+        if (lock := locked(path)) is not None:
+            orphans.kill_left_by(path, path / PEERS)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def _is_locked(path: Path) -> bool:
+    if (lock := locked(path)) is not None:
+        os.close(lock)
+    return lock is None

@@ -1,0 +1,258 @@
+"""The APIs of a run: those of its files are deployed, and all that its controller has are followed.
+
+One API that cannot serve keeps no other from serving: it is named with its reason, in the log and in the status, and
+looked at again until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from gatewright_cli.node.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, each_name_once, name_taken, stamp
+from gatewright_cli.node.management import (
+    DEPLOYED,
+    PENDING,
+    REJECTED,
+    DeployError,
+    InvalidError,
+    Management,
+    NoAnswerError,
+    StoredApi,
+)
+from gatewright_cli.supervision.log_output import LogOutput
+
+START_WAIT_SECONDS = 10.0
+"""How long a start waits for APIs that no node has said anything of yet: as long as one `prepare` may take."""
+POLL_SECONDS = 0.05
+UNSETTLED_SECONDS = 1.0
+SETTLED_SECONDS = 10.0
+LEAST_REST = 50.0  # times what a refresh has taken: with thousands of APIs that is long
+
+Reader = Callable[[Path], list[ApiFile | RefusedFile]]
+Document = tuple[Path, int]
+"""A document of a file: its path, and the number of lines above."""
+
+
+class Deployment:
+    """Start it, follow it. `on_change` is called whenever what it says of the APIs may have changed.
+
+    management: None without a controller; then there are no APIs here. read: reads a file of `files` again, once it has
+    been mended.
+    """
+
+    def __init__(
+        self,
+        management: Management | None,
+        files: ApiFiles,
+        read: Reader,
+        output: LogOutput,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._management, self._files, self._read, self._output = management, files, read, output
+        self._on_change = on_change
+        self._file_of = {api.name: api.path for api in files.apis}
+        self._stored: dict[str, StoredApi] = {}
+        self._unsent: dict[Document, tuple[ApiFile, str]] = {}
+        self._refused: dict[Document, RefusedFile] = {}
+        self._not_serving: dict[str, str] = {}  # API → state, as the log said last
+        self._policies_changed = False
+        self._newly_pending: set[str] = set()  # served at the last refresh but one, and were pending at the last one
+
+    # ------------------------------------------------------------ what there is
+
+    def report(self) -> list[dict[str, str]]:
+        """For status.json: name, version, context, state, reason of each API that the controller has."""
+        return [
+            {
+                "name": name,
+                "version": api.version,
+                "context": api.context,
+                "state": api.status.state,
+                "reason": api.status.reason,
+            }
+            for name, api in sorted(self._stored.items())
+        ]
+
+    def refused_files(self) -> list[dict[str, object]]:
+        """For status.json: files whose APIs the controller does not have, as file, api, state, mistakes."""
+        files = [
+            *((REJECTED, file.path, file.api, file.mistakes) for file in self._refused.values()),
+            *((PENDING, api.path, api.name, (Mistake(reason),)) for api, reason in self._unsent.values()),
+        ]
+        return [
+            {"file": str(path), "api": api, "state": state, "mistakes": msgspec.to_builtins(mistakes)}
+            for state, path, api, mistakes in files
+        ]
+
+    def serving(self) -> tuple[int, int]:
+        """How many APIs are deployed, and of how many."""
+        named = {file.api or str(file.path) for file in self._refused.values()}
+        named |= {api.name for api, _ in self._unsent.values()} | self._stored.keys()
+        return sum(self.is_deployed(name) for name in named), len(named)
+
+    def is_deployed(self, name: str) -> bool:
+        """Whether the API serves, by what the controller last said of it."""
+        return name in self._stored and self._stored[name].status.state == DEPLOYED
+
+    def shortcomings(self) -> list[tuple[str, str]]:
+        """(state, sentence) for each API and each file that is not deployed."""
+        apis = [
+            (api.status.state, f"{name}: {' '.join(api.status.reason.split())}")
+            for name, api in sorted(self._stored.items())
+            if api.status.state != DEPLOYED
+        ]
+        refused = [(REJECTED, said) for file in self._refused.values() for said in file.sentences]
+        return [*apis, *refused, *((PENDING, f"{api.path}: {why}") for api, why in self._unsent.values())]
+
+    # ------------------------------------------------------------ from the start on
+
+    async def start(self, end: float) -> None:
+        """Writes all files' APIs, and waits for those that are on their way, until `end` (time.monotonic())."""
+        await self.refresh()
+        before = dict(self._stored)
+        for file in self._files.refused:
+            self._refuse(file)
+        for api in self._files.apis:
+            await self._write(api, before.get(api.name))
+        self._warn_of_apis_without_file(before)
+        while (left := end - time.monotonic()) > 0 and not await self.refresh(left):
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def log_undeployed(self) -> None:
+        """Logs each API that is not deployed, after a last refresh."""
+        await self.refresh()
+        for name, api in self._stored.items():
+            if api.status.state != DEPLOYED:
+                self._log_not_serving(name, api)
+
+    def require_all_deployed(self) -> None:
+        """Raises DeployError where not everything is deployed."""
+        if short := self.shortcomings():
+            raise DeployError("\n".join(["not deployed:", *(f"  {state}: {said}" for state, said in short)]))
+
+    async def follow(self) -> None:
+        """Follows the APIs until it is cancelled: logs which of them begin to serve, and which no longer do."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self._try_again()
+                if await self.refresh():
+                    self._log_changes()
+            except Exception as error:
+                self._output.event(f"APIs are not followed, by a fault of Gatewright's own: {error!r}", "error")
+            rest = LEAST_REST * (time.monotonic() - began)
+            settled = not (self.shortcomings() or self._newly_pending)
+            await asyncio.sleep(max(SETTLED_SECONDS if settled else UNSETTLED_SECONDS, rest))
+
+    async def refresh(self, wait: float = 0.0) -> bool:
+        """Asks the controller how the APIs are, waiting so long for what nodes have yet to say. Whether it answered."""
+        if self._management is None:
+            return True
+        try:
+            found = await self._management.apis(wait)
+        except NoAnswerError:
+            return False
+        if found != self._stored:
+            self._stored = found
+            self._on_change()
+        return True
+
+    async def _try_again(self) -> None:
+        """Writes again what the controller has not answered, and refused files that were saved, or after a reload."""
+        for api, _ in list(self._unsent.values()):
+            await self._write(api, self._stored.get(api.name))
+        files = self._refused.values()
+        again = {file.path for file in files if self._policies_changed or stamp(file.path) != file.stamp}
+        self._policies_changed = False
+        for path in sorted(again):
+            await self._read_again(path)
+
+    def policies_changed(self) -> None:
+        """After a reload: there may be policies now that a refused file asks for."""
+        self._policies_changed = True
+
+    async def _read_again(self, path: Path) -> None:
+        self._refused = {key: file for key, file in self._refused.items() if file.path != path}
+        if not path.exists():
+            self._output.event("a refused API file is gone", file=str(path))
+            self._on_change()
+            return
+        found = each_name_once(self._read(path))
+        for refused in found.refused:
+            self._refuse(refused)
+        for api in found.apis:
+            await self._deploy_again(api)
+
+    async def _deploy_again(self, file: ApiFile) -> None:
+        if (first := self._file_of.setdefault(file.name, file.path)) != file.path:
+            self._refuse(name_taken(file, first))
+            return
+        before = self._stored.get(file.name)
+        if await self._write(file, before) and self._stored[file.name] != before:
+            self._output.event("API file taken", file=str(file.path), api=file.name)
+
+    async def _write(self, api: ApiFile, before: StoredApi | None) -> bool:
+        """Whether the controller has it now."""
+        assert self._management is not None, "without a controller there are no files to deploy"
+        self._unsent.pop((api.path, api.above), None)
+        try:
+            after = await self._management.write(api)
+        except InvalidError as error:
+            self._refuse(RefusedFile(api.path, error.mistakes, api.name, api.stamp, api.above))
+            return False
+        except NoAnswerError as error:
+            self._unsent[api.path, api.above] = api, str(error)
+            self._on_change()
+            return False
+        self._stored[api.name] = after
+        self._on_change()
+        if before is not None and not after.same_as(before):
+            self._output.event(
+                "a file overwrites what the controller had of its API", "warning", api=api.name, file=str(api.path)
+            )
+        return True
+
+    def _refuse(self, file: RefusedFile) -> None:
+        self._refused[file.path, file.above] = file
+        self._on_change()
+        for said in file.sentences:
+            self._output.event("API file refused; it is tried again when it is saved", "error", reason=said)
+
+    # ------------------------------------------------------------ what the log says
+
+    def _warn_of_apis_without_file(self, before: dict[str, StoredApi]) -> None:
+        """Not where a file's name could not be read: it may be one of them."""
+        if not (self._files.apis or self._files.refused) or any(not file.api for file in self._files.refused):
+            return
+        named = {api.name for api in self._files.apis} | {file.api for file in self._files.refused}
+        if left := sorted(before.keys() - named):
+            self._output.event(
+                "APIs are published that no file has; who does not want one deletes it: DELETE /v1/apis/NAME",
+                "warning",
+                apis=left,
+            )
+
+    def _log_changes(self) -> None:
+        """Logs changes of state; pending only when it lasts, for each change of an API makes it so for a moment."""
+        newly_pending, self._newly_pending = self._newly_pending, set()
+        for name, api in self._stored.items():
+            state = api.status.state
+            if state == DEPLOYED:
+                if self._not_serving.pop(name, None):
+                    self._output.event("API deployed", api=name)
+            elif state != self._not_serving.get(name):
+                if state == PENDING and name not in newly_pending:
+                    self._newly_pending.add(name)
+                else:
+                    self._log_not_serving(name, api)
+        for name in self._not_serving.keys() - self._stored.keys():
+            del self._not_serving[name]
+
+    def _log_not_serving(self, name: str, api: StoredApi) -> None:
+        self._not_serving[name] = api.status.state
+        self._output.event("API is not deployed", "warning", api=name, state=api.status.state, reason=api.status.reason)

@@ -1,0 +1,116 @@
+"""What changes a node while it runs: reloads on command, by signal or by a saved file, and executors recycled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.builds.build_runs import BuildRuns
+from gatewright_cli.builds.generation import Generation, Generations
+from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.node.executor_recycling import ExecutorRecycler, Limits
+from gatewright_cli.node.executors import Executors
+from gatewright_cli.node.management import Management
+from gatewright_cli.node.peers import own_check
+from gatewright_cli.node.processes import NodeSettings
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.run.control import SOCKET, Control, Status
+from gatewright_cli.run.reloading import ReloadError, Reloads
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.orphans import Orphans
+from gatewright_cli.supervision.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class UpdateSources:
+    """Where updates come from.
+
+    generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
+    `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
+    import of one policy may take in a build.
+    """
+
+    generations: Generations
+    first: Generation
+    target: Path
+    manifest: Path | None = None
+    watch: bool = False
+    limits: Limits = field(default_factory=Limits)
+    import_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class RunInterface:
+    """What the rest of the run offers to live updates.
+
+    status: the run's status for the control socket. reloaded: called after each reload that succeeded. reload: set it
+    to ask for a reload. orphans: of this process.
+    """
+
+    status: Status
+    reloaded: Callable[[], None]
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    orphans: Orphans = field(default_factory=Orphans)
+
+
+@contextlib.asynccontextmanager
+async def live_updates(
+    changes: UpdateSources,
+    settings: NodeSettings,
+    run_dir: RunDir,
+    supervisor: Supervisor,
+    output: LogOutput,
+    interface: RunInterface,
+    management: Management | None,
+) -> AsyncIterator[None]:
+    """Serves reloads, and recycles executors, while the body runs: between start and stop of the supervisor."""
+    admin = EngineAdmin(run_dir.socket("engine-admin"))
+    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
+    builds = None
+    if changes.manifest is not None:
+        builds = BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, interface.orphans)
+    reloads = Reloads(changes.generations, executors, output, builds, management)
+    reloads.reloaded = interface.reloaded
+    at = run_dir.socket(SOCKET)
+    control = Control(at, reloads, interface.status, own_check(at, output))
+    tasks = [
+        asyncio.create_task(
+            ExecutorRecycler(executors, admin, output, changes.limits).run(), name="executor recycling"
+        ),
+        asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
+    ]
+    if changes.watch and changes.manifest is not None:
+        from gatewright_cli.run.watching import SourceWatcher  # here, because an image runs without the builder
+
+        tasks.append(asyncio.create_task(SourceWatcher(changes.manifest, reloads, output).run(), name="watch"))
+    for task in tasks:
+        task.add_done_callback(lambda done: _say_if_failed(done, output))
+    await control.start()
+    try:
+        yield
+    finally:
+        await control.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await reloads.close()
+        await executors.close()
+
+
+async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:
+    """Signals that come during a reload ask for one more."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        output.event("reloading", signal="SIGHUP")
+        with contextlib.suppress(ReloadError):  # it is logged
+            await reloads.reload()
+
+
+def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:
+    """A fault of ours must not look like a node in which nothing is to be replaced."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        output.event(f"{task.get_name()} has ended: {error!r}", "error")

@@ -1,0 +1,253 @@
+"""One run of a node: start, deploy, report ready, follow the APIs, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from gatewright_controller.relay import Relay, Unnamed
+
+from gatewright_cli.node import environment, ports
+from gatewright_cli.node.api_files import ApiFiles
+from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.node.management import DeployError, Management
+from gatewright_cli.node.operator_secrets import TOKEN_FILE
+from gatewright_cli.node.peers import Peers, own_check
+from gatewright_cli.node.phase_times import PhaseTimes
+from gatewright_cli.node.processes import NodeSettings, at_start
+from gatewright_cli.node.run_dir import STATUS, RunDir
+from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
+from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
+from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
+from gatewright_cli.run.stop_signals import StopAction, StopSignals
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import StartError
+from gatewright_cli.supervision.orphans import Orphans
+from gatewright_cli.supervision.supervisor import Supervisor
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+POLL_SECONDS = 0.02
+LOOK_SECONDS = 2.0
+ORPHANS_SECONDS = 2.0
+
+Failure = StartError | DeployError
+
+
+class NodeRun:
+    """One run of a node, from the first process started to the last one stopped.
+
+    management: of the node's controller, if it has one. files: what to deploy; read: reads one of them again.
+    strict: the start fails where an API is not deployed.
+    spent: what the time before was used for; this run adds its own parts and logs them.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        run_dir: RunDir,
+        management: Management | None,
+        files: ApiFiles,
+        read: Reader,
+        output: LogOutput,
+        changes: UpdateSources,
+        spent: PhaseTimes,
+        strict: bool = False,
+    ) -> None:
+        self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
+        self._changes, self._spent, self._strict = changes, spent, strict
+        self._state = "starting"
+        self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
+        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
+        self._management = management
+        self._deployment = Deployment(management, files, read, output, self._write_status)
+        self._interface = RunInterface(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
+        self._relays = [
+            Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
+            for process in self._supervisor.processes
+            if process.spec.relay is not None
+        ]
+        self._stop_requested = asyncio.Event()
+        self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
+
+    async def run(self) -> Failure | None:
+        """Until a signal asks to stop: None; or until the start has failed: why. Leaves nothing behind either way."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
+        watching = self._adopt_orphans()
+        try:
+            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._set_state("stopping")
+            await _cancel(serving, asked)
+            await self._stop()
+            await _cancel(watching)
+        return None if serving.cancelled() else _failure(serving)
+
+    def _adopt_orphans(self) -> asyncio.Task[None]:
+        try:
+            self._orphans.adopt()
+        except OSError as error:
+            self._output.event("orphaned processes will not be killed", "warning", reason=error.strerror)
+        return asyncio.create_task(self._orphans.watch(), name="orphans")
+
+    def _on_pid(self, name: str, pid: int | None) -> None:
+        self._peers.on_pid(name, pid)
+        self._orphans.on_pid(name, pid)
+
+    def _log_orphans(self, programs: dict[int, str]) -> None:
+        some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
+        self._output.event("orphaned processes are killed", "warning", count=len(programs), which=some)
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second signal cut the orderly stop short."""
+        return self._stop_signals.forced
+
+    @property
+    def _token_file(self) -> Path:
+        return self._run_dir.path / TOKEN_FILE
+
+    async def _serve(self) -> None:
+        for what in self._settings.isolation.lacks:
+            self._output.event("executors are not fully isolated: the kernel lacks something", "warning", lacks=what)
+        self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
+        withheld = environment.withheld(process.spec for process in self._supervisor.processes)
+        self._output.event("variables that no process gets", "debug", names=withheld)
+        for relay in self._relays:
+            await relay.start()
+        self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
+        async with live_updates(
+            self._changes,
+            self._settings,
+            self._run_dir,
+            self._supervisor,
+            self._output,
+            self._interface,
+            self._management,
+        ):
+            end = time.monotonic() + START_WAIT_SECONDS
+            with self._spent.measure("deploy"):
+                await self._deployment.start(end)
+            with self._spent.measure("acknowledged"):
+                await self._until_envoy_acknowledges(end)
+            await self._deployment.log_undeployed()
+            if self._strict:
+                self._deployment.require_all_deployed()
+            self._set_state("running")
+            self._announce_ready()
+            await self._deployment.follow()
+
+    async def _until_envoy_acknowledges(self, end: float) -> None:
+        """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()).
+
+        Its workers have it then: Envoy hands a configuration to them before it acknowledges it, and each takes it in
+        before any connection that is made later.
+        """
+        admin = EngineAdmin(self._run_dir.socket("engine-admin"))
+        while not (confirmed := await admin.envoy_acknowledged_all()) and time.monotonic() < end:
+            await asyncio.sleep(POLL_SECONDS)
+        if not confirmed:
+            self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
+
+    def _announce_ready(self) -> None:
+        parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
+        settings, (serving, apis) = self._settings, self._deployment.serving()
+        total = f"{sum(self._spent.seconds.values()):.2f}s"
+        self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
+        with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
+            click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            if settings.controller:
+                click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
+            for state, said in self._deployment.shortcomings():
+                click.echo(f"  {state:<8} {said}")
+            if (sample := self._sample()) is not None:
+                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {settings.url}{sample[1]}")
+
+    def _sample(self) -> tuple[str, str] | None:
+        """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
+        serving = [api for api in self._files.apis if api.sample and self._deployment.is_deployed(api.name)]
+        serving.sort(key=lambda api: not api.is_at(self._settings.echo))
+        return serving[0].sample if serving else None
+
+    def _on_stop_signal(self, name: str) -> None:
+        match self._stop_signals.received(time.monotonic()):
+            case StopAction.STOP:
+                self._output.event("stopping (once more to force it)", signal=name)
+                self._stop_requested.set()
+            case StopAction.FORCE:
+                self._output.event("stopping by force", "warning", signal=name)
+                self._supervisor.kill()
+
+    def _on_hangup(self) -> None:
+        match self._hangup_signals.received():
+            case HangupAction.STOP:
+                self._output.event("the terminal is gone")
+                self._on_stop_signal("SIGHUP")
+            case HangupAction.RELOAD:
+                self._interface.reload.set()
+
+    async def _stop(self) -> None:
+        await self._supervisor.stop()
+        for relay in self._relays:
+            await relay.close()
+        if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
+            self._output.event("orphaned processes go on", "error")
+        self._run_dir.remove()
+        self._output.event("stopped")
+
+    def _set_state(self, state: str) -> None:
+        self._state = state
+        self._write_status()
+
+    async def _status_now(self) -> dict[str, Any]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._deployment.refresh()
+        return self._status()
+
+    def _write_status(self) -> None:
+        self._run_dir.write_status(self._status())
+
+    def _status(self) -> dict[str, Any]:
+        """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
+
+        `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
+        empty without a controller.
+        """
+        settings = self._settings
+        return {
+            "version": 1,
+            "state": self._state,
+            "pid": os.getpid(),
+            "url": settings.url,
+            "controller": ports.url(settings.controller) if settings.controller else None,
+            "tokenFile": str(self._token_file) if settings.controller else None,
+            "echo": ports.url(settings.echo) if settings.echo else None,
+            "build": str(settings.build.path),
+            "stateDir": str(settings.state_dir),
+            "processes": [process.status() for process in self._supervisor.processes],
+            "apis": self._deployment.report(),
+            "refusedFiles": self._deployment.refused_files(),
+        }
+
+
+async def _cancel(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _failure(serving: asyncio.Task[None]) -> Failure | None:
+    error = serving.exception()
+    if error is None or isinstance(error, StartError | DeployError):
+        return error
+    raise error

@@ -1,0 +1,130 @@
+"""The options of `gatewright run`, and what they mean where they leave something open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gatewright_cli.isolation.levels import Level
+from gatewright_cli.node import api_files, ports
+from gatewright_cli.node.api_files import ApiFile, ApiFileError, RefusedFile
+from gatewright_cli.node.edge import Edge, edge
+from gatewright_cli.node.executor_recycling import Limits
+from gatewright_cli.node.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT
+from gatewright_cli.node.processes import UnderscoredHeaders
+from gatewright_cli.supervision.log_output import LogFormat
+from gatewright_cli.supervision.records import LogLevel
+from gatewright_cli.supervision.specs import Scheduling
+
+APIS = "apis"
+PORT_OPTION = "--port (make run PORT=…)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `gatewright run`, by their names on the command line."""
+
+    manifest: Path
+    output: Path
+    import_limit: float
+    build_output: Path | None
+    host: str
+    port: int
+    controller_host: str
+    controller_port: int
+    no_controller: bool
+    state_dir: Path
+    run_dir: Path | None
+    apis: Path | None
+    with_echo: bool | None
+    echo_port: int
+    executors: int
+    node_id: str | None
+    bootstrap: Path | None
+    access_log: str
+    access_log_sample: float
+    underscored_headers: UnderscoredHeaders
+    drain_seconds: float
+    log_format: LogFormat
+    log_level: LogLevel
+    watch: bool
+    executor_drain: float
+    recycle_after: float | None
+    recycle_executions: int | None
+    executor_memory_limit: float | None
+    hung_limit: int | None
+    health_limit: float
+    silence_limit: float
+    memory: float | None
+    body_memory: float | None
+    request_limit: float
+    max_connections: int | None
+    engine_scheduling: Scheduling
+    isolation: Level
+    executor_uids: tuple[int, int]
+    executor_open_files: int
+    executor_file_size: float
+    executor_processes: int
+    strict: bool
+    pass_env: tuple[str, ...]
+
+    @property
+    def edge(self) -> Edge:
+        """What clients may take of the node."""
+        return edge(self.memory, self.body_memory, self.request_limit, self.max_connections)
+
+    @property
+    def limits(self) -> Limits:
+        """When executor processes are replaced."""
+        resident = None if self.executor_memory_limit is None else int(self.executor_memory_limit)
+        return Limits(self.recycle_after, self.recycle_executions, resident, self.hung_limit, self.health_limit)
+
+
+def with_defaults(options: Options) -> Options:
+    """The options with what the manifest's folder says: the `apis` beside it, and the echo that one of them names."""
+    beside = options.manifest.parent / APIS
+    if options.apis is None and not (options.build_output or options.no_controller) and beside.is_dir():
+        options = replace(options, apis=beside)
+    if options.with_echo is None:
+        options = replace(options, with_echo=options.apis is not None and _names_a_free_echo(options, options.apis))
+    return options
+
+
+def _names_a_free_echo(options: Options, apis: Path) -> bool:
+    """Whether an API's upstream is where the echo is by default, or where --echo-port puts it, and nobody is there."""
+    try:
+        upstreams = {api_files.http_address(url) for api in api_files.load(apis).apis for url in api.upstreams}
+    except ApiFileError:
+        return False  # said in a moment
+    named = {port for host, port in filter(None, upstreams) if host in ECHO_NAMES}
+    return any(ports.obstacle(ECHO_HOST, port) is None for port in named & {ECHO_PORT, options.echo_port})
+
+
+def with_ports(options: Options) -> Options:
+    """The options with each port 0 replaced by a free one."""
+    return replace(
+        options,
+        port=options.port or ports.free_port(options.host),
+        controller_port=options.controller_port or ports.free_port(options.controller_host),
+        echo_port=options.echo_port or ports.free_port(ECHO_HOST),
+    )
+
+
+def at_the_echo(options: Options, api: ApiFile) -> ApiFile:
+    """API files name the echo upstream's default port; where it was given another one, they mean that."""
+    return api_files.moved(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
+
+
+def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
+    """The documents of an API file as they are now; upstreams at the echo's default port are moved to where it is."""
+    return [at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
+
+
+def listeners(options: Options) -> dict[str, tuple[str, int]]:
+    """Option → host and port, for all that this run will listen on."""
+    found = {PORT_OPTION: (options.host, options.port)}
+    if not options.no_controller:
+        found["--controller-port"] = (options.controller_host, options.controller_port)
+    if options.with_echo:
+        found["--echo-port"] = (ECHO_HOST, options.echo_port)
+    return found

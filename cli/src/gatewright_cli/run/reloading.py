@@ -1,0 +1,194 @@
+"""A reload: build → freeze → ask the controller → take over → tell the controller.
+
+A reload that is refused changes nothing. Where definitions change, the controller is asked first whether each API can
+go on with them. The policies concerned stay in the old executors, which drain; once the new executors serve, the
+controller deploys the APIs again, and the node replaces them as in any other change of an API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gatewright_cli.builds.build_output import BuildOutputError
+from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
+from gatewright_cli.builds.difference import Difference, difference
+from gatewright_cli.builds.generation import Generation, GenerationError, Generations
+from gatewright_cli.node.engine_admin import EngineRefusedError
+from gatewright_cli.node.executors import Executors
+from gatewright_cli.node.management import DeployError, Management, PolicyImpact
+from gatewright_cli.node.phase_times import PhaseTimes
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import StartError
+
+
+class ReloadError(Exception):
+    """The present generation goes on: `reasons` has a sentence for each mistake."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """The generation that serves now, how long it took until it did, and what of the build needs a restart.
+
+    changed: what is otherwise than before. spent: seconds by the part of the reload that they went into.
+    """
+
+    generation: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    changed: Difference = field(default_factory=Difference)
+    spent: dict[str, float] = field(default_factory=dict)
+
+
+class Reloads:
+    """Reloads of one run, one after the other. Close it.
+
+    builds: makes the build first; None to take the output as it is. management: of the controller, if there is one.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        executors: Executors,
+        output: LogOutput,
+        builds: BuildRuns | None,
+        management: Management | None,
+    ) -> None:
+        self._generations, self._executors, self._output = generations, executors, output
+        self._builds, self._management = builds, management
+        self._newest: asyncio.Task[Reloaded] | None = None
+        self._committed: asyncio.Task[object] | None = None
+        self.reloaded: Callable[[], None] = lambda: None
+        """Called after each reload that was taken over."""
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
+        """Raises ReloadError. Logs one line either way. `say` is told, in a few words, what is about to take time.
+
+        It cancels a reload under way that has not reached the engine: both callers then get the newer one's outcome.
+        """
+        own = self._newest = asyncio.create_task(self._supersede(self._newest, say), name="reload")
+        while True:
+            try:
+                return await asyncio.shield(own)
+            except asyncio.CancelledError:
+                if not own.cancelled() or own is self._newest:  # who asked has gone, or the run ends
+                    raise
+                own = self._newest
+
+    async def close(self) -> None:
+        """Ends a reload that is under way, and what it has begun."""
+        if self._newest is not None:
+            self._newest.cancel()
+            await asyncio.wait({self._newest})
+        if self._builds is not None:
+            await self._builds.close()
+
+    async def _supersede(self, older: asyncio.Task[Reloaded] | None, say: Callable[[str], None]) -> Reloaded:
+        if older is not None and older is not self._committed:
+            older.cancel()
+        async with self._one_at_a_time:
+            return await self._logged(say)
+
+    async def _logged(self, say: Callable[[str], None]) -> Reloaded:
+        began, spent = time.monotonic(), PhaseTimes()
+        try:
+            changed, notes = await self._reload(say, spent)
+        except Exception as error:
+            fault = [f"a fault of Gatewright's own: {error!r}"]
+            refusal = error if isinstance(error, ReloadError) else ReloadError(fault)
+            serving = self._executors.generation.number
+            self._output.event(f"reload refused: {refusal}", "error", serving_generation=serving)
+            raise refusal from error.__cause__ if refusal is error else error
+        finally:
+            self._committed = None
+        done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
+        self._say_done(done)
+        self.reloaded()
+        return done
+
+    def _say_done(self, done: Reloaded) -> None:
+        parts = {part: f"{seconds:.2f}s" for part, seconds in done.spent.items()}
+        what = {"changed": done.changed.policies, "restarted": done.changed.restarts, "kept": done.changed.keeps}
+        said: dict[str, object] = {name: list(values) for name, values in what.items() if values}
+        said |= {"generation": done.generation, "took": f"{done.seconds:.2f}s"} | parts
+        self._output.event("reloaded" if done.changed else "nothing to reload", "info", **said)
+        for note in done.notes:
+            self._output.event(note, "warning")
+
+    async def _reload(self, say: Callable[[str], None], spent: PhaseTimes) -> tuple[Difference, tuple[str, ...]]:
+        noted = await self._build(say, spent)
+        before = self._executors.generation
+        with spent.measure("files"):
+            fresh = await self._freeze(before)
+        try:
+            changed = difference(before.build, fresh.build)
+            if changed:
+                impact = await self._check_apis(changed, fresh)
+                say(f"starting new executors of {', '.join(changed.restarts)}" if changed.restarts else "taking over")
+                superseded = impact.superseded
+                await self._executors.switch_to(fresh, spent, self._commit, superseded=superseded)
+        except (EngineRefusedError, StartError, DeployError) as error:
+            self._generations.drop(fresh)
+            raise ReloadError(str(error).splitlines()) from error
+        except BaseException:
+            self._generations.drop(fresh)
+            raise
+        if changed:
+            self._generations.adopt(fresh)
+        else:
+            self._generations.drop(fresh)
+        with spent.measure("controller"):
+            return changed, (*noted, *fresh.notes, *await self._tell_controller())
+
+    async def _build(self, say: Callable[[str], None], spent: PhaseTimes) -> list[str]:
+        """The notes of the build."""
+        if self._builds is None:
+            return []
+
+        def wait(what: str, seconds: float) -> None:
+            self._output.event(f"the reload waits for the build: {what}", since=f"{seconds:.0f}s")
+            say(f"{what} … {seconds:.0f} s")
+
+        say("building")
+        try:
+            with spent.measure("build"):
+                return await self._builds.build(say, wait)
+        except BuildRefusedError as error:
+            raise ReloadError(error.reasons) from error
+
+    async def _freeze(self, before: Generation) -> Generation:
+        freezing = asyncio.ensure_future(asyncio.to_thread(self._generations.next, before))
+        try:
+            return await asyncio.shield(freezing)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # who is cancelled has nothing more to say
+                self._generations.drop(await freezing)
+            raise
+        except (GenerationError, BuildOutputError) as error:
+            raise ReloadError(str(error).splitlines()) from error
+
+    def _commit(self) -> None:
+        self._committed = asyncio.current_task()
+
+    async def _check_apis(self, changed: Difference, fresh: Generation) -> PolicyImpact:
+        """What other definitions mean to the APIs. Raises DeployError where one could not go on with them."""
+        if self._management is None or not changed.definitions:
+            return PolicyImpact()
+        return await self._management.check_policies(fresh.definitions)
+
+    async def _tell_controller(self) -> list[str]:
+        """The new generation serves already: what goes wrong here is a note."""
+        if self._management is None:
+            return []
+        try:
+            return (await self._management.reload_policies()).notes
+        except DeployError as error:
+            return [f"the controller does not know the new policies: {error}"]

@@ -1,0 +1,181 @@
+"""`gatewright run` from its options on: all mistakes at once → build → a node's settings → the node's run → its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+from gatewright_controller.private import keep_private
+
+from gatewright_cli.builds import build_output
+from gatewright_cli.builds.generation import Generations
+from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError
+from gatewright_cli.isolation.levels import Isolation
+from gatewright_cli.isolation.levels import Limits as ProcessLimits
+from gatewright_cli.mistakes import PreflightError, refuse
+from gatewright_cli.node import bootstrap, ports
+from gatewright_cli.node.bootstrap import BootstrapError
+from gatewright_cli.node.management import Management
+from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.phase_times import PhaseTimes
+from gatewright_cli.node.ports import ECHO_HOST
+from gatewright_cli.node.processes import NodeSettings
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.temporary_folders import TemporaryFolders
+from gatewright_cli.run import preflight
+from gatewright_cli.run.live_updates import UpdateSources
+from gatewright_cli.run.node_run import Failure, NodeRun
+from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
+from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
+from gatewright_cli.supervision import forked
+from gatewright_cli.supervision.log_output import LogOutput
+
+FORCED_STATUS = 130
+HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
+
+
+def run(options: Options, rest: Sequence[str]) -> int:
+    """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
+    _keep_private()
+    options = with_ports(with_defaults(options))
+    inputs = preflight.check(options, rest)
+    with contextlib.ExitStack() as stack:
+        state_dir = StateDir.open(options.state_dir)
+        stack.callback(state_dir.close)
+        spent = PhaseTimes()
+        build(options, spent)
+        generations = _generations(options)
+        stack.callback(generations.close)
+        temporary = TemporaryFolders.open()
+        stack.callback(temporary.close)
+        changes = _changes(options, generations)
+        settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
+        refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
+        return _run_node(settings, inputs, options, changes, spent)
+
+
+def _keep_private() -> None:
+    """Before a build imports policies, and before any runs."""
+    try:
+        keep_private()
+    except OSError as error:
+        click.echo(f"warning: other processes of this user can read this one ({error.strerror})", err=True)
+
+
+def _generations(options: Options) -> Generations:
+    """Raises PreflightError where the build output cannot be read."""
+    mistakes: list[str] = []
+    with collecting(mistakes):
+        output = build_output.load(options.build_output or options.output)
+    refuse(mistakes)
+    return Generations.open(output)
+
+
+def _changes(options: Options, generations: Generations) -> UpdateSources:
+    manifest = None if options.build_output else options.manifest.absolute()
+    target = options.output.absolute()
+    return UpdateSources(
+        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit
+    )
+
+
+def node_settings(
+    options: Options, inputs: RunInputs, state_dir: Path, changes: UpdateSources, temporary: Path
+) -> NodeSettings:
+    """What the node is made of."""
+    controller = ports.join_address(options.controller_host, options.controller_port)
+    limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
+    return NodeSettings(
+        build=changes.first.build,
+        definitions=changes.generations.definitions,
+        state_dir=state_dir,
+        envoy=inputs.envoy,
+        bootstrap_template=inputs.bootstrap,
+        node_id=options.node_id or socket.gethostname(),
+        edge=options.edge,
+        host=options.host,
+        port=options.port,
+        tls=bootstrap.speaks_tls(inputs.bootstrap),
+        controller=None if options.no_controller else controller,
+        echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
+        executors=options.executors,
+        access_log=options.access_log,
+        access_log_sample=options.access_log_sample,
+        underscored_headers=options.underscored_headers,
+        log_level=options.log_level,
+        drain_seconds=options.drain_seconds,
+        executor_drain_seconds=options.executor_drain,
+        memory_limit=None if options.limits.resident is None else options.limits.resident * HARD_LIMIT_RATIO,
+        silence_seconds=options.silence_limit,
+        engine_scheduling=options.engine_scheduling,
+        temporary=temporary,
+        isolation=Isolation(options.isolation, inputs.kernel, limits, ExecutorUsers(*options.executor_uids)),
+        forwarded=inputs.forwarded,
+        pass_env=options.pass_env,
+    )
+
+
+def build(options: Options, spent: PhaseTimes) -> None:
+    """In a child: what a build imports would else stay for as long as the run. Raises PreflightError."""
+    if not options.build_output:
+        with spent.measure("build"):
+            refuse(forked.in_child(lambda: _mistakes_ofbuild(options)))
+
+
+def _mistakes_ofbuild(options: Options) -> list[str]:
+    from gatewright_cli.builds import building  # here, because an image runs a build without holding the builder
+
+    try:
+        building.build(options.manifest, options.output, import_seconds=options.import_limit)
+    except PreflightError as error:
+        return error.mistakes
+    return []
+
+
+def _run_node(
+    settings: NodeSettings, inputs: RunInputs, options: Options, changes: UpdateSources, spent: PhaseTimes
+) -> int:
+    mistakes: list[str] = []
+    with collecting(mistakes):
+        run_dir = RunDir.open(options.run_dir)
+    refuse(mistakes)
+    stdout = None if sys.stdout is None else sys.stdout.fileno()  # None: it was closed before we started
+    output = LogOutput(sys.stderr.fileno(), options.log_format, sys.stderr.isatty(), stdout, options.log_level)
+    try:
+        read = partial(read_again, options)
+        management = _management(settings, inputs.secrets, run_dir)
+        running = NodeRun(settings, run_dir, management, inputs.files, read, output, changes, spent, options.strict)
+        failure = asyncio.run(running.run())
+        said = _said(failure, options, changes)
+        if failure is not None and options.log_format == "json":
+            output.event(said, "error")
+    except (BootstrapError, IsolationError) as error:
+        raise PreflightError([str(error)]) from error
+    finally:
+        run_dir.remove()
+        output.close()
+    if failure is None:
+        return FORCED_STATUS if running.forced else 0
+    if options.log_format == "text":
+        click.echo(f"error: {said}", err=True)  # a text of several lines, and the last thing that is said
+    return 1
+
+
+def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDir) -> Management | None:
+    """The run's own controller, which is given its secrets by files; None without one."""
+    if settings.controller is None:
+        return None
+    secrets.write(run_dir)
+    return Management(ports.url(settings.controller), secrets.token)
+
+
+def _said(failure: Failure | None, options: Options, changes: UpdateSources) -> str:
+    """With the paths of the output: those of the run's own copy are gone when it is read."""
+    output = (options.build_output or options.output).absolute()
+    return str(failure).replace(str(changes.first.build.path), str(output))

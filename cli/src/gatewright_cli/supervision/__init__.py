@@ -1,0 +1,1 @@
+"""Processes: started, watched, restarted, stopped, and what they log. Imports nothing else of this package."""

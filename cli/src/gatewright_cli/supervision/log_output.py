@@ -1,0 +1,90 @@
+"""The output of a node: log lines on one file descriptor, the access log on another."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Literal
+
+from gatewright_cli.supervision import records
+from gatewright_cli.supervision.bounded_writer import BoundedWriter
+from gatewright_cli.supervision.records import LogLevel, Source
+
+LogFormat = Literal["text", "json"]
+OWN = Source("supervisor")
+ACCESS = Source("access")
+
+
+class LogOutput:
+    """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
+
+    Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
+    level: the least of our own events that is written.
+    Close it: it has a thread for each file descriptor.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        log_format: LogFormat = "text",
+        colour: bool = False,
+        access_fd: int | None = None,
+        level: LogLevel = "info",
+    ) -> None:
+        self._levels = records.LEVELS[records.LEVELS.index(level) :]
+        self._is_text, self._colour = log_format == "text", colour
+        access_fd = fd if access_fd is None else access_fd
+        lock = threading.Lock()
+        access_lock = lock if _are_one(fd, access_fd) else threading.Lock()
+        self._log = BoundedWriter(fd, self._lost, lock)
+        self._access = BoundedWriter(access_fd, self._lost_access, access_lock)
+
+    def relay(self, source: Source, lines: Sequence[bytes]) -> None:
+        """Takes lines of a process, without their ends. Never blocks, never raises."""
+        if self._log.is_full:
+            self._log.drop(len(lines))
+        else:
+            self._log.write(self._rendered(source, lines), len(lines))
+
+    def relay_access(self, lines: Sequence[bytes]) -> None:
+        """Takes lines of Envoy's access log. Never blocks, never raises."""
+        if self._access.is_full:
+            self._access.drop(len(lines))
+        elif self._is_text:
+            said = b"".join(records.access_as_text(line, self._colour) + b"\n" for line in lines)
+            self._access.write(said, len(lines))
+        else:
+            self._access.write(b"\n".join([*lines, b""]), len(lines))
+
+    def event(self, message: str, level: str = "info", **fields: object) -> None:
+        """Logs a record of the supervisor's own. level: debug, info, warning or error; fields: as JSON takes them."""
+        if level in self._levels:
+            self.relay(OWN, [records.event(OWN.component, message, level, **fields)])
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Writes what is queued, as far as the descriptors take it within `seconds`."""
+        self._access.close(seconds)
+        self._log.close(seconds)
+
+    def _rendered(self, source: Source, lines: Sequence[bytes]) -> bytes:
+        now = records.now()
+        if self._is_text:
+            return b"".join(records.as_text(source, line, self._colour, now) + b"\n" for line in lines)
+        return b"".join(records.as_json(source, line, now) + b"\n" for line in lines)
+
+    def _lost(self, lines: int) -> bytes:
+        said = records.event(OWN.component, "log lines dropped: the output did not take them", "warning", lines=lines)
+        return self._rendered(OWN, [said])
+
+    def _lost_access(self, lines: int) -> bytes:
+        self.event("access log lines dropped: the output did not take them", "warning", lines=lines)
+        return b""
+
+
+def _are_one(fd: int, other: int) -> bool:
+    """Whether what is written to them goes to one place, as with `2>&1`."""
+    try:
+        return os.path.sameopenfile(fd, other)
+    except OSError:
+        return False

@@ -1,0 +1,266 @@
+"""One process of a node: started, awaited until it is ready, restarted with back-off when it ends, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
+from gatewright_cli.supervision.liveness import until_silent
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.probes import POLL_SECONDS, Drain
+from gatewright_cli.supervision.progress import Progress, Snapshot
+from gatewright_cli.supervision.records import Source
+from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
+from gatewright_cli.supervision.specs import ProcessSpec
+
+OnPid = Callable[[str, int | None], None]
+T = TypeVar("T")
+STALL_SECONDS = 60.0
+REPORT_SECONDS = 10.0
+LONGEST_POLL_SECONDS = 0.2
+
+
+class State(StrEnum):
+    """Where a process stands."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class StartError(Exception):
+    """A process could not be started: which, why, its last lines, what to look at."""
+
+    def __init__(self, spec: ProcessSpec, reason: str, last_lines: list[bytes]) -> None:
+        self.spec, self.reason, self.last_lines = spec, reason, last_lines
+        said = [f"  │ {line.decode('utf-8', 'backslashreplace')}" for line in last_lines]
+        cure = [f"  {spec.cure}"] if spec.cure else []
+        command = [f"  its command: {' '.join(spec.command)}"]
+        super().__init__("\n".join([f"{spec.name} did not start: {reason}", *said, *command, *cure]))
+
+
+class _EndedError(Exception):
+    """The operating system process has ended. Where `final`, another attempt at the first start would fail as well."""
+
+    def __init__(self, reason: str, uptime: float, last_lines: list[bytes], final: bool = False) -> None:
+        super().__init__(reason)
+        self.uptime, self.last_lines, self.final = uptime, last_lines, final
+
+
+class ManagedProcess:
+    """A process that is restarted, with back-off, whenever it ends before `stop`.
+
+    on_change: called after each change of `state` or `pid`. on_pid: called with name and pid when an operating system
+    process has started, and with name and None before it is reaped. stall_seconds: how long a process that is not ready
+    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        output: LogOutput,
+        policy: RestartPolicy | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        on_pid: OnPid = lambda *_: None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        self.spec = spec
+        self._source = Source(spec.name, spec.component)
+        self.state = State.WAITING
+        self.leaving = False
+        self.restarts = Restarts(policy or RestartPolicy())
+        self._output = output
+        self._on_change, self._on_pid = on_change, on_pid
+        self._stall_seconds = stall_seconds
+        self._child: Child | None = None
+        self._first_ready: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while there is a process."""
+        return None if self._child is None or self._child.exited.done() else self._child.pid
+
+    def status(self) -> dict[str, object]:
+        """For status.json: name, state, pid (null while there is no process), restarts, listen, sockets, leaving
+        (another process has taken its place), and the spec's labels."""
+        return {
+            "name": self.spec.name,
+            "state": self.state,
+            "pid": self.pid,
+            "restarts": self.restarts.count,
+            "listen": self.spec.listen,
+            "sockets": [str(socket) for socket in ([self.spec.relay] if self.spec.relay else self.spec.sockets)],
+            "leaving": self.leaving,
+            **self.spec.labels,
+        }
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the present process was started; 0.0 while there is none."""
+        return 0.0 if self._child is None or self.pid is None else self._child.uptime
+
+    def mark_replaced(self) -> None:
+        """Another process has taken its place: this one drains, and status() says that it is leaving."""
+        self.leaving = True
+        self._on_change()
+
+    async def start(self) -> None:
+        """Returns when the process is ready for the first time. Raises StartError where it cannot be started."""
+        self._first_ready = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run_until_stopped(self._first_ready), name=f"supervise {self.spec.name}")
+        self._task.add_done_callback(self._on_task_done)
+        await self._first_ready
+
+    async def stop(self) -> None:
+        """Drains and stops the process, and no longer starts it again. Leaves no process and no socket."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        if self._child is not None and self.pid is not None:
+            was_ready = self.state is State.READY
+            self._set_state(State.STOPPING)
+            if was_ready and self.spec.drain is not None:
+                await self._drain(self.spec.drain, self._child)
+            await self._child.stop(self.spec.stop_seconds)
+        self._remove_sockets()
+        if self.spec.temporary is not None:
+            await self.spec.temporary.remove(self._on_removal)
+        self._set_state(State.STOPPED)
+
+    def kill(self) -> None:
+        """Ends the process at once; a stop that is under way then returns."""
+        if self._child is not None and self.pid is not None:
+            self._child.kill()
+
+    async def _run_until_stopped(self, first_ready: asyncio.Future[None]) -> None:
+        while True:
+            try:
+                await self._run_once(first_ready)
+            except _EndedError as end:
+                delay = self.restarts.delay_after(end.uptime)
+                if not first_ready.done() and (end.final or not self.restarts.may_start_again()):
+                    first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
+                    return
+                said = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
+                self._output.event(f"process ended: {end}", "warning", **said)
+                self._set_state(State.RESTARTING)
+                await asyncio.sleep(delay)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """A fault of the supervisor must not look like a process that starts slowly, or like an orderly stop."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self._output.event(f"no longer supervised: {error!r}", "error", process=self.spec.name)
+        if self._first_ready is not None and not self._first_ready.done():
+            self._first_ready.set_exception(error)
+
+    async def _run_once(self, first_ready: asyncio.Future[None]) -> None:
+        self._remove_sockets()
+        if self.spec.temporary is not None:
+            try:
+                await self.spec.temporary.make(self._on_removal)
+            except OSError as error:
+                raise _EndedError(f"its temporary folder cannot be made: {error}", 0.0, []) from error
+        self._child = child = self._spawn()
+        self._set_state(State.STARTING)
+        await self._until_ready(child)
+        if self.spec.handed is not None:
+            self.spec.handed.open()
+        self._set_state(State.READY)
+        message = "process is back" if first_ready.done() else "process is ready"
+        self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.uptime:.2f}s")
+        if not first_ready.done():
+            first_ready.set_result(None)
+        await self._until_ended(child)
+        raise self._ended(child)
+
+    async def _until_ended(self, child: Child) -> None:
+        """Returns when the process has ended. One that fails its liveness check is killed."""
+        if self.spec.alive is None:
+            await asyncio.wait({child.exited})
+            return
+        silent = await _while_it_runs(child, until_silent(self.spec.alive, child, self.spec.silence_seconds))
+        if not child.exited.done():
+            self._output.event("process is killed", "error", process=self.spec.name, reason=silent.result())
+            child.kill()
+            await asyncio.wait({child.exited})
+
+    def _on_removal(self, pid: int) -> None:
+        self._on_pid(f"{self.spec.name}: rm", pid)
+
+    def _spawn(self) -> Child:
+        name = self.spec.name
+        try:
+            child = Child(
+                self.spec,
+                lambda lines: self._output.relay(self._source, lines),
+                self._output.relay_access,
+                on_exit=lambda: self._on_pid(name, None),
+            )
+        except NotStartedError as error:
+            raise _EndedError(str(error), 0.0, [], final=True) from error
+        self._on_pid(name, child.pid)
+        return child
+
+    async def _until_ready(self, child: Child) -> None:
+        """Without a fixed limit, as long as there is progress."""
+        probing = await _while_it_runs(child, self._probe(child))
+        if child.exited.done():
+            raise self._ended(child)
+        if obstacle := probing.result():
+            await child.stop(self.spec.stop_seconds)
+            reason = f"no progress for {self._stall_seconds:g} s while not ready ({obstacle})"
+            raise _EndedError(reason, child.uptime, list(child.last_lines), final=True)
+
+    async def _probe(self, child: Child) -> str | None:
+        """None once the process is ready; the obstacle, once it has stalled."""
+        progress, pause, report_at = Progress(time.monotonic()), POLL_SECONDS / 4, REPORT_SECONDS
+        while obstacle := await self.spec.ready.obstacle():
+            now = time.monotonic()
+            snapshot = Snapshot(obstacle, child.lines_read, child.cpu_seconds())
+            if progress.stalled_for(snapshot, now) >= self._stall_seconds:
+                return obstacle
+            if child.uptime >= report_at:
+                report_at += REPORT_SECONDS
+                self._output.event("still waiting", process=self.spec.name, since=f"{child.uptime:.0f}s", what=obstacle)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS, max(POLL_SECONDS / 4, child.uptime / 10))
+        return None
+
+    async def _drain(self, drain: Drain, child: Child) -> None:
+        draining = await _while_it_runs(child, drain.run())
+        error = None if draining.cancelled() else draining.exception()
+        if error is not None:
+            self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
+
+    def _ended(self, child: Child) -> _EndedError:
+        return _EndedError(describe_exit(child.exited.result()), child.uptime, list(child.last_lines))
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._on_change()
+
+    def _remove_sockets(self) -> None:
+        for socket in self.spec.sockets:
+            socket.unlink(missing_ok=True)
+
+
+async def _while_it_runs(child: Child, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """The task of `work`, which is done, or cancelled where the process has ended before."""
+    task = asyncio.create_task(work)
+    either: set[asyncio.Future[Any]] = {task, child.exited}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    return task

@@ -1,0 +1,73 @@
+"""Starts the processes of a node in order, each ready before the next, and stops them in reverse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import ManagedProcess, OnPid
+from gatewright_cli.supervision.restarts import RestartPolicy
+from gatewright_cli.supervision.specs import ProcessSpec
+
+
+@dataclass(frozen=True)
+class Started:
+    """Seconds from the start of a process until it was ready."""
+
+    name: str
+    seconds: float
+
+
+class Supervisor:
+    """The processes of one node, in the order in which they start. Start it; stop it, also after a failed start."""
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        output: LogOutput,
+        policy: RestartPolicy | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        on_pid: OnPid = lambda *_: None,
+    ) -> None:
+        self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
+        self.processes = [self._managed(spec) for spec in specs]
+
+    async def start(self) -> list[Started]:
+        """Raises StartError for the first process that cannot be started; those before it run on until stop."""
+        started = []
+        for process in list(self.processes):
+            began = time.monotonic()
+            await process.start()
+            started.append(Started(process.spec.name, time.monotonic() - began))
+        return started
+
+    async def stop(self) -> None:
+        """In reverse order: each stops before those that it depends on."""
+        for process in self.processes[::-1]:
+            await process.stop()
+
+    def process(self, name: str) -> ManagedProcess:
+        """The one of this name. Raises StopIteration where there is none."""
+        return next(process for process in self.processes if process.spec.name == name)
+
+    def add(self, spec: ProcessSpec, before: str) -> ManagedProcess:
+        """A further process, not started yet, which stops after the one named `before`."""
+        process = self._managed(spec)
+        self.processes.insert(self.processes.index(self.process(before)), process)
+        return process
+
+    async def remove(self, process: ManagedProcess) -> None:
+        """Stops a process for good."""
+        await process.stop()
+        self.processes.remove(process)
+        self._on_change()
+
+    def _managed(self, spec: ProcessSpec) -> ManagedProcess:
+        return ManagedProcess(spec, self._output, self._policy, self._on_change, self._on_pid)
+
+    def kill(self) -> None:
+        """Ends all processes at once; a stop that is under way then returns."""
+        for process in self.processes:
+            process.kill()

@@ -1,0 +1,14 @@
+"""Aligns the supervisor's periodic timers, so that one wake-up serves several of them.
+
+A wake-up of an idle process costs several times what is then done, for its memory is in no cache any more.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+def until_next_tick(period: float) -> float:
+    """Seconds until the clock next passes a multiple of `period`; from half of it to one and a half."""
+    left = period - time.monotonic() % period
+    return left if left >= period / 2 else left + period

@@ -1,0 +1,160 @@
+"""`gatewright build` as a person and as a program meet it: sentences, exit status, events."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gatewright_builder import (
+    BuildError,
+    BuildOptions,
+    BuildResult,
+    BuiltPolicy,
+    Download,
+    Mistake,
+    Note,
+    Step,
+    Waiting,
+)
+from gatewright_cli.builds import building
+from gatewright_cli.main import main
+
+BAD = sorted((Path(__file__).parents[3] / "gateway-builder" / "tests" / "testdata").glob("*.bad"))
+
+
+def status_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["gatewright", "build", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.stem)
+def test_bad_input_is_sentences_and_exit_status_1(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--manifest", str(case / "build.yaml"), "--output", str(tmp_path / "out"))
+    assert status_of(monkeypatch, *arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert lines
+    assert all(line.startswith("error: ") and ": expected " in line and "; " in line for line in lines), lines
+    assert "hunter22" not in printed.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_as_json_each_mistake_is_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = next(case for case in BAD if case.stem == "other-name")
+    assert status_of(monkeypatch, "--json", "--manifest", str(case / "build.yaml"), "--output", str(tmp_path)) == 1
+    (mistake,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (mistake["event"], mistake["file"], mistake["line"]) == ("mistake", "policy/policy-definition.yaml", 1)
+    assert {"expected", "got", "cure"} <= mistake.keys()
+
+
+def builder(options: BuildOptions) -> BuildResult:
+    """Stands in for the builder, which needs an engine: what it says is what is tested here."""
+    options.say(Step("fetching limit"))
+    options.say(Waiting("fetching limit", 4.04))
+    options.say(Note("policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"))
+    options.say(Download("limit", 5, 10))
+    options.say(Download("limit", 10, 10, done=True))
+    if options.locked:
+        raise BuildError([Mistake("build.lock", "it", "none", "make one")])
+    path = options.output
+    policies = (BuiltPolicy("limit", "v1.2.0", "go", ""), BuiltPolicy("greet", "v1.0.0", "python", "slow"))
+    return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345}, policies, is_stock=False)
+
+
+def test_as_json_what_goes_on_is_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "run_builder", builder)
+    assert status_of(monkeypatch, "--json", "--output", str(tmp_path)) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"event": "step", "text": "fetching limit"},
+        {"event": "waiting", "text": "fetching limit", "seconds": 4.04},
+        {"event": "note", "text": "policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"},
+        {"event": "download", "what": "limit", "received": 5, "total": 10, "done": False},
+        {"event": "download", "what": "limit", "received": 10, "total": 10, "done": True},
+        {"event": "built", "output": str(tmp_path), "changed": ["bin"], "seconds": {"read": 0.123},
+         "policies": [{"name": "limit", "version": "v1.2.0", "runtime": "go", "group": ""},
+                      {"name": "greet", "version": "v1.0.0", "runtime": "python", "group": "slow"}],
+         "engine": "compiled"},
+    ]  # fmt: skip
+
+
+def test_a_person_is_told_what_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "run_builder", builder)
+    assert status_of(monkeypatch, "--output", str(tmp_path)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"built {tmp_path} in 0.1 s",
+        "  limit v1.2.0   go",
+        "  greet v1.0.0   python, group slow",
+        "  policy engine  compiled for this build",
+    ]
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_an_output_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "build.yaml").write_text("version: v1\npolicies: []\n")
+    assert status_of(monkeypatch, "--manifest", str(tmp_path / "build.yaml"), "--output", place) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {place}: expected an output folder that can be written, got /"), said
+    assert said.count("\n") == 1
+
+
+INTERRUPTED_IMPORT = """
+import os, signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started with it ignored
+os.kill(os.getpid(), signal.SIGINT)
+signal.pause()
+"""
+
+
+def test_ctrl_c_while_it_is_still_importing_is_no_traceback(tmp_path: Path) -> None:
+    slow = tmp_path / "click.py"
+    slow.write_text(INTERRUPTED_IMPORT)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "gatewright_cli", "version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_person_reads_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(building, "run_builder", builder)
+    assert status_of(monkeypatch, "--locked") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "build: fetching limit",
+        "build: fetching limit … 4 s",
+        "note: policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line",
+        "build: limit: 10 bytes",
+        "error: build.lock: expected it, got none; make one",
+    ]
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_import_is_given_as_long_as_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: tuple[str, ...]
+) -> None:
+    asked: list[float] = []
+
+    def notes(options: BuildOptions) -> BuildResult:
+        asked.append(options.import_seconds)
+        return builder(options)
+
+    monkeypatch.setattr(building, "run_builder", notes)
+    assert status_of(monkeypatch, "--output", str(tmp_path), "--import-limit", "5m", *as_json) == 0
+    assert status_of(monkeypatch, "--output", str(tmp_path), *as_json) == 0
+    assert asked == [300.0, 60.0]

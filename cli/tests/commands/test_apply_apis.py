@@ -1,0 +1,152 @@
+"""Against the real controller; no node is connected, so that what it takes stays pending."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.api_files import ApiFiles
+from gatewright_cli.node.management import Management
+from gatewright_cli.node.ports import free_port
+from gatewright_cli.node.run_dir import RunDir
+
+from cli.tests.node.test_management import API, with_controller, written
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+
+def nothing() -> bytes:
+    raise AssertionError("standard input is read where nobody names it")
+
+
+class Told:
+    """What an apply has printed."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.err: list[str] = []
+
+    async def apply(self, management: Management, files: ApiFiles, seconds: float | None = None) -> bool:
+        self.out.clear()
+        self.err.clear()
+        return await applied(Target(management), files, seconds, self.out.append, self.err.append)
+
+
+def test_what_is_new_is_created_and_what_is_the_same_is_unchanged(bench: Bench) -> None:
+    one, two = written(bench.folder, "one"), written(bench.folder, "two")
+
+    async def work(management: Management) -> None:
+        told = Told()
+        assert await told.apply(management, load([one, two], nothing))
+        assert told.out == ["one created", "two created"]
+        written(bench.folder, "two", API.replace("GET", "POST"))
+        assert await told.apply(management, load([one, two], nothing))
+        assert told.out == ["one unchanged", "two changed"]
+        assert told.err == []
+        assert [api.status.revision for api in (await management.apis()).values()] == [1, 3]
+
+    with_controller(bench, work)
+
+
+def test_what_is_not_deployed_in_time_is_said_with_its_reason(bench: Bench) -> None:
+    path = written(bench.folder, "one")
+
+    async def work(management: Management) -> None:
+        told = Told()
+        assert not await told.apply(management, load([path], nothing), seconds=0.2)
+        assert (told.out, told.err) == (["one created, pending: no node is connected"], [])
+
+    with_controller(bench, work)
+
+
+def test_mistakes_have_their_lines_and_keep_no_other_out(bench: Bench) -> None:
+    wrong = API.replace("GET", "FETCH").replace("NAME", "wrong")
+    good = API.replace("NAME", "good")
+    path = bench.folder / "both.yaml"
+    path.write_text(f"---\n{good}---\n{wrong}---\nkind: [\n")
+
+    async def work(management: Management) -> None:
+        told = Told()
+        assert not await told.apply(management, load([path, STDIN], lambda: b"kind: Api\nmetadata: {name: x}\n"))
+        assert told.out == ["good created"]
+        assert [line.partition(", got ")[0].partition(" 'DELETE'")[0] for line in told.err] == [
+            f"{path}:23: expected a YAML document: while parsing a flow node: did not find expected node content",
+            "stdin:1: spec: expected an object",
+            f"{path}:20: spec.operations[0].method: expected",
+        ]
+
+    with_controller(bench, work)
+
+
+def test_standard_input_is_a_file_of_yaml(bench: Bench) -> None:
+    async def work(management: Management) -> None:
+        told = Told()
+        text = API.replace("NAME", "a") + "---\n" + API.replace("NAME", "b")
+        assert await told.apply(management, load([STDIN], text.encode))
+        assert told.out == ["a created", "b created"]
+
+    with_controller(bench, work)
+
+
+def alone(bench: Bench, work: Callable[[], Awaitable[None]]) -> None:
+    async def live() -> None:
+        await work()
+
+    bench.run(live())
+
+
+def test_no_controller_and_no_token_are_said(bench: Bench) -> None:
+    path = written(bench.folder, "one")
+
+    async def away() -> None:
+        told = Told()
+        assert not await told.apply(Management(f"http://127.0.0.1:{free_port('127.0.0.1')}", ""), load([path], nothing))
+        assert told.err[0].startswith("error: the controller gave no answer")
+
+    alone(bench, away)
+
+    async def work(management: Management) -> None:
+        told = Told()
+        del management._client.headers["authorization"]
+        assert not await told.apply(management, load([path], nothing))
+        assert told.err == ["error: 401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"]
+
+    with_controller(bench, work)
+
+
+def test_files_that_are_none_are_all_named_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError) as caught:
+        load([tmp_path / "none.yaml", tmp_path], nothing)
+    assert caught.value.mistakes == [
+        f"{tmp_path}/none.yaml: No such file or directory",
+        f"{tmp_path}: expected at least one .yaml or .json file, got none",
+    ]
+
+
+def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(PreflightError, match=r"expected one run with .*, got none.*or another machine's"):
+        target(None, None)
+    with pytest.raises(PreflightError, match="expected --run-dir or --controller, got both"):
+        target(tmp_path, "http://127.0.0.1:1")
+    with pytest.raises(PreflightError, match=r"expected a URL such as http://127\.0\.0\.1:9090, got"):
+        target(None, "127.0.0.1:1")
+    run_dir = RunDir.open(bench.folder / "run")
+    run_dir.write_status({"controller": None, "echo": None})
+    with pytest.raises(PreflightError, match="has no controller: name the one that it asks with --controller"):
+        target(run_dir.path, None)
+    run_dir.write_status({"controller": "http://127.0.0.1:1", "echo": "http://127.0.0.1:7"})
+    with pytest.raises(PreflightError, match="management-token: expected a file with the management API's token"):
+        target(run_dir.path, None)
+    run_dir.write("management-token", "s3cret\n")
+    found = target(run_dir.path, None)
+    assert (found.management._client.headers, found.echo_port) == ({"authorization": "Bearer s3cret"}, 7)
+    (tmp_path / "token").write_text("other\n")
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN_FILE", str(tmp_path / "token"))
+    assert target(None, "http://gateway:9090").management._client.headers == {"authorization": "Bearer other"}
+    run_dir.remove()

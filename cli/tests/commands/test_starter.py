@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from gatewright_cli.commands.starter import write_starter
+from gatewright_cli.main import cli
+from gatewright_cli.mistakes import PreflightError
+
+FILES = {
+    ".gitignore", "apis/hello.yaml", "build.yaml", "policies/greet/policy-definition.yaml", "policies/greet/policy.py",
+    "policies/greet/requirements.txt", "policies/greet/test_policy.py", "pyproject.toml",
+}  # fmt: skip
+
+
+def found(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    starter = write_starter(tmp_path / "new" / "gateway")
+    assert {path.as_posix() for path in starter.written} == FILES == found(tmp_path / "new" / "gateway")
+    assert starter.lacking == {}
+
+
+def test_what_is_there_stays_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "build.yaml").write_text("mine")
+    (tmp_path / "apis").mkdir()
+    (tmp_path / "apis" / "hello.yaml").write_text("mine too")
+    with pytest.raises(PreflightError) as refused:
+        write_starter(tmp_path)
+    assert len(refused.value.mistakes) == 2
+    assert f"{tmp_path}/build.yaml is already there" in str(refused.value)
+    assert found(tmp_path) == {"build.yaml", "apis/hello.yaml"}
+
+
+def test_other_files_are_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    write_starter(tmp_path)
+    assert found(tmp_path) == {*FILES, "README.md"}
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PreflightError, match=r"file.*: Not a directory: choose another folder"):
+        write_starter(tmp_path / "file")
+
+
+def test_a_project_keeps_its_own_files_and_is_told_what_they_lack(tmp_path: Path) -> None:
+    own = {".gitignore": "/build/\n", "pyproject.toml": '[project]\nname = "shop"\n'}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+    starter = write_starter(tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in own} == own
+    assert {path.as_posix() for path in starter.written} == FILES - own.keys()
+    assert starter.lacking[Path(".gitignore")] == ["/build/", "/.gatewright/", "__pycache__/"]
+    assert "[tool.mypy]" in starter.lacking[Path("pyproject.toml")]
+
+
+def test_it_says_what_it_wrote_what_is_lacking_and_what_comes_next(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("__pycache__/\n/build/\n")
+    done = CliRunner().invoke(cli, ["init", str(tmp_path)])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert f"{tmp_path}/build.yaml" in lines
+    assert f"{tmp_path}/.gitignore" not in lines
+    kept = lines.index(f"{tmp_path}/.gitignore was there and stays as it is. It should have:")
+    assert lines[kept + 1 : kept + 4] == ["    /build/", "    /.gatewright/", "    __pycache__/"]
+    assert lines[-4:] == [
+        "Next:",
+        f"    cd {tmp_path}",
+        "    gatewright run",
+        "    gatewright apply -f apis    (in another terminal, after a change)",
+    ]
+
+
+# ---------------------------------------------------------------- three policies, and what checks them
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """What `gatewright init` writes, and two more policies, added by hand as copies of the first."""
+    write_starter(tmp_path)
+    for name in ("caller", "rate_limit"):
+        shutil.copytree(tmp_path / "policies" / "greet", tmp_path / "policies" / name)
+    return tmp_path
+
+
+def says(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["policies"], ["policies/caller"]], ids=" ".join)
+def test_pytest_tests_them_all(three: Path, arguments: list[str]) -> None:
+    assert f"{4 if 'policies/caller' in arguments else 12} passed" in says(three, "pytest", *arguments)
+
+
+def test_pytest_needs_no_folder_names_that_python_takes(three: Path) -> None:
+    (three / "policies" / "caller").rename(three / "policies" / "who-calls")
+    assert "12 passed" in says(three, "pytest", "policies")
+
+
+def test_mypy_checks_them_all_and_finds_what_is_wrong_in_each(three: Path) -> None:
+    for arguments in ([], ["policies"], ["--strict", "policies"], ["policies/caller"]):
+        assert "Success: no issues found in" in says(three, "mypy", *arguments)
+    for name in ("caller", "greet", "rate_limit"):
+        with (three / "policies" / name / "policy.py").open("a") as file:
+            file.write("\n\nresult: int = on_request\n")
+    with pytest.raises(AssertionError, match="Found 3 errors in 3 files"):
+        says(three, "mypy", "policies")

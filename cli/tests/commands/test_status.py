@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from gatewright_cli.commands import status_table
+from gatewright_cli.commands.status import Health, health, shortcomings
+from gatewright_cli.node import upstreams
+
+
+def process(name: str, state: str = "ready", leaving: bool = False) -> dict[str, Any]:
+    return {"name": name, "state": state, "leaving": leaving, "pid": 7, "restarts": 0, "listen": None}
+
+
+def status(*processes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    given = {each["name"]: each for each in processes}
+    names = {"controller": None, "executor-default-0": None, "engine": None, "envoy": None, **given}
+    return {
+        "state": "running",
+        "pid": 1,
+        "url": "http://127.0.0.1:8080",
+        "build": "/build",
+        "processes": [given.get(name, process(name)) for name in names],
+        "apis": [],
+        "refusedFiles": [],
+        "quarantined": [],
+        **fields,
+    }
+
+
+def api(state: str, reason: str = "", **more: str) -> dict[str, Any]:
+    return {"name": "orders", "version": "v1", "context": "/orders", "state": state, "reason": reason, **more}
+
+
+REFUSED = {
+    "file": "apis/a.yaml",
+    "api": "",
+    "state": "rejected",
+    "mistakes": [{"message": "not YAML", "field": "", "line": 3}, {"message": "bad", "field": "spec.x", "line": 0}],
+}
+QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "deaths": 3, "leftMs": 9600}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "said"),
+    [
+        (status(), Health.HEALTHY, []),
+        (status(apis=[api("deployed")]), Health.HEALTHY, []),
+        (status(apis=[api("deployed", note="no connection")]), Health.HEALTHY, []),
+        (status(process("executor-default-0.1", "stopping", leaving=True)), Health.HEALTHY, []),
+        (status(apis=[api("deployed"), api("pending")]), Health.DEGRADED, ["1 of 2 APIs not deployed"]),
+        (status(apis=[api("rejected")]), Health.DEGRADED, ["1 of 1 APIs not deployed"]),
+        (status(refusedFiles=[REFUSED]), Health.DEGRADED, ["1 API file refused"]),
+        (status(quarantined=[QUARANTINED]), Health.DEGRADED, ["1 policy instance under quarantine"]),
+        (status(process("controller", "restarting")), Health.DEGRADED, ["controller is restarting"]),
+        (status(process("executor-default-0", "starting")), Health.DEGRADED, ["executor-default-0 is starting"]),
+        (status(process("envoy", "restarting")), Health.NOT_SERVING, ["envoy is restarting"]),
+        (status(process("engine", "restarting")), Health.NOT_SERVING, ["engine is restarting"]),
+        (status(state="starting"), Health.NOT_SERVING, ["the run is starting"]),
+        (status(state="stopping"), Health.NOT_SERVING, ["the run is stopping"]),
+    ],
+)
+def test_how_a_run_is(found: dict[str, Any], expected: Health, said: list[str]) -> None:
+    assert health(found) is expected
+    assert shortcomings(found) == said
+
+
+def test_the_exit_status_that_is_documented() -> None:
+    assert (int(Health.HEALTHY), int(Health.DEGRADED), int(Health.NOT_SERVING)) == (0, 3, 1)
+
+
+def test_a_table_where_nobody_looks_is_plain_text() -> None:
+    out = io.StringIO()
+    pending = api("pending", "the [red]server\x1b[31m is away " + "x" * 300)
+    found = status(
+        apis=[pending, api("deployed", note="no address")], refusedFiles=[REFUSED], quarantined=[QUARANTINED]
+    )
+    status_table.write(found, out)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "degraded: 1 of 2 APIs not deployed, 1 API file refused, 1 policy instance under quarantine"
+    assert all(line == line.rstrip() for line in lines)
+    rows = [line.split() for line in lines]
+    assert ["envoy", "ready", "7", "0"] in rows
+    assert ["orders", "v1", "/orders", "deployed", "no", "address"] in rows
+    assert any(f"the [red]server\\x1b[31m is away {'x' * 300}" in line for line in lines)
+    assert ["?", "rejected", "apis/a.yaml:3:", "not", "YAML"] in rows
+    assert ["apis/a.yaml:", "spec.x:", "bad"] in rows
+    assert ["harm:v1.0.0", "orders", "3", "10s"] in rows
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out = Terminal()
+    status_table.write(status(), out)
+    assert out.getvalue().startswith("\x1b[32mhealthy")
+
+
+def cluster(name: str, *hosts: dict[str, int]) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 9}}
+    counted = [[{"name": key, "value": str(value)} for key, value in host.items()] for host in hosts]
+    return {"name": name, "host_statuses": [{"address": address, "stats": stats} for stats in counted]}
+
+
+def test_what_envoy_knows_of_upstreams() -> None:
+    failing = {"cx_connect_fail": 2, "cx_total": 3, "cx_active": 0}
+    clusters = [
+        cluster("gatewright_xds", failing),
+        {"name": "unresolved|1"},
+        cluster("dead|1", failing),
+        cluster("back|1", failing | {"cx_active": 1}),
+        cluster("half|1", failing, {"cx_connect_fail": 0, "cx_total": 3}),
+        cluster("unused|1", {}),
+    ]
+    assert dict(upstreams._notes(clusters)) == {
+        "unresolved": "its upstream has no address: the name does not resolve",
+        "dead": "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open",
+    }
+
+
+@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])
+def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
+    executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}
+    written = io.StringIO()
+    status_table.write(status(executor), written)
+    lines = written.getvalue().splitlines()
+    at = next(line for line in lines if line.startswith("PROCESS")).index("ISOLATION")
+    assert next(line for line in lines if line.startswith("executor-default-0"))[at:].strip() == shown
+    assert next(line for line in lines if line.startswith("engine"))[at:].strip() == ""

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from gatewright_cli.node.ports import free_port, join_address, obstacle, split_address
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as Envoy does
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_taken_port_names_who_has_it(taken: int) -> None:
+    said = obstacle("127.0.0.1", taken)
+    assert said is not None
+    assert said.startswith(f"port {taken} on 127.0.0.1 is taken (by ")
+    assert said.endswith(f", pid {os.getpid()})")
+
+
+def test_a_free_port_has_no_obstacle() -> None:
+    assert obstacle("127.0.0.1", free_port("127.0.0.1")) is None
+
+
+def test_what_is_left_of_closed_connections_is_no_obstacle() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()  # first: the server's side is the one that waits
+        client.close()
+    assert obstacle("127.0.0.1", port) is None
+
+
+def test_an_address_of_another_machine() -> None:
+    assert obstacle("192.0.2.1", 8080) == "port 8080 on 192.0.2.1 cannot be opened (Cannot assign requested address)"
+    assert free_port("192.0.2.1") == 0
+
+
+def test_addresses() -> None:
+    assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
+    assert split_address("[::1]:80") == ("::1", 80)
+    assert join_address("::1", 80) == "[::1]:80"
+
+
+@pytest.mark.parametrize("bad", ["80", ":80", "host:", "host:x", "host:65536"])
+def test_bad_addresses(bad: str) -> None:
+    with pytest.raises(ValueError, match=f"expected HOST:PORT, got '{bad}'"):
+        split_address(bad)

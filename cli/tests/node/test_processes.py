@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from gatewright_cli.builds.build_output import BuildOutput, Group
+from gatewright_cli.node import bootstrap
+from gatewright_cli.node.edge import Edge
+from gatewright_cli.node.envoy_drain import EnvoyDrain
+from gatewright_cli.node.forwarded import Forwarded
+from gatewright_cli.node.processes import NodeSettings, at_start
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.supervision.child import environment
+from gatewright_cli.supervision.specs import ProcessSpec
+
+DEFAULT = Group(
+    "default", Path("/build/python-env/default/bin/python"), Path("/build/python-executor/python_policy_registry.py")
+)
+SLOW = Group(
+    "slow", Path("/build/python-env/slow/bin/python"), Path("/build/python-executor/python_policy_registry_slow.py")
+)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path, made=False)
+
+
+@pytest.fixture
+def settings() -> NodeSettings:
+    return NodeSettings(
+        build=BuildOutput(Path("/build"), (DEFAULT,)),
+        definitions=Path("/build/policy-definitions"),
+        state_dir=Path("/state"),
+        envoy=Path("/bin/envoy"),
+        bootstrap_template=bootstrap.find(),
+        node_id="node-1",
+        temporary=Path("/executors"),
+        edge=Edge(memory=3_000_000, bodies=1024, connections=77),
+    )
+
+
+def by_name(settings: NodeSettings, run_dir: RunDir) -> dict[str, ProcessSpec]:
+    return {spec.name: spec for spec in at_start(settings, run_dir)}
+
+
+def test_the_order_of_a_whole_node(settings: NodeSettings, run_dir: RunDir) -> None:
+    whole = replace(settings, echo="127.0.0.1:9091", executors=2)
+    assert list(by_name(whole, run_dir)) == [
+        "controller",
+        "echo",
+        "executor-default-0",
+        "executor-default-1",
+        "engine",
+        "envoy",
+    ]
+
+
+def test_without_python_policies_no_executor(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), ())), run_dir)
+    assert list(specs) == ["controller", "engine", "envoy"]
+    assert "--executor" not in specs["engine"].command
+
+
+def test_without_controller_the_engine_has_none(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, controller=None), run_dir)
+    assert list(specs) == ["executor-default-0", "engine", "envoy"]
+    assert "--controller" not in specs["engine"].command
+
+
+def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
+    """As ARCHITECTURE.md has them under "Processes of a node"."""
+    specs, sockets = by_name(replace(settings, executors=2), run_dir), f"unix:{run_dir.path}"
+    assert " ".join(specs["controller"].command) == (
+        f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
+        f" --peers {run_dir.path}/peers/peers.json"
+        " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
+        f" --token-file {run_dir.path}/management-token"
+        f" --system-parameters-file {run_dir.path}/system-parameters.yaml --log-level info"
+    )
+    executor = specs["executor-default-1"]
+    assert " ".join(executor.command) == (
+        "/build/python-env/default/bin/python main.py --listen fd:3"
+        f" --peers {run_dir.path}/peers/peers.json --workers 32"
+        " --registry /build/python-executor/python_policy_registry.py --log-level info"
+    )
+    assert executor.cwd == Path("/build/python-executor")
+    assert " ".join(specs["engine"].command) == (
+        f"/build/bin/policy-engine --manifest /build/manifest.json --ext-proc {sockets}/ext-proc.sock"
+        f" --xds {sockets}/xds.sock --admin {sockets}/engine-admin.sock"
+        f" --peers {run_dir.path}/peers/peers.json --node-id node-1 --state-dir /state/engine"
+        f" --drain-timeout 10s --executor-drain 30s --generation 1 --body-memory 1024 --memory-limit 1000000"
+        f" --log-level info"
+        f" --controller {sockets}/controller.sock"
+        f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
+    )
+
+
+def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(settings, run_dir)
+    assert [name for name, spec in specs.items() if spec.scheduling == "batch"] == ["engine"]
+    chosen = by_name(replace(settings, engine_scheduling="normal"), run_dir)
+    assert chosen["engine"].scheduling == "normal"
+
+
+def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
+    given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
+    specs = by_name(replace(settings, forwarded=given), run_dir)
+    assert specs["executor-default-0"].command[6:8] == ("--workers", "8")
+    assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
+    assert specs["envoy"].command.count("--log-level") == 1
+    assert specs["envoy"].command[-2:] == ("--concurrency", "1")
+
+
+def test_the_drain_knows_how_long_envoy_takes_connections(settings: NodeSettings, run_dir: RunDir) -> None:
+    given = replace(settings, forwarded=Forwarded(envoy={"drain-time-s": "7"}), drain_seconds=20.0)
+    admin = run_dir.path / "envoy-admin.sock"
+    listen = settings.address
+    assert by_name(given, run_dir)["envoy"].drain == EnvoyDrain(admin, listen, seconds=20.0, accepts_seconds=7)
+    assert by_name(settings, run_dir)["envoy"].drain == EnvoyDrain(admin, listen, seconds=10.0, accepts_seconds=None)
+
+
+def test_groups_have_executors_of_their_own(settings: NodeSettings, run_dir: RunDir) -> None:
+    specs = by_name(replace(settings, build=BuildOutput(Path("/build"), (DEFAULT, SLOW))), run_dir)
+    assert [name for name in specs if name.startswith("executor")] == ["executor-default-0", "executor-slow-0"]
+    assert specs["executor-slow-0"].command[0] == "/build/python-env/slow/bin/python"
+    assert "/build/python-executor/python_policy_registry_slow.py" in specs["executor-slow-0"].command
+    assert specs["engine"].command[-1] == f"slow=unix:{run_dir.path}/executor-slow-0.sock"
+
+
+def test_the_bootstrap_is_written(settings: NodeSettings, run_dir: RunDir) -> None:
+    at_start(replace(settings, host="0.0.0.0", port=8081), run_dir)  # noqa: S104 - what a container listens on
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    address = written["static_resources"]["listeners"][0]["address"]["socket_address"]
+    assert address == {"address": "0.0.0.0", "port_value": 8081}  # noqa: S104
+    assert written["node"]["id"] == "node-1"
+
+
+def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir: RunDir) -> None:
+    chosen = Edge(memory=3 << 30, bodies=1, request_seconds=5, connections=77)
+    at_start(replace(settings, edge=chosen), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("5s", "5s")
+    monitors = [monitor["typed_config"] for monitor in written["overload_manager"]["resource_monitors"]]
+    assert monitors[0]["max_active_downstream_connections"] == 77
+    assert monitors[1]["max_heap_size_bytes"] == 1 << 30
+    at_start(replace(settings, edge=replace(chosen, request_seconds=0)), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert (manager["request_timeout"], manager["request_headers_timeout"]) == ("0s", "10s")
+    at_start(replace(settings, edge=replace(chosen, request_seconds=20 * 86400.0)), run_dir)
+    written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    manager = written["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["request_timeout"] == "1728000s"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::", "http://[::1]:80")],  # noqa: S104
+)
+def test_the_url_for_clients_here(settings: NodeSettings, host: str, url: str) -> None:
+    assert replace(settings, host=host, port=80).url == url
+
+
+def given_to(settings: NodeSettings, run_dir: RunDir) -> dict[str, dict[str, str]]:
+    """Process → its environment; of the executors, those of one."""
+    return {name: environment(spec) for name, spec in by_name(settings, run_dir).items()}
+
+
+def test_a_process_gets_what_is_on_its_list_and_nothing_else(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = (
+        "GATEWRIGHT_CONTROLLER_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "UV_DEFAULT_INDEX",
+        "PIP_INDEX_URL", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "PYTHONSTARTUP",
+    )  # fmt: skip
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    for name in ("LC_ALL", "TZ", "SSL_CERT_FILE", "https_proxy", "PATH"):
+        monkeypatch.setenv(name, "wanted")
+    given = given_to(replace(settings, echo="127.0.0.1:1"), run_dir)
+    found = {process: {name for name, value in has.items() if value == "secret"} for process, has in given.items()}
+    assert found.pop("controller") == {"GATEWRIGHT_CONTROLLER_TOKEN"}
+    assert set(map(frozenset, found.values())) == {frozenset()}
+    for has in given.values():
+        assert {name for name, value in has.items() if value == "wanted"} >= {"LC_ALL", "SSL_CERT_FILE", "PATH"}
+    assert given["envoy"]["TZ"] == "UTC0"
+
+
+def test_python_is_tuned_and_not_steered_by_variables(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another module path makes an executor run what the lock does not have; the controller is our own Python's."""
+    for name in ("PYTHONPATH", "PYTHONHASHSEED", "GOGC"):
+        monkeypatch.setenv(name, "0")
+    given = given_to(settings, run_dir)
+    has = {name: {process for process, each in given.items() if name in each} for name in ("PYTHONPATH", "GOGC")}
+    assert has == {"PYTHONPATH": {"controller"}, "GOGC": {"engine"}}
+    assert {process for process, each in given.items() if "PYTHONHASHSEED" in each} == {
+        "controller", "executor-default-0"
+    }  # fmt: skip
+
+
+def test_policies_get_what_is_passed_on_purpose(
+    settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANT", "blue")
+    monkeypatch.setenv("OTHER", "blue")
+    given = given_to(replace(settings, pass_env=("TENANT",)), run_dir)
+    assert {process for process, each in given.items() if each.get("TENANT")} == {"executor-default-0", "engine"}
+    assert not any("OTHER" in each for each in given.values())

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.ports import free_port
+from gatewright_cli.run.preflight import StateDir, check, port_mistakes
+
+from cli.tests.run.test_options import options
+
+
+def test_every_taken_port_is_named_with_its_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        taken = [server.getsockname()[1] for server in (one, two)]
+        listeners = {"--port": ("127.0.0.1", taken[0]), "--echo-port": ("127.0.0.1", taken[1])}
+        said = list(port_mistakes(listeners))
+    assert [
+        mistake.startswith(f"port {port} on 127.0.0.1 is taken (by ") for mistake, port in zip(said, taken, strict=True)
+    ]
+    assert [mistake.rpartition(" ")[2] for mistake in said] == ["--port", "--echo-port"]
+
+
+def test_one_port_for_two() -> None:
+    port = free_port("127.0.0.1")
+    listeners = {"--port": ("127.0.0.1", port), "--echo-port": ("127.0.0.1", port)}
+    assert list(port_mistakes(listeners)) == [f"--port and --echo-port are both {port}: choose different ones"]
+
+
+def test_a_state_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    first = StateDir.open(tmp_path / "state")
+    with pytest.raises(PreflightError, match=rf"is in use \(by gatewright, pid {os.getpid()}\)"):
+        StateDir.open(tmp_path / "state")
+    first.close()
+    StateDir.open(tmp_path / "state").close()
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PreflightError, match="Not a directory: choose another with --state-dir"):
+        StateDir.open(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TENANT=blue", "--pass-env: expected the name of a variable, got 'TENANT=blue'"),
+        ("NO_SUCH_TENANT", "--pass-env: expected a variable that is set, got NO_SUCH_TENANT"),
+        ("GATEWRIGHT_CONTROLLER_TOKEN", "--pass-env: expected a variable that policies may read, got GATEWRIGHT_"),
+    ],
+)
+def test_a_variable_that_cannot_be_passed_is_a_mistake(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "t")
+    given = options("--port", str(free_port("127.0.0.1")), "--no-controller", "--pass-env", name, "--pass-env", "PATH")
+    with pytest.raises(PreflightError) as found:
+        check(given, [])
+    (mistake,) = [each for each in found.value.mistakes if "--pass-env" in each]
+    assert mistake.startswith(said)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
+from gatewright_cli.supervision.handed_socket import HandedSocket
+from gatewright_cli.supervision.probes import Accepts
+from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+
+def python(program: str) -> ProcessSpec:
+    return ProcessSpec("child", (sys.executable, "-c", program), Accepts())
+
+
+def said_by(bench: Bench, program: str) -> tuple[int, list[bytes]]:
+    said: list[bytes] = []
+    statuses = []
+
+    async def live() -> None:
+        child = Child(python(program), said.extend)
+        statuses.append(await child.exited)
+
+    bench.run(live())
+    return statuses[0], said
+
+
+def test_stdout_and_stderr_are_read_to_the_last_byte(bench: Bench) -> None:
+    status, said = said_by(bench, "import os; os.write(1, b'out\\n'); os.write(2, b'err\\xff\\nlast'); os._exit(3)")
+    assert (status, said) == (3, [b"out", b"err\xff", b"last"])
+
+
+def test_a_huge_line_costs_no_memory_and_blocks_nobody(bench: Bench) -> None:
+    program = "import os\nfor _ in range(400): os.write(1, b'x' * 65536)\nos.write(1, b'\\nafter\\n')"
+    status, said = said_by(bench, program)
+    assert status == 0
+    assert [len(line) < 70_000 for line in said] == [True, True]
+    assert said[1] == b"after"
+
+
+def test_many_lines_arrive_in_order(bench: Bench) -> None:
+    _, said = said_by(bench, "print('\\n'.join(map(str, range(100_000))))")
+    assert said == [str(number).encode() for number in range(100_000)]
+
+
+def test_a_program_that_is_not_there(bench: Bench) -> None:
+    async def live() -> None:
+        with pytest.raises(NotStartedError, match="no-such-program is not there"):
+            Child(ProcessSpec("child", ("no-such-program",), Accepts()), lambda _: None)
+
+    bench.run(live())
+
+
+def test_a_program_that_the_system_cannot_execute(bench: Bench) -> None:
+    broken = bench.folder / "broken"
+    broken.write_bytes(b"\x7fELF nonsense")
+    broken.chmod(0o700)
+    said: list[bytes] = []
+
+    async def live() -> None:
+        child = Child(ProcessSpec("child", (str(broken),), Accepts()), said.extend)
+        assert await child.exited == 126
+
+    bench.run(live())
+    assert said == [f"cannot execute {broken}: Exec format error".encode()]
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "expected"), [("batch", (os.SCHED_BATCH, 1_000_000)), ("normal", (os.SCHED_OTHER, 50_000))]
+)
+def test_a_child_is_scheduled_as_its_spec_says(bench: Bench, scheduling: Scheduling, expected: tuple[int, int]) -> None:
+    """And how late its timers may be, in ns (prctl(2), PR_GET_TIMERSLACK)."""
+    said: list[bytes] = []
+    program = "import ctypes, os; print((os.sched_getscheduler(0), ctypes.CDLL(None).prctl(30)))"
+
+    async def live() -> None:
+        spec = replace(python(program), scheduling=scheduling)
+        assert await Child(spec, said.extend).exited == 0
+
+    bench.run(live())
+    assert said == [str(expected).encode()]
+
+
+def test_sigterm_first_then_sigkill_to_the_whole_group(bench: Bench) -> None:
+    said: list[bytes] = []
+    program = (
+        "import signal, subprocess, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('deaf', flush=True))\n"
+        "own = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(own.pid, flush=True)\n"
+        "while True: signal.pause()\n"
+    )
+
+    async def live() -> None:
+        child = Child(python(program), said.extend)
+        await bench.until(lambda: said)
+        await child.stop(seconds=0.3)
+        assert child.exited.result() == -signal.SIGKILL
+        await bench.until(lambda: not bench.alive(int(said[0])))
+
+    bench.run(live())
+    assert said[1:] == [b"deaf", b"did not end within 0.3 s of SIGTERM: killed"]
+
+
+def test_files_and_sockets_of_a_child_are_private(bench: Bench) -> None:
+    made = bench.folder / "made"
+
+    async def live() -> None:
+        assert await Child(python(f"open({str(made)!r}, 'w')"), lambda _: None).exited == 0
+
+    bench.run(live())
+    assert made.stat().st_mode & 0o777 == 0o600
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_no_descriptor_is_left(bench: Bench) -> None:
+    async def live() -> None:
+        await Child(python(""), lambda _: None).exited
+        before = open_descriptors()
+        for _ in range(3):
+            await Child(python("print(1)"), lambda _: None).exited
+        assert open_descriptors() == before
+
+    bench.run(live())
+
+
+def test_a_child_has_its_three_descriptors_and_no_other(bench: Bench) -> None:
+    """Not even one that this process has been handed by whoever started it."""
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    try:
+        _, said = said_by(
+            bench, "import os; print(*sorted(os.listdir('/proc/self/fd'), key=int), os.readlink('/proc/self/fd/0'))"
+        )
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    *descriptors, stdin = said[0].decode().split()
+    assert (descriptors[:3], len(descriptors)) == (["0", "1", "2"], 4)  # the last is that of the list itself
+    assert stdin == os.devnull
+
+
+def test_no_child_outlives_a_killed_supervisor(bench: Bench) -> None:
+    supervisor = (
+        "import asyncio, sys\n"
+        "from gatewright_cli.supervision.child import Child\n"
+        "from gatewright_cli.supervision.probes import Accepts\n"
+        "from gatewright_cli.supervision.specs import ProcessSpec\n"
+        "async def live():\n"
+        "    program = 'import time; print(1, flush=True); time.sleep(600)'\n"
+        "    sleeper = ProcessSpec('c', (sys.executable, '-c', program), Accepts())\n"
+        "    child = Child(sleeper, lambda _: print(child.pid, flush=True))\n"
+        "    await child.exited\n"
+        "asyncio.run(live())\n"
+    )
+
+    async def live() -> None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", supervisor, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        pid = int(await process.stdout.readline())
+        assert bench.alive(pid)
+        process.kill()
+        await process.wait()
+        await bench.until(lambda: not bench.alive(pid))
+
+    bench.run(live())
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(0, "exited with code 0"), (2, "exited with code 2"), (-11, "killed by SIGSEGV"), (-40, "killed by signal 40")],
+)
+def test_exits_in_words(status: int, words: str) -> None:
+    assert describe_exit(status) == words
+
+
+def test_cpu_time_is_that_of_the_process(bench: Bench) -> None:
+    async def live() -> None:
+        child = Child(python("while True: pass"), lambda _: None)
+        await bench.until(lambda: child.cpu_seconds() > 0.05)
+        child.kill()
+        await child.exited
+        assert child.cpu_seconds() == 0.0
+        assert not Path(f"/proc/{child.pid}").exists()
+
+    bench.run(live())
+
+
+def test_a_socket_that_is_handed_over_is_there_once(bench: Bench) -> None:
+    """What a policy starts would get another one too, which nobody closes."""
+    program = "import os, stat\nfor n in range(3, 256):\n  try: print(n, stat.S_ISSOCK(os.fstat(n).st_mode))\n"
+    program += "  except OSError: pass"
+    said: list[bytes] = []
+
+    async def live() -> None:
+        child = Child(replace(python(program), handed=HandedSocket(bench.folder / "one.sock")), said.extend)
+        await child.exited
+
+    bench.run(live())
+    assert said == [b"3 True"]
