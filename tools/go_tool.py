@@ -1,4 +1,4 @@
-"""Programs in Go that check this project: built once, from the Go module proxy, into .tools/go. Their versions are here."""
+"""Programs in Go that check this project, and their versions: built once, from the Go module proxy, into .tools/go."""
 
 from __future__ import annotations
 
