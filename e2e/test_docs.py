@@ -28,9 +28,9 @@ UPSTREAM = "http://orders.internal:8080"
 
 
 def quota(folder: Path, policy: str) -> Path:
-    """The policy that README and docs/policies.md show, as a folder with the definition that the latter gives it."""
+    """The policy that README and docs/how-to/policies.md show, as a folder with the latter's definition of it."""
     folder.mkdir(parents=True)
-    (folder / "policy-definition.yaml").write_text(blocks(page("docs/policies.md"), "yaml")[0])
+    (folder / "policy-definition.yaml").write_text(blocks(page("docs/how-to/policies.md"), "yaml")[0])
     (folder / "policy.py").write_text(policy)
     (folder / "requirements.txt").touch()
     return folder
@@ -38,10 +38,10 @@ def quota(folder: Path, policy: str) -> Path:
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway built from docs/policies.md's build.yaml, README's policy in it, and what README's API attaches."""
+    """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its API attaches."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
-    manifest: Json = yaml.safe_load(blocks(page("docs/policies.md"), "yaml")[1])
+    manifest: Json = yaml.safe_load(blocks(page("docs/how-to/policies.md"), "yaml")[1])
     manifest["policies"].append({"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")})
     sample = str(ROOT / "sample-policies" / "add-python-header")
     manifest["policies"].append({"name": "add-python-header", "filePath": sample})
@@ -52,8 +52,8 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def publish(gateway: Gateway, definition: str) -> None:
-    """By the very command of docs/apis.md."""
-    (command,) = commands(page("docs/apis.md"), "curl")
+    """By the very command of docs/how-to/apis.md."""
+    (command,) = commands(page("docs/how-to/apis.md"), "curl")
     words = shlex.split(command)
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[4] == "-H"
@@ -69,7 +69,7 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/apis.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/how-to/apis.md"])
 def test_the_apis_that_are_shown_run_as_they_stand(documented: Gateway, upstream: Upstream, name: str) -> None:
     definition = blocks(page(name), "yaml")[0]
     assert UPSTREAM in definition
@@ -97,7 +97,7 @@ def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
 
 @pytest.mark.parametrize("shown", [("quotas", "a_tenant_gets_its_quota"), ("class Plans", "has_its_plan")])
 def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path, shown: tuple[str, str]) -> None:
-    python = blocks(page("docs/policies.md"), "python")
+    python = blocks(page("docs/how-to/policies.md"), "python")
     policy, test = (next(block for block in python if word in block) for word in shown)
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
@@ -107,7 +107,7 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
 
 
 def test_all_that_a_context_has_is_listed() -> None:
-    text = page("docs/policies.md")
+    text = page("docs/how-to/policies.md")
     listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
         assert {name for name in vars(context) if not name.startswith("_")} <= listed
@@ -116,7 +116,7 @@ def test_all_that_a_context_has_is_listed() -> None:
 
 
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
-    rows = page("docs/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
+    rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
     assert table.keys() == {"params", "timeout", "onError", "maxConcurrency", "maxBodyBytes"}
     defaults = {"timeout": table["timeout"], "onError": table["onError"], "maxBodyBytes": int(table["maxBodyBytes"])}
@@ -164,7 +164,7 @@ def test_tests_that_are_named_are_there(path: Path) -> None:
         assert re.search(rf"^\s*(def|func) {test}\(", place.read_text(), re.MULTILINE), f"no {test} in {file}"
 
 
-@pytest.mark.parametrize("name", ["docs/envoy.md", "docs/regressions.md"])
+@pytest.mark.parametrize("name", ["docs/reference/envoy.md", "docs/reference/regressions.md"])
 def test_every_line_of_these_tables_names_a_test(name: str) -> None:
     rows = [line for line in page(name).splitlines() if line.startswith("| ") and not line.startswith("| ---")]
     rows = [row for row in rows if not row.endswith("| held by |")]
