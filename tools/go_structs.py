@@ -53,7 +53,8 @@ def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen:
     if found is None:
         raise SystemExit(f"reference: expected the struct {package}.{name} in {ENGINE}, found none")
     seen.add((package, name))
-    yield found.doc
+    doc = re.sub(rf"^{name} (is|are) ", "", found.doc)
+    yield doc[0].upper() + doc[1:]
     lines = ["| key | type | meaning |", "| --- | --- | --- |"]
     inner: list[tuple[str, tuple[str, str]]] = []
     for each in flat(found, known):
@@ -124,6 +125,14 @@ def fields_of(body: str) -> Iterator[Field]:
             above = []
 
 
+def named_value(name: str) -> str:
+    """What a constant stands for: `128 << 20`."""
+    for file in ENGINE.rglob("*.go"):
+        if found := re.search(rf"^(?:const |\t){name}\b[^=\n]*= (.*?)(?: //.*)?$", file.read_text(), re.MULTILINE):
+            return found[1]
+    return name
+
+
 def flags(program: str) -> list[tuple[str, str, str]]:
     """Option, default and meaning of each flag of a FlagSet."""
     sources = [file.read_text() for file in ENGINE.rglob("*.go") if not file.name.endswith("_test.go")]
@@ -132,6 +141,7 @@ def flags(program: str) -> list[tuple[str, str, str]]:
     for kind, name, given, usage in FLAG.findall(source):
         quoted = re.search(r"`([^`]+)`", usage)
         metavar = f" `{quoted[1]}`" if quoted else ""
-        value = "" if kind == "Var" else given.strip('"').replace("*time.Second", " s")
+        given = "" if kind == "Var" else given.strip('"').replace("*time.Second", "s")
+        value = named_value(given) if given.isalpha() else given
         rows.append((f"`--{name}`{metavar}".replace("|", "\\|"), f"`{value}`" if value else "", usage.replace("`", "")))
     return rows

@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -45,8 +46,8 @@ def pages() -> dict[str, str]:
         "policy-definition.md": policy_definition(),
         "api-definition.md": api_definition(),
         "statistics.md": go_structs.statistics(),
-        "gatewright-policy.md": module("gatewright.policy", "sdk.policy"),
-        "gatewright-testing.md": module("gatewright.testing", "sdk.testing"),
+        "gatewright-policy.md": module("gatewright.policy"),
+        "gatewright-testing.md": module("gatewright.testing"),
     }
 
 
@@ -105,18 +106,18 @@ def options_of(command: click.Command, context: click.Context) -> str:
 
 
 def option(parameter: click.Parameter, context: click.Context) -> Row | None:
-    if not isinstance(parameter, click.Option) or parameter.hidden or parameter.name == "help":
+    if not isinstance(parameter, click.Option) or parameter.hidden or "--help" in parameter.opts:
         return None
     names = ", ".join(code(name) for name in (*parameter.opts, *parameter.secondary_opts))
     metavar = "" if parameter.is_flag or parameter.count else f" {code(parameter.make_metavar(context))}"
     extra = parameter.get_help_extra(context)
-    default = extra.get("default", "")
+    default = code(extra.get("default", ""))
     meaning = parameter.help or ""
     if said := re.search(r"\s*\[default: (.*)\]$", meaning):
         default, meaning = said[1], meaning[: said.start()]
     if parameter.multiple:
         meaning += " May be repeated."
-    return names + metavar, code(default), meaning
+    return names + metavar, default, meaning
 
 
 def processes() -> str:
@@ -291,8 +292,69 @@ def attribute_docs(kind: type) -> dict[str, str]:
     return said
 
 
-def module(name: str, other: str) -> str:
-    return f"# {name}\n\nThe same objects as `{other}`, the name that policies import.\n\n::: {name}\n"
+SDK: dict[str, dict[str, tuple[str, ...]]] = {
+    "gatewright.policy": {
+        "What a policy is given": (
+            "RequestContext",
+            "ResponseContext",
+            "Headers",
+            "Metadata",
+            "PolicyMetadata",
+            "TraceContext",
+        ),
+        "What a policy returns": (
+            "UpstreamRequestModifications",
+            "UpstreamResponseModifications",
+            "ImmediateResponse",
+            "RequestAction",
+            "ResponseAction",
+        ),
+        "What a policy defines": ("OnRequest", "OnResponse", "Prepare", "Close", "Policy"),
+        "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
+    },
+    "gatewright.testing": {
+        "The policy": ("load_policy", "params", "prepared", "Prepared"),
+        "Contexts": ("request", "response", "HeaderLines", "header_blob"),
+    },
+}
+"""What the pages of the SDK have, in their order."""
+BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
+"""Classes whose methods are those of what they stand for."""
+INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
+"""What is public for the executor alone."""
+
+
+def module(name: str) -> str:
+    """A page of one module of the SDK. Raises where it has something that no section names, or the other way round."""
+    found = importlib.import_module(name)
+    public = set(getattr(found, "__all__", None) or own_names(found)) - INSIDE
+    named = [each for section in SDK[name].values() for each in section]
+    if public != set(named):
+        odd = ", ".join(sorted(public ^ set(named)))
+        raise SystemExit(f"reference: expected each public name of {name} in one section of SDK, got otherwise: {odd}")
+    parts = [f"# {name}", f"Policies import it as `sdk.{name.partition('.')[2]}`: the objects are the same."]
+    parts.append(f"::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}")
+    for section, members in SDK[name].items():
+        parts += [f"## {section}", *(member(f"{name}.{each}", each in BARE) for each in members)]
+    return "\n\n".join(parts) + "\n"
+
+
+def own_names(found: ModuleType) -> Iterator[str]:
+    """What a module without __all__ defines itself."""
+    for node in ast.parse(inspect.getsource(found)).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names = [name]
+            case ast.Assign(targets=targets):
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            case _:
+                names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def member(path: str, bare: bool) -> str:
+    options = "show_root_heading: true, heading_level: 3" + (", members: false" if bare else "")
+    return f"::: {path}\n    options: {{{options}}}"
 
 
 if __name__ == "__main__":
