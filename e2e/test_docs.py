@@ -17,7 +17,7 @@ from gatewright_controller.settings import reference
 from sdk.policy import PolicyMetadata, RequestContext, ResponseContext, TraceContext
 
 from e2e.gateway import Gateway, Json, api, attach, credentials, running
-from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page
+from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page, section
 from e2e.upstream import Upstream
 
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -38,7 +38,7 @@ def quota(folder: Path, policy: str) -> Path:
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its API attaches."""
+    """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
     manifest: Json = yaml.safe_load(blocks(page("docs/how-to/policies.md"), "yaml")[1])
@@ -69,9 +69,11 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/how-to/apis.md"])
-def test_the_apis_that_are_shown_run_as_they_stand(documented: Gateway, upstream: Upstream, name: str) -> None:
-    definition = blocks(page(name), "yaml")[0]
+@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
+def test_the_apis_that_are_shown_run_as_they_stand(
+    documented: Gateway, upstream: Upstream, name: str, number: int
+) -> None:
+    definition = blocks(page(name), "yaml")[number]
     assert UPSTREAM in definition
     publish(documented, definition.replace(UPSTREAM, upstream.url))
     try:
@@ -132,6 +134,17 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
             assert client.get(f"/v1/{path}").status_code == 200
         assert client.put("/v1/apis/settings", json=definition).status_code == 200
         assert client.delete("/v1/apis/settings").is_success
+
+
+def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
+    measured = page("bench/README.md").partition("### 64 connections")[2].partition("###")[0]
+    rows = [line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| ")]
+    serves, costs = rows[0].index("req/s"), rows[0].index("CPU all")
+    figures = {row[0].removesuffix(" \\*"): (row[serves].split()[0], row[costs].split()[0]) for row in rows}
+    shown = section(page("README.md"), "What it costs").splitlines()
+    said = {name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in shown[5:-2])}
+    assert len(said) >= 6
+    assert said == {name: figures[name] for name in said}
 
 
 # ---------------------------------------------------------------- names
@@ -229,3 +242,13 @@ def test_variables_that_are_named_are_read(path: Path) -> None:
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
     read += reference()
     assert {name for name in names if name not in read} == set()
+
+
+def test_variables_that_are_read_are_listed() -> None:
+    """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
+    text = page("docs/reference/environment.md")
+    parts = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")
+    sources = (each.read_text() for part in parts for each in (ROOT / part).glob("**/src/**/*.py"))
+    read = {name for source in sources for name in re.findall(r'"(GATEWRIGHT_[A-Z_]*[A-Z])"', source)}
+    assert len(read) >= 8
+    assert {name for name in read if f"`{name}`" not in text} == set()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ HOME = ROOT / ".tools" / "docs"
 REQUIREMENTS = ROOT / "requirements" / "docs.txt"
 FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
 FOLDERS = ("docs", "bench")
+SUFFIXES = (".md", ".svg", ".css")
+LINK = re.compile(r"\[([^]]+)\]\(([^)#\s:]+)\)")
 
 
 def main() -> None:
@@ -60,8 +63,8 @@ def lay_out() -> None:
     for name in FROM_ROOT:
         copy(name, name)
     for folder in FOLDERS:
-        for suffix in ("md", "svg", "css"):
-            for path in sorted((ROOT / folder).rglob(f"*.{suffix}")):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SUFFIXES:
                 name = str(path.relative_to(ROOT))
                 copy(name, name)
     for name, text in reference.pages().items():
@@ -72,7 +75,19 @@ def lay_out() -> None:
 
 def copy(source: str, target: str) -> None:
     (PAGES / target).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / source, PAGES / target)
+    if source.endswith(".md"):
+        text = (ROOT / source).read_text()
+        (PAGES / target).write_text(LINK.sub(partial(link, (ROOT / source).parent), text))
+    else:
+        shutil.copyfile(ROOT / source, PAGES / target)
+
+
+def link(folder: Path, found: re.Match[str]) -> str:
+    """A link to a file that the site does not have, but the repository has, becomes the file's name."""
+    target = (folder / found[2]).resolve()
+    if not target.is_file() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
+        return found[0]
+    return f"{found[1]} (`{target.relative_to(ROOT)}`)"
 
 
 def build() -> None:
