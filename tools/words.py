@@ -20,7 +20,9 @@ LIST = Path(__file__).with_name("words.toml")
 SUFFIXES = {".py", ".pyi", ".go", ".md", ".yaml", ".yml", ".toml", ".proto", ".sh", ".txt", ".json", ".svg", ".jinja"}
 NAMES = {"Makefile", "Dockerfile"}
 HISTORY = re.compile(r"^(docs/decisions/|CHANGELOG\.md$)")
-NOT_OURS = re.compile(r"^requirements/|/(_?gen|requirements)/|^tools/(tests/test_)?words|/testdata/fuzz/|(^|/)(build\.lock|LICENSE)$")
+NOT_OURS = re.compile(
+    r"^requirements/|/(_?gen|requirements)/|^tools/(tests/test_)?words|/testdata/fuzz/|(^|/)(build\.lock|LICENSE)$"
+)
 
 
 @dataclass(frozen=True)
