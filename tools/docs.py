@@ -83,9 +83,9 @@ def copy(source: str, target: str) -> None:
 
 
 def link(folder: Path, found: re.Match[str]) -> str:
-    """A link to a file that the site does not have, but the repository has, becomes the file's name."""
+    """A link to a file or folder that the site does not have, but the repository has, becomes its name."""
     target = (folder / found[2]).resolve()
-    if not target.is_file() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
+    if not target.exists() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
         return found[0]
     return f"{found[1]} (`{target.relative_to(ROOT)}`)"
 

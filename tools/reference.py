@@ -109,7 +109,11 @@ def option(parameter: click.Parameter, context: click.Context) -> Row | None:
     if not isinstance(parameter, click.Option) or parameter.hidden or "--help" in parameter.opts:
         return None
     names = ", ".join(code(name) for name in (*parameter.opts, *parameter.secondary_opts))
-    metavar = "" if parameter.is_flag or parameter.count else f" {code(parameter.make_metavar(context))}"
+    metavar = (
+        ""
+        if parameter.is_flag or parameter.count
+        else f" {code(parameter.make_metavar(context).replace('INTEGER RANGE', 'N'))}"
+    )
     extra = parameter.get_help_extra(context)
     default = code(extra.get("default", ""))
     meaning = parameter.help or ""
