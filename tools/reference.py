@@ -324,6 +324,8 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
 """What the pages of the SDK have, in their order."""
 BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
+GIVEN = {"RequestContext", "ResponseContext", "Headers", "Metadata", "Prepared"}
+"""Classes of which nobody who writes a policy makes an object."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
 """What is public for the executor alone."""
 
@@ -339,7 +341,7 @@ def module(name: str) -> str:
     parts = [f"# {name}", f"Policies import it as `sdk.{name.partition('.')[2]}`: the objects are the same."]
     parts.append(f"::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}")
     for section, members in SDK[name].items():
-        parts += [f"## {section}", *(member(f"{name}.{each}", each in BARE) for each in members)]
+        parts += [f"## {section}", *(member(name, each) for each in members)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -356,9 +358,10 @@ def own_names(found: ModuleType) -> Iterator[str]:
         yield from (name for name in names if not name.startswith("_"))
 
 
-def member(path: str, bare: bool) -> str:
-    options = "show_root_heading: true, heading_level: 3" + (", members: false" if bare else "")
-    return f"::: {path}\n    options: {{{options}}}"
+def member(module: str, name: str) -> str:
+    options = ["show_root_heading: true", "heading_level: 3"]
+    options += ["members: false"] * (name in BARE) + ["merge_init_into_class: false"] * (name in GIVEN)
+    return f"::: {module}.{name}\n    options: {{{', '.join(options)}}}"
 
 
 if __name__ == "__main__":
