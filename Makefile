@@ -95,4 +95,4 @@ wheel-test: setup ## install the wheels with pip and follow docs/tutorial/quicks
 	pytest -q --timeout 900 e2e/check_wheels.py $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf .venv .tools build dist .gatewright
+	rm -rf .venv .tools .cache build dist .gatewright

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -28,6 +27,9 @@ HOME = ROOT / ".tools" / "docs"
 REQUIREMENTS = ROOT / "requirements" / "docs.txt"
 FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
 FOLDERS = ("docs", "bench")
+LISTED = re.compile(
+    r"docs/decisions/0|docs/README\.md$"
+)  # in docs/decisions/README.md; a page for who reads in the repository
 SUFFIXES = (".md", ".svg", ".css")
 LINK = re.compile(r"\[([^]]+)\]\(([^)#\s:]+)\)")
 
@@ -39,6 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     install()
     lay_out()
+    check_menu()
     build()
     print(SITE / "index.html")
     if options.serve:
@@ -90,10 +93,18 @@ def link(folder: Path, found: re.Match[str]) -> str:
     return f"{found[1]} (`{target.relative_to(ROOT)}`)"
 
 
+def check_menu() -> None:
+    """Every page is in the menu, or in a page that is: there is no other way to it but the search."""
+    menu = (ROOT / "mkdocs.yml").read_text()
+    pages = sorted(str(path.relative_to(PAGES)) for path in PAGES.rglob("*.md"))
+    missing = [page for page in pages if f": {page}\n" not in menu and not LISTED.match(page)]
+    if missing:
+        raise SystemExit(f"docs: expected each page in the menu, nav in mkdocs.yml; not there: {', '.join(missing)}")
+
+
 def build() -> None:
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # mkdocs-material's banner about a fork of mkdocs
-    command = (str(HOME / "bin" / "mkdocs"), "build", "--strict", "--quiet", "--clean")
-    run(*command, environment=environment)
+    shutil.rmtree(SITE, ignore_errors=True)
+    run(str(HOME / "bin" / "zensical"), "build", "--strict", "--clean")
 
 
 def serve(port: int) -> None:
@@ -106,8 +117,8 @@ def serve(port: int) -> None:
             return
 
 
-def run(*command: str, environment: dict[str, str] | None = None) -> None:
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
+def run(*command: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         raise SystemExit(f"docs: failed: {' '.join(command)}")
 
 
