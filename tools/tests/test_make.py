@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -46,3 +47,9 @@ def test_a_fragment_is_named_by_its_type(tmp_path: Path, name: str, text: str, m
     done = run(sys.executable, str(project / "tools" / "fragments.py"))
     assert (done.returncode == 0) == (mistake == "")
     assert mistake in done.stderr
+
+
+def test_dependabot_looks_at_every_go_module() -> None:
+    modules = re.findall(r"^\t\./(\S+)", (ROOT / "go.work").read_text(), re.MULTILINE)
+    listed = (ROOT / ".github" / "dependabot.yml").read_text().partition("of go.work\n")[2].partition("schedule")[0]
+    assert re.findall(r"- /(\S+)", listed) == sorted(modules), "expected the folders of go.work, sorted"
