@@ -1,4 +1,4 @@
-"""Programs in Go that check this project, and their versions: built once, from the Go module proxy, into .tools/go."""
+"""Programs in Go that this project is made and checked with: built once, from the Go module proxy, into .tools/go."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class GoTool:
-    """A command of a Go module."""
+    """A command of a Go module, whose package is `module` with `command` behind it.
+
+    The module is asked for, and not the package: the proxy serves modules, not every path in them.
+    """
 
     name: str
-    package: str
+    module: str
+    command: str
     version: str
 
     def binary(self) -> Path:
@@ -31,13 +35,15 @@ class GoTool:
         with tempfile.TemporaryDirectory() as scratch:
             for command in (
                 ("mod", "init", "scratch"),
-                ("get", f"{self.package}@{self.version}"),
-                ("build", "-trimpath", "-o", str(path), self.package),
+                ("get", f"{self.module}@{self.version}"),
+                ("build", "-mod=mod", "-trimpath", "-o", str(path), self.module + self.command),
             ):
                 done = subprocess.run(["go", *command], cwd=scratch, check=False, capture_output=True, text=True)
                 if done.returncode != 0:
                     raise SystemExit(f"{self.name}: failed: go {' '.join(command)}\n{done.stderr}")
 
 
-GOLANGCI_LINT = GoTool("golangci-lint", "github.com/golangci/golangci-lint/v2/cmd/golangci-lint", "v2.15.0")
-ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")
+GOLANGCI_LINT = GoTool("golangci-lint", "github.com/golangci/golangci-lint/v2", "/cmd/golangci-lint", "v2.15.0")
+ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint", "/cmd/actionlint", "v1.7.12")
+PROTOC_GEN_GO = GoTool("protoc-gen-go", "google.golang.org/protobuf", "/cmd/protoc-gen-go", "v1.36.12")
+PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "", "v1.6.2")
