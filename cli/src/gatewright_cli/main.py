@@ -363,7 +363,7 @@ def echo(listen: str) -> None:
     type=click.Choice(["none", "landlock", "user"]),
     default="landlock",
     show_default=True,
-    help="What executors are kept from: see docs/how-to/operations.md. user: with a user of its own for each group.",
+    help="What executors are kept from: see docs/operations.md. user: with a user of its own for each group.",
 )
 @click.option(
     "--executor-uids",

@@ -137,7 +137,7 @@ def _schema_mistake(document: Document, path: KeyPath, error: SchemaError) -> Mi
 
 def _access_mistakes(document: Document, content: dict[str, object]) -> Iterator[Mistake]:
     for path, expected, got in access_mistakes(content):
-        cure = "remove it" if content.get("runtime") == "go" else "mend it: docs/how-to/policies.md has an example"
+        cure = "remove it" if content.get("runtime") == "go" else "mend it: docs/policies.md has an example"
         yield document.mistake(path, f"{'.'.join(map(str, path))}: {expected}", shown(got), cure)
 
 
