@@ -179,7 +179,7 @@ def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstre
 
 
 def test_the_log_levels_are_options(gateway_folder: Path, places: Path) -> None:
-    text = section(page("docs/how-to/operations.md"), "Logs")
+    text = section(page("docs/reference/logs.md"), "Logs")
     table = [cell for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) if "log-level`" in cell]
     options = re.findall(r"`(--[\w.]*log-level)`", " ".join(table))
     assert options == ["--log-level", "--py.log-level", "--pe.log-level", "--envoy.log-level"]

@@ -1,4 +1,4 @@
-"""The table of docs/isolation.md must be able to say no."""
+"""The table of docs/explanation/isolation.md must be able to say no."""
 
 from __future__ import annotations
 
