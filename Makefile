@@ -9,7 +9,7 @@ SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test go-tests python-tests check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
+.PHONY: help setup run build test go-tests python-tests check format docs changelog generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,17 +23,21 @@ run: setup ## build the stock build.yaml and run it with the sample API (PORT=80
 build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
-test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy (WORKERS=3 side by side)
+test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy (WORKERS=3 side by side; PART=cli: one component's)
+ifdef PART
+	@python tools/test_part.py $(PART) $(GO_MODULES) $(PYTHON_PARTS) bench tools
+else
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
 	python tools/fuzz.py --seconds 5 /Fuzz
 	pytest -q --timeout 180 $(SIDE_BY_SIDE) -m "not alone" e2e
 	pytest -q --timeout 180 -m alone e2e
+endif
 
 go-tests:
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
 
 python-tests:
-	pytest -q --timeout 120 $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
+	pytest -q --timeout 120 $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	pytest -q --timeout 180 e2e $(ARGS)
@@ -47,6 +51,10 @@ check: setup ## everything that is checked without running the product
 	python tools/golangci.py $(GO_MODULES)
 	hadolint gateway-runtime/Dockerfile
 	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
+	python tools/actionlint.py
+	pre-commit validate-config
+	python tools/fragments.py
+	python tools/words.py
 	python tools/curve.py
 
 format: setup ## format Python, Go and proto files
@@ -57,6 +65,13 @@ generate: setup ## write what is generated from proto/
 
 lock: setup ## compile requirements/*.txt anew
 	python tools/lock.py
+
+docs: setup ## build the documentation's site, with search, into build/docs/site (ARGS=--serve: and show it)
+	python tools/docs.py $(ARGS)
+
+changelog: setup ## fold changes/ into CHANGELOG.md (VERSION=0.2.0)
+	python tools/fragments.py
+	towncrier build --yes --version $(or $(VERSION),$(error expected VERSION=, the version that is released, got none: make changelog VERSION=0.2.0))
 
 faults: setup ## break a gateway under load in every way, and account for every request (ARGS="kill": rows with this word)
 	python -m e2e.faults $(ARGS)
@@ -76,8 +91,8 @@ image-test: setup ## build the container image and run it, without a container e
 wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
 	python tools/wheels.py dist
 
-wheel-test: setup ## install the wheels with pip and follow docs/quickstart.md (package registry, ports 8080, 9090, 9091)
+wheel-test: setup ## install the wheels with pip and follow docs/tutorial/quickstart.md (package registry, ports 8080, 9090, 9091)
 	pytest -q --timeout 900 e2e/check_wheels.py $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf .venv .tools build dist .gatewright
+	rm -rf .venv .tools .cache build dist .gatewright

@@ -92,7 +92,7 @@ def runtime_dir() -> Iterator[str]:
 
 def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
     """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
-    commands = "".join(blocks(page("docs/quickstart.md"), "sh"))
+    commands = "".join(blocks(page("docs/tutorial/quickstart.md"), "sh"))
     assert commands.count("gatewright run\n") == commands.count("make wheels\n") == 1
     checkout = tmp_path / "checkout"
     checkout.mkdir()

@@ -17,7 +17,7 @@ from gatewright_controller.settings import reference
 from sdk.policy import PolicyMetadata, RequestContext, ResponseContext, TraceContext
 
 from e2e.gateway import Gateway, Json, api, attach, credentials, running
-from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page
+from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page, section
 from e2e.upstream import Upstream
 
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -28,9 +28,9 @@ UPSTREAM = "http://orders.internal:8080"
 
 
 def quota(folder: Path, policy: str) -> Path:
-    """The policy that README and docs/policies.md show, as a folder with the definition that the latter gives it."""
+    """The policy that README and docs/how-to/policies.md show, as a folder with the latter's definition of it."""
     folder.mkdir(parents=True)
-    (folder / "policy-definition.yaml").write_text(blocks(page("docs/policies.md"), "yaml")[0])
+    (folder / "policy-definition.yaml").write_text(blocks(page("docs/how-to/policies.md"), "yaml")[0])
     (folder / "policy.py").write_text(policy)
     (folder / "requirements.txt").touch()
     return folder
@@ -38,10 +38,10 @@ def quota(folder: Path, policy: str) -> Path:
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway built from docs/policies.md's build.yaml, README's policy in it, and what README's API attaches."""
+    """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
-    manifest: Json = yaml.safe_load(blocks(page("docs/policies.md"), "yaml")[1])
+    manifest: Json = yaml.safe_load(blocks(page("docs/how-to/policies.md"), "yaml")[1])
     manifest["policies"].append({"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")})
     sample = str(ROOT / "sample-policies" / "add-python-header")
     manifest["policies"].append({"name": "add-python-header", "filePath": sample})
@@ -52,8 +52,8 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def publish(gateway: Gateway, definition: str) -> None:
-    """By the very command of docs/apis.md."""
-    (command,) = commands(page("docs/apis.md"), "curl")
+    """By the very command of docs/how-to/apis.md."""
+    (command,) = commands(page("docs/how-to/apis.md"), "curl")
     words = shlex.split(command)
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[4] == "-H"
@@ -69,9 +69,11 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/apis.md"])
-def test_the_apis_that_are_shown_run_as_they_stand(documented: Gateway, upstream: Upstream, name: str) -> None:
-    definition = blocks(page(name), "yaml")[0]
+@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
+def test_the_apis_that_are_shown_run_as_they_stand(
+    documented: Gateway, upstream: Upstream, name: str, number: int
+) -> None:
+    definition = blocks(page(name), "yaml")[number]
     assert UPSTREAM in definition
     publish(documented, definition.replace(UPSTREAM, upstream.url))
     try:
@@ -97,7 +99,7 @@ def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
 
 @pytest.mark.parametrize("shown", [("quotas", "a_tenant_gets_its_quota"), ("class Plans", "has_its_plan")])
 def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path, shown: tuple[str, str]) -> None:
-    python = blocks(page("docs/policies.md"), "python")
+    python = blocks(page("docs/how-to/policies.md"), "python")
     policy, test = (next(block for block in python if word in block) for word in shown)
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
@@ -107,7 +109,7 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
 
 
 def test_all_that_a_context_has_is_listed() -> None:
-    text = page("docs/policies.md")
+    text = page("docs/how-to/policies.md")
     listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
         assert {name for name in vars(context) if not name.startswith("_")} <= listed
@@ -116,7 +118,7 @@ def test_all_that_a_context_has_is_listed() -> None:
 
 
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
-    rows = page("docs/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
+    rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
     assert table.keys() == {"params", "timeout", "onError", "maxConcurrency", "maxBodyBytes"}
     defaults = {"timeout": table["timeout"], "onError": table["onError"], "maxBodyBytes": int(table["maxBodyBytes"])}
@@ -132,6 +134,17 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
             assert client.get(f"/v1/{path}").status_code == 200
         assert client.put("/v1/apis/settings", json=definition).status_code == 200
         assert client.delete("/v1/apis/settings").is_success
+
+
+def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
+    measured = page("bench/README.md").partition("### 64 connections")[2].partition("###")[0]
+    rows = [line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| ")]
+    serves, costs = rows[0].index("req/s"), rows[0].index("CPU all")
+    figures = {row[0].removesuffix(" \\*"): (row[serves].split()[0], row[costs].split()[0]) for row in rows}
+    shown = section(page("README.md"), "What it costs").splitlines()
+    said = {name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in shown[5:-2])}
+    assert len(said) >= 6
+    assert said == {name: figures[name] for name in said}
 
 
 # ---------------------------------------------------------------- names
@@ -164,7 +177,7 @@ def test_tests_that_are_named_are_there(path: Path) -> None:
         assert re.search(rf"^\s*(def|func) {test}\(", place.read_text(), re.MULTILINE), f"no {test} in {file}"
 
 
-@pytest.mark.parametrize("name", ["docs/envoy.md", "docs/regressions.md"])
+@pytest.mark.parametrize("name", ["docs/reference/envoy.md", "docs/reference/regressions.md"])
 def test_every_line_of_these_tables_names_a_test(name: str) -> None:
     rows = [line for line in page(name).splitlines() if line.startswith("| ") and not line.startswith("| ---")]
     rows = [row for row in rows if not row.endswith("| held by |")]
@@ -229,3 +242,13 @@ def test_variables_that_are_named_are_read(path: Path) -> None:
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
     read += reference()
     assert {name for name in names if name not in read} == set()
+
+
+def test_variables_that_are_read_are_listed() -> None:
+    """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
+    text = page("docs/reference/environment.md")
+    parts = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")
+    sources = (each.read_text() for part in parts for each in (ROOT / part).glob("**/src/**/*.py"))
+    read = {name for source in sources for name in re.findall(r'"(GATEWRIGHT_[A-Z_]*[A-Z])"', source)}
+    assert len(read) >= 8
+    assert {name for name in read if f"`{name}`" not in text} == set()

@@ -1,4 +1,4 @@
-"""Facts of Envoy (docs/envoy.md) that show in a whole gateway, and requests at the edges of HTTP."""
+"""Facts of Envoy (docs/reference/envoy.md) that show in a whole gateway, and requests at the edges of HTTP."""
 
 from __future__ import annotations
 

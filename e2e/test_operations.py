@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md as they stand, but for ports and folders, in what `gatewright init` writes."""
+"""Commands of docs/how-to/operations.md as they stand, but for ports and folders, in what `gatewright init` made."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def gateway_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def documented(heading: str, number: int) -> list[str]:
     """The commands of a block."""
-    return blocks(section(page("docs/operations.md"), heading), "sh")[number].splitlines()
+    return blocks(section(page("docs/how-to/operations.md"), heading), "sh")[number].splitlines()
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
         "database": f"sqlite:{places}/controller.db",
     }
     (places / "controller.yaml").write_text(yaml.safe_dump(settings))
-    text = section(page("docs/operations.md"), "The controller's settings")
+    text = section(page("docs/how-to/operations.md"), "The controller's settings")
     (command,) = re.findall(r"^    python (-m gatewright_controller --settings \S+)$", text, re.MULTILINE)
     words = [sys.executable, *command.split()]
     controller = subprocess.Popen(words, cwd=places, stderr=subprocess.PIPE, text=True)
@@ -179,7 +179,7 @@ def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstre
 
 
 def test_the_log_levels_are_options(gateway_folder: Path, places: Path) -> None:
-    text = section(page("docs/operations.md"), "Logs")
+    text = section(page("docs/reference/logs.md"), "Logs")
     table = [cell for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) if "log-level`" in cell]
     options = re.findall(r"`(--[\w.]*log-level)`", " ".join(table))
     assert options == ["--log-level", "--py.log-level", "--pe.log-level", "--envoy.log-level"]

@@ -1,4 +1,4 @@
-"""The behaviour behind the seven mistakes of docs/regressions.md, as far as no other test holds it."""
+"""The behaviour behind the seven mistakes of docs/reference/regressions.md, as far as no other test holds it."""
 
 from __future__ import annotations
 

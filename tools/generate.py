@@ -13,11 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from go_tool import PROTOC_GEN_GO, PROTOC_GEN_GO_GRPC
+
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = (
-    "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
-    "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
-)
+PLUGINS = (PROTOC_GEN_GO, PROTOC_GEN_GO_GRPC)
 PYTHON = {  # package source root, package, proto folder
     "gateway-runtime/python-executor/src": ("gatewright_executor/_gen", "proto/gatewright/executor/v1"),
     "gateway-controller/src": ("gatewright_controller/_gen", "proto/gatewright/node/v1"),
@@ -49,39 +48,16 @@ def generate_python(out: Path, package: str, protos: Path) -> None:
 
 def generate_go(out: Path, module: str, protos: Path) -> None:
     out.mkdir(parents=True)
-    plugins = go_plugins()
     for folder in sorted(
         {proto.parent for proto in protos.rglob("*.proto")}
     ):  # protoc-gen-go takes a package at a time
         protoc(
             f"-I{protos}",
-            *(f"--plugin={plugins / name}" for name in ("protoc-gen-go", "protoc-gen-go-grpc")),
+            *(f"--plugin={plugin.name}={plugin.binary()}" for plugin in PLUGINS),
             *(f"--{name}_out={out}" for name in ("go", "go-grpc")),
             *(f"--{name}_opt=module={module}" for name in ("go", "go-grpc")),
             *(str(proto) for proto in sorted(folder.glob("*.proto"))),
         )
-
-
-def go_plugins() -> Path:
-    home = ROOT / ".tools" / "go"
-    for plugin in PLUGINS:
-        name = plugin.rsplit("/", 1)[1].split("@")[0]
-        if not (home / name).exists():
-            install_go(plugin, home)
-    return home
-
-
-def install_go(plugin: str, home: Path) -> None:
-    """Through a module of its own: the registry serves modules, not every command's own path."""
-    module, version = plugin.split("@")
-    with tempfile.TemporaryDirectory() as scratch:
-        go(scratch, "mod", "init", "scratch")
-        go(scratch, "get", plugin if "grpc" in plugin else f"google.golang.org/protobuf@{version}")
-        go(scratch, "build", "-o", str(home / module.rsplit("/", 1)[1]), module)
-
-
-def go(folder: str, *arguments: str) -> None:
-    subprocess.run(["go", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def protoc(*arguments: str) -> None:

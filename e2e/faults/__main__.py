@@ -60,7 +60,7 @@ def print_line(line: Line) -> Line:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.faults", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write what hostile policies reach into docs/isolation.md")
+    parser.add_argument("--write", action="store_true", help="write what hostile policies reach into isolation.md")
     parser.add_argument("only", nargs="*", metavar="WORD", help="run the rows whose names have all these words")
     return parser.parse_args()
 

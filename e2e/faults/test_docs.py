@@ -1,5 +1,5 @@
-"""docs/failures.md has a line for each row of the suite, and none for what no row breaks; docs/isolation.md has one for
-each try of the hostile policy, with what it comes to at each level.
+"""docs/reference/failures.md has a line for each row of the suite, and none for what no row breaks;
+docs/explanation/isolation.md has one for each try of the hostile policy, with what it comes to at each level.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from e2e.hostile import page
 from e2e.hostile.level import LEVELS
 from e2e.hostile.tries import TRIES, by_another
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "failures.md"
 
 
 def test_the_page_names_every_row_and_no_other() -> None:
@@ -28,6 +28,6 @@ def test_the_table_of_isolation_has_every_try_at_every_level_and_no_other() -> N
 
 
 def test_the_hostile_policy_has_every_try_that_the_suite_asks_for() -> None:
-    source = "".join(each.read_text() for each in (page.PAGE.parents[1] / "e2e/policies/hostile").glob("*.py"))
+    source = "".join(each.read_text() for each in (page.PAGE.parents[2] / "e2e/policies/hostile").glob("*.py"))
     own = [each for each in TRIES if each.judge is not by_another]
     assert {each.name for each in own if f'"{each.name}": ' not in source} == set()

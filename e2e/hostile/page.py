@@ -1,4 +1,4 @@
-"""The table of docs/isolation.md: each try × each level. It is made from runs, and held against them."""
+"""The table of docs/explanation/isolation.md: each try × each level. It is made from runs, and held against them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import SECTIONS, Try
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "isolation.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "isolation.md"
 BEGIN, END = '<!-- the table: make faults ARGS="hostile --write" -->', "<!-- end of the table -->"
 UNKNOWN = "?"
 
@@ -54,7 +54,7 @@ class Page:
             return []
         said = {each: written.get((each.says, level.name), UNKNOWN) for each in found}
         return [
-            f"{each.name}: expected {said[each]!r}, as docs/isolation.md says, got {cell!r}"
+            f"{each.name}: expected {said[each]!r}, as docs/explanation/isolation.md says, got {cell!r}"
             for each, cell in found.items()
             if cell != said[each]
         ]

@@ -1,4 +1,4 @@
-"""The table of docs/isolation.md must be able to say no."""
+"""The table of docs/explanation/isolation.md must be able to say no."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ def test_a_run_that_differs_from_the_page_is_a_difference(page: Path) -> None:
     table.writing = False
     assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
     (difference,) = table.compare(LANDLOCK, {MEMORY: "reached: engine"})
-    assert difference == "memory: expected 'refused', as docs/isolation.md says, got 'reached: engine'"
+    assert difference == "memory: expected 'refused', as docs/explanation/isolation.md says, got 'reached: engine'"

@@ -1,4 +1,4 @@
-"""Every try of the hostile policy, in the words of docs/isolation.md, and what the suite looks at besides."""
+"""Every try of the hostile policy, in the words of docs/explanation/isolation.md, and what else the suite looks at."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
 
 
 def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
-    """docs/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
-    build, run, stop = (line.split() for line in blocks(page("docs/operations.md"), "sh")[0].splitlines())
+    """docs/how-to/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
+    build, run, stop = (line.split() for line in blocks(page("docs/how-to/operations.md"), "sh")[0].splitlines())
     assert " ".join(build) == BUILD
     name = run[run.index("--name") + 1]
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -10,7 +10,7 @@ from gatewright_builder.manifest import read_manifest
 from gatewright_builder.origin import Kind
 from gatewright_builder.sources import find_sources
 
-PAGE = (find_sources().root / "docs" / "building.md").read_text()
+PAGE = (find_sources().root / "docs" / "how-to" / "building.md").read_text()
 
 
 def test_the_build_file_that_is_shown_is_right(tmp_path: Path) -> None:

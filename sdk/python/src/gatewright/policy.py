@@ -73,14 +73,22 @@ class UpstreamRequestModifications:
     """
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    """Each replaces all lines of its name, in any case. A list stays several lines."""
     remove_headers: Sequence[str] = field(default_factory=list)
+    """Names, in any case, of which all lines go."""
     append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    """Lines beside those that there are."""
     body: bytes | str | None = None
-    path: str | None = None  # without the query; must stay under the API's context
-    query: str | None = None  # without "?"
+    """Replaces the body; `str` goes out as UTF-8."""
+    path: str | None = None
+    """Without the query; it must stay under the API's context."""
+    query: str | None = None
+    """Without "?"; "" takes it away."""
     method: str | None = None
     authority: str | None = None
-    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)  # for the access log
+    """The host that upstream sees, with a port if it needs one."""
+    analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    """For the access log, where it stands in `analytics`."""
 
 
 @dataclass(slots=True)
@@ -88,21 +96,29 @@ class UpstreamResponseModifications:
     """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    """Each replaces all lines of its name, in any case. A list stays several lines."""
     remove_headers: Sequence[str] = field(default_factory=list)
+    """Names, in any case, of which all lines go."""
     append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    """Lines beside those that there are."""
     body: bytes | str | None = None
-    status_code: int | None = None  # 200 to 599
+    """Replaces the body; `str` goes out as UTF-8."""
+    status_code: int | None = None
+    """200 to 599."""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    """For the access log, where it stands in `analytics`."""
 
 
 @dataclass(slots=True)
 class ImmediateResponse:
     """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
 
-    status_code: int  # 200 to 599
+    status_code: int
+    """200 to 599."""
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     body: bytes | str = b""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    """For the access log, where it stands in `analytics`."""
 
 
 RequestAction: TypeAlias = UpstreamRequestModifications | ImmediateResponse | None
@@ -113,13 +129,21 @@ class FailureClass(StrEnum):
     """Why an execution failed: the keys of `onError`, and a metric label."""
 
     TIMEOUT = "timeout"
-    OVERLOADED = "overloaded"  # refused at a queue, never started
-    UNAVAILABLE = "unavailable"  # never sent, may go to another process
-    CRASHED = "crashed"  # sent, no answer; never tried again
+    """The attachment's timeout has passed."""
+    OVERLOADED = "overloaded"
+    """Refused at a queue, never started."""
+    UNAVAILABLE = "unavailable"
+    """Never sent to a process; another one may take it."""
+    CRASHED = "crashed"
+    """Sent, and no answer came; it is never tried again."""
     EXCEPTION = "exception"
+    """The function raised."""
     BAD_ACTION = "badAction"
+    """What the function returned is no action, or not a valid one."""
     BODY_TOO_LARGE = "bodyTooLarge"
-    BAD_BODY = "badBody"  # a body that the policy wants has a content encoding
+    """A body that the policy wants is larger than the attachment's `maxBodyBytes`."""
+    BAD_BODY = "badBody"
+    """A body that the policy wants has a content encoding."""
 
 
 # ------------------------------------------------------------------ what a policy is given

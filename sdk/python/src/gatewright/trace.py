@@ -11,10 +11,14 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})(
 class TraceContext(NamedTuple):
     """What `traceparent` and `tracestate` say."""
 
-    trace_id: str  # 32 hex digits
-    span_id: str  # 16 hex digits: the span that this request is a child of
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits: the span that this request is a child of."""
     sampled: bool
-    state: str  # tracestate as it came, "" where there is none
+    """Whether the caller records this trace."""
+    state: str
+    """`tracestate` as it came, "" where there is none."""
 
 
 def parse_trace(traceparent: str, state: str = "") -> TraceContext | None:

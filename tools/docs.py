@@ -1,0 +1,126 @@
+"""Builds the site of the documentation into build/docs/site: `make docs`. With --serve it also shows it on a port.
+
+The site has the Markdown of this repository where it lies, so that links between pages are the same in both, and pages
+that are made from the code: tools/reference.py writes those about settings and figures, mkdocstrings those of the SDK.
+What makes it is installed into an environment of its own, .tools/docs. A warning fails it: a link that leads nowhere,
+a page that no menu has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import reference
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "docs"
+PAGES, SITE = BUILD / "pages", BUILD / "site"
+HOME = ROOT / ".tools" / "docs"
+REQUIREMENTS = ROOT / "requirements" / "docs.txt"
+FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
+FOLDERS = ("docs", "bench")
+LISTED = re.compile(
+    r"docs/decisions/0|docs/README\.md$"
+)  # in docs/decisions/README.md; a page for who reads in the repository
+SUFFIXES = (".md", ".svg", ".css")
+LINK = re.compile(r"\[([^]]+)\]\(([^)#\s:]+)\)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make docs", description="Builds the site of the documentation.")
+    parser.add_argument("--serve", action="store_true", help="show it until it is interrupted")
+    parser.add_argument("--port", type=int, default=8000, help="where to show it (default: 8000; 0: a free one)")
+    options = parser.parse_args()
+    install()
+    lay_out()
+    check_menu()
+    build()
+    print(SITE / "index.html")
+    if options.serve:
+        serve(options.port)
+
+
+def install() -> None:
+    """Once, and again when the requirements have changed."""
+    stamp, digest = HOME / ".ready", hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(HOME))
+    python = str(HOME / "bin" / "python")
+    run("uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(REQUIREMENTS))
+    stamp.write_text(digest)
+
+
+def lay_out() -> None:
+    """Puts all pages into one folder, as they lie in the repository; README.md becomes the site's first page."""
+    shutil.rmtree(PAGES, ignore_errors=True)
+    copy("README.md", "index.md")
+    for name in FROM_ROOT:
+        copy(name, name)
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SUFFIXES:
+                name = str(path.relative_to(ROOT))
+                copy(name, name)
+    for name, text in reference.pages().items():
+        target = PAGES / "docs" / "reference" / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text)
+
+
+def copy(source: str, target: str) -> None:
+    (PAGES / target).parent.mkdir(parents=True, exist_ok=True)
+    if source.endswith(".md"):
+        text = (ROOT / source).read_text()
+        (PAGES / target).write_text(LINK.sub(partial(link, (ROOT / source).parent), text))
+    else:
+        shutil.copyfile(ROOT / source, PAGES / target)
+
+
+def link(folder: Path, found: re.Match[str]) -> str:
+    """A link to a file or folder that the site does not have, but the repository has, becomes its name."""
+    target = (folder / found[2]).resolve()
+    if not target.exists() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
+        return found[0]
+    return f"{found[1]} (`{target.relative_to(ROOT)}`)"
+
+
+def check_menu() -> None:
+    """Every page is in the menu, or in a page that is: there is no other way to it but the search."""
+    menu = (ROOT / "mkdocs.yml").read_text()
+    pages = sorted(str(path.relative_to(PAGES)) for path in PAGES.rglob("*.md"))
+    missing = [page for page in pages if f": {page}\n" not in menu and not LISTED.match(page)]
+    if missing:
+        raise SystemExit(f"docs: expected each page in the menu, nav in mkdocs.yml; not there: {', '.join(missing)}")
+
+
+def build() -> None:
+    shutil.rmtree(SITE, ignore_errors=True)
+    run(str(HOME / "bin" / "zensical"), "build", "--strict", "--clean")
+
+
+def serve(port: int) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(SITE))
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
+
+
+def run(*command: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise SystemExit(f"docs: failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Programs in Go that this project is made and checked with: built once, from the Go module proxy, into .tools/go."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class GoTool:
+    """A command of a Go module, whose package is `module` with `command` behind it.
+
+    The module is asked for, and not the package: the proxy serves modules, not every path in them.
+    """
+
+    name: str
+    module: str
+    command: str
+    version: str
+
+    def binary(self) -> Path:
+        """The program's path; builds it where it is not there yet."""
+        path = ROOT / ".tools" / "go" / f"{self.name}-{self.version}"
+        if not path.exists():
+            print(f"{self.name}: building {self.version} (minutes, once) …", file=sys.stderr, flush=True)
+            self._build(path)
+        return path
+
+    def _build(self, path: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            for command in (
+                ("mod", "init", "scratch"),
+                ("get", f"{self.module}@{self.version}"),
+                ("build", "-mod=mod", "-trimpath", "-o", str(path), self.module + self.command),
+            ):
+                done = subprocess.run(["go", *command], cwd=scratch, check=False, capture_output=True, text=True)
+                if done.returncode != 0:
+                    raise SystemExit(f"{self.name}: failed: go {' '.join(command)}\n{done.stderr}")
+
+
+GOLANGCI_LINT = GoTool("golangci-lint", "github.com/golangci/golangci-lint/v2", "/cmd/golangci-lint", "v2.15.0")
+ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint", "/cmd/actionlint", "v1.7.12")
+PROTOC_GEN_GO = GoTool("protoc-gen-go", "google.golang.org/protobuf", "/cmd/protoc-gen-go", "v1.36.12")
+PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "", "v1.6.2")

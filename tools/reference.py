@@ -1,0 +1,369 @@
+"""The reference pages of the site, made from the code: options, settings, documents, statistics, the SDK.
+
+python tools/reference.py FOLDER        writes them, as `make docs` does
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import click
+import gatewright_builder.definition
+import gatewright_builder.manifest
+import gatewright_cli
+import gatewright_controller.__main__ as controller
+import gatewright_controller.model as api
+import gatewright_executor.main as executor
+import go_structs
+import msgspec
+from gatewright_controller.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = "*This page is made from the code.*"
+Row = tuple[str, ...]
+
+
+def pages() -> dict[str, str]:
+    """File name to Markdown."""
+    return {
+        "command-line.md": command_line(),
+        "processes.md": processes(),
+        "controller-settings.md": controller_settings(),
+        "build-yaml.md": build_yaml(),
+        "policy-definition.md": policy_definition(),
+        "api-definition.md": api_definition(),
+        "statistics.md": go_structs.statistics(),
+        "gatewright-policy.md": module("gatewright.policy"),
+        "gatewright-testing.md": module("gatewright.testing"),
+    }
+
+
+def page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", *parts, MADE]) + "\n"
+
+
+def table(head: Row, rows: Iterable[Row]) -> str:
+    lines = [head, tuple("---" for _ in head), *(tuple(cell(text) for text in row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    return f"`{text}`" if text else ""
+
+
+# ---------------------------------------------------------------- options
+
+
+def command_line() -> str:
+    group = next(found for found in click_groups() if found.name == "cli")
+    context = click.Context(group, info_name="gatewright")
+    parts = [str(group.help), options_of(group, context)]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        inside = click.Context(command, info_name=name, parent=context)
+        usage = " ".join(command.collect_usage_pieces(inside))
+        parts += [f"## gatewright {name}", f"    gatewright {name} {usage}", text_of(command.help or "")]
+        parts.append(options_of(command, inside))
+    return page("Command line", *filter(None, parts))
+
+
+def click_groups() -> Iterator[click.Group]:
+    for found in pkgutil.walk_packages(gatewright_cli.__path__, "gatewright_cli."):
+        if not found.name.endswith("__main__"):
+            module = importlib.import_module(found.name)
+            yield from (each for each in vars(module).values() if isinstance(each, click.Group))
+
+
+def text_of(help_text: str) -> str:
+    """A help text as Markdown; what click is to leave as it stands is code."""
+    paragraphs = inspect.cleandoc(help_text).split("\n\n")
+    return "\n\n".join(
+        textwrap.indent(each.removeprefix("\b\n"), "    ") if each.startswith("\b") else each for each in paragraphs
+    )
+
+
+def options_of(command: click.Command, context: click.Context) -> str:
+    rows = [row for parameter in command.get_params(context) if (row := option(parameter, context))]
+    return table(("option", "default", "meaning"), rows) if rows else ""
+
+
+def option(parameter: click.Parameter, context: click.Context) -> Row | None:
+    if not isinstance(parameter, click.Option) or parameter.hidden or "--help" in parameter.opts:
+        return None
+    names = ", ".join(code(name) for name in (*parameter.opts, *parameter.secondary_opts))
+    metavar = (
+        ""
+        if parameter.is_flag or parameter.count
+        else f" {code(parameter.make_metavar(context).replace('INTEGER RANGE', 'N'))}"
+    )
+    extra = parameter.get_help_extra(context)
+    default = code(extra.get("default", ""))
+    meaning = parameter.help or ""
+    if said := re.search(r"\s*\[default: (.*)\]$", meaning):
+        default, meaning = said[1], meaning[: said.start()]
+    if parameter.multiple:
+        meaning += " May be repeated."
+    return names + metavar, default, meaning
+
+
+def processes() -> str:
+    """The options of the processes that `gatewright run` starts."""
+    return page(
+        "Options of the processes",
+        "`gatewright run` starts these processes and gives them their sockets; "
+        "`--py.NAME` and `--pe.NAME` of it pass an option on.",
+        "## Executor",
+        arguments(lambda: executor.main([])),
+        "## Policy engine",
+        table(("option", "default", "meaning"), go_structs.flags("policy-engine")),
+        "## Controller",
+        "Each option goes before the variable and the [setting](controller-settings.md) of the same name.",
+        arguments(lambda: controller.main()),
+    )
+
+
+class _ParserCaughtError(Exception):
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def arguments(program: Callable[[], object]) -> str:
+    """The options of a program that reads them with argparse: it is begun, and stopped when it would read them."""
+
+    def caught(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        raise _ParserCaughtError(parser)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", caught):
+        try:
+            program()
+        except _ParserCaughtError as error:
+            actions = [each for each in error.parser._actions if each.dest != "help"]
+            return table(("option", "meaning"), [argument(each) for each in actions])
+    raise SystemExit("reference: expected a program that reads its options with argparse")
+
+
+def argument(action: argparse.Action) -> Row:
+    takes = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else "")
+    names = ", ".join(code(name) for name in action.option_strings)
+    return f"{names} {code(takes)}", (action.help or "").replace("%%", "%")
+
+
+# ---------------------------------------------------------------- documents
+
+
+def controller_settings() -> str:
+    properties = definitions(Settings)["Settings"]["properties"]
+    rows = [
+        (
+            code(field.encode_name),
+            code(PREFIX + field.name.upper()),
+            default(getattr(Settings(), field.name)),
+            properties[field.encode_name]["description"],
+        )
+        for field in msgspec.structs.fields(Settings)
+    ]
+    return page(
+        "Controller settings",
+        "A variable goes before the file that `--settings` names, and an option before both.",
+        table(("setting", "variable", "default", "meaning"), rows),
+        "`python -m gatewright_controller --print-settings` prints a file with all of them.",
+    )
+
+
+def build_yaml() -> str:
+    fields = gatewright_builder.manifest
+    named: dict[str, type[msgspec.Struct]] = {
+        "The file": fields.ManifestFields,
+        "An entry of `policies`": fields.EntryFields,
+    }
+    return page("build.yaml", structs(named))
+
+
+def policy_definition() -> str:
+    fields = gatewright_builder.definition
+    return page(
+        "policy-definition.yaml",
+        structs({"The file": fields.DefinitionFields, "`processingMode`": fields.ProcessingModeFields}),
+    )
+
+
+def api_definition() -> str:
+    named: dict[str, type[msgspec.Struct]] = {
+        "The file": api.Api,
+        "`metadata`": api.Metadata,
+        "`spec`": api.ApiSpec,
+        "`spec.upstream`": api.Upstreams,
+        "`spec.upstream.main`": api.Upstream,
+        "An operation": api.Operation,
+        "An attachment of a policy": api.PolicyAttachment,
+        "`onError` by class": api.OnErrorByClass,
+    }
+    return page("API definition", structs(named))
+
+
+def structs(named: dict[str, type[msgspec.Struct]]) -> str:
+    titles = {kind.__name__: title.strip("`") for title, kind in named.items()}
+    return "\n\n".join(f"## {title}\n\n{struct(kind, titles)}" for title, kind in named.items())
+
+
+def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
+    properties = definitions(kind)[kind.__name__]["properties"]
+    said = attribute_docs(kind)
+    rows: list[Row] = [
+        (
+            code(field.encode_name),
+            takes(properties[field.encode_name], titles),
+            "required" if field.required else default(_default_of(field)),
+            said.get(field.name, ""),
+        )
+        for field in msgspec.structs.fields(kind)
+    ]
+    columns = 4 if any(row[3] for row in rows) else 3
+    return table(("key", "takes", "default", "meaning")[:columns], [row[:columns] for row in rows])
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> object:
+    made: object = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return made
+
+
+def definitions(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.schema(kind, schema_hook=lambda _: {"type": "object"})["$defs"]
+    return found
+
+
+def takes(schema: dict[str, Any], titles: dict[str, str]) -> str:
+    """What a value may be, in words where the code has them."""
+    if said := schema.get("x-expected") or schema.get("description"):
+        return str(said)
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rsplit("/", 1)[1]
+        return titles.get(name, name)
+    if "anyOf" in schema:
+        return ", or ".join(takes(each, titles) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(code(each) for each in schema["enum"])
+    if schema.get("type") == "array":
+        return "a list: " + takes(schema["items"], titles)
+    return NAMES.get(str(schema.get("type")), str(schema.get("type", "any value"))) + bounds(schema)
+
+
+NAMES = {"string": "text", "object": "an object", "integer": "a whole number", "boolean": "`true`, `false`"}
+
+
+def bounds(schema: dict[str, Any]) -> str:
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {schema['minimum']:,} to {schema['maximum']:,}"
+    return f" from {schema['minimum']:,}" if "minimum" in schema else ""
+
+
+def default(value: object) -> str:
+    if value is msgspec.UNSET or value == "":
+        return ""
+    if isinstance(value, msgspec.Struct):
+        return ""
+    return code(value if isinstance(value, str) else json.dumps(value))
+
+
+def attribute_docs(kind: type) -> dict[str, str]:
+    """The strings that stand below the attributes of a class."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    said = {}
+    for attribute, below in zip(tree.body, tree.body[1:], strict=False):
+        match attribute, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                said[name] = text
+    return said
+
+
+SDK: dict[str, dict[str, tuple[str, ...]]] = {
+    "gatewright.policy": {
+        "What a policy is given": (
+            "RequestContext",
+            "ResponseContext",
+            "Headers",
+            "Metadata",
+            "PolicyMetadata",
+            "TraceContext",
+        ),
+        "What a policy returns": (
+            "UpstreamRequestModifications",
+            "UpstreamResponseModifications",
+            "ImmediateResponse",
+            "RequestAction",
+            "ResponseAction",
+        ),
+        "What a policy defines": ("OnRequest", "OnResponse", "Prepare", "Close", "Policy"),
+        "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
+    },
+    "gatewright.testing": {
+        "The policy": ("load_policy", "params", "prepared", "Prepared"),
+        "Contexts": ("request", "response", "HeaderLines", "header_blob"),
+    },
+}
+"""What the pages of the SDK have, in their order."""
+BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
+"""Classes whose methods are those of what they stand for."""
+GIVEN = {"RequestContext", "ResponseContext", "Headers", "Metadata", "Prepared"}
+"""Classes of which nobody who writes a policy makes an object."""
+INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
+"""What is public for the executor alone."""
+
+
+def module(name: str) -> str:
+    """A page of one module of the SDK. Raises where it has something that no section names, or the other way round."""
+    found = importlib.import_module(name)
+    public = set(getattr(found, "__all__", None) or own_names(found)) - INSIDE
+    named = [each for section in SDK[name].values() for each in section]
+    if public != set(named):
+        odd = ", ".join(sorted(public ^ set(named)))
+        raise SystemExit(f"reference: expected each public name of {name} in one section of SDK, got otherwise: {odd}")
+    parts = [f"# {name}", f"Policies import it as `sdk.{name.partition('.')[2]}`: the objects are the same."]
+    parts.append(f"::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}")
+    for section, members in SDK[name].items():
+        parts += [f"## {section}", *(member(name, each) for each in members)]
+    return "\n\n".join(parts) + "\n"
+
+
+def own_names(found: ModuleType) -> Iterator[str]:
+    """What a module without __all__ defines itself."""
+    for node in ast.parse(inspect.getsource(found)).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names = [name]
+            case ast.Assign(targets=targets):
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            case _:
+                names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def member(module: str, name: str) -> str:
+    options = ["show_root_heading: true", "heading_level: 3"]
+    options += ["members: false"] * (name in BARE) + ["merge_init_into_class: false"] * (name in GIVEN)
+    return f"::: {module}.{name}\n    options: {{{', '.join(options)}}}"
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        (Path(sys.argv[1]) / file).write_text(text)

@@ -1,0 +1,55 @@
+"""What `make` says to who contributes: one part's tests, fragments of changes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_part_that_is_none_is_answered_with_those_that_there_are() -> None:
+    done = run("make", "-n", "test", "PART=clo")
+    assert done.stdout.splitlines()[-1].startswith("python tools/test_part.py clo ")
+    done = run(sys.executable, *done.stdout.splitlines()[-1].split()[1:])
+    assert done.returncode == 2
+    assert "got PART=clo; there are: " in done.stderr
+    assert {"cli", "builder", "controller", "executor", "policy-engine", "sdk", "e2e"} <= set(
+        done.stderr.partition("there are: ")[2].strip().split(", ")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mistake"),
+    [
+        ("a-header.added.md", "A header.\n", ""),
+        ("2026-11-26-a-header.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
+        ("a-header.removal.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
+        ("a-header.added.md", "\n", "expected what changes for whom, got an empty file"),
+    ],
+)
+def test_a_fragment_is_named_by_its_type(tmp_path: Path, name: str, text: str, mistake: str) -> None:
+    project = tmp_path / "project"
+    (project / "changes").mkdir(parents=True)
+    (project / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "fragments.py", project / "tools")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    (project / "changes" / name).write_text(text)
+    done = run(sys.executable, str(project / "tools" / "fragments.py"))
+    assert (done.returncode == 0) == (mistake == "")
+    assert mistake in done.stderr
+
+
+def test_dependabot_looks_at_every_go_module() -> None:
+    modules = re.findall(r"^\t\./(\S+)", (ROOT / "go.work").read_text(), re.MULTILINE)
+    listed = (ROOT / ".github" / "dependabot.yml").read_text().partition("of go.work\n")[2].partition("schedule")[0]
+    assert re.findall(r"- /(\S+)", listed) == sorted(modules), "expected the folders of go.work, sorted"

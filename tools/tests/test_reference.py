@@ -1,0 +1,57 @@
+"""tools/reference.py: its pages have what the programs have."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("reference")
+    subprocess.run([sys.executable, str(ROOT / "tools" / "reference.py"), str(folder)], check=True, timeout=60)
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def options(*command: str) -> set[str]:
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    listed = re.split(r"^options:$", done.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
+    return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)) - {"--help"}
+
+
+@pytest.mark.parametrize("command", ["run", "build", "apply", "status", "reload", "backup", "init"])
+def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str) -> None:
+    section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]
+    assert section
+    assert {option for option in options("gatewright", command) if f"`{option}`" not in section} == set()
+
+
+def test_every_option_of_the_controller_and_of_the_executor_is_there(pages: dict[str, str]) -> None:
+    named = options(sys.executable, "-m", "gatewright_controller")
+    assert len(named) >= 8
+    named |= {"--workers", "--max-workers", "--hung-seconds", "--memory-limit"}
+    assert {option for option in named if f"`{option}`" not in pages["processes.md"]} == set()
+
+
+def test_every_flag_of_the_engine_is_there(pages: dict[str, str]) -> None:
+    sources = (ROOT / "gateway-runtime" / "policy-engine").rglob("*.go")
+    flags = {flag for path in sources for flag in re.findall(r'flags\.\w*Var\([^"\n]*"([\w-]+)"', path.read_text())}
+    assert len(flags) >= 15
+    assert {flag for flag in flags if f"`--{flag}`" not in pages["processes.md"]} == set()
+
+
+def test_documents_and_counters_have_their_keys(pages: dict[str, str]) -> None:
+    for page, keys in {
+        "api-definition.md": ("strictPaths", "maxConcurrency", "requestTimeout", "badBody"),
+        "build-yaml.md": ("sdists", "pythonmodule", "group"),
+        "policy-definition.md": ("requestBodyInResponse", "prepareTimeout", "network"),
+        "controller-settings.md": ("allowedUpstreams", "tokenFile"),
+        "statistics.md": ("exchanges", "heldBytes", "workersHung", "continued"),
+    }.items():
+        assert {key for key in keys if f"`{key}`" not in pages[page]} == set(), page
