@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Step, build
-from gatewright_builder.imports import ImportCheck
+from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.tree import read_tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder import BuildOptions, build
-from gatewright_builder.imports import ImportCheck
+from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import below, write_tree

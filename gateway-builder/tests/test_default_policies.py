@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gatewright_builder.default_policies import generate_default_policies, main
 from gatewright_builder.discovery import discover
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.sources import find_sources
 from gatewright_builder.tree import read_tree

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
+from gatewright_builder.fetching.go_command import go
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_engine, generate_python_executor, generate_workspace
-from gatewright_builder.go_command import go
-from gatewright_builder.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.output import MANIFEST, build_manifest
 from gatewright_builder.policy import groups

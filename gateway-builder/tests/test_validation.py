@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gatewright.definition import Runtime
 from gatewright_builder.discovery import discover
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy

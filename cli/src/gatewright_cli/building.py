@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
 from gatewright_builder import build as run_builder
-from gatewright_builder.imports import LIMIT_SECONDS
+from gatewright_builder.import_check import LIMIT_SECONDS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 

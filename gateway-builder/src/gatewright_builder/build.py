@@ -12,12 +12,13 @@ from pathlib import Path
 from gatewright.definition import Runtime
 
 from gatewright_builder import environment
-from gatewright_builder.cache import user_cache
 from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.engine import BIN, EnginePart, make_engine
+from gatewright_builder.engine_choice import BIN, EnginePart, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
 from gatewright_builder.events import Note, Say, say_nothing, step
+from gatewright_builder.fetching.cache import user_cache
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import (
     MAIN_FILE,
     generate_engine,
@@ -25,8 +26,7 @@ from gatewright_builder.generation import (
     group_digest,
     registry_file,
 )
-from gatewright_builder.imports import LIMIT_SECONDS, ImportCheck
-from gatewright_builder.location import locate
+from gatewright_builder.import_check import LIMIT_SECONDS, ImportCheck
 from gatewright_builder.lock_file import Lock, lock_path, read_lock, refuse_change, write_lock
 from gatewright_builder.manifest import Manifest, read_manifest
 from gatewright_builder.mistake import Mistakes, refuse_if_any

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gatewright_builder.definition import DEFINITION_FILE
 from gatewright_builder.policy import Policy
+from gatewright_builder.policy_definition import DEFINITION_FILE
 from gatewright_builder.tree import Tree
 
 

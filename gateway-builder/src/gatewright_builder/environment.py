@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gatewright_builder.events import Note, Say
+from gatewright_builder.fetching.uv_command import UvError, built_from_source, uv
 from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
 from gatewright_builder.records import Contents, Records, contents_of
 from gatewright_builder.resolution import Group, no_wheel
 from gatewright_builder.tool_environment import for_python
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 ENVIRONMENT = "python-env"
 STAMP = "gatewright-inputs"

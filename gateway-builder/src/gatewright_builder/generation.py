@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 from gatewright.definition import Runtime
 
-from gatewright_builder.go_module import go_version, moved_module
+from gatewright_builder.go_module_copy import go_version, moved_module
 from gatewright_builder.policy import DEFAULT_GROUP, Policy, group_access, groups, of_runtime
-from gatewright_builder.registry import BUILD_MODULE, plugin_registry, python_policy_registry, template
+from gatewright_builder.registry_files import BUILD_MODULE, plugin_registry, python_policy_registry, template
 from gatewright_builder.resolution import Group
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_digest, tree_digest

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.definition import NAME_PATTERN, PolicyName
 from gatewright_builder.document import Document, read_document
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import NAMED, Kind
+from gatewright_builder.policy_definition import NAME_PATTERN, PolicyName
 from gatewright_builder.sources import STOCK_POLICIES
 from gatewright_builder.strict import decode, describe
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from gatewright_builder.secrecy import redacted
+from gatewright_builder.redaction import redacted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gatewright.definition import Runtime
 
-from gatewright_builder.engine import MARK
+from gatewright_builder.engine_choice import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
 from gatewright_builder.generation import registry_file
 from gatewright_builder.mistake import BuildError, Mistake

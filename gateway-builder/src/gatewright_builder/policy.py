@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from gatewright.access import Access, union
 from gatewright.definition import Runtime
 
-from gatewright_builder.definition import DEFINITION_FILE, Definition
 from gatewright_builder.manifest import Entry
 from gatewright_builder.mistake import Mistake
 from gatewright_builder.origin import Origin
+from gatewright_builder.policy_definition import DEFINITION_FILE, Definition
 from gatewright_builder.tree import Tree, tree_digest
 
 DEFAULT_GROUP = "default"

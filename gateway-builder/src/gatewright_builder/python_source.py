@@ -1,6 +1,6 @@
 """A Python policy's sources: which files they are, and whether policy.py is what the executor can run.
 
-Only read, never imported: what a policy does when it is imported is its environment's business (import_check.py).
+Only read, never imported: what a policy does when it is imported is its environment's business (import_runner.py).
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from msgspec.structs import replace
 
 from gatewright_builder.events import Say, step
+from gatewright_builder.fetching.uv_command import UvError, built_from_source, uv
 from gatewright_builder.lock_file import GroupPin
 from gatewright_builder.mistake import BuildError, Mistake, Mistakes
 from gatewright_builder.policy import Policy, groups
 from gatewright_builder.requirements import APART, OWN, REQUIREMENTS_FILE, Ask, merge_requirements, policy_asks
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 MAX_PAIRS = 45

@@ -71,7 +71,7 @@ class Sources:
 def find_sources(source_root: Path | None = None) -> Sources:
     """The sources below source_root; by default those of the checkout around this package, else of its wheel.
 
-    Raises BuildError if they are not there. A wheel has no Go sources, but an engine (stock.py).
+    Raises BuildError if they are not there. A wheel has no Go sources, but an engine (stock_engine.py).
     """
     candidates = [source_root] if source_root else [PACKAGE.parents[2], PACKAGE / "product"]
     lacks = [_lacking(Sources(root.resolve())) for root in candidates]

@@ -10,7 +10,7 @@ import msgspec
 
 from gatewright_builder.document import Document, KeyPath
 from gatewright_builder.mistake import Mistake
-from gatewright_builder.secrecy import redacted
+from gatewright_builder.redaction import redacted
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.imports import ImportCheck
+from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import below, write_tree
@@ -53,7 +53,7 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     assert mistake.line in {2, 3, 4}
     assert mistake.got.startswith("no end of the import: 1 s; it is at ")
     assert place in mistake.got
-    assert "import_check" not in mistake.got
+    assert "import_runner" not in mistake.got
     assert "in prepare" in mistake.cure
 
 
@@ -88,7 +88,7 @@ ASKS = """
 import sys
 from pathlib import Path
 from gatewright_builder.discovery import discover_policy
-from gatewright_builder.imports import ImportCheck
+from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.manifest import Entry
 from gatewright_builder.origin import Kind, Origin
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_builder import archive
-from gatewright_builder.archive import Limits
+from gatewright_builder.fetching import archive
+from gatewright_builder.fetching.archive import Limits
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.tree import Tree, read_tree

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gatewright_builder.cache import user_cache
 from gatewright_builder.events import Say, say_nothing
-from gatewright_builder.go_resolution import find_go_module
-from gatewright_builder.licence import licence_of_folder
+from gatewright_builder.fetching.cache import user_cache
+from gatewright_builder.fetching.go_module import find_go_module
+from gatewright_builder.fetching.licence import licence_of_folder
+from gatewright_builder.fetching.pip_package import find_pip_package
+from gatewright_builder.fetching.python_module import find_python_module
+from gatewright_builder.fetching.source_request import Search
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import Mistake, Mistakes
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.pip_package import find_pip_package
-from gatewright_builder.python_module import find_python_module
-from gatewright_builder.search import Search
 from gatewright_builder.sources import find_sources
 
 

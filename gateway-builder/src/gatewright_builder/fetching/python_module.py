@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from gatewright_builder import archive
-from gatewright_builder.archive import ArchiveError, read_archive
 from gatewright_builder.events import Step
-from gatewright_builder.licence import licence_of_folder
+from gatewright_builder.fetching import archive
+from gatewright_builder.fetching.archive import ArchiveError, read_archive
+from gatewright_builder.fetching.licence import licence_of_folder
+from gatewright_builder.fetching.retry import PassingError, RefusedError
+from gatewright_builder.fetching.source_request import Search
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.retries import PassingError, RefusedError
-from gatewright_builder.search import Search
 from gatewright_builder.tree import tree_digest
 
 BASE_VARIABLE, BASE = "GATEWRIGHT_GITHUB_URL", "https://codeload.github.com"
@@ -70,7 +70,9 @@ def _fetched(search: Search) -> tuple[Path, Pin]:
 
 
 def _fetch(search: Search, wanted: Reference) -> archive.Archive:
-    from gatewright_builder.download import download  # here, because an HTTP client takes longer than a small build
+    from gatewright_builder.fetching.download import (
+        download,  # here, because an HTTP client takes longer than a small build
+    )
 
     with search.cache.scratch() as folder, (Path(folder) / "archive.tar.gz").open("w+b") as file:
         try:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, build
-from gatewright_builder.go_command import go, toolchain
+from gatewright_builder.fetching.go_command import go, toolchain
 from gatewright_builder.go_mod import Directive, read_go_mod, version_order
 
-TESTDATA = Path(__file__).parent / "testdata"
+TESTDATA = Path(__file__).parent.parent / "testdata"
 pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120)]
 LIBRARY = "example.com/words"
 

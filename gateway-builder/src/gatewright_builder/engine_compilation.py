@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from gatewright_builder.engine_record import ENGINE, EngineRecord, GoModule, write_record
+from gatewright_builder.fetching.go_command import find_go, go, toolchain
 from gatewright_builder.generation import generate_workspace
-from gatewright_builder.go_command import find_go, go, toolchain
 from gatewright_builder.go_dependencies import asked_above
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import Kind

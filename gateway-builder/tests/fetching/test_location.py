@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_builder import location
-from gatewright_builder.location import locate
+from gatewright_builder.fetching import location
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.origin import Kind
 from gatewright_builder.sources import STOCK_POLICIES, Sources, find_sources

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Step, build, stock
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Step, build, stock_engine
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import write_tree
 
@@ -52,8 +52,8 @@ def shown(result: BuildResult) -> str:
 
 
 def without_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_builder.go_command.find_go", lambda: None)
-    monkeypatch.setattr("gatewright_builder.compile.find_go", lambda: None)
+    monkeypatch.setattr("gatewright_builder.fetching.go_command.find_go", lambda: None)
+    monkeypatch.setattr("gatewright_builder.engine_compilation.find_go", lambda: None)
 
 
 def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
@@ -102,7 +102,7 @@ def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """The same product as a wheel brings it: an engine, and no Go source."""
     engine = place.build("first", PYTHON_ONLY).output / "bin"
     shutil.copytree(engine, place.folder / "wheel")
-    monkeypatch.setattr(stock, "SHIPPED", place.folder / "wheel")
+    monkeypatch.setattr(stock_engine, "SHIPPED", place.folder / "wheel")
     for folder in ("gateway-runtime/policy-engine", "sdk/go", "policies"):
         shutil.rmtree(place.product / folder)
     shutil.rmtree(place.folder / "cache")
@@ -127,6 +127,6 @@ def test_a_wheel_compiles_nothing_in(installed: Place) -> None:
 
 
 def test_the_command_for_wheels_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
-    monkeypatch.setattr(stock, "find_sources", lambda: Sources(place.product))
-    stock.main(str(tmp_path / "for-wheel"))
+    monkeypatch.setattr(stock_engine, "find_sources", lambda: Sources(place.product))
+    stock_engine.main(str(tmp_path / "for-wheel"))
     assert sorted(path.name for path in (tmp_path / "for-wheel").iterdir()) == ["policy-engine", "policy-engine.json"]

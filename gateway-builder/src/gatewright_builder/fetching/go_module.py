@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from gatewright_builder.events import Step
-from gatewright_builder.go_command import go
+from gatewright_builder.fetching.go_command import go
+from gatewright_builder.fetching.licence import licence_of_folder
+from gatewright_builder.fetching.retry import PassingError, persistently
+from gatewright_builder.fetching.source_request import CHANGED, Search
 from gatewright_builder.go_source import collect_go_source_files
-from gatewright_builder.licence import licence_of_folder
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.retries import PassingError, persistently
-from gatewright_builder.search import CHANGED, Search
 from gatewright_builder.tree import tree_digest
 
 PASSING = re.compile(r"dial tcp|connection re|i/o timeout|TLS handshake|unexpected EOF|: 5\d\d |: 429 ")

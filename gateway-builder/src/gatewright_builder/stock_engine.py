@@ -1,6 +1,6 @@
 """The stock engine: the policies that ship, compiled in. It serves any Python policy, so most builds need no Go.
 
-python -m gatewright_builder.stock FOLDER     writes it into FOLDER: how a wheel gets the one that it ships
+python -m gatewright_builder.stock_engine FOLDER     writes it into FOLDER: how a wheel gets the one that it ships
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from gatewright.definition import Runtime
 
-from gatewright_builder.cache import Cache, user_cache
-from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.discovery import discover
+from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.engine_record import ENGINE, EngineRecord, read_record
 from gatewright_builder.events import Say, say_nothing, step
+from gatewright_builder.fetching.cache import Cache, user_cache
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_engine
-from gatewright_builder.location import locate
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.origin import Kind

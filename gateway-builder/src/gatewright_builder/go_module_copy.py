@@ -6,7 +6,7 @@ import re
 
 from gatewright_builder.go_mod import go_of, module_of, read_go_mod, required, written
 from gatewright_builder.policy import Policy
-from gatewright_builder.registry import go_package
+from gatewright_builder.registry_files import go_package
 from gatewright_builder.tree import Tree
 
 

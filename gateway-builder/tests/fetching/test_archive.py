@@ -8,7 +8,7 @@ import tarfile
 from pathlib import PurePosixPath
 
 import pytest
-from gatewright_builder.archive import ArchiveError, Limits, read_archive
+from gatewright_builder.fetching.archive import ArchiveError, Limits, read_archive
 from hypothesis import given
 from hypothesis import strategies as st
 

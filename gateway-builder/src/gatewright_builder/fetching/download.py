@@ -9,7 +9,7 @@ from typing import BinaryIO
 import httpx
 
 from gatewright_builder.events import Download, Say
-from gatewright_builder.retries import PassingError, RefusedError, persistently
+from gatewright_builder.fetching.retry import PassingError, RefusedError, persistently
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 MAX_REDIRECTS = 5

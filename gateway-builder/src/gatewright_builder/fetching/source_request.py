@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatewright_builder.cache import Cache
 from gatewright_builder.events import Say
+from gatewright_builder.fetching.cache import Cache
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Pin

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.go_module import go_version, moved_module
+from gatewright_builder.go_module_copy import go_version, moved_module
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import write_tree
 

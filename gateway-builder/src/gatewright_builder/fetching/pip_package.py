@@ -12,15 +12,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.definition import DEFINITION_FILE
 from gatewright_builder.document import read_document
 from gatewright_builder.events import Step
-from gatewright_builder.licence import licence_of_package
+from gatewright_builder.fetching.licence import licence_of_package
+from gatewright_builder.fetching.source_request import Search
+from gatewright_builder.fetching.uv_command import UvError, uv
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.search import Search
+from gatewright_builder.policy_definition import DEFINITION_FILE
 from gatewright_builder.tree import Tree, below, read_tree, tree_digest
-from gatewright_builder.uv_command import UvError, uv
 
 METADATA = "METADATA"
 POLICY_FOLDER = "policy"

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from gatewright.definition import Runtime
 
-from gatewright_builder.cache import Cache
-from gatewright_builder.compile import compile_engine, engine_inputs, is_made_of
+from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.engine_record import RECORD, EngineRecord, read_record
 from gatewright_builder.events import Note, Say, step
+from gatewright_builder.fetching.cache import Cache
 from gatewright_builder.generation import generate_engine
 from gatewright_builder.go_dependencies import raised_in
 from gatewright_builder.mistake import BuildError, Mistake
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.records import Records
 from gatewright_builder.sources import Sources
-from gatewright_builder.stock import StockEngine, find_stock_engine
+from gatewright_builder.stock_engine import StockEngine, find_stock_engine
 
 BIN = "bin"
 MARK = f"{BIN}/{RECORD}"

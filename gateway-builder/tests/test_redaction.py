@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from gatewright_builder.mistake import BuildError, Mistake
-from gatewright_builder.secrecy import redacted
+from gatewright_builder.redaction import redacted
 
 
 @pytest.mark.parametrize(
