@@ -6,7 +6,7 @@ export GOTOOLCHAIN := local
 export PYTHONDONTWRITEBYTECODE := 1
 PORT ?= 8080
 GO_MODULES := sdk/go gateway-runtime/policy-engine policies/log-message policies/add-headers bench/load bench/peers/extproc bench/policies/body_length_go
-PYTHON_PARTS := sdk/python gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
+PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard sample-policies/*/*.py e2e/policies/*/*.py))
 .PHONY: help setup run build test check format generate lock e2e faults fuzz soak bench image-test wheels wheel-test clean
 

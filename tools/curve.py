@@ -19,7 +19,15 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTION_MAX, FILE_MAX = 80, 600
 FLOORS = {10: 60, 25: 85, 50: 95}
-PACKAGES = ("gatewright", "sdk", "gatewright_executor", "gatewright_builder", "gatewright_controller", "gatewright_cli")
+PACKAGES = (
+    "gatewright",
+    "sdk",
+    "gatewright_documents",
+    "gatewright_executor",
+    "gatewright_builder",
+    "gatewright_controller",
+    "gatewright_cli",
+)
 
 
 @dataclass(frozen=True)

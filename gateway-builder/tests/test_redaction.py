@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.redaction import redacted
+from gatewright_documents.mistake import Mistake
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,6 @@ def test_addresses_and_the_environments_secrets_are_hidden(text: str, shown: str
 
 
 def test_every_mistake_goes_through_it() -> None:
-    mistake = Mistake("requirements.txt", "a requirement", "x @ https://robot:pass@host/x.whl", "write none")
+    mistake = Mistake.in_file("requirements.txt", "a requirement", "x @ https://robot:pass@host/x.whl", "write none")
     assert "robot" not in str(BuildError([mistake]))
     assert "robot" not in BuildError([mistake]).mistakes[0].got

@@ -12,10 +12,11 @@ import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.model import JsonObject, from_document
+from gatewright_controller.model import from_document
 from gatewright_controller.store import StorageError, StoredApi
 from gatewright_controller.translate import EdgeSettings
 from gatewright_controller.versions import attachments
+from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 PROBLEM = "application/problem+json"

@@ -7,9 +7,10 @@ import httpx
 import pytest
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
-from gatewright_controller.model import JsonObject, JsonValue
-from gatewright_controller.schema import MASK, Schema
 from gatewright_controller.translate import EdgeSettings
+from gatewright_documents.schema import Schema
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject, JsonValue
 from hypothesis import given
 from hypothesis import strategies as st
 

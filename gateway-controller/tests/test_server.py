@@ -19,7 +19,7 @@ import grpc
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.model import JsonObject
+from gatewright_documents.values import JsonObject
 
 pytestmark = pytest.mark.timeout(60)
 Line = dict[str, object]

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from gatewright_controller.mistake import Invalid
 from gatewright_controller.settings import Settings, load_settings, reference
+from gatewright_documents.mistake import Invalid
 
 
 def test_options_go_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ the last one's value and returns a new one; `build` strings them together. Nothi
 is known to be right, and the output folder changes only when everything that goes into it is ready.
 """
 
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.build import BuildOptions, BuildResult, BuiltPolicy, build
 from gatewright_builder.events import Download, Event, Note, Step, Waiting
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 
 __all__ = [
     "BuildError",

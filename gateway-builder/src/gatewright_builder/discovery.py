@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.fetching.location import Located
 from gatewright_builder.go_source import collect_go_source_files
 from gatewright_builder.manifest import Entry, Manifest
-from gatewright_builder.mistake import Mistake, Mistakes
+from gatewright_builder.mistake import Mistakes
 from gatewright_builder.origin import Origin
 from gatewright_builder.policy import Policy
 from gatewright_builder.policy_definition import Definition, read_definition

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
 from gatewright_builder.engine_record import RECORD, EngineRecord, read_record
@@ -13,7 +14,7 @@ from gatewright_builder.events import Note, Say, step
 from gatewright_builder.fetching.cache import Cache
 from gatewright_builder.generation import generate_engine
 from gatewright_builder.go_dependencies import raised_in
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.records import Records
 from gatewright_builder.sources import Sources
@@ -78,4 +79,4 @@ def _compile(part: EnginePart, policies: tuple[Policy, ...], sources: Sources) -
 def _no_sources(policies: tuple[Policy, ...]) -> Mistake:
     names = ", ".join(policy.key for policy in policies)
     cure = "build in a checkout of Gatewright, which can compile them in"
-    return Mistake(policies[0].shown, "Go policies that the engine of this installation has", names, cure)
+    return Mistake.in_file(policies[0].shown, "Go policies that the engine of this installation has", names, cure)

@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import msgspec
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.engine_record import ENGINE, EngineRecord, GoModule, write_record
 from gatewright_builder.fetching.go_command import find_go, go, toolchain
 from gatewright_builder.generation import generate_workspace
 from gatewright_builder.go_dependencies import asked_above
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
 from gatewright_builder.sources import Sources
@@ -103,7 +104,7 @@ def _mistakes(stderr: str, tree: Tree, policies: tuple[Policy, ...], sources: So
         yield _mistake(diagnostic, tree, policies, blame)
     if not found:
         cure = blame or "see what Go says; modules that are not on this machine come from its module proxy"
-        yield Mistake(f"{ENGINE}/", "an engine that compiles", " ".join(stderr.split()), cure)
+        yield Mistake.in_file(f"{ENGINE}/", "an engine that compiles", " ".join(stderr.split()), cure)
 
 
 def _diagnostics(stderr: str) -> Iterator[Diagnostic]:
@@ -122,9 +123,9 @@ def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], b
             return policy.mistake(file, expected, diagnostic.message, "mend it", diagnostic.line)
         if f"{policy.identifier}." in _line(tree, diagnostic):
             cure = "give GetPolicy the type v1alpha.Factory"
-            return Mistake(policy.shown, expected, diagnostic.message, cure)
+            return Mistake.in_file(policy.shown, expected, diagnostic.message, cure)
     cure = blame or "the policies are not to blame: check the sources of the engine"
-    return Mistake(f"{ENGINE}/{diagnostic.file}", expected, diagnostic.message, cure, diagnostic.line)
+    return Mistake.in_file(f"{ENGINE}/{diagnostic.file}", expected, diagnostic.message, cure, diagnostic.line)
 
 
 def _line(tree: Tree, diagnostic: Diagnostic) -> str:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.go_mod import Directive, module_of, read_go_mod
-from gatewright_builder.mistake import Mistake
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import Tree, is_cache, read_tree
 
@@ -53,7 +54,7 @@ def _package_mistakes(policy: Policy) -> Iterator[Mistake]:
     if not any(GET_POLICY.search(content) for content in package.values()):
         expected = "func GetPolicy(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error)"
         got = "none in its .go files" if package else "no .go file"
-        yield Mistake(policy.shown, expected, got, "export one from the module's root package")
+        yield Mistake.in_file(policy.shown, expected, got, "export one from the module's root package")
     for file, content in package.items():
         found = PACKAGE_LINE.search(content)
         if found and found[1] == b"main":

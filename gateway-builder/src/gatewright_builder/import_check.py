@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from gatewright_documents.mistake import Mistake
 
-from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import POLICY_FILE
 from gatewright_builder.registry_files import python_module
@@ -140,7 +141,7 @@ class ImportCheck:
         policy, got = self._policies.get(report.module), f"{report.kind}: {report.error}"
         if policy is None:
             cure = "remove the output folder and build again; if that does not help, the sources are broken"
-            return Mistake(report.module, "an executor that can be imported", got, cure)
+            return Mistake.in_file(report.module, "an executor that can be imported", got, cure)
         prefix = f"policies/{policy.identifier}/"
         is_own = report.file is not None and report.file.startswith(prefix)
         file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gatewright_builder.mistake import Mistake
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import Tree, is_cache, read_tree
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+
+from gatewright_documents.mistake import LONGEST_SHOWN
 
 HIDDEN = "****"
 IN_ADDRESS = re.compile(r"(?<=//)[^/\s@\"'`<>]+(?=@)")
@@ -17,6 +20,12 @@ def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
     for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return IN_ADDRESS.sub(HIDDEN, text)
+
+
+def shown_redacted(value: object) -> str:
+    """A value for "got …", redacted before a cut could hide what a password looks like; at most 80 characters."""
+    text = redacted(repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def _secrets(environment: Mapping[str, str]) -> Iterator[str]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from gatewright_documents.mistake import Mistake
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.sources import Sources
 
@@ -117,7 +118,9 @@ def _conflict(asks: list[Ask]) -> Iterator[Mistake]:
     here = [ask for ask in asks if ask.applies]
     if SpecifierSet(",".join(str(ask.requirement.specifier) for ask in here)).is_unsatisfiable():
         got = ", ".join(f"{ask.owner} wants {ask.requirement}" for ask in here)
-        yield Mistake(here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line)
+        yield Mistake.in_file(
+            here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line
+        )
 
 
 def _cure(asks: list[Ask]) -> str:

@@ -13,12 +13,13 @@ from itertools import combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gatewright_documents.mistake import Mistake
 from msgspec.structs import replace
 
 from gatewright_builder.events import Say, step
 from gatewright_builder.fetching.uv_command import UvError, built_from_source, uv
 from gatewright_builder.lock_file import GroupPin
-from gatewright_builder.mistake import BuildError, Mistake, Mistakes
+from gatewright_builder.mistake import BuildError, Mistakes
 from gatewright_builder.policy import Policy, groups
 from gatewright_builder.requirements import APART, OWN, REQUIREMENTS_FILE, Ask, merge_requirements, policy_asks
 from gatewright_builder.tree import text_digest
@@ -114,12 +115,12 @@ class _Attempt:
                 return apart
         where = f"{REQUIREMENTS_FILE} of the group {self.name}"
         if error.without_wheel:
-            return [Mistake(where, *no_wheel(error))]
+            return [Mistake.in_file(where, *no_wheel(error))]
         cure = (
             "change what the policies ask for, or give the build its package index in the environment"
             " (UV_DEFAULT_INDEX)"
         )
-        return [Mistake(where, "packages that can be installed together", str(error), cure)]
+        return [Mistake.in_file(where, "packages that can be installed together", str(error), cure)]
 
     def _alone(self, policy: Policy) -> Iterator[Mistake]:
         error = self._unsolvable((policy,), self.executor)
@@ -166,4 +167,4 @@ def _mistake(policy: Policy, expected: str, got: str, cure: str) -> Mistake:
     """At the line that asks, where there is but one."""
     asks = list(policy_asks(policy))
     file = asks[0].file if asks else policy.shown
-    return Mistake(file, expected, got, cure, asks[0].line if len(asks) == 1 else None)
+    return Mistake.in_file(file, expected, got, cure, asks[0].line if len(asks) == 1 else None)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.mistake import BuildError
 
 PACKAGE = Path(__file__).resolve().parent
 STOCK_POLICIES = ("add-headers", "log-message")
@@ -79,7 +81,11 @@ def find_sources(source_root: Path | None = None) -> Sources:
         if not lacking:
             return Sources(root.resolve())
     raise BuildError(
-        [Mistake(str(candidates[0]), "a checkout of Gatewright", f"no {lacks[0]} in it", "name one with --source-root")]
+        [
+            Mistake.in_file(
+                str(candidates[0]), "a checkout of Gatewright", f"no {lacks[0]} in it", "name one with --source-root"
+            )
+        ]
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
@@ -20,7 +21,7 @@ from gatewright_builder.fetching.cache import Cache, user_cache
 from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_engine
 from gatewright_builder.manifest import Entry, Manifest
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.records import Records, contents_of, same_content, user_records
@@ -110,7 +111,7 @@ def _copy_shipped(folder: Path) -> None:
     got = contents_of(folder)[ENGINE].digest.removesuffix("+x")
     if got != record.sha256:
         expected = f"the stock engine that this package brought, SHA-256 {record.sha256}"
-        raise BuildError([Mistake(str(SHIPPED / ENGINE), expected, got, "install gatewright again")])
+        raise BuildError([Mistake.in_file(str(SHIPPED / ENGINE), expected, got, "install gatewright again")])
 
 
 def stock_policies(sources: Sources) -> tuple[Policy, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.discovery import Discovery
 from gatewright_builder.go_source import validate_go_directory_structure
 from gatewright_builder.manifest import Manifest
-from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy, groups, sorted_policies
 from gatewright_builder.python_source import validate_python_directory_structure

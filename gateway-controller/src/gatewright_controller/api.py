@@ -7,31 +7,35 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
+from gatewright_documents.json_reader import line_tree, parse_json
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import parse_yaml
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gatewright_controller import API_DOCUMENT
 from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
-from gatewright_controller.documents import parse_json, parse_yaml, places
-from gatewright_controller.mistake import Invalid, Mistake
-from gatewright_controller.model import JsonObject
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import attachments
 
-PARSERS = {
-    "application/json": parse_json,
-    "application/yaml": parse_yaml,
-    "application/x-yaml": parse_yaml,
-    "text/yaml": parse_yaml,
+_json, _yaml = partial(parse_json, expected=API_DOCUMENT), partial(parse_yaml, expected=API_DOCUMENT)
+PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
+    "application/json": _json,
+    "application/yaml": _yaml,
+    "application/x-yaml": _yaml,
+    "text/yaml": _yaml,
 }
 LONGEST_WAIT = 300.0
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
@@ -154,8 +158,8 @@ class Endpoints:
         try:
             yield document
         except Invalid as invalid:
-            where = await self._reading(places, body)
-            raise invalid.at(where.line_of) from None
+            where = await self._reading(line_tree, body)
+            raise invalid.located(where.line_of) from None
 
     async def _reading(self, read: Callable[[bytes], T], body: bytes) -> T:
         """One body after the other, beside the event loop: it shares the interpreter with one reader, not with many."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
-from gatewright_controller.mistake import Invalid, Mistake
-from gatewright_controller.model import Api, JsonObject, to_document
+from gatewright_controller.model import Api, to_document
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
 from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi

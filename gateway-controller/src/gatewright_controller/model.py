@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
+from gatewright_documents.strict import expecting
+from gatewright_documents.values import JsonObject
 from msgspec import UNSET, Meta, Struct, UnsetType
-
-JsonValue: TypeAlias = Any
-"""What JSON can say. `Any`, because a recursive alias cannot stand in a msgspec struct."""
-
-JsonObject: TypeAlias = dict[str, JsonValue]
 
 OnError = Literal["fail", "continue"]
 AccessLog = Literal["all", "errors", "none"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
-def expecting(what: str) -> dict[str, JsonValue]:
-    """How a mistake in this field says what was expected."""
-    return {"x-expected": what}
 
 
 ApiName = Annotated[

@@ -9,11 +9,12 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from gatewright_documents.mistake import Mistake, format_path
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject, JsonValue
+
 from gatewright_controller.definitions import Definition, Definitions
-from gatewright_controller.mistake import Mistake
-from gatewright_controller.mistake import place as written
-from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, to_document
-from gatewright_controller.schema import MASK
+from gatewright_controller.model import Api, PolicyAttachment, to_document
 from gatewright_controller.versions import Versions, attachments
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def restored(document: JsonObject, stored: Api, definitions: Definitions) -> Jso
 def mask_mistakes(field: str, params: JsonObject) -> Iterator[Mistake]:
     """Masks that were sent and stand for nothing; also where no secret is: another version may have one there."""
     for path in _masks(params):
-        where = written(path, f"{field}.params")
+        where = format_path(path, f"{field}.params")
         yield Mistake(where, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
 
 

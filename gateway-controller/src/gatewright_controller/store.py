@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from gatewright_documents.values import JsonObject
+
 from gatewright_controller import paths
-from gatewright_controller.model import Api, JsonObject, from_document, to_document
+from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.versions import Versions, attachments, exactly
 
 log = logging.getLogger(__name__)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import msgspec
+from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
-from gatewright_controller.mistake import Invalid, Mistake, shown
-from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
+from gatewright_controller.model import Api, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.private_upstreams import PrivateUpstreams
-from gatewright_controller.schema import Schema
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.upstream import UrlError, parse_url
 
@@ -40,18 +40,13 @@ def validate(
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(_structure().mistakes(document, ""), _meaning(draft, definitions, contexts, upstreams))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, upstreams))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
     if mistakes:
         raise Invalid(mistakes)
     return model.from_document(document)
-
-
-@cache
-def _structure() -> Schema:
-    return Schema(msgspec.json.schema(Api), close=False)
 
 
 @dataclass(frozen=True)

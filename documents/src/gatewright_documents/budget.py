@@ -6,21 +6,33 @@ from dataclasses import dataclass
 
 import yaml
 
-from gatewright_controller.mistake import Invalid, Mistake, Unreadable, shown
+from gatewright_documents.mistake import Invalid, Mistake, Unreadable, shown
 
 MAX_VALUES = 50_000
 MAX_DEPTH = 100
 MAX_KEY = 1000
+MAX_NUMBER = 100
+"""Characters of a number: more than any that a policy could compute with, and few enough to be read at once."""
 MORE_TEXT = 1024 * 1024
 """So many characters more than it has bytes may a document have, once its aliases are written out."""
 
 
 def too_many_values(line: int = 0) -> Unreadable:
-    return Unreadable([Mistake("", f"expected at most {MAX_VALUES} values, aliases written out", line)])
+    expected = f"at most {MAX_VALUES} values, aliases written out"
+    return Unreadable([Mistake.expecting(expected, cure="make it smaller", line=line)])
 
 
 def too_deep(line: int = 0) -> Invalid:
-    return Invalid([Mistake("", f"expected a document nested at most {MAX_DEPTH} deep", line)])
+    expected = f"a document nested at most {MAX_DEPTH} deep"
+    return Invalid([Mistake.expecting(expected, cure="nest less deep", line=line)])
+
+
+def long_key(key: str, line: int = 0) -> Mistake:
+    return Mistake.expecting(f"keys of at most {MAX_KEY} characters", shown(key), "shorten it", line=line)
+
+
+def long_number(line: int = 0) -> Mistake:
+    return Mistake.expecting(f"numbers of at most {MAX_NUMBER} digits", cure="quote it", line=line)
 
 
 @dataclass(slots=True)
@@ -33,7 +45,7 @@ class _Open:
 
 
 class Budget:
-    """Is told of each event of a YAML parser. `size`: bytes of the document.
+    """Counts the events of a YAML parser. `size`: bytes of the document.
 
     Aliases count as what they stand for, which is what costs memory and time later.
     """
@@ -45,15 +57,15 @@ class Budget:
         self._sizes: dict[str, tuple[int, int]] = {}
         """By anchor: values, characters."""
 
-    def take(self, event: yaml.Event) -> None:
-        """Raises `Invalid`, with the line."""
+    def count(self, event: yaml.Event) -> None:
+        """Raises `Invalid`, with the line, where the event is one too many."""
         match event:
             case yaml.ScalarEvent():
                 self._add(1, len(event.value), event)
                 if event.anchor is not None:
                     self._sizes[event.anchor] = 1, len(event.value)
             case yaml.AliasEvent():
-                self._add(*self._meant(event), event)
+                self._add(*self._size_behind(event), event)
             case yaml.CollectionStartEvent():
                 if len(self._open) >= MAX_DEPTH:
                     raise too_deep(line_of(event))
@@ -65,14 +77,14 @@ class Budget:
                     size = self._values - ended.values, self._characters - ended.characters
                     self._sizes[ended.anchor] = size
 
-    def _meant(self, alias: yaml.AliasEvent) -> tuple[int, int]:
+    def _size_behind(self, alias: yaml.AliasEvent) -> tuple[int, int]:
         if any(one.anchor == alias.anchor for one in self._open):
-            said = "expected a finite document, got an alias to a value that holds it"
+            expected, got, cure = "a finite document", "an alias to a value that holds it", "write it out"
         elif alias.anchor not in self._sizes:
-            said = f"expected an alias to a value further up, got {shown(alias.anchor)}"
+            expected, got, cure = "an alias to a value further up", shown(alias.anchor), "write it out"
         else:
             return self._sizes[alias.anchor]
-        raise Invalid([Mistake("", said, line_of(alias))])
+        raise Invalid([Mistake.expecting(expected, got, cure, line=line_of(alias))])
 
     def _add(self, values: int, characters: int, event: yaml.Event) -> None:
         self._values += values
@@ -80,7 +92,8 @@ class Budget:
         if self._values > MAX_VALUES:
             raise too_many_values(line_of(event))
         if self._characters > self._most_characters:
-            raise Invalid([Mistake("", f"expected aliases that add at most {MORE_TEXT} characters", line_of(event))])
+            expected = f"aliases that add at most {MORE_TEXT} characters"
+            raise Invalid([Mistake.expecting(expected, cure="make it smaller", line=line_of(event))])
 
 
 def line_of(event: yaml.Event) -> int:

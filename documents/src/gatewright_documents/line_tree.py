@@ -1,22 +1,36 @@
-"""Where the values of a document stand in its text, as a tree: found again by the fields that mistakes name."""
+"""Where the values of a document stand in its text, as a tree: found again by their paths, or by the fields that
+mistakes name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from gatewright_controller.mistake import PLAIN_KEY
+from gatewright_documents.mistake import PLAIN_KEY
 
 
 @dataclass(slots=True)
-class Place:
-    """A value's line, from 1 (its key's, if it has one), and the places of what is in it: by key, or by index."""
+class LineTree:
+    """A value's line, from 1 (its key's, if it has one), and those of what is in it: by key, or by index.
+
+    What stands in an alias has the lines of what it stands for.
+    """
 
     line: int
-    inside: dict[str | int, Place] = field(default_factory=dict)
+    inside: dict[str | int, LineTree] = field(default_factory=dict)
+
+    def line_at(self, path: Iterable[str | int]) -> int:
+        """The line of what stands at a path, or of the nearest thing around it that is there."""
+        here = self
+        for step in path:
+            if step not in here.inside:
+                break
+            here = here.inside[step]
+        return here.line
 
     def line_of(self, text: str) -> int:
-        """The line of a field such as `spec.operations[1].path`, or of the nearest thing around it that is there."""
+        """The same of a field such as `spec.operations[1].path`."""
         here, at = self, 0
         while at < len(text):
             step = next(((key, end) for key, end in _steps(text, at) if key in here.inside), None)
