@@ -99,11 +99,7 @@ class Schema:
         """What a property that is missing is to be, and the cure."""
         for part in in_place(self._at(path), self.document):
             for schema in in_place(part.get("properties", {}).get(name), self.document):
-                types = schema.get("type", [])
-                names = [types] if isinstance(types, str) else types
-                if expected := _text(schema, "x-expected") or (
-                    names and listed([TYPES.get(one, one) for one in names])
-                ):
+                if expected := _text(schema, "x-expected") or _kind_words(schema):
                     return expected, _text(schema, "x-cure")
         return "a value", ""
 
@@ -155,6 +151,11 @@ def _is_other_kind(inner: jsonschema_rs.ValidationError, outer: jsonschema_rs.Va
 def _type_words(types: str | Sequence[str]) -> str:
     names = [types] if isinstance(types, str) else types
     return listed([TYPES.get(name, name) for name in names]) if names else ""
+
+
+def _kind_words(schema: JsonObject) -> str:
+    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return listed([shown(option) for option in options]) if options else _type_words(schema.get("type", []))
 
 
 def _expected(kind: Kind) -> str | None:

@@ -52,7 +52,7 @@ def make_engine(part: EnginePart, policies: tuple[Policy, ...], sources: Sources
     """
     stock = find_stock_engine(policies, sources, cache, part.records)
     if stock is not None:
-        _take_stock_engine(part, stock)
+        _stage_stock_engine(part, stock)
         return True
     go_policies = of_runtime(policies, Runtime.GO)
     if not sources.has_go:
@@ -61,10 +61,10 @@ def make_engine(part: EnginePart, policies: tuple[Policy, ...], sources: Sources
     return False
 
 
-def _take_stock_engine(part: EnginePart, stock: StockEngine) -> None:
+def _stage_stock_engine(part: EnginePart, stock: StockEngine) -> None:
     current = part.current()
     if current is None or not stock.is_it(current):
-        stock.put(part.staging / BIN, part.say)
+        stock.write(part.staging / BIN, part.say)
 
 
 def _compile(part: EnginePart, policies: tuple[Policy, ...], sources: Sources) -> None:

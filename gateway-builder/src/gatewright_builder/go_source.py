@@ -1,16 +1,14 @@
-"""A Go policy's sources: which files they are, and whether they are a module that exports GetPolicy."""
+"""Whether a Go policy's sources are a module that exports GetPolicy."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
 from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.go_mod import Directive, module_of, read_go_mod
 from gatewright_builder.policy import Policy
-from gatewright_builder.tree import Tree, is_cache, read_tree
 
 SDK_MODULE = "gatewright.dev/sdk"
 GO_MOD = "go.mod"
@@ -18,15 +16,6 @@ DIRECTIVES = ("module", "go", "require", "replace", "exclude", "toolchain", "too
 FOLDER = re.compile(r"\.{0,2}(/|$)")
 PACKAGE_LINE = re.compile(rb"^package[ \t]+(\w+)", re.MULTILINE)
 GET_POLICY = re.compile(rb"^(func GetPolicy\(|var GetPolicy\b)", re.MULTILINE)
-
-
-def collect_go_source_files(folder: Path) -> Tree:
-    """All files of the module; without tests and hidden files."""
-    return read_tree(folder, _is_no_source)
-
-
-def _is_no_source(path: PurePosixPath) -> bool:
-    return "testdata" in path.parts or path.match("*_test.go") or is_cache(path)
 
 
 def validate_go_directory_structure(policy: Policy) -> Iterator[Mistake]:

@@ -111,7 +111,7 @@ class ImportCheck:
             last.start()
             try:
                 for line in process.stdout:
-                    self._take(line)
+                    self._read_line(line)
                     if self._is_over:  # a process that a policy has left behind may hold the pipe open
                         break
             finally:
@@ -119,7 +119,7 @@ class ImportCheck:
                 process.kill()
         return process.returncode
 
-    def _take(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         if line.startswith(b"{"):
             report = msgspec.json.decode(line, type=Report)
             if report.lacks:

@@ -21,7 +21,14 @@ from gatewright_builder.fetching.uv_command import UvError, built_from_source, u
 from gatewright_builder.lock_file import GroupPin
 from gatewright_builder.mistake import BuildError, Mistakes
 from gatewright_builder.policy import Policy, groups
-from gatewright_builder.requirements import APART, OWN, REQUIREMENTS_FILE, Ask, merge_requirements, policy_asks
+from gatewright_builder.requirements import (
+    APART,
+    OWN,
+    REQUIREMENTS_FILE,
+    Requirement,
+    merge_requirements,
+    policy_requirements,
+)
 from gatewright_builder.tree import text_digest
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
@@ -41,7 +48,7 @@ class Group:
 
 def resolve(
     policies: tuple[Policy, ...],
-    executor: tuple[Ask, ...],
+    executor: tuple[Requirement, ...],
     pins: Mapping[str, GroupPin],
     say: Say,
     sdists: tuple[str, ...] = (),
@@ -85,7 +92,7 @@ class _Attempt:
 
     name: str
     policies: tuple[Policy, ...]
-    executor: tuple[Ask, ...]
+    executor: tuple[Requirement, ...]
     sdists: tuple[str, ...]
 
     def resolve(self, requirements: str, before: GroupPin | None) -> GroupPin:
@@ -131,7 +138,7 @@ class _Attempt:
         elif self._unsolvable((policy,), ()):
             yield _mistake(policy, "packages that exist and go together", str(error), "change what it asks for")
         else:
-            wants = ", ".join(str(ask.requirement) for ask in self.executor if ask.name not in OWN)
+            wants = ", ".join(str(one.parsed) for one in self.executor if one.name not in OWN)
             expected = f"packages that go together with the executor's own {wants}"
             yield _mistake(policy, expected, str(error), "ask for others: every group needs those, so no group helps")
 
@@ -140,7 +147,7 @@ class _Attempt:
             got = ", ".join(f"{policy.key} wants {_wants(policy)}" for policy in pair)
             yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({error})", APART)
 
-    def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Ask, ...]) -> UvError | None:
+    def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Requirement, ...]) -> UvError | None:
         """What uv says against them."""
         try:
             self._compile(merge_requirements(executor, policies))
@@ -160,11 +167,11 @@ def no_wheel(error: UvError) -> tuple[str, str, str]:
 
 
 def _wants(policy: Policy) -> str:
-    return ", ".join(str(ask.requirement) for ask in policy_asks(policy)) or "nothing"
+    return ", ".join(str(one.parsed) for one in policy_requirements(policy)) or "nothing"
 
 
 def _mistake(policy: Policy, expected: str, got: str, cure: str) -> Mistake:
     """At the line that asks, where there is but one."""
-    asks = list(policy_asks(policy))
-    file = asks[0].file if asks else policy.shown
-    return Mistake.in_file(file, expected, got, cure, asks[0].line if len(asks) == 1 else None)
+    requirements = list(policy_requirements(policy))
+    file = requirements[0].file if requirements else policy.shown
+    return Mistake.in_file(file, expected, got, cure, requirements[0].line if len(requirements) == 1 else None)

@@ -48,7 +48,7 @@ class StockEngine:
         """Whether an engine, by its record, is the very same."""
         return is_made_of(record, self.inputs) if self.inputs else record == read_record(SHIPPED)
 
-    def put(self, folder: Path, say: Say) -> None:
+    def write(self, folder: Path, say: Say) -> None:
         """Writes it into folder, which is to be new: the wheel's, or the cache's, which is compiled where it is not
         there, or not as this user's build put it there. Raises BuildError.
         """
@@ -127,7 +127,7 @@ def main(folder: str) -> None:
         if engine is None:
             sys.exit("expected the engine's Go sources, got a wheel without them; run this in a checkout")
         shutil.rmtree(folder, ignore_errors=True)
-        engine.put(Path(folder), say_nothing)
+        engine.write(Path(folder), say_nothing)
     except BuildError as error:
         sys.exit(str(error))
 

@@ -14,12 +14,12 @@ from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy, groups, sorted_policies
 from gatewright_builder.python_source import validate_python_directory_structure
-from gatewright_builder.requirements import Ask, conflicts, requirement_mistakes
+from gatewright_builder.requirements import Requirement, conflicts, requirement_mistakes
 
 RUNTIMES = {Kind.GO_MODULE: Runtime.GO, Kind.PYTHON_MODULE: Runtime.PYTHON, Kind.PIP_PACKAGE: Runtime.PYTHON}
 
 
-def validate(discovery: Discovery, executor: tuple[Ask, ...] = ()) -> tuple[Policy, ...]:
+def validate(discovery: Discovery, executor: tuple[Requirement, ...] = ()) -> tuple[Policy, ...]:
     """The policies of a right build.yaml, sorted by name and version. Raises BuildError.
 
     executor: what the executor itself asks for, beside which every group's packages must fit.

@@ -91,7 +91,7 @@ class Endpoints:
         return JSONResponse({"status": "ok"})
 
     async def list_apis(self, request: Request) -> Response:
-        await self._deployment.all_settled(_wait(request))
+        await self._deployment.wait_until_all_converged(_wait(request))
         return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
 
     async def create_api(self, request: Request) -> Response:
@@ -115,7 +115,7 @@ class Endpoints:
     async def delete_api(self, request: Request) -> Response:
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.delete(name)
-        if wait and not await self._deployment.gone(name, wait):
+        if wait and not await self._deployment.wait_until_removed(name, wait):
             return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
         return Response(status_code=204)
 
@@ -130,7 +130,7 @@ class Endpoints:
         """The definitions folder is read again. Without a body."""
         wait = _wait(request)
         prospect = await self._controller.reload_definitions()
-        waits = (self._deployment.settled(name, wait, changing=True) for name in prospect.apis)
+        waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
         settled = await asyncio.gather(*waits)
         return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, settled, strict=True))))
 
@@ -178,7 +178,7 @@ class Endpoints:
         return {**self._shown(stored), "status": _status(self._deployment.status(stored.name), stored)}
 
     async def _resource_after(self, stored: StoredApi, wait: float) -> JsonObject:
-        status = await self._deployment.settled(stored.name, wait)
+        status = await self._deployment.wait_until_converged(stored.name, wait)
         return {**self._shown(stored), "status": _status(status, stored)}
 
     def _shown(self, stored: StoredApi) -> JsonObject:
@@ -249,9 +249,9 @@ def _policy(definition: Definition) -> JsonObject:
 def _node(node: Node) -> JsonObject:
     policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
     apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
-    aside = sorted(node.set_aside.items())
+    unapplied = sorted(node.unapplied.items())
     reasons = {
-        state: [{"name": name, "reason": one.reason} for name, one in aside if one.state == state]
+        state: [{"name": name, "reason": one.reason} for name, one in unapplied if one.state == state]
         for state in ("rejected", "pending")
     }
     return {

@@ -54,21 +54,24 @@ class Controller:
         self._writing = asyncio.Lock()
 
     def load(self) -> None:
-        """Hands what is stored to the nodes. An API that this build's definitions no longer fit is held back."""
+        """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
             self._offered(stored)()
 
     def _offered(self, stored: StoredApi) -> Callable[[], None]:
-        """What hands the API to the nodes, or holds it back. That is for the event loop, all else for any thread."""
+        """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
         versions = kept(stored.api, stored.versions, self.definitions)
         try:
             api = validate(to_document(exactly(stored.api, versions)), self.definitions, {}, self._upstreams)
         except Invalid as invalid:
-            log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
-            held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
-            return partial(self.deployment.hold, held, stored.revision)
+            log.error(
+                "API suspended",
+                extra={"api": stored.name, "reason": str(invalid)},
+            )
+            suspended = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
+            return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
-        return partial(self.deployment.put, self._translated(api), stored.revision)
+        return partial(self.deployment.set_desired, self._translated(api), stored.revision)
 
     def _move(self, stored: StoredApi, versions: Versions) -> None:
         """Another start shall find the versions that run now, and not decide anew."""
@@ -105,7 +108,7 @@ class Controller:
             present = await asyncio.to_thread(self.store.list)
             prospect = await asyncio.to_thread(self._prospect, fresh, present)
             self.definitions = fresh
-            anew = [one for one in present if self.deployment.is_held(one.name) or one.name in prospect.apis]
+            anew = [one for one in present if self.deployment.is_suspended(one.name) or one.name in prospect.apis]
             for offer in await asyncio.to_thread(lambda: [self._offered(stored) for stored in anew]):
                 offer()
         changes = prospect.changes
@@ -120,7 +123,7 @@ class Controller:
         moved: list[Move] = []
         concerned: list[str] = []
         for stored in present:
-            if self.deployment.is_held(stored.name) or not _concerns(changes, stored):
+            if self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
                 continue
             concerned.append(stored.name)
             versions = kept(stored.api, stored.versions, fresh)
@@ -156,7 +159,7 @@ class Controller:
     async def _write(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
         async with self._writing:
             stored, bundle = await asyncio.to_thread(self._written, document, write)
-            self.deployment.put(bundle, stored.revision)
+            self.deployment.set_desired(bundle, stored.revision)
         log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 

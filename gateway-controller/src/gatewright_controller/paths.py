@@ -77,8 +77,8 @@ class PathTemplate:
     @property
     def shape(self) -> PathTemplate:
         """Equal for two templates that match the same paths: the names of parameters do not count."""
-        unnamed = (Segment(part.kind, part.text if part.kind is Kind.LITERAL else "") for part in self.segments)
-        return PathTemplate(tuple(unnamed), self.trailing_slash)
+        unlinked = (Segment(part.kind, part.text if part.kind is Kind.LITERAL else "") for part in self.segments)
+        return PathTemplate(tuple(unlinked), self.trailing_slash)
 
     def covers(self, other: PathTemplate) -> bool:
         """Whether every path that matches `other` matches this one too."""

@@ -18,7 +18,7 @@ from gatewright_controller.model import Api, PolicyAttachment, to_document
 from gatewright_controller.versions import Versions, attachments
 
 T = TypeVar("T")
-Place = tuple[str, str, int]
+Position = tuple[str, str, int]
 """Where an attachment stands: operation ("" for the API's own), policy, and how many of it stand before."""
 
 
@@ -36,12 +36,12 @@ def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject
 def restored(document: JsonObject, stored: Api, definitions: Definitions) -> JsonObject:
     """The document with what is stored in the place of masks, wherever it can be read and something is."""
     filled = copy.deepcopy(document)
-    before = {place: one.params for place, one in _placed(stored)}
-    for place, attachment in _placed_documents(filled):
+    before = {position: one.params for position, one in _positioned(stored)}
+    for position, attachment in _positioned_documents(filled):
         definition = _meant(attachment, definitions)
         params = attachment.get("params")
-        if definition and isinstance(params, dict) and place in before:
-            attachment["params"] = definition.parameters.restored(params, before[place])
+        if definition and isinstance(params, dict) and position in before:
+            attachment["params"] = definition.parameters.restored(params, before[position])
     return filled
 
 
@@ -73,14 +73,14 @@ def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | Non
     return next(iter(definitions.matching(name, version)), None)
 
 
-def _placed(api: Api) -> Iterator[tuple[Place, PolicyAttachment]]:
+def _positioned(api: Api) -> Iterator[tuple[Position, PolicyAttachment]]:
     levels = [("", api.spec.policies)]
     levels += [(f"{one.method} {one.path}", one.policies) for one in api.spec.operations]
     for level, policies in levels:
         yield from _numbered(level, policies, lambda one: one.name)
 
 
-def _placed_documents(document: JsonObject) -> Iterator[tuple[Place, JsonObject]]:
+def _positioned_documents(document: JsonObject) -> Iterator[tuple[Position, JsonObject]]:
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return
@@ -90,7 +90,7 @@ def _placed_documents(document: JsonObject) -> Iterator[tuple[Place, JsonObject]
         yield from _numbered(level, _objects(operation.get("policies")), lambda one: str(one.get("name")))
 
 
-def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Place, T]]:
+def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Position, T]]:
     counted: dict[str, int] = {}
     for item in items:
         key = name(item)
@@ -100,7 +100,7 @@ def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[
 
 def _documents(document: JsonObject) -> Iterator[JsonObject]:
     """The attachments of a valid document, in the order of `attachments`."""
-    yield from (one for _, one in _placed_documents(document))
+    yield from (one for _, one in _positioned_documents(document))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -59,7 +59,7 @@ class DraftPolicy:
 
 
 @dataclass(frozen=True)
-class Said:
+class StatedTimeout:
     """A timeout, and where it stands."""
 
     field: str
@@ -70,8 +70,8 @@ class Said:
 class DraftTimeouts:
     """None where there is none that can be read."""
 
-    request: Said | None
-    idle: Said | None
+    request: StatedTimeout | None
+    idle: StatedTimeout | None
 
     def over(self, shared: DraftTimeouts) -> DraftTimeouts:
         """An operation's own, and for what it does not say the API's."""
@@ -130,9 +130,9 @@ def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
-    def read(name: str) -> Said | None:
+    def read(name: str) -> StatedTimeout | None:
         try:
-            return Said(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
+            return StatedTimeout(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
         except (KeyError, msgspec.ValidationError):
             return None
 

@@ -13,7 +13,7 @@ from gatewright_builder.fetching.go_module import find_go_module
 from gatewright_builder.fetching.licence import licence_of_folder
 from gatewright_builder.fetching.pip_package import find_pip_package
 from gatewright_builder.fetching.python_module import find_python_module
-from gatewright_builder.fetching.source_request import Search
+from gatewright_builder.fetching.source_request import SourceRequest
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import Mistakes
 from gatewright_builder.origin import Kind, Origin, Pin
@@ -40,28 +40,28 @@ def locate(manifest: Manifest, pins: Mapping[str, Pin] | None = None, say: Say =
     mistakes, cache = Mistakes(list(manifest.mistakes)), user_cache()
     for entry in manifest.entries:
         with mistakes.gather():
-            search = Search(manifest, entry, (pins or {}).get(entry.key), cache, say)
-            origins.append((entry, FINDERS[entry.kind](search)))
+            request = SourceRequest(manifest, entry, (pins or {}).get(entry.key), cache, say)
+            origins.append((entry, FINDERS[entry.kind](request)))
     return Located(manifest, tuple(origins), tuple(mistakes.found))
 
 
-def find_folder(search: Search) -> Origin:
+def find_folder(request: SourceRequest) -> Origin:
     """A local folder, as it stands."""
-    folder = (search.manifest.folder / search.entry.source).resolve()
-    source = search.entry.source
-    return Origin(Kind.FILE_PATH, source, source, folder, search.manifest.shown(folder), licence_of_folder(folder))
+    folder = (request.manifest.folder / request.entry.source).resolve()
+    source = request.entry.source
+    return Origin(Kind.FILE_PATH, source, source, folder, request.manifest.shown(folder), licence_of_folder(folder))
 
 
-def find_shipped(search: Search) -> Origin:
+def find_shipped(request: SourceRequest) -> Origin:
     """A policy that comes with the product: the folder in its sources, wherever those are."""
-    name = search.entry.source
+    name = request.entry.source
     for folder in find_sources().stock_policies:
         if folder.name == name:
             return Origin(Kind.SHIPPED, name, f"{Kind.SHIPPED} {name}", folder, name, licence_of_folder(folder))
-    raise search.error(f"{name} in this installation", "none", "install it again, or name the policy's sources")
+    raise request.error(f"{name} in this installation", "none", "install it again, or name the policy's sources")
 
 
-FINDERS: dict[Kind, Callable[[Search], Origin]] = {
+FINDERS: dict[Kind, Callable[[SourceRequest], Origin]] = {
     Kind.FILE_PATH: find_folder,
     Kind.GO_MODULE: find_go_module,
     Kind.PYTHON_MODULE: find_python_module,

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from gatewright_builder.author_file import read_author_file
 from gatewright_builder.events import Step
 from gatewright_builder.fetching.licence import licence_of_package
-from gatewright_builder.fetching.source_request import Search
+from gatewright_builder.fetching.source_request import SourceRequest
 from gatewright_builder.fetching.uv_command import UvError, uv
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
@@ -30,19 +30,19 @@ INDEX_CURE = (
 )
 
 
-def find_pip_package(search: Search) -> Origin:
+def find_pip_package(request: SourceRequest) -> Origin:
     """From the cache where build.lock says what it is to be, else by uv. Raises BuildError.
 
     The cache holds METADATA and, as policy/, the one folder of the package that is this policy.
     """
-    pin = search.pin
-    folder = search.cache.tree(pin.digest) if pin else None
+    pin = request.pin
+    folder = request.cache.tree(pin.digest) if pin else None
     if folder is None or pin is None:
-        folder, pin = _fetched(search)
+        folder, pin = _fetched(request)
     metadata = (folder / METADATA).read_bytes()
-    resolved = f"{Requirement(search.entry.source).name}=={pin.version}"
+    resolved = f"{Requirement(request.entry.source).name}=={pin.version}"
     return Origin(
-        Kind.PIP_PACKAGE, search.entry.source, resolved, folder / POLICY_FOLDER, resolved,
+        Kind.PIP_PACKAGE, request.entry.source, resolved, folder / POLICY_FOLDER, resolved,
         licence_of_package(metadata), _requires(metadata), METADATA, pin,
     )  # fmt: skip
 
@@ -53,23 +53,23 @@ def _requires(metadata: bytes) -> tuple[str, ...]:
     return tuple(str(one) for one in asked if one.marker is None or "extra" not in str(one.marker))
 
 
-def _fetched(search: Search) -> tuple[Path, Pin]:
-    search.say(Step(f"fetching {search.name}"))
-    with search.cache.scratch() as scratch:
+def _fetched(request: SourceRequest) -> tuple[Path, Pin]:
+    request.say(Step(f"fetching {request.name}"))
+    with request.cache.scratch() as scratch:
         try:
-            version = _install(search, Path(scratch))
+            version = _install(request, Path(scratch))
         except UvError as error:
-            raise search.error(f"a package {search.name}", str(error), INDEX_CURE) from error
-        tree = _policy_tree(search, Path(scratch))
+            raise request.error(f"a package {request.name}", str(error), INDEX_CURE) from error
+        tree = _policy_tree(request, Path(scratch))
     pin = Pin(tree_digest(tree), version)
-    search.verify(pin.digest)
-    return search.cache.keep(tree), pin
+    request.verify(pin.digest)
+    return request.cache.keep(tree), pin
 
 
-def _install(search: Search, folder: Path) -> str:
+def _install(request: SourceRequest, folder: Path) -> str:
     """Puts the package into folder; answers its version."""
-    name = Requirement(search.entry.source).name
-    wanted = f"{name}=={search.pin.version}" if search.pin else search.entry.source
+    name = Requirement(request.entry.source).name
+    wanted = f"{name}=={request.pin.version}" if request.pin else request.entry.source
     uv("pip", "install", *WHEELS_ONLY, "--python", sys.executable, "--target", folder, wanted)
     return _info(folder, name).name.removesuffix(".dist-info").partition("-")[2]
 
@@ -79,17 +79,17 @@ def _info(site: Path, name: str) -> Path:
     return next(path for path in infos if canonicalize_name(path.name.split("-")[0]) == canonicalize_name(name))
 
 
-def _policy_tree(search: Search, site: Path) -> Tree:
-    info = _info(site, Requirement(search.entry.source).name)
+def _policy_tree(request: SourceRequest, site: Path) -> Tree:
+    info = _info(site, Requirement(request.entry.source).name)
     folders = [path.parent for path in sorted(site.rglob(DEFINITION_FILE)) if path.is_file()]
-    mine = folders if len(folders) == 1 else [folder for folder in folders if _name_in(folder) == search.entry.name]
+    mine = folders if len(folders) == 1 else [folder for folder in folders if _name_in(folder) == request.entry.name]
     if len(mine) != 1:
         got = ", ".join(str(folder.relative_to(site)) for folder in folders) or "none"
-        expected = f"one folder in {search.name} with the {DEFINITION_FILE} of {search.entry.name}"
-        raise search.error(expected, got, f"put {DEFINITION_FILE} and policy.py into one module folder of the package")
+        expected = f"one folder in {request.name} with the {DEFINITION_FILE} of {request.entry.name}"
+        raise request.error(expected, got, f"put {DEFINITION_FILE} and policy.py into one module folder of the package")
     links = [path for path in mine[0].rglob("*") if path.is_symlink()]
     if links:
-        raise search.error("plain files in a policy's folder", f"{links[0].name} (a link)", "use none of it")
+        raise request.error("plain files in a policy's folder", f"{links[0].name} (a link)", "use none of it")
     return {METADATA: (info / METADATA).read_bytes()} | below(POLICY_FOLDER, read_tree(mine[0]))
 
 

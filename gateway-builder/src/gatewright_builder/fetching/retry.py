@@ -10,11 +10,11 @@ PAUSES = (0.5, 1.5, 4.0)  # seconds
 T = TypeVar("T")
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """It may go better the next time: no connection, a busy server. str() says what happened."""
 
 
-class RefusedError(Exception):
+class PermanentError(Exception):
     """The server has answered, and will not answer otherwise. `status`: HTTP's, 0 where it was not that."""
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -22,11 +22,11 @@ class RefusedError(Exception):
         self.status = status
 
 
-def persistently(attempt: Callable[[], T]) -> T:
-    """What attempt answers; PassingError is raised only after the last try."""
+def retry(attempt: Callable[[], T]) -> T:
+    """What attempt answers; TransientError is raised only after the last try."""
     for pause in PAUSES:
         try:
             return attempt()
-        except PassingError:
+        except TransientError:
             time.sleep(pause)
     return attempt()

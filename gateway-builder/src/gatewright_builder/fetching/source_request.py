@@ -14,7 +14,7 @@ CHANGED = "if that is meant to be so, take its entry out of build.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SourceRequest:
     """What to find: an entry of a build.yaml, with what it was pinned to, if it was."""
 
     manifest: Manifest
@@ -29,7 +29,7 @@ class Search:
         return self.entry.source
 
     def error(self, expected: str, got: str, cure: str) -> BuildError:
-        """The only mistake of this search, at its line of build.yaml."""
+        """The only mistake of this request, at its line of build.yaml."""
         return BuildError([self.manifest.mistake(self.entry, expected, got, cure)])
 
     def verify(self, digest: str) -> None:
