@@ -173,7 +173,7 @@ def _component(
     name: str, version: str, licence: str, *, ref: str, url: PackageURL | None = None,
     hashes: Iterable[str] = (), properties: Mapping[str, str] | None = None,
 ) -> Component:  # fmt: skip
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 

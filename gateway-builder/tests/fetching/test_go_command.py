@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, build
 from gatewright_builder.fetching.go_command import go, toolchain
-from gatewright_builder.go_mod import Directive, read_go_mod, version_order
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
 pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120)]
@@ -159,28 +158,3 @@ def test_who_raises_it_to_what_does_not_compile_is_named(place: Place) -> None:
         f"add-headers:v1.9.0 raises a dependency of the engine: {LIBRARY} from v1.9.0 to v1.11.0:"
         " ask for a version that it compiles with"
     )
-
-
-def test_go_mod_is_read_as_go_reads_it() -> None:
-    content = (
-        b'module "example.com/a" // why\n\nrequire(\n\t`b` v1.0.0// indirect\n)\nrequire c v1.2.0\nreplace c => ./c\n'
-    )
-    assert read_go_mod(content) == (
-        Directive("module", ("example.com/a",), 1),
-        Directive("require", ("b", "v1.0.0"), 4),
-        Directive("require", ("c", "v1.2.0"), 6),
-        Directive("replace", ("c", "=>", "./c"), 7),
-    )
-
-
-def test_versions_are_ordered_as_semver_orders_them() -> None:
-    ordered = [
-        "v0.0.0-20260101000000-abc",
-        "v1.0.0-rc.2",
-        "v1.0.0-rc.10",
-        "v1.0.0",
-        "v1.9.0",
-        "v1.10.0",
-        "v2.0.0+incompatible",
-    ]
-    assert sorted({*ordered}, key=version_order) == ordered
