@@ -1,6 +1,6 @@
 """From build.yaml and policy folders to a policy engine and an executor.
 
-manifest → location → discovery → validation → resolution → generation → environment → engine → output: each step takes
+manifest → fetching → discovery → validation → resolution → generation → environment → engine → output: each step takes
 the last one's value and returns a new one; `build` strings them together. Nothing is written before all of the input
 is known to be right, and the output folder changes only when everything that goes into it is ready.
 """
