@@ -73,7 +73,7 @@ def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) 
         assert str(caught.value).startswith(f"systemParameters.plain.key: {sentence}; {cure}")
 
 
-CONFIDES = b"""systemParameters:
+WITH_SECRETS = b"""systemParameters:
   type: object
   required: [address]
   additionalProperties: false
@@ -88,7 +88,7 @@ CONFIDES = b"""systemParameters:
 
 
 def test_no_message_shows_what_a_system_parameter_holds(tmp_path: Path) -> None:
-    (tmp_path / "plain.yaml").write_bytes(PLAIN + CONFIDES)
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + WITH_SECRETS)
     secret = "s3cret"  # noqa: S105
     given = {
         "key": secret, "keys": {secret: secret}, "mode": secret, "list": [secret], "either": secret, "address": 7654321,

@@ -65,7 +65,7 @@ def test_a_token_and_system_parameters_can_come_from_files(tmp_path: Path) -> No
     assert (settings.token, settings.system_parameters) == ("s3cret", {"guard": {"issuer": "y"}})
 
 
-def test_no_message_shows_what_is_confided(tmp_path: Path) -> None:
+def test_no_message_shows_what_is_secret(tmp_path: Path) -> None:
     secret = "s3cret"  # noqa: S105
     (tmp_path / "empty").touch()
     (tmp_path / "list.yaml").write_text(f"- {secret}\n")

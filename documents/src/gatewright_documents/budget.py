@@ -18,20 +18,24 @@ MORE_TEXT = 1024 * 1024
 
 
 def too_many_values(line: int = 0) -> Unreadable:
+    """More values than MAX_VALUES. line: where the first of these stands, 0 where nobody knows."""
     expected = f"at most {MAX_VALUES} values, aliases written out"
     return Unreadable([Mistake.expecting(expected, cure="make it smaller", line=line)])
 
 
 def too_deep(line: int = 0) -> Invalid:
+    """Nested deeper than MAX_DEPTH."""
     expected = f"a document nested at most {MAX_DEPTH} deep"
     return Invalid([Mistake.expecting(expected, cure="nest less deep", line=line)])
 
 
 def long_key(key: str, line: int = 0) -> Mistake:
+    """A key of more than MAX_KEY characters."""
     return Mistake.expecting(f"keys of at most {MAX_KEY} characters", shown(key), "shorten it", line=line)
 
 
 def long_number(line: int = 0) -> Mistake:
+    """A number of more than MAX_NUMBER characters."""
     return Mistake.expecting(f"numbers of at most {MAX_NUMBER} digits", cure="quote it", line=line)
 
 

@@ -31,21 +31,22 @@ class Schema:
     """
 
     def __init__(self, schema: JsonObject | None, *, close: bool = True) -> None:
-        written = schema or NOTHING
-        jsonschema_rs.Draft202012Validator(written, offline=True)  # only a right schema can be closed
-        self.document = closed(written) if close else written
+        self.document = schema or NOTHING
         self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
+        if close:  # only a right schema can be closed
+            self.document = closed(self.document)
+            self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
 
     def mistakes(
-        self, value: JsonValue, root: str, *, confided: bool = False, public: JsonValue = NOT_GIVEN
+        self, value: JsonValue, root: str, *, hide_values: bool = False, public: JsonValue = NOT_GIVEN
     ) -> Iterator[Mistake]:
         """Everything about `value` that the schema refuses; `root` is the path of `value` in its document.
 
-        No mistake shows what the schema calls a secret; of a value that is `confided` none shows more than the keys
+        No mistake shows what the schema calls a secret; with `hide_values` none shows more than the keys
         that the schema names. public: the value as it may be shown, where its owner knows better.
         """
         if public is NOT_GIVEN:
-            public = self.without_values(value) if confided else self.masked(value)
+            public = self.without_values(value) if hide_values else self.masked(value)
         for error in self._validator.iter_errors(value):
             yield from self._told(error, root, public)
 

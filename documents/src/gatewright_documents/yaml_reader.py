@@ -36,6 +36,7 @@ class Dialect:
     implicit: Mapping[str, list[tuple[str, re.Pattern[str]]]]
 
     def tag_of(self, text: str) -> str:
+        """The tag of a plain scalar; that of text where no pattern matches."""
         for tag, pattern in self.implicit.get(text[:1], ()):
             if pattern.match(text):
                 return tag
@@ -88,6 +89,7 @@ def as_object(value: JsonValue, expected: str) -> JsonObject:
 
 
 def not_utf8(error: UnicodeDecodeError) -> Mistake:
+    """The mistake of bytes that are no UTF-8, with their line."""
     line = error.object[: error.start].count(b"\n") + 1
     return Mistake.expecting("text in UTF-8", f"a byte {error.object[error.start]:#04x}", "save it as UTF-8", line=line)
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -20,8 +20,9 @@ from gatewright_builder.go_dependencies import asked_above
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
+from gatewright_builder.source_files import collect_go_source_files
 from gatewright_builder.sources import Sources
-from gatewright_builder.tree import Tree, is_cache, read_tree, text_digest, tree_digest, write_tree
+from gatewright_builder.tree import Tree, text_digest, tree_digest, write_tree
 
 DIAGNOSTIC = re.compile(r"^(?:\./)?(?P<file>[^\s:]+\.(?:go|mod)):(?P<line>\d+)(?::\d+)?: (?P<message>.*)$")
 
@@ -37,12 +38,8 @@ class Diagnostic:
 
 def engine_inputs(tree: Tree, sources: Sources) -> str:
     """A digest of all sources that the binary is made from: generated code, policies, engine and SDK."""
-    product = (tree_digest(read_tree(folder, _is_no_source)) for folder in (sources.engine, sources.go_sdk))
+    product = (tree_digest(collect_go_source_files(folder)) for folder in (sources.engine, sources.go_sdk))
     return text_digest(tree_digest(tree), *product)
-
-
-def _is_no_source(path: PurePosixPath) -> bool:
-    return "testdata" in path.parts or path.match("*_test.go") or is_cache(path)
 
 
 def is_made_of(record: EngineRecord | None, inputs: str) -> bool:

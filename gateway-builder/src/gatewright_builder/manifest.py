@@ -157,7 +157,8 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
     fields = decode(EntryFields, document, value, at, redacted)
     if isinstance(fields, list):
         return fields
-    given = {kind: source for kind, source in zip(NAMED, _sources(fields), strict=True) if source}
+    sources = (fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package)
+    given = {kind: source for kind, source in zip(NAMED, sources, strict=True) if source}
     if not given and fields.name in STOCK_POLICIES:
         given = {Kind.SHIPPED: fields.name}
     if len(given) != 1:
@@ -168,8 +169,3 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
         return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]
     ((kind, source),) = given.items()
     return Entry(fields.name, kind, source, document.line(*at), fields.group, fields.replace)
-
-
-def _sources(fields: EntryFields) -> tuple[str, ...]:
-    """In the order of NAMED."""
-    return fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package

@@ -144,7 +144,8 @@ class _Attempt:
 
     def _pair(self, pair: tuple[Policy, ...]) -> Iterator[Mistake]:
         if error := self._unsolvable(pair, self.executor):
-            got = ", ".join(f"{policy.key} wants {_wants(policy)}" for policy in pair)
+            wants = [", ".join(str(one.parsed) for one in policy_requirements(policy)) for policy in pair]
+            got = ", ".join(f"{policy.key} wants {own or 'nothing'}" for policy, own in zip(pair, wants, strict=True))
             yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({error})", APART)
 
     def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Requirement, ...]) -> UvError | None:
@@ -164,10 +165,6 @@ def no_wheel(error: UvError) -> tuple[str, str, str]:
         f" sdists: [{names}] in build.yaml"
     )
     return f"a wheel of {names}", f"none that fits ({error})", cure
-
-
-def _wants(policy: Policy) -> str:
-    return ", ".join(str(one.parsed) for one in policy_requirements(policy)) or "nothing"
 
 
 def _mistake(policy: Policy, expected: str, got: str, cure: str) -> Mistake:

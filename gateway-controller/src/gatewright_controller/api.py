@@ -88,13 +88,16 @@ class Endpoints:
         self._one_reader = asyncio.Semaphore(1)
 
     async def health(self, _: Request) -> Response:
+        """`GET /healthz`: 200 while the process answers."""
         return JSONResponse({"status": "ok"})
 
     async def list_apis(self, request: Request) -> Response:
+        """`GET /v1/apis`: `{"apis": [resource, …]}`, by name, secrets masked."""
         await self._deployment.wait_until_all_converged(_wait(request))
         return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
 
     async def create_api(self, request: Request) -> Response:
+        """`POST /v1/apis`: 201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
         wait = _wait(request)
         async with self._document(request) as document:
             stored = await self._controller.create(document)
@@ -102,9 +105,11 @@ class Endpoints:
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
 
     async def get_api(self, request: Request) -> Response:
+        """`GET /v1/apis/NAME`: the resource, secrets masked, with its status; 404."""
         return JSONResponse(self._resource(await self._controller.get(request.path_params["name"])))
 
     async def replace_api(self, request: Request) -> Response:
+        """`PUT /v1/apis/NAME`: the resource as it is now. A mask stands for the secret that is stored at its place."""
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.get(name)
         async with self._document(request) as document:
@@ -113,6 +118,7 @@ class Endpoints:
         return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
+        """`DELETE /v1/apis/NAME`: 204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.delete(name)
         if wait and not await self._deployment.wait_until_removed(name, wait):
@@ -120,10 +126,12 @@ class Endpoints:
         return Response(status_code=204)
 
     async def api_status(self, request: Request) -> Response:
+        """`GET /v1/apis/NAME/status`: its state, and that of each connected node."""
         stored = await self._controller.get(request.path_params["name"])
         return JSONResponse(_status(self._deployment.status(stored.name), stored))
 
     async def list_policies(self, _: Request) -> Response:
+        """`GET /v1/policies`: those that APIs can attach, with their schemas."""
         return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
 
     async def reload_policies(self, request: Request) -> Response:
@@ -144,6 +152,7 @@ class Endpoints:
         return JSONResponse(_prospect(await self._controller.check_definitions(found), {}))
 
     async def list_nodes(self, _: Request) -> Response:
+        """`GET /v1/nodes`: the connected nodes, and the APIs that each does not run, with reasons."""
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
 
     @contextlib.asynccontextmanager

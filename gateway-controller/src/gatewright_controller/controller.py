@@ -20,7 +20,15 @@ from gatewright_controller.secrets import restored
 from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, context_taken, validate
-from gatewright_controller.versions import Move, Versions, attachments, exactly, kept, moves, newest
+from gatewright_controller.versions import (
+    Move,
+    Versions,
+    attachments,
+    kept_versions,
+    moves,
+    newest_versions,
+    with_exact_versions,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,9 +68,11 @@ class Controller:
 
     def _offered(self, stored: StoredApi) -> Callable[[], None]:
         """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
-        versions = kept(stored.api, stored.versions, self.definitions)
+        versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
-            api = validate(to_document(exactly(stored.api, versions)), self.definitions, {}, self._upstreams)
+            api = validate(
+                to_document(with_exact_versions(stored.api, versions)), self.definitions, {}, self._upstreams
+            )
         except Invalid as invalid:
             log.error(
                 "API suspended",
@@ -126,10 +136,10 @@ class Controller:
             if self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
                 continue
             concerned.append(stored.name)
-            versions = kept(stored.api, stored.versions, fresh)
+            versions = kept_versions(stored.api, stored.versions, fresh)
             moved += moves(stored.api, stored.versions, versions)
             try:
-                validate(to_document(exactly(stored.api, versions)), fresh, {}, self._upstreams)
+                validate(to_document(with_exact_versions(stored.api, versions)), fresh, {}, self._upstreams)
             except Invalid as invalid:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
@@ -166,8 +176,8 @@ class Controller:
     def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
         document = self._with_secrets(document)
         api = validate(document, self.definitions, self._contexts_beside(document), self._upstreams)
-        versions = newest(api, self.definitions)
-        bundle = self._translated(exactly(api, versions))
+        versions = newest_versions(api, self.definitions)
+        bundle = self._translated(with_exact_versions(api, versions))
         try:
             return write(api, versions), bundle
         except ContextTakenError as error:

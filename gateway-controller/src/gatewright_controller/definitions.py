@@ -32,10 +32,12 @@ class Definition:
 
     @property
     def name(self) -> str:
+        """add-python-header"""
         return self.policy.name
 
     @property
     def version(self) -> str:
+        """v1.0.0"""
         return self.policy.version
 
 
@@ -101,6 +103,7 @@ class DefinitionChanges:
 
     @staticmethod
     def between(before: Definitions, after: Definitions) -> DefinitionChanges:
+        """What differs from `before` to `after`, by the digests of the definitions."""
         old, new = ({f"{one.name}:{one.version}": one.digest for one in each} for each in (before, after))
         return DefinitionChanges(
             tuple(sorted(new.keys() - old.keys())),
@@ -139,7 +142,8 @@ def definitions_of(
         try:
             policy, digest = _read(text, where)
             names.add(policy.name)
-            definition = _definition(policy, digest, settings)
+            own = _system_parameters(policy, settings.get(policy.name, {}))
+            definition = Definition(policy, digest, Schema(dict(policy.parameters)), own)
         except Invalid as invalid:
             mistakes += invalid.mistakes
             continue
@@ -166,14 +170,9 @@ def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
     return PolicyDefinition.from_document(document.value), definition_digest(document.value)
 
 
-def _definition(policy: PolicyDefinition, digest: str, settings: Mapping[str, JsonObject]) -> Definition:
-    own = _system_parameters(policy, settings.get(policy.name, {}))
-    return Definition(policy, digest, Schema(dict(policy.parameters)), own)
-
-
 def _system_parameters(policy: PolicyDefinition, given: JsonObject) -> JsonObject:
     schema = Schema(dict(policy.system_parameters))
     parameters = schema.with_defaults(given)
-    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", confided=True)):
+    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
         raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
     return parameters

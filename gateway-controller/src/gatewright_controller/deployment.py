@@ -25,6 +25,8 @@ UPDATE_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True)
 class NodeStatus:
+    """What one node makes of an API. reason: why it does not run it; "" where it does."""
+
     node: str
     state: State
     reason: str = ""
@@ -67,6 +69,7 @@ class Node:
 
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:
+        """A node as its first message describes it: what it can run and what it runs already."""
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
         applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
@@ -124,14 +127,17 @@ class Deployment:
         self._advance_revision(revision)
 
     def is_suspended(self, api: str) -> bool:
+        """Whether the API is held by `suspend`."""
         return api in self._suspended
 
     def remove(self, api: str, revision: int) -> None:
+        """No node is to run the API any more."""
         self._suspended.pop(api, None)
         self._desired.pop(api, None)
         self._advance_revision(revision)
 
     def status(self, api: str) -> ApiStatus:
+        """What the nodes together make of the API: the worst state of any of them."""
         if api in self._suspended:
             return ApiStatus("rejected", self._suspended[api].message.unserved)
         if (bundle := self._desired.get(api)) is None:
@@ -196,12 +202,14 @@ class Deployment:
         self._notify()
 
     def disconnect(self, node: Node) -> None:
+        """The node's stream has ended; what it was sent is forgotten."""
         node.connected = False
         if self.nodes.get(node.id) is node:
             del self.nodes[node.id]
         self._notify()
 
     def is_current(self, node: Node) -> bool:
+        """Whether the node is still served on this stream."""
         return node.connected and not self._stopping
 
     def next_update(self, node: Node) -> node_pb2.Update:

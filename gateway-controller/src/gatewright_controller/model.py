@@ -89,15 +89,21 @@ class PolicyAttachment(Strict, frozen=True):
 
 
 class Upstream(Strict, frozen=True):
+    """Where requests go."""
+
     url: str
     """`http://host[:port][/base]` or `https://…`; the part of the path after the context is put behind the base."""
 
 
 class Upstreams(Strict, frozen=True):
+    """The upstreams of an API; there is one so far."""
+
     main: Upstream
 
 
 class Operation(Strict, frozen=True):
+    """One method at one path of the API, with its policies behind those of the API."""
+
     method: Method
     path: str
     """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
@@ -108,6 +114,8 @@ class Operation(Strict, frozen=True):
 
 
 class ApiSpec(Strict, frozen=True, kw_only=True):
+    """What an API is."""
+
     display_name: Text | UnsetType = UNSET
     version: ApiVersion
     context: str
@@ -130,10 +138,14 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
 
 
 class Metadata(Strict, frozen=True):
+    """What an API is called: its name is unique and does not change."""
+
     name: ApiName
 
 
 class Api(Strict, frozen=True):
+    """One `Api` resource, as its publisher writes it."""
+
     api_version: Literal["gatewright.dev/v1"]
     kind: Literal["Api"]
     metadata: Metadata

@@ -34,6 +34,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Segment:
+    """One part of a path template between two slashes."""
+
     kind: Kind
     text: str = ""
     """A parameter's name; a literal with those of RAW raw, and all else that is not unreserved as %XX."""
@@ -54,6 +56,7 @@ class PathTemplate:
 
     @property
     def ends_in_wildcard(self) -> bool:
+        """Whether it matches everything below its other segments: `/files/*`."""
         return bool(self.segments) and self.segments[-1].kind is Kind.WILDCARD
 
     @property

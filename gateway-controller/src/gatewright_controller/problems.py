@@ -29,6 +29,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 def problem_response(
     status: int, detail: str, headers: Mapping[str, str] | None = None, **members: JsonValue
 ) -> Response:
+    """A response with status, title and detail as RFC 9457 has them, and `members` beside them."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 

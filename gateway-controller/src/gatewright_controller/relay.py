@@ -42,6 +42,7 @@ class UnlinkedSocket:
         return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=PIECE_BYTES)
 
     def close(self) -> None:
+        """Forgets the socket; what is connected stays so."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -25,11 +25,11 @@ Position = tuple[str, str, int]
 def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject:
     """The API as it may be shown. Of a policy that the build no longer has, no parameter is."""
     document = to_document(api)
-    found = zip(_documents(document), attachments(api), versions, strict=True)
-    for attachment, (_, asked), version in found:
-        if "params" in attachment:
+    found = zip(_positioned_documents(document), attachments(api), versions, strict=True)
+    for (_, attachment), (_, asked), version in found:
+        if params := attachment.get("params"):
             definition = definitions.find(asked.name, version)
-            attachment["params"] = _masked(attachment["params"], definition)
+            attachment["params"] = definition.parameters.masked(params) if definition else dict.fromkeys(params, MASK)
     return document
 
 
@@ -58,12 +58,6 @@ def _masks(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple
     elif isinstance(value, dict | list):
         for step, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _masks(item, (*path, step))
-
-
-def _masked(params: JsonObject, definition: Definition | None) -> JsonValue:
-    if definition is None:
-        return dict.fromkeys(params, MASK)
-    return definition.parameters.masked(params)
 
 
 def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | None:
@@ -96,11 +90,6 @@ def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[
         key = name(item)
         yield (level, key, counted.get(key, 0)), item
         counted[key] = counted.get(key, 0) + 1
-
-
-def _documents(document: JsonObject) -> Iterator[JsonObject]:
-    """The attachments of a valid document, in the order of `attachments`."""
-    yield from (one for _, one in _positioned_documents(document))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

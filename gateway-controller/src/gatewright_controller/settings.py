@@ -24,7 +24,7 @@ def described(comment: str) -> Meta:
     return Meta(description=comment)
 
 
-def confided(comment: str) -> Meta:
+def secret(comment: str) -> Meta:
     """The same, of a field whose value no message shows."""
     return Meta(description=comment, extra_json_schema={"writeOnly": True})
 
@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "policy-definitions"
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
-        str, confided("Bearer token of the management API. Required unless it listens on loopback only.")
+        str, secret("Bearer token of the management API. Required unless it listens on loopback only.")
     ] = ""
     token_file: Annotated[
         str, described("File that holds the token, instead of `token`; white space around it does not count.")
@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "info"
     system_parameters: Annotated[
         dict[str, dict[str, Any]],
-        confided("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
+        secret("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
     ] = {}
     system_parameters_file: Annotated[
         str, described("YAML file that holds the system parameters, instead of `systemParameters`.")

@@ -80,6 +80,8 @@ class DraftTimeouts:
 
 @dataclass(frozen=True)
 class DraftOperation:
+    """An operation as far as it can be read. field: where it stands."""
+
     field: str
     method: str | None
     path: str | None
@@ -101,6 +103,7 @@ class Draft:
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
+        """What can be read of a document; None and empty lists where nothing can."""
         spec = _object(document.get("spec"))
         main = _object(_object(spec.get("upstream")).get("main"))
         operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
