@@ -58,7 +58,8 @@ def test_a_path_is_written_as_people_do(path: tuple[str | int, ...], root: str, 
 
 
 def test_a_value_is_shown_on_one_line() -> None:
-    assert [shown(value) for value in (None, True, 1.5, "a\nb", {}, [])] == [
+    values: list[object] = [None, True, 1.5, "a\nb", {}, []]
+    assert [shown(value) for value in values] == [
         "null", "true", "1.5", "'a\\nb'", "an object", "an array",
     ]  # fmt: skip
     assert len(shown("x" * 1000)) == 80

@@ -96,11 +96,11 @@ class _BuildInfo(msgspec.Struct, rename="pascal"):
 
 def _mistakes(stderr: str, tree: Tree, policies: tuple[Policy, ...], sources: Sources) -> Iterator[Mistake]:
     found, raised = list(_diagnostics(stderr)), "; ".join(map(str, asked_above(policies, sources)))
-    blame = f"{raised}: ask for a version that it compiles with" if raised else ""
+    raised_cure = f"{raised}: ask for a version that it compiles with" if raised else ""
     for diagnostic in found:
-        yield _mistake(diagnostic, tree, policies, blame)
+        yield _mistake(diagnostic, tree, policies, raised_cure)
     if not found:
-        cure = blame or "see what Go says; modules that are not on this machine come from its module proxy"
+        cure = raised_cure or "see what Go says; modules that are not on this machine come from its module proxy"
         yield Mistake.in_file(f"{ENGINE}/", "an engine that compiles", " ".join(stderr.split()), cure)
 
 
@@ -111,7 +111,7 @@ def _diagnostics(stderr: str) -> Iterator[Diagnostic]:
             yield Diagnostic(found["file"], int(found["line"]), found["message"])
 
 
-def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], blame: str) -> Mistake:
+def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], raised_cure: str) -> Mistake:
     expected = "Go that compiles"
     for policy in policies:
         prefix = f"policies/{policy.identifier}/"
@@ -121,7 +121,7 @@ def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], b
         if f"{policy.identifier}." in _line(tree, diagnostic):
             cure = "give GetPolicy the type v1alpha.Factory"
             return Mistake.in_file(policy.shown, expected, diagnostic.message, cure)
-    cure = blame or "the policies are not to blame: check the sources of the engine"
+    cure = raised_cure or "no policy is at fault: check the sources of the engine"
     return Mistake.in_file(f"{ENGINE}/{diagnostic.file}", expected, diagnostic.message, cure, diagnostic.line)
 
 

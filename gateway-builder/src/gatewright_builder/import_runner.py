@@ -2,7 +2,7 @@
 
     python -I -S -B import_runner.py PARENT_PID SECONDS FOLDER MODULE…
 
-Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, what confines it (confinement.py) but for what
+Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, what sandboxes it (import_sandbox.py) but for what
 this kernel lacks; {"module"} before an import; {"module", "error", "kind", "missing", "refused", "file", "line"} after
 one that failed, file and line being the last place below FOLDER that was reached, refused being "network" or "write"
 where that is what it wanted; {"module", "error", "kind", "expected", "file", "line"} for a hook that the executor would
@@ -69,11 +69,11 @@ def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
 
 
 def _confined() -> list[str]:
-    """What does not confine this process, though it should. It may write where its temporary files belong."""
-    loader = SourceFileLoader("confinement", str(Path(__file__).with_name("confinement.py")))
-    confinement = ModuleType(loader.name)
-    loader.exec_module(confinement)
-    return list(confinement.confine(os.environ["TMPDIR"]))
+    """What does not sandbox this process, though it should. It may write where its temporary files belong."""
+    loader = SourceFileLoader("import_sandbox", str(Path(__file__).with_name("import_sandbox.py")))
+    sandbox = ModuleType(loader.name)
+    loader.exec_module(sandbox)
+    return list(sandbox.enter_sandbox(os.environ["TMPDIR"]))
 
 
 def _end_with(parent: int) -> None:

@@ -88,7 +88,7 @@ def _asked(requirements: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """To resolve one group; and to find out who is to blame where that fails."""
+    """To resolve one group; and to find out whose requirements conflict where that fails."""
 
     name: str
     policies: tuple[Policy, ...]
@@ -104,7 +104,7 @@ class _Attempt:
             try:
                 self._compile(requirements, "--generate-hashes", "--output-file", lock)
             except UvError as error:
-                raise BuildError(self._blame(error)) from error
+                raise BuildError(self._causes(error)) from error
             pin = GroupPin(_asked(requirements), lock.read_text().splitlines())
         return replace(pin, sdists=_allowed(self.sdists, pin))
 
@@ -112,7 +112,7 @@ class _Attempt:
         universal = ("--universal", "--python-version", PYTHON, *built_from_source(self.sdists))
         uv("pip", "compile", "-", *universal, *PLAIN, *options, stdin=requirements)
 
-    def _blame(self, error: UvError) -> list[Mistake]:
+    def _causes(self, error: UvError) -> list[Mistake]:
         """Who: a policy that does not fit alone, a pair that does not fit together, else uv's words on the group."""
         if error.unsolvable:
             if alone := [mistake for policy in self.policies for mistake in self._alone(policy)]:

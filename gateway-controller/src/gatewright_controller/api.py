@@ -139,8 +139,8 @@ class Endpoints:
         wait = _wait(request)
         prospect = await self._controller.reload_definitions()
         waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
-        settled = await asyncio.gather(*waits)
-        return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, settled, strict=True))))
+        statuses = await asyncio.gather(*waits)
+        return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, statuses, strict=True))))
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""

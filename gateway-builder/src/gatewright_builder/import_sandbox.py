@@ -48,7 +48,7 @@ MACHINES = {
 """socket; io_uring_setup, which makes sockets too; ptrace, process_vm_readv, process_vm_writev; keyctl."""
 
 
-def confine(folder: str) -> list[str]:
+def enter_sandbox(folder: str) -> list[str]:
     """Confines this process, which has but one thread, for good. folder: where it may write. Answers what this kernel
     would not do of it.
     """
