@@ -2,7 +2,7 @@
 
     python -I -S -B import_runner.py PARENT_PID SECONDS FOLDER MODULE…
 
-Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, what sandboxes it (import_sandbox.py) but for what
+Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, its sandbox (import_sandbox.py) but for what
 this kernel lacks; {"module"} before an import; {"module", "error", "kind", "missing", "refused", "file", "line"} after
 one that failed, file and line being the last place below FOLDER that was reached, refused being "network" or "write"
 where that is what it wanted; {"module", "error", "kind", "expected", "file", "line"} for a hook that the executor would
