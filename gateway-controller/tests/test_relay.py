@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.peers import PeerCheck, Rule
-from gatewright_controller.relay import Relay, UnlinkedSocket
+from gatewright_controller.relay import Relay, Unnamed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
@@ -46,7 +46,7 @@ class Place:
         self.warned: list[tuple[str, int, str]] = []
         rule = Rule(lambda: self.pids, ("supervisor",))
         check = PeerCheck(rule, self.front, lambda *said: self.warned.append(said))
-        self.relay = Relay(self.front, UnlinkedSocket(self.own), check)
+        self.relay = Relay(self.front, Unnamed(self.own), check)
 
 
 @pytest.fixture

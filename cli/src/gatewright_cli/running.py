@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from gatewright_controller.relay import Relay, UnlinkedSocket
+from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli import environment, ports
 from gatewright_cli.api_files import ApiFiles
@@ -68,7 +68,7 @@ class NodeRun:
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._inquiries = Inquiries(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
         self._relays = [
-            Relay(keeper.spec.relay, UnlinkedSocket(keeper.spec.sockets[0]), own_check(keeper.spec.relay, output))
+            Relay(keeper.spec.relay, Unnamed(keeper.spec.sockets[0]), own_check(keeper.spec.relay, output))
             for keeper in self._supervisor.keepers
             if keeper.spec.relay is not None
         ]

@@ -16,7 +16,7 @@ from grpc import aio
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.deployment import UNAPPLIED_STATES, Deployment, Node
 from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
-from gatewright_controller.relay import Relay, UnlinkedSocket
+from gatewright_controller.relay import Relay, Unnamed
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +151,13 @@ def _bind(server: aio.Server, path: Path) -> None:
         os.umask(before)
 
 
-def _bind_unnamed(server: aio.Server, path: Path) -> UnlinkedSocket:
+def _bind_unnamed(server: aio.Server, path: Path) -> Unnamed:
     """gRPC does not say who connects: it gets a socket whose name nobody has time to use."""
     own = path.with_name(f".{secrets.token_hex(8)}")
     _bind(server, own)
-    unlinked = UnlinkedSocket(own)
-    unlinked.open_and_unlink()
-    return unlinked
+    unnamed = Unnamed(own)
+    unnamed.take()
+    return unnamed
 
 
 def _add_port(server: aio.Server, address: str) -> None:

@@ -13,7 +13,7 @@ PIECE_BYTES = 64 * 1024
 MODE = 0o600
 
 
-class UnlinkedSocket:
+class Unnamed:
     """A server's socket that loses its name: who has not opened it before cannot connect to it any more.
 
     It is found by /proc/self/fd, which is its process's alone (prctl(2), PR_SET_DUMPABLE). path: where the server makes
@@ -24,7 +24,7 @@ class UnlinkedSocket:
         self._path = path
         self._fd: int | None = None
 
-    def open_and_unlink(self) -> None:
+    def take(self) -> None:
         """Opens what the server has made and takes its name away. Nothing where there is nothing new."""
         try:
             found = os.open(self._path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -36,13 +36,12 @@ class UnlinkedSocket:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Raises OSError where nobody listens."""
-        self.open_and_unlink()
+        self.take()
         if self._fd is None:
             raise FileNotFoundError(f"nobody listens at {self._path}")
         return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=PIECE_BYTES)
 
     def close(self) -> None:
-        """Forgets the socket; what is connected stays so."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -51,11 +50,11 @@ class UnlinkedSocket:
 class Relay:
     """Passes on, to the server behind, what comes from those whom the check lets in. Start it, close it."""
 
-    def __init__(self, path: Path, behind: UnlinkedSocket, check: PeerCheck) -> None:
+    def __init__(self, path: Path, behind: Unnamed, check: PeerCheck) -> None:
         self._path, self._behind, self._check = path, behind, check
         self._server: asyncio.Server | None = None
         self._closed = False
-        self._connections: set[asyncio.Task[None]] = set()
+        self._talking: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Makes the socket, mode 0600."""
@@ -71,17 +70,17 @@ class Relay:
             self._server.close()
         self._closed = True
         await asyncio.sleep(0)  # what was accepted before has its task then
-        for task in self._connections:
+        for task in self._talking:
             task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+        if self._talking:
+            await asyncio.wait(self._talking)
         self._behind.close()
         self._path.unlink(missing_ok=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._talking.add(task)
         try:
             if not self._closed and await self._check.admits(writer.get_extra_info("socket")):
                 await self._relay(reader, writer)
@@ -89,7 +88,7 @@ class Relay:
             pass  # it is closed
         finally:
             await _close(writer)
-            self._connections.discard(task)
+            self._talking.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
