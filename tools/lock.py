@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("gatewright-sdk", "gatewright-executor", "gatewright-builder", "gatewright-controller")
+OWN = ("gatewright-sdk", "gatewright-documents", "gatewright-executor", "gatewright-builder", "gatewright-controller")
 OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header", "--quiet")
 
 

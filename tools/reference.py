@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import importlib
 import inspect
 import json
@@ -21,7 +22,6 @@ from typing import Any
 from unittest import mock
 
 import click
-import gatewright_builder.definition
 import gatewright_builder.manifest
 import gatewright_cli
 import gatewright_controller.__main__ as controller
@@ -29,6 +29,7 @@ import gatewright_controller.model as api
 import gatewright_executor.main as executor
 import go_structs
 import msgspec
+from gatewright import definition
 from gatewright_controller.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,11 +200,30 @@ def build_yaml() -> str:
 
 
 def policy_definition() -> str:
-    fields = gatewright_builder.definition
     return page(
         "policy-definition.yaml",
-        structs({"The file": fields.DefinitionFields, "`processingMode`": fields.ProcessingModeFields}),
+        "## The file\n\n" + keys(definition.FIELDS, definition.PolicyDefinition),
+        "[`files` and `network`](../how-to/policies.md#the-definition) say what the policy's process reaches.",
+        "## processingMode\n\n" + keys(definition.MODES, definition.ProcessingModeConfig),
     )
+
+
+def keys(fields: dict[str, definition.Field], made: type[Any]) -> str:
+    """The keys of a document, with the defaults of the dataclass that is made of it."""
+    defaults = {field.name: field.default for field in dataclasses.fields(made)}
+    rows = [
+        (code(key), field.expected, "required" if field.required else default(default_of(defaults[snake(key)])))
+        for key, field in fields.items()
+    ]
+    return table(("key", "takes", "default"), rows)
+
+
+def default_of(value: object) -> object:
+    return {} if value is dataclasses.MISSING else value
+
+
+def snake(camel: str) -> str:
+    return re.sub("(?=[A-Z])", "_", camel).lower()
 
 
 def api_definition() -> str:

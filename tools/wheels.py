@@ -23,10 +23,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from gatewright_builder.stock import main as write_stock_engine
+from gatewright_builder.stock_engine import main as write_stock_engine
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime/python-executor")
+PARTS = ("cli", "documents", "gateway-builder", "gateway-controller", "gateway-runtime/python-executor")
 SDK = "sdk/python"
 PRODUCT = (
     "gateway-runtime/envoy/bootstrap.yaml",

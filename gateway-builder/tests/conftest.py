@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder.discovery import discover_policy
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind, Origin, Pin
@@ -215,7 +215,7 @@ def github(servers: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Se
     monkeypatch.setenv("GATEWRIGHT_GITHUB_URL", server.url)
     for name in ("GATEWRIGHT_GITHUB_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("gatewright_builder.retries.PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("gatewright_builder.fetching.retry.PAUSES", (0.01, 0.01, 0.01))
     return server
 
 

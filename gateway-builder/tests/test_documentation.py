@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gatewright_builder.archive import LIMITS
+from gatewright_builder.fetching.archive import LIMITS
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.origin import Kind
 from gatewright_builder.sources import find_sources

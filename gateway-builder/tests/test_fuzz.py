@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from gatewright_builder.archive import Archive, ArchiveError, Limits, read_archive
+from gatewright_builder.fetching.archive import Archive, ArchiveError, Limits, read_archive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,15 +8,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.generation import generate_engine, generate_python_executor, generate_workspace
-from gatewright_builder.go_command import go
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.go_command import go
+from gatewright_builder.fetching.location import locate
+from gatewright_builder.generation import (
+    generate_definitions,
+    generate_engine,
+    generate_python_executor,
+    generate_workspace,
+)
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.output import MANIFEST, build_manifest
 from gatewright_builder.policy import groups
-from gatewright_builder.requirements import executor_asks, merge_requirements
+from gatewright_builder.requirements import executor_requirements, merge_requirements
 from gatewright_builder.sources import Sources, find_sources
 from gatewright_builder.tree import Tree, below, read_tree, write_tree
 from gatewright_builder.validation import validate
@@ -32,7 +36,7 @@ def generated(case: Path, sources: Sources) -> Tree:
     tree |= below("policy-definitions", generate_definitions(policies))
     tree |= below("python-executor", generate_python_executor(policies, sources))
     for group, members in groups(policies).items():
-        tree[f"requirements/{group}.txt"] = merge_requirements(executor_asks(sources), members).encode()
+        tree[f"requirements/{group}.txt"] = merge_requirements(executor_requirements(sources), members).encode()
     return tree | {MANIFEST: build_manifest(policies, {name: f"digest of {name}" for name in groups(policies)})}
 
 

@@ -11,9 +11,9 @@ import pytest
 from gatewright.definition import Runtime
 from gatewright_builder import BuildOptions, build
 from gatewright_builder.discovery import discover
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_python_executor
-from gatewright_builder.imports import ImportCheck
-from gatewright_builder.location import locate
+from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.policy import of_runtime
 from gatewright_builder.sources import Sources, find_sources

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder.policy import Policy
-from gatewright_builder.python_source import (
-    collect_python_source_files,
-    unused_hooks,
-    validate_python_directory_structure,
-)
+from gatewright_builder.python_source import unused_hooks, validate_python_directory_structure
+from gatewright_builder.source_files import collect_python_source_files
 from gatewright_builder.tree import write_tree
 
 DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from gatewright.definition import Runtime
 from gatewright_builder.discovery import discover
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
-from gatewright_builder.requirements import executor_asks
+from gatewright_builder.requirements import executor_requirements
 from gatewright_builder.sources import Sources
 from gatewright_builder.validation import validate
 
@@ -30,7 +30,7 @@ def test_bad_input_is_refused_with_its_sentences(case: Path, product: Path, upda
 
 
 def read_policies(manifest: Path, sources: Sources) -> tuple[Policy, ...]:
-    return validate(discover(locate(read_manifest(manifest), product=sources)), executor_asks(sources))
+    return validate(discover(locate(read_manifest(manifest), product=sources)), executor_requirements(sources))
 
 
 def test_policies_are_sorted_by_name_and_by_version_as_numbers(product: Path) -> None:

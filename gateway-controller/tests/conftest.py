@@ -10,9 +10,9 @@ import pytest
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.model import JsonObject
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
+from gatewright_documents.values import JsonObject
 
 TESTDATA = Path(__file__).parent / "testdata"
 

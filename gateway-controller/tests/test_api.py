@@ -12,10 +12,11 @@ import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.model import JsonObject, from_document
+from gatewright_controller.model import from_document
 from gatewright_controller.store import StorageError, StoredApi
 from gatewright_controller.translate import EdgeSettings
 from gatewright_controller.versions import attachments
+from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 PROBLEM = "application/problem+json"
@@ -41,7 +42,7 @@ class NodeDouble:
             apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
             if apis:
                 self.deployment.report(self.node, node_pb2.Report(apis=apis))
-            await self.deployment.change()
+            await self.deployment.wait_for_change()
 
     def status(self, api: str, digest: str) -> node_pb2.ApiStatus:
         state = node_pb2.ApiStatus.STATE_REJECTED if self.reason else node_pb2.ApiStatus.STATE_APPLIED
@@ -329,7 +330,7 @@ async def test_our_own_faults_keep_their_details(
     assert "secret" not in failed.text
 
 
-async def test_a_stored_api_that_the_build_no_longer_fits_is_held_back(
+async def test_a_stored_api_that_the_build_no_longer_fits_is_suspended(
     client: httpx.AsyncClient, controller: Controller, orders: JsonObject
 ) -> None:
     await client.post("/v1/apis", json=orders)
@@ -473,7 +474,8 @@ async def test_a_changed_definition_that_an_api_does_not_fit_is_refused_and_chan
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]
     assert mistake["field"] == "API orders-v1: spec.policies[0].params.audience"
-    assert mistake["message"].startswith("is required; change the API first, or give the policy a new version")
+    said = "expected a string, got nothing; change the API first, or give the policy a new version"
+    assert mistake["message"].startswith(said)
     assert (await client.get("/v1/policies")).json() == before
 
 

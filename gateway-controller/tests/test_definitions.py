@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from gatewright.definition import definition_digest
-from gatewright_controller.definitions import Definitions, UnknownPolicyError, load_definition, load_definitions
-from gatewright_controller.mistake import Invalid
+from gatewright_controller.definitions import Definitions, UnknownPolicyError, definitions_of, load_definitions
+from gatewright_documents.mistake import Invalid
 
 PLAIN = b"name: plain\nversion: v1.0.0\nruntime: go\nprocessingMode: {requestHeaderMode: PROCESS}\n"
 
@@ -18,7 +18,7 @@ def test_versions_are_ordered_as_numbers(definitions: Definitions) -> None:
 
 
 def test_the_digest_is_that_of_the_file_as_it_was_written() -> None:
-    definition = load_definition(PLAIN, "plain.yaml")
+    (definition,) = definitions_of({"plain.yaml": PLAIN})
     assert definition.digest == definition_digest(
         {"name": "plain", "version": "v1.0.0", "runtime": "go", "processingMode": {"requestHeaderMode": "PROCESS"}}
     )
@@ -61,13 +61,13 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
     told = "\n".join(map(str, caught.value.mistakes))
     for part in (
         "systemParameters.nope: expected a policy of this build",
-        "systemParameters.plain.a: is unknown; known are none",
-        "c.yaml: version: expected an exact version",
-        "c.yaml: runtime: expected one of go, python",
-        "d.yaml: expected a YAML document",
-        "e.yaml: parameters: expected a JSON Schema 2020-12",
-        "f.yaml: allowContinue: expected true or false, got 'maybe'",
-        "g.yaml: expected a mapping",
+        "systemParameters.plain.a: expected no key",
+        "c.yaml:2: version: expected a version vX.Y.Z, got 1; write one like v1.0.0",
+        "c.yaml:1: runtime: expected python or go, got nothing",
+        "d.yaml:1: expected a YAML document",
+        "e.yaml:5: parameters.type: expected object, got type: strin; write type: object",
+        "f.yaml:5: allowContinue: expected true or false, got 'maybe'",
+        "g.yaml:1: expected a mapping",
     ):
         assert part in told
 
@@ -75,14 +75,14 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
 def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) -> None:
     schema = b"systemParameters: {type: object, required: [key], properties: {key: {type: string}}}\n"
     (tmp_path / "plain.yaml").write_bytes(PLAIN + schema)
-    for given, sentence in (({}, "is required"), ({"key": 3}, "expected a string, got '********'")):
+    for given, sentence in (({}, "expected a string, got nothing"), ({"key": 3}, "expected a string, got '********'")):
         with pytest.raises(Invalid) as caught:
             load_definitions(tmp_path, {"plain": given})
         cure = "set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS or the controller's settings file"
         assert str(caught.value).startswith(f"systemParameters.plain.key: {sentence}; {cure}")
 
 
-CONFIDES = b"""systemParameters:
+WITH_SECRETS = b"""systemParameters:
   type: object
   required: [address]
   additionalProperties: false
@@ -97,7 +97,7 @@ CONFIDES = b"""systemParameters:
 
 
 def test_no_message_shows_what_a_system_parameter_holds(tmp_path: Path) -> None:
-    (tmp_path / "plain.yaml").write_bytes(PLAIN + CONFIDES)
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + WITH_SECRETS)
     secret = "s3cret"  # noqa: S105
     given = {
         "key": secret, "keys": {secret: secret}, "mode": secret, "list": [secret], "either": secret, "address": 7654321,
@@ -110,13 +110,13 @@ def test_no_message_shows_what_a_system_parameter_holds(tmp_path: Path) -> None:
     assert "7654321" not in told
     for field in ("key", "keys", "mode", "list[0]", "either", "address"):
         assert f"systemParameters.plain.{field}: expected " in told
-    assert "systemParameters.plain.kye: is unknown; known are address, either" in told
+    assert "systemParameters.plain.kye: expected one of address, either" in told
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "!!bool maybe", "9" * 5000, ".nan", "&a [*a]", "{1: 2}", "!!set {a}"])
 def test_a_definition_that_json_cannot_say_is_named(tmp_path: Path, value: str) -> None:
     (tmp_path / "plain.yaml").write_bytes(PLAIN + f"parameters: {{default: {value}}}\n".encode())
-    with pytest.raises(Invalid, match=r"plain\.yaml(: parameters\.default)?: expected ") as caught:
+    with pytest.raises(Invalid, match=r"plain\.yaml:5: expected ") as caught:
         load_definitions(tmp_path)
     assert len(caught.value.mistakes) == 1
 

@@ -47,8 +47,8 @@ def sent(update: node_pb2.Update) -> tuple[list[str], list[str]]:
 
 async def test_a_node_is_sent_what_differs_once() -> None:
     deployment = Deployment(7)
-    deployment.put(bundle("a", "1"), 8)
-    deployment.put(bundle("b", "1"), 9)
+    deployment.set_desired(bundle("a", "1"), 8)
+    deployment.set_desired(bundle("b", "1"), 9)
     node = deployment.connect(hello(bundles={"a": "1", "b": "0", "old": "1"}))
     update = deployment.next_update(node)
     assert sent(update) == (["b@1"], ["old"])
@@ -58,20 +58,20 @@ async def test_a_node_is_sent_what_differs_once() -> None:
 
 async def test_what_is_unsettled_on_a_node_is_sent_or_taken_away_again() -> None:
     deployment = Deployment()
-    deployment.put(bundle("reverted", "1"), 1)
+    deployment.set_desired(bundle("reverted", "1"), 1)
     said = hello()
     for api, digest in (("reverted", "1"), ("deleted", "")):
         said.bundles.add(api=api, digest=digest, unsettled=True)
     node = deployment.connect(said)
     assert node.applied == {"reverted": "1"}
     assert sent(deployment.next_update(node)) == (["reverted@1"], ["deleted"])
-    assert not deployment.is_gone("deleted")
+    assert not deployment.is_removed("deleted")
     assert sent(deployment.next_update(node)) == ([], [])
 
 
 async def test_deployed_means_that_every_connected_node_has_acknowledged_this_version() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "no node is connected")
     one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
     applied(deployment, one, "a", "1")
@@ -80,26 +80,26 @@ async def test_deployed_means_that_every_connected_node_has_acknowledged_this_ve
     assert deployment.status("a").state == "pending"
     applied(deployment, two, "a", "1")
     assert deployment.status("a").state == "deployed"
-    deployment.put(bundle("a", "2"), 2)
+    deployment.set_desired(bundle("a", "2"), 2)
     assert deployment.status("a").state == "pending"
 
 
 async def test_a_rejection_counts_for_the_version_that_was_rejected_only() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello())
     deployment.report(node, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "Envoy: bad regex"))
     assert (deployment.status("a").state, deployment.status("a").reason) == ("rejected", "n1: Envoy: bad regex")
-    deployment.put(bundle("a", "2"), 2)
+    deployment.set_desired(bundle("a", "2"), 2)
     assert deployment.status("a").state == "pending"
 
 
 async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
-    waiting = asyncio.create_task(deployment.settled("a", 5))
-    for_all = asyncio.create_task(deployment.all_settled(3600))
+    waiting = asyncio.create_task(deployment.wait_until_converged("a", 5))
+    for_all = asyncio.create_task(deployment.wait_until_all_converged(3600))
     applied(deployment, two, "a", "1")
     deployment.report(one, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
     status = await waiting
@@ -115,17 +115,17 @@ async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() 
 
 async def test_an_api_that_ran_may_be_pending_again() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     deployment.report(node, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "prepare: no route to host"))
     assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "n1: prepare: no route to host")
-    deployment.put(bundle("a", "2"), 2)
+    deployment.set_desired(bundle("a", "2"), 2)
     assert deployment.status("a").reason == "n1: has not acknowledged it yet"
 
 
 async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "2", POLICY), 1)
+    deployment.set_desired(bundle("a", "2", POLICY), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     update = deployment.next_update(node)
     assert sent(update) == ([], [])
@@ -138,7 +138,7 @@ async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None
 
 async def test_a_node_with_another_definition_is_named() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1", POLICY), 1)
+    deployment.set_desired(bundle("a", "1", POLICY), 1)
     node = deployment.connect(hello("n1", {}, ("log-message", "v1.0.0", "e" * 64)))
     assert sent(deployment.next_update(node)) == ([], [])
     assert "another definition of log-message:v1.0.0 (eeeeeeeeeeee)" in deployment.status("a").reason
@@ -148,7 +148,7 @@ async def test_a_node_with_another_definition_is_named() -> None:
 
 async def test_what_cannot_be_translated_is_rejected_and_not_taken_away() -> None:
     deployment = Deployment()
-    deployment.hold(unserved("a", "/a", "v1", "no longer valid: …"), 1)
+    deployment.suspend(unserved("a", "/a", "v1", "no longer valid: …"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     update = deployment.next_update(node)
     assert sent(update) == ([], [])
@@ -158,10 +158,10 @@ async def test_what_cannot_be_translated_is_rejected_and_not_taken_away() -> Non
 
 async def test_a_deleted_api_is_gone_when_every_node_says_so() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     deployment.remove("a", 2)
-    waiting = asyncio.create_task(deployment.gone("a", 5))
+    waiting = asyncio.create_task(deployment.wait_until_removed("a", 5))
     assert sent(deployment.next_update(node)) == ([], ["a"])
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -173,7 +173,7 @@ async def test_large_states_go_in_several_updates(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(deployment_module, "UPDATE_BYTES", 1000)
     deployment = Deployment()
     for name, size in (("a", 600), ("b", 600), ("c", 5000), ("d", 10)):
-        deployment.put(bundle(name, "1", size=size), 1)
+        deployment.set_desired(bundle(name, "1", size=size), 1)
     node = deployment.connect(hello())
     updates = [sent(deployment.next_update(node))[0] for _ in range(5)]
     assert updates == [["a@1"], ["b@1"], ["c@1"], ["d@1"], []]
@@ -190,17 +190,17 @@ async def test_the_newest_stream_of_a_node_counts() -> None:
 
 async def test_waiting_ends_with_the_answer_the_time_or_the_controller() -> None:
     deployment = Deployment()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello())
-    waiting = asyncio.create_task(deployment.settled("a", 5))
+    waiting = asyncio.create_task(deployment.wait_until_converged("a", 5))
     await asyncio.sleep(0)
     applied(deployment, node, "a", "1")
     assert (await waiting).state == "deployed"
-    deployment.put(bundle("a", "2"), 2)
-    assert (await deployment.settled("a", 0)).state == "pending"
-    assert (await deployment.settled("a", 0.01)).state == "pending"
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert (await deployment.wait_until_converged("a", 0)).state == "pending"
+    assert (await deployment.wait_until_converged("a", 0.01)).state == "pending"
     deployment.stop()
-    assert (await deployment.settled("a", 1000)).state == "pending"
+    assert (await deployment.wait_until_converged("a", 1000)).state == "pending"
 
 
 async def test_the_status_of_an_api_that_is_being_written_is_pending() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_controller.model import JsonObject
 from gatewright_controller.peers import ENGINE, SUPERVISOR, in_file
+from gatewright_documents.values import JsonObject
 
 MESSAGES = Path(__file__).parents[2] / "conformance" / "messages"
 

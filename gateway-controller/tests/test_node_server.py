@@ -91,28 +91,28 @@ async def node(deployment: Deployment, address: str) -> AsyncIterator[NodeStream
 async def until(deployment: Deployment, condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
-            await deployment.change()
+            await deployment.wait_for_change()
 
 
 async def test_a_conversation(deployment: Deployment, node: NodeStream) -> None:
     await node.hello()
     assert await node.update() == node_pb2.Update()
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     first = await node.update()
     assert [one.api for one in first.bundles] == ["a"]
     assert first.revision == 1
     assert deployment.status("a").state == "pending"
     await node.report(first)
-    assert (await deployment.settled("a", 10)).state == "deployed"
+    assert (await deployment.wait_until_converged("a", 10)).state == "deployed"
     deployment.remove("a", 2)
     removal = await node.update()
     assert list(removal.removed_apis) == ["a"]
     await node.report(removal)
-    assert await deployment.gone("a", 10)
+    assert await deployment.wait_until_removed("a", 10)
 
 
 async def test_hello_is_answered_even_if_nothing_differs(deployment: Deployment, node: NodeStream) -> None:
-    deployment.put(bundle("a", "1"), 4)
+    deployment.set_desired(bundle("a", "1"), 4)
     await node.hello(a="1")
     assert await node.update() == node_pb2.Update(revision=4)
     assert deployment.status("a").state == "deployed"
@@ -121,7 +121,7 @@ async def test_hello_is_answered_even_if_nothing_differs(deployment: Deployment,
 async def test_a_node_that_leaves_is_no_longer_waited_for(
     deployment: Deployment, node: NodeStream, address: str
 ) -> None:
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     await node.hello("n1")
     await node.update()
     other = NodeStream(address)
@@ -141,7 +141,7 @@ async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, 
     await second.hello()
     await second.update()
     assert await node.code() is grpc.StatusCode.OK
-    deployment.put(bundle("a", "1"), 1)
+    deployment.set_desired(bundle("a", "1"), 1)
     assert [one.api for one in (await second.update()).bundles] == ["a"]
     await second.close()
 
@@ -191,7 +191,7 @@ async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
 ) -> None:
     await node.hello()
     await node.update()
-    deployment.put(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
+    deployment.set_desired(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
     assert deployment.status("a").state == "rejected"
     assert [one.unserved for one in (await node.update()).bundles] == [
         "the node's build has no policy fresh:v1.0.0; build it in, or take it off the API"

@@ -19,7 +19,7 @@ import grpc
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.model import JsonObject
+from gatewright_documents.values import JsonObject
 
 pytestmark = pytest.mark.timeout(60)
 Line = dict[str, object]
@@ -302,7 +302,7 @@ def test_an_operator_allows_upstreams_by_settings(start: Start, orders: JsonObje
     assert "allowedUpstreams: expected HOST:PORT, or a network such as 169.254.0.0/16, got 'here'" in wrong.told()
 
 
-def test_an_api_whose_upstream_is_private_now_is_held_back(start: Start, orders: JsonObject) -> None:
+def test_an_api_whose_upstream_is_private_now_is_suspended(start: Start, orders: JsonObject) -> None:
     orders["spec"]["upstream"]["main"]["url"] = "http://169.254.169.254"
     allowing = start(GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[169.254.0.0/16]")
     assert httpx.post(f"{allowing.url()}/v1/apis", json=orders).status_code == 201

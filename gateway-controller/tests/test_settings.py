@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from gatewright_controller.mistake import Invalid
 from gatewright_controller.settings import Settings, load_settings, reference
+from gatewright_documents.mistake import Invalid
 
 
 def test_options_go_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
     told = [str(mistake) for mistake in caught.value.mistakes]
-    assert told[0].startswith("lisen: is unknown; known are allowedUpstreams, connectTimeout, database")
+    assert told[0].startswith("lisen: expected one of allowedUpstreams, connectTimeout, database")
     assert told[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
         "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",
@@ -65,7 +65,7 @@ def test_a_token_and_system_parameters_can_come_from_files(tmp_path: Path) -> No
     assert (settings.token, settings.system_parameters) == ("s3cret", {"guard": {"issuer": "y"}})
 
 
-def test_no_message_shows_what_is_confided(tmp_path: Path) -> None:
+def test_no_message_shows_what_is_secret(tmp_path: Path) -> None:
     secret = "s3cret"  # noqa: S105
     (tmp_path / "empty").touch()
     (tmp_path / "list.yaml").write_text(f"- {secret}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from gatewright_controller.model import Api, JsonObject, from_document, to_document
+from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.store import (
     ApiExistsError,
     ContextTakenError,
@@ -19,6 +19,7 @@ from gatewright_controller.store import (
     open_store,
 )
 from gatewright_controller.versions import attachments
+from gatewright_documents.values import JsonObject
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.definitions import Definitions
-from gatewright_controller.documents import parse_yaml
-from gatewright_controller.mistake import Invalid
-from gatewright_controller.model import JsonObject, to_document
+from gatewright_controller.model import to_document
 from gatewright_controller.validation import validate
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import parse_yaml
 
 BAD = Path(__file__).parent / "testdata" / "bad"
 TAKEN = {"/taken/v1.0": "taken-api"}

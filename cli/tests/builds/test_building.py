@@ -66,7 +66,7 @@ def builder(options: BuildOptions) -> BuildResult:
     options.say(Download("limit", 5, 10))
     options.say(Download("limit", 10, 10, done=True))
     if options.locked:
-        raise BuildError([Mistake("build.lock", "it", "none", "make one")])
+        raise BuildError([Mistake.in_file("build.lock", "it", "none", "make one")])
     path = options.output
     policies = (BuiltPolicy("limit", "v1.2.0", "go", ""), BuiltPolicy("greet", "v1.0.0", "python", "slow"))
     return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345}, policies, is_stock=False)

@@ -75,7 +75,8 @@ def test_mistakes_have_their_lines_and_keep_no_other_out(bench: Bench) -> None:
         assert not await told.apply(management, load([path, STDIN], lambda: b"kind: Api\nmetadata: {name: x}\n"))
         assert told.out == ["good created"]
         assert [line.partition(", got ")[0].partition(" 'DELETE'")[0] for line in told.err] == [
-            f"{path}:23: expected a YAML document: while parsing a flow node: did not find expected node content",
+            f"{path}:23: expected a YAML document: while parsing a flow node: did not find expected node content"
+            "; mend the syntax",
             "stdin:1: spec: expected an object",
             f"{path}:20: spec.operations[0].method: expected",
         ]

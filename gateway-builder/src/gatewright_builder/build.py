@@ -12,21 +12,21 @@ from pathlib import Path
 from gatewright.definition import Runtime
 
 from gatewright_builder import environment
-from gatewright_builder.cache import user_cache
-from gatewright_builder.definitions import generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.engine import BIN, EnginePart, make_engine
+from gatewright_builder.engine_choice import BIN, EnginePart, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
 from gatewright_builder.events import Note, Say, say_nothing, step
+from gatewright_builder.fetching.cache import user_cache
+from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import (
     MAIN_FILE,
+    generate_definitions,
     generate_engine,
     generate_python_executor,
     group_digest,
     registry_file,
 )
-from gatewright_builder.imports import LIMIT_SECONDS, ImportCheck
-from gatewright_builder.location import locate
+from gatewright_builder.import_check import LIMIT_SECONDS, ImportCheck
 from gatewright_builder.lock_file import Lock, lock_path, read_lock, refuse_change, write_lock
 from gatewright_builder.manifest import Manifest, read_manifest
 from gatewright_builder.mistake import Mistakes, refuse_if_any
@@ -46,7 +46,7 @@ from gatewright_builder.output import (
 from gatewright_builder.policy import Policy, of_runtime
 from gatewright_builder.python_source import unused_hooks
 from gatewright_builder.records import Contents, Records, contents_of, user_records
-from gatewright_builder.requirements import executor_asks
+from gatewright_builder.requirements import executor_requirements
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
 from gatewright_builder.sources import Sources, find_sources
@@ -181,7 +181,7 @@ def build(options: BuildOptions) -> BuildResult:
 def _plan(options: BuildOptions) -> _Plan:
     """Everything that is read, and all mistakes that reading finds."""
     sources, lock = find_sources(options.source_root), read_lock(lock_path(options.manifest))
-    executor = executor_asks(sources)
+    executor = executor_requirements(sources)
     manifest = read_manifest(options.manifest)
     located = locate(manifest, lock.sources, options.say, sources)
     policies = validate(discover(located), executor)

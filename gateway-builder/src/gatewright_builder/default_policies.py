@@ -12,9 +12,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from gatewright_builder.definitions import definition_copy, generate_definitions
 from gatewright_builder.discovery import discover
-from gatewright_builder.location import locate
+from gatewright_builder.fetching.location import locate
+from gatewright_builder.generation import definition_copy, generate_definitions
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
-from gatewright_builder.definition import Definition, read_definition
-from gatewright_builder.go_source import collect_go_source_files
-from gatewright_builder.location import Located
+from gatewright_builder.fetching.location import Located
 from gatewright_builder.manifest import Entry, Manifest
-from gatewright_builder.mistake import Mistake, Mistakes
+from gatewright_builder.mistake import Mistakes
 from gatewright_builder.origin import Origin
 from gatewright_builder.policy import Policy
-from gatewright_builder.python_source import collect_python_source_files
+from gatewright_builder.policy_definition import Definition, read_definition
+from gatewright_builder.source_files import collect_go_source_files, collect_python_source_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.events import Note, Say
-from gatewright_builder.mistake import BuildError, Mistake, refuse_if_any
+from gatewright_builder.fetching.uv_command import UvError, built_from_source, uv
+from gatewright_builder.mistake import BuildError, refuse_if_any
 from gatewright_builder.records import Contents, Records, contents_of
 from gatewright_builder.resolution import Group, no_wheel
 from gatewright_builder.tool_environment import for_python
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 ENVIRONMENT = "python-env"
 STAMP = "gatewright-inputs"
@@ -69,9 +71,9 @@ def make_environment(folder: Path, group: Group) -> Contents:
 def _mistake(group: Group, error: UvError) -> Mistake:
     where = f"lock of the group {group.name}"
     if error.without_wheel:
-        return Mistake(where, *no_wheel(error))
+        return Mistake.in_file(where, *no_wheel(error))
     cure = "name the package index in the environment (UV_DEFAULT_INDEX), or remove build.lock to resolve anew"
-    return Mistake(where, "packages that install", str(error), cure)
+    return Mistake.in_file(where, "packages that install", str(error), cure)
 
 
 def _compile_bytecode(environment: Path, python: Path) -> None:
@@ -91,7 +93,7 @@ def _clashes(environment: Path, group: Group) -> Iterator[Mistake]:
         for name in OURS:
             if (site / name).exists() or (site / f"{name}.py").exists():
                 where, cure = f"lock of the group {group.name}", "do without the package that brings it"
-                yield Mistake(where, "packages without a module of the executor's own", name, cure)
+                yield Mistake.in_file(where, "packages without a module of the executor's own", name, cure)
 
 
 def _inputs(group: Group) -> str:

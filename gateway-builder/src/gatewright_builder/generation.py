@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 
 from gatewright.definition import Runtime
 
-from gatewright_builder.go_module import go_version, moved_module
+from gatewright_builder.go_module_copy import go_version, moved_module
 from gatewright_builder.policy import DEFAULT_GROUP, Policy, group_access, groups, of_runtime
-from gatewright_builder.registry import BUILD_MODULE, plugin_registry, python_policy_registry, template
+from gatewright_builder.policy_definition import DEFINITION_FILE
+from gatewright_builder.registry_files import BUILD_MODULE, plugin_registry, python_policy_registry, template
 from gatewright_builder.resolution import Group
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_digest, tree_digest
@@ -86,6 +87,17 @@ def generate_python_artifacts(policies: tuple[Policy, ...]) -> Tree:
     for policy in policies:
         tree |= below(f"policies/{policy.identifier}", {"__init__.py": b""} | policy.sources)
     return tree
+
+
+def generate_definitions(policies: tuple[Policy, ...]) -> Tree:
+    """policy-definitions/, for the controller: NAME-VERSION.yaml for each policy."""
+    return {f"{policy.name}-{policy.version}.yaml": definition_copy(policy) for policy in policies}
+
+
+def definition_copy(policy: Policy) -> bytes:
+    """A policy's definition word for word, below a line that says where it comes from."""
+    origin = f"# Written by the gateway builder from {policy.origin.resolved}/{DEFINITION_FILE}: change that one.\n"
+    return origin.encode() + policy.definition.text
 
 
 def group_digest(executor: Tree, group: Group, policies: tuple[Policy, ...]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+GO_MOD, GO_SUM = "go.mod", "go.sum"
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|//.*|[()]|(?:(?!//)[^\s()"`])+')
 QUOTES = '"`'
 

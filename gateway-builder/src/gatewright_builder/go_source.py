@@ -1,4 +1,4 @@
-"""A Go policy's sources: which files they are, and whether they are a package that exports GetPolicy.
+"""Whether a Go policy's sources are a package that exports GetPolicy.
 
 The package is the root of a module of its own (go.mod beside it), or one of the packages of the module around it, as
 those are that ship: then the policy's folder is taken as a module of its own, under the path that its package has.
@@ -9,47 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
-from gatewright_builder.go_mod import Directive, go_of, module_of, read_go_mod, required, written
-from gatewright_builder.mistake import Mistake
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.go_mod import GO_MOD, Directive, module_of, read_go_mod
 from gatewright_builder.policy import Policy
-from gatewright_builder.tree import Tree, is_cache, read_tree
+from gatewright_builder.source_files import module_around
 
 SDK_MODULE = "gatewright.dev/sdk"
-GO_MOD, GO_SUM = "go.mod", "go.sum"
 DIRECTIVES = ("module", "go", "require", "replace", "exclude", "toolchain", "tool", "godebug", "ignore", "retract")
 FOLDER = re.compile(r"\.{0,2}(/|$)")
 PACKAGE_LINE = re.compile(rb"^package[ \t]+(\w+)", re.MULTILINE)
 GET_POLICY = re.compile(rb"^(func GetPolicy\(|var GetPolicy\b)", re.MULTILINE)
-
-
-def collect_go_source_files(folder: Path) -> Tree:
-    """All files of the policy, without tests and hidden files. Where it is a package of the module around it: with a
-    go.mod of its own path, and that module's Go version and requirements; and with that module's go.sum.
-    """
-    return _of_module_around(folder) | read_tree(folder, _is_no_source)
-
-
-def _module_around(folder: Path) -> Path | None:
-    """The folder of the module that a policy without a go.mod is a package of: that of the nearest go.mod above."""
-    if (folder / GO_MOD).is_file():
-        return None
-    return next((each for each in folder.parents if (each / GO_MOD).is_file()), None)
-
-
-def _of_module_around(folder: Path) -> Tree:
-    module = _module_around(folder)
-    if module is None:
-        return {}
-    directives = read_go_mod((module / GO_MOD).read_bytes())
-    path = f"{module_of(directives)}/{folder.relative_to(module).as_posix()}"
-    sums = {GO_SUM: (module / GO_SUM).read_bytes()} if (module / GO_SUM).is_file() else {}
-    return {GO_MOD: written(path, go_of(directives), required(directives))} | sums
-
-
-def _is_no_source(path: PurePosixPath) -> bool:
-    return "testdata" in path.parts or path.match("*_test.go") or is_cache(path)
 
 
 def validate_go_directory_structure(policy: Policy) -> Iterator[Mistake]:
@@ -64,7 +35,7 @@ def validate_go_directory_structure(policy: Policy) -> Iterator[Mistake]:
 def _module_mistakes(policy: Policy) -> Iterator[Mistake]:
     folder, file = policy.origin.folder, GO_MOD
     directives = read_go_mod(policy.sources.get(GO_MOD, b""))
-    if module := _module_around(folder):
+    if module := module_around(folder):
         directives, file = read_go_mod((module / GO_MOD).read_bytes()), os.path.relpath(module / GO_MOD, folder)
     if not module_of(directives):
         got = "no module line" if GO_MOD in policy.sources else "no such file"
@@ -83,7 +54,7 @@ def _package_mistakes(policy: Policy) -> Iterator[Mistake]:
     if not any(GET_POLICY.search(content) for content in package.values()):
         expected = "func GetPolicy(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error)"
         got = "none in its .go files" if package else "no .go file"
-        yield Mistake(policy.shown, expected, got, "export one from the package in this folder")
+        yield Mistake.in_file(policy.shown, expected, got, "export one from the package in this folder")
     for file, content in package.items():
         found = PACKAGE_LINE.search(content)
         if found and found[1] == b"main":
@@ -92,7 +63,7 @@ def _package_mistakes(policy: Policy) -> Iterator[Mistake]:
 
 
 def _outside_mistakes(policy: Policy) -> Iterator[Mistake]:
-    module = _module_around(policy.origin.folder)
+    module = module_around(policy.origin.folder)
     if module is None:
         return
     around = module_of(read_go_mod((module / GO_MOD).read_bytes()))

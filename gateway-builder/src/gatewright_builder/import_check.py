@@ -1,171 +1,188 @@
-"""Run by the interpreter of a build's environment, never by the builder's: imports modules, says how each went.
-
-    python -I -S -B import_check.py PARENT_PID SECONDS FOLDER MODULE…
-
-Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, what confines it (confinement.py) but for what
-this kernel lacks; {"module"} before an import; {"module", "error", "kind", "missing", "refused", "file", "line"} after
-one that failed, file and line being the last place below FOLDER that was reached, refused being "network" or "write"
-where that is what it wanted; {"module", "error", "kind", "expected", "file", "line"} for a hook that the executor would
-refuse; {"module": ""} at the end, which a module that ends the process does not let it reach. An import that takes
-longer than SECONDS ends the process, with the stacks of its threads on stdout in faulthandler's words. So does the end
-of the thread that started it. Standard library only.
-"""
+"""Whether every Python policy can be imported where it will run: asked of the build's own environment."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import errno
-import faulthandler
-import importlib
-import inspect
-import json
+import logging
 import os
-import signal
-import site
-import sys
-import traceback
-from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
+import re
+import subprocess
+import threading
+from functools import cache
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TextIO
+from tempfile import TemporaryDirectory
 
-END = ""
-PR_SET_PDEATHSIG = 1
-MOST_CAUSES = 20
-HOOKS = {
-    "on_request": ("ctx", "params"),
-    "on_response": ("ctx", "params"),
-    "prepare": ("params",),
-    "close": ("prepared",),
+import msgspec
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.mistake import refuse_if_any
+from gatewright_builder.policy import Policy
+from gatewright_builder.python_source import POLICY_FILE
+from gatewright_builder.registry_files import python_module
+from gatewright_builder.requirements import REQUIREMENTS_FILE
+from gatewright_builder.tool_environment import for_imports
+
+SCRIPT = Path(__file__).with_name("import_runner.py")
+ENDED = "the import ended the process"
+HANGS = "no end of the import"
+EXECUTOR_MODULE = "gatewright_executor.main"
+LIMIT_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+REFUSED = {
+    "network": "do it in prepare, or in the first execution: a build imports policies without a network",
+    "write": "do it in prepare, or in the first execution, or below TMPDIR: the imports of a build write nothing else",
 }
-FOR_AN_INSTANCE = ("params", "metadata")  # what `prepare` is given where its second argument is named so
+logger = logging.getLogger(__name__)
+FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
+MOST_FRAMES = 6
 
 
-def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
-    """Imports each module with folder first on sys.path. What they print goes to stderr."""
-    _end_with(int(parent))
-    report = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    _say(report, {"module": END, "lacks": _confined()})
-    site.main()  # not before: a package's .pth files run here
-    sys.path.insert(0, folder)
-    for module in modules:
-        _say(report, {"module": module})
-        faulthandler.dump_traceback_later(float(seconds), exit=True, file=report)
-        try:
-            imported = importlib.import_module(module)
-        except BaseException as error:  # a policy may even exit
-            _say(report, {"module": module} | _failure(error, folder))
-            continue
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-        for hook in HOOKS:
-            if wrong := _wrong(imported, hook, folder):
-                _say(report, {"module": module, "kind": "hook"} | wrong)
-    _say(report, {"module": END})
-    os._exit(0)  # whatever else they have begun
+class Report(msgspec.Struct, frozen=True):
+    """One line of import_runner.py: without `kind` that an import began, without `module` that all are over.
+
+    `expected` is of a hook alone. `refused`: what it is kept from, "network" or "write", where it failed for that.
+    `lacks`: what should keep it, and does not.
+    """
+
+    module: str
+    error: str = ""
+    kind: str = ""
+    expected: str = ""
+    missing: str | None = None
+    refused: str = ""
+    lacks: list[str] = []
+    file: str | None = None
+    line: int | None = None
 
 
-def _confined() -> list[str]:
-    """What does not confine this process, though it should. It may write where its temporary files belong."""
-    loader = SourceFileLoader("confinement", str(Path(__file__).with_name("confinement.py")))
-    confinement = ModuleType(loader.name)
-    loader.exec_module(confinement)
-    return list(confinement.confine(os.environ["TMPDIR"]))
+class ImportCheck:
+    """One process that imports the executor and then each policy of a group once."""
+
+    def __init__(
+        self, python: Path, executor: Path, policies: tuple[Policy, ...], limit: float = LIMIT_SECONDS
+    ) -> None:
+        self._policies = {python_module(policy): policy for policy in policies}
+        self._modules = [EXECUTOR_MODULE, *self._policies]
+        self._python, self._executor, self._limit = str(python), executor.resolve(), limit
+        self._reports: list[Report] = []
+        self._stack: list[str] = []  # faulthandler's lines
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def run(self) -> None:
+        """Raises BuildError with all that failed. What comes after an import of more than `limit` s is not tried."""
+        status = self._listen()
+        failed = [report for report in self._reports if report.kind]
+        if not self._is_over:
+            failed.append(self._unfinished(status))
+        refuse_if_any(self._mistake(report) for report in failed)
+
+    def stop(self) -> None:
+        """Ends it, now or as soon as it runs; what it says of that does not count."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the process has said that it has imported all."""
+        return bool(self._reports) and not self._reports[-1].module
+
+    @property
+    def under_way(self) -> str:
+        """What is imported at this moment, NAME:VERSION of a policy or the executor; "" when all is over."""
+        module = self._reports[-1].module if self._reports else EXECUTOR_MODULE
+        return self._policies[module].key if module in self._policies else "the executor" if module else ""
+
+    def _listen(self) -> int:
+        """Takes in what the process says; its exit status."""
+        ours = str(os.getpid()), f"{self._limit:g}", str(self._executor)
+        command = [self._python, "-I", "-S", "-B", str(SCRIPT), *ours, *self._modules]
+        nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+        with (
+            TemporaryDirectory(prefix="gatewright-imports-", ignore_cleanup_errors=True) as folder,
+            subprocess.Popen(command, env=for_imports(folder), stdin=nothing, stdout=pipe, stderr=nothing) as process,
+        ):
+            assert process.stdout is not None
+            self._process = process
+            if self._stopped:
+                process.kill()
+            last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, process.kill)
+            last.daemon = True  # should its own watch fail it
+            last.start()
+            try:
+                for line in process.stdout:
+                    self._read_line(line)
+                    if self._is_over:  # a process that a policy has left behind may hold the pipe open
+                        break
+            finally:
+                last.cancel()
+                process.kill()
+        return process.returncode
+
+    def _read_line(self, line: bytes) -> None:
+        if line.startswith(b"{"):
+            report = msgspec.json.decode(line, type=Report)
+            if report.lacks:
+                _say_what_lacks(tuple(report.lacks))
+            elif report.module or self._reports:
+                self._reports.append(report)
+        else:
+            self._stack.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    def _unfinished(self, status: int) -> Report:
+        """The import that ended the process, or that the process was ended for."""
+        last = self._reports[-1] if self._reports else Report(EXECUTOR_MODULE)
+        if not self._stack:
+            return Report(last.module, f"exit code {status}", ENDED)
+        file, line, stack = _main_thread(self._stack, self._executor)
+        return Report(last.module, f"{self._limit:g} s; it is at {stack}", HANGS, file=file, line=line)
+
+    def _mistake(self, report: Report) -> Mistake:
+        policy, got = self._policies.get(report.module), f"{report.kind}: {report.error}"
+        if policy is None:
+            cure = "remove the output folder and build again; if that does not help, the sources are broken"
+            return Mistake.in_file(report.module, "an executor that can be imported", got, cure)
+        prefix = f"policies/{policy.identifier}/"
+        is_own = report.file is not None and report.file.startswith(prefix)
+        file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE
+        if report.expected:
+            return policy.mistake(file, report.expected, report.error, "mend it: the executor refuses it", report.line)
+        return policy.mistake(
+            file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
+        )
 
 
-def _end_with(parent: int) -> None:
-    """Has the kernel kill this process when the one that wants to know ends (prctl(2), PR_SET_PDEATHSIG)."""
-    with contextlib.suppress(OSError, AttributeError):  # another system than Linux
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended already
-        os._exit(1)
+def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None, str]:
+    """Where the main thread is: the last place below folder, as file and line, and its innermost frames in words."""
+    begins = max((number for number, line in enumerate(lines) if "most recent call first" in line), default=0)
+    frames = [found for line in lines[begins:] if (found := FRAME.match(line))]
+    shown = [frame for frame in frames if "importlib" not in frame["file"] and frame["file"] != str(SCRIPT)]
+    words = " < ".join(
+        f"{Path(frame['file']).name}:{frame['line']} in {frame['function']}" for frame in shown[:MOST_FRAMES]
+    )
+    for frame in frames:
+        if frame["file"].startswith(f"{folder}{os.sep}"):
+            return os.path.relpath(frame["file"], folder), int(frame["line"]), words
+    return None, None, words
 
 
-def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | None:
-    """What keeps the executor from calling a hook, however the module came by it."""
-    function = getattr(module, hook, None)
-    expected = f"{hook}({', '.join(HOOKS[hook])})"
-    if function is None:
-        return None
-    if hook == "prepare":
-        expected += f" or {hook}({', '.join(FOR_AN_INSTANCE)})"
-    if not callable(function):
-        return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
-    if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
-        return wrong | _definition(function, folder)
-    if hook != "prepare" and _yields(function):
-        why = {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
-        return why | _definition(function, folder)
-    try:
-        signature = inspect.signature(function)
-        second = [*signature.parameters][1:2]
-        signature.bind(*(FOR_AN_INSTANCE if hook == "prepare" and second == ["metadata"] else HOOKS[hook]))
-    except TypeError as error:
-        got = f"{hook}{inspect.signature(function)}: {error}"
-        return {"expected": expected, "error": got} | _definition(function, folder)
-    except ValueError:  # written in C: it says itself what it does not like
-        pass
-    return None
+@cache
+def _say_what_lacks(lacks: tuple[str, ...]) -> None:
+    logger.debug("policies are imported without what this kernel lacks: %s", "; ".join(lacks))
 
 
-def _wrong_close(prepare: object) -> dict[str, object] | None:
-    if prepare is None:
-        return {"expected": "prepare(params) beside close(prepared)", "error": "no prepare"}
-    if _yields(prepare):
-        return {"expected": "close(prepared), or a prepare that yields", "error": "both"}
-    return None
-
-
-def _yields(function: object) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _definition(function: Callable[..., object], folder: str) -> dict[str, object]:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None or not code.co_filename.startswith(folder + os.sep):
-        return {}
-    return {"file": os.path.relpath(code.co_filename, folder), "line": code.co_firstlineno}
-
-
-def _failure(error: BaseException, folder: str) -> dict[str, object]:
-    file, line = _place(error.__traceback__, folder)
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    kind, refused = type(error).__name__, _refused(error)
-    return {"error": str(error), "kind": kind, "missing": missing, "refused": refused, "file": file, "line": line}
-
-
-def _refused(error: BaseException | None) -> str:
-    """Which of what this process is kept from is at the bottom of an error."""
-    for _ in range(MOST_CAUSES):
-        if isinstance(error, OSError):
-            if error.errno == errno.ENETUNREACH or type(error).__name__ == "gaierror":
-                return "network"
-            if error.errno == errno.EACCES and _would_be_written(error.filename):
-                return "write"
-        error = error and (error.__cause__ or error.__context__)
-    return ""
-
-
-def _would_be_written(path: object) -> bool:
-    """Whether it could be, by its permissions: these are not what refuses it."""
-    if not isinstance(path, str):
-        return False
-    return os.access(path if os.path.lexists(path) else Path(path).parent, os.W_OK)
-
-
-def _place(trace: TracebackType | None, folder: str) -> tuple[str | None, int | None]:
-    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(folder + os.sep)]
-    if not frames:
-        return None, None
-    return os.path.relpath(frames[-1].filename, folder), frames[-1].lineno
-
-
-def _say(report: TextIO, what: dict[str, object]) -> None:
-    print(json.dumps(what), file=report, flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _cure(policy: Policy, report: Report) -> str:
+    if report.kind == ENDED:
+        return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
+    if report.kind == HANGS:
+        return "do it in prepare, or in the first execution; an import that has to take longer: --import-limit"
+    if report.refused:
+        return REFUSED[report.refused]
+    if report.kind == KeyError.__name__:
+        return "mend it; a variable of the environment is for prepare, or the first execution: a build has none of them"
+    if report.missing is None:
+        return "mend it: an executor imports each policy when it starts"
+    name = report.missing.split(".")[0]
+    if any(file.startswith((f"{name}.py", f"{name}/")) for file in policy.sources):
+        return f"write from . import {name}: a policy's folder is a package"
+    return f"name the package that has {name} in {policy.shown}/{REQUIREMENTS_FILE}"

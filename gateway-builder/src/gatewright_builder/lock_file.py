@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 import msgspec
+from gatewright_documents.mistake import Mistake
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Pin
 
 SUFFIX = ".lock"
@@ -60,9 +61,13 @@ def read_lock(path: Path) -> Lock:
         lock = msgspec.json.decode(path.read_bytes(), type=Lock)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         cure = "take it from version control, or remove it: the next build resolves anew"
-        raise BuildError([Mistake(path.name, "a lock that gatewright build wrote", str(error), cure)]) from error
+        raise BuildError(
+            [Mistake.in_file(path.name, "a lock that gatewright build wrote", str(error), cure)]
+        ) from error
     if lock.version != 1:
-        raise BuildError([Mistake(path.name, "version 1", str(lock.version), "use the gatewright that wrote it")])
+        raise BuildError(
+            [Mistake.in_file(path.name, "version 1", str(lock.version), "use the gatewright that wrote it")]
+        )
     return lock
 
 
@@ -79,7 +84,9 @@ def write_lock(path: Path, lock: Lock) -> bool:
         _replace(path, content)
     except OSError as error:
         cure = "let the build write it, or build with the lock that belongs to this build.yaml"
-        raise BuildError([Mistake(path.name, "a folder that can be written", str(error.strerror), cure)]) from error
+        raise BuildError(
+            [Mistake.in_file(path.name, "a folder that can be written", str(error.strerror), cure)]
+        ) from error
     return True
 
 
@@ -88,7 +95,7 @@ def refuse_change(path: Path, lock: Lock) -> None:
     if _content(lock) != (path.read_bytes() if path.is_file() else b""):
         got = "another one, or none"
         raise BuildError(
-            [Mistake(path.name, "the lock of this very build", got, "build without --locked and commit it")]
+            [Mistake.in_file(path.name, "the lock of this very build", got, "build without --locked and commit it")]
         )
 
 

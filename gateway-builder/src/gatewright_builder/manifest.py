@@ -8,24 +8,31 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from gatewright.definition import NAME, NAME_CURE, NAME_PATTERN
+from gatewright_documents.document import Document
+from gatewright_documents.mistake import Mistake
+from gatewright_documents.strict import decode, described
+from gatewright_documents.values import JsonValue
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.definition import NAME_PATTERN, PolicyName
-from gatewright_builder.document import Document, read_document
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.author_file import read_author_file
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import NAMED, Kind
-from gatewright_builder.strict import decode, describe
+from gatewright_builder.redaction import redacted
 
-FilePath = Annotated[str, describe("the policy's folder, relative to this file", "write one like policies/add-headers")]
+PolicyName = Annotated[str, described(NAME, NAME_CURE, NAME_PATTERN)]
+FilePath = Annotated[
+    str, described("the policy's folder, relative to this file", "write one like policies/add-headers")
+]
 GoModule = Annotated[
     str,
-    describe(
+    described(
         "a Go module and its version", "write one like example.com/policies/limit@v1.2.0", r"^[\w.~/-]+@[\w.+~/-]+$"
     ),
 ]
 PythonModule = Annotated[
     str,
-    describe(
+    described(
         "a folder of a GitHub repository at a tag, branch or commit",
         "write one like github.com/org/repo/policies/limit@v1.2.0",
         r"^github\.com(/(?!\.{1,2}(?:[/@]|$))[\w.-]+){2,}@(?![-/.])(?!.*\.\.)[\w./+-]+$",
@@ -33,18 +40,25 @@ PythonModule = Annotated[
 ]
 PipPackage = Annotated[
     str,
-    describe(
+    described(
         "a package and its versions, without an address",
         "write one like acme-limit==1.2.0: the index and its credentials come from the environment (UV_DEFAULT_INDEX)",
         r"^[A-Za-z0-9][\w.-]*\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+(\s*,\s*(===?|~=|!=|[<>]=?)\s*[\w.*+!-]+)*$",
     ),
 ]
-Sdist = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-Replace = Annotated[str, describe("a local folder, relative to this file", "write one like ../limit")]
-Group = Annotated[str, describe("an executor group's name", "write one like default", NAME_PATTERN)]
+Sdist = Annotated[
+    str,
+    described(
+        "a package that may be built from its sources",
+        "write one like acme-tokens, without versions",
+        r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    ),
+]
+Replace = Annotated[str, described("a local folder, relative to this file", "write one like ../limit")]
+Group = Annotated[str, described("an executor group's name", "write one like default", NAME_PATTERN)]
 
 
-class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
+class EntryFields(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The keys of one entry of `policies`. A policy that ships has no source.
 
     A policy without `group` runs in the executor group `default`.
@@ -59,14 +73,14 @@ class EntryFields(msgspec.Struct, frozen=True, rename="camel"):
     group: Group = ""
 
 
-class ManifestFields(msgspec.Struct, frozen=True):
+class ManifestFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of build.yaml."""
 
-    version: Annotated[Literal["v1"], describe("v1", "write version: v1")]
-    policies: Annotated[list[object], describe("a list of policies", "write - name: … and filePath: … below it")]
+    version: Annotated[Literal["v1"], described("v1", "write version: v1")]
+    policies: Annotated[list[JsonValue], described("a list of policies", "write - name: … and filePath: … below it")]
     sdists: Annotated[
         list[Sdist],
-        describe(
+        described(
             "a list of packages that may be built from their sources", "write one like [acme-tokens], without versions"
         ),
     ] = []
@@ -120,13 +134,13 @@ class Manifest:
 
     def mistake(self, entry: Entry, expected: str, got: str, cure: str) -> Mistake:
         """A mistake in an entry."""
-        return Mistake(self.path.name, expected, got, cure, entry.line)
+        return Mistake.in_file(self.path.name, expected, got, cure, entry.line)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Reads build.yaml. Raises BuildError where it has no list of policies."""
-    document = read_document(path, path.name)
-    fields = decode(ManifestFields, document, document.value)
+    document = read_author_file(path, path.name)
+    fields = decode(ManifestFields, document, document.value, redact=redacted)
     if isinstance(fields, list):
         raise BuildError(fields)
     read = [_entry(document, value, index) for index, value in enumerate(fields.policies)]
@@ -138,21 +152,17 @@ def read_manifest(path: Path) -> Manifest:
 
 def _entry(document: Document, value: object, index: int) -> Entry | list[Mistake]:
     at = ("policies", index)
-    fields = decode(EntryFields, document, value, at)
+    fields = decode(EntryFields, document, value, at, redacted)
     if isinstance(fields, list):
         return fields
-    given = {kind: source for kind, source in zip(NAMED, _sources(fields), strict=True) if source}
+    sources = (fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package)
+    given = {kind: source for kind, source in zip(NAMED, sources, strict=True) if source}
     if len(given) > 1:
-        expected, got = f"policies.{index}: one of {', '.join(NAMED)}", " and ".join(given)
+        expected, got = f"one of {', '.join(NAMED)}", " and ".join(given)
         return [document.mistake(at, expected, got, "name its sources once")]
     given = given or {Kind.SHIPPED: fields.name}
     if fields.replace and Kind.GO_MODULE not in given:
-        expected, cure = f"policies.{index}: replace beside gomodule", "remove it, or name the folder by filePath"
+        expected, cure = "replace beside gomodule", "remove it, or name the folder by filePath"
         return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]
     ((kind, source),) = given.items()
     return Entry(fields.name, kind, source, document.line(*at), fields.group, fields.replace)
-
-
-def _sources(fields: EntryFields) -> tuple[str, ...]:
-    """In the order of NAMED."""
-    return fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package

@@ -6,38 +6,26 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from gatewright_builder.secrecy import redacted
+from gatewright_documents.mistake import Mistake
 
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing to put right. str() is a sentence: FILE:LINE: expected …, got …; CURE.
-
-    file is relative to build.yaml's folder; line counts from 1, None when the mistake is the whole file's.
-    """
-
-    file: str
-    expected: str
-    got: str
-    cure: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: expected {self.expected}, got {self.got}; {self.cure}"
+from gatewright_builder.redaction import redacted
 
 
 class BuildError(Exception):
     """The build cannot be made. `mistakes` holds all of them, in the order of build.yaml; str() is one per line.
 
-    What tools and files say goes through here, so here passwords are hidden.
+    Files in them are relative to build.yaml's folder. What tools and files say goes through here, so here passwords are
+    hidden.
     """
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(
-            replace(mistake, file=redacted(mistake.file), got=redacted(mistake.got)) for mistake in mistakes
-        )
+        self.mistakes = tuple(map(_redacted, mistakes))
         super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def _redacted(mistake: Mistake) -> Mistake:
+    file, got, message = redacted(mistake.file), redacted(mistake.got), redacted(mistake.message)
+    return replace(mistake, file=file, got=got, message=message)
 
 
 def refuse_if_any(mistakes: Iterable[Mistake]) -> None:

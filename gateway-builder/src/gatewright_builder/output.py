@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
-from gatewright_builder.engine import MARK
+from gatewright_builder.engine_choice import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
 from gatewright_builder.generation import registry_file
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy, group_access, groups
 from gatewright_builder.resolution import Group
 from gatewright_builder.sbom import SBOM
@@ -88,7 +89,9 @@ def refuse_foreign(output: Path) -> None:
         return
     if not output.is_dir() or any(output.iterdir()):
         got = "a folder with other things in it" if output.is_dir() else "a file"
-        raise BuildError([Mistake(str(output), "a new, an empty or an earlier output folder", got, "name another one")])
+        raise BuildError(
+            [Mistake.in_file(str(output), "a new, an empty or an earlier output folder", got, "name another one")]
+        )
 
 
 @contextmanager
@@ -110,7 +113,7 @@ def staged(output: Path) -> Iterator[Path]:
     except OSError as error:
         got = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         cure = "name another one with --output, or make room and give permission"
-        raise BuildError([Mistake(str(output), "an output folder that can be written", got, cure)]) from error
+        raise BuildError([Mistake.in_file(str(output), "an output folder that can be written", got, cure)]) from error
 
 
 @contextmanager

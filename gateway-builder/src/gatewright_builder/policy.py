@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from gatewright.access import Access, union
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
-from gatewright_builder.definition import DEFINITION_FILE, Definition
 from gatewright_builder.manifest import Entry
-from gatewright_builder.mistake import Mistake
 from gatewright_builder.origin import Origin
+from gatewright_builder.policy_definition import Definition
 from gatewright_builder.tree import Tree, tree_digest
 
 DEFAULT_GROUP = "default"
@@ -72,13 +72,12 @@ class Policy:
         return tree_digest(self.sources)
 
     def mistake(self, file: str, expected: str, got: str, cure: str, line: int | None = None) -> Mistake:
-        """A mistake in one of its files."""
-        return Mistake(f"{self.shown}/{file}", expected, got, cure, line)
+        """A mistake in one of its files; line: from 1, None where it is the whole file's."""
+        return Mistake.in_file(f"{self.shown}/{file}", expected, got, cure, line)
 
     def definition_mistake(self, field: str, expected: str, got: str, cure: str) -> Mistake:
         """A mistake in a field of its definition; `field` is dotted."""
-        line = self.definition.document.line(*field.split("."))
-        return self.mistake(DEFINITION_FILE, f"{field}: {expected}", got, cure, line)
+        return self.definition.document.mistake(tuple(field.split(".")), expected, got, cure)
 
 
 def of_runtime(policies: tuple[Policy, ...], runtime: Runtime) -> tuple[Policy, ...]:

@@ -1,6 +1,6 @@
 """A Python policy's sources: which files they are, and whether policy.py is what the executor can run.
 
-Only read, never imported: what a policy does when it is imported is its environment's business (import_check.py).
+Only read, never imported: what a policy does when it is imported is its environment's business (import_runner.py).
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
-from gatewright_builder.mistake import Mistake
+from gatewright_documents.mistake import Mistake
+
 from gatewright_builder.policy import Policy
-from gatewright_builder.tree import Tree, is_cache, read_tree
 
 POLICY_FILE = "policy.py"
 LEGACY_FACTORY = "get_policy"
@@ -26,16 +25,6 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what each may be called
     LEGACY_FACTORY: (("metadata", "params"),),
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def collect_python_source_files(folder: Path) -> Tree:
-    """All files of the policy: modules and what they read; without tests, caches and hidden files."""
-    return read_tree(folder, _is_no_source)
-
-
-def _is_no_source(path: PurePosixPath) -> bool:
-    is_test = path.parts[0] == "tests" or path.name == "conftest.py" or path.match("test_*.py")
-    return is_test or path.match("*_test.py") or is_cache(path)
 
 
 def validate_python_directory_structure(policy: Policy) -> Iterator[Mistake]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from packaging.requirements import InvalidRequirement, Requirement
+from gatewright_documents.mistake import Mistake
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.sources import Sources
 
@@ -23,10 +25,10 @@ HEADER = "# Merged by gatewright build from what the executor and the policies a
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Requirement:
     """One requirement and whose it is: `owner` is a policy's NAME:VERSION or gatewright-executor."""
 
-    requirement: Requirement
+    parsed: Pep508
     owner: str
     file: str
     line: int | None = None
@@ -34,12 +36,12 @@ class Ask:
     @property
     def name(self) -> str:
         """The package, in its normal form."""
-        return canonicalize_name(self.requirement.name)
+        return canonicalize_name(self.parsed.name)
 
     @property
     def marker(self) -> str:
         """The environment marker, "" without one."""
-        return str(self.requirement.marker or "")
+        return str(self.parsed.marker or "")
 
     @property
     def is_executors(self) -> bool:
@@ -49,7 +51,7 @@ class Ask:
     @property
     def applies(self) -> bool:
         """Whether it is for this machine."""
-        return self.requirement.marker is None or self.requirement.marker.evaluate()
+        return self.parsed.marker is None or self.parsed.marker.evaluate()
 
 
 def requirement_mistakes(policy: Policy) -> Iterator[Mistake]:
@@ -62,47 +64,53 @@ def requirement_mistakes(policy: Policy) -> Iterator[Mistake]:
 
 def _is_plain(text: str) -> bool:
     try:
-        return Requirement(text).url is None
+        return Pep508(text).url is None
     except InvalidRequirement:
         return False
 
 
-def executor_asks(sources: Sources) -> tuple[Ask, ...]:
+def executor_requirements(sources: Sources) -> tuple[Requirement, ...]:
     """The executor's own requirements, and the SDK at the version of the source tree."""
     project = tomllib.loads(sources.executor_project.read_text())["project"]
     version = tomllib.loads(sources.sdk_project.read_text())["project"]["version"]
-    asks = [Ask(Requirement(text), "gatewright-executor", "gatewright-executor") for text in project["dependencies"]]
-    sdk = Ask(Requirement(f"gatewright-sdk=={version}"), "this source tree", "gatewright-sdk")
-    return (*(ask for ask in asks if ask.name not in OWN), sdk)
+    requirements = [
+        Requirement(Pep508(text), "gatewright-executor", "gatewright-executor") for text in project["dependencies"]
+    ]
+    sdk = Requirement(Pep508(f"gatewright-sdk=={version}"), "this source tree", "gatewright-sdk")
+    return (*(one for one in requirements if one.name not in OWN), sdk)
 
 
-def merge_requirements(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> str:
+def merge_requirements(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> str:
     """The merged requirements.txt: one sorted line per package, with who asks for it. Raises BuildError."""
     by_name = _by_name(base, policies)
-    refuse_if_any(mistake for asks in by_name for mistake in _conflict(asks))
-    lines = [line for asks in by_name if asks[0].name not in OWN for line in _merged_lines(asks)]
+    refuse_if_any(mistake for requirements in by_name for mistake in _conflict(requirements))
+    lines = [
+        line for requirements in by_name if requirements[0].name not in OWN for line in _merged_lines(requirements)
+    ]
     return "\n".join([HEADER, *lines, ""])
 
 
-def conflicts(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> Iterator[Mistake]:
+def conflicts(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> Iterator[Mistake]:
     """What a merge would refuse: packages of which no version suits all policies of a group and its executor."""
-    for asks in _by_name(base, policies):
-        yield from _conflict(asks)
+    for requirements in _by_name(base, policies):
+        yield from _conflict(requirements)
 
 
-def _by_name(base: tuple[Ask, ...], policies: tuple[Policy, ...]) -> list[list[Ask]]:
-    asks = sorted([*base, *(ask for policy in policies for ask in policy_asks(policy))], key=lambda ask: ask.name)
-    return [list(same) for _, same in groupby(asks, key=lambda ask: ask.name)]
+def _by_name(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> list[list[Requirement]]:
+    requirements = sorted(
+        [*base, *(one for policy in policies for one in policy_requirements(policy))], key=lambda one: one.name
+    )
+    return [list(same) for _, same in groupby(requirements, key=lambda one: one.name)]
 
 
-def policy_asks(policy: Policy) -> Iterator[Ask]:
+def policy_requirements(policy: Policy) -> Iterator[Requirement]:
     """What a policy asks for, in requirements.txt and its package's METADATA; what is no requirement is left out."""
     for line, text in _lines(policy):
         if _is_plain(text):
-            yield Ask(Requirement(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
+            yield Requirement(Pep508(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
     for text in policy.origin.requires:
         if _is_plain(text):
-            yield Ask(Requirement(text), policy.key, f"{policy.shown}/{policy.origin.requires_file}")
+            yield Requirement(Pep508(text), policy.key, f"{policy.shown}/{policy.origin.requires_file}")
 
 
 def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
@@ -113,26 +121,30 @@ def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
             yield number, content
 
 
-def _conflict(asks: list[Ask]) -> Iterator[Mistake]:
-    here = [ask for ask in asks if ask.applies]
-    if SpecifierSet(",".join(str(ask.requirement.specifier) for ask in here)).is_unsatisfiable():
-        got = ", ".join(f"{ask.owner} wants {ask.requirement}" for ask in here)
-        yield Mistake(here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line)
+def _conflict(requirements: list[Requirement]) -> Iterator[Mistake]:
+    here = [one for one in requirements if one.applies]
+    if SpecifierSet(",".join(str(one.parsed.specifier) for one in here)).is_unsatisfiable():
+        got = ", ".join(f"{one.owner} wants {one.parsed}" for one in here)
+        yield Mistake.in_file(
+            here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line
+        )
 
 
-def _cure(asks: list[Ask]) -> str:
+def _cure(requirements: list[Requirement]) -> str:
     """Groups part policies from each other, never from the executor."""
-    executors = [ask.requirement.specifier for ask in asks if ask.is_executors]
-    if any(SpecifierSet(f"{ask.requirement.specifier},{own}").is_unsatisfiable() for own in executors for ask in asks):
+    executors = [one.parsed.specifier for one in requirements if one.is_executors]
+    if any(
+        SpecifierSet(f"{one.parsed.specifier},{own}").is_unsatisfiable() for own in executors for one in requirements
+    ):
         return "ask for what the executor can run with: every group needs it, so no group helps"
     return APART
 
 
-def _merged_lines(asks: list[Ask]) -> Iterator[str]:
-    for marker in sorted({ask.marker for ask in asks}):
-        group = [ask for ask in asks if ask.marker == marker]
-        extras = ",".join(sorted({extra for ask in group for extra in ask.requirement.extras}))
-        versions = sorted({str(part) for ask in group for part in ask.requirement.specifier})
-        owners = ", ".join(dict.fromkeys(ask.owner for ask in group))
+def _merged_lines(requirements: list[Requirement]) -> Iterator[str]:
+    for marker in sorted({one.marker for one in requirements}):
+        group = [one for one in requirements if one.marker == marker]
+        extras = ",".join(sorted({extra for one in group for extra in one.parsed.extras}))
+        versions = sorted({str(part) for one in group for part in one.parsed.specifier})
+        owners = ", ".join(dict.fromkeys(one.owner for one in group))
         name = f"{group[0].name}[{extras}]" if extras else group[0].name
         yield f"{name}{','.join(versions)}{f' ; {marker}' if marker else ''}  # {owners}"

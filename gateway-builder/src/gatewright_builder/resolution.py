@@ -13,15 +13,23 @@ from itertools import combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gatewright_documents.mistake import Mistake
 from msgspec.structs import replace
 
 from gatewright_builder.events import Say, step
+from gatewright_builder.fetching.uv_command import UvError, built_from_source, uv
 from gatewright_builder.lock_file import GroupPin
-from gatewright_builder.mistake import BuildError, Mistake, Mistakes
+from gatewright_builder.mistake import BuildError, Mistakes
 from gatewright_builder.policy import Policy, groups
-from gatewright_builder.requirements import APART, OWN, REQUIREMENTS_FILE, Ask, merge_requirements, policy_asks
+from gatewright_builder.requirements import (
+    APART,
+    OWN,
+    REQUIREMENTS_FILE,
+    Requirement,
+    merge_requirements,
+    policy_requirements,
+)
 from gatewright_builder.tree import text_digest
-from gatewright_builder.uv_command import UvError, built_from_source, uv
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 MAX_PAIRS = 45
@@ -40,7 +48,7 @@ class Group:
 
 def resolve(
     policies: tuple[Policy, ...],
-    executor: tuple[Ask, ...],
+    executor: tuple[Requirement, ...],
     pins: Mapping[str, GroupPin],
     say: Say,
     sdists: tuple[str, ...] = (),
@@ -80,11 +88,11 @@ def _asked(requirements: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """To resolve one group; and to find out who is to blame where that fails."""
+    """To resolve one group; and to find out whose requirements conflict where that fails."""
 
     name: str
     policies: tuple[Policy, ...]
-    executor: tuple[Ask, ...]
+    executor: tuple[Requirement, ...]
     sdists: tuple[str, ...]
 
     def resolve(self, requirements: str, before: GroupPin | None) -> GroupPin:
@@ -96,7 +104,7 @@ class _Attempt:
             try:
                 self._compile(requirements, "--generate-hashes", "--output-file", lock)
             except UvError as error:
-                raise BuildError(self._blame(error)) from error
+                raise BuildError(self._causes(error)) from error
             pin = GroupPin(_asked(requirements), lock.read_text().splitlines())
         return replace(pin, sdists=_allowed(self.sdists, pin))
 
@@ -104,7 +112,7 @@ class _Attempt:
         universal = ("--universal", "--python-version", PYTHON, *built_from_source(self.sdists))
         uv("pip", "compile", "-", *universal, *PLAIN, *options, stdin=requirements)
 
-    def _blame(self, error: UvError) -> list[Mistake]:
+    def _causes(self, error: UvError) -> list[Mistake]:
         """Who: a policy that does not fit alone, a pair that does not fit together, else uv's words on the group."""
         if error.unsolvable:
             if alone := [mistake for policy in self.policies for mistake in self._alone(policy)]:
@@ -114,12 +122,12 @@ class _Attempt:
                 return apart
         where = f"{REQUIREMENTS_FILE} of the group {self.name}"
         if error.without_wheel:
-            return [Mistake(where, *no_wheel(error))]
+            return [Mistake.in_file(where, *no_wheel(error))]
         cure = (
             "change what the policies ask for, or give the build its package index in the environment"
             " (UV_DEFAULT_INDEX)"
         )
-        return [Mistake(where, "packages that can be installed together", str(error), cure)]
+        return [Mistake.in_file(where, "packages that can be installed together", str(error), cure)]
 
     def _alone(self, policy: Policy) -> Iterator[Mistake]:
         error = self._unsolvable((policy,), self.executor)
@@ -130,16 +138,17 @@ class _Attempt:
         elif self._unsolvable((policy,), ()):
             yield _mistake(policy, "packages that exist and go together", str(error), "change what it asks for")
         else:
-            wants = ", ".join(str(ask.requirement) for ask in self.executor if ask.name not in OWN)
+            wants = ", ".join(str(one.parsed) for one in self.executor if one.name not in OWN)
             expected = f"packages that go together with the executor's own {wants}"
             yield _mistake(policy, expected, str(error), "ask for others: every group needs those, so no group helps")
 
     def _pair(self, pair: tuple[Policy, ...]) -> Iterator[Mistake]:
         if error := self._unsolvable(pair, self.executor):
-            got = ", ".join(f"{policy.key} wants {_wants(policy)}" for policy in pair)
+            wants = [", ".join(str(one.parsed) for one in policy_requirements(policy)) for policy in pair]
+            got = ", ".join(f"{policy.key} wants {own or 'nothing'}" for policy, own in zip(pair, wants, strict=True))
             yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({error})", APART)
 
-    def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Ask, ...]) -> UvError | None:
+    def _unsolvable(self, policies: tuple[Policy, ...], executor: tuple[Requirement, ...]) -> UvError | None:
         """What uv says against them."""
         try:
             self._compile(merge_requirements(executor, policies))
@@ -158,12 +167,8 @@ def no_wheel(error: UvError) -> tuple[str, str, str]:
     return f"a wheel of {names}", f"none that fits ({error})", cure
 
 
-def _wants(policy: Policy) -> str:
-    return ", ".join(str(ask.requirement) for ask in policy_asks(policy)) or "nothing"
-
-
 def _mistake(policy: Policy, expected: str, got: str, cure: str) -> Mistake:
     """At the line that asks, where there is but one."""
-    asks = list(policy_asks(policy))
-    file = asks[0].file if asks else policy.shown
-    return Mistake(file, expected, got, cure, asks[0].line if len(asks) == 1 else None)
+    requirements = list(policy_requirements(policy))
+    file = requirements[0].file if requirements else policy.shown
+    return Mistake.in_file(file, expected, got, cure, requirements[0].line if len(requirements) == 1 else None)

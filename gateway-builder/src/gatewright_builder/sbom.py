@@ -14,7 +14,7 @@ from gatewright.definition import Runtime
 from packaging.utils import canonicalize_name
 
 from gatewright_builder.engine_record import EngineRecord, GoModule
-from gatewright_builder.licence import licence_of_package
+from gatewright_builder.fetching.licence import licence_of_package
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import text_digest
@@ -173,7 +173,7 @@ def _component(
     name: str, version: str, licence: str, *, ref: str, url: PackageURL | None = None,
     hashes: Iterable[str] = (), properties: Mapping[str, str] | None = None,
 ) -> Component:  # fmt: skip
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 

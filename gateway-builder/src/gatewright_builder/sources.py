@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewright_builder.definition import DEFINITION_FILE
-from gatewright_builder.mistake import BuildError, Mistake
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.policy_definition import DEFINITION_FILE
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -73,7 +75,7 @@ class Sources:
 def find_sources(source_root: Path | None = None) -> Sources:
     """The sources below source_root; by default those of the checkout around this package, else of its wheel.
 
-    Raises BuildError if they are not there. A wheel has no Go sources, but an engine (stock.py).
+    Raises BuildError if they are not there. A wheel has no Go sources, but an engine (stock_engine.py).
     """
     candidates = [source_root] if source_root else [PACKAGE.parents[2], PACKAGE / "product"]
     lacks = [_lacking(Sources(root.resolve())) for root in candidates]
@@ -81,7 +83,11 @@ def find_sources(source_root: Path | None = None) -> Sources:
         if not lacking:
             return Sources(root.resolve())
     raise BuildError(
-        [Mistake(str(candidates[0]), "a checkout of Gatewright", f"no {lacks[0]} in it", "name one with --source-root")]
+        [
+            Mistake.in_file(
+                str(candidates[0]), "a checkout of Gatewright", f"no {lacks[0]} in it", "name one with --source-root"
+            )
+        ]
     )
 
 

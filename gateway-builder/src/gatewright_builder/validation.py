@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.discovery import Discovery
 from gatewright_builder.go_source import validate_go_directory_structure
 from gatewright_builder.manifest import Manifest
-from gatewright_builder.mistake import Mistake, refuse_if_any
+from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy, groups, sorted_policies
 from gatewright_builder.python_source import validate_python_directory_structure
-from gatewright_builder.requirements import Ask, conflicts, requirement_mistakes
+from gatewright_builder.requirements import Requirement, conflicts, requirement_mistakes
 
 RUNTIMES = {Kind.GO_MODULE: Runtime.GO, Kind.PYTHON_MODULE: Runtime.PYTHON, Kind.PIP_PACKAGE: Runtime.PYTHON}
 
 
-def validate(discovery: Discovery, executor: tuple[Ask, ...] = ()) -> tuple[Policy, ...]:
+def validate(discovery: Discovery, executor: tuple[Requirement, ...] = ()) -> tuple[Policy, ...]:
     """The policies of a right build.yaml, sorted by name and version. Raises BuildError.
 
     executor: what the executor itself asks for, beside which every group's packages must fit.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core reads it at import, and logs to stderr as it likes
 
+from gatewright_documents.mistake import Invalid
+
 from gatewright_controller import logs
-from gatewright_controller.mistake import Invalid
 from gatewright_controller.node_server import ListenError
 from gatewright_controller.private import keep_private
 from gatewright_controller.server import serve

@@ -7,31 +7,35 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
+from gatewright_documents.json_reader import line_tree, parse_json
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import parse_yaml
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gatewright_controller import API_DOCUMENT
 from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
-from gatewright_controller.documents import parse_json, parse_yaml, places
-from gatewright_controller.mistake import Invalid, Mistake
-from gatewright_controller.model import JsonObject
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import attachments
 
-PARSERS = {
-    "application/json": parse_json,
-    "application/yaml": parse_yaml,
-    "application/x-yaml": parse_yaml,
-    "text/yaml": parse_yaml,
+_json, _yaml = partial(parse_json, expected=API_DOCUMENT), partial(parse_yaml, expected=API_DOCUMENT)
+PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
+    "application/json": _json,
+    "application/yaml": _yaml,
+    "application/x-yaml": _yaml,
+    "text/yaml": _yaml,
 }
 LONGEST_WAIT = 300.0
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
@@ -84,13 +88,16 @@ class Endpoints:
         self._one_reader = asyncio.Semaphore(1)
 
     async def health(self, _: Request) -> Response:
+        """`GET /healthz`: 200 while the process answers."""
         return JSONResponse({"status": "ok"})
 
     async def list_apis(self, request: Request) -> Response:
-        await self._deployment.all_settled(_wait(request))
+        """`GET /v1/apis`: `{"apis": [resource, …]}`, by name, secrets masked."""
+        await self._deployment.wait_until_all_converged(_wait(request))
         return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
 
     async def create_api(self, request: Request) -> Response:
+        """`POST /v1/apis`: 201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
         wait = _wait(request)
         async with self._document(request) as document:
             stored = await self._controller.create(document)
@@ -98,9 +105,11 @@ class Endpoints:
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
 
     async def get_api(self, request: Request) -> Response:
+        """`GET /v1/apis/NAME`: the resource, secrets masked, with its status; 404."""
         return JSONResponse(self._resource(await self._controller.get(request.path_params["name"])))
 
     async def replace_api(self, request: Request) -> Response:
+        """`PUT /v1/apis/NAME`: the resource as it is now. A mask stands for the secret that is stored at its place."""
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.get(name)
         async with self._document(request) as document:
@@ -109,26 +118,29 @@ class Endpoints:
         return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
+        """`DELETE /v1/apis/NAME`: 204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = _wait(request), request.path_params["name"]
         await self._controller.delete(name)
-        if wait and not await self._deployment.gone(name, wait):
+        if wait and not await self._deployment.wait_until_removed(name, wait):
             return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
         return Response(status_code=204)
 
     async def api_status(self, request: Request) -> Response:
+        """`GET /v1/apis/NAME/status`: its state, and that of each connected node."""
         stored = await self._controller.get(request.path_params["name"])
         return JSONResponse(_status(self._deployment.status(stored.name), stored))
 
     async def list_policies(self, _: Request) -> Response:
+        """`GET /v1/policies`: those that APIs can attach, with their schemas."""
         return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
 
     async def reload_policies(self, request: Request) -> Response:
         """The definitions folder is read again. Without a body."""
         wait = _wait(request)
         prospect = await self._controller.reload_definitions()
-        waits = (self._deployment.settled(name, wait, changing=True) for name in prospect.apis)
-        settled = await asyncio.gather(*waits)
-        return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, settled, strict=True))))
+        waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
+        statuses = await asyncio.gather(*waits)
+        return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, statuses, strict=True))))
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
@@ -140,6 +152,7 @@ class Endpoints:
         return JSONResponse(_prospect(await self._controller.check_definitions(found), {}))
 
     async def list_nodes(self, _: Request) -> Response:
+        """`GET /v1/nodes`: the connected nodes, and the APIs that each does not run, with reasons."""
         return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
 
     @contextlib.asynccontextmanager
@@ -154,8 +167,8 @@ class Endpoints:
         try:
             yield document
         except Invalid as invalid:
-            where = await self._reading(places, body)
-            raise invalid.at(where.line_of) from None
+            where = await self._reading(line_tree, body)
+            raise invalid.located(where.line_of) from None
 
     async def _reading(self, read: Callable[[bytes], T], body: bytes) -> T:
         """One body after the other, beside the event loop: it shares the interpreter with one reader, not with many."""
@@ -174,7 +187,7 @@ class Endpoints:
         return {**self._shown(stored), "status": _status(self._deployment.status(stored.name), stored)}
 
     async def _resource_after(self, stored: StoredApi, wait: float) -> JsonObject:
-        status = await self._deployment.settled(stored.name, wait)
+        status = await self._deployment.wait_until_converged(stored.name, wait)
         return {**self._shown(stored), "status": _status(status, stored)}
 
     def _shown(self, stored: StoredApi) -> JsonObject:
@@ -245,9 +258,9 @@ def _policy(definition: Definition) -> JsonObject:
 def _node(node: Node) -> JsonObject:
     policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
     apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
-    aside = sorted(node.set_aside.items())
+    unapplied = sorted(node.unapplied.items())
     reasons = {
-        state: [{"name": name, "reason": one.reason} for name, one in aside if one.state == state]
+        state: [{"name": name, "reason": one.reason} for name, one in unapplied if one.state == state]
         for state in ("rejected", "pending")
     }
     return {

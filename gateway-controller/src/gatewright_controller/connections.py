@@ -47,12 +47,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         if len(self.connections) > self._limits.connections:
             last = next(iter(self._waiting), self)
-            last._wait_no_more()
+            last._stop_waiting()
             last.transport.abort()
         self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_no_more()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -76,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_message = False
-        self._wait_no_more()
+        self._stop_waiting()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_idle:
             self._wait_for_request()
         else:
-            self._wait_no_more()
+            self._stop_waiting()
 
     @property
     def _is_idle(self) -> bool:
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting.pop(self, None)
         self._waiting[self] = None
 
-    def _wait_no_more(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._due is not None:
             self._due.cancel()
             self._due = None

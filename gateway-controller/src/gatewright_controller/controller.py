@@ -9,16 +9,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
-from gatewright_controller.mistake import Invalid, Mistake
-from gatewright_controller.model import Api, JsonObject, to_document
+from gatewright_controller.model import Api, to_document
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
 from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, context_taken, validate
-from gatewright_controller.versions import Move, Versions, attachments, exactly, kept, moves, newest
+from gatewright_controller.versions import (
+    Move,
+    Versions,
+    attachments,
+    kept_versions,
+    moves,
+    newest_versions,
+    with_exact_versions,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,21 +62,26 @@ class Controller:
         self._writing = asyncio.Lock()
 
     def load(self) -> None:
-        """Hands what is stored to the nodes. An API that this build's definitions no longer fit is held back."""
+        """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
             self._offered(stored)()
 
     def _offered(self, stored: StoredApi) -> Callable[[], None]:
-        """What hands the API to the nodes, or holds it back. That is for the event loop, all else for any thread."""
-        versions = kept(stored.api, stored.versions, self.definitions)
+        """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
+        versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
-            api = validate(to_document(exactly(stored.api, versions)), self.definitions, {}, self._upstreams)
+            api = validate(
+                to_document(with_exact_versions(stored.api, versions)), self.definitions, {}, self._upstreams
+            )
         except Invalid as invalid:
-            log.error("API held back", extra={"api": stored.name, "reason": str(invalid)})
-            held = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
-            return partial(self.deployment.hold, held, stored.revision)
+            log.error(
+                "API suspended",
+                extra={"api": stored.name, "reason": str(invalid)},
+            )
+            suspended = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
+            return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
-        return partial(self.deployment.put, self._translated(api), stored.revision)
+        return partial(self.deployment.set_desired, self._translated(api), stored.revision)
 
     def _move(self, stored: StoredApi, versions: Versions) -> None:
         """Another start shall find the versions that run now, and not decide anew."""
@@ -103,7 +118,7 @@ class Controller:
             present = await asyncio.to_thread(self.store.list)
             prospect = await asyncio.to_thread(self._prospect, fresh, present)
             self.definitions = fresh
-            anew = [one for one in present if self.deployment.is_held(one.name) or one.name in prospect.apis]
+            anew = [one for one in present if self.deployment.is_suspended(one.name) or one.name in prospect.apis]
             for offer in await asyncio.to_thread(lambda: [self._offered(stored) for stored in anew]):
                 offer()
         changes = prospect.changes
@@ -118,13 +133,13 @@ class Controller:
         moved: list[Move] = []
         concerned: list[str] = []
         for stored in present:
-            if self.deployment.is_held(stored.name) or not _concerns(changes, stored):
+            if self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
                 continue
             concerned.append(stored.name)
-            versions = kept(stored.api, stored.versions, fresh)
+            versions = kept_versions(stored.api, stored.versions, fresh)
             moved += moves(stored.api, stored.versions, versions)
             try:
-                validate(to_document(exactly(stored.api, versions)), fresh, {}, self._upstreams)
+                validate(to_document(with_exact_versions(stored.api, versions)), fresh, {}, self._upstreams)
             except Invalid as invalid:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
@@ -154,15 +169,15 @@ class Controller:
     async def _write(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
         async with self._writing:
             stored, bundle = await asyncio.to_thread(self._written, document, write)
-            self.deployment.put(bundle, stored.revision)
+            self.deployment.set_desired(bundle, stored.revision)
         log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
     def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
         document = self._with_secrets(document)
         api = validate(document, self.definitions, self._contexts_beside(document), self._upstreams)
-        versions = newest(api, self.definitions)
-        bundle = self._translated(exactly(api, versions))
+        versions = newest_versions(api, self.definitions)
+        bundle = self._translated(with_exact_versions(api, versions))
         try:
             return write(api, versions), bundle
         except ContextTakenError as error:

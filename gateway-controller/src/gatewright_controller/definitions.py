@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gatewright.definition import DefinitionError, PolicyDefinition, definition_digest
-
-from gatewright_controller.documents import load_yaml
-from gatewright_controller.mistake import Invalid, Mistake, Unreadable, listed
-from gatewright_controller.model import JsonObject, JsonValue
-from gatewright_controller.schema import Schema
+from gatewright.definition import PolicyDefinition, definition_digest
+from gatewright_documents.document import read_document
+from gatewright_documents.mistake import Invalid, Mistake, listed
+from gatewright_documents.policy_definition import mistakes_in_definition
+from gatewright_documents.schema import Schema
+from gatewright_documents.values import JsonObject
 
 MAJOR = re.compile(r"v([0-9]+)")
 SYSTEM_PARAMETERS_CURE = (
@@ -32,10 +32,12 @@ class Definition:
 
     @property
     def name(self) -> str:
+        """add-python-header"""
         return self.policy.name
 
     @property
     def version(self) -> str:
+        """v1.0.0"""
         return self.policy.version
 
 
@@ -101,6 +103,7 @@ class DefinitionChanges:
 
     @staticmethod
     def between(before: Definitions, after: Definitions) -> DefinitionChanges:
+        """What differs from `before` to `after`, by the digests of the definitions."""
         old, new = ({f"{one.name}:{one.version}": one.digest for one in each} for each in (before, after))
         return DefinitionChanges(
             tuple(sorted(new.keys() - old.keys())),
@@ -139,12 +142,14 @@ def definitions_of(
         try:
             policy, digest = _read(text, where)
             names.add(policy.name)
-            definition = _definition(policy, digest, where, settings)
+            own = _system_parameters(policy, settings.get(policy.name, {}))
+            definition = Definition(policy, digest, Schema(dict(policy.parameters)), own)
         except Invalid as invalid:
             mistakes += invalid.mistakes
             continue
         if found.setdefault((definition.name, definition.version), definition) is not definition:
-            mistakes.append(Mistake(where, f"defines {definition.name}:{definition.version} a second time"))
+            said = f"defines {definition.name}:{definition.version} a second time"
+            mistakes.append(Mistake("", said, file=where))
     mistakes += _unused(settings, names)
     if mistakes:
         raise Invalid(mistakes)
@@ -157,50 +162,17 @@ def _unused(settings: Mapping[str, JsonObject], names: set[str]) -> Iterator[Mis
         yield Mistake(f"systemParameters.{name}", f"expected a policy of this build; known are {known}")
 
 
-def load_definition(text: bytes, where: str, system_parameters: Mapping[str, JsonObject] | None = None) -> Definition:
-    """One definition from its YAML. Raises `Invalid`; `where` is the name of the file."""
-    policy, digest = _read(text, where)
-    return _definition(policy, digest, where, dict(system_parameters or {}))
-
-
 def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
-    document = _document(text, where)
-    try:
-        return PolicyDefinition.from_document(document), definition_digest(document)
-    except DefinitionError as error:
-        raise Invalid([Mistake(where, mistake) for mistake in error.mistakes]) from None
+    """A definition and its digest: of the values as the builder has read them."""
+    document = read_document(text, where)
+    if mistakes := list(mistakes_in_definition(document)):
+        raise Invalid(mistakes)
+    return PolicyDefinition.from_document(document.value), definition_digest(document.value)
 
 
-def _definition(policy: PolicyDefinition, digest: str, where: str, settings: Mapping[str, JsonObject]) -> Definition:
-    parameters = _schema(policy.parameters, f"{where}: parameters")
-    own = _system_parameters(policy, where, settings.get(policy.name, {}))
-    return Definition(policy, digest, parameters, own)
-
-
-def _document(text: bytes, where: str) -> JsonObject:
-    try:
-        document = load_yaml(text)  # as the builder has read it: the digests are of the same values
-    except Unreadable as unreadable:
-        raise Invalid([_in_file(where, mistake) for mistake in unreadable.mistakes]) from None
-    if not isinstance(document, dict):
-        raise Invalid([Mistake(where, "expected a mapping with name, version, runtime and processingMode")])
-    return document
-
-
-def _in_file(where: str, mistake: Mistake) -> Mistake:
-    return replace(mistake, field=f"{where}: {mistake.field}" if mistake.field else where)
-
-
-def _schema(schema: Mapping[str, JsonValue], where: str) -> Schema:
-    try:
-        return Schema(dict(schema))
-    except ValueError as error:
-        raise Invalid([Mistake(where, f"expected a JSON Schema 2020-12: {str(error).splitlines()[0]}")]) from None
-
-
-def _system_parameters(policy: PolicyDefinition, where: str, given: JsonObject) -> JsonObject:
-    schema = _schema(policy.system_parameters, f"{where}: systemParameters")
+def _system_parameters(policy: PolicyDefinition, given: JsonObject) -> JsonObject:
+    schema = Schema(dict(policy.system_parameters))
     parameters = schema.with_defaults(given)
-    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", confided=True)):
+    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
         raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
     return parameters

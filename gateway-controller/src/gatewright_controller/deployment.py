@@ -15,7 +15,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.translate import Bundle
 
 State = Literal["deployed", "pending", "rejected"]
-SET_ASIDE: dict[int, Literal["pending", "rejected"]] = {
+UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
     node_pb2.ApiStatus.STATE_PENDING: "pending",
     node_pb2.ApiStatus.STATE_REJECTED: "rejected",
 }
@@ -25,6 +25,8 @@ UPDATE_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True)
 class NodeStatus:
+    """What one node makes of an API. reason: why it does not run it; "" where it does."""
+
     node: str
     state: State
     reason: str = ""
@@ -41,7 +43,7 @@ class ApiStatus:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class Unapplied:
     """A version of an API that a node does not run, and why; `pending`: for a reason that may pass."""
 
     digest: str
@@ -60,13 +62,14 @@ class Node:
     """API → digest; at first what the node says it runs, and of what is unsettled there an empty one."""
     applied: dict[str, str]
     connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    set_aside: dict[str, SetAside] = field(default_factory=dict)
+    unapplied: dict[str, Unapplied] = field(default_factory=dict)
     """By API, as the node reported it."""
     removing: set[str] = field(default_factory=set)
     connected: bool = True
 
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:
+        """A node as its first message describes it: what it can run and what it runs already."""
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
         applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
@@ -74,8 +77,8 @@ class Node:
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""
-        set_aside = self.set_aside.get(bundle.api)
-        return bundle.digest in (self.applied.get(bundle.api), set_aside and set_aside.digest)
+        unapplied = self.unapplied.get(bundle.api)
+        return bundle.digest in (self.applied.get(bundle.api), unapplied and unapplied.digest)
 
     def wanted(self, bundle: Bundle) -> Bundle:
         """What the node is to be sent of an API: the bundle, or that it cannot run it."""
@@ -84,9 +87,9 @@ class Node:
 
     def unfit_for(self, bundle: Bundle) -> str:
         """Why the node cannot run the bundle; empty if it can."""
-        return "; ".join(sorted(self._lacks(bundle)))
+        return "; ".join(sorted(self._missing_policies(bundle)))
 
-    def _lacks(self, bundle: Bundle) -> Iterator[str]:
+    def _missing_policies(self, bundle: Bundle) -> Iterator[str]:
         for name, version, digest in bundle.policies:
             own = self.policies.get((name, version))
             if own is None:
@@ -105,35 +108,38 @@ class Deployment:
         self.revision = revision
         self.nodes: dict[str, Node] = {}
         self._desired: dict[str, Bundle] = {}
-        self._broken: dict[str, Bundle] = {}
+        self._suspended: dict[str, Bundle] = {}
         self._changed = asyncio.Event()
         self._stopping = False
 
     # ------------------------------------------------------------ from the API
 
-    def put(self, bundle: Bundle, revision: int) -> None:
+    def set_desired(self, bundle: Bundle, revision: int) -> None:
         """The API is to be run as this bundle says."""
-        self._broken.pop(bundle.api, None)
+        self._suspended.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
-        self._step(revision)
+        self._advance_revision(revision)
 
-    def hold(self, unserved: Bundle, revision: int) -> None:
+    def suspend(self, unserved: Bundle, revision: int) -> None:
         """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
         self._desired.pop(unserved.api, None)
-        self._broken[unserved.api] = unserved
-        self._step(revision)
+        self._suspended[unserved.api] = unserved
+        self._advance_revision(revision)
 
-    def is_held(self, api: str) -> bool:
-        return api in self._broken
+    def is_suspended(self, api: str) -> bool:
+        """Whether the API is held by `suspend`."""
+        return api in self._suspended
 
     def remove(self, api: str, revision: int) -> None:
-        self._broken.pop(api, None)
+        """No node is to run the API any more."""
+        self._suspended.pop(api, None)
         self._desired.pop(api, None)
-        self._step(revision)
+        self._advance_revision(revision)
 
     def status(self, api: str) -> ApiStatus:
-        if api in self._broken:
-            return ApiStatus("rejected", self._broken[api].message.unserved)
+        """What the nodes together make of the API: the worst state of any of them."""
+        if api in self._suspended:
+            return ApiStatus("rejected", self._suspended[api].message.unserved)
         if (bundle := self._desired.get(api)) is None:
             return ApiStatus("pending", "it is being written or deleted")
         nodes = tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items()))
@@ -143,24 +149,24 @@ class Deployment:
                     return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
         return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
 
-    def is_gone(self, api: str) -> bool:
+    def is_removed(self, api: str) -> bool:
         """Whether no connected node runs it any more."""
         return all(api not in node.sent and api not in node.removing for node in self.nodes.values())
 
-    async def settled(self, api: str, seconds: float, *, changing: bool = False) -> ApiStatus:
+    async def wait_until_converged(self, api: str, seconds: float, *, changing: bool = False) -> ApiStatus:
         """The API's status once every node has answered, or after so many seconds.
 
         A node that cannot run it now has answered, too: it goes on trying, for as long as it takes. So has one whose
         build does not fit, unless the nodes are `changing` to another one at this moment.
         """
-        await self._until(lambda: self._is_settled(api, changing), seconds)
+        await self._wait_until(lambda: self._has_converged(api, changing), seconds)
         return self.status(api)
 
-    async def all_settled(self, seconds: float) -> None:
+    async def wait_until_all_converged(self, seconds: float) -> None:
         """Returns once every node has answered to every API, or after so many seconds."""
-        await self._until(lambda: all(self._is_settled(api) for api in self._known()), seconds)
+        await self._wait_until(lambda: all(self._has_converged(api) for api in self._known()), seconds)
 
-    def _is_settled(self, api: str, changing: bool = False) -> bool:
+    def _has_converged(self, api: str, changing: bool = False) -> bool:
         if (bundle := self._desired.get(api)) is None:
             return True
         waits = [
@@ -170,9 +176,9 @@ class Deployment:
         ]
         return bool(self.nodes) and not waits
 
-    async def gone(self, api: str, seconds: float) -> bool:
-        """`is_gone`, waited for as long as that."""
-        return await self._until(lambda: self.is_gone(api), seconds)
+    async def wait_until_removed(self, api: str, seconds: float) -> bool:
+        """`is_removed`, waited for as long as that."""
+        return await self._wait_until(lambda: self.is_removed(api), seconds)
 
     def stop(self) -> None:
         """Ends all waiting, and the nodes' streams."""
@@ -190,18 +196,20 @@ class Deployment:
         self._notify()
         return node
 
-    def repolicy(self, node: Node, hello: node_pb2.Hello) -> None:
+    def update_policies(self, node: Node, hello: node_pb2.Hello) -> None:
         """The node can run other policies than it said before; what it runs has not changed."""
         node.policies = Node.of(hello).policies
         self._notify()
 
     def disconnect(self, node: Node) -> None:
+        """The node's stream has ended; what it was sent is forgotten."""
         node.connected = False
         if self.nodes.get(node.id) is node:
             del self.nodes[node.id]
         self._notify()
 
     def is_current(self, node: Node) -> bool:
+        """Whether the node is still served on this stream."""
         return node.connected and not self._stopping
 
     def next_update(self, node: Node) -> node_pb2.Update:
@@ -221,22 +229,22 @@ class Deployment:
         for status in report.apis:
             if status.state == node_pb2.ApiStatus.STATE_APPLIED:
                 node.applied[status.api] = status.digest
-                node.set_aside.pop(status.api, None)
+                node.unapplied.pop(status.api, None)
             elif status.state == node_pb2.ApiStatus.STATE_REMOVED:
                 node.removing.discard(status.api)
                 node.applied.pop(status.api, None)
-                node.set_aside.pop(status.api, None)
-            elif (state := SET_ASIDE.get(status.state)) is not None:
-                node.set_aside[status.api] = SetAside(status.digest, state, status.reason)
+                node.unapplied.pop(status.api, None)
+            elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
+                node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
         self._notify()
 
-    async def change(self) -> None:
+    async def wait_for_change(self) -> None:
         """Returns after the next change of anything here."""
         await self._changed.wait()
 
     def _unsent(self, node: Node) -> Iterator[Bundle]:
         size = 0
-        for _, desired in sorted((self._desired | self._broken).items()):
+        for _, desired in sorted((self._desired | self._suspended).items()):
             bundle = node.wanted(desired)
             if node.sent.get(bundle.api) != bundle.digest:
                 size += bundle.message.ByteSize()
@@ -245,9 +253,9 @@ class Deployment:
                 yield bundle
 
     def _known(self) -> set[str]:
-        return self._desired.keys() | self._broken.keys()
+        return self._desired.keys() | self._suspended.keys()
 
-    def _step(self, revision: int) -> None:
+    def _advance_revision(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
         self._notify()
 
@@ -255,11 +263,11 @@ class Deployment:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    async def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 while not condition() and not self._stopping:
-                    await self.change()
+                    await self.wait_for_change()
         except TimeoutError:
             pass
         return condition()
@@ -268,8 +276,8 @@ class Deployment:
 def _node_status(node: Node, bundle: Bundle) -> NodeStatus:
     if unfit := node.unfit_for(bundle):
         return NodeStatus(node.id, "rejected", unfit)
-    if (aside := node.set_aside.get(bundle.api)) and aside.digest == bundle.digest:
-        return NodeStatus(node.id, aside.state, aside.reason)
+    if (unapplied := node.unapplied.get(bundle.api)) and unapplied.digest == bundle.digest:
+        return NodeStatus(node.id, unapplied.state, unapplied.reason)
     if node.applied.get(bundle.api) == bundle.digest:
         return NodeStatus(node.id, "deployed")
     return NodeStatus(node.id, "pending", "has not acknowledged it yet")

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
+from gatewright_documents.strict import expecting
+from gatewright_documents.values import JsonObject
 from msgspec import UNSET, Meta, Struct, UnsetType
-
-JsonValue: TypeAlias = Any
-"""What JSON can say. `Any`, because a recursive alias cannot stand in a msgspec struct."""
-
-JsonObject: TypeAlias = dict[str, JsonValue]
 
 OnError = Literal["fail", "continue"]
 AccessLog = Literal["all", "errors", "none"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
-def expecting(what: str) -> dict[str, JsonValue]:
-    """How a mistake in this field says what was expected."""
-    return {"x-expected": what}
 
 
 ApiName = Annotated[
@@ -97,15 +89,21 @@ class PolicyAttachment(Strict, frozen=True):
 
 
 class Upstream(Strict, frozen=True):
+    """Where requests go."""
+
     url: str
     """`http://host[:port][/base]` or `https://…`; the part of the path after the context is put behind the base."""
 
 
 class Upstreams(Strict, frozen=True):
+    """The upstreams of an API; there is one so far."""
+
     main: Upstream
 
 
 class Operation(Strict, frozen=True):
+    """One method at one path of the API, with its policies behind those of the API."""
+
     method: Method
     path: str
     """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
@@ -116,6 +114,8 @@ class Operation(Strict, frozen=True):
 
 
 class ApiSpec(Strict, frozen=True, kw_only=True):
+    """What an API is."""
+
     display_name: Text | UnsetType = UNSET
     version: ApiVersion
     context: str
@@ -138,10 +138,14 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
 
 
 class Metadata(Strict, frozen=True):
+    """What an API is called: its name is unique and does not change."""
+
     name: ApiName
 
 
 class Api(Strict, frozen=True):
+    """One `Api` resource, as its publisher writes it."""
+
     api_version: Literal["gatewright.dev/v1"]
     kind: Literal["Api"]
     metadata: Metadata

@@ -14,7 +14,7 @@ import grpc
 from grpc import aio
 
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.deployment import SET_ASIDE, Deployment, Node
+from gatewright_controller.deployment import UNAPPLIED_STATES, Deployment, Node
 from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.relay import Relay, Unnamed
 
@@ -63,16 +63,16 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             if update.bundles or update.removed_apis:
                 yield update
             else:
-                await self._deployment.change()
+                await self._deployment.wait_for_change()
 
     async def _read_reports(self, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
         try:
             async for message in messages:
                 if message.HasField("hello"):
-                    self._deployment.repolicy(node, message.hello)
+                    self._deployment.update_policies(node, message.hello)
                     log.info("node has other policies", extra={"node": node.id, "policies": len(node.policies)})
                 if message.HasField("report"):
-                    _log_set_aside(node, message.report)
+                    _log_unapplied(node, message.report)
                     self._deployment.report(node, message.report)
         finally:
             self._deployment.disconnect(node)
@@ -97,9 +97,9 @@ def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
     }
 
 
-def _log_set_aside(node: Node, report: node_pb2.Report) -> None:
+def _log_unapplied(node: Node, report: node_pb2.Report) -> None:
     for status in report.apis:
-        if state := SET_ASIDE.get(status.state):
+        if state := UNAPPLIED_STATES.get(status.state):
             log.warning(f"API {state}", extra={"node": node.id, "api": status.api, "reason": status.reason})
 
 

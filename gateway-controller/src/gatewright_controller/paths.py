@@ -34,6 +34,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Segment:
+    """One part of a path template between two slashes."""
+
     kind: Kind
     text: str = ""
     """A parameter's name; a literal with those of RAW raw, and all else that is not unreserved as %XX."""
@@ -54,6 +56,7 @@ class PathTemplate:
 
     @property
     def ends_in_wildcard(self) -> bool:
+        """Whether it matches everything below its other segments: `/files/*`."""
         return bool(self.segments) and self.segments[-1].kind is Kind.WILDCARD
 
     @property
@@ -77,8 +80,8 @@ class PathTemplate:
     @property
     def shape(self) -> PathTemplate:
         """Equal for two templates that match the same paths: the names of parameters do not count."""
-        unnamed = (Segment(part.kind, part.text if part.kind is Kind.LITERAL else "") for part in self.segments)
-        return PathTemplate(tuple(unnamed), self.trailing_slash)
+        unlinked = (Segment(part.kind, part.text if part.kind is Kind.LITERAL else "") for part in self.segments)
+        return PathTemplate(tuple(unlinked), self.trailing_slash)
 
     def covers(self, other: PathTemplate) -> bool:
         """Whether every path that matches `other` matches this one too."""

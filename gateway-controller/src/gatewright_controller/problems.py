@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from gatewright_documents.mistake import Invalid, Mistake, Unreadable
+from gatewright_documents.values import JsonObject, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from gatewright_controller.mistake import Invalid, Mistake, Unreadable
-from gatewright_controller.model import JsonObject, JsonValue
 from gatewright_controller.store import ApiExistsError, NoSuchApiError, StorageError
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 def problem_response(
     status: int, detail: str, headers: Mapping[str, str] | None = None, **members: JsonValue
 ) -> Response:
+    """A response with status, title and detail as RFC 9457 has them, and `members` beside them."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 
@@ -52,7 +53,8 @@ def _on_unreadable(_: Request, error: Exception) -> Response:
 
 def _told(mistake: Mistake) -> JsonObject:
     line: JsonObject = {"line": mistake.line} if mistake.line else {}
-    return {"field": mistake.field, "message": mistake.message, **line}
+    field = ": ".join(part for part in (mistake.file, mistake.field) if part)
+    return {"field": field, "message": mistake.message, **line}
 
 
 def _on_exists(_: Request, error: Exception) -> Response:

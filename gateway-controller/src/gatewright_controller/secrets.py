@@ -9,45 +9,46 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from gatewright_documents.mistake import Mistake, format_path
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject, JsonValue
+
 from gatewright_controller.definitions import Definition, Definitions
-from gatewright_controller.mistake import Mistake
-from gatewright_controller.mistake import place as written
-from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, to_document
-from gatewright_controller.schema import MASK
+from gatewright_controller.model import Api, PolicyAttachment, to_document
 from gatewright_controller.versions import Versions, attachments
 
 T = TypeVar("T")
-Place = tuple[str, str, int]
+Position = tuple[str, str, int]
 """Where an attachment stands: operation ("" for the API's own), policy, and how many of it stand before."""
 
 
 def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject:
     """The API as it may be shown. Of a policy that the build no longer has, no parameter is."""
     document = to_document(api)
-    found = zip(_documents(document), attachments(api), versions, strict=True)
-    for attachment, (_, asked), version in found:
-        if "params" in attachment:
+    found = zip(_positioned_documents(document), attachments(api), versions, strict=True)
+    for (_, attachment), (_, asked), version in found:
+        if params := attachment.get("params"):
             definition = definitions.find(asked.name, version)
-            attachment["params"] = _masked(attachment["params"], definition)
+            attachment["params"] = definition.parameters.masked(params) if definition else dict.fromkeys(params, MASK)
     return document
 
 
 def restored(document: JsonObject, stored: Api, definitions: Definitions) -> JsonObject:
     """The document with what is stored in the place of masks, wherever it can be read and something is."""
     filled = copy.deepcopy(document)
-    before = {place: one.params for place, one in _placed(stored)}
-    for place, attachment in _placed_documents(filled):
+    before = {position: one.params for position, one in _positioned(stored)}
+    for position, attachment in _positioned_documents(filled):
         definition = _meant(attachment, definitions)
         params = attachment.get("params")
-        if definition and isinstance(params, dict) and place in before:
-            attachment["params"] = definition.parameters.restored(params, before[place])
+        if definition and isinstance(params, dict) and position in before:
+            attachment["params"] = definition.parameters.restored(params, before[position])
     return filled
 
 
 def mask_mistakes(field: str, params: JsonObject) -> Iterator[Mistake]:
     """Masks that were sent and stand for nothing; also where no secret is: another version may have one there."""
     for path in _masks(params):
-        where = written(path, f"{field}.params")
+        where = format_path(path, f"{field}.params")
         yield Mistake(where, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
 
 
@@ -59,12 +60,6 @@ def _masks(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple
             yield from _masks(item, (*path, step))
 
 
-def _masked(params: JsonObject, definition: Definition | None) -> JsonValue:
-    if definition is None:
-        return dict.fromkeys(params, MASK)
-    return definition.parameters.masked(params)
-
-
 def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | None:
     name, version = attachment.get("name"), attachment.get("version")
     if not isinstance(name, str) or not isinstance(version, str):
@@ -72,14 +67,14 @@ def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | Non
     return next(iter(definitions.matching(name, version)), None)
 
 
-def _placed(api: Api) -> Iterator[tuple[Place, PolicyAttachment]]:
+def _positioned(api: Api) -> Iterator[tuple[Position, PolicyAttachment]]:
     levels = [("", api.spec.policies)]
     levels += [(f"{one.method} {one.path}", one.policies) for one in api.spec.operations]
     for level, policies in levels:
         yield from _numbered(level, policies, lambda one: one.name)
 
 
-def _placed_documents(document: JsonObject) -> Iterator[tuple[Place, JsonObject]]:
+def _positioned_documents(document: JsonObject) -> Iterator[tuple[Position, JsonObject]]:
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return
@@ -89,17 +84,12 @@ def _placed_documents(document: JsonObject) -> Iterator[tuple[Place, JsonObject]
         yield from _numbered(level, _objects(operation.get("policies")), lambda one: str(one.get("name")))
 
 
-def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Place, T]]:
+def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Position, T]]:
     counted: dict[str, int] = {}
     for item in items:
         key = name(item)
         yield (level, key, counted.get(key, 0)), item
         counted[key] = counted.get(key, 0) + 1
-
-
-def _documents(document: JsonObject) -> Iterator[JsonObject]:
-    """The attachments of a valid document, in the order of `attachments`."""
-    yield from (one for _, one in _placed_documents(document))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from gatewright_documents.mistake import Invalid, Mistake
 
 from gatewright_controller.access import is_loopback
 from gatewright_controller.api import create_app
 from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
-from gatewright_controller.mistake import Invalid, Mistake
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
+from gatewright_documents.mistake import Invalid, Mistake, Unreadable
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import read_yaml
 from msgspec import Meta
 
-from gatewright_controller.documents import read_yaml
-from gatewright_controller.mistake import Invalid, Mistake, Unreadable
-from gatewright_controller.model import JsonObject, Timeout
-from gatewright_controller.schema import Schema
+from gatewright_controller.model import Timeout
 
 PREFIX = "GATEWRIGHT_CONTROLLER_"
 
@@ -23,7 +24,7 @@ def described(comment: str) -> Meta:
     return Meta(description=comment)
 
 
-def confided(comment: str) -> Meta:
+def secret(comment: str) -> Meta:
     """The same, of a field whose value no message shows."""
     return Meta(description=comment, extra_json_schema={"writeOnly": True})
 
@@ -43,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "policy-definitions"
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
-        str, confided("Bearer token of the management API. Required unless it listens on loopback only.")
+        str, secret("Bearer token of the management API. Required unless it listens on loopback only.")
     ] = ""
     token_file: Annotated[
         str, described("File that holds the token, instead of `token`; white space around it does not count.")
@@ -74,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "info"
     system_parameters: Annotated[
         dict[str, dict[str, Any]],
-        confided("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
+        secret("What the operator, not the API's publisher, sets for a policy, under the policy's name."),
     ] = {}
     system_parameters_file: Annotated[
         str, described("YAML file that holds the system parameters, instead of `systemParameters`.")
@@ -94,7 +95,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
             values[field.encode_name] = _plain(text, field.name)
     values |= {_camel(name): value for name, value in options.items()}
     mistakes = list(_take_from_files(values))
-    mistakes += Schema(msgspec.json.schema(Settings), close=False).mistakes(values, "")
+    mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
     return msgspec.convert(values, Settings)
@@ -144,8 +145,10 @@ def _mapping(text: str, where: str) -> JsonObject:
     try:
         values = read_yaml(text.encode())
     except Unreadable as unreadable:
-        said = [(one.message.partition(", got ")[0], one.line) for one in unreadable.mistakes]
-        raise Invalid([Mistake(f"{where}:{line}", message) for message, line in said]) from None
+        without_values = [
+            Mistake.expecting(one.expected, cure=one.cure, line=one.line, file=where) for one in unreadable.mistakes
+        ]
+        raise Invalid(without_values) from None
     if values is None:
         return {}
     if not isinstance(values, dict):

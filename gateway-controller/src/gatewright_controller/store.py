@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from gatewright_documents.values import JsonObject
+
 from gatewright_controller import paths
-from gatewright_controller.model import Api, JsonObject, from_document, to_document
-from gatewright_controller.versions import Versions, attachments, exactly
+from gatewright_controller.model import Api, from_document, to_document
+from gatewright_controller.versions import Versions, attachments, with_exact_versions
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,12 @@ class StoredApi:
 
     @property
     def name(self) -> str:
+        """Its name, unique among all."""
         return self.api.metadata.name
 
     @property
     def context(self) -> str:
+        """Its context with the version in it: `/orders/v1`."""
         return context_of(self.api)
 
 
@@ -263,7 +267,7 @@ def _ask_by_major_version(connection: sqlite3.Connection) -> None:
     for name, document in connection.execute("SELECT name, document FROM apis").fetchall():
         api = from_document(json.loads(document))
         versions = tuple(one.version for _, one in attachments(api))
-        asked = exactly(api, tuple(version.partition(".")[0] for version in versions))
+        asked = with_exact_versions(api, tuple(version.partition(".")[0] for version in versions))
         row = (_encode(asked), json.dumps(versions), name)
         connection.execute("UPDATE apis SET document = ?, versions = ? WHERE name = ?", row)
     connection.execute("PRAGMA user_version = 2")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import msgspec
+from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
-from gatewright_controller.mistake import Invalid, Mistake, shown
-from gatewright_controller.model import Api, JsonObject, JsonValue, PolicyAttachment, milliseconds
+from gatewright_controller.model import Api, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.private_upstreams import PrivateUpstreams
-from gatewright_controller.schema import Schema
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.upstream import UrlError, parse_url
 
@@ -40,18 +40,13 @@ def validate(
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(_structure().mistakes(document, ""), _meaning(draft, definitions, contexts, upstreams))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, upstreams))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
     if mistakes:
         raise Invalid(mistakes)
     return model.from_document(document)
-
-
-@cache
-def _structure() -> Schema:
-    return Schema(msgspec.json.schema(Api), close=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class DraftPolicy:
 
 
 @dataclass(frozen=True)
-class Said:
+class StatedTimeout:
     """A timeout, and where it stands."""
 
     field: str
@@ -75,8 +70,8 @@ class Said:
 class DraftTimeouts:
     """None where there is none that can be read."""
 
-    request: Said | None
-    idle: Said | None
+    request: StatedTimeout | None
+    idle: StatedTimeout | None
 
     def over(self, shared: DraftTimeouts) -> DraftTimeouts:
         """An operation's own, and for what it does not say the API's."""
@@ -85,6 +80,8 @@ class DraftTimeouts:
 
 @dataclass(frozen=True)
 class DraftOperation:
+    """An operation as far as it can be read. field: where it stands."""
+
     field: str
     method: str | None
     path: str | None
@@ -106,6 +103,7 @@ class Draft:
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
+        """What can be read of a document; None and empty lists where nothing can."""
         spec = _object(document.get("spec"))
         main = _object(_object(spec.get("upstream")).get("main"))
         operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
@@ -135,9 +133,9 @@ def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
-    def read(name: str) -> Said | None:
+    def read(name: str) -> StatedTimeout | None:
         try:
-            return Said(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
+            return StatedTimeout(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
         except (KeyError, msgspec.ValidationError):
             return None
 

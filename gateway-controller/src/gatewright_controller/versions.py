@@ -38,7 +38,7 @@ def attachments(api: Api) -> Iterator[tuple[str, PolicyAttachment]]:
             yield f"spec.operations[{number}].policies[{index}]", policy
 
 
-def exactly(api: Api, versions: Versions) -> Api:
+def with_exact_versions(api: Api, versions: Versions) -> Api:
     """The API with these versions in place of those that it asks for."""
     left = iter(versions)
 
@@ -51,18 +51,19 @@ def exactly(api: Api, versions: Versions) -> Api:
     return msgspec.structs.replace(api, spec=spec)
 
 
-def newest(api: Api, definitions: Definitions) -> Versions:
+def newest_versions(api: Api, definitions: Definitions) -> Versions:
     """What a valid API gets when it is written."""
     return tuple(definitions.resolve(one.name, one.version).version for _, one in attachments(api))
 
 
-def kept(api: Api, present: Versions, definitions: Definitions) -> Versions:
+def kept_versions(api: Api, present: Versions, definitions: Definitions) -> Versions:
     """What an API that was written before has in a build. Where nothing fits, what explains best why not."""
     pairs = zip(attachments(api), present, strict=True)
     return tuple(_kept(one, version, definitions) for (_, one), version in pairs)
 
 
 def moves(api: Api, before: Versions, after: Versions) -> list[Move]:
+    """The attachments whose versions differ between two choices for the same API."""
     triples = zip(attachments(api), before, after, strict=True)
     return [Move(api.metadata.name, field, one.name, old, new) for (field, one), old, new in triples if old != new]
 

@@ -7,9 +7,10 @@ import copy
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions, UnknownPolicyError
-from gatewright_controller.model import JsonObject, from_document
+from gatewright_controller.model import from_document
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
+from gatewright_documents.values import JsonObject
 
 
 def bundle(document: JsonObject, definitions: Definitions) -> node_pb2.ApiBundle:

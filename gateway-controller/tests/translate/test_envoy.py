@@ -28,10 +28,10 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
-from gatewright_controller.documents import parse_yaml
-from gatewright_controller.model import JsonObject
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 

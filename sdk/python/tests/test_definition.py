@@ -52,11 +52,11 @@ def test_all_mistakes_at_once() -> None:
     }  # fmt: skip
     with pytest.raises(DefinitionError) as caught:
         PolicyDefinition.from_document(bad)
-    assert [mistake.split(":")[0] for mistake in caught.value.mistakes] == [
+    assert [str(mistake).split(":")[0] for mistake in caught.value.mistakes] == [
         "extra", "name", "version", "runtime", "description",
         "processingMode.requestbodymode", "processingMode.requestHeaderMode",
     ]  # fmt: skip
-    assert "runtime: expected one of go, python, got 'rust'" in caught.value.mistakes
+    assert "runtime: expected python or go, got 'rust'; write runtime: python or runtime: go" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["1s", "30s", "299s", "300s"])
@@ -72,15 +72,20 @@ def test_no_time_to_prepare(text: str) -> None:
 
 
 @pytest.mark.parametrize(("document", "sentence"), [
-    (["x"], r"\$: expected an object, got list"),
-    ({}, "name: expected .* got nothing; .*processingMode: expected an object, got nothing"),
+    (["x"], r"\$: expected a mapping with name, version, .*, got \['x'\]; write its keys"),
+    ({}, "name: expected .* got nothing; .*processingMode: expected the phases, got nothing"),
     ({**GOOD, "processingMode": {"requestBodyMode": ["x"]}}, r"processingMode\.requestBodyMode: .* got \['x'\]"),
-    ({**GOOD, "processingMode": {"encodedBodies": "gzip"}}, "encodedBodies: expected one of REFUSE, PASS, got 'gzip'"),
+    ({**GOOD, "processingMode": {"encodedBodies": "gzip"}}, "encodedBodies: expected REFUSE or PASS, got 'gzip'"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": 1}}, "requestBodyInResponse: expected true or false, got 1"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": True, "responseHeaderMode": "PROCESS"}},
-     "requestBodyInResponse: expected requestBodyMode: BUFFER and a response phase"),
+     "requestBodyInResponse: expected requestBodyMode: BUFFER beside it, got requestBodyMode: SKIP; write BUFFER"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": True, "requestBodyMode": "BUFFER"}},
-     "requestBodyInResponse: expected requestBodyMode: BUFFER and a response phase"),
+     "requestBodyInResponse: expected a response phase that is not SKIP, got SKIP for both; write responseHeaderMode"),
+    ({**GOOD, "processingMode": {"responseBodyMode": "STREAM"}},
+     r"responseBodyMode: expected SKIP or BUFFER \(STREAM is not supported yet\), got 'STREAM'; write BUFFER"),
+    ({**GOOD, "processingMode": {}}, "processingMode: expected a phase that is not SKIP, got none; write PROCESS"),
+    ({**GOOD, "name": "7th-header"}, "name: expected a policy name: .*, got '7th-header'; write one like add-headers"),
+    ({**GOOD, "version": "v1.0.0\n"}, "version: expected a version vX.Y.Z, got"),
 ])  # fmt: skip
 def test_what_is_no_definition(document: object, sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
 from gatewright_builder import build as run_builder
-from gatewright_builder.imports import LIMIT_SECONDS
+from gatewright_builder.import_check import LIMIT_SECONDS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -37,13 +37,14 @@ def build_as_json(manifest: Path, output: Path, locked: bool = False, import_sec
     {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for one that takes long,
     {"event": "download", "what", "received", "total", "done"}, {"event": "note", "text"}, at last one
     {"event": "built", "output", "changed", "seconds", "policies", "engine"} or, for each mistake, {"event": "mistake",
-    "file", "line", "expected", "got", "cure", "text"}, text being all of it as one sentence.
+    "file", "line", "field", "expected", "got", "cure", "text"}, text being all of it as one sentence.
     """
     try:
         result = run_builder(BuildOptions(manifest, output, _say_json, locked, import_seconds=import_seconds))
     except BuildError as error:
         for mistake in error.mistakes:
-            _line("mistake", **asdict(mistake), text=str(mistake))
+            parts = {"expected": mistake.expected, "got": mistake.got, "cure": mistake.cure, "text": str(mistake)}
+            _line("mistake", file=mistake.file, line=mistake.line or None, field=mistake.field, **parts)
         return 1
     seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
     policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-from gatewright_controller.documents import parse_json, parse_yaml, places
-from gatewright_controller.mistake import Invalid, shown
-from gatewright_controller.mistake import Mistake as WrongField
+from gatewright_controller import API_DOCUMENT
+from gatewright_documents.json_reader import line_tree, parse_json
+from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli.node.ports import join_address
 
@@ -32,18 +32,6 @@ class ApiFileError(Exception):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
         self.mistakes = mistakes
-
-
-class Mistake(msgspec.Struct, frozen=True):
-    """What is wrong with a file. line: from 1; 0 where it is not known."""
-
-    message: str
-    field: str = ""
-    line: int = 0
-
-    def __str__(self) -> str:
-        """What goes behind the name of the file."""
-        return (f":{self.line}" if self.line else "") + (f": {self.field}" if self.field else "") + f": {self.message}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ class RefusedFile:
     @property
     def sentences(self) -> list[str]:
         """One for each mistake, with file and line: apis/hello.yaml:3: metadata.name: ..."""
-        return [f"{self.path}{mistake}" for mistake in self.mistakes]
+        return [str(replace(mistake, file=str(self.path))) for mistake in self.mistakes]
 
 
 @dataclass(frozen=True)
@@ -125,7 +113,7 @@ def read(file: Path) -> list[ApiFile | RefusedFile]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        return [RefusedFile(file, (Mistake(error.strerror or repr(error)),), stamp=seen)]
+        return [RefusedFile(file, (Mistake("", error.strerror or repr(error)),), stamp=seen)]
     return [replace(found, stamp=seen) for found in documents(file, content)]
 
 
@@ -139,8 +127,12 @@ def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
     try:
         return replace(_parsed(file, content), above=above)
     except Invalid as invalid:
-        mistakes = [Mistake(one.message, one.field, one.line + above if one.line else 0) for one in invalid.mistakes]
-        return RefusedFile(file, tuple(mistakes), above=above)
+        return RefusedFile(file, tuple(below(one, above) for one in invalid.mistakes), above=above)
+
+
+def below(mistake: Mistake, above: int) -> Mistake:
+    """The mistake of a document that begins behind `above` lines of its file, with its line in the file."""
+    return replace(mistake, line=mistake.line + above) if mistake.line else mistake
 
 
 def _parts(content: bytes) -> list[tuple[int, bytes]]:
@@ -195,23 +187,23 @@ def each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
 
 def name_taken(file: ApiFile, by: Path) -> RefusedFile:
     """Of a file whose API has the name of another file's."""
-    mistake = Mistake(f"{by} has an API {file.name!r} already: give it another name", "metadata.name", file.above + 1)
+    mistake = Mistake("metadata.name", f"{by} has an API {file.name!r} already: give it another name", file.above + 1)
     return RefusedFile(file.path, (mistake,), file.name, file.stamp, file.above)
 
 
 def _parsed(file: Path, content: bytes) -> ApiFile:
     """Raises Invalid."""
-    document = (parse_json if file.suffix == ".json" else parse_yaml)(content)
+    document = (parse_json if file.suffix == ".json" else parse_yaml)(content, API_DOCUMENT)
     metadata, spec = document.get("metadata"), document.get("spec")
     fields = spec if isinstance(spec, dict) else {}
     name = metadata.get("name") if isinstance(metadata, dict) else None
     wrong = [
-        WrongField("", "expected a document with `kind: Api`") if document.get("kind") != "Api" else None,
-        WrongField("metadata.name", f"expected a string, got {shown(name)}") if not isinstance(name, str) else None,
-        WrongField("spec", f"expected an object, got {shown(spec)}") if not isinstance(spec, dict) else None,
+        Mistake("", "expected a document with `kind: Api`") if document.get("kind") != "Api" else None,
+        Mistake("metadata.name", f"expected a string, got {shown(name)}") if not isinstance(name, str) else None,
+        Mistake("spec", f"expected an object, got {shown(spec)}") if not isinstance(spec, dict) else None,
     ]
     if mistakes := [one for one in wrong if one]:
-        raise Invalid(mistakes).at(places(content).line_of)
+        raise Invalid(mistakes).located(line_tree(content).line_of)
     return ApiFile(file, str(name), content, tuple(_upstreams(fields)), _sample(fields))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import yaml
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.yaml_reader import YAML_1_1, read_yaml
 
 from gatewright_cli.supervision import forked
 
@@ -35,9 +36,10 @@ def speaks_tls(template: Path) -> bool:
     if "transport_socket" not in text.template:
         return False
     try:
-        document = yaml.safe_load(text.safe_substitute(dict.fromkeys(text.get_identifiers(), "") | {"port": OUR_PORT}))
+        filled = text.safe_substitute(dict.fromkeys(text.get_identifiers(), "") | {"port": OUR_PORT})
+        document = read_yaml(filled.encode(), YAML_1_1)
         return any(_speaks_tls(listener) for listener in document["static_resources"]["listeners"])
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (Invalid, KeyError, TypeError):
         return False
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, Mistake
+from gatewright_cli.node.api_files import ApiFile, below
 from gatewright_cli.supervision.local_http import Answer, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
@@ -145,7 +146,7 @@ class Management:
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
             raise NoAnswerError(_said(answer))
         if answer.is_error:
-            raise InvalidError(tuple(_below(mistake, api.above) for mistake in _mistakes(answer)))
+            raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
         return msgspec.json.decode(answer.content, type=StoredApi)
 
     async def check_policies(self, definitions: Path) -> PolicyImpact:
@@ -180,12 +181,8 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
     try:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
-        return (Mistake(f"{answer.status_code} {answer.text[:500]}"),)
-    return tuple(problem.errors) or (Mistake(f"{answer.status_code} {problem.detail}"),)
-
-
-def _below(mistake: Mistake, above: int) -> Mistake:
-    return msgspec.structs.replace(mistake, line=mistake.line + above) if mistake.line else mistake
+        return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
+    return tuple(problem.errors) or (Mistake("", f"{answer.status_code} {problem.detail}"),)
 
 
 def _said(answer: Answer) -> str:
@@ -193,4 +190,4 @@ def _said(answer: Answer) -> str:
 
 
 def _sentences(mistakes: Iterable[Mistake]) -> list[str]:
-    return [str(mistake).removeprefix(": ") for mistake in mistakes]
+    return [f"line {mistake.line}: {mistake}" if mistake.line else str(mistake) for mistake in mistakes]

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
+from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, Mistake, RefusedFile, each_name_once, name_taken, stamp
+from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, each_name_once, name_taken, stamp
 from gatewright_cli.node.management import (
     DEPLOYED,
     PENDING,
@@ -82,10 +82,10 @@ class Deployment:
         """For status.json: files whose APIs the controller does not have, as file, api, state, mistakes."""
         files = [
             *((REJECTED, file.path, file.api, file.mistakes) for file in self._refused.values()),
-            *((PENDING, api.path, api.name, (Mistake(reason),)) for api, reason in self._unsent.values()),
+            *((PENDING, api.path, api.name, (Mistake("", reason),)) for api, reason in self._unsent.values()),
         ]
         return [
-            {"file": str(path), "api": api, "state": state, "mistakes": msgspec.to_builtins(mistakes)}
+            {"file": str(path), "api": api, "state": state, "mistakes": [_as_json(one) for one in mistakes]}
             for state, path, api, mistakes in files
         ]
 
@@ -256,3 +256,7 @@ class Deployment:
     def _log_not_serving(self, name: str, api: StoredApi) -> None:
         self._not_serving[name] = api.status.state
         self._output.event("API is not deployed", "warning", api=name, state=api.status.state, reason=api.status.reason)
+
+
+def _as_json(mistake: Mistake) -> dict[str, object]:
+    return {"message": mistake.message, "field": mistake.field, "line": mistake.line}

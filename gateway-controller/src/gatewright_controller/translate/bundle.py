@@ -35,10 +35,12 @@ class Bundle:
 
     @property
     def api(self) -> str:
+        """The API's name."""
         return self.message.api
 
     @property
     def digest(self) -> str:
+        """SHA-256, in hex, of the message without it: nodes acknowledge by it."""
         return self.message.digest
 
     def unserved(self, reason: str) -> Bundle:

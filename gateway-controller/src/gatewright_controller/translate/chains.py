@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gatewright.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeConfig
+from gatewright_documents.values import JsonValue
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definition, Definitions
-from gatewright_controller.model import Api, JsonValue, PolicyAttachment, milliseconds
+from gatewright_controller.model import Api, PolicyAttachment, milliseconds
 from gatewright_controller.paths import context_of
 from gatewright_controller.translate.identity import canonical, digest_of
 

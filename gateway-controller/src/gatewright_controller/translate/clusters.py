@@ -15,6 +15,7 @@ def cluster_name(api: str, url: UpstreamUrl, settings: EdgeSettings) -> str:
 
 
 def render_cluster(api: str, url: UpstreamUrl, settings: EdgeSettings) -> envoy.EnvoyMessage:
+    """Envoy's cluster of an upstream: DNS or an address, TLS where the URL is https."""
     tls = envoy.Tls(url.host, url.is_address, settings.trusted_ca) if url.secure else None
     return envoy.cluster(
         cluster_name(api, url, settings),

@@ -139,6 +139,7 @@ class Filters:
 
 
 def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: Filters) -> EnvoyMessage:
+    """A route to a cluster, with the time that a request may take and the authority that the upstream is given."""
     route = _route(name, match, filters)
     route.route.cluster = forward.cluster
     # Envoy's `timeout` cuts a response that is under way. The one for a try ends with the response's headers.
@@ -170,6 +171,7 @@ def _struct(values: Mapping[str, str]) -> struct_pb2.Struct:
 
 
 def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Filters) -> EnvoyMessage:
+    """A route that Envoy answers itself, after the policies of its chain."""
     route = _route(name, match, filters)
     route.direct_response.status = answer.status
     if answer.body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from gatewright_controller.model import JsonValue
+from gatewright_documents.values import JsonValue
 
 
 def canonical(value: JsonValue) -> bytes:

@@ -57,6 +57,7 @@ class RoutedPath:
 
     @property
     def methods(self) -> set[str]:
+        """Those that requests may come with: HEAD where there is GET."""
         named = {operation.method for operation in self.operations}
         return named | {"HEAD"} if "GET" in named else named
 
@@ -75,6 +76,7 @@ class Target:
 
 
 def operation_name(operation: Operation) -> str:
+    """`GET /items/{id}`: what it is called in route names, logs and statistics."""
     return f"{operation.method} {operation.path}"
 
 
@@ -87,6 +89,7 @@ def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operatio
 
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
+    """All of an API's routes, in the order in which Envoy is to try them."""
     templates = {routed.template for routed in paths}
     allowed = {routed.template: _allowed(routed, paths) for routed in paths}
     places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]

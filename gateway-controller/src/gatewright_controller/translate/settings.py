@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EdgeSettings:
+    """Times in milliseconds."""
+
     request_timeout_ms: int = 60_000
     """From the end of the request until the response begins, for APIs that do not say."""
     idle_timeout_ms: int = 60_000

@@ -67,11 +67,7 @@ def access_mistakes(document: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | i
     """Path in the document, what was expected there, what is there."""
     for key in ("files", "network"):
         if key in document and document.get("runtime") == "go":
-            yield (
-                (key,),
-                "none for a Go policy: it runs in the engine, where nothing could hold it to that",
-                document[key],
-            )
+            yield (key,), OF_GO, document[key]
     yield from _file_mistakes(document.get("files", {}))
     network = document.get("network", ANY)
     if isinstance(network, list) and network:

@@ -13,9 +13,10 @@ from typing import Any
 from gatewright.access import Access, access_mistakes
 
 PREPARE_TIMEOUT = "10s"
-PREPARE_TIMEOUT_PATTERN = r"\A([1-9][0-9]?|[12][0-9][0-9]|300)s\Z"
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+"""Of a policy, and of an executor group."""
+VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
+NAME, NAME_CURE = "a policy name: lower-case letters, digits and single dashes", "write one like add-headers"
 
 
 class Runtime(StrEnum):
@@ -68,12 +69,6 @@ class ProcessingModeConfig:
         """Whether on_response is called at all."""
         return self.response_header_mode is HeaderMode.PROCESS or self.response_body_mode is not BodyMode.SKIP
 
-    @property
-    def keeps_unread_request_body(self) -> bool:
-        """Whether it asks for the request's body in a response phase without having asked for both: a mistake."""
-        wants_both = self.request_body_mode is BodyMode.BUFFER and self.wants_response
-        return self.request_body_in_response and not wants_both
-
 
 @dataclass(frozen=True, slots=True)
 class PolicyDefinition:
@@ -94,10 +89,9 @@ class PolicyDefinition:
     @classmethod
     def from_document(cls, document: object) -> PolicyDefinition:
         """The definition that a parsed YAML or JSON document holds; DefinitionError names all its mistakes."""
-        if not isinstance(document, Mapping):
-            raise DefinitionError([f"$: expected an object, got {type(document).__name__}"])
-        if mistakes := list(_mistakes(document)):
+        if mistakes := list(definition_mistakes(document)):
             raise DefinitionError(mistakes)
+        assert isinstance(document, Mapping)
         return cls(
             name=document["name"],
             version=document["version"],
@@ -113,11 +107,34 @@ class PolicyDefinition:
         )
 
 
-class DefinitionError(ValueError):
-    """A definition that is not one. `mistakes` has a sentence for each: where, expected, got."""
+@dataclass(frozen=True, slots=True)
+class DefinitionMistake:
+    """One thing to put right in a definition. str() is a sentence: FIELD: expected …, got …; CURE.
 
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
+    path: the keys and indexes that lead to it; () for the whole document. value: what stands there. words: the same in
+    words, where they say it better ("nothing").
+    """
+
+    path: tuple[str | int, ...]
+    expected: str
+    cure: str
+    value: object = None
+    words: str = ""
+
+    @property
+    def got(self) -> str:
+        """What stands there, cut at 60 characters."""
+        return self.words or f"{self.value!r:.60}"
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path)) or '$'}: expected {self.expected}, got {self.got}; {self.cure}"
+
+
+class DefinitionError(ValueError):
+    """A definition that is not one. `mistakes` has them all."""
+
+    def __init__(self, mistakes: list[DefinitionMistake]) -> None:
+        super().__init__("; ".join(map(str, mistakes)))
         self.mistakes = mistakes
 
 
@@ -138,78 +155,103 @@ def _processing_mode(modes: Mapping[str, Any]) -> ProcessingModeConfig:
     )
 
 
-_MODES: dict[str, type[HeaderMode] | type[BodyMode] | type[EncodedBodies]] = {
-    "requestHeaderMode": HeaderMode,
-    "requestBodyMode": BodyMode,
-    "responseHeaderMode": HeaderMode,
-    "responseBodyMode": BodyMode,
-    "encodedBodies": EncodedBodies,
-}
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a key of a definition holds. kind: a type, or the words that it may be; pattern: of all of a text."""
+
+    kind: type | tuple[str, ...]
+    expected: str
+    cure: str
+    pattern: str = ""
+    required: bool = False
+
+    def fits(self, value: object) -> bool:
+        if isinstance(self.kind, tuple):
+            return isinstance(value, str) and value in self.kind
+        if not isinstance(value, self.kind):
+            return False
+        return not self.pattern or re.fullmatch(self.pattern, str(value)) is not None
+
+
+_HEADER_MODE = Field(tuple(HeaderMode), "SKIP or PROCESS", "write PROCESS to be called for it")
+_BODY_MODE = Field(
+    ("SKIP", "BUFFER"), "SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"
+)
 _BODY_IN_RESPONSE = "requestBodyInResponse"
-_TEXTS = {
-    "name": (_NAME, "lower-case words joined by hyphens, like add-python-header"),
-    "version": (_VERSION, "an exact version, like v1.2.3"),
-    "runtime": (re.compile("|".join(Runtime)), "one of " + ", ".join(Runtime)),
+MODES = {
+    "requestHeaderMode": _HEADER_MODE,
+    "requestBodyMode": _BODY_MODE,
+    "responseHeaderMode": _HEADER_MODE,
+    "responseBodyMode": _BODY_MODE,
+    _BODY_IN_RESPONSE: Field(bool, "true or false", "write true to be given the request's body in on_response too"),
+    "encodedBodies": Field(
+        tuple(EncodedBodies), "REFUSE or PASS", "write PASS for a policy that can read what has a content encoding"
+    ),
 }
-_OPTIONAL = {
-    "displayName": str,
-    "description": str,
-    "parameters": Mapping,
-    "systemParameters": Mapping,
-    "allowContinue": bool,
-    "prepareTimeout": str,
+_TEXT = Field(str, "a text", "put it in quotes")
+_SCHEMA = Field(Mapping, "a JSON Schema 2020-12 of an object", "write type: object")
+FIELDS = {
+    "name": Field(str, NAME, NAME_CURE, NAME_PATTERN, required=True),
+    "version": Field(str, "a version vX.Y.Z", "write one like v1.0.0", VERSION_PATTERN, required=True),
+    "runtime": Field(tuple(Runtime), "python or go", "write runtime: python or runtime: go", required=True),
+    "processingMode": Field(Mapping, "the phases", "write requestHeaderMode: PROCESS below it", required=True),
+    "displayName": _TEXT,
+    "description": _TEXT,
+    "parameters": _SCHEMA,
+    "systemParameters": _SCHEMA,
+    "allowContinue": Field(bool, "true or false", "write false to forbid onError: continue"),
+    "prepareTimeout": Field(
+        str, "a time from 1s to 300s", "write one like 30s", r"^([1-9][0-9]?|[12][0-9][0-9]|300)s$"
+    ),
 }
 _ACCESS = ("files", "network")
-_KINDS = {str: "a string", Mapping: "an object", bool: "true or false"}
 
 
-def _mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
-    yield from _unknown_keys("", document, [*_TEXTS, "processingMode", *_OPTIONAL, *_ACCESS])
-    for key, (pattern, expected) in _TEXTS.items():
-        value = document.get(key)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            yield f"{key}: expected {expected}, got {_got(document, key)}"
-    for key, kind in _OPTIONAL.items():
-        if key in document and not isinstance(document[key], kind):
-            yield f"{key}: expected {_KINDS[kind]}, got {_got(document, key)}"
-    timeout = document.get("prepareTimeout", PREPARE_TIMEOUT)
-    if isinstance(timeout, str) and not re.search(PREPARE_TIMEOUT_PATTERN, timeout):
-        yield f"prepareTimeout: expected a time from 1s to 300s, got {timeout!r:.60}"
-    yield from (
-        f"{'.'.join(map(str, path))}: expected {expected}, got {got!r:.60}"
-        for path, expected, got in access_mistakes(document)
-    )
-    yield from _mode_mistakes(document)
-
-
-def _mode_mistakes(document: Mapping[Any, Any]) -> Iterator[str]:
-    modes = document.get("processingMode")
-    if not isinstance(modes, Mapping):
-        yield f"processingMode: expected an object, got {_got(document, 'processingMode')}"
+def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
+    """All that keeps a parsed document from being a policy's definition, but for its JSON Schemas: the one grammar of
+    names, versions and modes, for whoever reads definitions.
+    """
+    if not isinstance(document, Mapping):
+        yield _no_mapping(document)
         return
-    yield from _unknown_keys("processingMode.", modes, [*_MODES, _BODY_IN_RESPONSE])
-    mistakes = [
-        f"processingMode.{key}: expected one of {', '.join(kind)}, got {_got(modes, key)}"
-        for key, kind in _MODES.items()
-        if key in modes and modes[key] not in list(kind)
-    ]
-    if not isinstance(modes.get(_BODY_IN_RESPONSE, False), bool):
-        mistakes.append(
-            f"processingMode.{_BODY_IN_RESPONSE}: expected true or false, got {_got(modes, _BODY_IN_RESPONSE)}"
-        )
-    yield from mistakes
-    if not mistakes and _processing_mode(modes).keeps_unread_request_body:
-        yield (
-            f"processingMode.{_BODY_IN_RESPONSE}: expected requestBodyMode: BUFFER and a response phase beside true, "
-            f"got {dict(modes)!r:.200}"
-        )
+    yield from _key_mistakes((), document, FIELDS, _ACCESS)
+    for path, expected, value in access_mistakes(document):
+        cure = "remove it" if document.get("runtime") == "go" else "mend it: docs/policies.md has an example"
+        yield DefinitionMistake(path, expected, cure, value)
+    modes = document.get("processingMode")
+    if isinstance(modes, Mapping):
+        wrong = list(_key_mistakes(("processingMode",), modes, MODES))
+        yield from wrong or _phase_mistakes(_processing_mode(modes))
 
 
-def _unknown_keys(where: str, document: Mapping[Any, Any], known: list[str]) -> Iterator[str]:
+def _no_mapping(document: object) -> DefinitionMistake:
+    expected, words = f"a mapping with {', '.join((*FIELDS, *_ACCESS))}", "nothing" if document is None else ""
+    return DefinitionMistake((), expected, "write its keys", document, words)
+
+
+def _key_mistakes(
+    path: tuple[str, ...], document: Mapping[Any, Any], fields: Mapping[str, Field], beside: tuple[str, ...] = ()
+) -> Iterator[DefinitionMistake]:
+    known = (*fields, *beside)
     for key in document:
         if key not in known:
-            yield f"{where}{key}: unknown key, the known ones are {', '.join(known)}"
+            yield DefinitionMistake((*path, str(key)), f"one of {', '.join(known)}", "remove it or mend its name", key)
+    for key, field_of in fields.items():
+        if key not in document:
+            if field_of.required:
+                yield DefinitionMistake((*path, key), field_of.expected, field_of.cure, words="nothing")
+        elif not field_of.fits(document[key]):
+            yield DefinitionMistake((*path, key), field_of.expected, field_of.cure, document[key])
 
 
-def _got(document: Mapping[Any, Any], key: str) -> str:
-    return f"{document[key]!r:.60}" if key in document else "nothing"
+def _phase_mistakes(mode: ProcessingModeConfig) -> Iterator[DefinitionMistake]:
+    path = ("processingMode", _BODY_IN_RESPONSE)
+    if mode.request_body_in_response and mode.request_body_mode is not BodyMode.BUFFER:
+        words, cure = f"requestBodyMode: {mode.request_body_mode}", "write BUFFER, or remove it"
+        yield DefinitionMistake(path, "requestBodyMode: BUFFER beside it", cure, words=words)
+    if mode.request_body_in_response and not mode.wants_response:
+        expected, cure = "a response phase that is not SKIP", "write responseHeaderMode: PROCESS, or remove it"
+        yield DefinitionMistake(path, expected, cure, words="SKIP for both")
+    if not (mode.wants_request or mode.wants_response):
+        cure = "write PROCESS or BUFFER for a phase that the policy is to be called in"
+        yield DefinitionMistake(("processingMode",), "a phase that is not SKIP", cure, words="none")

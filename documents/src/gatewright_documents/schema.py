@@ -1,0 +1,189 @@
+"""JSON Schema 2020-12 as policies use it: unknown keys are refused unless the schema allows them, defaults are applied.
+
+jsonschema-rs validates; closing a schema, applying its defaults and saying what was expected is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind as Kind
+
+from gatewright_documents import schema_defaults, secret_masks
+from gatewright_documents.mistake import Mistake, format_path, listed, shown
+from gatewright_documents.schema_walk import closed, in_place, known_keys
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject, JsonValue
+
+NOTHING: JsonObject = {"type": "object", "properties": {}}
+"""The schema of a policy that takes no parameters."""
+NOT_GIVEN = object()
+
+TYPES = {"object": "an object", "array": "an array", "integer": "a whole number", "null": "null",
+         "string": "a string", "boolean": "true or false", "number": "a number"}  # fmt: skip
+
+
+class Schema:
+    """A compiled schema. Raises `ValueError` if it is not one, or refers to another document.
+
+    close: whether unknown keys are refused wherever the schema lists an object's properties and says no more.
+    """
+
+    def __init__(self, schema: JsonObject | None, *, close: bool = True) -> None:
+        self.document = schema or NOTHING
+        self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
+        if close:  # only a right schema can be closed
+            self.document = closed(self.document)
+            self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
+
+    def mistakes(
+        self, value: JsonValue, root: str, *, hide_values: bool = False, public: JsonValue = NOT_GIVEN
+    ) -> Iterator[Mistake]:
+        """Everything about `value` that the schema refuses; `root` is the path of `value` in its document.
+
+        No mistake shows what the schema calls a secret; with `hide_values` none shows more than the keys
+        that the schema names. public: the value as it may be shown, where its owner knows better.
+        """
+        if public is NOT_GIVEN:
+            public = self.without_values(value) if hide_values else self.masked(value)
+        for error in self._validator.iter_errors(value):
+            yield from self._told(error, root, public)
+
+    def masked(self, value: JsonValue) -> JsonValue:
+        """The value as it may be shown: where the schema says `writeOnly` or `format: password`, a mask."""
+        return secret_masks.masked(value, [self.document], self.document)
+
+    def without_values(self, value: JsonValue) -> JsonValue:
+        """The value with a mask for whatever is no key of the schema's own."""
+        return secret_masks.without_values(value, [self.document], self.document)
+
+    def restored(self, value: JsonValue, stored: JsonValue) -> JsonValue:
+        """The value with what is stored in the place of masks. Items of a list are known by what of them is shown."""
+        return secret_masks.restored(value, stored, self.masked(value), self.masked(stored))
+
+    def with_defaults(self, value: JsonObject) -> JsonObject:
+        """A copy of `value` in which what is missing has the schema's default."""
+        filled = schema_defaults.with_defaults(value, self.document, self.document)
+        assert isinstance(filled, dict)
+        return filled
+
+    def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
+        path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
+        match error.kind:
+            case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if meant := _meant(error, branches):
+                for inner in meant:
+                    yield from self._told(inner, root, public)
+            case Kind.Required(name):
+                expected, cure = self._wanted(here, str(name))
+                yield Mistake.expecting(expected, "nothing", cure, field=format_path([*path, str(name)], root))
+            case Kind.AdditionalProperties() | Kind.UnevaluatedProperties() if _within(public, path) == MASK:
+                yield Mistake(format_path(path, root), "has keys that are unknown")
+            case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
+                known = known_keys(self._at(here), self.document)
+                expected = f"one of {', '.join(known)}" if known else "no key"
+                for name in sorted(set(names) - set(known)):
+                    field = format_path([*path, name], root)
+                    yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
+            case _:
+                yield self._wrong(error, format_path(path, root), _within(public, error.instance_path))
+
+    def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
+        here = self._at(error.schema_path[:-1])
+        if expected := _text(here, "x-expected") or _expected(error.kind):
+            return Mistake.expecting(expected, shown(public), _text(here, "x-cure"), field=field)
+        return Mistake(
+            field, error.message if public == error.instance else f"expected another value than {shown(public)}"
+        )
+
+    def _wanted(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
+        """What a property that is missing is to be, and the cure."""
+        for part in in_place(self._at(path), self.document):
+            for schema in in_place(part.get("properties", {}).get(name), self.document):
+                if expected := _text(schema, "x-expected") or _kind_words(schema):
+                    return expected, _text(schema, "x-cure")
+        return "a value", ""
+
+    def _at(self, path: Sequence[str | int]) -> JsonObject:
+        found: JsonValue = self.document
+        for step in path:
+            found = found[int(step)] if isinstance(found, list) else found.get(str(step), {})
+        return found if isinstance(found, dict) else {}
+
+
+def _text(schema: JsonObject, keyword: str) -> str:
+    found = schema.get(keyword)
+    return found if isinstance(found, str) else ""
+
+
+def _public_path(path: Sequence[str | int], public: JsonValue) -> list[str | int]:
+    """The path as far as it may be shown: not into what has a mask."""
+    shown: list[str | int] = []
+    for step in path:
+        if public == MASK or (isinstance(public, dict) and step not in public):
+            break
+        shown.append(step)
+        public = public[step]
+    return shown
+
+
+def _within(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
+    """What stands at the path; a mask for all that is inside of one."""
+    for step in path:
+        if value == MASK or (isinstance(value, dict) and step not in value):
+            return MASK
+        value = value[step]
+    return value
+
+
+def _meant(
+    error: jsonschema_rs.ValidationError, branches: Sequence[Sequence[jsonschema_rs.ValidationError]]
+) -> Sequence[jsonschema_rs.ValidationError]:
+    """The branch that the author had in mind: the only one of the value's own kind. Its mistakes tell more."""
+    fitting = [branch for branch in branches if not any(_is_other_kind(inner, error) for inner in branch)]
+    return fitting[0] if len(fitting) == 1 else []
+
+
+def _is_other_kind(inner: jsonschema_rs.ValidationError, outer: jsonschema_rs.ValidationError) -> bool:
+    here = list(inner.instance_path) == list(outer.instance_path)
+    return here and isinstance(inner.kind, Kind.Type | Kind.Enum | Kind.Constant)
+
+
+def _type_words(types: str | Sequence[str]) -> str:
+    names = [types] if isinstance(types, str) else types
+    return listed([TYPES.get(name, name) for name in names]) if names else ""
+
+
+def _kind_words(schema: JsonObject) -> str:
+    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return listed([shown(option) for option in options]) if options else _type_words(schema.get("type", []))
+
+
+def _expected(kind: Kind) -> str | None:
+    match kind:
+        case Kind.Type(types):
+            return _type_words(types)
+        case Kind.Enum(options):
+            return listed([shown(option) for option in options])
+        case Kind.Constant(value):
+            return shown(value)
+        case Kind.Pattern(pattern):
+            return f"text that matches {pattern}"
+        case Kind.Format(name):
+            return f"text in the format {name}"
+    return _expected_size(kind)
+
+
+def _expected_size(kind: Kind) -> str | None:
+    sizes: dict[str, Callable[[object], str]] = {
+        "minimum": lambda limit: f"at least {limit}",
+        "maximum": lambda limit: f"at most {limit}",
+        "exclusiveMinimum": lambda limit: f"more than {limit}",
+        "exclusiveMaximum": lambda limit: f"less than {limit}",
+        "minLength": lambda limit: f"at least {limit} characters",
+        "maxLength": lambda limit: f"at most {limit} characters",
+        "minItems": lambda limit: f"at least {limit} item{'' if limit == 1 else 's'}",
+        "maxItems": lambda limit: f"at most {limit} item{'' if limit == 1 else 's'}",
+    }
+    limit = kind.as_dict().get("limit")
+    return sizes[kind.name](limit) if kind.name in sizes else None

@@ -1,0 +1,103 @@
+"""Through a JSON Schema 2020-12: the keywords that hold schemas, what applies to the same value, what is below it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
+
+IN_PLACE = ("allOf", "anyOf", "oneOf")
+"""Lists of schemas for the same value."""
+CONDITIONAL = ("if", "then", "else")
+NAMED = ("properties", "patternProperties", "$defs", "dependentSchemas")
+SINGLE = ("items", "additionalProperties", "unevaluatedProperties", "contains", "not", *CONDITIONAL)
+LISTED = ("prefixItems", *IN_PLACE)
+
+
+def schemas_with_paths(schema: JsonValue, path: KeyPath = ()) -> Iterator[tuple[KeyPath, JsonObject]]:
+    """The schema and all that are in it, with their paths."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema
+    for keyword in NAMED:
+        for name, child in schema.get(keyword, {}).items():
+            yield from schemas_with_paths(child, (*path, keyword, name))
+    for keyword in SINGLE:
+        yield from schemas_with_paths(schema.get(keyword), (*path, keyword))
+    for keyword in LISTED:
+        for index, child in enumerate(schema.get(keyword, [])):
+            yield from schemas_with_paths(child, (*path, keyword, index))
+
+
+def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozenset()) -> Iterator[JsonObject]:
+    """The schema and all that it applies to the same value."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for keyword in IN_PLACE:
+        for part in schema.get(keyword, []):
+            yield from in_place(part, root, seen)
+    for keyword in CONDITIONAL:
+        yield from in_place(schema.get(keyword), root, seen)
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        yield from in_place(resolved(reference, root), root, seen | {reference})
+
+
+def resolved(reference: str, root: JsonObject) -> JsonValue:
+    """A reference into the schema itself; others are left to the validator, which is offline and refuses them."""
+    if not reference.startswith("#"):
+        return None
+    found: JsonValue = root
+    for step in reference[1:].split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
+    return found
+
+
+def known_keys(schema: JsonObject, root: JsonObject) -> list[str]:
+    """The properties that the schema names, sorted."""
+    return sorted({key for part in in_place(schema, root) for key in part.get("properties", {})})
+
+
+def closed(schema: JsonObject) -> JsonObject:
+    """The schema with `unevaluatedProperties: false` wherever it lists an object's properties and says no more."""
+    result = copy.deepcopy(schema)
+    _close(result, result)
+    for definition in result.get("$defs", {}).values():
+        _close_below(definition, result)
+    return result
+
+
+def _close(schema: JsonValue, root: JsonObject) -> None:
+    if not isinstance(schema, dict):
+        return
+    parts = list(in_place(schema, root))
+    said = any(key in part for part in parts for key in ("additionalProperties", "unevaluatedProperties"))
+    if any("properties" in part for part in parts) and not said:
+        schema["unevaluatedProperties"] = False
+    _close_below(schema, root)
+
+
+def _close_below(schema: JsonValue, root: JsonObject) -> None:
+    """Closes what describes the parts of the value. In-place parts stay open: the schema around them closes."""
+    if not isinstance(schema, dict):
+        return
+    for child in _children(schema, ("properties", "patternProperties"), ("items", "additionalProperties", "contains"),
+                           ("prefixItems",)):  # fmt: skip
+        _close(child, root)
+    for child in _children(schema, (), ("then", "else"), IN_PLACE):
+        _close_below(child, root)
+
+
+def _children(
+    schema: JsonObject, named: Sequence[str], single: Sequence[str], several: Sequence[str]
+) -> Iterator[JsonValue]:
+    for keyword in named:
+        yield from schema.get(keyword, {}).values()
+    yield from (schema.get(keyword) for keyword in single)
+    for keyword in several:
+        yield from schema.get(keyword, [])

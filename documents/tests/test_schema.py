@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from gatewright_documents.schema import Schema
+from gatewright_documents.values import JsonObject
+
+
+def told(schema: JsonObject, value: JsonObject) -> list[str]:
+    return [str(mistake) for mistake in Schema(schema).mistakes(value, "params")]
+
+
+def test_defaults_are_applied_at_every_depth_and_nowhere_else() -> None:
+    schema = Schema(
+        {
+            "properties": {
+                "a": {"default": 1},
+                "o": {"default": {}, "properties": {"b": {"default": [2]}}},
+                "p": {"properties": {"c": {"default": 3}}},
+                "l": {"items": {"$ref": "#/$defs/item"}},
+            },
+            "allOf": [{"properties": {"e": {"default": 5}}}],
+            "anyOf": [{"properties": {"f": {"default": 6}}}, True],
+            "$defs": {"item": {"properties": {"d": {"default": 4}}}},
+        }
+    )
+    given: JsonObject = {"l": [{}, {"d": 0}]}
+    assert schema.with_defaults(given) == {"a": 1, "o": {"b": [2]}, "l": [{"d": 4}, {"d": 0}], "e": 5}
+    assert given == {"l": [{}, {"d": 0}]}
+
+
+def test_two_values_do_not_share_a_default() -> None:
+    schema = Schema({"properties": {"a": {"default": []}}})
+    schema.with_defaults({})["a"].append(1)
+    assert schema.with_defaults({}) == {"a": []}
+
+
+def test_unknown_keys_are_refused_unless_the_schema_allows_them() -> None:
+    nested: JsonObject = {"properties": {"o": {"properties": {"a": {}}}, "free": {"type": "object"}}}
+    assert told(nested, {"o": {"b": 1}, "free": {"x": 1}, "c": 1}) == [
+        "params.o.b: expected one of a, got 'b'; remove it or mend its name",
+        "params.c: expected one of free, o, got 'c'; remove it or mend its name",
+    ]
+    assert not told({"properties": {"a": {}}, "additionalProperties": True}, {"b": 1})
+    assert told({"additionalProperties": {"type": "string"}, "properties": {}}, {"b": 1})
+    assert not told({"patternProperties": {"^x-": {}}, "properties": {}}, {"x-a": 1})
+
+
+def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None:
+    combined: JsonObject = {
+        "$ref": "#/$defs/base",
+        "allOf": [{"properties": {"b": {"$ref": "#/$defs/base"}}}],
+        "$defs": {"base": {"properties": {"a": {"type": "integer"}}}},
+    }
+    assert not told(combined, {"a": 1, "b": {"a": 2}})
+    assert told(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or mend its name"]
+    assert told(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or mend its name"]
+
+
+def test_a_wrong_value_is_not_also_called_unknown() -> None:
+    assert told({"properties": {"a": {"type": "string"}}}, {"a": 1}) == ["params.a: expected a string, got 1"]
+
+
+def test_no_schema_takes_no_parameters() -> None:
+    assert [str(mistake) for mistake in Schema(None).mistakes({"a": 1}, "params")] == [
+        "params.a: expected no key, got 'a'; remove it or mend its name"
+    ]
+
+
+def test_the_branch_that_was_meant_tells_what_is_wrong() -> None:
+    schema: JsonObject = {"properties": {"a": {"oneOf": [{"type": "string"}, {"type": "object", "required": ["x"]}]}}}
+    assert told(schema, {"a": {}}) == ["params.a.x: expected a value, got nothing"]
+
+
+def test_a_schema_that_refers_to_itself_is_finite() -> None:
+    schema: JsonObject = {"properties": {"child": {"$ref": "#"}, "n": {"default": 1}}}
+    assert Schema(schema).with_defaults({"child": {"child": {}}}) == {"child": {"child": {"n": 1}, "n": 1}, "n": 1}
+    assert told(schema, {"child": {"x": 1}}) == [
+        "params.child.x: expected one of child, n, got 'x'; remove it or mend its name"
+    ]
+
+
+@pytest.mark.parametrize("schema", [{"type": "strin"}, {"$ref": "https://example.com/schema"}, {"properties": 3}])
+def test_what_is_no_schema_is_refused(schema: JsonObject) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Schema(schema)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from gatewright_documents.schema import Schema
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject, JsonValue
+from hypothesis import given
+from hypothesis import strategies as st
+
+NESTED = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "user": {"type": "string"},
+            "token": {"$ref": "#/$defs/secret"},
+            "keys": {
+                "type": "array",
+                "items": {"properties": {"id": {"type": "string"}, "key": {"type": "string", "format": "password"}}},
+            },
+            "either": {
+                "anyOf": [{"properties": {"kind": {"const": "a"}}}, {"properties": {"pin": {"writeOnly": True}}}]
+            },
+            "headers": {"type": "object", "additionalProperties": {"type": "string", "writeOnly": True}},
+            "pair": {"prefixItems": [{"type": "string"}, {"type": "string", "writeOnly": True}]},
+            "all": {"type": "object", "writeOnly": True},
+        },
+        "$defs": {"secret": {"type": "string", "writeOnly": True}},
+    }
+)
+PUBLIC, HIDDEN = st.sampled_from(["a", "b", "c"]), st.sampled_from(["s3cret-1", "s3cret-2", "s3cret-3"])
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": PUBLIC,
+        "token": HIDDEN,
+        "keys": st.lists(st.fixed_dictionaries({"id": PUBLIC}, optional={"key": HIDDEN}), max_size=3),
+        "either": st.fixed_dictionaries({"pin": HIDDEN}),
+        "headers": st.dictionaries(PUBLIC, HIDDEN, max_size=2),
+        "pair": st.tuples(PUBLIC, HIDDEN).map(list),
+        "all": st.dictionaries(PUBLIC, HIDDEN, max_size=2),
+    },
+)
+
+
+@given(VALUES)
+def test_a_mask_shows_nothing_and_stands_for_what_is_stored(value: JsonObject) -> None:
+    shown = NESTED.masked(value)
+    assert "s3cret" not in json.dumps(shown)
+    assert NESTED.restored(shown, value) == value
+
+
+@given(VALUES, VALUES)
+def test_no_secret_comes_to_stand_where_it_did_not(sent: JsonObject, stored: JsonObject) -> None:
+    """Beside keys of the same name, only an item that looks the same brings its secret."""
+    filled = NESTED.restored(NESTED.masked(sent), stored)
+    assert NESTED.masked(filled) == NESTED.masked(sent)
+    pairs = {(one["id"], one["key"]) for one in stored.get("keys", []) if "key" in one} | {("", MASK)}
+    for item in filled.get("keys", []):
+        if "key" in item:
+            assert (item["id"], item["key"]) in pairs | {(item["id"], MASK)}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"token": 987654}, "params.token: expected a string, got '********'"),
+        ({"keys": [{"key": 987654}]}, "params.keys[0].key: expected a string, got '********'"),
+        ({"all": "987654"}, "params.all: expected an object, got '********'"),
+        ({"headers": {"x": 987654}}, "params.headers.x: expected a string, got '********'"),
+    ],
+)
+def test_a_mistake_does_not_show_the_secret_that_is_wrong(value: JsonValue, told: str) -> None:
+    assert [str(mistake) for mistake in NESTED.mistakes(value, "params")] == [told]

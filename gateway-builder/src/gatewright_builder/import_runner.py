@@ -1,0 +1,171 @@
+"""Run by the interpreter of a build's environment, never by the builder's: imports modules, says how each went.
+
+    python -I -S -B import_runner.py PARENT_PID SECONDS FOLDER MODULE…
+
+Writes JSON lines to stdout: {"module": "", "lacks"} at the beginning, its sandbox (import_sandbox.py) but for what
+this kernel lacks; {"module"} before an import; {"module", "error", "kind", "missing", "refused", "file", "line"} after
+one that failed, file and line being the last place below FOLDER that was reached, refused being "network" or "write"
+where that is what it wanted; {"module", "error", "kind", "expected", "file", "line"} for a hook that the executor would
+refuse; {"module": ""} at the end, which a module that ends the process does not let it reach. An import that takes
+longer than SECONDS ends the process, with the stacks of its threads on stdout in faulthandler's words. So does the end
+of the thread that started it. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import faulthandler
+import importlib
+import inspect
+import json
+import os
+import signal
+import site
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TextIO
+
+END = ""
+PR_SET_PDEATHSIG = 1
+MOST_CAUSES = 20
+HOOKS = {
+    "on_request": ("ctx", "params"),
+    "on_response": ("ctx", "params"),
+    "prepare": ("params",),
+    "close": ("prepared",),
+}
+FOR_AN_INSTANCE = ("params", "metadata")  # what `prepare` is given where its second argument is named so
+
+
+def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
+    """Imports each module with folder first on sys.path. What they print goes to stderr."""
+    _end_with(int(parent))
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _say(report, {"module": END, "lacks": _confined()})
+    site.main()  # not before: a package's .pth files run here
+    sys.path.insert(0, folder)
+    for module in modules:
+        _say(report, {"module": module})
+        faulthandler.dump_traceback_later(float(seconds), exit=True, file=report)
+        try:
+            imported = importlib.import_module(module)
+        except BaseException as error:  # a policy may even exit
+            _say(report, {"module": module} | _failure(error, folder))
+            continue
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        for hook in HOOKS:
+            if wrong := _wrong(imported, hook, folder):
+                _say(report, {"module": module, "kind": "hook"} | wrong)
+    _say(report, {"module": END})
+    os._exit(0)  # whatever else they have begun
+
+
+def _confined() -> list[str]:
+    """What does not sandbox this process, though it should. It may write where its temporary files belong."""
+    loader = SourceFileLoader("import_sandbox", str(Path(__file__).with_name("import_sandbox.py")))
+    sandbox = ModuleType(loader.name)
+    loader.exec_module(sandbox)
+    return list(sandbox.enter_sandbox(os.environ["TMPDIR"]))
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel kill this process when the one that wants to know ends (prctl(2), PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):  # another system than Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
+
+
+def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | None:
+    """What keeps the executor from calling a hook, however the module came by it."""
+    function = getattr(module, hook, None)
+    expected = f"{hook}({', '.join(HOOKS[hook])})"
+    if function is None:
+        return None
+    if hook == "prepare":
+        expected += f" or {hook}({', '.join(FOR_AN_INSTANCE)})"
+    if not callable(function):
+        return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
+    if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
+        return wrong | _definition(function, folder)
+    if hook != "prepare" and _yields(function):
+        why = {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
+        return why | _definition(function, folder)
+    try:
+        signature = inspect.signature(function)
+        second = [*signature.parameters][1:2]
+        signature.bind(*(FOR_AN_INSTANCE if hook == "prepare" and second == ["metadata"] else HOOKS[hook]))
+    except TypeError as error:
+        got = f"{hook}{inspect.signature(function)}: {error}"
+        return {"expected": expected, "error": got} | _definition(function, folder)
+    except ValueError:  # written in C: it says itself what it does not like
+        pass
+    return None
+
+
+def _wrong_close(prepare: object) -> dict[str, object] | None:
+    if prepare is None:
+        return {"expected": "prepare(params) beside close(prepared)", "error": "no prepare"}
+    if _yields(prepare):
+        return {"expected": "close(prepared), or a prepare that yields", "error": "both"}
+    return None
+
+
+def _yields(function: object) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _definition(function: Callable[..., object], folder: str) -> dict[str, object]:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not code.co_filename.startswith(folder + os.sep):
+        return {}
+    return {"file": os.path.relpath(code.co_filename, folder), "line": code.co_firstlineno}
+
+
+def _failure(error: BaseException, folder: str) -> dict[str, object]:
+    file, line = _place(error.__traceback__, folder)
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    kind, refused = type(error).__name__, _refused(error)
+    return {"error": str(error), "kind": kind, "missing": missing, "refused": refused, "file": file, "line": line}
+
+
+def _refused(error: BaseException | None) -> str:
+    """Which of what this process is kept from is at the bottom of an error."""
+    for _ in range(MOST_CAUSES):
+        if isinstance(error, OSError):
+            if error.errno == errno.ENETUNREACH or type(error).__name__ == "gaierror":
+                return "network"
+            if error.errno == errno.EACCES and _would_be_written(error.filename):
+                return "write"
+        error = error and (error.__cause__ or error.__context__)
+    return ""
+
+
+def _would_be_written(path: object) -> bool:
+    """Whether it could be, by its permissions: these are not what refuses it."""
+    if not isinstance(path, str):
+        return False
+    return os.access(path if os.path.lexists(path) else Path(path).parent, os.W_OK)
+
+
+def _place(trace: TracebackType | None, folder: str) -> tuple[str | None, int | None]:
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(folder + os.sep)]
+    if not frames:
+        return None, None
+    return os.path.relpath(frames[-1].filename, folder), frames[-1].lineno
+
+
+def _say(report: TextIO, what: dict[str, object]) -> None:
+    print(json.dumps(what), file=report, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

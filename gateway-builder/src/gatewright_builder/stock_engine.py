@@ -1,0 +1,138 @@
+"""The stock engine: the policies that ship, compiled in. It serves any Python policy, so most builds need no Go.
+
+python -m gatewright_builder.stock_engine FOLDER     writes it into FOLDER: how a wheel gets the one that it ships
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatewright.definition import Runtime
+from gatewright_documents.mistake import Mistake
+
+from gatewright_builder.discovery import discover
+from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
+from gatewright_builder.engine_record import ENGINE, EngineRecord, read_record
+from gatewright_builder.events import Say, say_nothing, step
+from gatewright_builder.fetching.cache import Cache, user_cache
+from gatewright_builder.fetching.location import locate
+from gatewright_builder.generation import generate_engine
+from gatewright_builder.go_module_copy import compiled_digest
+from gatewright_builder.manifest import Entry, Manifest
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.origin import Kind
+from gatewright_builder.policy import Policy, of_runtime
+from gatewright_builder.records import Records, contents_of, same_content, user_records
+from gatewright_builder.sources import PACKAGE, Sources, find_sources
+from gatewright_builder.validation import validate
+
+SHIPPED = PACKAGE / "stock"
+
+
+@dataclass(frozen=True, slots=True)
+class StockEngine:
+    """A stock engine that has all Go policies of a build.
+
+    inputs: what it is to be made of; "" where it is the wheel's, whatever that is made of. policies: those compiled in.
+    """
+
+    inputs: str
+    policies: tuple[Policy, ...]
+    sources: Sources
+    cache: Cache
+    records: Records
+
+    def is_it(self, record: EngineRecord) -> bool:
+        """Whether an engine, by its record, is the very same."""
+        return is_made_of(record, self.inputs) if self.inputs else record == read_record(SHIPPED)
+
+    def write(self, folder: Path, say: Say) -> None:
+        """Writes it into folder, which is to be new: the wheel's, or the cache's, which is compiled where it is not
+        there, or not as this user's build put it there. Raises BuildError.
+        """
+        if not self.inputs or is_made_of(read_record(SHIPPED), self.inputs):
+            _copy_shipped(folder)
+        elif not self._copy_cached(folder):
+            with step(say, "compiling the stock policy engine, once for all builds on this machine (may take minutes)"):
+                self._compile(folder)
+
+    @property
+    def _cached(self) -> Path:
+        return self.cache.engines / self.inputs
+
+    def _copy_cached(self, folder: Path) -> bool:
+        """Whether what was copied is what is on record."""
+        known = self.records.read(self._cached)
+        if known is None or not is_made_of(read_record(self._cached), self.inputs):
+            return False
+        shutil.copytree(self._cached, folder)
+        if same_content(contents_of(folder), known):
+            return True
+        shutil.rmtree(folder)
+        return False
+
+    def _compile(self, folder: Path) -> None:
+        with self.cache.scratch() as scratch:
+            made = Path(scratch) / "engine"
+            compile_engine(made, generate_engine(self.policies, self.sources), self.sources, self.policies)
+            contents = contents_of(made)
+            shutil.copytree(made, folder)
+            shutil.rmtree(self._cached, ignore_errors=True)
+            made.rename(self._cached)
+        self.records.keep(self._cached, contents)
+
+
+def find_stock_engine(
+    policies: tuple[Policy, ...], sources: Sources, cache: Cache, records: Records
+) -> StockEngine | None:
+    """None where an engine must be compiled for the build.
+
+    With Go sources: what is made of them. Without: the wheel's. Raises BuildError.
+    """
+    wanted = {policy.key: compiled_digest(policy) for policy in of_runtime(policies, Runtime.GO)}
+    if not sources.has_go:
+        return StockEngine("", (), sources, cache, records) if _has(read_record(SHIPPED), wanted) else None
+    stock = stock_policies(sources)
+    if not wanted.items() <= {policy.key: compiled_digest(policy) for policy in stock}.items():
+        return None
+    return StockEngine(engine_inputs(generate_engine(stock, sources), sources), stock, sources, cache, records)
+
+
+def _has(record: EngineRecord | None, wanted: dict[str, str]) -> bool:
+    return record is not None and wanted.items() <= record.policies.items()
+
+
+def _copy_shipped(folder: Path) -> None:
+    record = read_record(SHIPPED)
+    assert record is not None, "it was found"
+    shutil.copytree(SHIPPED, folder)
+    got = contents_of(folder)[ENGINE].digest.removesuffix("+x")
+    if got != record.sha256:
+        expected = f"the stock engine that this package brought, SHA-256 {record.sha256}"
+        raise BuildError([Mistake.in_file(str(SHIPPED / ENGINE), expected, got, "install gatewright again")])
+
+
+def stock_policies(sources: Sources) -> tuple[Policy, ...]:
+    """The Go policies that every stock engine has: those that ship."""
+    entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in sources.shipped_policies)
+    located = locate(Manifest(sources.root / "policies", entries), product=sources)
+    return of_runtime(validate(discover(located)), Runtime.GO)
+
+
+def main(folder: str) -> None:
+    """Writes the stock engine of the sources around this package into a folder."""
+    try:
+        engine = find_stock_engine((), find_sources(), user_cache(), user_records())
+        if engine is None:
+            sys.exit("expected the engine's Go sources, got a wheel without them; run this in a checkout")
+        shutil.rmtree(folder, ignore_errors=True)
+        engine.write(Path(folder), say_nothing)
+    except BuildError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

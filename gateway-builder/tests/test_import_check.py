@@ -1,0 +1,131 @@
+"""Imports that never end: what is said of them, and that they end with whoever asked. Others are in whole builds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gatewright_builder.import_check import ImportCheck
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.policy import Policy
+from gatewright_builder.tree import below, write_tree
+
+DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
+HANGS = {
+    "it loops": (b"x = 0\nwhile True:\n    x += 1\n", "it is at policy.py:"),
+    "it waits": (
+        b"import threading\n\ndef wait():\n    threading.Event().wait()\n\nwait()\n",
+        "policy.py:4 in wait < policy.py:6 in <module>",
+    ),
+}
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def made(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Callable[[bytes], Policy]:
+    """An executor's folder in tmp_path / "executor", with one policy of this source."""
+
+    def make(source: bytes) -> Policy:
+        write_tree({"policy-definition.yaml": DEFINITION, "policy.py": source}, tmp_path / "sample")
+        policy = discovered(tmp_path / "sample")
+        executor = {"gatewright_executor/__init__.py": b"", "gatewright_executor/main.py": b""}
+        write_tree(executor | below("policies/sample_v1_0_0", policy.sources), tmp_path / "executor")
+        return policy
+
+    return make
+
+
+@pytest.mark.parametrize("what", HANGS)
+def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
+    tmp_path: Path, made: Callable[[bytes], Policy], what: str
+) -> None:
+    source, place = HANGS[what]
+    with pytest.raises(BuildError) as caught:
+        ImportCheck(Path(sys.executable), tmp_path / "executor", (made(source),), limit=1.0).run()
+    (mistake,) = caught.value.mistakes
+    assert mistake.file == "sample/policy.py"
+    assert mistake.line in {2, 3, 4}
+    assert mistake.got.startswith("no end of the import: 1 s; it is at ")
+    assert place in mistake.got
+    assert "import_runner" not in mistake.got
+    assert "in prepare" in mistake.cure
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"import threading\nthreading.Thread(target=threading.Event().wait).start()\n",
+        b"import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)\n",
+    ],
+    ids=["a thread", "a process"],
+)
+def test_what_a_policy_leaves_running_at_import_holds_nothing_up(
+    tmp_path: Path, made: Callable[[bytes], Policy], source: bytes
+) -> None:
+    policy = made(source)
+    began = time.monotonic()
+    ImportCheck(Path(sys.executable), tmp_path / "executor", (policy,)).run()
+    assert time.monotonic() - began < 20
+
+
+def test_a_check_that_is_stopped_before_it_runs_ends_at_once(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+    """More groups than are imported at once, and whoever builds is interrupted."""
+    check = ImportCheck(Path(sys.executable), tmp_path / "executor", (made(HANGS["it waits"][0]),), limit=3600.0)
+    check.stop()
+    with pytest.raises(BuildError, match="ended the process"):
+        check.run()
+
+
+ASKS = """
+import sys
+from pathlib import Path
+from gatewright_builder.discovery import discover_policy
+from gatewright_builder.import_check import ImportCheck
+from gatewright_builder.manifest import Entry
+from gatewright_builder.origin import Kind, Origin
+
+folder = Path(sys.argv[1])
+origin = Origin(Kind.FILE_PATH, "sample", "sample", folder / "sample", "sample")
+policy = discover_policy(Entry("sample", Kind.FILE_PATH, "sample", 1), origin)
+ImportCheck(Path(sys.executable), folder / "executor", (policy,)).run()
+"""
+
+
+def test_an_import_check_does_not_outlive_who_asked(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+    made(b"while True:\n    pass\n")
+    with subprocess.Popen([sys.executable, "-c", ASKS, str(tmp_path)]) as asks:
+        _until(lambda: _children(asks.pid) != [])
+        checking = os.pidfd_open(_children(asks.pid)[0])
+        asks.send_signal(signal.SIGKILL)
+    try:
+        _until(lambda: _has_ended(checking))
+    finally:
+        os.close(checking)
+
+
+def _children(pid: int) -> list[int]:
+    """Of a process, whichever of its threads has started them."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def _has_ended(pidfd: int) -> bool:
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,142 @@
+"""Which engine a build gets: a stock one from cache or wheel, without Go, or one of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Step, build, stock_engine
+from gatewright_builder.sources import Sources
+from gatewright_builder.tree import write_tree
+
+TESTDATA = Path(__file__).parent / "testdata"
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120), pytest.mark.usefixtures("fresh_cache", "packages")]
+STOCK_ONLY = "{name: add-headers, filePath: policies/add-headers}"
+PYTHON_ONLY = "{name: paint, filePath: policies/paint}"
+ANOTHER = "{name: add-headers, filePath: policies/add-headers-next}"
+SHOWN = "add-headers v1.9.0 old words <nil>\n"
+
+
+class Place:
+    """A product with one Go policy that ships, and a build.yaml; `said` is what the last build said."""
+
+    def __init__(self, folder: Path, product: Path) -> None:
+        self.folder, self.product = folder, folder / "product"
+        shutil.copytree(product, self.product)
+        shutil.copytree(TESTDATA / "policies", folder / "policies")
+        shutil.copytree(TESTDATA / "policies" / "add-headers", self.product / "policies" / "add-headers")
+        self.said: list[str] = []
+
+    def build(self, name: str, *entries: str) -> BuildResult:
+        text = "".join(f"  - {entry}\n" for entry in entries)
+        (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{text}")
+        self.said.clear()
+        options = BuildOptions(self.folder / "build.yaml", self.folder / name, self.say, source_root=self.product)
+        return build(options)
+
+    def say(self, event: object) -> None:
+        if isinstance(event, Step) and "engine" in event.text:
+            self.said.append(event.text)
+
+
+@pytest.fixture
+def place(tmp_path: Path, product: Path) -> Place:
+    return Place(tmp_path, product)
+
+
+def shown(result: BuildResult) -> str:
+    return subprocess.run([result.engine], capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def without_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_builder.fetching.go_command.find_go", lambda: None)
+    monkeypatch.setattr("gatewright_builder.engine_compilation.find_go", lambda: None)
+
+
+def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = place.build("first", STOCK_ONLY)
+    assert place.said == ["compiling the stock policy engine, once for all builds on this machine (may take minutes)"]
+    without_go(monkeypatch)
+    second = place.build("second", PYTHON_ONLY)
+    third = place.build("third", PYTHON_ONLY, STOCK_ONLY)
+    assert place.said == []
+    assert [shown(result) for result in (first, second, third)] == [SHOWN] * 3
+    assert len({result.engine.read_bytes() for result in (first, second, third)}) == 1
+
+
+def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree({"policies/add-headers/internal/words/words.go": b'package words\n\nconst Say = "mine"\n'}, place.folder)
+    result = place.build("own", STOCK_ONLY)
+    assert place.said == ["compiling the policy engine, for the stock one has not all Go policies of this build"]
+    assert shown(result) == SHOWN.replace("old words", "mine")
+    without_go(monkeypatch)
+    assert place.build("own", STOCK_ONLY).changed == (), "what is there needs no Go"
+    with pytest.raises(BuildError, match="go: expected the Go toolchain on PATH, got none; install Go"):
+        place.build("own", ANOTHER)
+
+
+def test_a_copy_of_a_policy_that_ships_needs_no_engine_of_its_own(place: Place) -> None:
+    """Of its go.mod only what is compiled counts: not a comment, nor where its SDK lies."""
+    first = place.build("first", STOCK_ONLY)
+    go_mod = place.folder / "policies/add-headers/go.mod"
+    go_mod.write_text(f"// A copy.\n{go_mod.read_text()}")
+    second = place.build("second", STOCK_ONLY)
+    assert second.is_stock
+    assert second.engine.read_bytes() == first.engine.read_bytes()
+
+
+def test_the_engine_of_a_changed_product_is_compiled_anew(place: Place) -> None:
+    place.build("first", STOCK_ONLY)
+    words = place.product / "policies/add-headers/internal/words/words.go"
+    words.write_text('package words\n\nconst Say = "newer"\n')
+    shutil.copy(words, place.folder / "policies/add-headers/internal/words/words.go")
+    assert shown(place.build("first", STOCK_ONLY)) == SHOWN.replace("old words", "newer")
+
+
+def test_the_record_says_what_the_engine_is_made_of(place: Place) -> None:
+    record = json.loads((place.build("first", STOCK_ONLY).output / "bin" / "policy-engine.json").read_text())
+    assert list(record["policies"]) == ["add-headers:v1.9.0"]
+    assert record["toolchain"].startswith("go1.")
+    assert "gatewright.dev/policy-engine" in [module["path"] for module in record["modules"]]
+
+
+@pytest.fixture
+def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The same product as a wheel brings it: an engine, and no Go source."""
+    engine = place.build("first", PYTHON_ONLY).output / "bin"
+    shutil.copytree(engine, place.folder / "wheel")
+    monkeypatch.setattr(stock_engine, "SHIPPED", place.folder / "wheel")
+    for folder in ("gateway-runtime/policy-engine", "sdk/go", "policies"):
+        shutil.rmtree(place.product / folder)
+    shutil.rmtree(place.folder / "cache")
+    without_go(monkeypatch)
+    return place
+
+
+def test_a_wheel_builds_with_the_engine_that_it_brings(installed: Place) -> None:
+    result = installed.build("second", PYTHON_ONLY, STOCK_ONLY)
+    assert (installed.said, shown(result)) == ([], SHOWN)
+    assert b'BridgeFactory("default")' in (result.output / "policy-engine" / "plugin_registry.go").read_bytes()
+    assert installed.build("second", PYTHON_ONLY, STOCK_ONLY).changed == ()
+
+
+def test_a_wheel_compiles_nothing_in(installed: Place) -> None:
+    with pytest.raises(BuildError) as caught:
+        installed.build("third", ANOTHER)
+    assert str(caught.value) == (
+        "policies/add-headers-next: expected Go policies that the engine of this installation has, got"
+        " add-headers:v1.10.0; build in a checkout of Gatewright, which can compile them in"
+    )
+
+
+def test_the_command_for_wheels_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    monkeypatch.setattr(stock_engine, "find_sources", lambda: Sources(place.product))
+    stock_engine.main(str(tmp_path / "for-wheel"))
+    assert sorted(path.name for path in (tmp_path / "for-wheel").iterdir()) == ["policy-engine", "policy-engine.json"]
