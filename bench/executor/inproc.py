@@ -11,11 +11,12 @@ import json
 import sys
 import time
 
-from gatewright_executor import policy_loader, wire
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.execution import execute
-from gatewright_executor.instance import Call, Concurrency, Instance
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.convert import wire
+from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.execution import execute
+from gatewright_executor.running.instance import Call, Concurrency, Instance
 from sdk.policy import PolicyMetadata
 
 from bench.executor import messages

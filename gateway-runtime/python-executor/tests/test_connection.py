@@ -8,9 +8,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gatewright_executor import vital
+from gatewright_executor import critical_thread
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.connection import Answer, Connection
+from gatewright_executor.grpc.connection import Answer, Connection
 from gatewright_executor.server import MAX_MESSAGE_BYTES, SERVICE
 from gatewright_executor.testing import Engine, come_true, request_execution
 from h2.config import H2Configuration
@@ -99,19 +99,19 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(
     monkeypatch: pytest.MonkeyPatch, sent_at_once: bool
 ) -> None:
     talk, here = Talk(), threading.current_thread()
-    monkeypatch.setattr(vital, "failed", threading.Event())
+    monkeypatch.setattr(critical_thread, "failed", threading.Event())
 
     def send(_descriptor: int, _data: bytes) -> int:
         if sent_at_once or threading.current_thread() is not here:
             raise MemoryError
         return 0  # the socket is full: another thread drains
 
-    monkeypatch.setattr("gatewright_executor.sending.send", send)
+    monkeypatch.setattr("gatewright_executor.grpc.nonblocking_send.send", send)
     with pytest.raises(MemoryError) if sent_at_once else contextlib.nullcontext():
         talk.call.answer.send(b"x")
     assert talk.left.wait(10)
     assert talk.call.gone.wait(10)
-    assert sent_at_once or come_true(vital.failed.is_set)
+    assert sent_at_once or come_true(critical_thread.failed.is_set)
     talk.socket.close()
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from gatewright.policy import PolicyMetadata, RequestContext
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.instance import Call, Concurrency, Instance
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.instance import Call, Concurrency, Instance
+from gatewright_executor.running.worker import Worker
 from gatewright_executor.testing import come_true, request_execution
-from gatewright_executor.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,10 +11,10 @@ from unittest.mock import patch
 
 import hpack
 import pytest
-from gatewright_executor.calls import Begun, Calls, ConnectionLost, Event, HalfClosed, Message, log
-from gatewright_executor.frames import PREFACE
-from gatewright_executor.outbox import DEFAULT_WINDOW, LARGEST_WINDOW
-from gatewright_executor.prefixed import prefixed
+from gatewright_executor.grpc.frames import PREFACE
+from gatewright_executor.grpc.message_framing import prefixed
+from gatewright_executor.grpc.outbox import DEFAULT_WINDOW, LARGEST_WINDOW
+from gatewright_executor.grpc.protocol import Begun, Calls, ConnectionLost, Event, HalfClosed, Message, log
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, RequestReceived

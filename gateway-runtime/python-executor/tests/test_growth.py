@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 from gatewright.policy import PolicyMetadata, RequestContext
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.growth import AVERAGED, BUSY_CORES, LATE_SECONDS, Room
-from gatewright_executor.instance import Admission, Call, Concurrency, Instance, concurrency
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.growth import AVERAGED, BUSY_CORES, LATE_SECONDS, Room
+from gatewright_executor.running.instance import Admission, Call, Concurrency, Instance, concurrency
 from gatewright_executor.testing import come_true, request_execution
 
 SECONDS = 30.0  # that anything waits here: longer than come_true does

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import hpack
 import pytest
-from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message
-from gatewright_executor.frames import PREFACE
-from gatewright_executor.prefixed import Messages, prefixed
+from gatewright_executor.grpc.frames import PREFACE
+from gatewright_executor.grpc.message_framing import Messages, prefixed
+from gatewright_executor.grpc.protocol import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.policy_loader import LoadedPolicy
+from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Engine, configuration, request_execution
 

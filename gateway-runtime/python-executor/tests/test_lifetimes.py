@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_executor import prepare
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running import prepare
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Engine, come_true, configuration, request_execution, response_execution
 

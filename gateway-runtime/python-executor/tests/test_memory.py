@@ -27,7 +27,7 @@ except MemoryError:
 GROWS = """
 import threading
 from gatewright_executor import memory
-from gatewright_executor.crew import Crew
+from gatewright_executor.running.worker_pool import Crew
 from gatewright_executor.testing import come_true
 gate, begun = threading.Event(), []
 def run(call, worker):
@@ -47,9 +47,9 @@ gate.set()
 
 WAITS = """
 from gatewright_executor import memory
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.instance import Instance
-from gatewright_executor.prepare import Preparer
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.instance import Instance
+from gatewright_executor.running.prepare import Preparer
 from gatewright_executor.testing import request_execution, timed_out
 from gatewright.policy import PolicyMetadata
 dispatcher = Dispatcher(4)

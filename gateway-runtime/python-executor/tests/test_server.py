@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.listener import SocketError
+from gatewright_executor.grpc.listener import SocketError
 from gatewright_executor.server import SERVICE, Server
 from gatewright_executor.testing import Engine, configuration, request_execution, response_execution
 
@@ -168,7 +168,7 @@ def test_no_policy_takes_all_workers(engine: Start) -> None:
 
 
 def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.replies.MAX_BACKLOG", 0)
+    monkeypatch.setattr("gatewright_executor.session.replies.MAX_BACKLOG", 0)
     one = engine(workers=1, gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0")
     one.configure(2, "gate:v1.0.0")
@@ -186,7 +186,7 @@ def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatc
 
 
 def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.waiting.MAX_WAITING", 3)
+    monkeypatch.setattr("gatewright_executor.running.admission.MAX_WAITING", 3)
     one = engine(gate=GATE)
     one.configure(1, "gate:v1.0.0", max_concurrency=1)
     gate = Gate()

@@ -11,12 +11,12 @@ from typing import ClassVar, TypeAlias
 
 import pytest
 from gatewright.policy import RequestContext
-from gatewright_executor import pace
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.policy_loader import Hook, LoadedPolicy
-from gatewright_executor.prepare import Preparer
-from gatewright_executor.stream import Process, Stream
+from gatewright_executor.policies.policy_loader import Hook, LoadedPolicy
+from gatewright_executor.running import latency
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.prepare import Preparer
+from gatewright_executor.session.stream import Process, Stream
 from gatewright_executor.testing import come_true, configuration, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -119,7 +119,7 @@ def process() -> Iterator[Process]:
     dispatcher.start()
     policies = {policy.key: policy for policy in POLICIES}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pace, "ROW", 3)
+        patch.setattr(latency, "ROW", 3)
         yield Process(policies, dispatcher, Preparer(dispatcher.loops), pb.Hello(workers=WORKERS))
     dispatcher.stop()
 

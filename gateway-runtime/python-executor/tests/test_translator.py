@@ -12,15 +12,15 @@ from gatewright.policy import (
     UpstreamResponseModifications,
 )
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.failure import Failure, PolicyError
-from gatewright_executor.instance import Instance
-from gatewright_executor.testing import request_execution, response_execution
-from gatewright_executor.translator import (
+from gatewright_executor.convert.translator import (
     encode_action,
     encode_failure,
     request_context,
     response_context,
 )
+from gatewright_executor.policies.failure import Failure, PolicyError
+from gatewright_executor.running.instance import Instance
+from gatewright_executor.testing import request_execution, response_execution
 from hypothesis import given
 from hypothesis import strategies as st
 

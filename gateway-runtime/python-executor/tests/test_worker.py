@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen.python_executor_pb2 import Action
-from gatewright_executor.instance import Call, Instance
-from gatewright_executor.pace import QUICK_SECONDS
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.instance import Call, Instance
+from gatewright_executor.running.latency import QUICK_SECONDS
+from gatewright_executor.running.worker import Worker
 from gatewright_executor.testing import request_execution
-from gatewright_executor.worker import Worker
 
 
 class Nobody:

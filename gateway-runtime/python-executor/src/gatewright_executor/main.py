@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatewright_executor import logs, memory, policy_loader
-from gatewright_executor.hung import HUNG_SECONDS
-from gatewright_executor.importing import Importing
-from gatewright_executor.listener import Address, SocketError
-from gatewright_executor.policy_loader import REGISTRY, RegistryError
-from gatewright_executor.private import keep_private
+from gatewright_executor import logs, memory
+from gatewright_executor.grpc.listener import Address, SocketError
+from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies.import_progress import Importing
+from gatewright_executor.policies.policy_loader import REGISTRY, RegistryError
+from gatewright_executor.process_privacy import keep_private
+from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.server import Server
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import gatewright
 
-from gatewright_executor import memory, vital
+from gatewright_executor import critical_thread, memory
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.calls import Status
-from gatewright_executor.connection import Answer, Methods
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.hung import HUNG_SECONDS, Hung
-from gatewright_executor.listener import Address, Listener
-from gatewright_executor.policy_loader import LoadedPolicy
-from gatewright_executor.prepare import Preparer
-from gatewright_executor.stream import Process, Stream
-from gatewright_executor.translator import failure_message
+from gatewright_executor.convert.translator import failure_message
+from gatewright_executor.grpc.connection import Answer, Methods
+from gatewright_executor.grpc.listener import Address, Listener
+from gatewright_executor.grpc.protocol import Status
+from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.hung import HUNG_SECONDS, Hung
+from gatewright_executor.running.prepare import Preparer
+from gatewright_executor.session.stream import Process, Stream
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
@@ -80,7 +80,7 @@ class Server:
             workers_hung=progress.workers_hung,
             hung=[_hung(hung) for hung in progress.hung],
             memory_exhausted=memory.exhausted.is_set(),
-            thread_failed=vital.failed.is_set(),
+            thread_failed=critical_thread.failed.is_set(),
         )
 
     def _execute_stream(self, answer: Answer) -> ExecuteStream:

@@ -1,0 +1,101 @@
+"""Says in the log where executions are that got no answer in their time. The engine decides that, and says which.
+
+One that hangs, or an upstream that is slow, makes many of them: of each instance the first is said with its stack, the
+others of the next seconds are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Context
+
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.policies.failure import Where, policy_stack
+from gatewright_executor.running.delayed_calls import Delays
+from gatewright_executor.running.instance import Call, Instance
+from gatewright_executor.running.loop_watchdog import step_of
+from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.worker import Worker
+
+COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is said
+HOOKS = {pb.PHASE_REQUEST: "on_request", pb.PHASE_RESPONSE: "on_response"}
+log = logging.getLogger(__name__)
+
+
+class Timeouts:
+    """`workers` are all threads that run executions."""
+
+    def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops) -> None:
+        self._workers = workers
+        self._loops = loops
+        self._delays = Delays()
+        self._counted: dict[Instance, int] = {}
+        self._lock = threading.Lock()
+
+    def note(self, late: pb.TimedOut, instance: Instance, call: Call | None) -> None:
+        """An execution's time is over. call: None where it has just ended."""
+        with self._lock:
+            if instance in self._counted:
+                self._counted[instance] += 1
+                return
+            self._counted[instance] = 0
+        self._delays.call(COUNTED_SECONDS, lambda: self._say_count(instance))
+        Context().run(self._say, late, instance, call)
+
+    def where(self, call: Call) -> Where:
+        """Where an execution is that runs."""
+        frames = sys._current_frames()  # no other way to see a thread
+        for worker in self._workers():
+            if worker.call is call:
+                found = policy_stack(frames.get(worker.thread))
+                return found if worker.call is call else Where()
+        loop = self._loops.of(call.instance)
+        frame = frames.get(loop.thread_id)
+        step = step_of(frame)
+        if step is not None and step.call is call:
+            return policy_stack(frame)
+        return loop.where(call)
+
+    # -------------------------------------------------------------- what is said
+
+    def _say(self, late: pb.TimedOut, instance: Instance, call: Call | None) -> None:
+        logs.current.set(Late(late, instance))
+        limit, now = late.timeout_us / 1e6, time.monotonic()
+        elapsed = max(limit, limit + now - call.deadline) if call is not None else limit
+        where = self.where(call) if call is not None and call.started else Where()
+        blocked = self._loops.blocked(instance, now - elapsed, now)
+        about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
+        log.error(
+            "%s timed out: no answer after %.3f s of %.3f s; %s%s",
+            HOOKS.get(late.phase, ""), elapsed, limit, _state(call, where), f"; {blocked}" if blocked else "",
+            extra={"trace": where.stack, "fields": about},
+        )  # fmt: skip
+
+    def _say_count(self, instance: Instance) -> None:
+        with self._lock:
+            count = self._counted.pop(instance)
+        if count:
+            log.error("%d more executions of %s timed out in %g s", count, instance.title, COUNTED_SECONDS)
+
+
+class Late:
+    """The origin of the line about an execution that is late."""
+
+    __slots__ = ("partial", "policy", "request_id")
+
+    def __init__(self, late: pb.TimedOut, instance: Instance) -> None:
+        self.policy, self.partial = instance.key, ""
+        self.request_id = late.request_id.decode("utf-8", "backslashreplace")
+
+
+def _state(call: Call | None, where: Where) -> str:
+    if call is None:
+        return "the answer came at the last moment, too late"
+    if not call.started:
+        return "it had not begun, and waited for its turn"
+    return f"it is at {where.place}" if where.place else "where it is cannot be seen"
