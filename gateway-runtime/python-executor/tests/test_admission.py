@@ -6,8 +6,8 @@ import random
 import pytest
 from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running.admission import FORGIVEN_SECONDS, MAX_WAITING, Waiting
-from gatewright_executor.running.instance import Call, Instance
+from gatewright_executor.running.admission import MAX_WAITING, RECOVERY_SECONDS, AdmissionQueue
+from gatewright_executor.running.instance import Execution, Instance
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,14 +19,16 @@ class Nobody:
     def flush(self) -> None:
         raise NotImplementedError
 
-    def begin(self, _call: Call) -> bool:
+    def claim(self, _execution: Execution) -> bool:
         return True
 
-    def end(self, _call: Call, _action: bytes | None) -> None: ...
+    def deliver(self, _execution: Execution, _action: bytes | None) -> None: ...
+
+    def abort(self) -> None: ...
 
 
-def call(number: int, deadline: float) -> Call:
-    return Call(pb.Execution(id=number), INSTANCE, deadline, Nobody())
+def execution(number: int, deadline: float) -> Execution:
+    return Execution(pb.Execution(id=number), INSTANCE, deadline, Nobody())
 
 
 class Load:
@@ -45,7 +47,7 @@ class Load:
         jitter: float = 0.0,
     ) -> None:
         self.random, self.jitter = random.Random(4711), jitter  # noqa: S311 — nothing secret
-        self.queue: Waiting[Call] = Waiting()
+        self.queue: AdmissionQueue[Execution] = AdmissionQueue()
         self.service, self.rate, self.timeout, self.stall = service, rate, timeout, stall
         self.busy: list[float] = []  # when each slot that is taken comes free
         self.refused = 0
@@ -57,34 +59,34 @@ class Load:
             now = self._woken(due)
             while self.busy and self.busy[0] <= now:
                 self._free(heapq.heappop(self.busy))
-            self._arrive(call(number, now + self.timeout), now)
+            self._arrive(execution(number, now + self.timeout), now)
         return self
 
     def _woken(self, due: float) -> float:
         begin, end = self.stall
         return end if begin < due < end else due
 
-    def _arrive(self, new: Call, now: float) -> None:
+    def _arrive(self, new: Execution, now: float) -> None:
         if len(self.busy) < SLOTS:
-            self.queue.began(now)
+            self.queue.slot_taken(now)
             self._start(new, now)
         elif self.queue.offer(new, SLOTS, now) is not None:
             self.refused += 1
 
     def _free(self, now: float) -> None:
-        self.queue.ended(now)
-        if (next_one := self.queue.take(now)) is not None:
+        self.queue.slot_freed(now)
+        if (next_one := self.queue.pop(now)) is not None:
             self._start(next_one, now)
 
-    def _start(self, taken: Call, now: float) -> None:
+    def _start(self, taken: Execution, now: float) -> None:
         self.waits.append(now - (taken.deadline - self.timeout))
         heapq.heappush(self.busy, self._woken(now + self.service * self.random.uniform(1, 1 + self.jitter)))
 
 
 def test_a_burst_waits_and_is_served() -> None:
-    queue: Waiting[Call] = Waiting()
-    assert [queue.offer(call(n, 1.0), SLOTS, 0.0) for n in range(200)] == [None] * 200
-    taken = [queue.take(0.001 * n) for n in range(201)]
+    queue: AdmissionQueue[Execution] = AdmissionQueue()
+    assert [queue.offer(execution(n, 1.0), SLOTS, 0.0) for n in range(200)] == [None] * 200
+    taken = [queue.pop(0.001 * n) for n in range(201)]
     assert [each.id for each in taken if each is not None] == list(range(200))
 
 
@@ -130,40 +132,40 @@ def test_a_stall_is_no_end_of_the_load(seconds: float) -> None:
 
 
 def test_a_policy_whose_slots_all_hang_is_said_to_be_full() -> None:
-    queue: Waiting[Call] = Waiting()
-    assert queue.offer(call(1, 1.0), SLOTS, 0.0) is None
-    refusal = queue.offer(call(2, 2.5), SLOTS, 1.5)
+    queue: AdmissionQueue[Execution] = AdmissionQueue()
+    assert queue.offer(execution(1, 1.0), SLOTS, 0.0) is None
+    refusal = queue.offer(execution(2, 2.5), SLOTS, 1.5)
     assert refusal is not None
     assert "turn would not come" in refusal
 
 
 def test_a_while_after_the_load_a_burst_may_wait_again() -> None:
     queue, now = Load(service=0.05, rate=960).run(3).queue, 3.0
-    while queue.take(now):
+    while queue.pop(now):
         now += 0.003
-    later = now + FORGIVEN_SECONDS
-    assert [queue.offer(call(n, later + 1), SLOTS, later) for n in range(100)] == [None] * 100
+    later = now + RECOVERY_SECONDS
+    assert [queue.offer(execution(n, later + 1), SLOTS, later) for n in range(100)] == [None] * 100
 
 
 def test_before_it_is_ready_only_the_number_counts() -> None:
-    queue: Waiting[Call] = Waiting()
-    assert [queue.offer(call(n, 100.0), 0, float(n % 50)) for n in range(MAX_WAITING)] == [None] * MAX_WAITING
-    assert "expected at most" in str(queue.offer(call(MAX_WAITING, 100.0), 0, 50.0))
+    queue: AdmissionQueue[Execution] = AdmissionQueue()
+    assert [queue.offer(execution(n, 100.0), 0, float(n % 50)) for n in range(MAX_WAITING)] == [None] * MAX_WAITING
+    assert "expected at most" in str(queue.offer(execution(MAX_WAITING, 100.0), 0, 50.0))
 
 
 @given(st.lists(st.sampled_from(["offer", "take", "forget"]), max_size=200), st.data())
 def test_whoever_waits_is_taken_once_in_order_or_forgotten(steps: list[str], data: st.DataObject) -> None:
-    queue: Waiting[Call] = Waiting()
-    model, now = list[Call](), 0.0
+    queue: AdmissionQueue[Execution] = AdmissionQueue()
+    model, now = list[Execution](), 0.0
     for number, step in enumerate(steps):
         now += data.draw(st.floats(0, 0.3))
         if step == "offer":
-            new = call(number, now + 1)
+            new = execution(number, now + 1)
             if queue.offer(new, SLOTS, now) is None:
                 model.append(new)
         elif step == "take":
-            assert queue.take(now) is (model.pop(0) if model else None)
+            assert queue.pop(now) is (model.pop(0) if model else None)
         elif model:
-            queue.forget(model.pop(data.draw(st.integers(0, len(model) - 1))))
+            queue.remove(model.pop(data.draw(st.integers(0, len(model) - 1))))
         assert len(queue) == len(model)
-    assert queue.take_all() == model
+    assert queue.pop_all() == model

@@ -2,11 +2,11 @@
 
 import threading
 
-from gatewright_executor.running.delayed_calls import Delays
+from gatewright_executor.running.delayed_calls import DelayedCalls
 
 
 def test_the_sooner_is_called_first_whatever_came_first() -> None:
-    delays, called, all_called = Delays(), list[tuple[str, str]](), threading.Event()
+    delayed, called, all_called = DelayedCalls(), list[tuple[str, str]](), threading.Event()
 
     def note(what: str) -> None:
         called.append((what, threading.current_thread().name))
@@ -15,8 +15,8 @@ def test_the_sooner_is_called_first_whatever_came_first() -> None:
         note("last")
         all_called.set()
 
-    delays.call(0.2, note_last)
-    delays.call(0.05, lambda: note("second"))
-    delays.call(0.0, lambda: note("first"))
+    delayed.schedule(0.2, note_last)
+    delayed.schedule(0.05, lambda: note("second"))
+    delayed.schedule(0.0, lambda: note("first"))
     assert all_called.wait(10)
-    assert called == [(what, "delays") for what in ("first", "second", "last")]
+    assert called == [(what, "delayed-calls") for what in ("first", "second", "last")]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running import loop_watchdog
-from gatewright_executor.testing import Engine, come_true, configuration, request_execution, response_execution
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
 Start = Callable[..., Engine]
 BLOCKS = """
@@ -98,7 +98,7 @@ def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: 
     first, second = (note for note in seen(two, 300) if note[0] == "prepared on")
     assert first[1] != second[1]
     assert shared == f"x-thread\0{first[1]}\0".encode()
-    assert come_true(lambda: ["closed on", first[1]] in seen(two, 301 + len(two.frames)))
+    assert eventually(lambda: ["closed on", first[1]] in seen(two, 301 + len(two.frames)))
     assert ["closed on", second[1]] not in seen(two, 300)
 
 
@@ -132,8 +132,8 @@ def test_its_own_loop_ends_with_the_instance(two: Engine, caplog: pytest.LogCapt
     second = seen(two, 100)[1][1]
     loops = names().count("coroutines")
     two.send(close=[1])
-    assert come_true(lambda: ["closed on", second] in seen(two, 200 + len(two.frames)))
-    assert come_true(lambda: names().count("coroutines") < loops)
+    assert eventually(lambda: ["closed on", second] in seen(two, 200 + len(two.frames)))
+    assert eventually(lambda: names().count("coroutines") < loops)
     assert two.health().executions_finished >= finished
 
 

@@ -1,8 +1,17 @@
 """Conversations, byte for byte, between h2 as a client and the server's side of a connection. No socket."""
 
 import pytest
-from gatewright_executor.grpc.message_framing import Messages, prefixed
-from gatewright_executor.grpc.protocol import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message, Status
+from gatewright_executor.grpc.message_framing import MessageReader, frame_message
+from gatewright_executor.grpc.protocol import (
+    Aborted,
+    CallStarted,
+    ConnectionLost,
+    Event,
+    GrpcConnection,
+    HalfClosed,
+    Message,
+    Status,
+)
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
@@ -27,7 +36,7 @@ class Conversation:
 
     def __init__(self, window: int | None = None) -> None:
         self.client = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.server = Calls(LIMIT)
+        self.server = GrpcConnection(LIMIT)
         self.heard: list[Event] = []
         self.answered: list[Http2Event] = []
         self.client.initiate_connection()
@@ -61,7 +70,7 @@ class Conversation:
                 self.heard += self.server.receive(more)
 
     def messages(self, call: int = 1) -> list[bytes]:
-        reader = Messages(LIMIT)
+        reader = MessageReader(LIMIT)
         pieces = [e.data for e in self.answered if isinstance(e, DataReceived) and e.stream_id == call]
         return [message for piece in pieces for message in reader.feed(piece)]
 
@@ -78,14 +87,14 @@ class Conversation:
 def test_a_call_both_ways() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(prefixed(b"one"))
+    talk.say(frame_message(b"one"))
     talk.server.send(1, b"first answer")
     talk.answer()
-    talk.say(prefixed(b"two"), last=True)
+    talk.say(frame_message(b"two"), last=True)
     talk.server.send(1, b"second answer")
     talk.server.finish(1)
     talk.answer()
-    assert talk.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), Message(1, b"two"), HalfClosed(1)]
+    assert talk.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), Message(1, b"two"), HalfClosed(1)]
     assert talk.messages() == [b"first answer", b"second answer"]
     assert talk.trailers() == {"grpc-status": "0"}
     assert talk.ended()
@@ -95,7 +104,7 @@ def test_a_call_both_ways() -> None:
 def test_a_message_in_many_frames_and_many_messages_in_one() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(prefixed(b"x" * 100_000) + prefixed(b"") + prefixed(b"y"))
+    talk.say(frame_message(b"x" * 100_000) + frame_message(b"") + frame_message(b"y"))
     assert talk.heard[1:] == [Message(1, b"x" * 100_000), Message(1, b""), Message(1, b"y")]
 
 
@@ -105,7 +114,7 @@ def test_bytes_may_be_cut_anywhere(sizes: list[int], step: int) -> None:
     talk = Conversation()
     talk.begin()
     for size in sizes:
-        talk.client.send_data(1, prefixed(b"x" * size))
+        talk.client.send_data(1, frame_message(b"x" * size))
     said, heard = talk.client.data_to_send(), list[Event]()
     for start in range(0, len(said), step):
         heard += talk.server.receive(said[start : start + step])
@@ -150,8 +159,8 @@ def test_too_large_a_message_ends_its_call_and_no_other() -> None:
     talk = Conversation()
     talk.begin()
     talk.begin(3)
-    talk.say(prefixed(b"x" * (LIMIT + 1))[:100])
-    talk.say(prefixed(b"still here"), 3)
+    talk.say(frame_message(b"x" * (LIMIT + 1))[:100])
+    talk.say(frame_message(b"still here"), 3)
     assert talk.heard[2:] == [Aborted(1), Message(3, b"still here")]
     assert talk.trailers()["grpc-status"] == "8"
 
@@ -159,7 +168,7 @@ def test_too_large_a_message_ends_its_call_and_no_other() -> None:
 def test_a_message_that_is_not_whole_at_the_end() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(prefixed(b"abc")[:6], last=True)
+    talk.say(frame_message(b"abc")[:6], last=True)
     assert talk.heard[-1] == Aborted(1)
     assert talk.trailers()["grpc-status"] == "13"
 
@@ -206,8 +215,8 @@ def test_going_away_finishes_what_has_begun_and_refuses_the_rest() -> None:
     (gone,) = (event for event in raw.receive_data(said) if isinstance(event, ConnectionTerminated))
     assert (gone.error_code, gone.last_stream_id) == (0, 1)
     talk.begin(3)
-    talk.say(prefixed(b"one"), last=True)
-    assert talk.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
+    talk.say(frame_message(b"one"), last=True)
+    assert talk.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
     assert any(isinstance(event, StreamReset) and event.stream_id == 3 for event in talk.answered)
     talk.server.send(1, b"answer")
     talk.server.finish(1)
@@ -223,7 +232,7 @@ def test_a_ping_is_answered() -> None:
 
 
 def test_what_is_no_http2_ends_the_connection() -> None:
-    server = Calls(LIMIT)
+    server = GrpcConnection(LIMIT)
     assert server.receive(b"GET / HTTP/1.1\r\n\r\n" * 10) == [ConnectionLost()]
 
 

@@ -1,4 +1,4 @@
-"""Messages name the file that the author wrote, and the line in it, whatever raised."""
+"""MessageReader name the file that the author wrote, and the line in it, whatever raised."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from gatewright_executor.policies import source_paths
 from gatewright_executor.running import timeout_log
-from gatewright_executor.testing import Engine, come_true, configuration, request_execution, response_execution
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
 Start = Callable[..., Engine]
 FETCHES = """
@@ -38,7 +38,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def one_line(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
-    assert come_true(lambda: bool(lines(caplog)))
+    assert eventually(lambda: bool(lines(caplog)))
     (record,) = lines(caplog)
     return record
 
@@ -97,19 +97,19 @@ def test_of_many_the_first_is_said_and_the_others_are_counted(
     one.send(*calls)
     one.wait(lambda: one.health().executions_started == 20)
     one.send(late=calls)
-    assert come_true(lambda: len(lines(caplog)) == 2)
+    assert eventually(lambda: len(lines(caplog)) == 2)
     assert lines(caplog)[1].message == "19 more executions of policy fetches:v1.0.0 timed out in 0.3 s"
     one.send(request_execution(50))
     one.wait(lambda: one.health().executions_started == 21)
     one.send(late=[request_execution(50)])
-    assert come_true(lambda: len(lines(caplog)) == 3)
+    assert eventually(lambda: len(lines(caplog)) == 3)
 
 
 def test_who_is_cancelled_in_time_is_not_said(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
     one = engine(fetches=FETCHES.format(**ASYNC))
     started(one)
     one.send(cancel=[1])
-    assert come_true(lambda: one.health().executions_finished == 1)
+    assert eventually(lambda: one.health().executions_finished == 1)
     assert not lines(caplog)
 
 
@@ -120,6 +120,6 @@ def test_a_victim_names_who_blocked_its_loop(engine: Start, caplog: pytest.LogCa
     one.configure(2, "blocks:v1.0.0")
     victim = request_execution(1, seconds=5)
     one.send(victim, request_execution(2, 2))
-    assert come_true(lambda: "policy blocks:v1.0.0 blocks the event loop" in caplog.text)
+    assert eventually(lambda: "policy blocks:v1.0.0 blocks the event loop" in caplog.text)
     one.send(late=[victim])
     assert "; policy blocks:v1.0.0 blocked the event loop for 0." in one_line(caplog).message

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 
+from gatewright_executor.replacement import replacement_needed
+
 log = logging.getLogger(__name__)
-failed = threading.Event()
-"""Set once a thread has failed that the executor cannot do without: only another process helps."""
 
 
-class Thread(threading.Thread):
+class CriticalThread(threading.Thread):
     """A daemon that runs `target(*arguments)`. Where that fails, something stays undone for ever: a slot is not given
     back, an answer not sent. So the process asks to be replaced, and does until then what it still can."""
 
@@ -22,7 +22,7 @@ class Thread(threading.Thread):
         try:
             super().run()
         except BaseException:  # MemoryError among them, whoever holds the memory
-            failed.set()  # before anything that takes memory
+            replacement_needed.thread_failed = True  # before anything that takes memory
             log.critical("the thread %s has failed; this process should be replaced", self.name, exc_info=True)
 
 
@@ -35,12 +35,14 @@ class WokenThread:
     def __init__(self, name: str) -> None:
         self._awake = threading.Event()
         self._stopped = False
-        self._thread = Thread(self._run, name=name)
+        self._thread = CriticalThread(self._run, name=name)
 
     def start(self) -> None:
+        """Starts the thread; once."""
         self._thread.start()
 
     def stop(self) -> None:
+        """Ends the thread after what it does now; does not wait for that."""
         self._stopped = True
         self._awake.set()
 

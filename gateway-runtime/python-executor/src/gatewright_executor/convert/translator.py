@@ -14,6 +14,7 @@ from gatewright.policy import (
     FailureClass,
     ImmediateResponse,
     Metadata,
+    PolicyMetadata,
     RequestContext,
     ResponseContext,
     UpstreamRequestModifications,
@@ -23,7 +24,6 @@ from gatewright.policy import (
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert import wire
 from gatewright_executor.policies.failure import Failure, PolicyError
-from gatewright_executor.running.instance import Instance
 
 _ACTION = wire.keys(pb.Action)
 _IMMEDIATE = wire.keys(pb.ImmediateResponse)
@@ -42,16 +42,16 @@ _CLASSES = {
 # ------------------------------------------------------------------ what a policy is given
 
 
-def request_context(execution: pb.Execution, instance: Instance, deadline: float) -> RequestContext:
-    """The context of on_request. It reads the execution's bytes when it is asked."""
+def request_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> RequestContext:
+    """The context of on_request. It reads the execution's bytes when it is asked. deadline: time.monotonic()."""
     body = execution.request_body if execution.HasField("request_body") else None
-    return RequestContext(execution, body, instance.about, instance.prepared, deadline)
+    return RequestContext(execution, body, about, prepared, deadline)
 
 
-def response_context(execution: pb.Execution, instance: Instance, deadline: float) -> ResponseContext:
+def response_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> ResponseContext:
     """The context of on_response, with the request as it went upstream; its body is sent only where it is asked for."""
     body = execution.response_body if execution.HasField("response_body") else None
-    return ResponseContext(execution, body, request_context(execution, instance, deadline))
+    return ResponseContext(execution, body, request_context(execution, about, prepared, deadline))
 
 
 # ------------------------------------------------------------------ what a policy returned
@@ -105,13 +105,13 @@ def _encode_modifications(
     out: list[bytes], action: UpstreamRequestModifications | UpstreamResponseModifications
 ) -> None:
     if action.remove_headers != []:
-        wire.put(out, _ACTION["remove_headers"], checked.header_names(action.remove_headers))
+        wire.append_field(out, _ACTION["remove_headers"], checked.header_names(action.remove_headers))
     if action.set_headers != {}:
-        wire.put(out, _ACTION["set_headers"], checked.header_blob("set_headers", action.set_headers))
+        wire.append_field(out, _ACTION["set_headers"], checked.header_blob("set_headers", action.set_headers))
     if action.append_headers != {}:
-        wire.put(out, _ACTION["append_headers"], checked.header_blob("append_headers", action.append_headers))
+        wire.append_field(out, _ACTION["append_headers"], checked.header_blob("append_headers", action.append_headers))
     if action.body is not None:
-        wire.put(out, _ACTION["body"], checked.body(action.body))
+        wire.append_field(out, _ACTION["body"], checked.body(action.body))
     if action.analytics_metadata != {}:
         _encode_analytics(out, action.analytics_metadata)
 
@@ -120,7 +120,7 @@ def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> No
     for name in checked.TARGETS:
         value = getattr(action, name)
         if value is not None:
-            wire.put(out, _ACTION[name], checked.target(name, value))
+            wire.append_field(out, _ACTION[name], checked.target(name, value))
 
 
 def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:

@@ -35,7 +35,7 @@ def keys(message: type[Message]) -> dict[str, bytes]:
     return {field.name: varint(field.number << 3 | (2 if field.type in _LENGTH_DELIMITED else 0)) for field in fields}
 
 
-def put(out: list[bytes], key: bytes, data: bytes) -> None:
+def append_field(out: list[bytes], key: bytes, data: bytes) -> None:
     """Adds a field of bytes, a string or a message."""
     length = len(data)
     out += key, _LENGTHS[length] if length < 4096 else varint(length), data

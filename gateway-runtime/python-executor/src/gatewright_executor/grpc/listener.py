@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from gatewright_executor import critical_thread
+from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.grpc import peers
-from gatewright_executor.grpc.connection import Connection, Methods
+from gatewright_executor.grpc.connection import Connection
 
 PATH_BYTES = 107  # unix(7)
 log = logging.getLogger(__name__)
@@ -27,25 +27,27 @@ class SocketError(Exception):
 
 
 class Listener:
-    """Each connection has a thread that reads, and calls `afterwards`. Start, stop; each once."""
+    """Accepts connections, and calls `serve` with each, in a thread of its own. Start, stop; each once.
 
-    def __init__(self, methods: Methods, limit: int, afterwards: Callable[[], None], known: Path | None = None) -> None:
-        self._methods = methods
-        self._known = known  # the file that names who may connect
+    limit: bytes of one message. known: the file that names who may connect (peers.py); None: any process of this user.
+    """
+
+    def __init__(self, serve: Callable[[Connection], None], limit: int, known: Path | None = None) -> None:
+        self._serve = serve
+        self._known = known
         self._limit = limit
-        self._afterwards = afterwards
         self._socket: socket.socket | None = None
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._stopping = False
 
     def start(self, address: Address) -> None:
-        """Takes connections: at a path, made with mode 0600, or on a socket. SocketError where that cannot be."""
+        """Listens at a path, made with mode 0600, or on a socket that listens already. Raises SocketError."""
         self._socket = _inherited(address) if isinstance(address, int) else _listening(address)
-        critical_thread.Thread(self._accept, self._socket, name="accept").start()
+        CriticalThread(self._accept, self._socket, name="accept").start()
 
     def go_away(self) -> None:
-        """Takes no new connections, and no new calls on those that are there."""
+        """Accepts no new connections, and no new calls on those that are there."""
         with self._lock:
             self._stopping = True
         if self._socket is not None:
@@ -71,13 +73,14 @@ class Listener:
                 log.warning("connection refused: %s", why)
                 client.close()
                 continue
-            connection = Connection(client, self._methods, self._limit, self._forget, self._afterwards)
+            connection = Connection(client, self._limit, self._forget)
             with self._lock:
                 if self._stopping:
                     client.close()
                     return
                 self._connections.add(connection)
-            connection.start()
+            connection.open()
+            CriticalThread(self._serve, connection, name="connection").start()
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:

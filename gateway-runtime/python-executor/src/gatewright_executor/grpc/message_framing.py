@@ -20,12 +20,12 @@ class CompressedError(Exception):
     """Nobody asked for that: an executor says in no header that it can decompress."""
 
 
-def prefixed(message: bytes) -> bytes:
+def frame_message(message: bytes) -> bytes:
     """The message as it travels."""
     return _PREFIX.pack(0, len(message)) + message
 
 
-class Messages:
+class MessageReader:
     """Cuts what comes in into messages, however it comes in pieces. `limit`: bytes of one message."""
 
     __slots__ = ("_have", "_limit", "_need", "_pieces")

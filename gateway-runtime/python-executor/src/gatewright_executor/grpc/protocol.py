@@ -4,11 +4,13 @@ What a server has to keep of HTTP/2, and what gRPC adds to it: which headers ope
 DATA, what a status is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
     client                              events                   then
-    HEADERS (:path)                     Begun(call, path)        open
-    DATA …                              Message(call, data)      send, any number of times
-    END_STREAM                          HalfClosed(call)         finish
-    RST_STREAM, too large a message     Aborted(call)            nothing: the call is gone
-    GOAWAY, a breach of HTTP/2          ConnectionLost           nothing: all calls are gone, and nothing more is heard
+    HEADERS (:path)                     CallStarted(path)        open
+    DATA …                              Message(data)            send, any number of times
+    END_STREAM                          HalfClosed               finish
+    RST_STREAM, too large a message     Aborted                  nothing: the call is gone
+    GOAWAY, a protocol error            ConnectionLost           nothing: all calls are gone, and nothing more is heard
+
+A call is named by the id of its HTTP/2 stream.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from gatewright_executor.grpc import frames
-from gatewright_executor.grpc.frames import BreachError, Code, Flag, Frames, Headers, Kind, Setting
-from gatewright_executor.grpc.message_framing import CompressedError, Messages, MessageTooLargeError, prefixed
+from gatewright_executor.grpc.frames import Code, Flag, FrameReader, HeaderReader, Kind, ProtocolError, Setting
+from gatewright_executor.grpc.message_framing import CompressedError, MessageReader, MessageTooLargeError, frame_message
 from gatewright_executor.grpc.outbox import DEFAULT_WINDOW, Outbox, widened
 
 WINDOW_BYTES = 16 << 20  # that a client may send ahead, on a call and over all: no frame waits for a window
-CREDIT_BYTES = WINDOW_BYTES // 4  # taken in, after which it may send as many more
+WINDOW_UPDATE_BYTES = WINDOW_BYTES // 4  # received, after which it may send as many more
 CALLS_AT_ONCE = 100
 LONGEST_STATUS = 1024  # characters of its text, each of which may take twelve bytes
 CONTENT_TYPE = b"application/grpc"
@@ -45,16 +47,18 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class CallStarted:
     """A call of a method: "/package.Service/Method"."""
 
-    call: int
+    stream_id: int
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    call: int
+    """One message of the client."""
+
+    stream_id: int
     data: bytes
 
 
@@ -62,14 +66,14 @@ class Message:
 class HalfClosed:
     """No further messages come."""
 
-    call: int
+    stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """Nobody waits for the call's answer any more."""
+    """Nobody waits for the call's response any more."""
 
-    call: int
+    stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,63 +81,63 @@ class ConnectionLost:
     """Nobody waits for anything."""
 
 
-Event: TypeAlias = Begun | Message | HalfClosed | Aborted | ConnectionLost
+Event: TypeAlias = CallStarted | Message | HalfClosed | Aborted | ConnectionLost
 
 
-class _Intake:
-    """Bytes that were taken in since the client was given credit: of one call, or by number 0 of all together."""
+class _ReceiveWindow:
+    """Bytes that were received since the client's window was widened last: of one call, or by stream id 0 of all."""
 
-    __slots__ = ("_number", "_uncredited")
+    __slots__ = ("_consumed", "_stream_id")
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._uncredited = 0
+    def __init__(self, stream_id: int) -> None:
+        self._stream_id = stream_id
+        self._consumed = 0
 
-    def add(self, size: int, out: Outbox) -> None:
-        """Gives the window back. What is taken in is bounded by the protocol above, not here."""
-        self._uncredited += size
-        if self._uncredited >= CREDIT_BYTES:
-            out.put_credit(self._number, self._uncredited)
-            self._uncredited = 0
+    def consume(self, size: int, out: Outbox) -> None:
+        """Gives the window back. What is received is bounded by the protocol above, not here."""
+        self._consumed += size
+        if self._consumed >= WINDOW_UPDATE_BYTES:
+            out.put_window_update(self._stream_id, self._consumed)
+            self._consumed = 0
 
 
 class _Call:
     """What came in and is no whole message yet, what is to go out and had no window yet."""
 
-    __slots__ = ("half_closed", "incoming", "intake", "opened", "outgoing", "status", "window")
+    __slots__ = ("half_closed", "incoming", "opened", "outgoing", "received", "status", "window")
 
-    def __init__(self, number: int, limit: int, window: int) -> None:
-        self.incoming = Messages(limit)
-        self.intake = _Intake(number)
+    def __init__(self, stream_id: int, limit: int, window: int) -> None:
+        self.incoming = MessageReader(limit)
+        self.received = _ReceiveWindow(stream_id)
         self.half_closed = False
         self.outgoing: deque[memoryview] = deque()
-        self.window = window  # bytes that the client takes in
+        self.window = window  # bytes that the client accepts
         self.opened = False
         self.status: list[tuple[bytes, bytes]] | None = None  # that ends the call once all is out
 
 
-class _FarewellError(Exception):
+class _GoAwayError(Exception):
     """The client goes away."""
 
 
-class Calls:
+class GrpcConnection:
     """The server's side of one connection. `limit`: bytes of one message.
 
-    Whoever calls anything sends what `outgoing` gives afterwards. Of a call that is gone, nothing is an error.
+    Whoever calls a method sends what `outgoing` gives afterwards. Of a call that is gone, nothing is an error.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._frames = Frames()
-        self._headers = Headers()
+        self._frames = FrameReader()
+        self._headers = HeaderReader()
         self._out = Outbox()
         self._calls: dict[int, _Call] = {}
         self._last = 0  # the number of the call that began last
-        self._intake = _Intake(0)
+        self._window = _ReceiveWindow(0)
         self._leaving = False
         self._lost = False
         self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
-        self._out.put_credit(0, WINDOW_BYTES - DEFAULT_WINDOW)
+        self._out.put_window_update(0, WINDOW_BYTES - DEFAULT_WINDOW)
 
     # -------------------------------------------------------------- in
 
@@ -144,179 +148,181 @@ class Calls:
             return events
         try:
             for frame in self._frames.feed(data):
-                events += self._take(*frame)
+                events += self._on_frame(*frame)
             self._out.check_unread()
-        except BreachError as breach:
-            log.error("a client broke the rules of HTTP/2: %s", breach)
-            self._out.put_go_away(self._last, breach.code)
+        except ProtocolError as error:
+            log.error("a client broke the rules of HTTP/2: %s", error)
+            self._out.put_go_away(self._last, error.code)
             self.lose()
-        except _FarewellError:
+        except _GoAwayError:
             self.lose()
         return [*events, ConnectionLost()] if self._lost else events
 
-    def _take(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
-        if self._headers.number and kind != Kind.CONTINUATION:
-            raise BreachError(Code.PROTOCOL_ERROR, f"expected the rest of the headers of call {self._headers.number}")
+    def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> list[Event]:
+        if self._headers.stream_id and kind != Kind.CONTINUATION:
+            raise ProtocolError(
+                Code.PROTOCOL_ERROR, f"expected the rest of the headers of call {self._headers.stream_id}"
+            )
         if kind == Kind.DATA:
-            return self._take_data(flags, number, payload)
+            return self._on_data(flags, stream_id, payload)
         if kind == Kind.HEADERS:
-            if number % 2 == 0:
-                raise BreachError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {number}")
-            return self._take_headers(number, self._headers.begin(number, flags, payload))
+            if stream_id % 2 == 0:
+                raise ProtocolError(Code.PROTOCOL_ERROR, f"expected a client's number for a call, got {stream_id}")
+            return self._on_headers(stream_id, self._headers.start_block(stream_id, flags, payload))
         if kind == Kind.CONTINUATION:
-            return self._take_headers(number, self._headers.go_on(number, flags, payload))
+            return self._on_headers(stream_id, self._headers.continue_block(stream_id, flags, payload))
         if kind == Kind.RST_STREAM:
-            return self._take_reset(number, payload)
-        return self._take_control(kind, flags, number, payload)
+            return self._on_reset(stream_id, payload)
+        return self._on_control(kind, flags, stream_id, payload)
 
-    def _take_control(self, kind: int, flags: int, number: int, payload: bytes) -> list[Event]:
-        """Of the connection. From kinds that it leaves out nothing follows."""
+    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> list[Event]:
+        """Of the connection. Other kinds are ignored."""
         match kind:
             case Kind.WINDOW_UPDATE:
-                self._take_credit(number, frames.number_in(payload))
+                self._on_window_update(stream_id, frames.read_uint31(payload))
             case Kind.SETTINGS:
-                self._take_settings(flags, number, payload)
+                self._on_settings(flags, stream_id, payload)
             case Kind.PING:
-                self._take_ping(flags, number, payload)
+                self._on_ping(flags, stream_id, payload)
             case Kind.PUSH_PROMISE:
-                raise BreachError(Code.PROTOCOL_ERROR, "expected no promises of a client")
+                raise ProtocolError(Code.PROTOCOL_ERROR, "expected no promises of a client")
             case Kind.PRIORITY:
-                frames.check_priority(number, payload)
+                frames.check_priority(stream_id, payload)
             case Kind.GOAWAY:
-                frames.check_go_away(number, payload)
-                raise _FarewellError
+                frames.check_go_away(stream_id, payload)
+                raise _GoAwayError
         return []
 
-    def _call(self, number: int) -> _Call | None:
-        """None: it has ended here. BreachError: it never began; even numbers would be ours."""
-        if number % 2 == 0 or number > self._last:
-            raise BreachError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {number}")
-        return self._calls.get(number)
+    def _call(self, stream_id: int) -> _Call | None:
+        """None: it has ended here. ProtocolError: it never began; even numbers would be ours."""
+        if stream_id % 2 == 0 or stream_id > self._last:
+            raise ProtocolError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {stream_id}")
+        return self._calls.get(stream_id)
 
     # -------------------------------------------------------------- of a call
 
-    def _take_headers(self, number: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
+    def _on_headers(self, stream_id: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
         if fields is None:
             return []
-        if number <= self._last:  # trailers, whatever they say
+        if stream_id <= self._last:  # trailers, whatever they say
             if not self._headers.are_last:
-                raise BreachError(Code.PROTOCOL_ERROR, f"expected headers to end call {number}, which has begun")
-            return self._half_close(number, self._call(number))
-        self._last = number
-        events = self._begin(number, dict(fields))
-        return events + self._half_close(number, self._calls.get(number)) if self._headers.are_last else events
+                raise ProtocolError(Code.PROTOCOL_ERROR, f"expected headers to end call {stream_id}, which has begun")
+            return self._half_close(stream_id, self._call(stream_id))
+        self._last = stream_id
+        events = self._start_call(stream_id, dict(fields))
+        return events + self._half_close(stream_id, self._calls.get(stream_id)) if self._headers.are_last else events
 
-    def _begin(self, number: int, headers: dict[bytes, bytes]) -> list[Event]:
+    def _start_call(self, stream_id: int, headers: dict[bytes, bytes]) -> list[Event]:
         if self._leaving or len(self._calls) >= CALLS_AT_ONCE:
-            self._out.put_reset(number, Code.REFUSED_STREAM)
+            self._out.put_reset(stream_id, Code.REFUSED_STREAM)
         elif headers.get(b":method") != b"POST" or not headers.get(b"content-type", b"").startswith(CONTENT_TYPE):
-            self._out.put_headers(number, [(b":status", b"415")], Flag.END_STREAM)
+            self._out.put_headers(stream_id, [(b":status", b"415")], Flag.END_STREAM)
         else:
-            self._calls[number] = _Call(number, self._limit, self._out.call_window)
-            return [Begun(number, headers.get(b":path", b"").decode("utf-8", "backslashreplace"))]
+            self._calls[stream_id] = _Call(stream_id, self._limit, self._out.call_window)
+            return [CallStarted(stream_id, headers.get(b":path", b"").decode("utf-8", "backslashreplace"))]
         return []
 
-    def _take_data(self, flags: int, number: int, payload: bytes) -> list[Event]:
-        data = frames.unpadded(flags, payload)  # a breach in a call that has ended, too
-        self._intake.add(len(payload), self._out)
-        call = self._call(number)
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> list[Event]:
+        data = frames.unpadded(flags, payload)  # an error in a call that has ended, too
+        self._window.consume(len(payload), self._out)
+        call = self._call(stream_id)
         if call is None:
             return []
         if call.half_closed:
-            raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
-        call.intake.add(len(payload), self._out)
-        events = [] if call.status is not None else self._messages(number, call, data)
-        return events + self._half_close(number, call) if flags & Flag.END_STREAM else events
+            raise ProtocolError(Code.STREAM_CLOSED, f"expected nothing after the end of call {stream_id}")
+        call.received.consume(len(payload), self._out)
+        events = [] if call.status is not None else self._messages(stream_id, call, data)
+        return events + self._half_close(stream_id, call) if flags & Flag.END_STREAM else events
 
-    def _messages(self, number: int, call: _Call, data: bytes) -> list[Event]:
+    def _messages(self, stream_id: int, call: _Call, data: bytes) -> list[Event]:
         try:
-            return [Message(number, message) for message in call.incoming.feed(data)]
+            return [Message(stream_id, message) for message in call.incoming.feed(data)]
         except MessageTooLargeError as error:
-            return self._abort(number, call, Status.RESOURCE_EXHAUSTED, str(error))
+            return self._abort(stream_id, call, Status.RESOURCE_EXHAUSTED, str(error))
         except CompressedError:
-            return self._abort(number, call, Status.UNIMPLEMENTED, "expected messages that are not compressed")
+            return self._abort(stream_id, call, Status.UNIMPLEMENTED, "expected messages that are not compressed")
 
-    def _half_close(self, number: int, call: _Call | None) -> list[Event]:
+    def _half_close(self, stream_id: int, call: _Call | None) -> list[Event]:
         if call is None:
             return []
         if call.half_closed:
-            raise BreachError(Code.STREAM_CLOSED, f"expected nothing after the end of call {number}")
+            raise ProtocolError(Code.STREAM_CLOSED, f"expected nothing after the end of call {stream_id}")
         call.half_closed = True
         if call.status is not None:
             return []
         if call.incoming.is_between:
-            return [HalfClosed(number)]
-        return self._abort(number, call, Status.INTERNAL, "expected a whole message before the end of the call")
+            return [HalfClosed(stream_id)]
+        return self._abort(stream_id, call, Status.INTERNAL, "expected a whole message before the end of the call")
 
-    def _take_reset(self, number: int, payload: bytes) -> list[Event]:
-        frames.number_in(payload)
-        if self._call(number) is None:
+    def _on_reset(self, stream_id: int, payload: bytes) -> list[Event]:
+        frames.read_uint31(payload)
+        if self._call(stream_id) is None:
             return []
-        del self._calls[number]
-        return [Aborted(number)]
+        del self._calls[stream_id]
+        return [Aborted(stream_id)]
 
-    def _abort(self, number: int, call: _Call, status: Status, why: str) -> list[Event]:
+    def _abort(self, stream_id: int, call: _Call, status: Status, why: str) -> list[Event]:
         call.outgoing.clear()
-        self.finish(number, status, why)
-        return [Aborted(number)]
+        self.finish(stream_id, status, why)
+        return [Aborted(stream_id)]
 
     # -------------------------------------------------------------- of the connection
 
-    def _take_credit(self, number: int, more: int) -> None:
+    def _on_window_update(self, stream_id: int, more: int) -> None:
         if not more:
-            raise BreachError(Code.PROTOCOL_ERROR, "expected credit of a byte or more")
-        if number == 0:
+            raise ProtocolError(Code.PROTOCOL_ERROR, "expected a window that grows by a byte or more")
+        if stream_id == 0:
             self._out.window = widened(self._out.window, more)
-            self._pump_all()
-        elif call := self._call(number):
+            self._send_all_allowed()
+        elif call := self._call(stream_id):
             call.window = widened(call.window, more)
-            self._pump(number, call)
+            self._send_allowed(stream_id, call)
 
-    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
-        frames.check_of_connection(number)
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        frames.check_of_connection(stream_id)
         if flags & Flag.ACK:
             frames.check_size(payload, 0)
             return
         before = self._out.call_window
         for setting, value in frames.read_settings(payload):
-            self._out.obey(setting, value)
+            self._out.apply_setting(setting, value)
         for call in self._calls.values():  # a window may become negative (RFC 9113, 6.9.2)
             call.window = widened(call.window, self._out.call_window - before)
         self._out.put(Kind.SETTINGS, Flag.ACK, 0)
-        self._pump_all()
+        self._send_all_allowed()
 
-    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
-        frames.check_of_connection(number)
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        frames.check_of_connection(stream_id)
         frames.check_size(payload, 8)
         if not flags & Flag.ACK:
             self._out.put(Kind.PING, Flag.ACK, 0, payload)
 
     # -------------------------------------------------------------- out
 
-    def send(self, number: int, message: bytes) -> None:
-        """One message of the call's answer."""
-        call = self._calls.get(number)
+    def send(self, stream_id: int, message: bytes) -> None:
+        """One message of the call's response."""
+        call = self._calls.get(stream_id)
         if call is None or call.status is not None:
             return
         if not call.opened:
             call.opened = True
-            self._out.put_headers(number, _OPENING)
-        call.outgoing.append(memoryview(prefixed(message)))
-        self._pump(number, call)
+            self._out.put_headers(stream_id, _OPENING)
+        call.outgoing.append(memoryview(frame_message(message)))
+        self._send_allowed(stream_id, call)
 
-    def finish(self, number: int, status: Status = Status.OK, why: str = "") -> None:
+    def finish(self, stream_id: int, status: Status = Status.OK, why: str = "") -> None:
         """Ends the call, after what was sent."""
-        call = self._calls.get(number)
+        call = self._calls.get(stream_id)
         if call is None or call.status is not None:
             return
         call.status = [(b"grpc-status", b"%d" % status)]
         if why:
             text = quote(why[:LONGEST_STATUS], " !#$&'()*+,/:;=?@[]")
             call.status.append((b"grpc-message", text.encode()))
-        self._pump(number, call)
+        self._send_allowed(stream_id, call)
 
     def go_away(self) -> None:
-        """Takes no new calls; those that have begun go on."""
+        """Accepts no new calls; those that have begun go on."""
         if not self._leaving:
             self._leaving = True
             self._out.put_go_away(self._last, Code.NO_ERROR)
@@ -328,18 +334,22 @@ class Calls:
 
     def outgoing(self) -> bytes:
         """The bytes to send, once."""
-        return self._out.take()
+        return self._out.drain()
+
+    def has_call(self, stream_id: int) -> bool:
+        """Whether the call is under way."""
+        return stream_id in self._calls
 
     @property
     def is_idle(self) -> bool:
         """Whether no call is under way."""
         return not self._calls
 
-    def _pump_all(self) -> None:
-        for number, call in [*self._calls.items()]:
-            self._pump(number, call)
+    def _send_all_allowed(self) -> None:
+        for stream_id, call in [*self._calls.items()]:
+            self._send_allowed(stream_id, call)
 
-    def _pump(self, number: int, call: _Call) -> None:
+    def _send_allowed(self, stream_id: int, call: _Call) -> None:
         """Sends as much of a call as the client's windows allow."""
         out = self._out
         while call.outgoing and (room := min(call.window, out.window, out.largest_frame)) > 0:
@@ -348,12 +358,12 @@ class Calls:
                 call.outgoing.appendleft(piece[room:])
                 piece = piece[:room]
             call.window -= len(piece)
-            out.put_data(number, piece)
+            out.put_data(stream_id, piece)
         if call.status is not None and not call.outgoing:
-            self._end(number, call, call.status)
+            self._end(stream_id, call, call.status)
 
-    def _end(self, number: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
-        self._out.put_headers(number, status if call.opened else _OPENING + status, Flag.END_STREAM)
-        del self._calls[number]
+    def _end(self, stream_id: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
+        self._out.put_headers(stream_id, status if call.opened else _OPENING + status, Flag.END_STREAM)
+        del self._calls[stream_id]
         if not call.half_closed:  # the client may still be sending, and is told to stop
-            self._out.put_reset(number, Code.NO_ERROR)
+            self._out.put_reset(stream_id, Code.NO_ERROR)

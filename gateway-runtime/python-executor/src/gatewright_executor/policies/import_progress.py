@@ -16,20 +16,20 @@ LIMIT_SECONDS = 300.0  # after so long, one import is no progress any more
 log = logging.getLogger(__name__)
 
 
-class Importing:
-    """Use it around the imports; `begin` says which one is next."""
+class ImportProgress:
+    """Use it around the imports; `start_import` says which one is next."""
 
     def __init__(self, policies: int, first: float = FIRST_SECONDS, every: float = EVERY_SECONDS) -> None:
         self._policies, self._first, self._every = policies, first, every
         self._number, self._policy, self._began = 0, "", time.monotonic()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="importing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="import-progress", daemon=True)
 
-    def begin(self, policy: str) -> None:
+    def start_import(self, policy: str) -> None:
         """The import of "name:version" begins."""
         self._number, self._policy, self._began = self._number + 1, policy, time.monotonic()
 
-    def __enter__(self) -> Importing:
+    def __enter__(self) -> ImportProgress:
         self._thread.start()
         return self
 

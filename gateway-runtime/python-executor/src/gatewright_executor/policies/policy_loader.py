@@ -56,6 +56,7 @@ class LoadedPolicy:
 
     @property
     def key(self) -> str:
+        """name:version."""
         return f"{self.name}:{self.version}"
 
 
@@ -103,7 +104,7 @@ def load_all(registry: Mapping[str, str], begin: Callable[[str], None] = lambda 
 def load(key: str, module: str) -> LoadedPolicy:
     """One policy. Whatever its module raises, SystemExit too, becomes the policy's failure."""
     name, _, version = key.partition(":")
-    origin = logs.Outside(key)
+    origin = logs.PolicyOrigin(key)
     logs.current.set(origin)
     try:
         loaded = _inspect(name, version, importlib.import_module(module))
@@ -111,7 +112,7 @@ def load(key: str, module: str) -> LoadedPolicy:
         failure = Failure(classify(error), describe(error), key, "import")
         log.error("policy not loaded: %s", failure.message, extra={"trace": policy_traceback(error)})
         loaded = LoadedPolicy(name, version, failure=failure)
-    logs.end(origin)
+    logs.flush_partial(origin)
     return loaded
 
 

@@ -21,12 +21,13 @@ from typing import Any
 
 from gatewright.policy import touched_metadata
 
-from gatewright_executor import critical_thread, logs
+from gatewright_executor import logs
 from gatewright_executor.convert.translator import encode_action
+from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.failure import Where, coroutine_stack
 from gatewright_executor.policies.policy_loader import Hook
-from gatewright_executor.running.execution import context_of, fault, too_late
-from gatewright_executor.running.instance import Call, Caller, Instance, Preparing
+from gatewright_executor.running.execution import context_of, failure_of, refuse_late
+from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin, ResultSink
 
 MAX_IDLE_RUNNERS = 64
 INLINE_RUN = 32  # executions that a runner drives before it lets the loop's other work go on
@@ -44,21 +45,22 @@ class Counts:
 
 
 class Coroutines:
-    """An event loop of coroutine policies; its thread starts with the first use. `release` gives a slot back."""
+    """An event loop of coroutine policies; its thread starts with the first use. `dispatch` runs an execution that
+    has got a slot."""
 
-    def __init__(self, release: Callable[[Instance], None]) -> None:
+    def __init__(self, dispatch: Callable[[Execution], None]) -> None:
         self.counts = Counts()
-        self._release = release
+        self._dispatch = dispatch
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
-        self._todo: deque[tuple[Call, Hook]] = deque()
+        self._queue: deque[tuple[Execution, Hook]] = deque()
         self._woken = False
         self._idle: list[asyncio.Future[None]] = []
         self._runners: set[asyncio.Task[None]] = set()
-        self._tasks: dict[Call, asyncio.Task[None]] = {}  # of the executions that run
-        self._cancelled: set[Call] = set()
-        self._answered_to: set[Caller] = set()  # and not sent yet
-        self._asked: float | None = None
+        self._tasks: dict[Execution, asyncio.Task[None]] = {}  # of the executions that run
+        self._cancelled: set[Execution] = set()
+        self._delivered_to: set[ResultSink] = set()  # and not sent yet
+        self._probed: float | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
         self.on_work: Callable[[], None] = lambda: None  # called when it gets something to do
@@ -74,18 +76,18 @@ class Coroutines:
                     self._loop = self._start()
         return self._loop
 
-    def put(self, call: Call, hook: Hook) -> None:
-        """Takes in an execution that has a slot. All that comes until the loop wakes costs one wake-up."""
-        self._todo.append((call, hook))
+    def submit(self, execution: Execution, hook: Hook) -> None:
+        """Runs an execution that has a slot. All that comes until the loop wakes costs one wake-up."""
+        self._queue.append((execution, hook))
         if not self._woken:
             self._woken = True
             self.on_work()
             self.loop.call_soon_threadsafe(self._wake)
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, execution: Execution) -> None:
         """Cancels the task of an execution, if that runs here."""
-        if call in self._tasks and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cancel, call)
+        if execution in self._tasks and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, execution)
 
     def stop(self, seconds: float) -> None:
         """Cancels what runs and closes the loop, if a policy does not hold it up for longer than `seconds`."""
@@ -100,14 +102,14 @@ class Coroutines:
             return True
         ended: Future[bool] = Future()
         try:
-            self._loop.call_soon_threadsafe(_begin_to_end, instance, seconds, ended, context=Context())
+            self._loop.call_soon_threadsafe(_start_ending, instance, seconds, ended, context=Context())
         except RuntimeError:  # the loop is closed, and all tasks with it
             return True
         return ended.result()
 
-    def where(self, call: Call) -> Where:
+    def where(self, execution: Execution) -> Where:
         """Where an execution waits; not of one whose step runs now."""
-        task = self._tasks.get(call)
+        task = self._tasks.get(execution)
         waits: object = task.get_coro() if task is not None else None
         while waits is not None:
             frame = getattr(waits, "cr_frame", None)
@@ -123,36 +125,36 @@ class Coroutines:
 
     @property
     def native_id(self) -> int:
-        """What the system calls that thread."""
+        """That thread's id in the system."""
         return (self._thread and self._thread.native_id) or 0
 
     @property
     def is_busy(self) -> bool:
         """Whether executions are under way, or wait for it."""
-        return bool(self._tasks or self._todo)
+        return bool(self._tasks or self._queue)
 
-    def running(self) -> list[Call]:
+    def running(self) -> list[Execution]:
         """The executions under way."""
         return [*self._tasks.copy()]
 
-    def silent_seconds(self) -> float:
+    def blocked_seconds(self) -> float:
         """For how long the loop has not answered, and asks it again. 0: it answers, or has nothing to do yet."""
         if self._loop is None:
             return 0.0
-        if self._asked is None:
-            self._asked = time.monotonic()
-            self._loop.call_soon_threadsafe(self._answered)
-        return time.monotonic() - self._asked if self._asked is not None else 0.0
+        if self._probed is None:
+            self._probed = time.monotonic()
+            self._loop.call_soon_threadsafe(self._answer_probe)
+        return time.monotonic() - self._probed if self._probed is not None else 0.0
 
     # -------------------------------------------------------------- on the loop
 
-    def _answered(self) -> None:
-        self._asked = None
+    def _answer_probe(self) -> None:
+        self._probed = None
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
         loop.set_task_factory(_task)
-        self._thread = critical_thread.Thread(self._run_forever, loop, name="coroutines")
+        self._thread = CriticalThread(self._run_forever, loop, name="coroutines")
         self._thread.start()
         return loop
 
@@ -175,12 +177,12 @@ class Coroutines:
 
     def _hand_over(self) -> None:
         """Lets a runner that rests, or a new one, take what waits."""
-        while self._todo and self._idle:
+        while self._queue and self._idle:
             wake = self._idle.pop()
             if not wake.done():
                 wake.set_result(None)
                 return
-        if self._todo:
+        if self._queue:
             runner = asyncio.Task(self._run(), loop=self.loop, context=Context())
             self._runners.add(runner)
             runner.add_done_callback(self._ended)
@@ -195,21 +197,21 @@ class Coroutines:
             log.error("a runner of coroutine policies failed", exc_info=runner.exception())
         self._hand_over()
 
-    def _cancel(self, call: Call) -> None:
-        task = self._tasks.get(call)
+    def _cancel(self, execution: Execution) -> None:
+        task = self._tasks.get(execution)
         if task is not None:
-            self._cancelled.add(call)
+            self._cancelled.add(execution)
             task.cancel()
 
     async def _run(self) -> None:
         """A runner. One whose task a policy has cancelled is not used again: asyncio would remember."""
-        task, taken = asyncio.current_task(), 0
+        task, count = asyncio.current_task(), 0
         assert task is not None
         while not task.cancelling():
-            if self._todo:
-                await self._take(*self._todo.popleft(), task)
-                taken += 1
-                if taken % INLINE_RUN == 0:
+            if self._queue:
+                await self._run_one(*self._queue.popleft(), task)
+                count += 1
+                if count % INLINE_RUN == 0:
                     await asyncio.sleep(0)
             elif len(self._idle) < MAX_IDLE_RUNNERS:
                 wake = self.loop.create_future()
@@ -218,46 +220,48 @@ class Coroutines:
             else:
                 break
 
-    async def _take(self, call: Call, hook: Hook, task: asyncio.Task[None]) -> None:
-        if call.caller.begin(call):
-            call.caller.end(call, await self._answer(call, hook, task))
-        self._release(call.instance)
-        self._answered_to.add(call.caller)
+    async def _run_one(self, execution: Execution, hook: Hook, task: asyncio.Task[None]) -> None:
+        if execution.sink.claim(execution):
+            execution.sink.deliver(execution, await self._answer(execution, hook, task))
+        following = execution.instance.release()
+        if following is not None:
+            self._dispatch(following)
+        self._delivered_to.add(execution.sink)
         self._flush()
 
     def _flush(self) -> None:
-        """Sends what has ended, unless more ends at once."""
-        while self._answered_to and not self._todo:
-            self._answered_to.pop().flush()
+        """Sends what was delivered, unless more is about to be."""
+        while self._delivered_to and not self._queue:
+            self._delivered_to.pop().flush()
 
-    async def _answer(self, call: Call, hook: Hook, task: asyncio.Task[None]) -> bytes | None:
+    async def _answer(self, execution: Execution, hook: Hook, task: asyncio.Task[None]) -> bytes | None:
         now = time.monotonic()
-        if now >= call.deadline:
-            return too_late(call, now)
-        call.started = now
-        self._tasks[call] = task
+        if now >= execution.deadline:
+            return refuse_late(execution, now)
+        execution.started = now
+        self._tasks[execution] = task
         self.counts.started += 1
-        action = await self._execute(call, hook)
+        action = await self._execute(execution, hook)
         self.counts.finished += 1
-        del self._tasks[call]
-        if call in self._cancelled:
-            self._cancelled.discard(call)
+        del self._tasks[execution]
+        if execution in self._cancelled:
+            self._cancelled.discard(execution)
             return None
         return action
 
-    async def _execute(self, call: Call, hook: Hook) -> bytes:
-        """As dispatch.execute, for a coroutine."""
+    async def _execute(self, execution: Execution, hook: Hook) -> bytes:
+        """As execution.execute, for a coroutine."""
         context = Context()
-        context.run(logs.current.set, call)
+        context.run(logs.current.set, execution)
         try:
-            given = context_of(call)
-            coroutine = context.run(hook.function, given, call.instance.params)
+            given = context_of(execution)
+            coroutine = context.run(hook.function, given, execution.instance.params)
             returned = await drive(coroutine, context, self._suspended)
-            action = encode_action(call.id, call.phase, returned, touched_metadata(given))
+            action = encode_action(execution.id, execution.phase, returned, touched_metadata(given))
         except BaseException as error:  # what a policy raises must not reach the loop
-            action = b"" if call in self._cancelled else context.run(fault, call, hook, error)
-        if call.partial:
-            context.run(logs.end, call)
+            action = b"" if execution in self._cancelled else context.run(failure_of, execution, hook, error)
+        if execution.partial:
+            context.run(logs.flush_partial, execution)
         return action
 
 
@@ -265,12 +269,12 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> async
     """A task, which belongs to the instance that it is made for: its policy's code runs here and now."""
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
     origin = logs.current.get()
-    if isinstance(origin, Call | Preparing):
+    if isinstance(origin, Execution | PreparationOrigin):
         origin.instance.tasks.add(task)
     return task
 
 
-def _begin_to_end(instance: Instance, seconds: float, ended: Future[bool]) -> None:
+def _start_ending(instance: Instance, seconds: float, ended: Future[bool]) -> None:
     ending = asyncio.get_running_loop().create_task(_end(instance, seconds))
     ending.add_done_callback(lambda _: ended.set_result(not ending.cancelled() and ending.result()))
 
@@ -282,14 +286,14 @@ async def _end(instance: Instance, seconds: float) -> bool:
     return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
 
-EXECUTION = Coroutines._execute.__code__  # has the policy's coroutine, and the call
+EXECUTION = Coroutines._execute.__code__  # has the policy's coroutine, and the execution
 
 
 @types.coroutine
 def drive(
     coroutine: Coroutine[Any, Any, object], context: Context, on_suspend: Callable[[], None]
 ) -> Generator[Any, Any, object]:
-    """Runs `coroutine` inside the current task but in a context of its own; calls `on_suspend` when it first waits."""
+    """Runs `coroutine` inside the current task but in a context of its own. on_suspend: called when it first waits."""
     try:
         awaited = context.run(coroutine.send, None)
         on_suspend()

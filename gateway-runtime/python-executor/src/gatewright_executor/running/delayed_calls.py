@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from gatewright_executor import critical_thread
+from gatewright_executor.critical_thread import CriticalThread
 
 
-class Delays:
+class DelayedCalls:
     """Its thread starts with the first use. Functions are called in it, and are to be quick."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Delays:
         self._numbers = itertools.count()
         self._has_thread = False
 
-    def call(self, seconds: float, function: Callable[[], object]) -> None:
+    def schedule(self, seconds: float, function: Callable[[], object]) -> None:
         """Calls `function` in so many seconds."""
         with self._changed:
             heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), function))
@@ -28,7 +28,7 @@ class Delays:
             if self._has_thread:
                 return
             self._has_thread = True
-        critical_thread.Thread(self._run, name="delays").start()
+        CriticalThread(self._run, name="delayed-calls").start()
 
     def _run(self) -> None:
         while True:

@@ -1,7 +1,7 @@
-"""The core: executions in, Actions out, on worker threads. No I/O.
+"""The core: executions in, Actions out, to a result sink. No I/O.
 
-Executions stay with the thread that took them in (turn.py), but for those of slow policies, and those that wait for a
-slot: these go to the workers (crew.py) one by one, so that a policy that blocks takes one of them and nothing else.
+Executions of quick policies stay with the thread that read them (inline_runner.py); all others, and those that wait for
+a slot, go to the worker pool one by one, so that a policy that blocks takes one of its threads and nothing else.
 Coroutines go to an event loop (loops.py). Each execution that was not cancelled before it started is answered
 exactly once, whatever its policy does.
 """
@@ -9,25 +9,25 @@ exactly once, whatever its policy does.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 
 from gatewright.policy import FailureClass
 
 from gatewright_executor.policies.policy_loader import Hook
-from gatewright_executor.running.execution import refusal, too_late
-from gatewright_executor.running.flusher import Sender
+from gatewright_executor.running.execution import execute, refusal, refuse_late
+from gatewright_executor.running.flusher import Flusher
 from gatewright_executor.running.growth import Growth
-from gatewright_executor.running.hung import HUNG_SECONDS, Hung, by_instance, overdue
-from gatewright_executor.running.inline_runner import TURN_SECONDS, Reader, Watch
-from gatewright_executor.running.instance import Admission, Call, Concurrency, Instance, concurrency
+from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions, by_instance, hung_executions
+from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
 from gatewright_executor.running.loops import Loops
-from gatewright_executor.running.timeout_log import Timeouts
+from gatewright_executor.running.stall_watchdog import StallWatchdog
+from gatewright_executor.running.timeout_log import TimeoutLog
 from gatewright_executor.running.worker import Worker
-from gatewright_executor.running.worker_pool import Crew
+from gatewright_executor.running.worker_pool import WorkerPool
 
 LOOP_STOP_SECONDS = 0.5
+ROUND_SECONDS = 0.005  # for which a worker goes on with executions that get the slot of the one before
 RESERVED = 8  # for so many workers there is one more
 
 
@@ -42,7 +42,7 @@ class Progress:
     oldest_seconds: float  # how long the execution that has run longest has run; 0: none runs
     oldest_policy: str
     workers_hung: int
-    hung: list[Hung]  # on the event loop too
+    hung: list[HungExecutions]  # on the event loop too
 
 
 class Dispatcher:
@@ -56,168 +56,157 @@ class Dispatcher:
         self.workers = workers
         self.max_workers = max(workers, max_workers)
         self._hung_seconds = hung_seconds
-        self.crew = Crew(_with_reserve(workers), self.run_on, _with_reserve(self.max_workers))
-        self.growth = Growth(self.crew, self.run)
-        self._sender = Sender()
-        self.watch = Watch()
-        self.loops = Loops(self.release)
-        self._shared = self.loops.shared
-        self.timeouts = Timeouts(lambda: [*self.crew.workers, *self.watch.workers], self.loops)
+        self.pool = WorkerPool(_with_reserve(workers), self.run_in_worker, _with_reserve(self.max_workers))
+        self.growth = Growth(self.pool, self.dispatch)
+        self.watchdog = StallWatchdog()
+        self.loops = Loops(self.dispatch)
+        self._shared_loop = self.loops.shared
+        self._flusher = Flusher()
+        self.timeout_log = TimeoutLog(lambda: [*self.pool.workers, *self.watchdog.workers], self.loops)
 
     @property
     def backlog(self) -> int:
         """How many executions have a slot and wait for a worker."""
-        return self.crew.backlog
+        return self.pool.backlog
 
     def start(self) -> None:
-        self.crew.start()
+        """Starts all threads but those of event loops, which start with their first use."""
+        self.pool.start()
         self.growth.start()
-        self._sender.start()
-        self.watch.start()
+        self._flusher.start()
+        self.watchdog.start()
         self.loops.start()
 
     def stop(self) -> None:
         """Ends each worker after what it does now; what is queued behind is not started."""
-        self.crew.stop()
+        self.pool.stop()
         self.growth.stop()
-        self._sender.stop()
-        self.watch.stop()
+        self._flusher.stop()
+        self.watchdog.stop()
         self.loops.stop(LOOP_STOP_SECONDS)
 
-    def submit(self, call: Call) -> None:
-        """Takes an execution in. Its caller hears of it by `begin` and `end`, from any thread, from here too."""
-        if self.admit(call):
-            self._put(call)
+    def submit(self, execution: Execution) -> None:
+        """Accepts an execution. Its sink hears of it by `claim` and `deliver`, from any thread, from this one too."""
+        if self.admit(execution):
+            self.dispatch(execution)
 
-    def reader(self, go_on: Callable[[deque[Call]], None], abandon: Callable[[], None]) -> Reader:
-        """For a stream (turn.Reader)."""
-        return Reader(self.watch, self.crew, go_on, abandon)
-
-    def row(self, worker: Worker) -> Row:
-        """For executions that this thread takes in and runs, one after the other."""
-        return Row(self, worker)
-
-    def run(self, calls: Iterable[Call]) -> None:
-        """Sends executions that have a slot to a worker, or to the event loop."""
-        for call in calls:
-            self._put(call)
-
-    def _put(self, call: Call) -> None:
-        if hook := _coroutine_of(call):
-            self.loops.own.get(call.instance, self._shared).put(call, hook)
+    def dispatch(self, execution: Execution) -> None:
+        """Sends an execution that has a slot to a worker, or to the event loop."""
+        if hook := _coroutine_of(execution):
+            self.loops.own.get(execution.instance, self._shared_loop).submit(execution, hook)
         else:
-            self.crew.put(call)
-            if self.crew.is_short:
+            self.pool.submit(execution)
+            if self.pool.is_short:
                 self.growth.wake()
 
     def concurrency(self, requested: int, coroutines: bool) -> Concurrency:
         """How many executions of an instance may be under way. requested: what its attachment says; 0: nothing."""
         return concurrency(requested, self.workers, self.max_workers, coroutines)
 
-    def ready(self, instance: Instance, hooks: dict[int, Hook], prepared: object, concurrency: Concurrency) -> None:
+    def make_ready(
+        self, instance: Instance, hooks: dict[int, Hook], prepared: object, concurrency: Concurrency
+    ) -> None:
         """Runs what has waited for an instance to be prepared."""
-        self.run(instance.ready(hooks, prepared, concurrency))
+        for execution in instance.make_ready(hooks, prepared, concurrency):
+            self.dispatch(execution)
         self.growth.watch(instance)
 
-    def admit(self, call: Call) -> bool:
+    def admit(self, execution: Execution) -> bool:
         """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
-        match call.instance.admit(call):
+        match execution.instance.admit(execution):
             case Admission.RUN:
                 return True
             case Admission.WAIT:
-                self.growth.watch(call.instance)
+                self.growth.watch(execution.instance)
             case Admission.FULL:
-                self._refuse(call, call.refusal or "")
+                self._refuse(execution, execution.refusal or "")
             case Admission.FAILED:
-                self.fail(call)
+                self.fail(execution)
         return False
 
-    def finish(self, call: Call, worker: Worker) -> None:
-        """Runs an execution that has a slot in this thread."""
-        if not call.caller.begin(call):
+    def run_here(self, execution: Execution, worker: Worker) -> None:
+        """Runs an execution that has a slot, in this thread, and delivers its action."""
+        if not execution.sink.claim(execution):
             return
         now = time.monotonic()
-        hook = call.instance.hooks.get(call.phase)
-        if now >= call.deadline:
-            action = too_late(call, now)
+        hook = execution.instance.hooks.get(execution.phase)
+        if now >= execution.deadline:
+            action = refuse_late(execution, now)
         elif hook is None:
-            action = refusal(call, FailureClass.EXCEPTION, f"expected a phase, got {call.phase}")
+            action = refusal(execution, FailureClass.EXCEPTION, f"expected a phase, got {execution.phase}")
         else:
-            action = worker.run(call, hook, now)
-        call.caller.end(call, action)
+            worker.note_start(execution, now)
+            action = Context().run(execute, execution, hook)
+            worker.note_end(execution)
+        execution.sink.deliver(execution, action)
 
-    def release(self, instance: Instance) -> None:
-        """Gives the slot of a coroutine back."""
-        call = instance.release()
-        if call is not None:
-            self._put(call)
-
-    def fail(self, call: Call) -> None:
+    def fail(self, execution: Execution) -> None:
         """Answers an execution of an instance that could not be prepared: it was not started."""
-        if call.caller.begin(call) and (failure := call.instance.failure) is not None:
-            call.caller.end(call, refusal(call, FailureClass.UNAVAILABLE, f"{failure.hook} failed: {failure.message}"))
+        if execution.sink.claim(execution) and (failure := execution.instance.failure) is not None:
+            message = f"{failure.hook} failed: {failure.message}"
+            execution.sink.deliver(execution, refusal(execution, FailureClass.UNAVAILABLE, message))
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, execution: Execution) -> None:
         """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
-        call.instance.forget(call)
-        self.loops.of(call.instance).cancel(call)
+        execution.instance.remove_waiting(execution)
+        self.loops.of(execution.instance).cancel(execution)
 
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
-        workers = [*self.crew.workers, *self.watch.workers]
-        now, running = time.monotonic(), [call for worker in workers if (call := worker.call)]
-        on_loop = [call for loop in self.loops.all() for call in loop.running()]
+        workers = [*self.pool.workers, *self.watchdog.workers]
+        now, running = time.monotonic(), [execution for worker in workers if (execution := worker.execution)]
+        on_loop = [execution for loop in self.loops.all() for execution in loop.running()]
         started, finished = self.loops.counts()
-        oldest = min([*running, *on_loop], key=lambda call: call.started, default=None)
-        hung = overdue(running, now, self._hung_seconds)
+        oldest = min([*running, *on_loop], key=lambda execution: execution.started, default=None)
+        hung = hung_executions(running, now, self._hung_seconds)
         return Progress(
-            workers=self.workers + self.crew.grown,
+            workers=self.workers + self.pool.grown,
             busy=len(running),
             started=sum(worker.started for worker in workers) + started,
             finished=sum(worker.finished for worker in workers) + finished,
             oldest_seconds=now - oldest.started if oldest else 0.0,
             oldest_policy=oldest.policy if oldest else "",
             workers_hung=len(hung),
-            hung=by_instance([*hung, *overdue(on_loop, now, self._hung_seconds)], now, self.timeouts.where),
+            hung=by_instance([*hung, *hung_executions(on_loop, now, self._hung_seconds)], now, self.timeout_log.where),
         )
 
-    def run_on(self, call: Call, worker: Worker) -> None:
+    def run_in_worker(self, execution: Execution, worker: Worker) -> None:
         """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
-        until = time.monotonic() + TURN_SECONDS
-        following: Call | None = call
+        until = time.monotonic() + ROUND_SECONDS
+        following: Execution | None = execution
         while following is not None:
-            call = following
-            self.finish(call, worker)
-            following = self.pass_on(call, worker, here=worker.ended < until)
-            if following is None and not self.crew.backlog:
-                call.caller.flush()
+            execution = following
+            self.run_here(execution, worker)
+            following = self.release_slot(execution, worker, here=worker.ended < until)
+            if following is None and not self.pool.backlog:
+                execution.sink.flush()
             else:
-                self._sender.leave(call.caller)
+                self._flusher.flush_soon(execution.sink)
 
-    def pass_on(self, call: Call, worker: Worker, here: bool) -> Call | None:
+    def release_slot(self, execution: Execution, worker: Worker, here: bool) -> Execution | None:
         """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
-        following = call.instance.release(call, worker.ended)
+        following = execution.instance.release(execution, worker.ended)
         if following is None or (here and not _coroutine_of(following)):
             return following
-        self._put(following)
+        self.dispatch(following)
         return None
 
-    def _refuse(self, call: Call, message: str) -> None:
-        if call.caller.begin(call):
-            call.caller.end(call, refusal(call, FailureClass.OVERLOADED, message))
+    def _refuse(self, execution: Execution, message: str) -> None:
+        if execution.sink.claim(execution):
+            execution.sink.deliver(execution, refusal(execution, FailureClass.OVERLOADED, message))
 
 
 def _with_reserve(workers: int) -> int:
     return workers + max(1, workers // RESERVED)
 
 
-def _coroutine_of(call: Call) -> Hook | None:
+def _coroutine_of(execution: Execution) -> Hook | None:
     """What is to be called, if that is a coroutine function."""
-    hook = call.instance.hooks.get(call.phase)
+    hook = execution.instance.hooks.get(execution.phase)
     return hook if hook is not None and hook.is_coroutine else None
 
 
-class Row:
+class SlotBatch:
     """Executions of one thread: at most one of them is under way, so those of one instance in a row share a slot."""
 
     __slots__ = ("_dispatcher", "_holder", "_last", "_worker")
@@ -226,24 +215,20 @@ class Row:
         self._dispatcher = dispatcher
         self._worker = worker
         self._holder: Instance | None = None  # of the slot
-        self._last: Call | None = None
+        self._last: Execution | None = None
 
-    def run(self, call: Call) -> None:
-        """Takes an execution in and, if there is a slot for it, runs it."""
-        if call.instance is not self._holder:
-            self.end()
-            if not self._dispatcher.admit(call):
+    def run(self, execution: Execution) -> None:
+        """Runs an execution if there is a slot for it; else that waits for one, or is refused."""
+        if execution.instance is not self._holder:
+            self.release()
+            if not self._dispatcher.admit(execution):
                 return
-            self._holder = call.instance
-        self._last = call
-        self._dispatcher.finish(call, self._worker)
+            self._holder = execution.instance
+        self._last = execution
+        self._dispatcher.run_here(execution, self._worker)
 
-    def leave(self, call: Call) -> None:
-        """Lets another thread run it."""
-        self._dispatcher.submit(call)
-
-    def end(self) -> None:
+    def release(self) -> None:
         """Gives the slot back, after those that have waited for it."""
         last, self._holder, self._last = self._last, None, None
-        if last is not None and (call := self._dispatcher.pass_on(last, self._worker, here=True)) is not None:
-            self._dispatcher.run_on(call, self._worker)
+        if last is not None and (execution := self._dispatcher.release_slot(last, self._worker, here=True)):
+            self._dispatcher.run_in_worker(execution, self._worker)

@@ -1,4 +1,4 @@
-"""Executions that run on although their deadline is long past: nobody waits for them.
+"""Executions that still run HUNG_SECONDS after their deadline: nobody waits for them.
 
 Python cannot stop a thread, so all that helps is to say so, and in the end another process.
 """
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gatewright_executor.policies.failure import Where
-from gatewright_executor.running.instance import Call, Instance
+from gatewright_executor.running.instance import Execution, Instance
 
-HUNG_SECONDS = 5.0  # past its deadline; a policy that is only a little late is none of these
+HUNG_SECONDS = 5.0  # past its deadline; one that is only late is not hung
 
 
 @dataclass(frozen=True, slots=True)
-class Hung:
+class HungExecutions:
     """Those of one instance."""
 
     instance: Instance
@@ -30,19 +30,21 @@ class Hung:
         return self.count >= self.instance.limit > 0
 
 
-def overdue(calls: Iterable[Call], now: float, seconds: float) -> list[Call]:
-    """The calls that run `seconds` after their deadline. now: time.monotonic()."""
-    return [call for call in calls if now - call.deadline > seconds]
+def hung_executions(executions: Iterable[Execution], now: float, seconds: float) -> list[Execution]:
+    """Those that still run `seconds` after their deadline. now: time.monotonic()."""
+    return [execution for execution in executions if now - execution.deadline > seconds]
 
 
-def by_instance(calls: Iterable[Call], now: float, where: Callable[[Call], Where]) -> list[Hung]:
-    """One `Hung` for each instance, the one with the oldest first."""
-    hanging: dict[Instance, list[Call]] = {}
-    for call in calls:
-        hanging.setdefault(call.instance, []).append(call)
+def by_instance(
+    executions: Iterable[Execution], now: float, where: Callable[[Execution], Where]
+) -> list[HungExecutions]:
+    """One `HungExecutions` for each instance, the one with the oldest first."""
+    hung: dict[Instance, list[Execution]] = {}
+    for execution in executions:
+        hung.setdefault(execution.instance, []).append(execution)
     found = []
-    for instance, all_of_it in hanging.items():
-        oldest = min(all_of_it, key=lambda call: call.started)
-        limit = oldest.execution.timeout_us / 1e6
-        found.append(Hung(instance, len(all_of_it), now - oldest.started, limit, where(oldest)))
-    return sorted(found, key=lambda hung: -hung.oldest_seconds)
+    for instance, all_of_it in hung.items():
+        oldest = min(all_of_it, key=lambda execution: execution.started)
+        limit = oldest.message.timeout_us / 1e6
+        found.append(HungExecutions(instance, len(all_of_it), now - oldest.started, limit, where(oldest)))
+    return sorted(found, key=lambda each: -each.oldest_seconds)

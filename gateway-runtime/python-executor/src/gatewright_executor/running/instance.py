@@ -1,4 +1,4 @@
-"""A policy instance: a policy, its parameters, and how many of its executions (calls) may be under way at once.
+"""A policy instance: a policy, its parameters, and how many of its executions may be under way at once.
 
 An execution over the limit waits in the instance's own queue, so it blocks no worker; a slow policy fills its own
 queue and nobody else's. So do executions of an instance that is still being prepared.
@@ -20,8 +20,8 @@ from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.failure import Failure
 from gatewright_executor.policies.policy_loader import Hook
-from gatewright_executor.running.admission import Waiting
-from gatewright_executor.running.latency import Pace
+from gatewright_executor.running.admission import AdmissionQueue
+from gatewright_executor.running.latency import LatencyClass
 
 COROUTINE_CONCURRENCY = 1000
 
@@ -68,25 +68,26 @@ class Instance:
 
     __slots__ = (
         "_close", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "concurrency", "failure",
-        "hooks", "id", "key", "lifetime", "move", "pace", "params", "prepared", "tasks",
+        "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
+        "replace_on_own_loop", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
         self.about = about
-        self.move: Callable[[], None] = _nothing  # lets another take its place, on an event loop of its own
+        self.replace_on_own_loop: Callable[[], None] = _nothing  # asks for a successor on an event loop of its own
         self.id = instance_id  # the attachment's, for people
         self.key = f"{about.policy_name}:{about.policy_version}"
         self.params: dict[str, Any] = freeze(params)
         self.hooks: dict[int, Hook] = {}
         self.prepared: Any = None
-        self.pace = Pace()
+        self.latency = LatencyClass()
         self.failure: Failure | None = None
         self.lifetime: Lifetime | None = None  # None: the policy has no prepare
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # that the policy made; used on its event loop only
         self._close: Callable[[], None] | None = None  # to be called once, when it is idle
         self._retired = False
         self._lock = threading.Lock()
-        self._waiting: Waiting[Call] = Waiting()
+        self._waiting: AdmissionQueue[Execution] = AdmissionQueue()
         self._running = 0
         self.concurrency = Concurrency(0, 0)  # nothing runs before it is ready
         self._limit = 0  # between the two
@@ -106,34 +107,36 @@ class Instance:
 
     @property
     def may_grow(self) -> bool:
+        """Whether `grow` may give it more slots than it has at first."""
         return self.concurrency.most > self.concurrency.first
 
     @property
     def has_waiting(self) -> bool:
+        """Whether executions wait for a slot."""
         return bool(self._waiting)
 
-    def runs_where_read(self, phase: int) -> bool:
-        """Whether the thread that takes an execution in is to run it: most take no time to speak of."""
-        return not self.pace.is_slow and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
+    def runs_inline(self, phase: int) -> bool:
+        """Whether the thread that reads an execution is to run it: it is known to be quick."""
+        return self.latency.is_quick and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
 
-    def ready(self, hooks: dict[int, Hook], prepared: Any, concurrency: Concurrency) -> list[Call]:
+    def make_ready(self, hooks: dict[int, Hook], prepared: Any, concurrency: Concurrency) -> list[Execution]:
         """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
         with self._lock:
             self.hooks, self.prepared = hooks, prepared
             self.concurrency, self._limit = concurrency, concurrency.first
-            calls = self._fill()
-            close = self._due()
+            executions = self._fill()
+            close = self._take_close()
         close()
-        return calls
+        return executions
 
-    def fail(self, failure: Failure) -> list[Call]:
+    def fail(self, failure: Failure) -> list[Execution]:
         """Lets no execution run, ever; returns those that waited."""
         with self._lock:
             self.failure = failure
-            calls = self._waiting.take_all()
-            close = self._due()
+            executions = self._waiting.pop_all()
+            close = self._take_close()
         close()
-        return calls
+        return executions
 
     def retire(self, close: Callable[[], None]) -> bool:
         """No execution comes any more: calls `close`, once, after the last one has ended, from whatever thread that is.
@@ -143,7 +146,7 @@ class Instance:
         with self._lock:
             if not self._retired:
                 self._retired, self._close = True, close
-            close = self._due()
+            close = self._take_close()
             is_waiting = self._close is not None
         close()
         return not is_waiting
@@ -155,53 +158,53 @@ class Instance:
         if close is not None:
             close()
 
-    def _due(self) -> Callable[[], None]:
-        """What is to be called now that something has ended."""
+    def _take_close(self) -> Callable[[], None]:
+        """The function that closes the instance, once it is idle; else one that does nothing."""
         settled = self._limit > 0 or self.failure is not None
         if self._close is None or self._running or self._waiting or not settled:
             return _nothing
         close, self._close = self._close, None
         return close
 
-    def admit(self, call: Call) -> Admission:
-        """Gives `call` a slot, or a place in the queue."""
+    def admit(self, execution: Execution) -> Admission:
+        """Gives an execution a slot, or queues it."""
         with self._lock:
             if self._running < self._limit:
                 self._running += 1
                 if self._waiting.is_watched:
-                    self._waiting.began(time.monotonic())
+                    self._waiting.slot_taken(time.monotonic())
                 return Admission.RUN
             if self.failure is not None:
                 return Admission.FAILED
-            call.refusal = self._waiting.offer(call, self._limit, time.monotonic())
-            return Admission.FULL if call.refusal else Admission.WAIT
+            execution.refusal = self._waiting.offer(execution, self._limit, time.monotonic())
+            return Admission.FULL if execution.refusal else Admission.WAIT
 
-    def release(self, last: Call | None = None, ended: float = 0.0) -> Call | None:
+    def release(self, last: Execution | None = None, ended: float = 0.0) -> Execution | None:
         """Gives a slot back: to the execution that has waited longest, which is returned. last: who had it till then,
         and not on the event loop."""
         with self._lock:
-            call = self._next(last, ended) if self._waiting.is_watched else None
-            if call is not None:
-                return call
+            execution = self._next(last, ended) if self._waiting.is_watched else None
+            if execution is not None:
+                return execution
             self._running -= 1
             if self._close is None:
                 return None
-            close = self._due()
+            close = self._take_close()
         close()
         return None
 
-    def _next(self, last: Call | None, ended: float) -> Call | None:
+    def _next(self, last: Execution | None, ended: float) -> Execution | None:
         """The execution that gets the slot that `last` gives back. Where half of the slots are not used, one goes."""
         now = time.monotonic()
-        self._waiting.ended(now)
+        self._waiting.slot_freed(now)
         if self._running <= self._limit // 2:
             self._limit = max(self._limit - 1, self.concurrency.first)
         if not self._waiting or self._running > self._limit:
             return None
         self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
-        return self._waiting.take(now)
+        return self._waiting.pop(now)
 
-    def grow(self) -> list[Call]:
+    def grow(self) -> list[Execution]:
         """Has one slot more for each execution that has ended in time since it last had. Returns those that get one.
 
         So it grows as fast as it gets through what comes in, and not at all where what runs never ends.
@@ -220,24 +223,24 @@ class Instance:
             self._ended = 0
             self._waiting.slots_grow = False
 
-    def _fill(self) -> list[Call]:
+    def _fill(self) -> list[Execution]:
         """Gives the free slots to those that wait."""
         now, free = time.monotonic(), min(self._limit - self._running, len(self._waiting))
-        calls = [call for _ in range(free) if (call := self._waiting.take(now))]
-        self._running += len(calls)
-        return calls
+        executions = [execution for _ in range(free) if (execution := self._waiting.pop(now))]
+        self._running += len(executions)
+        return executions
 
-    def forget(self, call: Call) -> None:
+    def remove_waiting(self, execution: Execution) -> None:
         """Takes a cancelled execution out of the queue, if it waits there."""
         with self._lock:
-            self._waiting.forget(call)
+            self._waiting.remove(execution)
 
 
 def _nothing() -> None:
     pass
 
 
-class Preparing:
+class PreparationOrigin:
     """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks made in it."""
 
     __slots__ = ("instance", "partial", "policy", "request_id")
@@ -246,43 +249,49 @@ class Preparing:
         self.instance, self.policy, self.request_id, self.partial = instance, instance.key, "", ""
 
 
-class Caller(Protocol):
-    """Who sent an execution, and gets its answer."""
+class ResultSink(Protocol):
+    """Where the results of executions go. From any thread."""
 
-    def begin(self, call: Call) -> bool:
+    def claim(self, execution: Execution) -> bool:
         """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
 
-    def end(self, call: Call, action: bytes | None) -> None:
-        """Called once for each execution that began, or was refused. None: it was cancelled while it ran."""
+    def deliver(self, execution: Execution, action: bytes | None) -> None:
+        """Called once for each execution that was claimed. action: serialized; None: it was cancelled while it ran."""
 
     def flush(self) -> None:
-        """Sends what has ended so far, and what else ends meanwhile. Whoever ends executions calls it in time."""
+        """Sends what was delivered so far, and what else is meanwhile. Whoever delivers calls it in time."""
+
+    def abort(self) -> None:
+        """Nothing that is missing will come: the stream ends."""
 
 
-class Call:
-    """An execution on its way through the executor."""
+class Execution:
+    """An execution on its way through the executor. `message` is what the engine sent."""
 
-    __slots__ = ("caller", "deadline", "execution", "id", "instance", "partial", "phase", "refusal", "started")
+    __slots__ = ("deadline", "id", "instance", "message", "partial", "phase", "refusal", "sink", "started")
 
-    def __init__(self, execution: pb.Execution, instance: Instance, deadline: float, caller: Caller) -> None:
-        self.id = execution.id
-        self.phase = execution.phase
-        self.execution = execution
+    def __init__(self, message: pb.Execution, instance: Instance, deadline: float, sink: ResultSink) -> None:
+        self.id = message.id
+        self.phase = message.phase
+        self.message = message
         self.instance = instance
         self.deadline = deadline  # time.monotonic()
-        self.caller = caller
+        self.sink = sink
         self.started = 0.0  # time.monotonic(); 0: not yet
         self.partial = ""  # of what it prints
         self.refusal: str | None = None  # why it may not wait for a slot
 
     @property
     def policy(self) -> str:
+        """name:version."""
         return self.instance.key
 
     @property
     def operation(self) -> str:
-        return self.execution.operation.decode("utf-8", "backslashreplace")
+        """METHOD /path, as the API definition says it."""
+        return self.message.operation.decode("utf-8", "backslashreplace")
 
     @property
     def request_id(self) -> str:
-        return self.execution.request_id.decode("utf-8", "backslashreplace")
+        """The request's, as the client or Envoy named it."""
+        return self.message.request_id.decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ from gatewright.lifetime import lifetime
 from gatewright_executor import logs
 from gatewright_executor.policies.failure import describe, policy_traceback
 from gatewright_executor.policies.policy_loader import Hook, LoadedPolicy
-from gatewright_executor.running.instance import Instance, Lifetime, Preparing
+from gatewright_executor.running.instance import Instance, Lifetime, PreparationOrigin
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def lifetime_of(instance: Instance, policy: LoadedPolicy, loop: asyncio.AbstractEventLoop | None) -> Lifetime:
     """The lifetime of an instance. `loop` is that of its executions, there if anything of the policy is async."""
     context = Context()
-    context.run(logs.current.set, Preparing(instance))
+    context.run(logs.current.set, PreparationOrigin(instance))
 
     def run(awaitable: Awaitable[Any]) -> Any:
         assert loop is not None

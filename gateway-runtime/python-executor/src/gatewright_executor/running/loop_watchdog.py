@@ -3,7 +3,7 @@
 A loop does one step at a time: what a coroutine does from one await to the next. One that blocks (time.sleep, a client
 that is not async, long computing) holds all others up. So a thread looks what the loop does, as long as it does
 something, and sees a step that goes on and on. Whose step that is, is said in the log, with the line where it stands;
-who is caught again and again leaves the loop (Instance.move). Nothing is measured in a step itself.
+who is caught again and again leaves the loop (Instance.replace_on_own_loop). Nothing is measured in a step itself.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gatewright_executor import critical_thread, logs
+from gatewright_executor import logs
+from gatewright_executor.critical_thread import WokenThread
 from gatewright_executor.policies.failure import policy_stack
 from gatewright_executor.running.coroutines import EXECUTION, Coroutines
-from gatewright_executor.running.instance import Call, Instance, Preparing
+from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin
 
 LOOK_SECONDS = 0.02
-RESTING_LOOKS = 25  # that saw the loop do nothing, after which the watch sleeps
+RESTING_LOOKS = 25  # that saw the loop do nothing, after which the watchdog sleeps
 BLOCKED_SECONDS = 0.1  # a step that takes longer blocks the loop
 STRIKES = 3  # such steps, within
 STRIKES_SECONDS = 60.0  # after which an instance leaves the loop
@@ -45,37 +46,38 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a loop does: what it has called, and which execution, for a runner takes several in one go."""
+    """What a loop does: what it has started, and which execution, for a runner takes several in one go."""
 
     handle: object
-    call: Call | None
+    execution: Execution | None
 
     def is_the_same(self, other: Step | None) -> bool:
-        return other is not None and self.handle is other.handle and self.call is other.call
+        """Whether the loop does what it did when `other` was seen."""
+        return other is not None and self.handle is other.handle and self.execution is other.execution
 
     @property
     def instance(self) -> Instance | None:
         """Whose code runs; None where it is not a policy's."""
-        if self.call is not None:
-            return self.call.instance
+        if self.execution is not None:
+            return self.execution.instance
         context: Any = getattr(self.handle, "_context", None)
         origin = context.get(logs.current) if context is not None else None
-        return origin.instance if isinstance(origin, Call | Preparing) else None
+        return origin.instance if isinstance(origin, Execution | PreparationOrigin) else None
 
 
 def step_of(frame: FrameType | None) -> Step | None:
     """What a loop's thread does; None where it waits for something to do. frame: where the thread is."""
-    call: Call | None = None
+    execution: Execution | None = None
     while frame is not None:
         if frame.f_code is EXECUTION:
-            call = frame.f_locals.get("call")
+            execution = frame.f_locals.get("execution")
         elif frame.f_code is STEP:
-            return Step(frame.f_locals.get("self"), call)
+            return Step(frame.f_locals.get("self"), execution)
         frame = frame.f_back
     return None
 
 
-class LoopWatch(critical_thread.WokenThread):
+class LoopWatchdog(WokenThread):
     """Is woken when its loop has got something to do."""
 
     def __init__(self, loop: Coroutines) -> None:
@@ -87,7 +89,7 @@ class LoopWatch(critical_thread.WokenThread):
         self._block: Block | None = None  # the step is one
         self._blocks: deque[Block] = deque(maxlen=REMEMBERED)
         self._said: dict[Instance, float] = {}
-        super().__init__("loop-watch")
+        super().__init__("loop-watchdog")
         loop.on_work = self.wake
 
     def blocked(self, victim: Instance, since: float, until: float) -> str:
@@ -113,7 +115,7 @@ class LoopWatch(critical_thread.WokenThread):
             now = time.monotonic()
             frame = sys._current_frames().get(self._loop.thread_id)  # no other way to see a thread
             step = step_of(frame)
-            in_time = now - before < 2 * LOOK_SECONDS  # else this thread had to wait for Python's lock, as the loop had
+            in_time = now - before < 2 * LOOK_SECONDS  # else this thread had to wait for the GIL, as the loop had
             self._note(frame, step, now, now - before if in_time else 0.0)
             resting = 0 if step is not None or self._loop.is_busy else resting + 1
             before = now
@@ -150,7 +152,7 @@ class LoopWatch(critical_thread.WokenThread):
             )  # fmt: skip
         strikes = sum(block.instance is instance and now - block.began < STRIKES_SECONDS for block in self._blocks)
         if strikes >= STRIKES:
-            instance.move()
+            instance.replace_on_own_loop()
 
 
 def _waited(native_id: int) -> float:

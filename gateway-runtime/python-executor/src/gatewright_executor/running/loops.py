@@ -6,36 +6,38 @@ import threading
 from collections.abc import Callable
 
 from gatewright_executor.running.coroutines import Coroutines
-from gatewright_executor.running.instance import Instance
-from gatewright_executor.running.loop_watchdog import LoopWatch
+from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.loop_watchdog import LoopWatchdog
 
 
 class Loops:
-    """Start, stop; each once. `release` gives a slot back."""
+    """Start, stop; each once. `dispatch` runs an execution that has got a slot."""
 
-    def __init__(self, release: Callable[[Instance], None]) -> None:
-        self._release = release
-        self.shared = Coroutines(release)
-        self.watch = LoopWatch(self.shared)
+    def __init__(self, dispatch: Callable[[Execution], None]) -> None:
+        self._dispatch = dispatch
+        self.shared = Coroutines(dispatch)
+        self.watchdog = LoopWatchdog(self.shared)
         self._lock = threading.Lock()
         self.own: dict[Instance, Coroutines] = {}  # of those that do not share
         self._gone = 0, 0  # executions that loops which are gone have started and finished
 
     def start(self) -> None:
-        self.watch.start()
+        """Starts the watchdog; loops start with their first use."""
+        self.watchdog.start()
 
     def stop(self, seconds: float) -> None:
         """Cancels what runs and closes the loops, if a policy does not hold them up for longer than `seconds`."""
-        self.watch.stop()
+        self.watchdog.stop()
         for each in self.all():
             each.stop(seconds)
 
     def all(self) -> list[Coroutines]:
+        """The shared one first."""
         return [self.shared, *self.own.copy().values()]
 
-    def part(self, instance: Instance) -> None:
+    def give_own(self, instance: Instance) -> None:
         """Gives an instance that has not run yet a loop of its own."""
-        self.own[instance] = Coroutines(self._release)
+        self.own[instance] = Coroutines(self._dispatch)
 
     def of(self, instance: Instance) -> Coroutines:
         """What its coroutines run on."""
@@ -44,10 +46,10 @@ class Loops:
     def blocked(self, instance: Instance, since: float, until: float) -> str:
         """Who has held up an instance's loop in that time, and for how long, in words; "" where nobody has."""
         shares = instance not in self.own and any(hook.is_coroutine for hook in instance.hooks.values())
-        return self.watch.blocked(instance, since, until) if shares else ""
+        return self.watchdog.blocked(instance, since, until) if shares else ""
 
-    def leave(self, instance: Instance) -> None:
-        """It has ended; so does the loop, if it has one of its own."""
+    def end_own(self, instance: Instance) -> None:
+        """The instance has ended; so does its loop, if it has one of its own."""
         with self._lock:
             loop = self.own.pop(instance, None)
             if loop is None:

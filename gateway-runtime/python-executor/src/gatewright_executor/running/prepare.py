@@ -16,19 +16,20 @@ from typing import Any, TypeAlias, TypeVar
 from gatewright.lifetime import LifetimeError
 from gatewright.policy import FailureClass
 
-from gatewright_executor import critical_thread, logs
+from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.failure import Failure, PolicyError, classify, describe, policy_traceback
 from gatewright_executor.policies.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, place_of
-from gatewright_executor.running.delayed_calls import Delays
-from gatewright_executor.running.instance import Instance, Lifetime, Preparing
+from gatewright_executor.running.delayed_calls import DelayedCalls
+from gatewright_executor.running.instance import Instance, Lifetime, PreparationOrigin
 from gatewright_executor.running.lifetimes import lifetime_of
 from gatewright_executor.running.loops import Loops
 
 DEFAULT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0  # that closing an instance may take; and all of them, when the process stops
 LAST_SECONDS = 10.0  # that a closed instance's last execution may go on before what it uses is closed
-AT_ONCE = 4  # preparations, and closings; the others wait their turn, with their time not yet running
+AT_ONCE = 4  # preparations, and closings; the others wait, and their time limits begin when they start
 
 Hooks: TypeAlias = dict[int, Hook]
 PASS = Hook("pass", lambda _ctx, _params: None)  # a phase that the policy has no function for
@@ -51,9 +52,9 @@ class Preparer:
 
     def __init__(self, loops: Loops) -> None:
         self._loops = loops
-        self._preparations = _Line("prepare")
-        self._closings = _Line("close")
-        self._delays = Delays()
+        self._preparations = _TaskQueue("prepare")
+        self._closings = _TaskQueue("close")
+        self._delayed = DelayedCalls()
         self._open: set[Instance] = set()  # what has something to close
         self._changed = threading.Condition()
 
@@ -65,17 +66,17 @@ class Preparer:
         if policy.prepare is None and policy.get_policy is None:
             settle(Prepared(_by_phase(policy.on_request, policy.on_response), None))
             return
-        self._preparations.put(lambda: settle(self._prepare(instance, policy, seconds)))
+        self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
 
     def retire(self, instance: Instance) -> None:
         """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now."""
 
         def close() -> None:
             if instance in self._open:
-                self._closings.put(lambda: self._close(instance))
+                self._closings.submit(lambda: self._close(instance))
 
         if not instance.retire(close):
-            self._delays.call(LAST_SECONDS, instance.close_now)
+            self._delayed.schedule(LAST_SECONDS, instance.close_now)
 
     def stop(self) -> None:
         """Closes all instances, whatever they still do, and waits for that: for CLOSE_SECONDS at most."""
@@ -113,7 +114,7 @@ class Preparer:
         return self._loops.of(instance).loop if is_async else None
 
     def _make(self, instance: Instance, policy: LoadedPolicy, lifetime: Lifetime | None) -> Prepared | Failure:
-        origin = Preparing(instance)
+        origin = PreparationOrigin(instance)
         logs.current.set(origin)
         hook = policy.prepare
         try:
@@ -129,7 +130,7 @@ class Preparer:
             error = _placed(caught, policy)
             result = Failure(classify(error), describe(error), instance.key, hook.name if hook else "")
             log.error("%s failed: %s", result.hook, result.message, extra={"trace": policy_traceback(error)})
-        logs.end(origin)
+        logs.flush_partial(origin)
         return result
 
     def _close(self, instance: Instance) -> None:
@@ -146,14 +147,14 @@ class Preparer:
 
     def _forget(self, instance: Instance) -> None:
         """It is closed."""
-        self._loops.leave(instance)
+        self._loops.end_own(instance)
         with self._changed:
             self._open.discard(instance)
             self._changed.notify_all()
 
     def _end(self, instance: Instance) -> None:
         """Closes it, then what is left of its tasks."""
-        origin = Preparing(instance)
+        origin = PreparationOrigin(instance)
         logs.current.set(origin)
         if instance.lifetime is not None:
             try:
@@ -162,10 +163,10 @@ class Preparer:
                 log.error("close failed: %s", describe(error), extra={"trace": policy_traceback(error)})
         if not self._loops.of(instance).end_tasks(instance, CLOSE_SECONDS):
             log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
-        logs.end(origin)
+        logs.flush_partial(origin)
 
 
-class _Line:
+class _TaskQueue:
     """What waits for one of a few threads. They start with the first use."""
 
     def __init__(self, name: str) -> None:
@@ -173,10 +174,10 @@ class _Line:
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._threads = 0
 
-    def put(self, function: Callable[[], None]) -> None:
+    def submit(self, function: Callable[[], None]) -> None:
         if self._threads < AT_ONCE:
             self._threads += 1
-            critical_thread.Thread(self._serve, name=f"{self._name}-{self._threads}").start()
+            CriticalThread(self._serve, name=f"{self._name}-{self._threads}").start()
         self._queue.put(function)
 
     def _serve(self) -> None:

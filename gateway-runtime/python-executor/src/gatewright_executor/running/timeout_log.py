@@ -16,8 +16,8 @@ from contextvars import Context
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.failure import Where, policy_stack
-from gatewright_executor.running.delayed_calls import Delays
-from gatewright_executor.running.instance import Call, Instance
+from gatewright_executor.running.delayed_calls import DelayedCalls
+from gatewright_executor.running.instance import Execution, Instance
 from gatewright_executor.running.loop_watchdog import step_of
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.worker import Worker
@@ -27,52 +27,52 @@ HOOKS = {pb.PHASE_REQUEST: "on_request", pb.PHASE_RESPONSE: "on_response"}
 log = logging.getLogger(__name__)
 
 
-class Timeouts:
+class TimeoutLog:
     """`workers` are all threads that run executions."""
 
     def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops) -> None:
         self._workers = workers
         self._loops = loops
-        self._delays = Delays()
+        self._delayed = DelayedCalls()
         self._counted: dict[Instance, int] = {}
         self._lock = threading.Lock()
 
-    def note(self, late: pb.TimedOut, instance: Instance, call: Call | None) -> None:
-        """An execution's time is over. call: None where it has just ended."""
+    def record(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+        """An execution is late. execution: None where it has just ended."""
         with self._lock:
             if instance in self._counted:
                 self._counted[instance] += 1
                 return
             self._counted[instance] = 0
-        self._delays.call(COUNTED_SECONDS, lambda: self._say_count(instance))
-        Context().run(self._say, late, instance, call)
+        self._delayed.schedule(COUNTED_SECONDS, lambda: self._say_count(instance))
+        Context().run(self._say, late, instance, execution)
 
-    def where(self, call: Call) -> Where:
+    def where(self, execution: Execution) -> Where:
         """Where an execution is that runs."""
         frames = sys._current_frames()  # no other way to see a thread
         for worker in self._workers():
-            if worker.call is call:
+            if worker.execution is execution:
                 found = policy_stack(frames.get(worker.thread))
-                return found if worker.call is call else Where()
-        loop = self._loops.of(call.instance)
+                return found if worker.execution is execution else Where()
+        loop = self._loops.of(execution.instance)
         frame = frames.get(loop.thread_id)
         step = step_of(frame)
-        if step is not None and step.call is call:
+        if step is not None and step.execution is execution:
             return policy_stack(frame)
-        return loop.where(call)
+        return loop.where(execution)
 
     # -------------------------------------------------------------- what is said
 
-    def _say(self, late: pb.TimedOut, instance: Instance, call: Call | None) -> None:
-        logs.current.set(Late(late, instance))
+    def _say(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+        logs.current.set(LateOrigin(late, instance))
         limit, now = late.timeout_us / 1e6, time.monotonic()
-        elapsed = max(limit, limit + now - call.deadline) if call is not None else limit
-        where = self.where(call) if call is not None and call.started else Where()
+        elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
+        where = self.where(execution) if execution is not None and execution.started else Where()
         blocked = self._loops.blocked(instance, now - elapsed, now)
         about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
         log.error(
             "%s timed out: no answer after %.3f s of %.3f s; %s%s",
-            HOOKS.get(late.phase, ""), elapsed, limit, _state(call, where), f"; {blocked}" if blocked else "",
+            HOOKS.get(late.phase, ""), elapsed, limit, _state(execution, where), f"; {blocked}" if blocked else "",
             extra={"trace": where.stack, "fields": about},
         )  # fmt: skip
 
@@ -83,7 +83,7 @@ class Timeouts:
             log.error("%d more executions of %s timed out in %g s", count, instance.title, COUNTED_SECONDS)
 
 
-class Late:
+class LateOrigin:
     """The origin of the line about an execution that is late."""
 
     __slots__ = ("partial", "policy", "request_id")
@@ -93,9 +93,9 @@ class Late:
         self.request_id = late.request_id.decode("utf-8", "backslashreplace")
 
 
-def _state(call: Call | None, where: Where) -> str:
-    if call is None:
+def _state(execution: Execution | None, where: Where) -> str:
+    if execution is None:
         return "the answer came at the last moment, too late"
-    if not call.started:
+    if not execution.started:
         return "it had not begun, and waited for its turn"
     return f"it is at {where.place}" if where.place else "where it is cannot be seen"

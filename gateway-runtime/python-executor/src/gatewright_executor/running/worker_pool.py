@@ -1,9 +1,7 @@
-"""The worker threads: they run executions, and stand guard for those who run some elsewhere.
+"""The thread pool: worker threads that run executions, one after the other.
 
-An execution goes to a thread that is idle, or else to the first that is again. A guard is of use at once or not at all,
-so it is taken from those that are idle. Where it has to take somebody's part, it leaves its place here to that one: so
-there are as many threads, whoever they are. More come when they are told to (growth.py), and go when they have been
-idle for long.
+An execution goes to a thread that is idle, or else to the first that is again. There are more threads where they are
+told to grow (growth.py); those go when they have been idle for long.
 """
 
 from __future__ import annotations
@@ -12,38 +10,36 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
 
-from gatewright_executor import critical_thread, memory
-from gatewright_executor.running.instance import Call
+from gatewright_executor import memory
+from gatewright_executor.critical_thread import CriticalThread
+from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.worker import Worker
 
 IDLE_SECONDS = 30.0  # after which a thread goes that was not there at first
 log = logging.getLogger(__name__)
-Duty: TypeAlias = Callable[["Place"], bool]
-"""What a thread is lent for, in its place. False: the place is another's by now."""
 
 
-class Place:
-    """What one thread at a time has: it rests here until it is called."""
+class WorkerSlot:
+    """What each thread of the pool has: it sleeps here until it is woken."""
 
-    __slots__ = ("_called", "duty", "worker")
+    __slots__ = ("_woken", "worker")
 
     def __init__(self) -> None:
         self.worker = Worker()
-        self.duty: Duty | None = None
-        self._called = threading.Lock()
-        self._called.acquire()
+        self._woken = threading.Lock()
+        self._woken.acquire()
 
-    def call(self) -> None:
-        self._called.release()
+    def wake(self) -> None:
+        """Lets the thread that sleeps here, or will, go on; once."""
+        self._woken.release()
 
-    def rest(self, seconds: float) -> bool:
-        """Returns once called; at once if that was before. False: not called for so long; -1: for ever."""
-        return self._called.acquire(True, seconds)
+    def sleep(self, seconds: float) -> bool:
+        """Returns once woken; at once if that was before. False: not woken for so long; -1: for ever."""
+        return self._woken.acquire(True, seconds)
 
 
-class Crew:
+class WorkerPool:
     """`run` runs an execution as the worker of its thread. Start, stop; each once.
 
     size: threads at first, and always. most: those that `grow` may make of them. idle_seconds: after which one of the
@@ -51,163 +47,134 @@ class Crew:
     """
 
     def __init__(
-        self, size: int, run: Callable[[Call, Worker], None], most: int = 0, idle_seconds: float = IDLE_SECONDS
+        self, size: int, run: Callable[[Execution, Worker], None], most: int = 0, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self._run = run
         self._size = size
         self._most = max(size, most)
         self._idle_seconds = idle_seconds
-        self._places = [Place() for _ in range(size)]
-        self._gone = Worker()  # what those have done whose places are no more
+        self._slots = [WorkerSlot() for _ in range(size)]
+        self._gone = Worker()  # what those threads have done that are no more
         self._dismissing = threading.Lock()
-        self._vacant: list[Place] = []
-        self._idle: list[Place] = []
-        self._calls: deque[Call] = deque()
-        self.passed = 0  # executions that ended in here, or after their reader's turn: each had Python's lock for that
-        self._one_comes = False  # called, and not there yet
+        self._idle: list[WorkerSlot] = []
+        self._queue: deque[Execution] = deque()
+        self._one_wakes = False  # woken, and not at the queue yet
         self._stopped = False
 
     @property
     def backlog(self) -> int:
         """How many executions wait for a thread."""
-        return len(self._calls)
+        return len(self._queue)
 
     @property
     def grown(self) -> int:
         """How many threads more there are than at first."""
-        return len(self._places) - self._size
+        return len(self._slots) - self._size
 
     @property
     def is_short(self) -> bool:
         """Whether `grow` would make more."""
-        return len(self._places) < self._most and len(self._calls) > len(self._idle)
+        return len(self._slots) < self._most and len(self._queue) > len(self._idle)
 
     @property
     def workers(self) -> list[Worker]:
-        return [self._gone, *(place.worker for place in self._places)]
+        """Those of all threads, and one more with what threads have done that are gone."""
+        return [self._gone, *(slot.worker for slot in self._slots)]
 
     def start(self) -> None:
-        self._vacant += self._places
-        for number in range(len(self._places)):
-            critical_thread.Thread(self.join, name=f"worker-{number}").start()
+        """Starts as many threads as there are at first."""
+        for number, slot in enumerate(self._slots):
+            CriticalThread(self._work, slot, name=f"worker-{number}").start()
 
     def stop(self) -> None:
         """Ends each thread after what it does now; what is queued behind is not started."""
         self._stopped = True
-        while self._call_one():
+        while self._wake_one():
             memory.make_room(self.grown + 1)
 
-    def put(self, call: Call) -> None:
+    def submit(self, execution: Execution) -> None:
         """Lets a thread run it."""
-        self._calls.append(call)
-        self._call_more()
-
-    def lend(self, duty: Duty) -> bool:
-        """Gives `duty` to an idle thread. False: there is none."""
-        return self._call_one(duty)
+        self._queue.append(execution)
+        self._wake_more()
 
     def grow(self) -> None:
         """A thread more for each execution that waits for one. Where the system refuses one, it is not asked again."""
-        for _ in range(min(len(self._calls) - len(self._idle), self._most - len(self._places))):
+        for _ in range(min(len(self._queue) - len(self._idle), self._most - len(self._slots))):
             memory.make_room(self.grown + 1)
-            thread = critical_thread.Thread(self._begin, place := Place(), name=f"worker-{len(self._places)}")
-            self._places.append(place)
+            thread = CriticalThread(self._work, slot := WorkerSlot(), name=f"worker-{len(self._slots)}")
+            self._slots.append(slot)
             try:
                 thread.start()
             except (RuntimeError, MemoryError) as error:
-                self._places.remove(place)
-                self._most = len(self._places)
+                self._slots.remove(slot)
+                self._most = len(self._slots)
                 log.warning("policies that wait have %d threads and get no more: %s", self._most, error)
                 return
 
-    def vacate(self, place: Place) -> None:
-        """Its thread does not come back to it."""
-        self._vacant.append(place)
+    # -------------------------------------------------------------- in its threads
 
-    def _begin(self, place: Place) -> None:
-        if self._work(place):
-            self.join()
-
-    def join(self) -> None:
-        """Lets this thread work in a vacant place; returns if there is none, or the thread is to go."""
-        while (place := _popped(self._vacant)) is not None:
-            if not self._work(place):
-                return
-
-    def _work(self, place: Place) -> bool:
-        """Until the place is another's; False: until the crew is stopped, or the place is no more."""
-        place.worker.mark()
+    def _work(self, slot: WorkerSlot) -> None:
+        """Until the pool is stopped, or this thread was idle for long."""
+        slot.worker.measure_from_here()
         while not self._stopped:
             try:
-                call = self._calls.popleft()
+                execution = self._queue.popleft()
             except IndexError:
-                if not self._rest(place):
-                    return False
-                if not self._do_duty(place):
-                    return True
+                if not self._await_work(slot):
+                    return
+                slot.worker.measure_from_here()
             else:
-                self._call_more()
-                self._run(call, place.worker)
-                self.passed += 1
-                del call  # or its frame would stay in memory until the next one
-        return False
+                self._wake_more()
+                self._run(execution, slot.worker)
+                del execution  # or its frame would stay in memory until the next one
 
-    def _rest(self, place: Place) -> bool:
-        """Until there is something to do. False: there was nothing for so long that the place is no more."""
-        self._idle.append(place)
-        if self._calls and _removed(self._idle, place):  # it came when nobody could see that this one is idle
+    def _await_work(self, slot: WorkerSlot) -> bool:
+        """False: there was nothing for so long that the thread is to end."""
+        self._idle.append(slot)
+        if self._queue and _removed(self._idle, slot):  # it came when nobody could see that this one is idle
             return True
-        while not place.rest(self._idle_seconds if self.grown else -1):
-            if self._dismiss(place):
-                self._call_more()  # what came when this one still seemed to be idle
+        while not slot.sleep(self._idle_seconds if self.grown else -1):
+            if self._dismiss(slot):
+                self._wake_more()  # what came when this one still seemed to be idle
                 return False
-        if place.duty is None:
-            self._one_comes = False
+        self._one_wakes = False
         return True
 
-    def _do_duty(self, place: Place) -> bool:
-        """Does what it was called for beside executions. False: the place is another's by now."""
-        place.worker.mark()
-        duty, place.duty = place.duty, None
-        return duty is None or duty(place)
-
-    def _dismiss(self, place: Place) -> bool:
-        """Gives up a place that is idle, if there are more than at first."""
+    def _dismiss(self, slot: WorkerSlot) -> bool:
+        """Takes out a thread that is idle, if there are more than at first."""
         with self._dismissing:
-            if not self.grown or not _removed(self._idle, place):
+            if not self.grown or not _removed(self._idle, slot):
                 return False
-            self._gone.started += place.worker.started
-            self._gone.finished += place.worker.finished
-            self._places.remove(place)
+            self._gone.started += slot.worker.started
+            self._gone.finished += slot.worker.finished
+            self._slots.remove(slot)
         memory.make_room(self.grown)
         return True
 
-    def _call_more(self) -> None:
-        """One at a time, for all who are awake wait for Python's lock: who comes sees whether there is more to do."""
-        if self._calls and not self._one_comes:
-            self._one_comes = True
-            if not self._call_one():
-                self._one_comes = False
+    def _wake_more(self) -> None:
+        """One at a time, for all who are awake wait for the GIL: who comes sees whether there is more to do."""
+        if self._queue and not self._one_wakes:
+            self._one_wakes = True
+            if not self._wake_one():
+                self._one_wakes = False
 
-    def _call_one(self, duty: Duty | None = None) -> bool:
-        place = _popped(self._idle)
-        if place is None:
-            return False
-        place.duty = duty
-        place.call()
-        return True
+    def _wake_one(self) -> bool:
+        slot = _popped(self._idle)
+        if slot is not None:
+            slot.wake()
+        return slot is not None
 
 
-def _popped(places: list[Place]) -> Place | None:
+def _popped(slots: list[WorkerSlot]) -> WorkerSlot | None:
     try:
-        return places.pop()
+        return slots.pop()
     except IndexError:
         return None
 
 
-def _removed(places: list[Place], place: Place) -> bool:
+def _removed(slots: list[WorkerSlot], slot: WorkerSlot) -> bool:
     try:
-        places.remove(place)
+        slots.remove(slot)
     except ValueError:
         return False
     return True
