@@ -44,7 +44,7 @@ class MessageReader:
             return ()
         whole = b"".join((*self._pieces, piece)) if self._pieces else piece
         messages, at = [], 0
-        while (end := self._end(whole, at)) <= len(whole):
+        while (end := self._end_of_message(whole, at)) <= len(whole):
             messages.append(whole[at + _PREFIX.size : end])
             at = end
         self._pieces.clear()
@@ -67,7 +67,7 @@ class MessageReader:
         """Whether no message has begun and not ended."""
         return not self._have
 
-    def _end(self, whole: bytes, at: int) -> int:
+    def _end_of_message(self, whole: bytes, at: int) -> int:
         """Where the message that begins at `at` ends, or at least has not ended before."""
         if len(whole) - at < _PREFIX.size:
             return at + _PREFIX.size

@@ -68,7 +68,7 @@ class Outbox:
 
     # -------------------------------------------------------------- frames
 
-    def put(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
+    def put_frame(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
         """Queues a frame of at most `largest_frame` bytes; stream id 0: of the connection."""
         self._pieces += frames.frame_header(len(payload), kind, flags, stream_id), payload
         self._unread += 1
@@ -83,16 +83,16 @@ class Outbox:
         for size in sorted(self._table_sizes):
             self._encoder.header_table_size = size
         self._table_sizes.clear()
-        self.put(Kind.HEADERS, flags | Flag.END_HEADERS, stream_id, self._encoder.encode(fields))
+        self.put_frame(Kind.HEADERS, flags | Flag.END_HEADERS, stream_id, self._encoder.encode(fields))
 
     def put_window_update(self, stream_id: int, more: int) -> None:
         """The client may send as many bytes more; 0: on all calls together."""
-        self.put(Kind.WINDOW_UPDATE, Flag.NONE, stream_id, _ONE.pack(more))
+        self.put_frame(Kind.WINDOW_UPDATE, Flag.NONE, stream_id, _ONE.pack(more))
 
     def put_reset(self, stream_id: int, code: Code) -> None:
         """Ends a call at once."""
-        self.put(Kind.RST_STREAM, Flag.NONE, stream_id, _ONE.pack(code))
+        self.put_frame(Kind.RST_STREAM, Flag.NONE, stream_id, _ONE.pack(code))
 
     def put_go_away(self, last: int, code: Code) -> None:
         """No call after stream id `last` was looked at, or will be."""
-        self.put(Kind.GOAWAY, Flag.NONE, 0, _TWO.pack(last, code))
+        self.put_frame(Kind.GOAWAY, Flag.NONE, 0, _TWO.pack(last, code))

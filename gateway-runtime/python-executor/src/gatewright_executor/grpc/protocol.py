@@ -136,7 +136,7 @@ class GrpcConnection:
         self._window = _ReceiveWindow(0)
         self._leaving = False
         self._lost = False
-        self._out.put(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
+        self._out.put_frame(Kind.SETTINGS, Flag.NONE, 0, frames.settings(_SETTINGS))
         self._out.put_window_update(0, WINDOW_BYTES - DEFAULT_WINDOW)
 
     # -------------------------------------------------------------- in
@@ -288,14 +288,14 @@ class GrpcConnection:
             self._out.apply_setting(setting, value)
         for call in self._calls.values():  # a window may become negative (RFC 9113, 6.9.2)
             call.window = widened(call.window, self._out.call_window - before)
-        self._out.put(Kind.SETTINGS, Flag.ACK, 0)
+        self._out.put_frame(Kind.SETTINGS, Flag.ACK, 0)
         self._send_all_allowed()
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         frames.check_of_connection(stream_id)
         frames.check_size(payload, 8)
         if not flags & Flag.ACK:
-            self._out.put(Kind.PING, Flag.ACK, 0, payload)
+            self._out.put_frame(Kind.PING, Flag.ACK, 0, payload)
 
     # -------------------------------------------------------------- out
 
@@ -360,9 +360,9 @@ class GrpcConnection:
             call.window -= len(piece)
             out.put_data(stream_id, piece)
         if call.status is not None and not call.outgoing:
-            self._end(stream_id, call, call.status)
+            self._end_call(stream_id, call, call.status)
 
-    def _end(self, stream_id: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
+    def _end_call(self, stream_id: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
         self._out.put_headers(stream_id, status if call.opened else _OPENING + status, Flag.END_STREAM)
         del self._calls[stream_id]
         if not call.half_closed:  # the client may still be sending, and is told to stop

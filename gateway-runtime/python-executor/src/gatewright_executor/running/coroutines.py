@@ -102,7 +102,7 @@ class Coroutines:
             return True
         ended: Future[bool] = Future()
         try:
-            self._loop.call_soon_threadsafe(_start_ending, instance, seconds, ended, context=Context())
+            self._loop.call_soon_threadsafe(_start_cancelling, instance, seconds, ended, context=Context())
         except RuntimeError:  # the loop is closed, and all tasks with it
             return True
         return ended.result()
@@ -274,12 +274,12 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> async
     return task
 
 
-def _start_ending(instance: Instance, seconds: float, ended: Future[bool]) -> None:
-    ending = asyncio.get_running_loop().create_task(_end(instance, seconds))
-    ending.add_done_callback(lambda _: ended.set_result(not ending.cancelled() and ending.result()))
+def _start_cancelling(instance: Instance, seconds: float, ended: Future[bool]) -> None:
+    cancelling = asyncio.get_running_loop().create_task(_cancel_tasks(instance, seconds))
+    cancelling.add_done_callback(lambda _: ended.set_result(not cancelling.cancelled() and cancelling.result()))
 
 
-async def _end(instance: Instance, seconds: float) -> bool:
+async def _cancel_tasks(instance: Instance, seconds: float) -> bool:
     tasks = [task for task in instance.tasks if not task.done()]
     for task in tasks:
         task.cancel()

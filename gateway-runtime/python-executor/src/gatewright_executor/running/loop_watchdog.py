@@ -116,14 +116,14 @@ class LoopWatchdog(WokenThread):
             frame = sys._current_frames().get(self._loop.thread_id)  # no other way to see a thread
             step = step_of(frame)
             in_time = now - before < 2 * LOOK_SECONDS  # else this thread had to wait for the GIL, as the loop had
-            self._note(frame, step, now, now - before if in_time else 0.0)
+            self._compare(frame, step, now, now - before if in_time else 0.0)
             resting = 0 if step is not None or self._loop.is_busy else resting + 1
             before = now
         self._awake.clear()
         if self._stopped or self._loop.is_busy:
             self._awake.set()
 
-    def _note(self, frame: FrameType | None, step: Step | None, now: float, passed: float) -> None:
+    def _compare(self, frame: FrameType | None, step: Step | None, now: float, passed: float) -> None:
         if step is None or not step.is_the_same(self._step):
             if self._block is not None:
                 self._block.ended = now

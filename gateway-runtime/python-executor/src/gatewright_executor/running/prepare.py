@@ -97,7 +97,7 @@ class Preparer:
 
         def too_late(made: Prepared | Failure) -> None:
             if isinstance(made, Prepared):
-                self._end(instance)
+                self._end_lifetime(instance)
                 self._forget(instance)  # it may be retired already, and closed for what there was then
 
         made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, lifetime), too_late)
@@ -135,7 +135,7 @@ class Preparer:
 
     def _close(self, instance: Instance) -> None:
         def close() -> bool:
-            self._end(instance)
+            self._end_lifetime(instance)
             return True
 
         if not _within(CLOSE_SECONDS, f"close {instance.key}", close) and instance.lifetime is not None:
@@ -152,7 +152,7 @@ class Preparer:
             self._open.discard(instance)
             self._changed.notify_all()
 
-    def _end(self, instance: Instance) -> None:
+    def _end_lifetime(self, instance: Instance) -> None:
         """Closes it, then what is left of its tasks."""
         origin = PreparationOrigin(instance)
         logs.current.set(origin)

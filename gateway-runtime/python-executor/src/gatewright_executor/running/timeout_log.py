@@ -1,7 +1,7 @@
-"""Says in the log where executions are that got no answer in their time. The engine decides that, and says which.
+"""Logs where executions are that are late: that got no answer before their deadline. The engine says which these are.
 
-One that hangs, or an upstream that is slow, makes many of them: of each instance the first is said with its stack, the
-others of the next seconds are counted.
+A policy that waits for ever, or an upstream that is slow, makes many of them: of each instance the first is logged with
+its stack, the others of the next seconds are counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gatewright_executor.running.loop_watchdog import step_of
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.worker import Worker
 
-COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is said
+COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is logged
 HOOKS = {pb.PHASE_REQUEST: "on_request", pb.PHASE_RESPONSE: "on_response"}
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class TimeoutLog:
                 self._counted[instance] += 1
                 return
             self._counted[instance] = 0
-        self._delayed.schedule(COUNTED_SECONDS, lambda: self._say_count(instance))
-        Context().run(self._say, late, instance, execution)
+        self._delayed.schedule(COUNTED_SECONDS, lambda: self._log_count(instance))
+        Context().run(self._log_late, late, instance, execution)
 
     def where(self, execution: Execution) -> Where:
         """Where an execution is that runs."""
@@ -61,9 +61,9 @@ class TimeoutLog:
             return policy_stack(frame)
         return loop.where(execution)
 
-    # -------------------------------------------------------------- what is said
+    # -------------------------------------------------------------- what is logged
 
-    def _say(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+    def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
         logs.current.set(LateOrigin(late, instance))
         limit, now = late.timeout_us / 1e6, time.monotonic()
         elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
@@ -76,7 +76,7 @@ class TimeoutLog:
             extra={"trace": where.stack, "fields": about},
         )  # fmt: skip
 
-    def _say_count(self, instance: Instance) -> None:
+    def _log_count(self, instance: Instance) -> None:
         with self._lock:
             count = self._counted.pop(instance)
         if count:

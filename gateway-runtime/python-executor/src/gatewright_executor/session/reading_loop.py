@@ -52,12 +52,12 @@ class ReadingLoop:
             while self._runner.term == term:
                 event = self._connection.next_event()
                 if event is None:
-                    self._end()
+                    self._end_connection()
                     return
                 self._handle(event)
                 del event  # or its message would stay in memory until the next one
         except BaseException:
-            self._end()
+            self._end_connection()
             raise
 
     def _handle(self, event: Event) -> None:
@@ -87,7 +87,7 @@ class ReadingLoop:
         self._calls = {each: call for each, call in self._calls.items() if self._connection.has_call(each)}
         self._calls[stream_id] = serve(writer, self._runner)
 
-    def _end(self) -> None:
+    def _end_connection(self) -> None:
         """Tells all calls; to those that have ended already it means nothing."""
         self._connection.lose()
         for call in self._calls.values():
