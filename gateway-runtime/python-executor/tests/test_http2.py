@@ -340,7 +340,7 @@ def test_an_end_while_the_answer_still_waits() -> None:
     assert peer.heard == [CallStarted(1, "/p.Service/Method")]
 
 
-# ------------------------------------------------------------------ a ledger of the client's windows
+# ------------------------------------------------------------------ a account of the client's windows
 
 CALLS = (1, 3)
 SIZES = st.integers(1, 3 * FRAME)
@@ -352,7 +352,7 @@ STEPS = st.one_of(
 )
 
 
-class Ledger(Peer):
+class WindowAccount(Peer):
     """A client that counts."""
 
     def __init__(self) -> None:
@@ -392,7 +392,7 @@ class Ledger(Peer):
 @settings(deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_no_more_is_sent_than_the_client_takes_in_and_in_the_end_all(steps: list[tuple[str, int, int]]) -> None:
-    client = Ledger()
+    client = WindowAccount()
     for step in steps:
         client.do(*step)
     for number in (0, *CALLS):

@@ -60,6 +60,16 @@ def test_a_loop_of_its_own_ends_with_its_instance(loops: Loops) -> None:
     assert not threads[0].is_alive()
 
 
+def test_one_that_has_ended_already_can_be_stopped_again(loops: Loops) -> None:
+    """As where its instance is closed while the process stops."""
+    own = instance_of()
+    loops.give_own(own)
+    assert not loops.of(own).loop.is_closed()
+    loops.of(own).stop(10)
+    assert loops.of(own).loop.is_closed()
+    loops.stop(10)
+
+
 def test_only_those_that_share_the_loop_are_held_up_by_others(loops: Loops) -> None:
     culprit, victim, own, no_coroutine = instance_of(), instance_of(), instance_of(), instance_of(is_coroutine=False)
     loops.give_own(own)

@@ -9,6 +9,7 @@ suspends, its runner waits with it and another takes over the queue. So a policy
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -93,7 +94,8 @@ class Coroutines:
         """Cancels what runs and closes the loop, if a policy does not hold it up for longer than `seconds`."""
         if self._loop is not None and self._thread is not None:
             self._stopped = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            with contextlib.suppress(RuntimeError):  # it has ended with its instance, in between
+                self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(seconds)
 
     def end_tasks(self, instance: Instance, seconds: float) -> bool:
