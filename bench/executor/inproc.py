@@ -11,11 +11,12 @@ import json
 import sys
 import time
 
-from gatewright_executor import policy_loader, wire
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.execution import execute
-from gatewright_executor.instance import Call, Concurrency, Instance
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.convert import wire
+from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.execution import execute
+from gatewright_executor.running.instance import Concurrency, Execution, Instance
 from sdk.policy import PolicyMetadata
 
 from bench.executor import messages
@@ -28,13 +29,16 @@ SECONDS = 0.5
 class Nobody:
     """Waits for no answer."""
 
-    def begin(self, _call: Call) -> bool:
+    def claim(self, _execution: Execution) -> bool:
         return True
 
-    def end(self, _call: Call, _action: bytes | None) -> None:
+    def deliver(self, _execution: Execution, _action: bytes | None) -> None:
         pass
 
     def flush(self) -> None:
+        pass
+
+    def abort(self) -> None:
         pass
 
 
@@ -44,7 +48,7 @@ def main() -> None:
     policy = policies["headers:v1.0.0"]
     hooks = {pb.PHASE_REQUEST: policy.on_request, pb.PHASE_RESPONSE: policy.on_response}
     instance = Instance(PolicyMetadata("headers", "v1.0.0"), dict(messages.PARAMS))
-    instance.ready({phase: hook for phase, hook in hooks.items() if hook}, None, Concurrency(1, 1))
+    instance.make_ready({phase: hook for phase, hook in hooks.items() if hook}, None, Concurrency(1, 1))
     _measure(frame, instance)
     print(json.dumps({"us": _measure(frame, instance)}))
 
@@ -62,23 +66,23 @@ def _measure(frame: bytes, instance: Instance) -> float:
     """CPU µs per execution."""
     began, count = time.process_time(), 0
     while time.process_time() - began < SECONDS:
-        _take(frame, instance)
+        _run_frame(frame, instance)
         count += EXECUTIONS
     return (time.process_time() - began) / count * 1e6
 
 
-def _take(frame: bytes, instance: Instance) -> bytes:
+def _run_frame(frame: bytes, instance: Instance) -> bytes:
     key = wire.keys(pb.ReplyFrame)["actions"]
-    deadline, caller = time.monotonic() + 1, Nobody()
+    deadline, sink = time.monotonic() + 1, Nobody()
     return b"".join(
-        wire.delimited(key, _run(Call(execution, instance, deadline, caller)))
-        for execution in pb.RequestFrame.FromString(frame).executions
+        wire.delimited(key, _run(Execution(message, instance, deadline, sink)))
+        for message in pb.RequestFrame.FromString(frame).executions
     )
 
 
-def _run(call: Call) -> bytes:
-    hook: Hook = call.instance.hooks[call.phase]
-    return contextvars.Context().run(execute, call, hook)
+def _run(execution: Execution) -> bytes:
+    hook: Hook = execution.instance.hooks[execution.phase]
+    return contextvars.Context().run(execute, execution, hook)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gatewright_executor import policy_loader
-from gatewright_executor.policy_loader import LoadedPolicy
+from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Engine
 

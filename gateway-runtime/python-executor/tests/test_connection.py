@@ -1,4 +1,4 @@
-"""Over a real socket: a client that stands still, one that leaves, one that asks for what there is not."""
+"""Over a real socket: a client that reads nothing, one that leaves, one that asks for what there is not."""
 
 import contextlib
 import socket
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gatewright_executor import vital
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.connection import Answer, Connection
+from gatewright_executor.grpc.connection import Connection, ResponseWriter
+from gatewright_executor.replacement import replacement_needed
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.inline_runner import InlineRunner
 from gatewright_executor.server import MAX_MESSAGE_BYTES, SERVICE
-from gatewright_executor.testing import Engine, come_true, request_execution
+from gatewright_executor.session.reading_loop import ReadingLoop
+from gatewright_executor.testing import Engine, eventually, request_execution
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
@@ -28,15 +31,13 @@ REQUEST = {
 class Quiet:
     """A call that the test answers."""
 
-    def __init__(self, answer: Answer, begun: threading.Event) -> None:
-        self.answer, self.gone = answer, threading.Event()
+    def __init__(self, writer: ResponseWriter, begun: threading.Event) -> None:
+        self.writer, self.gone = writer, threading.Event()
         begun.set()
 
-    def message(self, _data: bytes) -> bool:
-        return True
+    def message(self, _data: bytes) -> None: ...
 
-    def half_closed(self) -> None:
-        pass
+    def half_closed(self) -> None: ...
 
     def aborted(self) -> None:
         self.gone.set()
@@ -49,14 +50,14 @@ class Talk:
         ours, self.socket = socket.socketpair(socket.AF_UNIX)
         calls, begun, self.left = list[Quiet](), threading.Event(), threading.Event()
 
-        def begin(answer: Answer) -> Quiet:
-            calls.append(Quiet(answer, begun))
+        def serve(writer: ResponseWriter, _runner: InlineRunner) -> Quiet:
+            calls.append(Quiet(writer, begun))
             return calls[0]
 
-        self.connection = Connection(
-            ours, {"/p.Service/Method": begin}, 1 << 20, lambda _: self.left.set(), lambda: None
-        )
-        self.connection.start()
+        self.connection = Connection(ours, 1 << 20, lambda _: self.left.set())
+        self.connection.open()
+        loop = ReadingLoop(self.connection, {"/p.Service/Method": serve}, Dispatcher(1))
+        threading.Thread(target=loop.run, daemon=True).start()
         self.client = H2Connection(H2Configuration(client_side=True))
         self.client.initiate_connection()
         self.client.increment_flow_control_window(1 << 24)
@@ -70,8 +71,8 @@ class Talk:
 def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
     talk = Talk()
     for _ in range(64):
-        talk.call.answer.send(b"x" * (64 << 10))  # more than the socket holds
-    talk.call.answer.finish()
+        talk.call.writer.send(b"x" * (64 << 10))  # more than the socket holds
+    talk.call.writer.finish()
     assert not talk.connection.await_idle(0.01)
     received, ended = 0, False
     while not ended:
@@ -82,6 +83,34 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
     assert talk.connection.await_idle(10)
     talk.socket.close()
     assert talk.left.wait(10)
+
+
+def test_what_a_socket_accepts_arrives() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert Connection(ours, 1 << 20, lambda _: None)._send_now(b"a\0b") == 3
+        assert theirs.recv(16) == b"a\0b"
+
+
+def test_a_full_socket_accepts_a_part_and_then_nothing() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        connection, sent = Connection(ours, 1 << 20, lambda _: None), 0
+        while now := connection._send_now(b"x" * (1 << 20)):
+            sent += now
+        assert sent > 0
+        while sent:
+            sent -= len(theirs.recv(1 << 20))
+        assert connection._send_now(b"x") == 1
+
+
+def test_to_a_client_that_has_left_all_is_gone() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    theirs.close()
+    connection = Connection(ours, 1 << 20, lambda _: None)
+    with ours:
+        assert connection._send_now(b"xyz") == 3
+    assert connection._send_now(b"xyz") == 3, "nor does one that is closed here stop a writer"
 
 
 def test_a_client_that_asks_and_never_reads_is_cut_off() -> None:
@@ -99,19 +128,19 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(
     monkeypatch: pytest.MonkeyPatch, sent_at_once: bool
 ) -> None:
     talk, here = Talk(), threading.current_thread()
-    monkeypatch.setattr(vital, "failed", threading.Event())
+    monkeypatch.setattr(replacement_needed, "thread_failed", False)
 
-    def send(_descriptor: int, _data: bytes) -> int:
+    def send(_connection: Connection, _data: bytes) -> int:
         if sent_at_once or threading.current_thread() is not here:
             raise MemoryError
         return 0  # the socket is full: another thread drains
 
-    monkeypatch.setattr("gatewright_executor.sending.send", send)
+    monkeypatch.setattr(Connection, "_send_now", send)
     with pytest.raises(MemoryError) if sent_at_once else contextlib.nullcontext():
-        talk.call.answer.send(b"x")
+        talk.call.writer.send(b"x")
     assert talk.left.wait(10)
     assert talk.call.gone.wait(10)
-    assert sent_at_once or come_true(vital.failed.is_set)
+    assert sent_at_once or eventually(lambda: replacement_needed.thread_failed)
     talk.socket.close()
 
 

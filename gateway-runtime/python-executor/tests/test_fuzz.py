@@ -11,10 +11,18 @@ from unittest.mock import patch
 
 import hpack
 import pytest
-from gatewright_executor.calls import Begun, Calls, ConnectionLost, Event, HalfClosed, Message, log
-from gatewright_executor.frames import PREFACE
-from gatewright_executor.outbox import DEFAULT_WINDOW, LARGEST_WINDOW
-from gatewright_executor.prefixed import prefixed
+from gatewright_executor.grpc.frames import PREFACE
+from gatewright_executor.grpc.message_framing import frame_message
+from gatewright_executor.grpc.outbox import DEFAULT_WINDOW, LARGEST_WINDOW
+from gatewright_executor.grpc.protocol import (
+    CallStarted,
+    ConnectionLost,
+    Event,
+    GrpcConnection,
+    HalfClosed,
+    Message,
+    log,
+)
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, RequestReceived
@@ -36,7 +44,7 @@ HEAD = struct.Struct(">BBI")
 
 
 @pytest.fixture(autouse=True)
-def _breaches_are_made_here_on_purpose() -> Iterator[None]:
+def _violations_are_made_here_on_purpose() -> Iterator[None]:
     logging.disable()
     yield
     logging.disable(logging.NOTSET)
@@ -70,8 +78,8 @@ SETTING = st.builds(
     st.one_of(st.integers(0, 3), st.sampled_from([100, 1 << 14, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31])),
 )
 MESSAGES = st.one_of(
-    st.binary(max_size=60).map(prefixed),
-    st.integers(0, 2 * LIMIT).map(lambda size: prefixed(b"x" * size)),
+    st.binary(max_size=60).map(frame_message),
+    st.integers(0, 2 * LIMIT).map(lambda size: frame_message(b"x" * size)),
     st.binary(max_size=20),
     st.just(b""),
 )
@@ -130,28 +138,28 @@ WHOLE_FRAMES = st.lists(FRAMES, max_size=12).map(lambda frames: PREFACE + b"".jo
 CONVERSATIONS = st.one_of(WHOLE_FRAMES, st.builds(changed, WHOLE_FRAMES, CHANGES))
 
 
-def heard(server: Calls, said: bytes, cuts: list[int]) -> list[Event]:
+def heard(server: GrpcConnection, said: bytes, cuts: list[int]) -> list[Event]:
     """What the server makes of it, in pieces; it echoes messages."""
     events: list[Event] = []
     for start, end in pairwise([0, *sorted(cut % (len(said) + 1) for cut in cuts), len(said)]):
         for event in server.receive(said[start:end]):
             events.append(event)
             if isinstance(event, Message):
-                server.send(event.call, event.data)
+                server.send(event.stream_id, event.data)
     return events
 
 
 @settings(deadline=None)
 @given(CONVERSATIONS, CUTS)
 def test_a_conversation_is_heard_alike_however_it_is_cut(said: bytes, cuts: list[int]) -> None:
-    assert heard(Calls(LIMIT), said, cuts) == heard(Calls(LIMIT), said, [])
+    assert heard(GrpcConnection(LIMIT), said, cuts) == heard(GrpcConnection(LIMIT), said, [])
 
 
 # ------------------------------------------------------------------ what h2 makes of it
 
 THEIRS_ALONE = [
     "may not depend on itself",  # priorities mean nothing any more (RFC 9113, 5.3.2)
-    "invalid padding",  # h2 takes a frame that is padding alone for a breach
+    "invalid padding",  # h2 takes a frame that is padding alone for a violation
     "Setting 8 has invalid value",  # extended CONNECT (RFC 8441), of which a client has nothing to say
     "non-compliant data",  # h2 takes the reserved bit of a window's credit for a part of the number
     "is lower than",  # a number that was left out: ours is held for a call that has ended
@@ -188,12 +196,12 @@ class Reference:
         h2.local_settings = Settings(client=False, initial_values=sizes)
         h2.initiate_connection()
         self.begun: list[int] = []
-        self.over = self.breach = ""
+        self.over = self.violation = ""
         try:
             for event in h2.receive_data(said):
                 self._take(event)
         except ProtocolError as error:
-            self.over = self.breach = f"{type(error).__name__}: {error}"
+            self.over = self.violation = f"{type(error).__name__}: {error}"
 
     def _take(self, event: object) -> None:
         if isinstance(event, RequestReceived):
@@ -201,26 +209,26 @@ class Reference:
             if fields.get(b":method") == b"POST" and fields.get(b"content-type") == b"application/grpc":
                 self.begun.append(event.stream_id or 0)
         elif isinstance(event, ConnectionTerminated):
-            self.over = "a farewell"
+            self.over = "a GOAWAY"
 
 
 @settings(deadline=None)
 @given(WHOLE_FRAMES)
 @example(PREFACE + b"\x00\x00\x0c\x04\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00d\x00\x02\x00\x00\x00\x00")
 @example(PREFACE + b"\x00\x00\x00\x01\x04\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x08\x00\x00\x00\x01")
-def test_a_breach_is_one_to_h2_too(said: bytes) -> None:
+def test_a_violation_is_one_to_h2_too(said: bytes) -> None:
     said = finished(said)
     with patch.object(log, "error") as logged:
-        events = heard(Calls(LIMIT), said, [])
+        events = heard(GrpcConnection(LIMIT), said, [])
     theirs = Reference(said)
-    breach = str(logged.call_args.args[1]) if logged.called else ""
+    violation = str(logged.call_args.args[1]) if logged.called else ""
     over = bool(events) and events[-1] == ConnectionLost()
     if not over and theirs.over:
-        assert any(reason in theirs.breach for reason in THEIRS_ALONE), theirs.over
+        assert any(reason in theirs.violation for reason in THEIRS_ALONE), theirs.over
     elif over and not theirs.over:
-        assert any(reason in breach for reason in OURS_ALONE), breach
+        assert any(reason in violation for reason in OURS_ALONE), violation
     elif not over:
-        assert [event.call for event in events if isinstance(event, Begun)] == theirs.begun
+        assert [event.stream_id for event in events if isinstance(event, CallStarted)] == theirs.begun
 
 
 # ------------------------------------------------------------------ what is answered
@@ -254,7 +262,7 @@ class Judge:
             self.credit[number] += int.from_bytes(payload) & LARGEST_WINDOW
 
     def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        assert not self.gone, "nothing comes after a farewell"
+        assert not self.gone, "nothing comes after a GOAWAY"
         assert len(payload) <= self.largest
         if kind == DATA:
             self._take_data(number, payload)
@@ -303,10 +311,10 @@ def frames_of(said: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 @settings(deadline=None)
 @given(CONVERSATIONS, CUTS, st.booleans())
 def test_what_is_answered_keeps_the_rules(said: bytes, cuts: list[int], ends: bool) -> None:
-    server, judge = Calls(LIMIT), Judge(said)
+    server, judge = GrpcConnection(LIMIT), Judge(said)
     for event in heard(server, said, cuts):
         if isinstance(event, HalfClosed) and ends:
-            server.finish(event.call)
+            server.finish(event.stream_id)
     answer = server.outgoing()
     for kind, flags, number, payload in frames_of(answer):
         judge.take(kind, flags, number, payload)

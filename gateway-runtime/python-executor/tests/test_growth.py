@@ -10,26 +10,28 @@ from contextlib import contextmanager
 import pytest
 from gatewright.policy import PolicyMetadata, RequestContext
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.growth import AVERAGED, BUSY_CORES, LATE_SECONDS, Room
-from gatewright_executor.instance import Admission, Call, Concurrency, Instance, concurrency
-from gatewright_executor.policy_loader import Hook
-from gatewright_executor.testing import come_true, request_execution
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.growth import AVERAGED, BUSY_CORES, LATE_SECONDS, Room
+from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
+from gatewright_executor.testing import eventually, request_execution
 
-SECONDS = 30.0  # that anything waits here: longer than come_true does
+SECONDS = 30.0  # that anything waits here: longer than eventually does
 
 
-class Caller:
+class Sink:
     def __init__(self) -> None:
         self.ended: list[int] = []
 
-    def begin(self, _call: Call) -> bool:
+    def claim(self, _execution: Execution) -> bool:
         return True
 
-    def end(self, call: Call, _action: bytes | None) -> None:
-        self.ended.append(call.id)
+    def deliver(self, execution: Execution, _action: bytes | None) -> None:
+        self.ended.append(execution.id)
 
     def flush(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class Gate:
@@ -58,27 +60,27 @@ def working(workers: int, max_workers: int) -> Iterator[Dispatcher]:
 def instance_of(first: int, most: int, gate: Gate | None = None) -> Instance:
     instance = Instance(PolicyMetadata("gate", "v1"), {})
     hook = Hook("on_request", (gate or Gate()).on_request)
-    instance.ready({pb.PHASE_REQUEST: hook}, None, Concurrency(first, most))
+    instance.make_ready({pb.PHASE_REQUEST: hook}, None, Concurrency(first, most))
     return instance
 
 
-def call_of(number: int, instance: Instance, seconds: float = SECONDS) -> Call:
-    return Call(request_execution(number), instance, time.monotonic() + seconds, Caller())
+def execution_of(number: int, instance: Instance, seconds: float = SECONDS) -> Execution:
+    return Execution(request_execution(number), instance, time.monotonic() + seconds, Sink())
 
 
 def filled(first: int, most: int, waiting: int) -> Instance:
     """An instance whose slots are taken, and for which so many wait."""
     instance = instance_of(first, most)
-    admitted = [instance.admit(call_of(number, instance)) for number in range(first + waiting)]
+    admitted = [instance.admit(execution_of(number, instance)) for number in range(first + waiting)]
     assert admitted == first * [Admission.RUN] + waiting * [Admission.WAIT]
     return instance
 
 
-def end_one(instance: Instance, in_time: bool = True) -> Call | None:
+def end_one(instance: Instance, in_time: bool = True) -> Execution | None:
     """An execution of it ends."""
-    call = call_of(0, instance)
-    call.started = call.deadline - 1.0
-    return instance.release(call, call.deadline - 0.5 if in_time else call.deadline + 0.5)
+    execution = execution_of(0, instance)
+    execution.started = execution.deadline - 1.0
+    return instance.release(execution, execution.deadline - 0.5 if in_time else execution.deadline + 0.5)
 
 
 # ---------------------------------------------------------------- an instance
@@ -106,7 +108,7 @@ def test_an_instance_grows_by_what_ends_in_time() -> None:
     assert instance.grow() == []
     assert end_one(instance, in_time=False) is not None
     assert instance.grow() == [], "nobody waited for that one any more"
-    assert instance.release(call_of(0, instance), time.monotonic()) is not None
+    assert instance.release(execution_of(0, instance), time.monotonic()) is not None
     assert instance.grow() == [], "that one was not even started"
 
 
@@ -154,13 +156,13 @@ def test_slots_that_are_not_used_are_given_up() -> None:
 
 def test_a_process_whose_threads_wait_has_room() -> None:
     room = Room()
-    assert all(room.note(late=0.0002, cores=0.3) for _ in range(100))
+    assert all(room.record(late=0.0002, cores=0.3) for _ in range(100))
 
 
 def test_one_look_that_is_late_says_little() -> None:
     room = Room()
-    assert not room.note(late=0.02, cores=0.0)
-    assert room.note(late=0.0, cores=0.0)
+    assert not room.record(late=0.02, cores=0.0)
+    assert room.record(late=0.0, cores=0.0)
 
 
 @pytest.mark.parametrize(("late", "cores"), [(LATE_SECONDS, 0.1), (0.0, BUSY_CORES), (0.02, 1.0)])
@@ -168,31 +170,31 @@ def test_a_process_that_computes_has_none(late: float, cores: float) -> None:
     """Nor at the look that happens to be on time."""
     room = Room()
     for _ in range(2 * AVERAGED):
-        assert not room.note(late, cores)
-    assert not room.note(late=0.0, cores=0.0)
+        assert not room.record(late, cores)
+    assert not room.record(late=0.0, cores=0.0)
 
 
 # ---------------------------------------------------------------- a dispatcher
 
 
 def test_sixty_four_that_wait_are_under_way_at_once() -> None:
-    gate, caller = Gate(), Caller()
+    gate, sink = Gate(), Sink()
     instance = instance_of(16, 128, gate)
     with working(32, 256) as dispatcher:
         for number in range(800):
-            call = call_of(number, instance)
-            call.caller = caller
-            dispatcher.submit(call)
-        assert come_true(lambda: len(gate.begun) == 16)
+            execution = execution_of(number, instance)
+            execution.sink = sink
+            dispatcher.submit(execution)
+        assert eventually(lambda: len(gate.begun) == 16)
 
         def some_end_and_more_begin() -> bool:
             gate.let_through(4)
             return dispatcher.progress().busy >= 64
 
-        assert come_true(some_end_and_more_begin)
+        assert eventually(some_end_and_more_begin)
         assert dispatcher.progress().workers > 32
         gate.let_through(800)
-        assert come_true(lambda: len(caller.ended) == 800)
+        assert eventually(lambda: len(sink.ended) == 800)
 
 
 def test_those_that_hang_take_no_more_than_the_first_slots() -> None:
@@ -200,13 +202,13 @@ def test_those_that_hang_take_no_more_than_the_first_slots() -> None:
     with working(4, 64) as dispatcher:
         hangs, waits = instance_of(2, 32, hanging), instance_of(2, 32, other)
         for number in range(20):
-            dispatcher.submit(call_of(number, hangs, seconds=0.0 if number >= 2 else SECONDS))
+            dispatcher.submit(execution_of(number, hangs, seconds=0.0 if number >= 2 else SECONDS))
         for number in range(20):
-            dispatcher.submit(call_of(number, waits))
+            dispatcher.submit(execution_of(number, waits))
         for _ in range(20):
             other.let_through(1)
-        assert come_true(lambda: len(other.begun) == 20)
-        assert come_true(lambda: dispatcher.progress().finished == 20)
+        assert eventually(lambda: len(other.begun) == 20)
+        assert eventually(lambda: dispatcher.progress().finished == 20)
         assert len(hanging.begun) == 2
         hanging.let_through(20)
 
@@ -217,8 +219,8 @@ def test_threads_come_for_instances_that_need_more_than_there_are() -> None:
         for gate in gates:
             instance = instance_of(2, 2, gate)
             for number in range(2):
-                dispatcher.submit(call_of(number, instance))
-        assert come_true(lambda: sum(len(gate.begun) for gate in gates) == 12), "four threads and a reserve of one"
+                dispatcher.submit(execution_of(number, instance))
+        assert eventually(lambda: sum(len(gate.begun) for gate in gates) == 12), "four threads and a reserve of one"
         assert dispatcher.progress().busy == 12
         for gate in gates:
             gate.let_through(2)

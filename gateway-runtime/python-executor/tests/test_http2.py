@@ -7,9 +7,17 @@ from itertools import pairwise
 
 import hpack
 import pytest
-from gatewright_executor.calls import Aborted, Begun, Calls, ConnectionLost, Event, HalfClosed, Message
-from gatewright_executor.frames import PREFACE
-from gatewright_executor.prefixed import Messages, prefixed
+from gatewright_executor.grpc.frames import PREFACE
+from gatewright_executor.grpc.message_framing import MessageReader, frame_message
+from gatewright_executor.grpc.protocol import (
+    Aborted,
+    CallStarted,
+    ConnectionLost,
+    Event,
+    GrpcConnection,
+    HalfClosed,
+    Message,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +63,7 @@ class Peer:
     """A client that says what it likes."""
 
     def __init__(self) -> None:
-        self.server = Calls(LIMIT)
+        self.server = GrpcConnection(LIMIT)
         self.heard = self.server.receive(PREFACE + frame(SETTINGS))
         self.server.outgoing()
 
@@ -68,7 +76,7 @@ class Peer:
         return frames_of(self.server.outgoing())
 
 
-BREACHES = {
+VIOLATIONS = {
     "data of no call": (PROTOCOL, frame(DATA, 0, 0, b"x")),
     "data of a call that never began": (PROTOCOL, frame(DATA, 0, 3, b"x")),
     "data after the end": (CLOSED, frame(DATA, END, 1) + frame(DATA, 0, 1, b"x")),
@@ -130,8 +138,8 @@ BREACHES = {
     ),
     "a priority of four bytes": (FRAME_SIZE, frame(PRIORITY, 0, 1, b"\0\0\0\x10")),
     "a priority of no call": (PROTOCOL, frame(PRIORITY, 0, 0, b"\0\0\0\1\x10")),
-    "a farewell of a call": (PROTOCOL, frame(AWAY, 0, 1, bytes(8))),
-    "a farewell of seven bytes": (FRAME_SIZE, frame(AWAY, 0, 0, bytes(7))),
+    "a GOAWAY of a call": (PROTOCOL, frame(AWAY, 0, 1, bytes(8))),
+    "a GOAWAY of seven bytes": (FRAME_SIZE, frame(AWAY, 0, 0, bytes(7))),
     "promises allowed by half": (PROTOCOL, setting(2, 2)),
     "more pings than are answered": (CALM, 20_000 * frame(PING, payload=b"12345678")),
     "more settings than are answered": (CALM, 20_000 * frame(SETTINGS)),
@@ -144,9 +152,9 @@ BREACHES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", BREACHES)
-def test_a_breach_ends_the_connection_with_its_reason(what: str) -> None:
-    code, said = BREACHES[what]
+@pytest.mark.parametrize("what", VIOLATIONS)
+def test_a_violation_ends_the_connection_with_its_reason(what: str) -> None:
+    code, said = VIOLATIONS[what]
     peer = Peer()
     peer.open(1)
     answer = peer.say(said)
@@ -161,7 +169,7 @@ def test_a_breach_ends_the_connection_with_its_reason(what: str) -> None:
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])
 def test_another_protocol_is_none_of_ours(said: bytes) -> None:
-    server = Calls(LIMIT)
+    server = GrpcConnection(LIMIT)
     assert server.receive(said) == [ConnectionLost()]
     assert frames_of(server.outgoing())[-1][3] == struct.pack(">II", 0, PROTOCOL)
 
@@ -170,33 +178,33 @@ def test_another_protocol_is_none_of_ours(said: bytes) -> None:
 @given(st.lists(st.integers(0, len(PREFACE) + 9)))
 def test_the_preface_may_be_cut_anywhere(cuts: list[int]) -> None:
     said = PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK)
-    server, heard = Calls(LIMIT), list[Event]()
+    server, heard = GrpcConnection(LIMIT), list[Event]()
     for start, end in pairwise([0, *sorted(cuts), len(said)]):
         heard += server.receive(said[start:end])
-    assert heard == [Begun(1, "/p.Service/Method")]
+    assert heard == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_the_preface_may_come_byte_by_byte() -> None:
-    server, heard = Calls(LIMIT), list[Event]()
+    server, heard = GrpcConnection(LIMIT), list[Event]()
     for byte in PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK):
         heard += server.receive(bytes([byte]))
-    assert heard == [Begun(1, "/p.Service/Method")]
+    assert heard == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_a_wrong_preface_is_refused_at_its_first_wrong_byte() -> None:
-    server = Calls(LIMIT)
+    server = GrpcConnection(LIMIT)
     assert server.receive(b"PRI * H") == []
     assert server.receive(b"X") == [ConnectionLost()]
 
 
-def test_what_comes_after_a_farewell_begins_nothing() -> None:
+def test_what_comes_after_a_goaway_begins_nothing() -> None:
     peer = Peer()
     peer.open(1)
     answer = peer.say(frame(AWAY, 0, 0, bytes(8)) + frame(HEADERS, WHOLE, 3, BLOCK) + frame(PING, payload=b"12345678"))
-    assert peer.heard == [Begun(1, "/p.Service/Method"), ConnectionLost()]
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), ConnectionLost()]
     assert answer == []
     peer.open(5)
-    assert peer.heard == [Begun(1, "/p.Service/Method"), ConnectionLost()], "nor in a later piece"
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), ConnectionLost()], "nor in a later piece"
 
 
 def test_a_client_that_reads_is_answered_any_number_of_pings() -> None:
@@ -208,7 +216,7 @@ def test_a_client_that_reads_is_answered_any_number_of_pings() -> None:
 def test_empty_frames_of_data_are_not_kept() -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(frame(DATA, 0, 1, prefixed(b"one")[:6]))
+    peer.say(frame(DATA, 0, 1, frame_message(b"one")[:6]))
     tracemalloc.start()
     try:
         peer.say(100_000 * frame(DATA, 0, 1))
@@ -216,14 +224,14 @@ def test_empty_frames_of_data_are_not_kept() -> None:
     finally:
         tracemalloc.stop()
     assert kept < 100_000
-    peer.say(frame(DATA, 0, 1, prefixed(b"one")[6:]))
-    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one")]
+    peer.say(frame(DATA, 0, 1, frame_message(b"one")[6:]))
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
 
 
 def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
     peer = Peer()
     peer.open(1)
-    whole = prefixed(bytes(LIMIT))
+    whole = frame_message(bytes(LIMIT))
     tracemalloc.start()
     try:
         for start in range(0, LIMIT - (2 << 12), 2 << 12):
@@ -234,11 +242,11 @@ def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
     assert kept < 2 * LIMIT
 
 
-def test_what_came_before_a_breach_counts() -> None:
+def test_what_came_before_a_violation_counts() -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(frame(DATA, 0, 1, prefixed(b"one")) + frame(PING))
-    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), ConnectionLost()]
+    peer.say(frame(DATA, 0, 1, frame_message(b"one")) + frame(PING))
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), ConnectionLost()]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +263,8 @@ def test_what_means_nothing_here_changes_nothing(said: bytes) -> None:
     peer = Peer()
     peer.open(1)
     peer.say(said)
-    peer.say(frame(DATA, END, 1, prefixed(b"one")))
-    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
+    peer.say(frame(DATA, END, 1, frame_message(b"one")))
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
 
 
 def test_headers_with_padding_and_priority_in_pieces() -> None:
@@ -265,8 +273,8 @@ def test_headers_with_padding_and_priority_in_pieces() -> None:
     peer.say(frame(HEADERS, PADDED | WITH_PRIORITY, 1, block) + frame(CONTINUATION, 0, 1, BLOCK[3:9]))
     assert peer.heard == []
     peer.say(frame(CONTINUATION, WHOLE, 1, BLOCK[9:]))
-    peer.say(frame(DATA, PADDED, 1, b"\x03" + prefixed(b"one") + b"\0\0\0"))
-    assert peer.heard == [Begun(1, "/p.Service/Method"), Message(1, b"one")]
+    peer.say(frame(DATA, PADDED, 1, b"\x03" + frame_message(b"one") + b"\0\0\0"))
+    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
 
 
 @pytest.mark.parametrize("end", [frame(DATA, END, 1), frame(HEADERS, WHOLE | END, 1, BLOCK)])
@@ -275,7 +283,12 @@ def test_either_end_of_a_call(end: bytes) -> None:
     peer.open(1)
     peer.say(end)
     peer.open(3, WHOLE | END)
-    begun: list[Event] = [Begun(1, "/p.Service/Method"), HalfClosed(1), Begun(3, "/p.Service/Method"), HalfClosed(3)]
+    begun: list[Event] = [
+        CallStarted(1, "/p.Service/Method"),
+        HalfClosed(1),
+        CallStarted(3, "/p.Service/Method"),
+        HalfClosed(3),
+    ]
     assert peer.heard == begun
 
 
@@ -291,7 +304,7 @@ def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
         + frame(RESET, 0, 1, b"\0\0\0\x08")
     )
     assert peer.say(late) == []
-    assert peer.heard == [Begun(1, "/p.Service/Method")]
+    assert peer.heard == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_more_calls_than_are_allowed_at_once() -> None:
@@ -301,13 +314,13 @@ def test_more_calls_than_are_allowed_at_once() -> None:
     assert peer.say(frame(HEADERS, WHOLE, 201, BLOCK)) == [(RESET, 0, 201, struct.pack(">I", REFUSED))]
     peer.say(frame(RESET, 0, 1, b"\0\0\0\x08"))
     peer.open(203)
-    assert peer.heard[-2:] == [Aborted(1), Begun(203, "/p.Service/Method")]
+    assert peer.heard[-2:] == [Aborted(1), CallStarted(203, "/p.Service/Method")]
 
 
 def test_credit_comes_before_a_client_needs_it() -> None:
     peer = Peer()
     peer.open(1)
-    sent, given, data = 0, {0: 0, 1: 0}, frame(DATA, 0, 1, prefixed(b"x" * (FRAME - 5)))
+    sent, given, data = 0, {0: 0, 1: 0}, frame(DATA, 0, 1, frame_message(b"x" * (FRAME - 5)))
     while sent < 64 << 20:
         for _, _, number, payload in peer.say(data):
             given[number] += int.from_bytes(payload)
@@ -321,13 +334,13 @@ def test_an_end_while_the_answer_still_waits() -> None:
     peer.open(1)
     peer.server.send(1, b"answer")
     peer.server.finish(1)
-    peer.say(frame(DATA, 0, 1, prefixed(b"unread")) + frame(DATA, END, 1))
+    peer.say(frame(DATA, 0, 1, frame_message(b"unread")) + frame(DATA, END, 1))
     answer = peer.say(credit(1, 100))
     assert [(kind, flags) for kind, flags, _, _ in answer] == [(DATA, 0), (HEADERS, WHOLE | END)], "and no reset"
-    assert peer.heard == [Begun(1, "/p.Service/Method")]
+    assert peer.heard == [CallStarted(1, "/p.Service/Method")]
 
 
-# ------------------------------------------------------------------ a ledger of the client's windows
+# ------------------------------------------------------------------ a account of the client's windows
 
 CALLS = (1, 3)
 SIZES = st.integers(1, 3 * FRAME)
@@ -339,7 +352,7 @@ STEPS = st.one_of(
 )
 
 
-class Ledger(Peer):
+class WindowAccount(Peer):
     """A client that counts."""
 
     def __init__(self) -> None:
@@ -347,7 +360,7 @@ class Ledger(Peer):
         self.largest = FRAME
         self.initial = (1 << 16) - 1
         self.window = Counter({0: self.initial, **dict.fromkeys(CALLS, self.initial)})
-        self.readers = {number: Messages(1 << 20) for number in CALLS}
+        self.readers = {number: MessageReader(1 << 20) for number in CALLS}
         self.read: dict[int, list[bytes]] = {number: [] for number in CALLS}
         for number in CALLS:
             self.open(number)
@@ -379,7 +392,7 @@ class Ledger(Peer):
 @settings(deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_no_more_is_sent_than_the_client_takes_in_and_in_the_end_all(steps: list[tuple[str, int, int]]) -> None:
-    client = Ledger()
+    client = WindowAccount()
     for step in steps:
         client.do(*step)
     for number in (0, *CALLS):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_executor import prepare
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running import prepare
 from gatewright_executor.server import Server
-from gatewright_executor.testing import Engine, come_true, configuration, request_execution, response_execution
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
 Start = Callable[..., Engine]
 TELLS = """
@@ -55,7 +55,7 @@ def test_what_prepare_makes_is_closed_once(engine: Start, form: str) -> None:
     one.execute(request_execution(1))
     one.send(close=[1])
     closed = 7 if form != "for an instance" else ["policy", "v1.0.0", "orders-v1", "v1.0", "GET /{id}", "eu"]
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [["called with", 7], closed])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [["called with", 7], closed])
     one.send(close=[1])
     assert seen(one, 2, 99) == [["called with", 7], closed]
 
@@ -83,7 +83,7 @@ def test_it_is_closed_after_its_last_execution(engine: Start) -> None:
     one.send(close=[1])
     assert seen(one, 2, 2) == []
     one.send(response_execution(3, 2, {"x-go": "1"}))
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["ended", "closed"])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["ended", "closed"])
 
 
 def test_executions_of_the_frame_that_closes_it_come_before(engine: Start) -> None:
@@ -92,7 +92,7 @@ def test_executions_of_the_frame_that_closes_it_come_before(engine: Start) -> No
     one.configure(1, "policy:v1.0.0", {"a": 7})
     one.configure(2, "policy:v1.0.0", {"a": 8})
     one.send(*map(request_execution, range(10)), close=[1])
-    assert come_true(lambda: len(seen(one, 2, 100 + len(one.frames))) == 11)  # type: ignore[arg-type]
+    assert eventually(lambda: len(seen(one, 2, 100 + len(one.frames))) == 11)  # type: ignore[arg-type]
     assert seen(one, 2, 99)[-1] == 7  # type: ignore[index]
 
 
@@ -131,7 +131,7 @@ def test_tasks_end_with_their_instance(engine: Start) -> None:
     one.execute(request_execution(1))
     one.send(close=[1])
     left, gone = ["two", "two below"], ["of a request", "one", "one below"]
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [left, gone])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [left, gone])
 
 
 def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) -> None:
@@ -158,7 +158,7 @@ def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) ->
     one.configure(2, "policy:v1.0.0")
     one.execute(request_execution(1))
     one.send(close=[1])
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [[], ["of a request"]])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [[], ["of a request"]])
 
 
 def test_tasks_of_a_prepare_that_failed_end_with_their_instance(engine: Start) -> None:
@@ -183,7 +183,7 @@ def test_tasks_of_a_prepare_that_failed_end_with_their_instance(engine: Start) -
     one.configure(2, "policy:v1.0.0")
     assert seen(one, 2, 99) == [2 * ["of one that failed"], []]
     one.send(close=[1])
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == [["of one that failed"], ["of one that failed"]])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [["of one that failed"], ["of one that failed"]])
 
 
 def test_one_instance_after_the_other_leaves_one_task(engine: Start) -> None:
@@ -192,7 +192,7 @@ def test_one_instance_after_the_other_leaves_one_task(engine: Start) -> None:
         one.configure(number, "policy:v1.0.0", {"name": str(number)})
         if number > 1:
             one.send(close=[number - 1])
-    assert come_true(lambda: seen(one, 21, 100 + len(one.frames))[0] == ["21", "21 below"])  # type: ignore[index]
+    assert eventually(lambda: seen(one, 21, 100 + len(one.frames))[0] == ["21", "21 below"])  # type: ignore[index]
 
 
 def test_a_task_group_around_the_yield(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -217,12 +217,12 @@ def test_a_task_group_around_the_yield(engine: Start, caplog: pytest.LogCaptureF
     one.configure(1, "policy:v1.0.0", {"fails": False})
     one.configure(2, "policy:v1.0.0", {"fails": True})
     assert one.execute(request_execution(1)) == pb.Action(id=1)
-    assert come_true(lambda: "prepare failed after its yield" in caplog.text)
+    assert eventually(lambda: "prepare failed after its yield" in caplog.text)
     assert "the poll" in caplog.text
     assert one.execute(request_execution(2, 2)) == pb.Action(id=2)
     one.send(close=[1, 2])
     one.configure(3, "policy:v1.0.0", {"fails": False})
-    assert come_true(lambda: seen(one, 3, 100 + len(one.frames)) == ["closed"])
+    assert eventually(lambda: seen(one, 3, 100 + len(one.frames)) == ["closed"])
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
@@ -231,7 +231,7 @@ def test_a_close_that_fails_is_logged_once(engine: Start, start: str, caplog: py
     one = engine(policy=source)
     one.configure(1, "policy:v1.0.0")
     one.send(close=[1])
-    assert come_true(lambda: "close failed: ValueError: no end" in caplog.text)
+    assert eventually(lambda: "close failed: ValueError: no end" in caplog.text)
     assert "policy.py:3" in caplog.text
     one.configure(2, "policy:v1.0.0")
     assert caplog.text.count("close failed") == 1
@@ -257,7 +257,7 @@ def test_a_close_that_hangs_is_left_to_itself(
     one.configure(1, "policy:v1.0.0")
     one.configure(2, "policy:v1.0.0")
     one.send(close=[1])
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
     assert "expected policy:v1.0.0 to be closed within 0.05 s" in caplog.text
 
 
@@ -279,7 +279,7 @@ def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
     assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
     one.execute(request_execution(1, 2))
     if start == "def":  # an async one is cancelled, and makes nothing
-        assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+        assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
     else:
         assert seen(one, 2, 99) == []
 
@@ -305,7 +305,7 @@ def test_what_was_closed_before_it_was_prepared_holds_no_stop_up(
         assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
         one.send(close=[1])
         one.execute(request_execution(1, 2))
-        assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+        assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
         server.stop(5)
     assert "the process ends" not in caplog.text
 
@@ -328,7 +328,7 @@ def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> Non
     failure = one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).failure
     assert failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
     assert "more time by prepareTimeout" in failure.message
-    assert come_true(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
 
 
 WRITES = """
@@ -345,7 +345,7 @@ def test_they_are_closed_when_their_stream_ends(engine: Start, start: str, tmp_p
     one = engine(policy=WRITES.format(start=start))
     one.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
     one.half_close()
-    assert come_true((tmp_path / "closed").exists)
+    assert eventually((tmp_path / "closed").exists)
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
@@ -380,7 +380,7 @@ def test_a_lifetime_that_is_none(
 ) -> None:
     caplog.set_level(logging.ERROR)
     load(policy=f"{source}\ndef on_request(ctx, params): pass")
-    assert come_true(lambda: "policy not loaded" in caplog.text)
+    assert eventually(lambda: "policy not loaded" in caplog.text)
     assert __import__("re").search(sentence, caplog.text)
 
 

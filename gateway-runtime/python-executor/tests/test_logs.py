@@ -74,7 +74,7 @@ def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines]
         ("threeoops", "warning", "stderr", "request-7"),
         ("careful 1", "warning", "mine", "request-7"),
         ("from a coroutine", "info", "stdout", "request-8"),
-        (found[7][0], "error", "gatewright_executor.execution", "request-8"),
+        (found[7][0], "error", "gatewright_executor.running.execution", "request-8"),
         ("not a policy's", "info", "host", None),
     ]
     assert found[7][0].startswith("on_response failed: LookupError: 5")

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 
 import pytest
 from gatewright.params import JsonValue
-from gatewright_executor import memory
+from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.testing import Engine, request_execution
 
 HOGS = """
@@ -27,29 +26,29 @@ except MemoryError:
 GROWS = """
 import threading
 from gatewright_executor import memory
-from gatewright_executor.crew import Crew
-from gatewright_executor.testing import come_true
+from gatewright_executor.running.worker_pool import WorkerPool
+from gatewright_executor.testing import eventually
 gate, begun = threading.Event(), []
-def run(call, worker):
-    begun.append(call)
+def run(execution, worker):
+    begun.append(execution)
     gate.wait(30)
-crew = Crew(36, run, 288)
-crew.start()
+pool = WorkerPool(36, run, 288)
+pool.start()
 memory.limit(100 * 1024 * 1024)
 for number in range(288):
-    crew.put(number)
-assert come_true(lambda: len(begun) == 36)
-crew.grow()
-assert come_true(lambda: len(begun) == 288)
-print(crew.grown)
+    pool.submit(number)
+assert eventually(lambda: len(begun) == 36)
+pool.grow()
+assert eventually(lambda: len(begun) == 288)
+print(pool.grown)
 gate.set()
 """
 
 WAITS = """
 from gatewright_executor import memory
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.instance import Instance
-from gatewright_executor.prepare import Preparer
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.instance import Instance
+from gatewright_executor.running.prepare import Preparer
 from gatewright_executor.testing import request_execution, timed_out
 from gatewright.policy import PolicyMetadata
 dispatcher = Dispatcher(4)
@@ -57,7 +56,7 @@ preparer = Preparer(dispatcher.loops)
 memory.limit(100 * 1024 * 1024)
 for number in range(200):
     instance = Instance(PolicyMetadata("one", f"v1.0.{number}"), {})
-    dispatcher.timeouts.note(timed_out(request_execution(1)), instance, None)
+    dispatcher.timeout_log.record(timed_out(request_execution(1)), instance, None)
     preparer.retire(instance)
 print("all")
 """
@@ -72,7 +71,7 @@ GREEDY = """
 def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
     engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, parameters: dict[str, JsonValue], exhausted: bool
 ) -> None:
-    monkeypatch.setattr(memory, "exhausted", threading.Event())
+    monkeypatch.setattr(replacement_needed, "memory_exhausted", False)
     one = engine(greedy=GREEDY)
     one.configure(1, "greedy:v1.0.0", parameters)
     one.send(request_execution(1))
@@ -88,7 +87,7 @@ def test_over_the_limit_allocations_fail() -> None:
 
 
 def test_threads_that_come_later_have_their_stacks_beside_the_limit() -> None:
-    """As many as the crew may have by default, under a limit that their stacks alone would pass."""
+    """As many as the pool may have by default, under a limit that their stacks alone would pass."""
     done = subprocess.run([sys.executable, "-c", GROWS], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "252"), done.stderr
 

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from gatewright_executor import peers
+from gatewright_executor.grpc import peers
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "conformance" / "messages" / "peers.json").read_text())
 
@@ -33,3 +33,9 @@ def test_a_file_that_says_nothing_lets_nobody_in(tmp_path: Path, content: str) -
     why = refusal(tmp_path / "peers.json", content)
     assert why is not None
     assert why.startswith(f"pid {os.getpid()}: ")
+
+
+def test_without_the_file_nobody_is_let_in(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert "No such file" in str(peers.refusal(ours, tmp_path / "none.json"))

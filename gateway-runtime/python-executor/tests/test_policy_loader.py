@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from gatewright.policy import FailureClass
-from gatewright_executor.policy_loader import LoadedPolicy, RegistryError, read_registry
+from gatewright_executor.policies.policy_loader import LoadedPolicy, RegistryError, read_registry
 
 Load = Callable[..., dict[str, LoadedPolicy]]
 GOOD = "def on_request(ctx, params): pass"

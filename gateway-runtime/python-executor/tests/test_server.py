@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.listener import SocketError
+from gatewright_executor.grpc.listener import SocketError
 from gatewright_executor.server import SERVICE, Server
 from gatewright_executor.testing import Engine, configuration, request_execution, response_execution
 
@@ -103,16 +103,16 @@ def test_configure_and_executions_in_one_frame(engine: Start) -> None:
     one.send(*map(request_execution, range(1, 101)), configure=[configuration(1, "add:v1.0.0")])
     one.wait(lambda: len(one.actions) == 100)
     assert {action.id for action in one.actions} == {*range(1, 101)}
-    one.wait(lambda: one.taken_in == 1)
+    one.wait(lambda: one.acknowledged == 1)
 
 
-def test_frames_are_taken_in_before_they_are_answered(engine: Start) -> None:
+def test_frames_are_acknowledged_before_they_are_answered(engine: Start) -> None:
     one = engine(gate=GATE)
     one.configure(1, "gate:v1.0.0")
     gate = Gate()
     one.send(request_execution(1))
     one.send(request_execution(2))
-    one.wait(lambda: one.taken_in >= 2)
+    one.wait(lambda: one.acknowledged >= 2)
     assert one.actions == []
     gate.open()
     one.wait(lambda: len(one.actions) == 2)
@@ -168,7 +168,7 @@ def test_no_policy_takes_all_workers(engine: Start) -> None:
 
 
 def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.replies.MAX_BACKLOG", 0)
+    monkeypatch.setattr("gatewright_executor.session.replies.MAX_BACKLOG", 0)
     one = engine(workers=1, gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0")
     one.configure(2, "gate:v1.0.0")
@@ -180,13 +180,13 @@ def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatc
     one.send(request_execution(4, 3), close=[3])
     one.send(request_execution(5, 3))
     assert one.action(5).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE
-    assert one.taken_in < 5
+    assert one.acknowledged < 5
     gate.open()
-    one.wait(lambda: one.taken_in == 7)
+    one.wait(lambda: one.acknowledged == 7)
 
 
 def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.waiting.MAX_WAITING", 3)
+    monkeypatch.setattr("gatewright_executor.running.admission.MAX_WAITING", 3)
     one = engine(gate=GATE)
     one.configure(1, "gate:v1.0.0", max_concurrency=1)
     gate = Gate()
@@ -223,7 +223,7 @@ def test_a_cancelled_execution_is_not_started_and_not_answered(engine: Start) ->
     gate.wait_started()
     one.send(cancel=[1, 2, 77])
     one.send()
-    one.wait(lambda: one.taken_in >= 3)
+    one.wait(lambda: one.acknowledged >= 3)
     gate.open()
     one.action(3)
     assert {action.id for action in one.actions} == {1, 3}

@@ -4,20 +4,23 @@ once, after its last execution. No gRPC, real threads."""
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ClassVar, TypeAlias
 
 import pytest
 from gatewright.policy import RequestContext
-from gatewright_executor import pace
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.policy_loader import Hook, LoadedPolicy
-from gatewright_executor.prepare import Preparer
-from gatewright_executor.stream import Process, Stream
-from gatewright_executor.testing import come_true, configuration, request_execution
+from gatewright_executor.grpc.protocol import Status
+from gatewright_executor.policies.policy_loader import Hook, LoadedPolicy
+from gatewright_executor.running import latency
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.inline_runner import InlineRunner
+from gatewright_executor.running.instance import Instance
+from gatewright_executor.running.prepare import Preparer
+from gatewright_executor.session.instances import Process
+from gatewright_executor.session.stream import Stream
+from gatewright_executor.testing import configuration, eventually, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +122,7 @@ def process() -> Iterator[Process]:
     dispatcher.start()
     policies = {policy.key: policy for policy in POLICIES}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pace, "ROW", 3)
+        patch.setattr(latency, "RUN", 3)
         yield Process(policies, dispatcher, Preparer(dispatcher.loops), pb.Hello(workers=WORKERS))
     dispatcher.stop()
 
@@ -187,27 +190,30 @@ def test_each_execution_is_answered_exactly_once(process: Process, steps: list[S
     assert set(script.sent) - script.cancelled <= answers.keys()
     assert [reply.frames_acknowledged for reply in replies if reply.frames_acknowledged][-1:] == [len(script.frames)]
     assert sum(len(reply.instances) for reply in replies) == script.configured
-    assert come_true(lambda: all(made.closed == 1 for made in Made.all))
+    assert eventually(lambda: all(made.closed == 1 for made in Made.all))
     assert not Made.used_when_closed
     Made.all.clear()
 
 
 class Engine:
-    """Who the stream speaks to: sends frames as a connection does, from another thread once one is held up."""
+    """Who the stream speaks to: sends frames as a connection does, from another thread once one has stalled."""
 
     def __init__(self, process: Process, frames: list[pb.RequestFrame], configured: int) -> None:
         self.replies: list[pb.ReplyFrame] = []
         self.settled, self.sent, self.finished = threading.Event(), threading.Event(), threading.Event()
         self._configured = configured
         self._frames = iter(frames)
-        self.stream = Stream(process, self, self.read_on)
+        self._runner = InlineRunner(process.dispatcher, self._read)
+        self.stream = Stream(process, self, self._runner)
 
-    def read_on(self) -> None:
+    def start(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
+        term = self._runner.term
         for frame in self._frames:
-            if not self.stream.take_in(frame):
+            self.stream.receive(frame)
+            if self._runner.term != term:
                 return
         self.sent.set()
 
@@ -216,7 +222,7 @@ class Engine:
         if sum(len(reply.instances) for reply in self.replies) == self._configured:
             self.settled.set()
 
-    def finish(self) -> None:
+    def finish(self, _status: Status = Status.OK, _why: str = "") -> None:
         assert not self.finished.is_set()
         self.finished.set()
 
@@ -224,29 +230,29 @@ class Engine:
 def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -> list[pb.ReplyFrame]:
     """Sends all frames, then drains; statuses of preparations count as answers to wait for."""
     engine = Engine(process, frames, configured)
-    engine.read_on()
+    engine.start()
     assert engine.sent.wait(20)
     assert not configured or engine.settled.wait(20)
     engine.stream.drain()
     assert engine.finished.wait(20)
-    engine.stream.close()
     return engine.replies
 
 
-def test_what_was_taken_in_before_its_instance_was_replaced_runs_before_that_one_is_closed() -> None:
-    """An instance gets a loop of its own while one of its executions is taken in and has not begun."""
+def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An instance gets a loop of its own while one of its executions is accepted and has not begun."""
     dispatcher = Dispatcher(WORKERS)
-    dispatcher.crew.start()  # and no watch: nobody takes this thread's place in the middle of a frame
+    dispatcher.pool.start()  # and no watchdog: no other thread takes over in the middle of a frame
     replaced, used = threading.Event(), list[int]()
     Made.all.clear()
 
     def replaces(_ctx: RequestContext, _params: object) -> None:
-        stream._instances[2].move()
-        assert come_true(lambda: len(Made.all) == 2)
+        two().replace_on_own_loop()
+        assert eventually(lambda: len(Made.all) == 2)
+        assert eventually(lambda: bool(stream.instances._successors)), "the successor is ready"
+        assert not retired, "what has come for the first one has not run yet"
         replaced.set()
-        end = time.monotonic() + 0.3
-        while not Made.all[0].closed and time.monotonic() < end:
-            time.sleep(0.001)
 
     def notes(ctx: RequestContext, _params: object) -> None:
         used.append(ctx.prepared.closed)
@@ -255,23 +261,40 @@ def test_what_was_taken_in_before_its_instance_was_replaced_runs_before_that_one
         LoadedPolicy("replaces", "v1", Hook("on_request", replaces)),
         LoadedPolicy("lives", "v1", Hook("on_request", notes), prepare=Hook("prepare", lives)),
     ]
-    process = Process({one.key: one for one in policies}, dispatcher, Preparer(dispatcher.loops), pb.Hello())
+    preparer, retired = Preparer(dispatcher.loops), list[Instance]()
+    retire = preparer.retire
+
+    def note_and_retire(instance: Instance) -> None:
+        retired.append(instance)
+        retire(instance)
+
+    monkeypatch.setattr(preparer, "retire", note_and_retire)
+    process = Process({one.key: one for one in policies}, dispatcher, preparer, pb.Hello())
     engine = Engine(process, [], 2)
     stream = engine.stream
-    stream.take_in(pb.RequestFrame(configure=[configuration(1, "replaces:v1"), configuration(2, "lives:v1")]))
+
+    def two() -> Instance:
+        instance = stream.instances.get(2)
+        assert instance is not None
+        return instance
+
+    stream.receive(pb.RequestFrame(configure=[configuration(1, "replaces:v1"), configuration(2, "lives:v1")]))
     assert engine.settled.wait(20)
-    assert come_true(lambda: stream._instances[2].limit > 0)
-    for instance in stream._instances.values():
-        instance.pace.is_quick = True  # so that its executions run where they are read
-    stream.take_in(pb.RequestFrame(executions=[request_execution(1, 1), request_execution(2, 2)]))
+    assert eventually(lambda: two().limit > 0)
+    for number in (1, 2):
+        instance = stream.instances.get(number)
+        assert instance is not None
+        instance.latency.is_quick = True  # so that its executions run where they are read
+    stream.receive(pb.RequestFrame(executions=[request_execution(1, 1), request_execution(2, 2)]))
     assert replaced.is_set()
-    assert come_true(lambda: bool(used))
+    assert eventually(lambda: bool(used))
     assert used == [0], "it was closed already"
-    stream.take_in(pb.RequestFrame(executions=[request_execution(3, 2)]))
-    assert come_true(lambda: Made.all[0].closed == 1)
-    assert come_true(lambda: len(used) == 2)
+    stream.receive(pb.RequestFrame(executions=[request_execution(3, 2)]))
+    assert eventually(lambda: Made.all[0].closed == 1)
+    assert len(retired) == 1
+    assert eventually(lambda: len(used) == 2)
     assert (used, Made.all[1].closed) == ([0, 0], 0)
-    stream.close()
-    assert come_true(lambda: Made.all[1].closed == 1)
-    dispatcher.crew.stop()
+    stream.instances.close_all()
+    assert eventually(lambda: Made.all[1].closed == 1)
+    dispatcher.pool.stop()
     Made.all.clear()

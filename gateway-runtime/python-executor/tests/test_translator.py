@@ -12,19 +12,18 @@ from gatewright.policy import (
     UpstreamResponseModifications,
 )
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.failure import Failure, PolicyError
-from gatewright_executor.instance import Instance
-from gatewright_executor.testing import request_execution, response_execution
-from gatewright_executor.translator import (
+from gatewright_executor.convert.translator import (
     encode_action,
     encode_failure,
     request_context,
     response_context,
 )
+from gatewright_executor.policies.failure import Failure, PolicyError
+from gatewright_executor.testing import request_execution, response_execution
 from hypothesis import given
 from hypothesis import strategies as st
 
-INSTANCE = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1"), {"n": 1, "list": [None, True, 1.5]})
+ABOUT = PolicyMetadata("p", "v1.0.0", "orders", "v1")
 REQUEST, RESPONSE = UpstreamRequestModifications, UpstreamResponseModifications
 
 
@@ -35,7 +34,7 @@ def encoded(returned: object, phase: int = pb.PHASE_REQUEST, metadata: Metadata 
 def test_a_request_as_a_policy_sees_it() -> None:
     execution = request_execution(1, headers=[("x-a", b"\xff"), ("x-a", "2")])
     execution.request_body, execution.metadata = b"", b'{"n": 1, "deep": {"flag": true, "none": null}}'
-    ctx = request_context(execution, INSTANCE, 0.0)
+    ctx = request_context(execution, ABOUT, None, 0.0)
     assert (ctx.method, ctx.path, ctx.query, ctx.scheme, ctx.authority) == (
         "GET",
         "/orders/1",
@@ -47,13 +46,13 @@ def test_a_request_as_a_policy_sees_it() -> None:
     assert (ctx.api_name, ctx.api_version, ctx.prepared, ctx.body) == ("orders", "v1", None, b"")
     assert ctx.headers.raw == [(b"x-a", b"\xff"), (b"x-a", b"2")]
     assert json.dumps(dict(ctx.metadata)) == '{"n": 1, "deep": {"flag": true, "none": null}}'
-    assert request_context(request_execution(1), INSTANCE, 0.0).body is None
+    assert request_context(request_execution(1), ABOUT, None, 0.0).body is None
 
 
 def test_a_response_as_a_policy_sees_it() -> None:
     execution = response_execution(1, headers={"set-cookie": ["a=1", "b=2"]}, status=404)
     execution.response_body = b"no"
-    ctx = response_context(execution, INSTANCE, 0.0)
+    ctx = response_context(execution, ABOUT, None, 0.0)
     assert (ctx.status_code, ctx.body, ctx.request.path, ctx.request.body) == (404, b"no", "/orders/1", None)
     assert ctx.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
 

@@ -1,5 +1,5 @@
-from gatewright_executor import wire
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert import wire
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,36 +7,36 @@ import time
 from collections.abc import Callable
 
 from gatewright.policy import PolicyMetadata
-from gatewright_executor._gen.python_executor_pb2 import Action
-from gatewright_executor.instance import Call, Instance
-from gatewright_executor.pace import QUICK_SECONDS
-from gatewright_executor.policy_loader import Hook
+from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.latency import QUICK_SECONDS
+from gatewright_executor.running.worker import Worker
 from gatewright_executor.testing import request_execution
-from gatewright_executor.worker import Worker
 
 
 class Nobody:
-    def begin(self, _call: Call) -> bool:
+    def claim(self, _execution: Execution) -> bool:
         return True
 
-    def end(self, _call: Call, _action: bytes | None) -> None:
-        pass
+    def deliver(self, _execution: Execution, _action: bytes | None) -> None: ...
 
-    def flush(self) -> None:
-        pass
+    def flush(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 def slow(run: Callable[[], None], before: Callable[[], object] = lambda: None) -> bool:
-    """Whether the execution `run` counts as slow; `before` was another one of the same turn."""
+    """Whether the execution `run` counts as slow; `before` was another one of the same batch."""
     instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
     worker = Worker()
-    worker.mark()
+    worker.measure_from_here()
     before()
     began = time.monotonic()
-    call = Call(request_execution(1), instance, began + 1, Nobody())
-    assert not Action.FromString(worker.run(call, Hook("on_request", lambda _ctx, _params: run()), began)).HasField(
-        "failure"
-    )
+    execution = Execution(request_execution(1), instance, began + 1, Nobody())
+    worker.note_start(execution, began)
+    assert worker.execution is execution
+    run()
+    worker.note_end(execution)
+    assert worker.execution is None
     assert worker.finished == 1
     return worker.was_slow
 
@@ -60,7 +60,7 @@ def test_who_is_soon_done_is_not() -> None:
 
 
 def test_who_has_to_share_the_core_is_not_slow() -> None:
-    """In a process of its own: other threads of this one would hold it up too, by Python's lock."""
+    """In a process of its own: other threads of this one would hold it up too, by the GIL."""
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -30,7 +30,7 @@ class Origin(Protocol):
     def request_id(self) -> str: ...
 
 
-class Outside:
+class PolicyOrigin:
     """The origin of lines that a policy writes while it is imported or prepared."""
 
     __slots__ = ("partial", "policy", "request_id")
@@ -115,7 +115,7 @@ class Printed(io.TextIOBase):
     def __init__(self, name: str, level: int) -> None:
         self._log = logging.getLogger(name)
         self._level = level
-        self._outside = Outside("")
+        self._outside = PolicyOrigin("")
 
     def writable(self) -> bool:
         return True
@@ -131,7 +131,7 @@ class Printed(io.TextIOBase):
         """Lines go out as they end; what is printed without an end goes out when its execution ends."""
 
 
-def end(origin: Origin) -> None:
+def flush_partial(origin: Origin) -> None:
     """Writes what `origin` has printed without an end of line."""
     if origin.partial:
         line, origin.partial = origin.partial, ""

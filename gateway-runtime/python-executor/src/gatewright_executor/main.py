@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatewright_executor import logs, memory, policy_loader
-from gatewright_executor.hung import HUNG_SECONDS
-from gatewright_executor.importing import Importing
-from gatewright_executor.listener import Address, SocketError
-from gatewright_executor.policy_loader import REGISTRY, RegistryError
-from gatewright_executor.private import keep_private
+from gatewright_executor import logs, memory
+from gatewright_executor.grpc.listener import Address, SocketError
+from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies.import_progress import ImportProgress
+from gatewright_executor.policies.policy_loader import REGISTRY, RegistryError
+from gatewright_executor.process_privacy import keep_private
+from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.server import Server
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     registry = policy_loader.read_registry(options.registry)
-    with Importing(len(registry)) as importing:
-        policies = policy_loader.load_all(registry, importing.begin)
+    with ImportProgress(len(registry)) as progress:
+        policies = policy_loader.load_all(registry, progress.start_import)
     server = Server(policies, options.workers, options.max_workers, options.hung_seconds, options.peers)
     server.start(options.listen)
     if options.memory_limit:

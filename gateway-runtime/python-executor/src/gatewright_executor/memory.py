@@ -7,15 +7,12 @@ included. So the limit is put where the process stands now, plus what it may sti
 from __future__ import annotations
 
 import resource
-import threading
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 THREADS_TO_COME = 24
 KIB = 1024
 _bound = 0  # bytes, with the threads of the start and THREADS_TO_COME; 0: no limit
-exhausted = threading.Event()
-"""Set once an allocation of a policy has failed. What holds the memory is not known, so only another process helps."""
 
 
 def limit(resident: int) -> None:

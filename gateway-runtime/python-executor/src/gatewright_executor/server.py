@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import gatewright
 
-from gatewright_executor import memory, vital
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.calls import Status
-from gatewright_executor.connection import Answer, Methods
-from gatewright_executor.dispatch import Dispatcher
-from gatewright_executor.hung import HUNG_SECONDS, Hung
-from gatewright_executor.listener import Address, Listener
-from gatewright_executor.policy_loader import LoadedPolicy
-from gatewright_executor.prepare import Preparer
-from gatewright_executor.stream import Process, Stream
-from gatewright_executor.translator import failure_message
+from gatewright_executor.convert.translator import failure_message
+from gatewright_executor.grpc.connection import Connection, ResponseWriter
+from gatewright_executor.grpc.listener import Address, Listener
+from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.replacement import replacement_needed
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions
+from gatewright_executor.running.inline_runner import InlineRunner
+from gatewright_executor.running.prepare import Preparer
+from gatewright_executor.session.instances import Process
+from gatewright_executor.session.reading_loop import Methods, ReadingLoop
+from gatewright_executor.session.stream import Stream
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
-SILENCE_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
-log = logging.getLogger(__name__)
+LOOP_BLOCKED_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
 
 
 class Server:
@@ -44,11 +44,11 @@ class Server:
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)
         self._streams: set[Stream] = set()
         self._stopping = False
-        methods: Methods = {
+        self._methods: Methods = {
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
             f"/{SERVICE}/HealthCheck": self._health_check,
         }
-        self._listener = Listener(methods, MAX_MESSAGE_BYTES, self._dispatcher.crew.join, peers)
+        self._listener = Listener(self._serve, MAX_MESSAGE_BYTES, peers)
 
     def start(self, address: Address) -> None:
         """Listens: at a path, made with mode 0600, or on a socket; SocketError where that cannot be."""
@@ -56,7 +56,7 @@ class Server:
         self._dispatcher.start()
 
     def stop(self, seconds: float) -> None:
-        """Takes nothing new in, answers what is under way for at most `seconds`, ends the streams, closes instances."""
+        """Accepts nothing new, answers what is under way for at most `seconds`, ends the streams, closes instances."""
         self._stopping = True
         self._listener.go_away()
         for stream in self._streams.copy():
@@ -69,7 +69,7 @@ class Server:
         """What the workers do and have done, as they themselves noted it."""
         progress = self._dispatcher.progress()
         return pb.HealthCheckResponse(
-            serving=not self._stopping and self._dispatcher.loops.shared.silent_seconds() < SILENCE_SECONDS,
+            serving=not self._stopping and self._dispatcher.loops.shared.blocked_seconds() < LOOP_BLOCKED_SECONDS,
             pid=os.getpid(),
             workers=progress.workers,
             workers_busy=progress.busy,
@@ -79,74 +79,44 @@ class Server:
             oldest_execution_policy=progress.oldest_policy,
             workers_hung=progress.workers_hung,
             hung=[_hung(hung) for hung in progress.hung],
-            memory_exhausted=memory.exhausted.is_set(),
-            thread_failed=vital.failed.is_set(),
+            memory_exhausted=replacement_needed.memory_exhausted,
+            thread_failed=replacement_needed.thread_failed,
         )
 
-    def _execute_stream(self, answer: Answer) -> ExecuteStream:
-        call = ExecuteStream(self._process, answer, self._streams.discard)
-        self._streams.add(call.stream)
+    def _serve(self, connection: Connection) -> None:
+        ReadingLoop(connection, self._methods, self._dispatcher).run()
+
+    def _execute_stream(self, writer: ResponseWriter, runner: InlineRunner) -> Stream:
+        stream = Stream(self._process, writer, runner, self._streams.discard)
+        self._streams.add(stream)
         if self._stopping:
-            call.stream.drain()
-        return call
+            stream.drain()
+        return stream
 
-    def _health_check(self, answer: Answer) -> HealthCheck:
-        return HealthCheck(self, answer)
-
-
-class ExecuteStream:
-    """The call of that name: frames in, to its stream; frames out, from it."""
-
-    def __init__(self, process: Process, answer: Answer, forget: Callable[[Stream], None]) -> None:
-        self._answer = answer
-        self._forget = forget
-        self.stream = Stream(process, self, answer.read_on)
-
-    def message(self, data: bytes) -> bool:
-        try:
-            return self.stream.take_in(pb.RequestFrame.FromString(data))
-        except Exception as error:
-            log.exception("a frame could not be taken in; the stream ends")
-            self._answer.finish(Status.INTERNAL, f"a frame could not be taken in: {error}")
-            self.stream.abandon()
-            return True
-
-    def half_closed(self) -> None:
-        self.stream.drain()
-
-    def aborted(self) -> None:
-        self.stream.abandon()
-
-    # -------------------------------------------------------------- Out
-
-    def send(self, message: bytes) -> None:
-        self._answer.send(message)
-
-    def finish(self) -> None:
-        self._answer.finish()
-        self.stream.close()
-        self._forget(self.stream)
+    def _health_check(self, writer: ResponseWriter, _runner: InlineRunner) -> HealthCheck:
+        return HealthCheck(self, writer)
 
 
 class HealthCheck:
     """The call of that name."""
 
-    def __init__(self, server: Server, answer: Answer) -> None:
+    def __init__(self, server: Server, writer: ResponseWriter) -> None:
         self._server = server
-        self._answer = answer
+        self._writer = writer
 
-    def message(self, _data: bytes) -> bool:
-        self._answer.send(self._server.health().SerializeToString())
-        return True
+    def message(self, _data: bytes) -> None:
+        """Answers it, whatever it says: a HealthCheckRequest has no fields."""
+        self._writer.send(self._server.health().SerializeToString())
 
     def half_closed(self) -> None:
-        self._answer.finish()
+        """Ends the call."""
+        self._writer.finish()
 
     def aborted(self) -> None:
-        pass
+        """Nothing is under way."""
 
 
-def _hung(hung: Hung) -> pb.HungExecutions:
+def _hung(hung: HungExecutions) -> pb.HungExecutions:
     return pb.HungExecutions(
         policy=hung.instance.key,
         api_name=hung.instance.about.api_name,

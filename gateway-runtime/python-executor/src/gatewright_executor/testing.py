@@ -24,8 +24,8 @@ SECONDS = 10.0  # that a test waits for anything
 POLL_SECONDS = 0.01  # for what no frame tells
 
 
-def come_true(condition: Callable[[], bool]) -> bool:
-    """Waits until it does; False if that takes 10 s."""
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Waits until `condition()` is true; False if that takes longer than SECONDS."""
     deadline = time.monotonic() + SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -114,20 +114,24 @@ class Engine:
         return self.action(execution.id)
 
     def health(self) -> pb.HealthCheckResponse:
+        """Asks for it, on the same connection; grpc.RpcError after 10 s without an answer."""
         return self._stub.HealthCheck(pb.HealthCheckRequest(), timeout=SECONDS)
 
     # -------------------------------------------------------------- what came back
 
     @property
     def hello(self) -> pb.Hello:
+        """Waits for it."""
         return self.wait(lambda: self.frames[0].hello if self.frames else None)
 
     @property
-    def taken_in(self) -> int:
+    def acknowledged(self) -> int:
+        """How many frames were acknowledged so far."""
         return max((frame.frames_acknowledged for frame in self.frames), default=0)
 
     @property
     def statuses(self) -> dict[int, pb.InstanceStatus]:
+        """The last one of each instance."""
         return {status.instance: status for frame in self.frames for status in frame.instances}
 
     @property
@@ -136,6 +140,7 @@ class Engine:
         return [action for frame in self.frames for action in frame.actions]
 
     def action(self, number: int) -> pb.Action:
+        """Waits for the action of an execution."""
         return self.wait(lambda: next((action for action in self.actions if action.id == number), None))
 
     def wait(self, found: Callable[[], T | None]) -> T:

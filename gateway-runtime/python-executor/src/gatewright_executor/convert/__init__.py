@@ -1,0 +1,1 @@
+"""Protobuf to the SDK's values, and back."""

@@ -1,0 +1,149 @@
+"""Executions into contexts, and what a policy returned into Actions: proto ↔ SDK.
+
+What a policy returns is checked by gatewright.action; anything but an action that its contract allows is a PolicyError.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gatewright import action as checked
+from gatewright.action import ActionError
+from gatewright.policy import (
+    FailureClass,
+    ImmediateResponse,
+    Metadata,
+    PolicyMetadata,
+    RequestContext,
+    ResponseContext,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+)
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert import wire
+from gatewright_executor.policies.failure import Failure, PolicyError
+
+_ACTION = wire.keys(pb.Action)
+_IMMEDIATE = wire.keys(pb.ImmediateResponse)
+_CLASSES = {
+    FailureClass.TIMEOUT: pb.FAILURE_CLASS_TIMEOUT,
+    FailureClass.OVERLOADED: pb.FAILURE_CLASS_OVERLOADED,
+    FailureClass.UNAVAILABLE: pb.FAILURE_CLASS_UNAVAILABLE,
+    FailureClass.CRASHED: pb.FAILURE_CLASS_CRASHED,
+    FailureClass.EXCEPTION: pb.FAILURE_CLASS_EXCEPTION,
+    FailureClass.BAD_ACTION: pb.FAILURE_CLASS_BAD_ACTION,
+    FailureClass.BODY_TOO_LARGE: pb.FAILURE_CLASS_BODY_TOO_LARGE,
+    FailureClass.BAD_BODY: pb.FAILURE_CLASS_BAD_BODY,
+}
+
+
+# ------------------------------------------------------------------ what a policy is given
+
+
+def request_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> RequestContext:
+    """The context of on_request. It reads the execution's bytes when it is asked. deadline: time.monotonic()."""
+    body = execution.request_body if execution.HasField("request_body") else None
+    return RequestContext(execution, body, about, prepared, deadline)
+
+
+def response_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> ResponseContext:
+    """The context of on_response, with the request as it went upstream; its body is sent only where it is asked for."""
+    body = execution.response_body if execution.HasField("response_body") else None
+    return ResponseContext(execution, body, request_context(execution, about, prepared, deadline))
+
+
+# ------------------------------------------------------------------ what a policy returned
+
+
+def encode_action(number: int, phase: int, returned: object, metadata: Metadata | None) -> bytes:
+    """An Action, serialized. PolicyError where `returned` is none that the phase allows. None: nobody asked for it."""
+    out = [_ACTION["id"], wire.varint(number)]
+    if returned is not None:
+        try:
+            _encode_returned(out, phase, returned)
+        except ActionError as error:
+            raise PolicyError(str(error)) from None
+    if metadata is not None and metadata.changed:
+        _encode_metadata(out, metadata)
+    return b"".join(out)
+
+
+def encode_failure(number: int, failure: Failure) -> bytes:
+    """An Action that says why there is none."""
+    return pb.Action(id=number, failure=failure_message(failure)).SerializeToString()
+
+
+def failure_message(failure: Failure) -> pb.Failure:
+    """A policy may raise any text: what is not Unicode is escaped, for this field is a proto3 string."""
+    return pb.Failure(
+        failure_class=_CLASSES[failure.failure_class],
+        message=failure.message.encode("utf-8", "backslashreplace").decode(),
+        policy=failure.policy,
+        hook=failure.hook,
+        logged=failure.logged,
+    )
+
+
+def _encode_returned(out: list[bytes], phase: int, returned: object) -> None:
+    if isinstance(returned, UpstreamRequestModifications) and phase == pb.PHASE_REQUEST:
+        _encode_modifications(out, returned)
+        if not returned.path is returned.query is returned.method is returned.authority is None:
+            _encode_target(out, returned)
+    elif isinstance(returned, UpstreamResponseModifications) and phase == pb.PHASE_RESPONSE:
+        _encode_modifications(out, returned)
+        if returned.status_code is not None:
+            out += _ACTION["status_code"], wire.varint(checked.status(returned.status_code))
+    elif isinstance(returned, ImmediateResponse):
+        _encode_immediate(out, returned)
+    else:
+        checked.refuse_returned("on_request" if phase == pb.PHASE_REQUEST else "on_response", returned)
+
+
+def _encode_modifications(
+    out: list[bytes], action: UpstreamRequestModifications | UpstreamResponseModifications
+) -> None:
+    if action.remove_headers != []:
+        wire.append_field(out, _ACTION["remove_headers"], checked.header_names(action.remove_headers))
+    if action.set_headers != {}:
+        wire.append_field(out, _ACTION["set_headers"], checked.header_blob("set_headers", action.set_headers))
+    if action.append_headers != {}:
+        wire.append_field(out, _ACTION["append_headers"], checked.header_blob("append_headers", action.append_headers))
+    if action.body is not None:
+        wire.append_field(out, _ACTION["body"], checked.body(action.body))
+    if action.analytics_metadata != {}:
+        _encode_analytics(out, action.analytics_metadata)
+
+
+def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> None:
+    for name in checked.TARGETS:
+        value = getattr(action, name)
+        if value is not None:
+            wire.append_field(out, _ACTION[name], checked.target(name, value))
+
+
+def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:
+    fields = [_IMMEDIATE["status_code"], wire.varint(checked.status(answer.status_code))]
+    if answer.headers != {}:
+        fields.append(wire.delimited(_IMMEDIATE["headers"], checked.header_blob("headers", answer.headers)))
+    if answer.body != b"":
+        fields.append(wire.delimited(_IMMEDIATE["body"], checked.body(answer.body)))
+    out.append(wire.delimited(_ACTION["immediate_response"], b"".join(fields)))
+    if answer.analytics_metadata != {}:
+        _encode_analytics(out, answer.analytics_metadata)
+
+
+def _encode_analytics(out: list[bytes], values: object) -> None:
+    out.append(wire.delimited(_ACTION["analytics_metadata"], _json(checked.analytics(values))))
+
+
+def _encode_metadata(out: list[bytes], metadata: Metadata) -> None:
+    written, removed = metadata.changes()
+    if written:
+        out.append(wire.delimited(_ACTION["metadata_set"], _json(written)))
+    out += (wire.delimited(_ACTION["metadata_removed"], key.encode()) for key in removed)
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,125 @@
+"""Why an import, a preparation or an execution failed, in words for the log."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from gatewright import lifetime
+from gatewright.policy import FailureClass
+
+from gatewright_executor.policies import source_paths
+
+_FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
+DEEPEST = 30  # frames of a stack
+_HOST = str(Path(__file__).parents[1]), contextlib.__file__, lifetime.__file__
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What Failure of python_executor.proto carries."""
+
+    failure_class: FailureClass
+    message: str  # expected, got, where, cure
+    policy: str = ""  # name:version
+    hook: str = ""  # on_request, on_response, prepare, get_policy, import
+    logged: bool = False  # here, with a traceback
+
+
+class PolicyError(Exception):
+    """A policy did something that its contract forbids; the text says what was expected and what came."""
+
+    def __init__(self, message: str, failure_class: FailureClass = FailureClass.BAD_ACTION) -> None:
+        super().__init__(message)
+        self.failure_class = failure_class
+
+
+def classify(error: BaseException) -> FailureClass:
+    """A policy's fault keeps its class; anything else that is raised, SystemExit included, is an exception."""
+    return error.failure_class if isinstance(error, PolicyError) else FailureClass.EXCEPTION
+
+
+def describe(error: BaseException) -> str:
+    """One line: the exception, and the file and line it came from; of a group, the first one too."""
+    if isinstance(error, PolicyError):
+        return str(error)
+    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    what = text[-1] if text else type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{what}: {describe(error.exceptions[0])}"
+    place = _syntax_place(error) if isinstance(error, SyntaxError) else _place(error)
+    return f"{what} ({place})" if place else what
+
+
+def policy_traceback(error: BaseException) -> str:
+    """The traceback without the executor's own frames, naming the files that people write."""
+    trace = traceback.TracebackException(type(error), error, _skip_host(error.__traceback__), max_group_width=3)
+    text = "".join(trace.format()).rstrip()
+    return _FILE.sub(lambda found: f'{found[1]}"{source_paths.shown(found[2])}"', text)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a policy's code is. Both are "" where it cannot be seen."""
+
+    place: str = ""  # FILE:LINE, the innermost of the author's
+    stack: str = ""  # as a traceback: what the policy has called, without what called the policy
+
+
+def policy_stack(frame: FrameType | None) -> Where:
+    """Where a thread is that runs a policy's code."""
+    return _stack(reversed([*traceback.walk_stack(frame)]) if frame is not None else [])
+
+
+def coroutine_stack(coroutine: object) -> Where:
+    """Where a coroutine waits: from itself to the innermost that it awaits."""
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            frames.append((frame, frame.f_lineno))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return _stack(frames)
+
+
+def _stack(frames: Iterable[tuple[FrameType, int]]) -> Where:
+    """From the author's outermost frame on; where there is none, from what the executor has called."""
+    shown: list[tuple[FrameType, int]] = []
+    for frame, line in frames:
+        shown = [*shown, (frame, line)] if _is_policys(frame) else []
+    if not shown:
+        return Where()
+    own = [at for at, (frame, _) in enumerate(shown) if source_paths.is_authors(frame.f_code.co_filename)]
+    inner, line = shown[own[-1] if own else -1]
+    summary = traceback.StackSummary.extract(iter(shown[own[0] if own else 0 :][-DEEPEST:]))
+    text = "Stack (most recent call last):\n" + "".join(summary.format()).rstrip()
+    text = _FILE.sub(lambda found: f'{found[1]}"{source_paths.shown(found[2])}"', text)
+    return Where(f"{source_paths.shown(inner.f_code.co_filename)}:{line}", text)
+
+
+def _skip_host(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and not _is_policys(trace.tb_frame):
+        trace = trace.tb_next
+    return trace
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of a policy's own file; without one, of what is not the executor's."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
+              if _is_policys(frame)]  # fmt: skip
+    own = [(file, line) for file, line in frames if source_paths.is_authors(file)] or frames
+    return f"{source_paths.shown(own[-1][0])}:{own[-1][1]}" if own else ""
+
+
+def _syntax_place(error: SyntaxError) -> str:
+    return f"{source_paths.shown(error.filename)}:{error.lineno}" if error.filename else _place(error)
+
+
+def _is_policys(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return not (name.startswith((*_HOST, "<frozen importlib")) or name.endswith("importlib/__init__.py"))

@@ -1,0 +1,50 @@
+"""Says in the log which policy is being imported, for as long as that takes more than a moment.
+
+Whoever waits for the executor to come up sees from these lines that it still gets somewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+
+FIRST_SECONDS = 2.0
+EVERY_SECONDS = 5.0
+LIMIT_SECONDS = 300.0  # after so long, one import is no progress any more
+log = logging.getLogger(__name__)
+
+
+class ImportProgress:
+    """Use it around the imports; `start_import` says which one is next."""
+
+    def __init__(self, policies: int, first: float = FIRST_SECONDS, every: float = EVERY_SECONDS) -> None:
+        self._policies, self._first, self._every = policies, first, every
+        self._number, self._policy, self._began = 0, "", time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="import-progress", daemon=True)
+
+    def start_import(self, policy: str) -> None:
+        """The import of "name:version" begins."""
+        self._number, self._policy, self._began = self._number + 1, policy, time.monotonic()
+
+    def __enter__(self) -> ImportProgress:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = self._first
+        while not self._done.wait(wait):
+            wait = self._every
+            seconds = time.monotonic() - self._began
+            if seconds < LIMIT_SECONDS:
+                log.info(
+                    "importing policy %s (%d of %d), for %.0f s", self._policy, self._number, self._policies, seconds
+                )

@@ -1,0 +1,207 @@
+"""Finds each policy of the generated registry, imports it and checks its functions.
+
+A policy that cannot be used is a `LoadedPolicy` with a failure; the others are served.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from gatewright.lifetime import takes_metadata
+
+from gatewright_executor import logs
+from gatewright_executor.policies import source_paths
+from gatewright_executor.policies.failure import Failure, PolicyError, classify, describe, policy_traceback
+
+REGISTRY = "python_policy_registry"
+CALL = ("ctx", "params")  # what a hook is called with
+PREPARE, PREPARE_FOR = ("params",), ("params", "metadata")
+Function: TypeAlias = Callable[..., Any]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A function that a policy gives the executor to call."""
+
+    name: str
+    function: Function
+    is_coroutine: bool = False  # what it does, it does on an event loop
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy of the registry, as its module defines it."""
+
+    name: str
+    version: str
+    on_request: Hook | None = None
+    on_response: Hook | None = None
+    prepare: Hook | None = None
+    close: Hook | None = None  # ends what `prepare` returned
+    get_policy: Hook | None = None  # deprecated: makes an object that has the hooks
+    failure: Failure | None = None  # why it cannot be used
+
+    @property
+    def key(self) -> str:
+        """name:version."""
+        return f"{self.name}:{self.version}"
+
+
+class RegistryError(Exception):
+    """The registry file is missing, or is not one."""
+
+
+def read_registry(file: Path) -> dict[str, str]:
+    """PYTHON_POLICIES of the generated file; its folder goes on sys.path, for the policies lie beside it.
+
+    Its POLICY_SOURCES are what messages call the policies' files by from now on.
+    """
+    if not file.is_file():
+        raise RegistryError(f"expected the generated {REGISTRY}.py at {file}, found no file. Name it with --registry")
+    sys.path.insert(0, str(file.parent))
+    module = _module_of(file)
+    policies = getattr(module, "PYTHON_POLICIES", None)
+    if not isinstance(policies, dict) or not all(isinstance(text, str) for pair in policies.items() for text in pair):
+        raise RegistryError(f"expected PYTHON_POLICIES: dict[str, str] in {file}, got {policies!r:.80}")
+    source_paths.learn(getattr(module, "POLICY_SOURCES", {}))
+    return policies
+
+
+def _module_of(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(REGISTRY, file)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"expected a Python file, got {file}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_all(registry: Mapping[str, str], begin: Callable[[str], None] = lambda _: None) -> dict[str, LoadedPolicy]:
+    """Each policy of "name:version" → module, loaded or with its failure, by "name:version".
+
+    `begin` is called with each name:version before its module is imported.
+    """
+    loaded = {}
+    for key, module in sorted(registry.items()):
+        begin(key)
+        loaded[key] = contextvars.Context().run(load, key, module)
+    return loaded
+
+
+def load(key: str, module: str) -> LoadedPolicy:
+    """One policy. Whatever its module raises, SystemExit too, becomes the policy's failure."""
+    name, _, version = key.partition(":")
+    origin = logs.PolicyOrigin(key)
+    logs.current.set(origin)
+    try:
+        loaded = _inspect(name, version, importlib.import_module(module))
+    except BaseException as error:  # an import may raise anything, and the other policies are to be served
+        failure = Failure(classify(error), describe(error), key, "import")
+        log.error("policy not loaded: %s", failure.message, extra={"trace": policy_traceback(error)})
+        loaded = LoadedPolicy(name, version, failure=failure)
+    logs.flush_partial(origin)
+    return loaded
+
+
+def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
+    file = source_paths.shown(str(module.__file__))
+    prepare = find_hook(module, "prepare", PREPARE, file, PREPARE_FOR)
+    loaded = LoadedPolicy(
+        name,
+        version,
+        on_request=find_hook(module, "on_request", CALL, file),
+        on_response=find_hook(module, "on_response", CALL, file),
+        prepare=prepare,
+        close=_find_close(module, prepare, file),
+        get_policy=find_hook(module, "get_policy", ("metadata", "params"), file),
+    )
+    if loaded.on_request or loaded.on_response:
+        return dataclasses.replace(loaded, get_policy=None)
+    if loaded.get_policy is None:
+        raise PolicyError(
+            f"expected a function on_request(ctx, params) or on_response(ctx, params), found neither in {file}"
+        )
+    _deprecate(loaded.key, loaded.get_policy, file)
+    return loaded
+
+
+def _find_close(module: ModuleType, prepare: Hook | None, file: str) -> Hook | None:
+    close = find_hook(module, "close", ("prepared",), file)
+    if close is not None and prepare is None:
+        expected = "expected prepare(params) beside close(prepared), which ends what that returns, got none"
+        raise PolicyError(f"{expected}; write it, or give close another name ({_place(close.function, file)})")
+    if close is not None and prepare is not None and _yields(prepare.function):
+        expected = "expected close(prepared), or a prepare that yields, got both"
+        raise PolicyError(f"{expected}; write what closes after the yield ({_place(close.function, file)})")
+    return close
+
+
+def find_hook(
+    owner: object, name: str, arguments: tuple[str, ...], file: str, longer: tuple[str, ...] = ()
+) -> Hook | None:
+    """The function `name` of a module or an object, checked; None where there is none.
+
+    longer: what it may take instead of `arguments`. A hook that may is one that may yield.
+    """
+    function = getattr(owner, name, None)
+    if function is None:
+        return None
+    wanted = " or ".join(f"{name}({', '.join(each)})" for each in (arguments, longer) if each)
+    if not callable(function):
+        raise PolicyError(f"expected a function {wanted}, got {type(function).__name__} ({file})")
+    target: Function = function if inspect.isroutine(function) else type(function).__call__
+    if _yields(target) and not longer:
+        raise PolicyError(f"expected {wanted} to return an action, got a generator ({_place(target, file)})")
+    given = longer if longer and takes_metadata(function) else arguments
+    _check_signature(function, wanted, len(given), _place(target, file))
+    return Hook(name, function, inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target))
+
+
+def _yields(function: Function) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _check_signature(function: Function, wanted: str, arguments: int, place: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # written in C: it says itself what it does not like, when it is called
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError as error:
+        got = f"{wanted.partition('(')[0]}{signature}"
+        raise PolicyError(f"expected a function {wanted}, got {got}: {error} ({place})") from None
+
+
+def place_of(hook: Hook) -> str:
+    """FILE:LINE where it is defined."""
+    return _place(hook.function, "")
+
+
+def _place(function: Function, file: str) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{source_paths.shown(code.co_filename)}:{code.co_firstlineno}" if code else f"{file}:1"
+
+
+def _deprecate(key: str, hook: Hook, file: str) -> None:
+    place, _, line = _place(hook.function, file).rpartition(":")
+    warnings.warn_explicit(
+        f"policy {key} uses get_policy, which is deprecated: write on_request and on_response as functions of the "
+        f"module, and prepare(params) for what is made once ({place}:{line})",
+        DeprecationWarning,
+        place,
+        int(line),
+    )

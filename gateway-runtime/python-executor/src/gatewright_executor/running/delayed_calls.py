@@ -1,0 +1,44 @@
+"""What is to be done later, in one thread for all of it: each thread more takes its stack's room (memory.py)."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+from gatewright_executor.critical_thread import CriticalThread
+
+
+class DelayedCalls:
+    """Its thread starts with the first use. Functions are called in it, and are to be quick."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap, by time.monotonic()
+        self._numbers = itertools.count()
+        self._has_thread = False
+
+    def schedule(self, seconds: float, function: Callable[[], object]) -> None:
+        """Calls `function` in so many seconds."""
+        with self._changed:
+            heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), function))
+            self._changed.notify()
+            if self._has_thread:
+                return
+            self._has_thread = True
+        CriticalThread(self._run, name="delayed-calls").start()
+
+    def _run(self) -> None:
+        while True:
+            self._next()()
+
+    def _next(self) -> Callable[[], object]:
+        """Waits until the first is due."""
+        with self._changed:
+            while True:
+                left = self._waiting[0][0] - time.monotonic() if self._waiting else None
+                if left is not None and left <= 0:
+                    return heapq.heappop(self._waiting)[2]
+                self._changed.wait(left)

@@ -1,0 +1,234 @@
+"""The core: executions in, Actions out, to a result sink. No I/O.
+
+Executions of quick policies stay with the thread that read them (inline_runner.py); all others, and those that wait for
+a slot, go to the worker pool one by one, so that a policy that blocks takes one of its threads and nothing else.
+Coroutines go to an event loop (loops.py). Each execution that was not cancelled before it started is answered
+exactly once, whatever its policy does.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import Context
+from dataclasses import dataclass
+
+from gatewright.policy import FailureClass
+
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.execution import execute, refusal, refuse_late
+from gatewright_executor.running.flusher import Flusher
+from gatewright_executor.running.growth import Growth
+from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions, by_instance, hung_executions
+from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
+from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.stall_watchdog import StallWatchdog
+from gatewright_executor.running.timeout_log import TimeoutLog
+from gatewright_executor.running.worker import Worker
+from gatewright_executor.running.worker_pool import WorkerPool
+
+LOOP_STOP_SECONDS = 0.5
+ROUND_SECONDS = 0.005  # for which a worker goes on with executions that get the slot of the one before
+RESERVED = 8  # for so many workers there is one more
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the executor does now, and has done since it started."""
+
+    workers: int
+    busy: int
+    started: int
+    finished: int
+    oldest_seconds: float  # how long the execution that has run longest has run; 0: none runs
+    oldest_policy: str
+    workers_hung: int
+    hung: list[HungExecutions]  # on the event loop too
+
+
+class Dispatcher:
+    """The workers, the event loops for coroutines, and the way of an execution to one of them.
+
+    workers: how many executions of one instance they run at most, max_workers: where these wait for something. There
+    are an eighth more of them, so that no policy takes them all.
+    """
+
+    def __init__(self, workers: int, max_workers: int = 0, hung_seconds: float = HUNG_SECONDS) -> None:
+        self.workers = workers
+        self.max_workers = max(workers, max_workers)
+        self._hung_seconds = hung_seconds
+        self.pool = WorkerPool(_with_reserve(workers), self.run_in_worker, _with_reserve(self.max_workers))
+        self.growth = Growth(self.pool, self.dispatch)
+        self.watchdog = StallWatchdog()
+        self.loops = Loops(self.dispatch)
+        self._shared_loop = self.loops.shared
+        self._flusher = Flusher()
+        self.timeout_log = TimeoutLog(lambda: [*self.pool.workers, *self.watchdog.workers], self.loops)
+
+    @property
+    def backlog(self) -> int:
+        """How many executions have a slot and wait for a worker."""
+        return self.pool.backlog
+
+    def start(self) -> None:
+        """Starts all threads but those of event loops, which start with their first use."""
+        self.pool.start()
+        self.growth.start()
+        self._flusher.start()
+        self.watchdog.start()
+        self.loops.start()
+
+    def stop(self) -> None:
+        """Ends each worker after what it does now; what is queued behind is not started."""
+        self.pool.stop()
+        self.growth.stop()
+        self._flusher.stop()
+        self.watchdog.stop()
+        self.loops.stop(LOOP_STOP_SECONDS)
+
+    def submit(self, execution: Execution) -> None:
+        """Accepts an execution. Its sink hears of it by `claim` and `deliver`, from any thread, from this one too."""
+        if self.admit(execution):
+            self.dispatch(execution)
+
+    def dispatch(self, execution: Execution) -> None:
+        """Sends an execution that has a slot to a worker, or to the event loop."""
+        if hook := _coroutine_of(execution):
+            self.loops.own.get(execution.instance, self._shared_loop).submit(execution, hook)
+        else:
+            self.pool.submit(execution)
+            if self.pool.is_short:
+                self.growth.wake()
+
+    def concurrency(self, requested: int, coroutines: bool) -> Concurrency:
+        """How many executions of an instance may be under way. requested: what its attachment says; 0: nothing."""
+        return concurrency(requested, self.workers, self.max_workers, coroutines)
+
+    def make_ready(
+        self, instance: Instance, hooks: dict[int, Hook], prepared: object, concurrency: Concurrency
+    ) -> None:
+        """Runs what has waited for an instance to be prepared."""
+        for execution in instance.make_ready(hooks, prepared, concurrency):
+            self.dispatch(execution)
+        self.growth.watch(instance)
+
+    def admit(self, execution: Execution) -> bool:
+        """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
+        match execution.instance.admit(execution):
+            case Admission.RUN:
+                return True
+            case Admission.WAIT:
+                self.growth.watch(execution.instance)
+            case Admission.FULL:
+                self._refuse(execution, execution.refusal or "")
+            case Admission.FAILED:
+                self.fail(execution)
+        return False
+
+    def run_here(self, execution: Execution, worker: Worker) -> None:
+        """Runs an execution that has a slot, in this thread, and delivers its action."""
+        if not execution.sink.claim(execution):
+            return
+        now = time.monotonic()
+        hook = execution.instance.hooks.get(execution.phase)
+        if now >= execution.deadline:
+            action = refuse_late(execution, now)
+        elif hook is None:
+            action = refusal(execution, FailureClass.EXCEPTION, f"expected a phase, got {execution.phase}")
+        else:
+            worker.note_start(execution, now)
+            action = Context().run(execute, execution, hook)
+            worker.note_end(execution)
+        execution.sink.deliver(execution, action)
+
+    def fail(self, execution: Execution) -> None:
+        """Answers an execution of an instance that could not be prepared: it was not started."""
+        if execution.sink.claim(execution) and (failure := execution.instance.failure) is not None:
+            message = f"{failure.hook} failed: {failure.message}"
+            execution.sink.deliver(execution, refusal(execution, FailureClass.UNAVAILABLE, message))
+
+    def cancel(self, execution: Execution) -> None:
+        """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
+        execution.instance.remove_waiting(execution)
+        self.loops.of(execution.instance).cancel(execution)
+
+    def progress(self) -> Progress:
+        """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
+        workers = [*self.pool.workers, *self.watchdog.workers]
+        now, running = time.monotonic(), [execution for worker in workers if (execution := worker.execution)]
+        on_loop = [execution for loop in self.loops.all() for execution in loop.running()]
+        started, finished = self.loops.counts()
+        oldest = min([*running, *on_loop], key=lambda execution: execution.started, default=None)
+        hung = hung_executions(running, now, self._hung_seconds)
+        return Progress(
+            workers=self.workers + self.pool.grown,
+            busy=len(running),
+            started=sum(worker.started for worker in workers) + started,
+            finished=sum(worker.finished for worker in workers) + finished,
+            oldest_seconds=now - oldest.started if oldest else 0.0,
+            oldest_policy=oldest.policy if oldest else "",
+            workers_hung=len(hung),
+            hung=by_instance([*hung, *hung_executions(on_loop, now, self._hung_seconds)], now, self.timeout_log.where),
+        )
+
+    def run_in_worker(self, execution: Execution, worker: Worker) -> None:
+        """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
+        until = time.monotonic() + ROUND_SECONDS
+        following: Execution | None = execution
+        while following is not None:
+            execution = following
+            self.run_here(execution, worker)
+            following = self.release_slot(execution, worker, here=worker.ended < until)
+            if following is None and not self.pool.backlog:
+                execution.sink.flush()
+            else:
+                self._flusher.flush_soon(execution.sink)
+
+    def release_slot(self, execution: Execution, worker: Worker, here: bool) -> Execution | None:
+        """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
+        following = execution.instance.release(execution, worker.ended)
+        if following is None or (here and not _coroutine_of(following)):
+            return following
+        self.dispatch(following)
+        return None
+
+    def _refuse(self, execution: Execution, message: str) -> None:
+        if execution.sink.claim(execution):
+            execution.sink.deliver(execution, refusal(execution, FailureClass.OVERLOADED, message))
+
+
+def _with_reserve(workers: int) -> int:
+    return workers + max(1, workers // RESERVED)
+
+
+def _coroutine_of(execution: Execution) -> Hook | None:
+    """What is to be called, if that is a coroutine function."""
+    hook = execution.instance.hooks.get(execution.phase)
+    return hook if hook is not None and hook.is_coroutine else None
+
+
+class SlotBatch:
+    """Executions of one thread: at most one of them is under way, so those of one instance in a row share a slot."""
+
+    __slots__ = ("_dispatcher", "_holder", "_last", "_worker")
+
+    def __init__(self, dispatcher: Dispatcher, worker: Worker) -> None:
+        self._dispatcher = dispatcher
+        self._worker = worker
+        self._holder: Instance | None = None  # of the slot
+        self._last: Execution | None = None
+
+    def run(self, execution: Execution) -> None:
+        """Runs an execution if there is a slot for it; else that waits for one, or is refused."""
+        if execution.instance is not self._holder:
+            self.release()
+            if not self._dispatcher.admit(execution):
+                return
+            self._holder = execution.instance
+        self._last = execution
+        self._dispatcher.run_here(execution, self._worker)
+
+    def release(self) -> None:
+        """Gives the slot back, after those that have waited for it."""
+        last, self._holder, self._last = self._last, None, None
+        if last is not None and (execution := self._dispatcher.release_slot(last, self._worker, here=True)):
+            self._dispatcher.run_in_worker(execution, self._worker)

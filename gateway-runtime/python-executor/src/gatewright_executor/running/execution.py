@@ -1,0 +1,70 @@
+"""One execution: what a policy's function is called with, and what becomes of what it does.
+
+`execute` is the semantics of calling a Python policy, on one screen. Plain values in and out, no I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from gatewright.policy import FailureClass, RequestContext, ResponseContext, touched_metadata
+
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert.translator import encode_action, encode_failure, request_context, response_context
+from gatewright_executor.policies.failure import Failure, classify, describe, policy_traceback
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.replacement import replacement_needed
+from gatewright_executor.running.instance import Execution
+
+log = logging.getLogger(__name__)
+
+
+def execute(execution: Execution, hook: Hook) -> bytes:
+    """Calls the policy's function: an execution in, an Action out. Never raises, whatever the policy does."""
+    logs.current.set(execution)
+    try:
+        context = context_of(execution)
+        returned = hook.function(context, execution.instance.params)
+        action = encode_action(execution.id, execution.phase, returned, touched_metadata(context))
+    except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
+        action = failure_of(execution, hook, error)
+    if execution.partial:
+        logs.flush_partial(execution)
+    return action
+
+
+def context_of(execution: Execution) -> RequestContext | ResponseContext:
+    """What the hook is called with."""
+    make = request_context if execution.phase == pb.PHASE_REQUEST else response_context
+    return make(execution.message, execution.instance.about, execution.instance.prepared, execution.deadline)
+
+
+def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
+    """The Action for what a hook raised, or returned against its contract.
+
+    What it raised goes to the log here, with its traceback. All else is the engine's to log: it knows what becomes of
+    the request.
+    """
+    if isinstance(error, MemoryError):
+        replacement_needed.memory_exhausted = True
+    failure_class = classify(error)
+    is_exception = failure_class is FailureClass.EXCEPTION
+    failure = Failure(failure_class, describe(error), execution.instance.key, hook.name, logged=is_exception)
+    if is_exception:
+        about = {"api": execution.instance.about.api_name, "operation": execution.operation}
+        extra = {"trace": policy_traceback(error), "fields": about}
+        log.error("%s failed: %s", hook.name, failure.message, extra=extra)
+    return encode_failure(execution.id, failure)
+
+
+def refusal(execution: Execution, failure_class: FailureClass, message: str) -> bytes:
+    """The Action for an execution that is not started."""
+    return encode_failure(execution.id, Failure(failure_class, message, execution.instance.key))
+
+
+def refuse_late(execution: Execution, now: float) -> bytes:
+    """The Action for an execution that is late before it could start. now: time.monotonic()."""
+    late = f"expected to start before the deadline, got to it {(now - execution.deadline) * 1000:.0f} ms after"
+    cure = "give the attachment more time or the executor more workers"
+    return refusal(execution, FailureClass.TIMEOUT, f"{late}; {cure}")

@@ -1,0 +1,141 @@
+"""Executions that the thread which read them runs itself: leader/followers.
+
+To hand an execution to another thread costs more than most policies. So the thread that reads a connection, its leader,
+runs those of a frame that are known to be quick (latency.py), one after the other. If one of them stalls after all, the
+watchdog (stall_watchdog.py) makes another thread the leader: that one does what is left of the batch, and reads on. The
+thread that was held up ends its one execution, and then itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from gatewright_executor.critical_thread import CriticalThread
+from gatewright_executor.running.dispatch import Dispatcher, SlotBatch
+from gatewright_executor.running.instance import Execution, ResultSink
+from gatewright_executor.running.stall_watchdog import LOOKS
+from gatewright_executor.running.worker import Worker
+
+BATCH_SECONDS = 0.005  # after which a batch leaves the rest to the workers
+FLUSH_SECONDS = 0.0004  # after which it sends what it has; then after four times as long, and so on
+log = logging.getLogger(__name__)
+
+
+def drained(executions: deque[Execution]) -> Iterator[Execution]:
+    """Takes them out, first in first out; each goes to one thread, however many threads drain at once."""
+    while True:
+        try:
+            execution = executions.popleft()
+        except IndexError:
+            return
+        yield execution
+
+
+class InlineBatch:
+    """Executions of one frame, and the worker of the thread that runs them."""
+
+    __slots__ = ("began", "executions", "has_stalled", "sink", "worker")
+
+    def __init__(self, executions: deque[Execution], sink: ResultSink, worker: Worker) -> None:
+        self.executions = executions
+        self.sink = sink
+        self.worker = worker
+        self.began = time.monotonic()
+        self.has_stalled = False  # another thread is the leader
+
+    def run(self, slots: SlotBatch) -> None:
+        """Runs the executions, as many as there is time for."""
+        self.worker.measure_from_here()
+        until, pause, due = self.began + BATCH_SECONDS, FLUSH_SECONDS, self.began + FLUSH_SECONDS
+        for execution in drained(self.executions):
+            slots.run(execution)
+            if self.has_stalled:
+                if not self.worker.was_slow:  # others had the core
+                    execution.instance.latency.undo_demotion()
+                break
+            if (ended := self.worker.ended) < due:
+                continue
+            if ended >= until:
+                break
+            self.sink.flush()  # whoever waits for these goes on meanwhile
+            pause *= 4
+            due = min(ended + pause, until)
+        slots.release()
+
+
+class InlineRunner:
+    """Of one connection. `read` is its reading loop: it reads until there is no more, or until `term` is another one.
+
+    It is called here in each further thread that becomes the leader.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, read: Callable[[], None]) -> None:
+        self._dispatcher = dispatcher
+        self._watchdog = dispatcher.watchdog
+        self._read = read
+        self._lock = threading.Lock()  # of these three:
+        self._batch: InlineBatch | None = None  # that runs
+        self.worker = Worker()
+        self.term = 0  # of the leader: how many were leaders before it
+        self._seen: Execution | None = None
+        self._looks = 0  # that have seen it
+        self._watchdog.watch(self)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a batch is under way."""
+        return self._batch is not None
+
+    def run(self, executions: deque[Execution], sink: ResultSink) -> None:
+        """Runs the executions, all of `sink`, in this thread: as many as there is time for; workers run the rest.
+
+        If one stalls, another thread does what is left of this, and reads on.
+        """
+        batch = self._batch = InlineBatch(executions, sink, self.worker)
+        self._watchdog.wake()
+        try:
+            batch.run(SlotBatch(self._dispatcher, batch.worker))
+        except Exception:
+            log.exception("executions were accepted and not all answered; the stream ends")
+            sink.abort()
+        with self._lock:
+            if not batch.has_stalled:
+                self._batch = None
+        if batch.has_stalled:
+            self._watchdog.note_stalled_ended(batch.worker)
+        else:
+            for execution in drained(executions):
+                self._dispatcher.submit(execution)
+        sink.flush()
+
+    def close(self) -> None:
+        """The connection has ended."""
+        self._watchdog.unwatch(self)
+
+    def look(self) -> None:
+        """Lets another thread lead if this one's execution has stalled. For the watchdog."""
+        batch = self._batch
+        execution = batch.worker.execution if batch is not None else None
+        self._looks = self._looks + 1 if execution is self._seen else 1
+        self._seen = execution
+        if batch is None or execution is None or self._looks < LOOKS:
+            return
+        with self._lock:
+            if self._batch is not batch:
+                return
+            self._watchdog.note_stalled(batch.worker)
+            self._batch, self.worker, self.term = None, Worker(), self.term + 1
+            batch.has_stalled = True
+        execution.instance.latency.demote()
+        CriticalThread(self._lead, batch, name="connection").start()
+
+    def _lead(self, stalled: InlineBatch) -> None:
+        try:
+            stalled.sink.flush()
+            self.run(stalled.executions, stalled.sink)
+        finally:
+            self._read()

@@ -1,0 +1,297 @@
+"""A policy instance: a policy, its parameters, and how many of its executions may be under way at once.
+
+An execution over the limit waits in the instance's own queue, so it blocks no worker; a slow policy fills its own
+queue and nobody else's. So do executions of an instance that is still being prepared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakSet
+
+from gatewright.params import freeze
+from gatewright.policy import PolicyMetadata
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.policies.failure import Failure
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.admission import AdmissionQueue
+from gatewright_executor.running.latency import LatencyClass
+
+COROUTINE_CONCURRENCY = 1000
+
+
+class Admission(Enum):
+    """What becomes of an execution that has just arrived."""
+
+    RUN = auto()  # it has a slot
+    WAIT = auto()  # it waits for one
+    FULL = auto()  # waiting is of no use: `refusal` says why
+    FAILED = auto()  # the instance could not be prepared
+
+
+class Concurrency(NamedTuple):
+    """How many executions of an instance may be under way: of any kind, and where those that are wait (growth.py)."""
+
+    first: int
+    most: int
+
+
+def concurrency(requested: int, workers: int, max_workers: int, coroutines: bool) -> Concurrency:
+    """As asked for (0: the default), at most one for each worker that there is at first, or may be."""
+    if coroutines:
+        return Concurrency(requested or COROUTINE_CONCURRENCY, requested or COROUTINE_CONCURRENCY)
+    first, most = (max(1, min(requested or number // 2, number)) for number in (workers, max_workers))
+    return Concurrency(first, most)
+
+
+class Lifetime(Protocol):
+    """What a policy's prepare makes. Opened once, and once that has returned, closed once (lifetimes.py)."""
+
+    def open(self) -> Any:
+        """Returns what is to be ctx.prepared; raises what the policy raises."""
+
+    def close(self) -> None:
+        """Raises what the policy raises."""
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: ends what can be ended."""
+
+
+class Instance:
+    """Built when it is configured, used by many executions at once, closed after the last of them."""
+
+    __slots__ = (
+        "_close", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "concurrency", "failure",
+        "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
+        "replace_on_own_loop", "tasks",
+    )  # fmt: skip
+
+    def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
+        self.about = about
+        self.replace_on_own_loop: Callable[[], None] = _nothing  # asks for a successor on an event loop of its own
+        self.id = instance_id  # the attachment's, for people
+        self.key = f"{about.policy_name}:{about.policy_version}"
+        self.params: dict[str, Any] = freeze(params)
+        self.hooks: dict[int, Hook] = {}
+        self.prepared: Any = None
+        self.latency = LatencyClass()
+        self.failure: Failure | None = None
+        self.lifetime: Lifetime | None = None  # None: the policy has no prepare
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # that the policy made; used on its event loop only
+        self._close: Callable[[], None] | None = None  # to be called once, when it is idle
+        self._retired = False
+        self._lock = threading.Lock()
+        self._waiting: AdmissionQueue[Execution] = AdmissionQueue()
+        self._running = 0
+        self.concurrency = Concurrency(0, 0)  # nothing runs before it is ready
+        self._limit = 0  # between the two
+        self._ended = 0  # executions in time, while others waited, since it last grew
+
+    @property
+    def title(self) -> str:
+        """Policy and API, for people."""
+        about = self.about
+        operation = f", {about.operation}" if about.operation else ""
+        return f"policy {self.key} of API {about.api_name}{operation}" if about.api_name else f"policy {self.key}"
+
+    @property
+    def limit(self) -> int:
+        """How many executions may be under way at once now; 0 before it is ready."""
+        return self._limit
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether `grow` may give it more slots than it has at first."""
+        return self.concurrency.most > self.concurrency.first
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether executions wait for a slot."""
+        return bool(self._waiting)
+
+    def runs_inline(self, phase: int) -> bool:
+        """Whether the thread that reads an execution is to run it: it is known to be quick."""
+        return self.latency.is_quick and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
+
+    def make_ready(self, hooks: dict[int, Hook], prepared: Any, concurrency: Concurrency) -> list[Execution]:
+        """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
+        with self._lock:
+            self.hooks, self.prepared = hooks, prepared
+            self.concurrency, self._limit = concurrency, concurrency.first
+            executions = self._fill()
+            close = self._take_close()
+        close()
+        return executions
+
+    def fail(self, failure: Failure) -> list[Execution]:
+        """Lets no execution run, ever; returns those that waited."""
+        with self._lock:
+            self.failure = failure
+            executions = self._waiting.pop_all()
+            close = self._take_close()
+        close()
+        return executions
+
+    def retire(self, close: Callable[[], None]) -> bool:
+        """No execution comes any more: calls `close`, once, after the last one has ended, from whatever thread that is.
+
+        False: it has not ended yet, or the instance is not ready yet. Where it was retired before, nothing happens.
+        """
+        with self._lock:
+            if not self._retired:
+                self._retired, self._close = True, close
+            close = self._take_close()
+            is_waiting = self._close is not None
+        close()
+        return not is_waiting
+
+    def close_now(self) -> None:
+        """After `retire`: does not wait for the last execution any longer."""
+        with self._lock:
+            close, self._close = self._close, None
+        if close is not None:
+            close()
+
+    def _take_close(self) -> Callable[[], None]:
+        """The function that closes the instance, once it is idle; else one that does nothing."""
+        settled = self._limit > 0 or self.failure is not None
+        if self._close is None or self._running or self._waiting or not settled:
+            return _nothing
+        close, self._close = self._close, None
+        return close
+
+    def admit(self, execution: Execution) -> Admission:
+        """Gives an execution a slot, or queues it."""
+        with self._lock:
+            if self._running < self._limit:
+                self._running += 1
+                if self._waiting.is_watched:
+                    self._waiting.slot_taken(time.monotonic())
+                return Admission.RUN
+            if self.failure is not None:
+                return Admission.FAILED
+            execution.refusal = self._waiting.offer(execution, self._limit, time.monotonic())
+            return Admission.FULL if execution.refusal else Admission.WAIT
+
+    def release(self, last: Execution | None = None, ended: float = 0.0) -> Execution | None:
+        """Gives a slot back: to the execution that has waited longest, which is returned. last: who had it till then,
+        and not on the event loop."""
+        with self._lock:
+            execution = self._next(last, ended) if self._waiting.is_watched else None
+            if execution is not None:
+                return execution
+            self._running -= 1
+            if self._close is None:
+                return None
+            close = self._take_close()
+        close()
+        return None
+
+    def _next(self, last: Execution | None, ended: float) -> Execution | None:
+        """The execution that gets the slot that `last` gives back. Where half of the slots are not used, one goes."""
+        now = time.monotonic()
+        self._waiting.slot_freed(now)
+        if self._running <= self._limit // 2:
+            self._limit = max(self._limit - 1, self.concurrency.first)
+        if not self._waiting or self._running > self._limit:
+            return None
+        self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
+        return self._waiting.pop(now)
+
+    def grow(self) -> list[Execution]:
+        """Has one slot more for each execution that has ended in time since it last had. Returns those that get one.
+
+        So it grows as fast as it gets through what comes in, and not at all where what runs never ends.
+        """
+        with self._lock:
+            more = min(self._ended, len(self._waiting), self.concurrency.most - self._limit)
+            self._limit += more
+            self._ended = 0
+            self._waiting.slots_grow = self._limit < self.concurrency.most
+            return self._fill()
+
+    def shrink(self) -> None:
+        """Has one slot less, down to what it had at first."""
+        with self._lock:
+            self._limit = max(self._limit - 1, self.concurrency.first)
+            self._ended = 0
+            self._waiting.slots_grow = False
+
+    def _fill(self) -> list[Execution]:
+        """Gives the free slots to those that wait."""
+        now, free = time.monotonic(), min(self._limit - self._running, len(self._waiting))
+        executions = [execution for _ in range(free) if (execution := self._waiting.pop(now))]
+        self._running += len(executions)
+        return executions
+
+    def remove_waiting(self, execution: Execution) -> None:
+        """Takes a cancelled execution out of the queue, if it waits there."""
+        with self._lock:
+            self._waiting.remove(execution)
+
+
+def _nothing() -> None:
+    pass
+
+
+class PreparationOrigin:
+    """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks made in it."""
+
+    __slots__ = ("instance", "partial", "policy", "request_id")
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance, self.policy, self.request_id, self.partial = instance, instance.key, "", ""
+
+
+class ResultSink(Protocol):
+    """Where the results of executions go. From any thread."""
+
+    def claim(self, execution: Execution) -> bool:
+        """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
+
+    def deliver(self, execution: Execution, action: bytes | None) -> None:
+        """Called once for each execution that was claimed. action: serialized; None: it was cancelled while it ran."""
+
+    def flush(self) -> None:
+        """Sends what was delivered so far, and what else is meanwhile. Whoever delivers calls it in time."""
+
+    def abort(self) -> None:
+        """Nothing that is missing will come: the stream ends."""
+
+
+class Execution:
+    """An execution on its way through the executor. `message` is what the engine sent."""
+
+    __slots__ = ("deadline", "id", "instance", "message", "partial", "phase", "refusal", "sink", "started")
+
+    def __init__(self, message: pb.Execution, instance: Instance, deadline: float, sink: ResultSink) -> None:
+        self.id = message.id
+        self.phase = message.phase
+        self.message = message
+        self.instance = instance
+        self.deadline = deadline  # time.monotonic()
+        self.sink = sink
+        self.started = 0.0  # time.monotonic(); 0: not yet
+        self.partial = ""  # of what it prints
+        self.refusal: str | None = None  # why it may not wait for a slot
+
+    @property
+    def policy(self) -> str:
+        """name:version."""
+        return self.instance.key
+
+    @property
+    def operation(self) -> str:
+        """METHOD /path, as the API definition says it."""
+        return self.message.operation.decode("utf-8", "backslashreplace")
+
+    @property
+    def request_id(self) -> str:
+        """The request's, as the client or Envoy named it."""
+        return self.message.request_id.decode("utf-8", "backslashreplace")

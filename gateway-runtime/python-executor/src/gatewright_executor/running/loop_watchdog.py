@@ -1,0 +1,163 @@
+"""Sees who blocks the event loop that async policies share.
+
+A loop does one step at a time: what a coroutine does from one await to the next. One that blocks (time.sleep, a client
+that is not async, long computing) holds all others up. So a thread looks what the loop does, as long as it does
+something, and sees a step that goes on and on. Whose step that is, is said in the log, with the line where it stands;
+who is caught again and again leaves the loop (Instance.replace_on_own_loop). Nothing is measured in a step itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from gatewright_executor import logs
+from gatewright_executor.critical_thread import WokenThread
+from gatewright_executor.policies.failure import policy_stack
+from gatewright_executor.running.coroutines import EXECUTION, Coroutines
+from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin
+
+LOOK_SECONDS = 0.02
+RESTING_LOOKS = 25  # that saw the loop do nothing, after which the watchdog sleeps
+BLOCKED_SECONDS = 0.1  # a step that takes longer blocks the loop
+STRIKES = 3  # such steps, within
+STRIKES_SECONDS = 60.0  # after which an instance leaves the loop
+SAID_SECONDS = 30.0  # after which it is said again of the same instance
+REMEMBERED = 32  # such steps
+STEP = asyncio.Handle._run.__code__
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Block:
+    """A step that blocked the loop. Times are time.monotonic()."""
+
+    instance: Instance
+    began: float
+    ended: float | None = None  # None: not yet
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a loop does: what it has started, and which execution, for a runner takes several in one go."""
+
+    handle: object
+    execution: Execution | None
+
+    def is_the_same(self, other: Step | None) -> bool:
+        """Whether the loop does what it did when `other` was seen."""
+        return other is not None and self.handle is other.handle and self.execution is other.execution
+
+    @property
+    def instance(self) -> Instance | None:
+        """Whose code runs; None where it is not a policy's."""
+        if self.execution is not None:
+            return self.execution.instance
+        context: Any = getattr(self.handle, "_context", None)
+        origin = context.get(logs.current) if context is not None else None
+        return origin.instance if isinstance(origin, Execution | PreparationOrigin) else None
+
+
+def step_of(frame: FrameType | None) -> Step | None:
+    """What a loop's thread does; None where it waits for something to do. frame: where the thread is."""
+    execution: Execution | None = None
+    while frame is not None:
+        if frame.f_code is EXECUTION:
+            execution = frame.f_locals.get("execution")
+        elif frame.f_code is STEP:
+            return Step(frame.f_locals.get("self"), execution)
+        frame = frame.f_back
+    return None
+
+
+class LoopWatchdog(WokenThread):
+    """Is woken when its loop has got something to do."""
+
+    def __init__(self, loop: Coroutines) -> None:
+        self._loop = loop
+        self._step: Step | None = None
+        self._began = 0.0  # when the step was first seen
+        self._held = 0.0  # seconds for which it was seen since
+        self._waited = 0.0  # for a core, by then
+        self._block: Block | None = None  # the step is one
+        self._blocks: deque[Block] = deque(maxlen=REMEMBERED)
+        self._said: dict[Instance, float] = {}
+        super().__init__("loop-watchdog")
+        loop.on_work = self.wake
+
+    def blocked(self, victim: Instance, since: float, until: float) -> str:
+        """Who has held an instance up in that time, and for how long, in words; "" where nobody has."""
+        seconds: dict[Instance, float] = {}
+        for block in [*self._blocks]:
+            overlap = min(block.ended or until, until) - max(block.began, since)
+            if block.instance is not victim and overlap > 0:
+                seconds[block.instance] = seconds.get(block.instance, 0.0) + overlap
+        worst = max(seconds, key=lambda instance: seconds[instance], default=None)
+        return f"{worst.title} blocked the event loop for {seconds[worst]:.2f} s of it" if worst is not None else ""
+
+    # -------------------------------------------------------------- its thread
+
+    def _run(self) -> None:
+        while self._awake.wait() and not self._stopped:
+            self._look_until_it_rests()
+
+    def _look_until_it_rests(self) -> None:
+        resting, before = 0, time.monotonic()
+        while resting < RESTING_LOOKS and not self._stopped:
+            time.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            frame = sys._current_frames().get(self._loop.thread_id)  # no other way to see a thread
+            step = step_of(frame)
+            in_time = now - before < 2 * LOOK_SECONDS  # else this thread had to wait for the GIL, as the loop had
+            self._compare(frame, step, now, now - before if in_time else 0.0)
+            resting = 0 if step is not None or self._loop.is_busy else resting + 1
+            before = now
+        self._awake.clear()
+        if self._stopped or self._loop.is_busy:
+            self._awake.set()
+
+    def _compare(self, frame: FrameType | None, step: Step | None, now: float, passed: float) -> None:
+        if step is None or not step.is_the_same(self._step):
+            if self._block is not None:
+                self._block.ended = now
+            self._step, self._block, self._began, self._held = step, None, now, 0.0
+            return
+        if not self._held:
+            self._waited = _waited(self._loop.native_id)
+        self._held += passed
+        is_long = self._block is None and self._held >= BLOCKED_SECONDS
+        if is_long and self._held - (_waited(self._loop.native_id) - self._waited) >= BLOCKED_SECONDS:
+            self._caught(step.instance, frame, now)
+
+    def _caught(self, instance: Instance | None, frame: FrameType | None, now: float) -> None:
+        if instance is None:
+            return
+        self._block = Block(instance, self._began)
+        self._blocks.append(self._block)
+        self._said = {each: then for each, then in self._said.items() if now - then < SAID_SECONDS}
+        if instance not in self._said:
+            self._said[instance] = now
+            where = policy_stack(frame)
+            log.warning(
+                "%s blocks the event loop at %s: one step has taken %.2f s so far, and all other async policies wait; "
+                "await what takes time, or write `def` instead of `async def`",
+                instance.title, where.place or "an unknown place", now - self._began, extra={"trace": where.stack},
+            )  # fmt: skip
+        strikes = sum(block.instance is instance and now - block.began < STRIKES_SECONDS for block in self._blocks)
+        if strikes >= STRIKES:
+            instance.replace_on_own_loop()
+
+
+def _waited(native_id: int) -> float:
+    """For how many seconds a thread has waited for a core so far; 0 where the system does not say."""
+    try:
+        return int(Path(f"/proc/self/task/{native_id}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

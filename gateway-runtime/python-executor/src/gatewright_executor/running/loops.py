@@ -1,0 +1,65 @@
+"""The event loops: one that all async policies share, and one for each instance that was caught blocking that one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from gatewright_executor.running.coroutines import Coroutines
+from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.loop_watchdog import LoopWatchdog
+
+
+class Loops:
+    """Start, stop; each once. `dispatch` runs an execution that has got a slot."""
+
+    def __init__(self, dispatch: Callable[[Execution], None]) -> None:
+        self._dispatch = dispatch
+        self.shared = Coroutines(dispatch)
+        self.watchdog = LoopWatchdog(self.shared)
+        self._lock = threading.Lock()
+        self.own: dict[Instance, Coroutines] = {}  # of those that do not share
+        self._gone = 0, 0  # executions that loops which are gone have started and finished
+
+    def start(self) -> None:
+        """Starts the watchdog; loops start with their first use."""
+        self.watchdog.start()
+
+    def stop(self, seconds: float) -> None:
+        """Cancels what runs and closes the loops, if a policy does not hold them up for longer than `seconds`."""
+        self.watchdog.stop()
+        for each in self.all():
+            each.stop(seconds)
+
+    def all(self) -> list[Coroutines]:
+        """The shared one first."""
+        return [self.shared, *self.own.copy().values()]
+
+    def give_own(self, instance: Instance) -> None:
+        """Gives an instance that has not run yet a loop of its own."""
+        self.own[instance] = Coroutines(self._dispatch)
+
+    def of(self, instance: Instance) -> Coroutines:
+        """What its coroutines run on."""
+        return self.own.get(instance, self.shared)
+
+    def blocked(self, instance: Instance, since: float, until: float) -> str:
+        """Who has held up an instance's loop in that time, and for how long, in words; "" where nobody has."""
+        shares = instance not in self.own and any(hook.is_coroutine for hook in instance.hooks.values())
+        return self.watchdog.blocked(instance, since, until) if shares else ""
+
+    def end_own(self, instance: Instance) -> None:
+        """The instance has ended; so does its loop, if it has one of its own."""
+        with self._lock:
+            loop = self.own.pop(instance, None)
+            if loop is None:
+                return
+            self._gone = self._gone[0] + loop.counts.started, self._gone[1] + loop.counts.finished
+        loop.stop(0)
+
+    def counts(self) -> tuple[int, int]:
+        """How many executions were started and finished."""
+        with self._lock:
+            counts = [each.counts for each in self.all()]
+            started, finished = self._gone
+        return started + sum(each.started for each in counts), finished + sum(each.finished for each in counts)

@@ -1,0 +1,224 @@
+"""Makes policy instances ready and closes them, off the request path: prepare and close, or the deprecated get_policy.
+
+All are a policy's code, so they may hang: each runs in a thread of its own, with a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeAlias, TypeVar
+
+from gatewright.lifetime import LifetimeError
+from gatewright.policy import FailureClass
+
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.critical_thread import CriticalThread
+from gatewright_executor.policies.failure import Failure, PolicyError, classify, describe, policy_traceback
+from gatewright_executor.policies.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, place_of
+from gatewright_executor.running.delayed_calls import DelayedCalls
+from gatewright_executor.running.instance import Instance, Lifetime, PreparationOrigin
+from gatewright_executor.running.lifetimes import lifetime_of
+from gatewright_executor.running.loops import Loops
+
+DEFAULT_SECONDS = 10.0
+CLOSE_SECONDS = 5.0  # that closing an instance may take; and all of them, when the process stops
+LAST_SECONDS = 10.0  # that a closed instance's last execution may go on before what it uses is closed
+AT_ONCE = 4  # preparations, and closings; the others wait, and their time limits begin when they start
+
+Hooks: TypeAlias = dict[int, Hook]
+PASS = Hook("pass", lambda _ctx, _params: None)  # a phase that the policy has no function for
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an instance needs to be ready."""
+
+    hooks: Hooks  # by phase
+    value: Any  # ctx.prepared
+
+
+Settle: TypeAlias = Callable[[Prepared | Failure], None]
+
+
+class Preparer:
+    """Prepares instances, and closes them, a few at a time."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        self._preparations = _TaskQueue("prepare")
+        self._closings = _TaskQueue("close")
+        self._delayed = DelayedCalls()
+        self._open: set[Instance] = set()  # what has something to close
+        self._changed = threading.Condition()
+
+    def prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float, settle: Settle) -> None:
+        """Calls `settle` once: here where the policy has nothing to prepare, else from another thread."""
+        hooks = policy.prepare, policy.on_request, policy.on_response
+        if policy.get_policy or any(hook and hook.is_coroutine for hook in hooks):
+            self._open.add(instance)  # for its tasks, and for a loop of its own
+        if policy.prepare is None and policy.get_policy is None:
+            settle(Prepared(_by_phase(policy.on_request, policy.on_response), None))
+            return
+        self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
+
+    def retire(self, instance: Instance) -> None:
+        """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now."""
+
+        def close() -> None:
+            if instance in self._open:
+                self._closings.submit(lambda: self._close(instance))
+
+        if not instance.retire(close):
+            self._delayed.schedule(LAST_SECONDS, instance.close_now)
+
+    def stop(self) -> None:
+        """Closes all instances, whatever they still do, and waits for that: for CLOSE_SECONDS at most."""
+        for instance in self._open.copy():
+            self.retire(instance)
+            instance.close_now()
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._open, CLOSE_SECONDS):
+                left = ", ".join(sorted({instance.key for instance in self._open.copy()}))
+                log.error("not closed within %g s, and the process ends: %s", CLOSE_SECONDS, left)
+
+    # -------------------------------------------------------------- in threads of their own
+
+    def _prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float) -> Prepared | Failure:
+        hook = policy.prepare or policy.get_policy
+        assert hook is not None
+        lifetime = lifetime_of(instance, policy, self._loop_for(instance, policy)) if policy.prepare else None
+
+        def too_late(made: Prepared | Failure) -> None:
+            if isinstance(made, Prepared):
+                self._end_lifetime(instance)
+                self._forget(instance)  # it may be retired already, and closed for what there was then
+
+        made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, lifetime), too_late)
+        if made is not None:
+            return made
+        if lifetime is not None:
+            lifetime.abandon()
+        late = f"expected {hook.name} to return within {seconds:g} s, it still runs"
+        cure = "do less in it, or give it more time by prepareTimeout in the policy's definition"
+        return Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, hook.name)
+
+    def _loop_for(self, instance: Instance, policy: LoadedPolicy) -> asyncio.AbstractEventLoop | None:
+        is_async = any(hook and hook.is_coroutine for hook in (policy.prepare, policy.close))
+        return self._loops.of(instance).loop if is_async else None
+
+    def _make(self, instance: Instance, policy: LoadedPolicy, lifetime: Lifetime | None) -> Prepared | Failure:
+        origin = PreparationOrigin(instance)
+        logs.current.set(origin)
+        hook = policy.prepare
+        try:
+            value = None
+            if lifetime is not None:
+                value = lifetime.open()
+                instance.lifetime = lifetime
+                self._open.add(instance)
+            hook = policy.get_policy
+            made = hook.function(instance.about, instance.params) if hook else policy
+            result: Prepared | Failure = Prepared(_hooks_of(made, policy), value)
+        except BaseException as caught:  # SystemExit too: the instance fails, not the process
+            error = _placed(caught, policy)
+            result = Failure(classify(error), describe(error), instance.key, hook.name if hook else "")
+            log.error("%s failed: %s", result.hook, result.message, extra={"trace": policy_traceback(error)})
+        logs.flush_partial(origin)
+        return result
+
+    def _close(self, instance: Instance) -> None:
+        def close() -> bool:
+            self._end_lifetime(instance)
+            return True
+
+        if not _within(CLOSE_SECONDS, f"close {instance.key}", close) and instance.lifetime is not None:
+            instance.lifetime.abandon()
+            log.error(
+                "expected %s to be closed within %g s, it still runs; left to itself", instance.key, CLOSE_SECONDS
+            )
+        self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        """It is closed."""
+        self._loops.end_own(instance)
+        with self._changed:
+            self._open.discard(instance)
+            self._changed.notify_all()
+
+    def _end_lifetime(self, instance: Instance) -> None:
+        """Closes it, then what is left of its tasks."""
+        origin = PreparationOrigin(instance)
+        logs.current.set(origin)
+        if instance.lifetime is not None:
+            try:
+                instance.lifetime.close()
+            except BaseException as error:
+                log.error("close failed: %s", describe(error), extra={"trace": policy_traceback(error)})
+        if not self._loops.of(instance).end_tasks(instance, CLOSE_SECONDS):
+            log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
+        logs.flush_partial(origin)
+
+
+class _TaskQueue:
+    """What waits for one of a few threads. They start with the first use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
+
+    def submit(self, function: Callable[[], None]) -> None:
+        if self._threads < AT_ONCE:
+            self._threads += 1
+            CriticalThread(self._serve, name=f"{self._name}-{self._threads}").start()
+        self._queue.put(function)
+
+    def _serve(self) -> None:
+        while True:
+            self._queue.get()()
+
+
+def _within(
+    seconds: float, name: str, function: Callable[[], T], too_late: Callable[[T], None] = lambda _: None
+) -> T | None:
+    """What `function` returns in a thread and a context of its own; None after `seconds`: then `too_late` gets it."""
+    results: list[T] = []
+    taken_by: dict[None, str] = {}
+
+    def run() -> None:
+        results.append(Context().run(function))
+        if taken_by.setdefault(None, "its thread") == "who waits":
+            Context().run(too_late, results[0])
+
+    child = threading.Thread(target=run, name=name, daemon=True)
+    child.start()
+    child.join(seconds)
+    return None if taken_by.setdefault(None, "who waits") == "who waits" else results[0]
+
+
+def _placed(error: BaseException, policy: LoadedPolicy) -> BaseException:
+    """An error about prepare as a whole says where that is: there is no line at which it was raised."""
+    if isinstance(error, LifetimeError) and policy.prepare is not None:
+        return PolicyError(f"{error} ({place_of(policy.prepare)})")
+    return error
+
+
+def _hooks_of(made: object, policy: LoadedPolicy) -> Hooks:
+    if isinstance(made, LoadedPolicy):
+        return _by_phase(made.on_request, made.on_response)
+    file = f"get_policy of {policy.key}"
+    found = [find_hook(made, name, CALL, file) for name in ("on_request", "on_response")]
+    if found == [None, None]:
+        raise PolicyError(f"expected get_policy to return a Policy, got {type(made).__name__} {made!r:.80}")
+    return _by_phase(*found)
+
+
+def _by_phase(on_request: Hook | None, on_response: Hook | None) -> Hooks:
+    return {pb.PHASE_REQUEST: on_request or PASS, pb.PHASE_RESPONSE: on_response or PASS}

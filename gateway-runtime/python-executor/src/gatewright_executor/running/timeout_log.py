@@ -1,0 +1,101 @@
+"""Logs where executions are that are late: that got no answer before their deadline. The engine says which these are.
+
+A policy that waits for ever, or an upstream that is slow, makes many of them: of each instance the first is logged with
+its stack, the others of the next seconds are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Context
+
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.policies.failure import Where, policy_stack
+from gatewright_executor.running.delayed_calls import DelayedCalls
+from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.loop_watchdog import step_of
+from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.worker import Worker
+
+COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is logged
+HOOKS = {pb.PHASE_REQUEST: "on_request", pb.PHASE_RESPONSE: "on_response"}
+log = logging.getLogger(__name__)
+
+
+class TimeoutLog:
+    """`workers` are all threads that run executions."""
+
+    def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops) -> None:
+        self._workers = workers
+        self._loops = loops
+        self._delayed = DelayedCalls()
+        self._counted: dict[Instance, int] = {}
+        self._lock = threading.Lock()
+
+    def record(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+        """An execution is late. execution: None where it has just ended."""
+        with self._lock:
+            if instance in self._counted:
+                self._counted[instance] += 1
+                return
+            self._counted[instance] = 0
+        self._delayed.schedule(COUNTED_SECONDS, lambda: self._log_count(instance))
+        Context().run(self._log_late, late, instance, execution)
+
+    def where(self, execution: Execution) -> Where:
+        """Where an execution is that runs."""
+        frames = sys._current_frames()  # no other way to see a thread
+        for worker in self._workers():
+            if worker.execution is execution:
+                found = policy_stack(frames.get(worker.thread))
+                return found if worker.execution is execution else Where()
+        loop = self._loops.of(execution.instance)
+        frame = frames.get(loop.thread_id)
+        step = step_of(frame)
+        if step is not None and step.execution is execution:
+            return policy_stack(frame)
+        return loop.where(execution)
+
+    # -------------------------------------------------------------- what is logged
+
+    def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+        logs.current.set(LateOrigin(late, instance))
+        limit, now = late.timeout_us / 1e6, time.monotonic()
+        elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
+        where = self.where(execution) if execution is not None and execution.started else Where()
+        blocked = self._loops.blocked(instance, now - elapsed, now)
+        about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
+        log.error(
+            "%s timed out: no answer after %.3f s of %.3f s; %s%s",
+            HOOKS.get(late.phase, ""), elapsed, limit, _state(execution, where), f"; {blocked}" if blocked else "",
+            extra={"trace": where.stack, "fields": about},
+        )  # fmt: skip
+
+    def _log_count(self, instance: Instance) -> None:
+        with self._lock:
+            count = self._counted.pop(instance)
+        if count:
+            log.error("%d more executions of %s timed out in %g s", count, instance.title, COUNTED_SECONDS)
+
+
+class LateOrigin:
+    """The origin of the line about an execution that is late."""
+
+    __slots__ = ("partial", "policy", "request_id")
+
+    def __init__(self, late: pb.TimedOut, instance: Instance) -> None:
+        self.policy, self.partial = instance.key, ""
+        self.request_id = late.request_id.decode("utf-8", "backslashreplace")
+
+
+def _state(execution: Execution | None, where: Where) -> str:
+    if execution is None:
+        return "the answer came at the last moment, too late"
+    if not execution.started:
+        return "it had not begun, and waited for its turn"
+    return f"it is at {where.place}" if where.place else "where it is cannot be seen"

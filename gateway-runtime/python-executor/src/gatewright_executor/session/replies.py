@@ -1,0 +1,102 @@
+"""What waits to go to the engine on one stream. All that is there leaves in one frame."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert import wire
+from gatewright_executor.grpc.protocol import Status
+
+MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
+MAX_BACKLOG = 1024  # executions that wait for a worker; beyond it, frames are not acknowledged: the engine waits
+
+_REPLY = wire.keys(pb.ReplyFrame)
+
+
+class Writer(Protocol):
+    """Where frames go (grpc's ResponseWriter). Never waits for the client to read them."""
+
+    def send(self, message: bytes) -> None:
+        """A serialized ReplyFrame."""
+
+    def finish(self, status: Status = Status.OK, why: str = "") -> None:
+        """No more comes."""
+
+
+class Replies:
+    """Filled from any thread, and sent by those that filled it; what comes while one of them sends, that one sends too.
+
+    backlog: how many executions wait for a worker. ended: called after the last frame.
+    """
+
+    def __init__(self, writer: Writer, backlog: Callable[[], int], ended: Callable[[], None] = lambda: None) -> None:
+        self._writer = writer
+        self._ended = ended
+        self._fields: deque[bytes] = deque()  # of ReplyFrame
+        self._backlog = backlog
+        self._received = 0
+        self._acknowledged = 0
+        self._sending = threading.Lock()
+        self._done: Callable[[], bool] = lambda: False
+        self._finished = False
+
+    def put_hello(self, hello: pb.Hello) -> None:
+        """The first of a stream."""
+        self._fields.append(wire.delimited(_REPLY["hello"], hello.SerializeToString()))
+
+    def put_action(self, action: bytes) -> None:
+        """A serialized Action."""
+        self._fields.append(wire.delimited(_REPLY["actions"], action))
+
+    def put_status(self, status: pb.InstanceStatus) -> None:
+        """That an instance is ready, or why it is not."""
+        self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))
+
+    def acknowledge(self) -> None:
+        """Counts a frame whose executions are under way. What is sent next, if only that, acknowledges it."""
+        self._received += 1
+
+    def end_when(self, done: Callable[[], bool]) -> None:
+        """No more comes once `done()` says so and everything is sent."""
+        self._done = done
+
+    def flush(self) -> None:
+        """Sends what there is, if there is reason to, and whatever other threads put meanwhile."""
+        while self._has_reason and self._sending.acquire(blocking=False):
+            try:
+                self._send()
+            finally:
+                self._sending.release()
+
+    @property
+    def _has_reason(self) -> bool:
+        return bool(self._fields) or self._owes_acknowledgement or (not self._finished and self._done())
+
+    @property
+    def _owes_acknowledgement(self) -> bool:
+        return self._received != self._acknowledged and self._backlog() <= MAX_BACKLOG
+
+    def _send(self) -> None:
+        done = self._done()  # before it is seen what there is
+        fields = self._next_frame()
+        if fields:
+            self._writer.send(b"".join(fields))
+        if done and not self._fields and not self._finished:
+            self._finished = True
+            self._writer.finish()
+            self._ended()
+
+    def _next_frame(self) -> list[bytes]:
+        """All that is there, or as much as a frame may have."""
+        fields, size = [], 0
+        while self._fields and size <= MAX_FRAME_BYTES:
+            fields.append(self._fields.popleft())
+            size += len(fields[-1])
+        if self._owes_acknowledgement:
+            self._acknowledged = self._received
+            fields.append(_REPLY["frames_acknowledged"] + wire.varint(self._acknowledged))
+        return fields

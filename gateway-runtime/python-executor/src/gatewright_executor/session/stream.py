@@ -1,0 +1,156 @@
+"""One stream of the engine: executions in, answers out. A call of ExecuteStream, and the sink of its executions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from gatewright.policy import FailureClass
+
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert.translator import encode_failure
+from gatewright_executor.grpc.protocol import Status
+from gatewright_executor.policies.failure import Failure
+from gatewright_executor.running.inline_runner import InlineRunner, drained
+from gatewright_executor.running.instance import Execution
+from gatewright_executor.session.instances import Instances, Process
+from gatewright_executor.session.replies import Replies, Writer
+
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """Frames come from the thread that reads (`message`); answers leave by `writer`, from any thread.
+
+    runner: of the connection. ended: called after the last answer.
+    """
+
+    def __init__(
+        self, process: Process, writer: Writer, runner: InlineRunner, ended: Callable[[Stream], None] = lambda _: None
+    ) -> None:
+        self._dispatcher = process.dispatcher
+        self._writer = writer
+        self._runner = runner
+        self._ended = ended
+        self._replies = Replies(writer, lambda: process.dispatcher.backlog, self._close)
+        self.instances = Instances(process, self._replies)
+        self._pending: dict[int, Execution] = {}  # accepted, not started
+        self._running: dict[int, Execution] = {}
+        self._draining = False
+        self._replies.put_hello(process.hello)
+        self._replies.flush()
+
+    # -------------------------------------------------------------- the call
+
+    def message(self, data: bytes) -> None:
+        """A RequestFrame. Where it cannot be received, the stream ends."""
+        try:
+            self.receive(pb.RequestFrame.FromString(data))
+        except Exception as error:
+            log.exception("a frame could not be received; the stream ends")
+            self._writer.finish(Status.INTERNAL, f"a frame could not be received: {error}")
+            self.abort()
+
+    def half_closed(self) -> None:
+        """The engine sends no more."""
+        self.drain()
+
+    def aborted(self) -> None:
+        """The engine waits for nothing any more."""
+        self.abort()
+
+    def receive(self, frame: pb.RequestFrame) -> None:
+        """Hands a frame's content on: configure, executions, cancel, close in this order; quick ones run here."""
+        self.instances.promote_successors()
+        for configure in frame.configure:
+            self.instances.configure(configure)
+        now = time.monotonic() if frame.executions else 0.0
+        inline = deque(mine for each in frame.executions if (mine := self._accept(each, now)) is not None)
+        for late in frame.timed_out:
+            self._log_late(late)
+        for number in frame.cancel:
+            self._cancel(number)
+        if frame.close:
+            self._close_instances(frame.close, inline)
+        self._replies.acknowledge()
+        if inline:
+            self._runner.run(inline, self)
+        else:
+            self._replies.flush()
+
+    def drain(self) -> None:
+        """Ends the stream when all that was accepted is answered; what comes now is refused as unavailable."""
+        self._draining = True
+        self._replies.end_when(lambda: not self._pending and not self._running)
+        self._replies.flush()
+
+    # -------------------------------------------------------------- the sink (ResultSink)
+
+    def claim(self, execution: Execution) -> bool:
+        """False: it was cancelled."""
+        self._running[execution.id] = execution
+        if self._pending.pop(execution.id, None) is not None:  # whoever pops it, a worker or a cancel, decides
+            return True
+        self._running.pop(execution.id, None)
+        return False
+
+    def deliver(self, execution: Execution, action: bytes | None) -> None:
+        """The action of an execution that was claimed."""
+        if action is not None:
+            self._replies.put_action(action)
+        self._running.pop(execution.id, None)
+
+    def flush(self) -> None:
+        """Sends what was delivered."""
+        self._replies.flush()
+
+    def abort(self) -> None:
+        """Ends the stream now. Nobody waits for its answers: what has not started never will."""
+        self._draining = True
+        for number in [*self._pending]:
+            self._cancel(number)
+        self._replies.end_when(lambda: True)
+        self._replies.flush()
+
+    # -------------------------------------------------------------- what a frame carries
+
+    def _accept(self, message: pb.Execution, now: float) -> Execution | None:
+        """Submits an execution; returns it instead where this thread is to run it."""
+        instance = self.instances.get(message.instance)
+        if instance is None or self._draining:
+            why = "it is stopping" if self._draining else f"no instance {message.instance} is configured on this stream"
+            failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
+            self._replies.put_action(encode_failure(message.id, failure))
+            return None
+        execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
+        self._pending[execution.id] = execution
+        if instance.runs_inline(execution.phase):
+            return execution
+        self._dispatcher.submit(execution)
+        return None
+
+    def _log_late(self, late: pb.TimedOut) -> None:
+        execution = self._pending.get(late.id) or self._running.get(late.id)
+        instance = execution.instance if execution is not None else self.instances.get(late.instance)
+        if instance is not None:
+            self._dispatcher.timeout_log.record(late, instance, execution)
+
+    def _cancel(self, number: int) -> None:
+        execution = self._pending.pop(number, None) or self._running.get(number)
+        if execution is not None:
+            self._dispatcher.cancel(execution)
+        if self._draining:
+            self._replies.flush()
+
+    def _close_instances(self, numbers: Iterable[int], inline: deque[Execution]) -> None:
+        """What has come for them comes first, wherever it runs."""
+        for execution in drained(inline):
+            self._dispatcher.submit(execution)
+        self.instances.close(numbers)
+
+    def _close(self) -> None:
+        """After the last answer."""
+        self.instances.close_all()
+        self._ended(self)

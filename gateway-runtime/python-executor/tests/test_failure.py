@@ -1,0 +1,129 @@
+"""What the log says of a policy's fault: what, where, and nothing of the executor's own."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from gatewright.policy import FailureClass
+from gatewright_executor.policies import source_paths
+from gatewright_executor.policies.failure import (
+    PolicyError,
+    Where,
+    classify,
+    coroutine_stack,
+    describe,
+    policy_stack,
+    policy_traceback,
+)
+
+SOURCE = """
+import inspect, json
+
+def raises():
+    return helper({})
+
+def helper(value):
+    return value["missing"]
+
+def in_a_library():
+    return json.loads("{")
+
+def group():
+    raise ExceptionGroup("two", [KeyError("first"), ValueError("second")])
+
+def frame():
+    return inspect.currentframe()
+
+async def outer():
+    await inner()
+
+async def inner():
+    import asyncio
+    await asyncio.sleep(9)
+"""
+FILE = "sample-policies/one/policy.py"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Iterator[ModuleType]:
+    """A copy of a policy, as a build makes them, and what its author calls it."""
+    file = tmp_path / "policies" / "one_v1_0_0" / "policy.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(SOURCE)
+    module = ModuleType("policy")
+    exec(compile(SOURCE, str(file), "exec"), module.__dict__)  # noqa: S102
+    source_paths.learn({"one_v1_0_0": "sample-policies/one"})
+    yield module
+    source_paths.learn({})
+
+
+def raised(function: Callable[[], object]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    raise AssertionError("expected it to raise")
+
+
+def test_an_error_is_named_with_the_authors_line(policy: ModuleType) -> None:
+    error = raised(policy.raises)
+    assert describe(error) == f"KeyError: 'missing' ({FILE}:8)"
+    assert classify(error) is FailureClass.EXCEPTION
+
+
+def test_an_error_in_a_library_is_named_with_the_line_that_called_it(policy: ModuleType) -> None:
+    assert describe(raised(policy.in_a_library)).endswith(f"({FILE}:11)")
+
+
+def test_of_a_group_the_first_one_is_named_too(policy: ModuleType) -> None:
+    assert describe(raised(policy.group)) == "ExceptionGroup: two (2 sub-exceptions): KeyError: 'first'"
+
+
+def test_a_file_that_cannot_be_parsed_is_named_with_its_line() -> None:
+    error = raised(lambda: compile("def on_request(:", "policy.py", "exec"))
+    assert describe(error) == "SyntaxError: invalid syntax (policy.py:1)"
+
+
+def test_what_breaks_the_contract_says_itself_what_was_expected() -> None:
+    error = PolicyError("expected a, got b", FailureClass.BAD_BODY)
+    assert (describe(error), classify(error)) == ("expected a, got b", FailureClass.BAD_BODY)
+    assert classify(PolicyError("…")) is FailureClass.BAD_ACTION
+    assert classify(SystemExit()) is FailureClass.EXCEPTION
+
+
+def test_a_traceback_begins_with_the_authors_files(policy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_executor.policies.failure._HOST", (__file__,))  # this test calls as the executor
+    text = policy_traceback(raised(policy.raises))
+    assert f'File "{FILE}", line 5, in raises' in text
+    assert f'File "{FILE}", line 8, in helper' in text
+    assert __file__ not in text
+    assert text.endswith("KeyError: 'missing'")
+
+
+def test_where_a_thread_is(policy: ModuleType) -> None:
+    found = policy_stack(policy.frame())
+    assert found.place == f"{FILE}:17"
+    assert found.stack.startswith("Stack (most recent call last):\n")
+    assert policy_stack(None) == Where()
+
+
+def test_where_a_coroutine_waits(policy: ModuleType) -> None:
+    coroutine = policy.outer()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        coroutine.send(None)
+    assert coroutine_stack(coroutine) == Where(), "it has ended"
+    coroutine = policy.outer()
+    found = coroutine_stack(coroutine)
+    assert found.place == f"{FILE}:19", "it has not begun"
+    coroutine.close()
+
+
+def test_the_executors_own_frames_are_its_whole_package() -> None:
+    import gatewright_executor
+    from gatewright_executor.policies import failure
+
+    root = str(Path(gatewright_executor.__file__).parent)
+    assert failure._HOST[0] == root
+    assert traceback.extract_stack()[-1].filename == __file__

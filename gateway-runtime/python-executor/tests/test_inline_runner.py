@@ -1,0 +1,261 @@
+"""Executions that the thread which read them runs itself: nobody sees a difference, but for the time it takes."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from gatewright.policy import PolicyMetadata, RequestContext
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.running.dispatch import Dispatcher, SlotBatch
+from gatewright_executor.running.inline_runner import InlineBatch, InlineRunner, drained
+from gatewright_executor.running.instance import Concurrency, Execution, Instance, ResultSink
+from gatewright_executor.running.latency import RUN, STRIKES
+from gatewright_executor.running.stall_watchdog import LOOKS
+from gatewright_executor.running.worker import Worker
+from gatewright_executor.testing import Engine, request_execution
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+class Nobody:
+    def claim(self, _execution: Execution) -> bool:
+        return True
+
+    def deliver(self, _execution: Execution, _action: bytes | None) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+SAYS_WHERE = """
+    import threading
+    from gatewright.policy import UpstreamRequestModifications
+
+    gate = threading.Event()
+
+    def on_request(ctx, params):
+        if ctx.headers.get("x-hang"):
+            gate.wait(30)
+        return UpstreamRequestModifications(set_headers={"x-thread": threading.current_thread().name})
+"""
+
+
+NAPS = """
+    import time
+
+    def on_request(ctx, params):
+        if seconds := float(ctx.headers["x-nap"]):
+            time.sleep(seconds)
+"""
+
+
+def run_quick(one: Engine, instance: int, first: int = 1000) -> None:
+    """Lets an instance be promoted to quick."""
+    for number in range(first, first + RUN):
+        one.execute(request_execution(number, instance))
+
+
+def thread_of(one: Engine, number: int, instance: int = 1) -> bytes:
+    return one.execute(request_execution(number, instance)).set_headers.split(b"\0")[1]
+
+
+def test_a_quick_policy_runs_in_the_thread_that_reads(engine: Callable[..., Engine]) -> None:
+    one = engine(gated=SAYS_WHERE)
+    one.configure(1, "gated:v1.0.0")
+    assert thread_of(one, 1).startswith(b"worker-"), "nothing is known of it yet"
+    run_quick(one, 1)
+    assert thread_of(one, 2) == b"connection"
+    assert one.health().executions_finished == RUN + 2
+
+
+def test_executions_of_a_policy_not_known_to_be_quick_are_handed_to_workers() -> None:
+    instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
+    instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: None)}, None, Concurrency(1, 1))
+    assert not instance.runs_inline(pb.PHASE_REQUEST)
+    for _ in range(RUN):
+        instance.latency.record(slow=False)
+    assert instance.runs_inline(pb.PHASE_REQUEST)
+    assert not instance.runs_inline(pb.PHASE_RESPONSE), "there is nothing to run"
+    for _ in range(STRIKES):
+        instance.latency.record(slow=True)
+    assert not instance.runs_inline(pb.PHASE_REQUEST)
+
+
+@given(
+    hangs=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.0005, 0.003]), min_size=1, max_size=60), frame=st.integers(1, 20)
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_execution_is_answered_once_whichever_stalls(
+    engine: Callable[..., Engine], hangs: list[float], frame: int
+) -> None:
+    one = engine(naps=NAPS)
+    one.configure(1, "naps:v1.0.0", max_concurrency=3)
+    sent = [request_execution(n, 1, headers={"x-nap": str(nap)}) for n, nap in enumerate(hangs, start=1)]
+    for first in range(0, len(sent), frame):
+        one.send(*sent[first : first + frame])
+    one.wait(lambda: len(one.actions) >= len(sent))
+    one.wait(lambda: one.health().executions_finished == len(sent))
+    assert sorted(action.id for action in one.actions) == [*range(1, len(sent) + 1)]
+    one.half_close()
+    one.wait(lambda: one.ended)
+
+
+def test_one_that_stalls_after_all_holds_nobody_up(engine: Callable[..., Engine]) -> None:
+    one = engine(gated=SAYS_WHERE)
+    one.configure(1, "gated:v1.0.0")
+    one.configure(2, "gated:v1.0.0")
+    run_quick(one, 1)
+    run_quick(one, 2, first=2000)
+    hangs = request_execution(1, 1, headers={"x-hang": "1"}, seconds=0.1)
+    one.send(hangs, *(request_execution(number, 1 + number % 2) for number in range(2, 20)))
+    for number in range(2, 20):
+        assert one.action(number).set_headers, "what came behind it in its frame"
+    assert thread_of(one, 20, 2) == b"connection", "another thread reads on"
+    assert thread_of(one, 21, 1).startswith(b"worker-"), "this one is not quick any more"
+    assert one.health().oldest_execution_policy == "gated:v1.0.0"
+    assert one.health().executions_started - one.health().executions_finished == 1
+
+
+def test_what_a_stalled_batch_has_done_is_counted_once_it_is_over(engine: Callable[..., Engine]) -> None:
+    one = engine(gated=SAYS_WHERE.replace("wait(30)", "wait(0.05)"))
+    one.configure(1, "gated:v1.0.0")
+    for row in range(3):
+        run_quick(one, 1, first=1000 * (row + 1))
+        one.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
+    one.wait(lambda: one.health().executions_finished == 3 * (RUN + 1))
+    assert one.health().executions_started == 3 * (RUN + 1)
+
+
+def test_a_batch_that_fails_ends_its_stream_and_no_other(
+    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = engine(gated=SAYS_WHERE)
+    one.configure(1, "gated:v1.0.0")
+    with monkeypatch.context() as broken, Engine(Path(one.address.removeprefix("unix:"))) as other:
+        other.configure(1, "gated:v1.0.0")
+        run_quick(other, 1)
+
+        def run(_slots: SlotBatch, _execution: Execution) -> None:
+            raise RuntimeError("can't start new thread")
+
+        broken.setattr(SlotBatch, "run", run)
+        other.send(request_execution(1, 1))
+        other.wait(lambda: other.ended)
+    assert one.execute(request_execution(1, 1)).set_headers
+
+
+class Slow(SlotBatch):
+    """Slots, a sink, and their worker: each execution takes as long, by a clock of their own. What was sent when is
+    noted."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.ran = seconds, 0
+        self.sent: list[int] = []
+        self.worker = Worker()
+
+    def run(self, _execution: Execution) -> None:
+        self.ran += 1
+        self.worker.ended = self.ran * self.seconds
+
+    def release(self) -> None: ...
+
+    def claim(self, _execution: Execution) -> bool:
+        return True
+
+    def deliver(self, _execution: Execution, _action: bytes | None) -> None: ...
+
+    def flush(self) -> None:
+        self.sent.append(self.ran)
+
+    def abort(self) -> None: ...
+
+
+def executions_of(sink: ResultSink, count: int) -> deque[Execution]:
+    instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
+    return deque(Execution(request_execution(number), instance, 0.0, sink) for number in range(count))
+
+
+def test_a_long_batch_sends_what_it_has_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_executor.running.inline_runner.time", SimpleNamespace(monotonic=lambda: 0.0))
+    slow = Slow(0.0003)
+    executions = executions_of(slow, 100)
+    InlineBatch(executions, slow, slow.worker).run(slow)
+    assert slow.sent == [2, 8], "after 0.4 ms, and 1.6 ms later"
+    assert (slow.ran, len(executions)) == (17, 83), "after 5 ms the rest is the workers'"
+
+
+class Stalls(Nobody):
+    """A sink whose first execution stays claimed until it is let go on."""
+
+    def __init__(self) -> None:
+        self.stalled, self.go_on, self.delivered = threading.Event(), threading.Event(), list[int]()
+
+    def deliver(self, execution: Execution, _action: bytes | None) -> None:
+        self.delivered.append(execution.id)
+
+
+def test_another_thread_does_what_is_left_and_reads_on_while_the_first_ends() -> None:
+    """By looks of ours in place of the watchdog's thread: no clock is asked."""
+    read, dispatcher, sink = threading.Event(), Dispatcher(2), Stalls()
+    runner = InlineRunner(dispatcher, read.set)
+    dispatcher.pool.start()
+
+    def on_request(ctx: RequestContext, _params: object) -> None:
+        if ctx.request_id == "request-0":
+            sink.stalled.set()
+            assert sink.go_on.wait(10)
+
+    instance = Instance(PolicyMetadata("p", "v1.0.0"), {})
+    instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", on_request)}, None, Concurrency(2, 2))
+    deadline = time.monotonic() + 30
+    batch = deque(Execution(request_execution(number), instance, deadline, sink) for number in range(3))
+    first = threading.Thread(target=runner.run, args=(batch, sink), daemon=True)
+    first.start()
+    assert sink.stalled.wait(10)
+    instance.latency.is_quick = True
+    for look in range(LOOKS):
+        assert (runner.term, instance.latency.is_quick) == (0, True), f"after {look} looks"
+        runner.look()
+    assert (runner.term, instance.latency.is_quick) == (1, False)
+    assert read.wait(10), "another thread leads"
+    assert sorted(sink.delivered) == [1, 2]
+    assert [worker.execution.id for worker in dispatcher.watchdog.workers if worker.execution] == [0]
+    sink.go_on.set()
+    first.join(10)
+    assert sorted(sink.delivered) == [0, 1, 2]
+    assert sum(worker.finished for worker in dispatcher.watchdog.workers) == 3
+    assert len(dispatcher.watchdog.workers) == 2, "the runner's, and what is left of the first"
+    dispatcher.pool.stop()
+
+
+def test_one_that_only_had_no_core_is_quick_again() -> None:
+    slow = Slow(0.0)
+    executions = executions_of(slow, 2)
+    instance = executions[0].instance
+    instance.latency.is_quick = True
+    instance.latency.demote()
+    batch = InlineBatch(executions, slow, slow.worker)
+    batch.has_stalled = True
+    batch.run(slow)
+    assert instance.latency.is_quick
+    assert len(executions) == 1, "the rest is the new leader's"
+
+
+def test_each_execution_goes_to_one_thread_however_many_drain() -> None:
+    executions = executions_of(Nobody(), 20_000)
+    found: list[list[int]] = [[] for _ in range(4)]
+    takers = [
+        threading.Thread(target=lambda mine=mine: mine.extend(c.id for c in drained(executions))) for mine in found
+    ]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join(10)
+    assert sorted(number for mine in found for number in mine) == [*range(20_000)]
+    assert all(mine == sorted(mine) for mine in found)

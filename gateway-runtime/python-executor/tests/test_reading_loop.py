@@ -1,0 +1,173 @@
+"""Who serves what comes on a connection, in which thread, and until when."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from gatewright_executor.grpc.connection import Connection, ResponseWriter
+from gatewright_executor.grpc.message_framing import frame_message
+from gatewright_executor.running.dispatch import Dispatcher
+from gatewright_executor.running.inline_runner import InlineRunner
+from gatewright_executor.session.reading_loop import ReadingLoop
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived, TrailersReceived
+
+PATH = "/p.Service/Method"
+
+
+class Served:
+    """A call: what it hears, in which threads. Each message is answered, the end too."""
+
+    def __init__(self, writer: ResponseWriter, runner: InlineRunner, heard: list[str]) -> None:
+        self._writer, self._runner, self._heard = writer, runner, heard
+        self.threads: list[int] = []
+
+    def message(self, data: bytes) -> None:
+        self.threads.append(threading.get_ident())
+        self._heard.append(data.decode())
+        if data == b"fails":
+            raise MemoryError
+        if data == b"stalls":
+            self._runner.term += 1  # as the watchdog does
+        self._writer.send(data)
+
+    def half_closed(self) -> None:
+        self._heard.append("half closed")
+        self._writer.finish()
+
+    def aborted(self) -> None:
+        self._heard.append("aborted")
+
+
+class Talk:
+    """A client, and a loop that the test runs in its own thread: until the client has left, or it lets go."""
+
+    def __init__(self) -> None:
+        ours, self.socket = socket.socketpair(socket.AF_UNIX)
+        self.heard: list[str] = []
+        self.calls: list[Served] = []
+        self.lost: list[Connection] = []
+        self.dispatcher = Dispatcher(1)
+        self.connection = Connection(ours, 1 << 20, self.lost.append)
+        self.loop = ReadingLoop(self.connection, {PATH: self._serve}, self.dispatcher)
+        self.client = H2Connection(H2Configuration(client_side=True))
+        self.client.initiate_connection()
+        self.connection.open()
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def _serve(self, writer: ResponseWriter, runner: InlineRunner) -> Served:
+        self.calls.append(Served(writer, runner, self.heard))
+        return self.calls[-1]
+
+    def start(self, stream_id: int, path: str = PATH) -> None:
+        self.client.send_headers(stream_id, [
+            (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"),
+            ("content-type", "application/grpc"),
+        ])  # fmt: skip
+
+    def say(self, stream_id: int, *messages: bytes, last: bool = False) -> None:
+        self.client.send_data(stream_id, b"".join(map(frame_message, messages)), end_stream=last)
+
+    def leave(self) -> None:
+        """After all that was said."""
+        self.socket.sendall(self.client.data_to_send())
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def answered(self) -> dict[str, str]:
+        """Headers and trailers of all answers together."""
+        found: dict[str, str] = {}
+        while data := self.socket.recv(1 << 16):
+            for event in self.client.receive_data(data):
+                if isinstance(event, ResponseReceived | TrailersReceived):
+                    found |= {key.decode(): value.decode() for key, value in event.headers}
+        return found
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    with Talk() as talk:
+        yield talk
+
+
+def test_messages_reach_their_calls_in_order(talk: Talk) -> None:
+    talk.start(1)
+    talk.start(3)
+    talk.say(1, b"one", b"two")
+    talk.say(3, b"three")
+    talk.say(1, b"four", last=True)
+    talk.leave()
+    talk.loop.run()
+    assert talk.heard[:5] == ["one", "two", "three", "four", "half closed"]
+    assert set(talk.heard[5:]) == {"aborted"}, "the other call ends with the connection"
+    assert talk.lost == [talk.connection]
+    assert talk.dispatcher.watchdog.workers != []
+
+
+def test_a_method_that_there_is_not(talk: Talk) -> None:
+    talk.start(1, "/p.Service/Other")
+    talk.leave()
+    talk.loop.run()
+    answered = talk.answered()
+    assert answered["grpc-status"] == "12"
+    assert answered["grpc-message"] == f"expected one of {PATH}, got /p.Service/Other"
+
+
+def test_calls_that_have_ended_are_forgotten(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check each second is one call each second, on one connection."""
+    for stream_id in range(1, 101, 2):
+        talk.start(stream_id)
+        talk.say(stream_id, b"x", last=True)
+    talk.start(101)
+    talk.leave()
+    kept = list[int]()
+    lose = talk.connection.lose
+
+    def count_and_lose() -> None:
+        kept.append(len(talk.loop._calls))
+        lose()
+
+    monkeypatch.setattr(talk.connection, "lose", count_and_lose)
+    talk.loop.run()
+    assert len(talk.calls) == 51
+    assert kept == [1]
+
+
+def test_a_thread_that_leads_no_more_leaves_what_has_come_to_the_next(talk: Talk) -> None:
+    talk.start(1)
+    talk.say(1, b"one", b"stalls", b"two")
+    talk.leave()
+    talk.loop.run()
+    assert (talk.heard, talk.lost) == (["one", "stalls"], []), "it reads no more, and ends nothing"
+    following = threading.Thread(target=talk.loop.run, daemon=True)
+    following.start()
+    following.join(10)
+    assert talk.heard == ["one", "stalls", "two", "aborted"]
+    here = threading.get_ident()
+    assert [thread == here for thread in talk.calls[0].threads] == [True, True, False]
+
+
+def test_a_call_that_fails_ends_the_connection(talk: Talk) -> None:
+    talk.start(1)
+    talk.say(1, b"fails", b"unheard")
+    talk.leave()
+    with pytest.raises(MemoryError):
+        talk.loop.run()
+    assert talk.heard == ["fails", "aborted"]
+    assert talk.lost == [talk.connection]
+
+
+def test_its_runner_is_watched_as_long_as_the_connection_is_there(talk: Talk) -> None:
+    watched = talk.dispatcher.watchdog._runners
+    assert len(watched) == 1
+    talk.leave()
+    talk.loop.run()
+    assert watched == set()

@@ -1,0 +1,125 @@
+"""What the log says of executions whose time is over: how long they had, where they are, and who held them up."""
+
+import logging
+import re
+from collections.abc import Callable
+
+import pytest
+from gatewright_executor.policies import source_paths
+from gatewright_executor.running import timeout_log
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
+
+Start = Callable[..., Engine]
+FETCHES = """
+    import asyncio, threading
+    gate = threading.Event()
+
+    {start} on_request(ctx, params):
+        {wait}fetch("key")
+
+    {start} fetch(name):
+        {wait}{slowly}
+
+    {start} on_response(ctx, params):
+        gate.set()
+"""
+SYNC = {"start": "def", "wait": "", "slowly": "gate.wait(10)"}
+ASYNC = {"start": "async def", "wait": "await ", "slowly": "asyncio.sleep(10)"}
+
+
+@pytest.fixture(autouse=True)
+def _authors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's policies lie elsewhere than a build's."""
+    monkeypatch.setattr(source_paths, "is_authors", lambda file: file.endswith("fetches.py"))
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if "timed out" in record.message]
+
+
+def one_line(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
+    assert eventually(lambda: bool(lines(caplog)))
+    (record,) = lines(caplog)
+    return record
+
+
+def started(one: Engine) -> None:
+    wanted = configuration(1, "fetches:v1.0.0")
+    wanted.api_name = "orders-v1"
+    one.send(configure=[wanted])
+    one.wait(lambda: one.statuses.get(1))
+    one.send(request_execution(1, seconds=2))
+    one.wait(lambda: one.health().executions_started == 1)
+
+
+@pytest.mark.parametrize("form", [SYNC, ASYNC], ids=["sync", "async"])
+def test_the_line_where_it_waits(engine: Start, form: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    one = engine(fetches=FETCHES.format(**form))
+    started(one)
+    one.send(late=[request_execution(1, seconds=2)])
+    record = one_line(caplog)
+    assert re.match(r"on_request timed out: no answer after 2\.000 s of 2\.000 s; it is at ", record.message)
+    assert record.message.endswith("fetches.py:9")
+    assert record.fields == {"api": "orders-v1", "operation": "GET /orders/{id}"}  # type: ignore[attr-defined]
+    trace = str(record.trace)  # type: ignore[attr-defined]
+    assert re.search(r"fetches\.py\", line 6, in on_request\n.*\n  File .*fetches\.py\", line 9, in fetch\n", trace)
+    assert "gatewright_executor" not in trace
+    one.send(response_execution(9))
+
+
+@pytest.mark.parametrize("form", [SYNC, ASYNC], ids=["sync", "async"])
+def test_one_that_ended_at_the_last_moment(
+    engine: Start, form: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = engine(fetches=FETCHES.format(**{**form, "slowly": "None" if form is SYNC else "asyncio.sleep(0)"}))
+    started(one)
+    one.action(1)
+    one.send(late=[request_execution(1, seconds=2)])
+    assert "the answer came at the last moment, too late" in one_line(caplog).message
+
+
+def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    one = engine(fetches=FETCHES.format(**SYNC))
+    one.configure(1, "fetches:v1.0.0", max_concurrency=1)
+    one.send(request_execution(1), request_execution(2, seconds=30))
+    one.wait(lambda: one.health().executions_started == 1)
+    one.send(late=[request_execution(2, seconds=30)])
+    assert "of 30.000 s; it had not begun, and waited for its turn" in one_line(caplog).message
+
+
+def test_of_many_the_first_is_said_and_the_others_are_counted(
+    engine: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeout_log, "COUNTED_SECONDS", 0.3)
+    one = engine(fetches=FETCHES.format(**ASYNC))
+    one.configure(1, "fetches:v1.0.0")
+    calls = [request_execution(number) for number in range(20)]
+    one.send(*calls)
+    one.wait(lambda: one.health().executions_started == 20)
+    one.send(late=calls)
+    assert eventually(lambda: len(lines(caplog)) == 2)
+    assert lines(caplog)[1].message == "19 more executions of policy fetches:v1.0.0 timed out in 0.3 s"
+    one.send(request_execution(50))
+    one.wait(lambda: one.health().executions_started == 21)
+    one.send(late=[request_execution(50)])
+    assert eventually(lambda: len(lines(caplog)) == 3)
+
+
+def test_who_is_cancelled_in_time_is_not_said(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    one = engine(fetches=FETCHES.format(**ASYNC))
+    started(one)
+    one.send(cancel=[1])
+    assert eventually(lambda: one.health().executions_finished == 1)
+    assert not lines(caplog)
+
+
+def test_a_victim_names_who_blocked_its_loop(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    blocks = "import time\nasync def on_request(ctx, params): time.sleep(0.5)"
+    one = engine(blocks=blocks, fetches=FETCHES.format(**ASYNC))
+    one.configure(1, "fetches:v1.0.0")
+    one.configure(2, "blocks:v1.0.0")
+    victim = request_execution(1, seconds=5)
+    one.send(victim, request_execution(2, 2))
+    assert eventually(lambda: "policy blocks:v1.0.0 blocks the event loop" in caplog.text)
+    one.send(late=[victim])
+    assert "; policy blocks:v1.0.0 blocked the event loop for 0." in one_line(caplog).message
