@@ -16,6 +16,7 @@ type exchange struct {
 	head     Head // of the request, as the client sent it
 	grpc     bool
 	metadata v1alpha.ExchangeMetadata
+	running  running
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
@@ -108,8 +109,8 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 
 // executeRequest executes the policy on the request, and applies its action, or reacts to its failure.
 func (x *exchange) executeRequest(ctx context.Context, step step) error {
-	run := x.beginExecution(step, PhaseRequest)
-	defer run.end()
+	x.beginExecution(step, PhaseRequest)
+	defer x.running.end()
 	action, failure := x.onRequest(ctx, step.Instance)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -117,7 +118,7 @@ func (x *exchange) executeRequest(ctx context.Context, step step) error {
 	if failure == nil {
 		failure = x.applyRequest(action)
 	}
-	if run.complete(failure); failure != nil && !run.Continued {
+	if x.running.complete(failure); failure != nil && !x.running.Continued {
 		x.answerProblem(failure, true)
 	}
 	return nil

@@ -13,12 +13,11 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// running is an execution under way.
+// running is an execution under way. An exchange has but one at a time: it stands there, since stacks are to stay small.
 type running struct {
 	Execution
-	observer ExecutionObserver
-	onError  *OnError
-	began    time.Duration // as now says
+	step  step
+	began time.Duration // as now says
 }
 
 var processStart = time.Now()
@@ -26,21 +25,23 @@ var processStart = time.Now()
 // now is the time since the process started. It reads one clock, where time.Now reads two.
 func now() time.Duration { return time.Since(processStart) }
 
-func (x *exchange) beginExecution(step step, phase string) running {
+func (x *exchange) beginExecution(step step, phase string) {
 	step.observer.Began()
-	return running{Execution{RequestID: x.head.RequestID, Phase: phase, Cancelled: true}, step.observer, &step.settings.OnError, now()}
+	r := &x.running
+	r.step, r.began = step, now()
+	r.RequestID, r.Phase, r.Failure, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, true
 }
 
 // complete says that the execution has had its effect: that of its action, or of its failure.
 func (r *running) complete(failure *v1alpha.Failure) {
 	r.Failure, r.Cancelled = failure, false
-	r.Continued = failure != nil && r.onError.For(failure.Class) == Continue
+	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
 }
 
 // end tells the observer. It runs even if the chain panics.
 func (r *running) end() {
 	r.Duration = now() - r.began
-	r.observer.Ended(r.Execution)
+	r.step.observer.Ended(r.Execution)
 }
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.

@@ -80,8 +80,8 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 
 // executeResponse is executeRequest in the other direction.
 func (x *exchange) executeResponse(ctx context.Context, step step) error {
-	run := x.beginExecution(step, PhaseResponse)
-	defer run.end()
+	x.beginExecution(step, PhaseResponse)
+	defer x.running.end()
 	action, failure := x.onResponse(ctx, step.Instance)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -89,7 +89,7 @@ func (x *exchange) executeResponse(ctx context.Context, step step) error {
 	if failure == nil {
 		failure = x.applyResponse(action)
 	}
-	if run.complete(failure); failure != nil && !run.Continued {
+	if x.running.complete(failure); failure != nil && !x.running.Continued {
 		x.answerProblem(failure, false)
 	}
 	return nil

@@ -23,15 +23,16 @@ type FrontEnd interface {
 	// Open waits for the request's head.
 	Open(ctx context.Context) (Opening, error)
 	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
-	CheckMode(mode v1alpha.ProcessingModeConfig) error
+	CheckMode(c *chain.Chain) error
 	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
 	Finish(ctx context.Context) error
 }
 
 // Opening is how an exchange begins.
 type Opening struct {
-	ChainID string // of the route's chain
-	Route   string // the route's name
+	RequestID string
+	ChainID   string // of the route's chain
+	Route     string // the route's name
 	// Refusal is the status with which the proxy itself has refused the request, of which then nothing comes; else 0.
 	Refusal int
 }
@@ -67,29 +68,20 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		ended := Exchange{RequestID: requestID(front), ChainID: opening.ChainID, Duration: time.Since(processStart) - began}
-		switch {
-		case err == nil:
-		case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):
-			ended.Result, ended.Err, err = Cancelled, err, ErrCancelled
-		default:
-			ended.Result, ended.Err, err = Failed, err, ErrFailed
-		}
-		s.observer.ExchangeEnded(ended)
+		err = s.end(ctx, &opening, time.Since(processStart)-began, err)
 	}()
 	if opening, err = front.Open(ctx); err != nil {
 		return err
 	}
 	if opening.Refusal != 0 {
-		return answerProblem(front, opening.Refusal, "The gateway refused the request.", "proxy_refused")
+		return answerProblem(front, &opening, opening.Refusal, "The gateway refused the request.", "proxy_refused")
 	}
 	c, ok := s.table.Acquire(opening.ChainID)
 	if !ok {
-		s.observer.ChainUnknown(UnknownChain{requestID(front), opening.ChainID, opening.Route})
-		return answerProblem(front, http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain")
+		return s.answerUnknown(front, &opening)
 	}
 	defer c.Release()
-	if err := front.CheckMode(c.Mode()); err != nil {
+	if err := front.CheckMode(c); err != nil {
 		return err
 	}
 	if err := c.Run(ctx, front); err != nil {
@@ -98,12 +90,30 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	return front.Finish(ctx)
 }
 
+// answerUnknown ends an exchange whose route names a chain that the engine does not have.
+func (s *Server) answerUnknown(front FrontEnd, opening *Opening) error {
+	s.observer.ChainUnknown(UnknownChain{opening.RequestID, opening.ChainID, opening.Route})
+	return answerProblem(front, opening, http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain")
+}
+
+// end tells the observer how an exchange has ended, and returns what Serve does.
+func (s *Server) end(ctx context.Context, opening *Opening, duration time.Duration, err error) error {
+	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Duration: duration, Err: err}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):
+		ended.Result, err = Cancelled, ErrCancelled
+	default:
+		ended.Result, err = Failed, ErrFailed
+	}
+	s.observer.ExchangeEnded(ended)
+	return err
+}
+
 // answerProblem ends an exchange that has no chain.
-func answerProblem(front FrontEnd, status int, detail, details string) error {
-	problem := chain.Problem(status, detail, requestID(front))
+func answerProblem(front FrontEnd, opening *Opening, status int, detail, details string) error {
+	problem := chain.Problem(status, detail, opening.RequestID)
 	return front.Answer(chain.Answer{
 		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
 	})
 }
-
-func requestID(front FrontEnd) string { return front.Request().RequestID }

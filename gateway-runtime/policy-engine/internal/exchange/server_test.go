@@ -32,8 +32,8 @@ func (f *front) say(method string) error {
 }
 
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
-func (f *front) CheckMode(mode v1alpha.ProcessingModeConfig) error {
-	return f.say(fmt.Sprintf("check %s", mode.RequestHeaderMode))
+func (f *front) CheckMode(c *chain.Chain) error {
+	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
 }
 func (f *front) Finish(context.Context) error { return f.say("finish") }
 func (f *front) Request() chain.Head {
@@ -82,7 +82,7 @@ func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters,
 }
 
 func TestAnExchangePassesItsChain(t *testing.T) {
-	f := &front{opening: exchange.Opening{ChainID: "known"}}
+	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	counters, log, err := serve(t, t.Context(), f)
 	if got := strings.Join(f.said, ", "); err != nil || log != "" || got != "open, check PROCESS, headers, finish" {
 		t.Errorf("got %v, %s, %s", err, got, log)
@@ -93,7 +93,7 @@ func TestAnExchangePassesItsChain(t *testing.T) {
 }
 
 func TestWhereNoChainIsKnown(t *testing.T) {
-	f := &front{opening: exchange.Opening{ChainID: "other", Route: "a|GET /|other"}}
+	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other", Route: "a|GET /|other"}}
 	counters, log, err := serve(t, t.Context(), f)
 	if got := strings.Join(f.said, ", "); err != nil || got != "open, answer 503 unknown_chain" || counters.Stats().UnknownChain != 1 {
 		t.Errorf("got %v, %s, %+v", err, got, counters.Stats())
@@ -127,7 +127,7 @@ func TestAnExchangeFailsClosed(t *testing.T) {
 		"the proxy is gone":      {&front{failures: map[string]error{"finish": fmt.Errorf("closed: %w", exchange.ErrGone)}}, nil, exchange.ErrCancelled},
 		"the context is done":    {&front{}, stopped, exchange.ErrCancelled},
 	} {
-		c.front.opening.ChainID = "known"
+		c.front.opening = exchange.Opening{RequestID: "id-1", ChainID: "known"}
 		if c.ctx == nil {
 			c.ctx = t.Context()
 		}

@@ -14,7 +14,6 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // pieceSize is how much of a body goes to Envoy in one message.
@@ -65,11 +64,12 @@ func (f *front) Open(context.Context) (exchange.Opening, error) {
 	f.requestMode, f.responseMode = f.message.requestMode, f.message.responseMode
 	f.request.ended = f.message.ended
 	route := f.message.route
-	return exchange.Opening{Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
+	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
 }
 
 // CheckMode refuses a route whose body modes are not those the chain needs.
-func (f *front) CheckMode(mode v1alpha.ProcessingModeConfig) error {
+func (f *front) CheckMode(c *chain.Chain) error {
+	mode := c.Mode()
 	if err := checkBodyMode("request", mode.WantsRequestBody(), f.requestMode); err != nil {
 		return err
 	}
