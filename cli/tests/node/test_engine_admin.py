@@ -21,7 +21,7 @@ XDS = {
 }  # fmt: skip
 PROCESS = {
     "group": "default", "address": "unix:/run/a", "generation": 2, "role": "serving", "connected": True,
-    "serving": True, "pid": 7, "workers": 32, "underWay": 1, "silentMs": 12, "stuck": False, "memoryExhausted": False,
+    "serving": True, "pid": 7, "workers": 32, "underWay": 1, "silentMs": 12, "stalled": False, "memoryExhausted": False,
     "threadFailed": False, "executionsStarted": 9, "workersHung": 1, "soonerOrLater": "a field that is newer than this",
     "hung": [{"policy": "greet:v1.0.0", "api": "hello", "instance": "i", "count": 1, "oldestMs": 6000,
               "blocksInstance": False}],

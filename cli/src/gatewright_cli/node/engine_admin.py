@@ -42,7 +42,7 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
     workers: int
     under_way: int
     silent_ms: int
-    stalled: bool = msgspec.field(name="stuck")
+    stalled: bool
     memory_exhausted: bool
     thread_failed: bool
     executions_started: int

@@ -22,7 +22,7 @@ type ProcessStats struct {
 	Reconnects        uint64      `json:"reconnects"`        // streams after the first one
 	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
-	Stalled           bool        `json:"stuck"`             // hung executions hold all workers; it is not used
+	Stalled           bool        `json:"stalled"`           // hung executions hold all workers; it is not used
 	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there
 	ThreadFailed      bool        `json:"threadFailed"`      // a thread that the process needs has failed there
 	ExecutionsStarted uint64      `json:"executionsStarted"` // by the process, as it said last
