@@ -150,7 +150,7 @@ PORT = click.IntRange(0, 65535)
     type=click.Choice(["none", "landlock", "user"]),
     default="landlock",
     show_default=True,
-    help="What executors are kept from: see docs/operations.md. user: with a user of its own for each group.",
+    help="What executors are kept from: see docs/how-to/operations.md. user: with a user of its own for each group.",
 )
 @click.option(
     "--executor-uids",

@@ -111,7 +111,7 @@ func TestBisectFindsTheBadOnesAndKeepsTheOthersInOrder(t *testing.T) {
 	})
 }
 
-func TestBisectStopsAtAnErrorOfNoCandidate(t *testing.T) {
+func TestBisectStopsAtAnErrorThatNamesNobody(t *testing.T) {
 	away, refused := errors.New("nobody there"), errors.New("refused")
 	tries := 0
 	accepted, out, err := bisect([]int{1, 2, 3, 4}, func(group []int) error {
