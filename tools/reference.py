@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 import importlib
 import inspect
 import json
@@ -29,7 +28,8 @@ import gatewright_controller.model as api
 import gatewright_executor.main as executor
 import go_structs
 import msgspec
-from gatewright import definition
+from gatewright.access import ANY, ENTRY
+from gatewright.definition import DEFINITION_KEYS, MODE_KEYS, KeyRule
 from gatewright_controller.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,30 +200,18 @@ def build_yaml() -> str:
 
 
 def policy_definition() -> str:
-    return page(
-        "policy-definition.yaml",
-        "## The file\n\n" + keys(definition.FIELDS, definition.PolicyDefinition),
-        "[`files` and `network`](../how-to/policies.md#the-definition) say what the policy's process reaches.",
-        "## processingMode\n\n" + keys(definition.MODES, definition.ProcessingModeConfig),
-    )
-
-
-def keys(fields: dict[str, definition.Field], made: type[Any]) -> str:
-    """The keys of a document, with the defaults of the dataclass that is made of it."""
-    defaults = {field.name: field.default for field in dataclasses.fields(made)}
-    rows = [
-        (code(key), field.expected, "required" if field.required else default(default_of(defaults[snake(key)])))
-        for key, field in fields.items()
+    access = [
+        (code("files"), "read and write, each with a list of paths", code("{}")),
+        (code("network"), f"any, none, or a list of {ENTRY}", code(ANY)),
     ]
-    return table(("key", "takes", "default"), rows)
+    file = table(("key", "takes", "default"), [*map(key_row, DEFINITION_KEYS.items()), *access])
+    modes = table(("key", "takes", "default"), map(key_row, MODE_KEYS.items()))
+    return page("policy-definition.yaml", f"## The file\n\n{file}\n\n## processingMode\n\n{modes}")
 
 
-def default_of(value: object) -> object:
-    return {} if value is dataclasses.MISSING else value
-
-
-def snake(camel: str) -> str:
-    return re.sub("(?=[A-Z])", "_", camel).lower()
+def key_row(named: tuple[str, KeyRule]) -> Row:
+    key, rule = named
+    return code(key), rule.expected, "required" if rule.required else default(rule.default)
 
 
 def api_definition() -> str:

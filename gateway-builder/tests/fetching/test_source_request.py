@@ -9,13 +9,13 @@ from gatewright_builder.fetching.source_request import SourceRequest
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Pin
-from gatewright_builder.sources import find_sources
+from gatewright_builder.sources import Sources
 
 
 def request(folder: Path, pin: Pin | None = None) -> SourceRequest:
     entry = Entry("limit", Kind.GO_MODULE, "example.com/limit@v1.0.0", 7)
     return SourceRequest(
-        Manifest(folder / "build.yaml", (entry,)), entry, pin, Cache(folder), say_nothing, find_sources()
+        Manifest(folder / "build.yaml", (entry,)), entry, pin, Cache(folder), say_nothing, Sources(folder)
     )
 
 

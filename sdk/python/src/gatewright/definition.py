@@ -156,16 +156,20 @@ def _processing_mode(modes: Mapping[str, Any]) -> ProcessingModeConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """What a key of a definition holds. kind: a type, or the words that it may be; pattern: of all of a text."""
+class KeyRule:
+    """What a key of a definition holds. kind: a type, or the words that it may be. pattern: of all of a text. default:
+    what counts where the key is not there.
+    """
 
     kind: type | tuple[str, ...]
     expected: str
     cure: str
     pattern: str = ""
     required: bool = False
+    default: object = None
 
     def fits(self, value: object) -> bool:
+        """Whether a value may stand there."""
         if isinstance(self.kind, tuple):
             return isinstance(value, str) and value in self.kind
         if not isinstance(value, self.kind):
@@ -173,35 +177,47 @@ class Field:
         return not self.pattern or re.fullmatch(self.pattern, str(value)) is not None
 
 
-_HEADER_MODE = Field(tuple(HeaderMode), "SKIP or PROCESS", "write PROCESS to be called for it")
-_BODY_MODE = Field(
-    ("SKIP", "BUFFER"), "SKIP or BUFFER (STREAM is not supported yet)", "write BUFFER to be given the whole body"
+_HEADER_MODE = KeyRule(tuple(HeaderMode), "SKIP or PROCESS", "write PROCESS to be called for it", default="SKIP")
+_BODY_MODE = KeyRule(
+    ("SKIP", "BUFFER"),
+    "SKIP or BUFFER (STREAM is not supported yet)",
+    "write BUFFER to be given the whole body",
+    default="SKIP",
 )
 _BODY_IN_RESPONSE = "requestBodyInResponse"
-MODES = {
+MODE_KEYS = {
     "requestHeaderMode": _HEADER_MODE,
     "requestBodyMode": _BODY_MODE,
     "responseHeaderMode": _HEADER_MODE,
     "responseBodyMode": _BODY_MODE,
-    _BODY_IN_RESPONSE: Field(bool, "true or false", "write true to be given the request's body in on_response too"),
-    "encodedBodies": Field(
-        tuple(EncodedBodies), "REFUSE or PASS", "write PASS for a policy that can read what has a content encoding"
+    _BODY_IN_RESPONSE: KeyRule(
+        bool, "true or false", "write true to be given the request's body in on_response too", default=False
+    ),
+    "encodedBodies": KeyRule(
+        tuple(EncodedBodies),
+        "REFUSE or PASS",
+        "write PASS for a policy that can read what has a content encoding",
+        default="REFUSE",
     ),
 }
-_TEXT = Field(str, "a text", "put it in quotes")
-_SCHEMA = Field(Mapping, "a JSON Schema 2020-12 of an object", "write type: object")
-FIELDS = {
-    "name": Field(str, NAME, NAME_CURE, NAME_PATTERN, required=True),
-    "version": Field(str, "a version vX.Y.Z", "write one like v1.0.0", VERSION_PATTERN, required=True),
-    "runtime": Field(tuple(Runtime), "python or go", "write runtime: python or runtime: go", required=True),
-    "processingMode": Field(Mapping, "the phases", "write requestHeaderMode: PROCESS below it", required=True),
+_TEXT = KeyRule(str, "a text", "put it in quotes", default="")
+_SCHEMA = KeyRule(Mapping, "a JSON Schema 2020-12 of an object", "write type: object", default={})
+DEFINITION_KEYS = {
+    "name": KeyRule(str, NAME, NAME_CURE, NAME_PATTERN, required=True),
+    "version": KeyRule(str, "a version vX.Y.Z", "write one like v1.0.0", VERSION_PATTERN, required=True),
+    "runtime": KeyRule(tuple(Runtime), "python or go", "write runtime: python or runtime: go", required=True),
+    "processingMode": KeyRule(Mapping, "the phases", "write requestHeaderMode: PROCESS below it", required=True),
     "displayName": _TEXT,
     "description": _TEXT,
     "parameters": _SCHEMA,
     "systemParameters": _SCHEMA,
-    "allowContinue": Field(bool, "true or false", "write false to forbid onError: continue"),
-    "prepareTimeout": Field(
-        str, "a time from 1s to 300s", "write one like 30s", r"^([1-9][0-9]?|[12][0-9][0-9]|300)s$"
+    "allowContinue": KeyRule(bool, "true or false", "write false to forbid onError: continue", default=True),
+    "prepareTimeout": KeyRule(
+        str,
+        "a time from 1s to 300s",
+        "write one like 30s",
+        r"^([1-9][0-9]?|[12][0-9][0-9]|300)s$",
+        default=PREPARE_TIMEOUT,
     ),
 }
 _ACCESS = ("files", "network")
@@ -214,23 +230,23 @@ def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
     if not isinstance(document, Mapping):
         yield _no_mapping(document)
         return
-    yield from _key_mistakes((), document, FIELDS, _ACCESS)
+    yield from _key_mistakes((), document, DEFINITION_KEYS, _ACCESS)
     for path, expected, value in access_mistakes(document):
         cure = "remove it" if document.get("runtime") == "go" else "mend it: docs/policies.md has an example"
         yield DefinitionMistake(path, expected, cure, value)
     modes = document.get("processingMode")
     if isinstance(modes, Mapping):
-        wrong = list(_key_mistakes(("processingMode",), modes, MODES))
+        wrong = list(_key_mistakes(("processingMode",), modes, MODE_KEYS))
         yield from wrong or _phase_mistakes(_processing_mode(modes))
 
 
 def _no_mapping(document: object) -> DefinitionMistake:
-    expected, words = f"a mapping with {', '.join((*FIELDS, *_ACCESS))}", "nothing" if document is None else ""
+    expected, words = f"a mapping with {', '.join((*DEFINITION_KEYS, *_ACCESS))}", "nothing" if document is None else ""
     return DefinitionMistake((), expected, "write its keys", document, words)
 
 
 def _key_mistakes(
-    path: tuple[str, ...], document: Mapping[Any, Any], fields: Mapping[str, Field], beside: tuple[str, ...] = ()
+    path: tuple[str, ...], document: Mapping[Any, Any], fields: Mapping[str, KeyRule], beside: tuple[str, ...] = ()
 ) -> Iterator[DefinitionMistake]:
     known = (*fields, *beside)
     for key in document:
