@@ -11,7 +11,7 @@ import (
 // Fields of python_executor.proto.
 const (
 	frameOfExecutions = 2 // RequestFrame.executions
-	replyAcknowledged      = 2 // ReplyFrame.frames_acknowledged
+	replyAcknowledged = 2 // ReplyFrame.frames_acknowledged
 	replyActions      = 3
 	replyInstances    = 4
 )
