@@ -232,7 +232,7 @@ def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
         return
     yield from _key_mistakes((), document, DEFINITION_KEYS, _ACCESS)
     for path, expected, value in access_mistakes(document):
-        cure = "remove it" if document.get("runtime") == "go" else "mend it: docs/policies.md has an example"
+        cure = "remove it" if document.get("runtime") == "go" else "mend it: docs/how-to/policies.md has an example"
         yield DefinitionMistake(path, expected, cure, value)
     modes = document.get("processingMode")
     if isinstance(modes, Mapping):
