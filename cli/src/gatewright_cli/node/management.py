@@ -57,9 +57,15 @@ class _Listed(msgspec.Struct):
     apis: list[StoredApi]
 
 
+class _ProblemError(msgspec.Struct):
+    message: str
+    field: str = ""
+    line: int = 0
+
+
 class _Problem(msgspec.Struct):
     detail: str = ""
-    errors: list[Mistake] = []
+    errors: list[_ProblemError] = []
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -182,7 +188,8 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
         return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
-    return tuple(problem.errors) or (Mistake("", f"{answer.status_code} {problem.detail}"),)
+    mistakes = tuple(Mistake(one.field, one.message, one.line) for one in problem.errors)
+    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
 
 
 def _said(answer: Answer) -> str:
