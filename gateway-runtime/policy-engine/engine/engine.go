@@ -70,9 +70,9 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	}
 	servers.start(servers.extProc, failed)
 	servers.start(servers.xds, failed)
-	go e.run(ctx, servers, failed)
-	e.ready.Store(true)
+	e.ready.Store(true) // before run, which takes it back
 	e.options.Log.Info("ready", "pid", os.Getpid())
+	go e.run(ctx, servers, failed)
 	return e, nil
 }
 

@@ -142,13 +142,18 @@ func withController(address string) func(*Options) {
 // runProgram runs the program, which is to stop by itself, and returns its exit code and its log.
 func runProgram(t *testing.T, directory, manifest string, register func(*Registry), more ...string) (int, string) {
 	t.Helper()
-	writeFile(t, directory+"/manifest.json", manifest)
-	arguments := append([]string{"--manifest", directory + "/manifest.json", "--ext-proc", "unix:" + directory + "/ext",
-		"--xds", "unix:" + directory + "/xds", "--admin", "unix:" + directory + "/engine", "--node-id", envoytest.NodeID,
-		"--state-dir", directory + "/state"}, more...)
 	var log lines
-	code := run(t.Context(), arguments, &log, register, func(*slog.Logger, *commandLine) {})
+	code := run(t.Context(), append(programArguments(t, directory, manifest), more...), &log, register, func(*slog.Logger, *commandLine) {})
 	return code, log.String()
+}
+
+// programArguments are those of an engine of that manifest with all its files in directory.
+func programArguments(t *testing.T, directory, manifest string) []string {
+	t.Helper()
+	writeFile(t, directory+"/manifest.json", manifest)
+	return []string{"--manifest", directory + "/manifest.json", "--ext-proc", "unix:" + directory + "/ext",
+		"--xds", "unix:" + directory + "/xds", "--admin", "unix:" + directory + "/engine", "--node-id", envoytest.NodeID,
+		"--state-dir", directory + "/state"}
 }
 
 // end stops the engine and waits for it.

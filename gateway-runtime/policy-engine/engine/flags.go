@@ -30,8 +30,11 @@ func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error)
 			flags.Usage()
 			return nil, err
 		}
+		before := len(left)
 		if left = flags.Args(); err == nil && len(left) > 0 {
 			err, left = fmt.Errorf("expected flags only, got %q", left[0]), left[1:]
+		} else if err != nil && len(left) == before { // it does not take away what is no flag by its form, as ---x
+			left = left[1:]
 		}
 		if err == nil {
 			break

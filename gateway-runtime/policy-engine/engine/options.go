@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -66,20 +68,21 @@ func (o *Options) mistakes() (errs []error) {
 			refuse(socket.name, "%w", err)
 		}
 	}
-	for group, addresses := range o.Executors {
-		for _, address := range addresses {
+	for _, group := range slices.Sorted(maps.Keys(o.Executors)) {
+		if group == "" {
+			refuse("executor", "expected GROUP=unix:PATH[,unix:PATH…], got no group")
+		}
+		for _, address := range o.Executors[group] {
 			if _, err := socketPath(address); err != nil {
 				refuse("executor", "group %s: %w", group, err)
 			}
 		}
 	}
-	for _, wait := range []struct {
-		name string
-		time time.Duration
-	}{{"drain-timeout", o.DrainTimeout}, {"executor-drain", o.ExecutorDrain}} {
-		if wait.time < 0 {
-			refuse(wait.name, "expected a time like 10s, got %s", wait.time)
-		}
+	if o.DrainTimeout < 0 {
+		refuse("drain-timeout", "expected a time like 10s, got %s", o.DrainTimeout)
+	}
+	if o.ExecutorDrain <= 0 {
+		refuse("executor-drain", "expected a time like 10s, got %s", o.ExecutorDrain)
 	}
 	if o.QuarantineDeaths < 1 {
 		refuse("quarantine-deaths", "expected a number from 1, got %d", o.QuarantineDeaths)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -14,14 +15,15 @@ import (
 )
 
 func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
-	_, err := Start(t.Context(), Options{Admin: "127.0.0.1:1", Executors: map[string][]string{"default": {"py"}}, DrainTimeout: -time.Second})
+	_, err := Start(t.Context(), Options{Admin: "127.0.0.1:1", Executors: map[string][]string{"default": {"py"}, "": {"unix:py"}}, DrainTimeout: -time.Second})
 	if err == nil {
 		t.Fatal("expected an error")
 	}
 	want := []string{
 		"Register: expected a function", "--manifest: expected a value", "--node-id: expected a value", "--state-dir: expected a value",
 		`--admin: expected unix:PATH, got "127.0.0.1:1"`, "--ext-proc: expected unix:PATH", "--xds: expected unix:PATH",
-		`--executor: group default: expected unix:PATH, got "py"`, "--drain-timeout: expected a time like 10s, got -1s",
+		`--executor: group default: expected unix:PATH, got "py"`, "--executor: expected GROUP=unix:PATH[,unix:PATH…], got no group",
+		"--drain-timeout: expected a time like 10s, got -1s", "--executor-drain: expected a time like 10s, got 0s",
 		"--quarantine-deaths: expected a number from 1", "--body-memory: expected a number of bytes from 1",
 	}
 	if got := strings.Split(err.Error(), "\n"); len(got) != len(want) {
@@ -36,9 +38,9 @@ func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
 
 func TestTheCommandLineNamesAllItsMistakes(t *testing.T) {
 	var usage bytes.Buffer
-	_, err := parseCommandLine([]string{"--what", "--xds", "here", "stray", "--log-level=warn", "--memory-limit", "-1", "--body-memory", "much"}, &usage)
+	_, err := parseCommandLine([]string{"--what", "---x", "--xds", "here", "stray", "--log-level=warn", "--memory-limit", "-1", "--body-memory", "much"}, &usage)
 	for _, mistake := range []string{
-		"flag provided but not defined: -what", `expected flags only, got "stray"`, `invalid value "warn" for flag -log-level`,
+		"flag provided but not defined: -what", "bad flag syntax: ---x", `expected flags only, got "stray"`, `invalid value "warn" for flag -log-level`,
 		`invalid value "much" for flag -body-memory`, `--xds: expected unix:PATH, got "here"`, "--node-id: expected a value", "--memory-limit: expected",
 	} {
 		if err == nil || !strings.Contains(err.Error(), mistake) {
@@ -64,5 +66,49 @@ func TestAnEngineThatIsStoppedWhileItStarts(t *testing.T) {
 		if _, err := os.Stat(directory + "/" + name); err == nil {
 			t.Errorf("%s is left behind", name)
 		}
+	}
+}
+
+// TestAnOrderlyStopEndsTheProgramWithZero, whenever it comes.
+func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
+	for name, ready := range map[string]bool{"before it serves": false, "while it serves": true} {
+		t.Run(name, func(t *testing.T) {
+			directory := envoytest.Directory(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var log lines
+			code := make(chan int, 1)
+			if !ready {
+				cancel()
+			}
+			go func() {
+				code <- run(ctx, programArguments(t, directory, markManifest), &log, registerMark, func(*slog.Logger, *commandLine) {})
+			}()
+			if ready {
+				eventually(t, "it is ready", func() bool { return strings.Contains(log.String(), `"message":"ready"`) })
+				cancel()
+			}
+			if got := <-code; got != 0 || !strings.Contains(log.String(), `"message":"stopped"`) {
+				t.Errorf("expected 0, got %d: %s", got, log.String())
+			}
+		})
+	}
+}
+
+// TestAStartThatIsStoppedLeavesOthersSocketsAlone: whoever cannot ask whether a process listens takes nothing away.
+func TestAStartThatIsStoppedLeavesOthersSocketsAlone(t *testing.T) {
+	path := envoytest.Directory(t) + "/admin"
+	alive, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = alive.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := removeStale(ctx, path); !errors.Is(err, ErrStopped) {
+		t.Errorf("expected %v, got %v", ErrStopped, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
 	}
 }

@@ -59,5 +59,8 @@ func removeStale(ctx context.Context, path string) error {
 	if alive, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("%s: another process listens there; stop it, or name another path", path), alive.Close())
 	}
+	if ctx.Err() != nil { // so nobody was asked
+		return ErrStopped
+	}
 	return os.Remove(path)
 }

@@ -3,21 +3,24 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from gatewright.policy import PolicyMetadata, RequestContext
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.replacement import ReplacementNeeded
+from gatewright_executor.running import inline_runner
 from gatewright_executor.running.dispatch import Dispatcher, SlotBatch
 from gatewright_executor.running.inline_runner import InlineBatch, InlineRunner, drained
 from gatewright_executor.running.instance import Concurrency, Execution, Instance, ResultSink
 from gatewright_executor.running.latency import RUN, STRIKES
 from gatewright_executor.running.stall_watchdog import LOOKS
 from gatewright_executor.running.worker import Worker
-from gatewright_executor.testing import Engine, request_execution
+from gatewright_executor.testing import Engine, eventually, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -88,20 +91,24 @@ def test_executions_of_a_policy_not_known_to_be_quick_are_handed_to_workers() ->
 
 
 @given(
-    hangs=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.0005, 0.003]), min_size=1, max_size=60), frame=st.integers(1, 20)
+    hangs=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.0005, 0.03]), min_size=1, max_size=60), frame=st.integers(1, 20)
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_execution_is_answered_once_whichever_stalls(
     engine: Callable[..., Engine], hangs: list[float], frame: int
 ) -> None:
     one = engine(naps=NAPS)
-    one.configure(1, "naps:v1.0.0", max_concurrency=3)
-    sent = [request_execution(n, 1, headers={"x-nap": str(nap)}) for n, nap in enumerate(hangs, start=1)]
+    for instance in (1, 2, 3):
+        one.configure(instance, "naps:v1.0.0", max_concurrency=3)
+        for number in range(RUN):
+            one.execute(request_execution(1000 * instance + number, instance, headers={"x-nap": "0"}))
+    before = one.health().executions_finished
+    sent = [request_execution(n, 1 + n % 3, headers={"x-nap": str(nap)}) for n, nap in enumerate(hangs, start=1)]
     for first in range(0, len(sent), frame):
         one.send(*sent[first : first + frame])
-    one.wait(lambda: len(one.actions) >= len(sent))
-    one.wait(lambda: one.health().executions_finished == len(sent))
-    assert sorted(action.id for action in one.actions) == [*range(1, len(sent) + 1)]
+    one.wait(lambda: len(one.actions) >= before + len(sent))
+    one.wait(lambda: one.health().executions_finished == before + len(sent))
+    assert sorted(action.id for action in one.actions if action.id < 1000) == [*range(1, len(sent) + 1)]
     one.half_close()
     one.wait(lambda: one.ended)
 
@@ -157,11 +164,17 @@ class Slow(SlotBatch):
     def __init__(self, seconds: float) -> None:
         self.seconds, self.ran = seconds, 0
         self.sent: list[int] = []
+        self.submitted: list[Execution] = []
         self.worker = Worker()
+        self.during: Callable[[], object] = lambda: None
 
     def run(self, _execution: Execution) -> None:
         self.ran += 1
+        self.during()
         self.worker.ended = self.ran * self.seconds
+
+    def submit(self, execution: Execution) -> None:
+        self.submitted.append(execution)
 
     def release(self) -> None: ...
 
@@ -178,6 +191,7 @@ class Slow(SlotBatch):
 
 def executions_of(sink: ResultSink, count: int) -> deque[Execution]:
     instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
+    instance.latency.is_quick = True
     return deque(Execution(request_execution(number), instance, 0.0, sink) for number in range(count))
 
 
@@ -191,60 +205,183 @@ def test_a_long_batch_sends_what_it_has_while_it_goes_on(monkeypatch: pytest.Mon
 
 
 class Stalls(Nobody):
-    """A sink whose first execution stays claimed until it is let go on."""
+    """A sink that notes what it is given. `fails`: it cannot send."""
 
     def __init__(self) -> None:
-        self.stalled, self.go_on, self.delivered = threading.Event(), threading.Event(), list[int]()
+        self.delivered, self.aborted, self.fails = list[int](), threading.Event(), False
+
+    def flush(self) -> None:
+        if self.fails:
+            raise MemoryError
+
+    def abort(self) -> None:
+        self.aborted.set()
 
     def deliver(self, execution: Execution, _action: bytes | None) -> None:
         self.delivered.append(execution.id)
 
 
-def test_another_thread_does_what_is_left_and_reads_on_while_the_first_ends() -> None:
-    """By looks of ours in place of the watchdog's thread: no clock is asked."""
-    read, dispatcher, sink = threading.Event(), Dispatcher(2), Stalls()
-    runner = InlineRunner(dispatcher, read.set)
-    dispatcher.pool.start()
+class Scene:
+    """A runner, and looks of ours in place of the watchdog's thread: no clock is asked.
 
-    def on_request(ctx: RequestContext, _params: object) -> None:
-        if ctx.request_id == "request-0":
-            sink.stalled.set()
-            assert sink.go_on.wait(10)
+    Executions of a number in `gates` wait for their gate; each has an instance of its own, which is quick.
+    """
 
-    instance = Instance(PolicyMetadata("p", "v1.0.0"), {})
-    instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", on_request)}, None, Concurrency(2, 2))
-    deadline = time.monotonic() + 30
-    batch = deque(Execution(request_execution(number), instance, deadline, sink) for number in range(3))
-    first = threading.Thread(target=runner.run, args=(batch, sink), daemon=True)
-    first.start()
-    assert sink.stalled.wait(10)
-    instance.latency.is_quick = True
-    for look in range(LOOKS):
-        assert (runner.term, instance.latency.is_quick) == (0, True), f"after {look} looks"
-        runner.look()
-    assert (runner.term, instance.latency.is_quick) == (1, False)
-    assert read.wait(10), "another thread leads"
-    assert sorted(sink.delivered) == [1, 2]
-    assert [worker.execution.id for worker in dispatcher.watchdog.workers if worker.execution] == [0]
-    sink.go_on.set()
+    def __init__(self, count: int, stalling: int) -> None:
+        self.dispatcher, self.sink = Dispatcher(4), Stalls()
+        self.led: list[int] = []  # terms of whoever has read on
+        self.runner = InlineRunner(self.dispatcher, self.led.append)
+        self.entered = [threading.Event() for _ in range(stalling)]
+        self.gates = [threading.Event() for _ in range(stalling)]
+        deadline = time.monotonic() + 30
+        self.executions = [
+            Execution(request_execution(number), self._quick(), deadline, self.sink) for number in range(count)
+        ]
+        self.dispatcher.pool.start()
+
+    def _quick(self) -> Instance:
+        instance = Instance(PolicyMetadata("p", "v1.0.0"), {})
+        instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", self._on_request)}, None, Concurrency(2, 2))
+        instance.latency.is_quick = True
+        return instance
+
+    def _on_request(self, ctx: RequestContext, _params: object) -> None:
+        number = int(ctx.request_id.removeprefix("request-"))
+        if number < len(self.gates):
+            self.entered[number].set()
+            assert self.gates[number].wait(10)
+
+    def start(self) -> threading.Thread:
+        first = threading.Thread(target=self.runner.run, args=(deque(self.executions), self.sink), daemon=True)
+        first.start()
+        return first
+
+    def stall(self, number: int) -> None:
+        """Looks until another thread leads in place of the one that runs this execution."""
+        assert self.entered[number].wait(10)
+        term = self.runner.term
+        for _ in range(LOOKS):
+            assert self.runner.term == term
+            self.runner.look()
+        assert eventually(lambda: self.runner.term == term + 1)
+
+    def close(self) -> None:
+        for gate in self.gates:
+            gate.set()
+        self.dispatcher.pool.stop()
+
+
+@pytest.fixture
+def scene() -> Iterator[Callable[[int, int], Scene]]:
+    scenes = list[Scene]()
+
+    def make(count: int, stalling: int) -> Scene:
+        scenes.append(Scene(count, stalling))
+        return scenes[-1]
+
+    yield make
+    for made in scenes:
+        made.close()
+
+
+def test_another_thread_does_what_is_left_and_reads_on_while_the_first_ends(
+    scene: Callable[[int, int], Scene],
+) -> None:
+    one = scene(3, 1)
+    first = one.start()
+    one.stall(0)
+    assert [each.instance.latency.is_quick for each in one.executions] == [False, True, True]
+    assert eventually(lambda: one.led == [1]), "another thread leads"
+    assert sorted(one.sink.delivered) == [1, 2]
+    workers = one.dispatcher.watchdog.workers
+    assert [worker.execution.id for worker in workers if worker.execution] == [0]
+    one.gates[0].set()
     first.join(10)
-    assert sorted(sink.delivered) == [0, 1, 2]
-    assert sum(worker.finished for worker in dispatcher.watchdog.workers) == 3
-    assert len(dispatcher.watchdog.workers) == 2, "the runner's, and what is left of the first"
-    dispatcher.pool.stop()
+    assert sorted(one.sink.delivered) == [0, 1, 2]
+    assert sum(worker.finished for worker in one.dispatcher.watchdog.workers) == 3
+    assert len(one.dispatcher.watchdog.workers) == 2, "the runner's, and what is left of the first"
+
+
+def test_one_thread_reads_on_however_many_stall_one_after_the_other(scene: Callable[[int, int], Scene]) -> None:
+    one = scene(6, 3)
+    one.start()
+    for number in range(3):
+        one.stall(number)
+    assert eventually(lambda: one.led == [3])
+    for gate in one.gates:
+        gate.set()
+    assert eventually(lambda: sorted(one.sink.delivered) == [*range(6)])
+    assert eventually(lambda: sorted(one.led) == [1, 2, 3]), "each has heard in which term it was the leader"
+    assert one.runner.term == 3
+
+
+def test_what_is_left_of_an_instance_that_stalled_is_the_workers(scene: Callable[[int, int], Scene]) -> None:
+    one = scene(4, 2)
+    for execution in one.executions[1:]:
+        execution.instance = one.executions[0].instance
+    one.start()
+    one.stall(0)
+    assert eventually(lambda: one.led == [1]), "nobody waits for the second one, which stalls too"
+    one.gates[0].set()
+    one.gates[1].set()
+    assert eventually(lambda: sorted(one.sink.delivered) == [0, 1, 2, 3])
+    assert one.runner.term == 1
+
+
+def test_without_a_further_thread_the_one_that_stalled_leads_on(
+    scene: Callable[[int, int], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inline_runner, "replacement_needed", needed := ReplacementNeeded())
+    one = scene(3, 1)
+    first = one.start()
+    assert one.entered[0].wait(10)
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CriticalThread, "start", start)
+        for _ in range(LOOKS):
+            one.runner.look()
+    assert needed.thread_failed
+    one.gates[0].set()
+    first.join(10)
+    assert (sorted(one.sink.delivered), one.runner.term, one.led) == ([0, 1, 2], 0, [])
+
+
+def test_a_leader_that_cannot_send_ends_the_stream_and_reads_on(scene: Callable[[int, int], Scene]) -> None:
+    one = scene(3, 1)
+    one.sink.fails = True
+    one.start()
+    one.stall(0)
+    assert eventually(lambda: one.led == [1])
+    assert one.sink.aborted.is_set()
+    one.sink.fails = False
 
 
 def test_one_that_only_had_no_core_is_quick_again() -> None:
     slow = Slow(0.0)
     executions = executions_of(slow, 2)
-    instance = executions[0].instance
-    instance.latency.is_quick = True
-    instance.latency.demote()
+    latency = executions[0].instance.latency
     batch = InlineBatch(executions, slow, slow.worker)
-    batch.has_stalled = True
+    first = executions[0]
+
+    def stall() -> None:
+        latency.demote()
+        batch.stalled = first
+
+    slow.during = stall
     batch.run(slow)
-    assert instance.latency.is_quick
+    assert latency.is_quick
     assert len(executions) == 1, "the rest is the new leader's"
+
+
+def test_what_is_quick_no_more_is_the_workers_in_the_same_batch() -> None:
+    slow = Slow(0.0)
+    executions = executions_of(slow, 5)
+    slow.during = executions[0].instance.latency.demote
+    InlineBatch(executions, slow, slow.worker).run(slow)
+    assert (slow.ran, [execution.id for execution in slow.submitted]) == (1, [1, 2, 3, 4])
 
 
 def test_each_execution_goes_to_one_thread_however_many_drain() -> None:

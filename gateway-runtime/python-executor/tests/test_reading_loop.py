@@ -141,13 +141,29 @@ def test_calls_that_have_ended_are_forgotten(talk: Talk, monkeypatch: pytest.Mon
     assert kept == [1]
 
 
+@pytest.mark.parametrize("how", ["reset", "go away"])
+def test_a_call_that_was_reset_hears_of_it_behind_a_new_one_too(talk: Talk, how: str) -> None:
+    """In one read: the new call comes, and the end of the first has come already when that is looked at."""
+    talk.start(1)
+    talk.say(1, b"one")
+    talk.start(3)
+    if how == "reset":
+        talk.client.reset_stream(1)
+    else:
+        talk.client.close_connection()
+    talk.leave()
+    talk.loop.run()
+    assert talk.heard.count("aborted") == 2, "both calls have ended"
+    assert talk.calls[0]._heard.index("one") < talk.heard.index("aborted")
+
+
 def test_a_thread_that_leads_no_more_leaves_what_has_come_to_the_next(talk: Talk) -> None:
     talk.start(1)
     talk.say(1, b"one", b"stalls", b"two")
     talk.leave()
     talk.loop.run()
     assert (talk.heard, talk.lost) == (["one", "stalls"], []), "it reads no more, and ends nothing"
-    following = threading.Thread(target=talk.loop.run, daemon=True)
+    following = threading.Thread(target=talk.loop.run, args=(1,), daemon=True)
     following.start()
     following.join(10)
     assert talk.heard == ["one", "stalls", "two", "aborted"]

@@ -207,10 +207,9 @@ class Engine:
         self.stream = Stream(process, self, self._runner)
 
     def start(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=(0,), daemon=True).start()
 
-    def _read(self) -> None:
-        term = self._runner.term
+    def _read(self, term: int) -> None:
         for frame in self._frames:
             self.stream.receive(frame)
             if self._runner.term != term:

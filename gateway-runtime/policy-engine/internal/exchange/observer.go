@@ -1,10 +1,6 @@
 package exchange
 
-import (
-	"time"
-
-	"gatewright.dev/policy-engine/internal/chain"
-)
+import "gatewright.dev/policy-engine/internal/chain"
 
 // Observer is told what exchanges and their chains do. It is called from many goroutines at once, and must not wait for
 // anything.
@@ -21,7 +17,6 @@ type Observer interface {
 type Exchange struct {
 	RequestID string // "" where no request came
 	ChainID   string // "" where no request came
-	Duration  time.Duration
 	Result    Result
 	Err       error // why it was cancelled or has failed; never for the client
 }

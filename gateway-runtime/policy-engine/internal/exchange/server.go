@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -47,9 +46,6 @@ var (
 	ErrFailed = errors.New("exchange failed")
 )
 
-// processStart is what durations are measured from: time.Since reads one clock, where time.Now reads two.
-var processStart = time.Now()
-
 // Server takes exchanges through their chains. Several front ends may share it.
 type Server struct {
 	table    *chain.Table
@@ -63,12 +59,12 @@ func NewServer(table *chain.Table, observer Observer) *Server { return &Server{t
 // ErrCancelled or ErrFailed; then the front end must end the exchange in such a way that the proxy fails it.
 func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	s.observer.ExchangeBegan()
-	began, opening := time.Since(processStart), Opening{}
+	opening := Opening{}
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		err = s.end(ctx, &opening, time.Since(processStart)-began, err)
+		err = s.end(ctx, &opening, err)
 	}()
 	if opening, err = front.Open(ctx); err != nil {
 		return err
@@ -97,8 +93,8 @@ func (s *Server) answerUnknown(front FrontEnd, opening *Opening) error {
 }
 
 // end tells the observer how an exchange has ended, and returns what Serve does.
-func (s *Server) end(ctx context.Context, opening *Opening, duration time.Duration, err error) error {
-	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Duration: duration, Err: err}
+func (s *Server) end(ctx context.Context, opening *Opening, err error) error {
+	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Err: err}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):

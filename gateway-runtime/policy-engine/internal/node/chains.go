@@ -75,7 +75,7 @@ func (c *chains) acquireBundle(b *build) error {
 	fresh := map[string]*chain.Chain{}
 	var wrong buildErrors
 	for _, message := range b.message.GetChains() {
-		if c.refs[message.GetId()] != nil {
+		if id := message.GetId(); c.refs[id] != nil || fresh[id] != nil {
 			continue
 		}
 		chain, errs := c.newChain(b, message)

@@ -122,8 +122,10 @@ func (t *CrashTracker) Track(instance Instance) {
 func (t *CrashTracker) Forget(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if r := t.records[id]; r != nil && r.current != nil {
+		defer t.publish()
+	}
 	delete(t.records, id)
-	t.publish()
 }
 
 // publish makes the quarantines known to those that ask without the mutex.
@@ -258,6 +260,9 @@ func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 
 func (r *record) add(c crash, since time.Time) {
 	r.total++
+	if last := len(r.crashes) - 1; last >= 0 { // processes that crash together may be recorded in another order
+		c.answered = max(c.answered, r.crashes[last].answered)
+	}
 	r.crashes = append(slices.DeleteFunc(r.crashes, func(old crash) bool { return old.when.Before(since) }), c)
 }
 

@@ -86,6 +86,17 @@ func TestOneThatAnswersBetweenTheCrashesIsInnocent(t *testing.T) {
 	wantRefused(t, s, busy, false)
 }
 
+// TestCrashesAtOnceCountInAnyOrder: what the last of them has seen answered may be less than what the first one has.
+func TestCrashesAtOnceCountInAnyOrder(t *testing.T) {
+	s := newScene()
+	culprit := s.instance("culprit")
+	for _, answered := range []uint64{1, 0, 0} {
+		s.answered[culprit] = answered
+		s.crash(0, culprit)
+	}
+	wantRefused(t, s, culprit, true)
+}
+
 func TestOfAllCandidatesTheOneThatAnsweredLeastIsQuarantined(t *testing.T) {
 	s := newScene()
 	culprit, slow := s.instance("culprit"), s.instance("slow")

@@ -109,7 +109,7 @@ class Connection:
             self._unsent.clear()
             self._protocol.lose()
             self._idle.notify_all()
-        self._client.close()
+            self._client.close()  # under the lock: a thread that sends must not meet another file of this number
         self._lost(self)
 
     def _read(self) -> bytes:

@@ -227,6 +227,10 @@ class SlotBatch:
         self._last = execution
         self._dispatcher.run_here(execution, self._worker)
 
+    def submit(self, execution: Execution) -> None:
+        """Has a worker run it."""
+        self._dispatcher.submit(execution)
+
     def release(self) -> None:
         """Gives the slot back, after those that have waited for it."""
         last, self._holder, self._last = self._last, None, None

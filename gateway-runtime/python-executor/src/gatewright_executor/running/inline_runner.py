@@ -3,7 +3,7 @@
 To hand an execution to another thread costs more than most policies. So the thread that reads a connection, its leader,
 runs those of a frame that are known to be quick (latency.py), one after the other. If one of them stalls after all, the
 watchdog (stall_watchdog.py) makes another thread the leader: that one does what is left of the batch, and reads on. The
-thread that was held up ends its one execution, and then itself.
+thread that was held up ends its one execution, and then itself. There is one leader at a time: each has its term.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from gatewright_executor.critical_thread import CriticalThread
+from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.dispatch import Dispatcher, SlotBatch
 from gatewright_executor.running.instance import Execution, ResultSink
 from gatewright_executor.running.stall_watchdog import LOOKS
@@ -38,23 +39,26 @@ def drained(executions: deque[Execution]) -> Iterator[Execution]:
 class InlineBatch:
     """Executions of one frame, and the worker of the thread that runs them."""
 
-    __slots__ = ("began", "executions", "has_stalled", "sink", "worker")
+    __slots__ = ("began", "executions", "sink", "stalled", "worker")
 
     def __init__(self, executions: deque[Execution], sink: ResultSink, worker: Worker) -> None:
         self.executions = executions
         self.sink = sink
         self.worker = worker
         self.began = time.monotonic()
-        self.has_stalled = False  # another thread is the leader
+        self.stalled: Execution | None = None  # that one; another thread is the leader
 
     def run(self, slots: SlotBatch) -> None:
-        """Runs the executions, as many as there is time for."""
+        """Runs the executions, as many as there is time for; workers run those of instances that are quick no more."""
         self.worker.measure_from_here()
         until, pause, due = self.began + BATCH_SECONDS, FLUSH_SECONDS, self.began + FLUSH_SECONDS
         for execution in drained(self.executions):
+            if not execution.instance.latency.is_quick:
+                slots.submit(execution)
+                continue
             slots.run(execution)
-            if self.has_stalled:
-                if not self.worker.was_slow:  # others had the core
+            if self.stalled is not None:
+                if self.stalled is execution and not self.worker.was_slow:  # others had the core
                     execution.instance.latency.undo_demotion()
                 break
             if (ended := self.worker.ended) < due:
@@ -68,12 +72,12 @@ class InlineBatch:
 
 
 class InlineRunner:
-    """Of one connection. `read` is its reading loop: it reads until there is no more, or until `term` is another one.
+    """Of one connection. `read(term)` is its reading loop: it reads until there is no more, or `term` is another one.
 
-    It is called here in each further thread that becomes the leader.
+    It is called here in each further thread that becomes the leader, with that one's term.
     """
 
-    def __init__(self, dispatcher: Dispatcher, read: Callable[[], None]) -> None:
+    def __init__(self, dispatcher: Dispatcher, read: Callable[[int], None]) -> None:
         self._dispatcher = dispatcher
         self._watchdog = dispatcher.watchdog
         self._read = read
@@ -103,9 +107,9 @@ class InlineRunner:
             log.exception("executions were accepted and not all answered; the stream ends")
             sink.abort()
         with self._lock:
-            if not batch.has_stalled:
+            if batch.stalled is None:
                 self._batch = None
-        if batch.has_stalled:
+        if batch.stalled is not None:
             self._watchdog.note_stalled_ended(batch.worker)
         else:
             for execution in drained(executions):
@@ -124,18 +128,26 @@ class InlineRunner:
         self._seen = execution
         if batch is None or execution is None or self._looks < LOOKS:
             return
+        self._looks = 0
+        try:
+            CriticalThread(self._take_over, batch, execution, name="connection").start()
+        except (RuntimeError, MemoryError):  # the one that has stalled leads on
+            replacement_needed.thread_failed = True
+            log.critical("no thread can be had to read on; this process should be replaced", exc_info=True)
+
+    def _take_over(self, batch: InlineBatch, execution: Execution) -> None:
+        """Becomes the leader in place of a thread whose execution has stalled, unless that goes on already."""
         with self._lock:
-            if self._batch is not batch:
+            if self._batch is not batch or batch.worker.execution is not execution:
                 return
             self._watchdog.note_stalled(batch.worker)
+            execution.instance.latency.demote()
             self._batch, self.worker, self.term = None, Worker(), self.term + 1
-            batch.has_stalled = True
-        execution.instance.latency.demote()
-        CriticalThread(self._lead, batch, name="connection").start()
-
-    def _lead(self, stalled: InlineBatch) -> None:
+            batch.stalled, term = execution, self.term
         try:
-            stalled.sink.flush()
-            self.run(stalled.executions, stalled.sink)
-        finally:
-            self._read()
+            batch.sink.flush()
+            self.run(batch.executions, batch.sink)
+        except Exception:
+            log.exception("executions were accepted and not all answered; the stream ends")
+            batch.sink.abort()
+        self._read(term)

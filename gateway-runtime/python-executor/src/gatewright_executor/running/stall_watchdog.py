@@ -91,8 +91,10 @@ class StallWatchdog(WokenThread):
             resting = resting + 1 if ran == before and not any(runner.is_running for runner in runners) else 0
             before = ran
         self._awake.clear()
-        if _started(self.workers) != before or self._stopped:
-            self._awake.set()
+        with self._lock:
+            is_running = any(runner.is_running for runner in self._runners)
+        if is_running or _started(self.workers) != before or self._stopped:
+            self._awake.set()  # whoever began meanwhile has seen that it was awake
 
     def _look(self) -> list[Runner]:
         with self._lock:

@@ -37,7 +37,7 @@ Methods: TypeAlias = Mapping[str, Callable[[ResponseWriter, InlineRunner], Call]
 
 
 class ReadingLoop:
-    """Of one connection. `run` is for its first thread; `InlineRunner` has further ones go on with it."""
+    """Of one connection. `run()` is for its first thread; `InlineRunner` has further ones go on with it."""
 
     def __init__(self, connection: Connection, methods: Methods, dispatcher: Dispatcher) -> None:
         self._connection = connection
@@ -45,9 +45,11 @@ class ReadingLoop:
         self._runner = InlineRunner(dispatcher, self.run)
         self._calls: dict[int, Call] = {}
 
-    def run(self) -> None:
-        """Reads until the client has left or another thread reads on. Where that fails the connection ends, too."""
-        term = self._runner.term
+    def run(self, term: int = 0) -> None:
+        """Reads until the client has left or another thread reads on: the runner's term is another one then.
+
+        Where that fails the connection ends, too.
+        """
         try:
             while self._runner.term == term:
                 event = self._connection.next_event()
@@ -57,7 +59,8 @@ class ReadingLoop:
                 self._handle(event)
                 del event  # or its message would stay in memory until the next one
         except BaseException:
-            self._end_connection()
+            if self._runner.term == term:  # else it is another thread's
+                self._end_connection()
             raise
 
     def _handle(self, event: Event) -> None:
@@ -75,8 +78,7 @@ class ReadingLoop:
             case HalfClosed():
                 call.half_closed()
             case Aborted(stream_id):
-                del self._calls[stream_id]
-                call.aborted()
+                self._calls.pop(stream_id).aborted()
 
     def _start_call(self, stream_id: int, path: str) -> None:
         writer = ResponseWriter(self._connection, stream_id)
@@ -84,7 +86,8 @@ class ReadingLoop:
         if serve is None:
             writer.finish(Status.UNIMPLEMENTED, f"expected one of {', '.join(self._methods)}, got {path}")
             return
-        self._calls = {each: call for each, call in self._calls.items() if self._connection.has_call(each)}
+        for gone in [each for each in self._calls if not self._connection.has_call(each)]:
+            self._calls.pop(gone).aborted()  # to those that have ended already it means nothing
         self._calls[stream_id] = serve(writer, self._runner)
 
     def _end_connection(self) -> None:
