@@ -49,6 +49,7 @@ def pages() -> dict[str, str]:
         "statistics.md": go_structs.statistics(),
         "gatewright-policy.md": module("gatewright.policy"),
         "gatewright-testing.md": module("gatewright.testing"),
+        "gatewright-streams.md": module("gatewright.streams"),
     }
 
 
@@ -327,6 +328,19 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.testing": {
         "The policy": ("load_policy", "params", "prepared", "Prepared"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
+    },
+    "gatewright.streams": {
+        "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
+        "What they give and take": ("SseEvent", "GrpcMessage", "json_line", "StreamError", "LIMIT"),
+        "Parsers without I/O": (
+            "Parser",
+            "LineParser",
+            "TextDecoder",
+            "JsonLinesParser",
+            "SseParser",
+            "GrpcParser",
+            "Replacer",
+        ),
     },
 }
 """What the pages of the SDK have, in their order."""

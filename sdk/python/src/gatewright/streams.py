@@ -1,10 +1,10 @@
 """Bodies that come in pieces, cut wherever the network has cut them: lines, events, messages and patterns in them.
 
 Each kind has a parser without I/O, which is fed with pieces and gives what is whole by then, and a function that does
-the same with an asynchronous iterator, as the stream hooks of a policy are given one:
+the same with an asynchronous iterator:
 
-    async for event in sse_events(chunks):
-        yield event.with_data(event.data.upper()).encode() if event.data is not None else event.raw
+    for event in SseParser().feed(ctx.body):
+        body += event.with_data(mask(event.data)).encode() if event.data is not None else event.raw
 
 The result never depends on where the pieces were cut. What is kept until more comes is bounded by `limit`: beyond it
 StreamError is raised. Standard library only.
@@ -19,6 +19,28 @@ import struct
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, AnyStr, Generic, Protocol, TypeVar
+
+__all__ = [
+    "LIMIT",
+    "GrpcMessage",
+    "GrpcParser",
+    "JsonLinesParser",
+    "LineParser",
+    "Parser",
+    "Replacer",
+    "SseEvent",
+    "SseParser",
+    "StreamError",
+    "TextDecoder",
+    "grpc_messages",
+    "json_line",
+    "json_lines",
+    "lines",
+    "parse",
+    "replaced",
+    "sse_events",
+    "text",
+]
 
 LIMIT = 1 << 20
 """Default of `limit`, in bytes: what one line, event or message may have."""
