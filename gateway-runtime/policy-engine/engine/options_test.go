@@ -98,7 +98,7 @@ func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
 // TestAStartThatIsStoppedLeavesOthersSocketsAlone: whoever cannot ask whether a process listens takes nothing away.
 func TestAStartThatIsStoppedLeavesOthersSocketsAlone(t *testing.T) {
 	path := envoytest.Directory(t) + "/admin"
-	alive, err := net.Listen("unix", path)
+	alive, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
