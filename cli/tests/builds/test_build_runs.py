@@ -103,8 +103,7 @@ def test_a_build_ends_with_its_run(bench: Bench) -> None:
         await place.runs.close()
         with pytest.raises(BuildRefusedError):
             await task
-        assert not bench.alive(build)
-        assert not bench.alive(process)
+        await bench.until(lambda: not bench.alive(build) and not bench.alive(process))
 
     bench.run(live())
 

@@ -156,8 +156,9 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	if err := receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // whoever has less to do, but never the one that leaves
+	for calls := 2; calls <= 3; calls++ { // whoever has less to do, but never the one that leaves
 		callWith(t, patience, policy)
+		eventually(t, "the call counted where it goes", func() bool { return loadOf(groups) == calls })
 	}
 	if a, b := len(fresh.nextFrame().GetExecutions()), len(second.nextFrame().GetExecutions()); a != 1 || b != 1 {
 		t.Fatalf("expected one each in the new and in the other process, got %d and %d", a, b)
@@ -168,6 +169,14 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	}
 	first.broken()
 	eventually(t, "the replaced process gone", func() bool { return len(groups.Stats()) == 2 })
+}
+
+// loadOf is how many executions wait or are sent, in all processes.
+func loadOf(groups *Groups) (load int) {
+	for _, process := range groups.Stats() {
+		load += process.Queued + process.UnderWay
+	}
+	return load
 }
 
 func TestDeployIsRefused(t *testing.T) {
