@@ -45,10 +45,6 @@ class Mistake:
         where = f"{self.file}:{self.line}" if self.file and self.line else self.file
         return ": ".join(part for part in (where, self.field, self.message) if part)
 
-    def with_cure(self, cure: str) -> Mistake:
-        """The same; and where it has no cure, this one."""
-        return self if self.cure else replace(self, message=f"{self.message}; {cure}", cure=cure)
-
 
 class Invalid(Exception):  # noqa: N818 - the input is invalid; nothing of ours went wrong
     """The author of an input has to change it. `mistakes`: at least one, each once, in order of files and fields."""
