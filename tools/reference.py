@@ -319,6 +319,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "UpstreamRequestModifications",
             "UpstreamResponseModifications",
             "ImmediateResponse",
+            "Reject",
             "RequestAction",
             "ResponseAction",
         ),

@@ -24,6 +24,7 @@ class EncodedBodies(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODED_BODIES_UNSPECIFIED: _ClassVar[EncodedBodies]
     ENCODED_BODIES_REFUSE: _ClassVar[EncodedBodies]
     ENCODED_BODIES_PASS: _ClassVar[EncodedBodies]
+    ENCODED_BODIES_DECODE: _ClassVar[EncodedBodies]
 
 class BodyMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +41,7 @@ HEADER_MODE_PROCESS: HeaderMode
 ENCODED_BODIES_UNSPECIFIED: EncodedBodies
 ENCODED_BODIES_REFUSE: EncodedBodies
 ENCODED_BODIES_PASS: EncodedBodies
+ENCODED_BODIES_DECODE: EncodedBodies
 BODY_MODE_UNSPECIFIED: BodyMode
 BODY_MODE_SKIP: BodyMode
 BODY_MODE_BUFFER: BodyMode
@@ -170,7 +172,7 @@ class Chain(_message.Message):
     def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ...) -> None: ...
 
 class Attachment(_message.Message):
-    __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "operation")
+    __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation")
     class OnErrorByClassEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +192,7 @@ class Attachment(_message.Message):
     ON_ERROR_BY_CLASS_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     MAX_BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STREAM_IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     instance: str
     policy_name: str
@@ -203,8 +206,9 @@ class Attachment(_message.Message):
     on_error_by_class: _containers.ScalarMap[str, OnError]
     max_concurrency: int
     max_body_bytes: int
+    stream_idle_timeout_ms: int
     operation: str
-    def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ..., operation: _Optional[str] = ...) -> None: ...
+    def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ..., stream_idle_timeout_ms: _Optional[int] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class ProcessingMode(_message.Message):
     __slots__ = ("request_headers", "request_body", "response_headers", "response_body", "request_body_in_response", "encoded_bodies")

@@ -29,6 +29,8 @@ type RequestContext struct {
 	// Body is nil where the policy's definition does not ask for it in this phase, or the request has none. It has at
 	// most the attachment's maxBodyBytes, 1 MiB unless it says otherwise.
 	Body []byte
+	// Trailers are nil but in OnRequestStream.
+	Trailers *Trailers
 	// Metadata is the exchange's, shared by all its policies in both phases. It is never nil.
 	Metadata *ExchangeMetadata
 }
@@ -46,6 +48,8 @@ type ResponseContext struct {
 	// Body is nil where the policy's definition does not ask for it, or the response has none. It has at most the
 	// attachment's maxBodyBytes.
 	Body []byte
+	// Trailers are nil but in OnResponseStream.
+	Trailers *Trailers
 	// Metadata is the exchange's, the same object as Request.Metadata. It is never nil.
 	Metadata *ExchangeMetadata
 }

@@ -18,7 +18,7 @@ type HeaderMode string
 type BodyMode string
 
 // EncodedBodies says what becomes of a body that a policy wants and that has a content encoding other than identity.
-// REFUSE, the default: the execution fails with ClassBadBody. PASS: the policy is given it as it is.
+// REFUSE: the execution fails with ClassBadBody. PASS: the policy is given it as it is. DECODE: it is given it decoded.
 type EncodedBodies string
 
 // The modes.
@@ -31,6 +31,7 @@ const (
 
 	EncodedRefuse EncodedBodies = "REFUSE"
 	EncodedPass   EncodedBodies = "PASS"
+	EncodedDecode EncodedBodies = "DECODE"
 )
 
 // PolicyDefinition is a policy-definition.yaml, as JSON. What only executors are held to (files and network of a Python

@@ -47,6 +47,7 @@ type Metadata struct {
 	MaxConcurrency int           // executions of this instance at once, 0 where it names none: no limit for a Go policy
 	Operation      string        // that the policy is attached to, "GET /{id}"; empty where it is attached to the API
 	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
+	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
 }
 
 // Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.

@@ -44,6 +44,7 @@ __all__ = [
     "Prepare",
     "ReadOnlyDict",
     "ReadOnlyList",
+    "Reject",
     "RequestAction",
     "RequestContext",
     "RequestFields",
@@ -119,6 +120,17 @@ class ImmediateResponse:
     body: bytes | str = b""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     """For the access log, where it stands in `analytics`."""
+
+
+class Reject(Exception):  # noqa: N818 - it says what it does
+    """Raised in on_request_stream or on_response_stream: answers the client, as a returned ImmediateResponse would.
+
+    Once the response's headers are out, nothing can be answered any more, and the stream is reset.
+    """
+
+    def __init__(self, response: ImmediateResponse) -> None:
+        super().__init__(response)
+        self.response = response
 
 
 RequestAction: TypeAlias = UpstreamRequestModifications | ImmediateResponse | None

@@ -34,9 +34,11 @@ const (
 type Phase int32
 
 const (
-	Phase_PHASE_UNSPECIFIED Phase = 0
-	Phase_PHASE_REQUEST     Phase = 1 // calls on_request
-	Phase_PHASE_RESPONSE    Phase = 2 // calls on_response
+	Phase_PHASE_UNSPECIFIED     Phase = 0
+	Phase_PHASE_REQUEST         Phase = 1 // calls on_request
+	Phase_PHASE_RESPONSE        Phase = 2 // calls on_response
+	Phase_PHASE_REQUEST_STREAM  Phase = 3 // calls on_request_stream; the body comes in pieces
+	Phase_PHASE_RESPONSE_STREAM Phase = 4 // calls on_response_stream
 )
 
 // Enum value maps for Phase.
@@ -45,11 +47,15 @@ var (
 		0: "PHASE_UNSPECIFIED",
 		1: "PHASE_REQUEST",
 		2: "PHASE_RESPONSE",
+		3: "PHASE_REQUEST_STREAM",
+		4: "PHASE_RESPONSE_STREAM",
 	}
 	Phase_value = map[string]int32{
-		"PHASE_UNSPECIFIED": 0,
-		"PHASE_REQUEST":     1,
-		"PHASE_RESPONSE":    2,
+		"PHASE_UNSPECIFIED":     0,
+		"PHASE_REQUEST":         1,
+		"PHASE_RESPONSE":        2,
+		"PHASE_REQUEST_STREAM":  3,
+		"PHASE_RESPONSE_STREAM": 4,
 	}
 )
 
@@ -148,8 +154,8 @@ func (FailureClass) EnumDescriptor() ([]byte, []int) {
 	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
 }
 
-// What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `cancel`,
-// then `close`.
+// What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `pieces` and
+// `credit`, then `cancel`, then `close`.
 type RequestFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Configure     []*ConfigureInstance   `protobuf:"bytes,1,rep,name=configure,proto3" json:"configure,omitempty"`
@@ -157,6 +163,8 @@ type RequestFrame struct {
 	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`             // executions nobody waits for any more; those not yet started never are
 	TimedOut      []*TimedOut            `protobuf:"bytes,5,rep,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"` // those of cancel whose time is over: the executor says in its log where they are
 	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`               // instances that get no further executions: closed after their last one
+	Pieces        []*Piece               `protobuf:"bytes,6,rep,name=pieces,proto3" json:"pieces,omitempty"`                     // of the bodies that streams are given
+	Credit        []*Credit              `protobuf:"bytes,7,rep,name=credit,proto3" json:"credit,omitempty"`                     // for the pieces of what streams yield
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,6 +234,143 @@ func (x *RequestFrame) GetClose() []uint32 {
 	return nil
 }
 
+func (x *RequestFrame) GetPieces() []*Piece {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *RequestFrame) GetCredit() []*Credit {
+	if x != nil {
+		return x.Credit
+	}
+	return nil
+}
+
+// A part of a body, of an execution that is a stream. In order; at most 64 KiB; empty only where it is the last.
+type Piece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the execution
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`              // engine → executor alone: the body ends with it. What a stream yields ends with its Action
+	Trailers      []byte                 `protobuf:"bytes,4,opt,name=trailers,proto3,oneof" json:"trailers,omitempty"` // header blob, with the last piece; absent: the message has none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Piece) Reset() {
+	*x = Piece{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Piece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Piece) ProtoMessage() {}
+
+func (x *Piece) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Piece.ProtoReflect.Descriptor instead.
+func (*Piece) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Piece) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Piece) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Piece) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *Piece) GetTrailers() []byte {
+	if x != nil {
+		return x.Trailers
+	}
+	return nil
+}
+
+// So many bytes of pieces have been taken by their consumer, and may be sent again. Each side begins with 256 KiB for each
+// stream, may send a piece while it has more than none left, and a piece takes its bytes from it.
+type Credit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the execution
+	Bytes         uint32                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credit) Reset() {
+	*x = Credit{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credit) ProtoMessage() {}
+
+func (x *Credit) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credit.ProtoReflect.Descriptor instead.
+func (*Credit) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Credit) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Credit) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // An execution that got no answer in its time.
 type TimedOut struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -241,7 +386,7 @@ type TimedOut struct {
 
 func (x *TimedOut) Reset() {
 	*x = TimedOut{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +398,7 @@ func (x *TimedOut) String() string {
 func (*TimedOut) ProtoMessage() {}
 
 func (x *TimedOut) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[1]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +411,7 @@ func (x *TimedOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimedOut.ProtoReflect.Descriptor instead.
 func (*TimedOut) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TimedOut) GetId() uint64 {
@@ -331,7 +476,7 @@ type ConfigureInstance struct {
 
 func (x *ConfigureInstance) Reset() {
 	*x = ConfigureInstance{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +488,7 @@ func (x *ConfigureInstance) String() string {
 func (*ConfigureInstance) ProtoMessage() {}
 
 func (x *ConfigureInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[2]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +501,7 @@ func (x *ConfigureInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureInstance.ProtoReflect.Descriptor instead.
 func (*ConfigureInstance) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureInstance) GetInstance() uint32 {
@@ -438,11 +583,13 @@ func (x *ConfigureInstance) GetOperation() string {
 
 // One call of one policy instance in one phase.
 type Execution struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // the correlation id, unique on this stream
-	Instance  uint32                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"`
-	Phase     Phase                  `protobuf:"varint,3,opt,name=phase,proto3,enum=gatewright.executor.v1.Phase" json:"phase,omitempty"`
-	TimeoutUs uint32                 `protobuf:"varint,4,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // time that is left, in microseconds, when the frame was made; an execution past it is not started
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // the correlation id, unique on this stream
+	Instance uint32                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Phase    Phase                  `protobuf:"varint,3,opt,name=phase,proto3,enum=gatewright.executor.v1.Phase" json:"phase,omitempty"`
+	// Time that is left, in microseconds, when the frame was made; an execution past it is not started. Of a stream: what
+	// its own work may take between a chunk (or the frame's coming) and the next one that it asks for or yields.
+	TimeoutUs uint32 `protobuf:"varint,4,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"`
 	// The request: as it is now in the request phase, as it went upstream in the response phase.
 	RequestId      []byte `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Method         []byte `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
@@ -465,7 +612,7 @@ type Execution struct {
 
 func (x *Execution) Reset() {
 	*x = Execution{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +624,7 @@ func (x *Execution) String() string {
 func (*Execution) ProtoMessage() {}
 
 func (x *Execution) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[3]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +637,7 @@ func (x *Execution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Execution.ProtoReflect.Descriptor instead.
 func (*Execution) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Execution) GetId() uint64 {
@@ -628,13 +775,15 @@ type ReplyFrame struct {
 	FramesAcknowledged uint64            `protobuf:"varint,2,opt,name=frames_acknowledged,json=framesAcknowledged,proto3" json:"frames_acknowledged,omitempty"`
 	Actions            []*Action         `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"` // one for each execution that was not cancelled, in the order they finished
 	Instances          []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
+	Pieces             []*Piece          `protobuf:"bytes,5,rep,name=pieces,proto3" json:"pieces,omitempty"` // of what streams yield; before the Action that ends them
+	Credit             []*Credit         `protobuf:"bytes,6,rep,name=credit,proto3" json:"credit,omitempty"` // for the pieces of the bodies that streams are given
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ReplyFrame) Reset() {
 	*x = ReplyFrame{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +795,7 @@ func (x *ReplyFrame) String() string {
 func (*ReplyFrame) ProtoMessage() {}
 
 func (x *ReplyFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[4]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +808,7 @@ func (x *ReplyFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyFrame.ProtoReflect.Descriptor instead.
 func (*ReplyFrame) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{4}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReplyFrame) GetHello() *Hello {
@@ -690,6 +839,20 @@ func (x *ReplyFrame) GetInstances() []*InstanceStatus {
 	return nil
 }
 
+func (x *ReplyFrame) GetPieces() []*Piece {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *ReplyFrame) GetCredit() []*Credit {
+	if x != nil {
+		return x.Credit
+	}
+	return nil
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pid           uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -703,7 +866,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +878,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[5]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +891,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{5}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Hello) GetPid() uint32 {
@@ -767,19 +930,21 @@ func (x *Hello) GetWorkers() uint32 {
 }
 
 type LoadedPolicy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	OnRequest     bool                   `protobuf:"varint,3,opt,name=on_request,json=onRequest,proto3" json:"on_request,omitempty"`
-	OnResponse    bool                   `protobuf:"varint,4,opt,name=on_response,json=onResponse,proto3" json:"on_response,omitempty"`
-	Failure       *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"` // absent: loaded. Else why its module did not import, with file and line
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version          string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	OnRequest        bool                   `protobuf:"varint,3,opt,name=on_request,json=onRequest,proto3" json:"on_request,omitempty"`
+	OnResponse       bool                   `protobuf:"varint,4,opt,name=on_response,json=onResponse,proto3" json:"on_response,omitempty"`
+	Failure          *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"` // absent: loaded. Else why its module did not import, with file and line
+	OnRequestStream  bool                   `protobuf:"varint,6,opt,name=on_request_stream,json=onRequestStream,proto3" json:"on_request_stream,omitempty"`
+	OnResponseStream bool                   `protobuf:"varint,7,opt,name=on_response_stream,json=onResponseStream,proto3" json:"on_response_stream,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *LoadedPolicy) Reset() {
 	*x = LoadedPolicy{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +956,7 @@ func (x *LoadedPolicy) String() string {
 func (*LoadedPolicy) ProtoMessage() {}
 
 func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[6]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +969,7 @@ func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadedPolicy.ProtoReflect.Descriptor instead.
 func (*LoadedPolicy) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{6}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LoadedPolicy) GetName() string {
@@ -842,6 +1007,20 @@ func (x *LoadedPolicy) GetFailure() *Failure {
 	return nil
 }
 
+func (x *LoadedPolicy) GetOnRequestStream() bool {
+	if x != nil {
+		return x.OnRequestStream
+	}
+	return false
+}
+
+func (x *LoadedPolicy) GetOnResponseStream() bool {
+	if x != nil {
+		return x.OnResponseStream
+	}
+	return false
+}
+
 type InstanceStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Instance      uint32                 `protobuf:"varint,1,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -852,7 +1031,7 @@ type InstanceStatus struct {
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1043,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1056,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InstanceStatus) GetInstance() uint32 {
@@ -913,13 +1092,16 @@ type Action struct {
 	AnalyticsMetadata []byte                 `protobuf:"bytes,13,opt,name=analytics_metadata,json=analyticsMetadata,proto3" json:"analytics_metadata,omitempty"` // JSON object
 	MetadataSet       []byte                 `protobuf:"bytes,14,opt,name=metadata_set,json=metadataSet,proto3" json:"metadata_set,omitempty"`                   // JSON object: keys of the exchange's metadata that were written
 	MetadataRemoved   []string               `protobuf:"bytes,15,rep,name=metadata_removed,json=metadataRemoved,proto3" json:"metadata_removed,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Of streams alone: changes of the trailers, applied in the order remove, set.
+	RemoveTrailers []byte `protobuf:"bytes,16,opt,name=remove_trailers,json=removeTrailers,proto3" json:"remove_trailers,omitempty"` // name NUL name NUL
+	SetTrailers    []byte `protobuf:"bytes,17,opt,name=set_trailers,json=setTrailers,proto3" json:"set_trailers,omitempty"`          // header blob
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1113,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1126,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Action) GetId() uint64 {
@@ -1052,6 +1234,20 @@ func (x *Action) GetMetadataRemoved() []string {
 	return nil
 }
 
+func (x *Action) GetRemoveTrailers() []byte {
+	if x != nil {
+		return x.RemoveTrailers
+	}
+	return nil
+}
+
+func (x *Action) GetSetTrailers() []byte {
+	if x != nil {
+		return x.SetTrailers
+	}
+	return nil
+}
+
 type ImmediateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StatusCode    uint32                 `protobuf:"varint,1,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"` // 200–599
@@ -1063,7 +1259,7 @@ type ImmediateResponse struct {
 
 func (x *ImmediateResponse) Reset() {
 	*x = ImmediateResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1271,7 @@ func (x *ImmediateResponse) String() string {
 func (*ImmediateResponse) ProtoMessage() {}
 
 func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1284,7 @@ func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImmediateResponse.ProtoReflect.Descriptor instead.
 func (*ImmediateResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImmediateResponse) GetStatusCode() uint32 {
@@ -1118,7 +1314,7 @@ type Failure struct {
 	FailureClass  FailureClass           `protobuf:"varint,1,opt,name=failure_class,json=failureClass,proto3,enum=gatewright.executor.v1.FailureClass" json:"failure_class,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // expected, got, where, cure
 	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`   // name:version
-	Hook          string                 `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`       // on_request, on_response, prepare, import
+	Hook          string                 `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`       // on_request, on_response, on_request_stream, on_response_stream, prepare, import
 	Logged        bool                   `protobuf:"varint,5,opt,name=logged,proto3" json:"logged,omitempty"`  // the executor's log has it, with a traceback
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1126,7 +1322,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1334,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1347,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Failure) GetFailureClass() FailureClass {
@@ -1197,7 +1393,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1405,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1418,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
 }
 
 type HealthCheckResponse struct {
@@ -1246,7 +1442,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1454,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1467,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HealthCheckResponse) GetServing() bool {
@@ -1376,7 +1572,7 @@ type HungExecutions struct {
 
 func (x *HungExecutions) Reset() {
 	*x = HungExecutions{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1584,7 @@ func (x *HungExecutions) String() string {
 func (*HungExecutions) ProtoMessage() {}
 
 func (x *HungExecutions) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1597,7 @@ func (x *HungExecutions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
 func (*HungExecutions) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HungExecutions) GetPolicy() string {
@@ -1464,7 +1660,7 @@ var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescripto
 
 const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\n" +
-	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\x8f\x02\n" +
+	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\xfe\x02\n" +
 	"\fRequestFrame\x12G\n" +
 	"\tconfigure\x18\x01 \x03(\v2).gatewright.executor.v1.ConfigureInstanceR\tconfigure\x12A\n" +
 	"\n" +
@@ -1472,7 +1668,18 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"executions\x12\x1a\n" +
 	"\x06cancel\x18\x03 \x03(\x04B\x02\x10\x01R\x06cancel\x12=\n" +
 	"\ttimed_out\x18\x05 \x03(\v2 .gatewright.executor.v1.TimedOutR\btimedOut\x12\x18\n" +
-	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\"\xc7\x01\n" +
+	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\x125\n" +
+	"\x06pieces\x18\x06 \x03(\v2\x1d.gatewright.executor.v1.PieceR\x06pieces\x126\n" +
+	"\x06credit\x18\a \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\"m\n" +
+	"\x05Piece\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\x12\x1f\n" +
+	"\btrailers\x18\x04 \x01(\fH\x00R\btrailers\x88\x01\x01B\v\n" +
+	"\t_trailers\".\n" +
+	"\x06Credit\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\rR\x05bytes\"\xc7\x01\n" +
 	"\bTimedOut\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -1523,20 +1730,22 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\rresponse_body\x18\x11 \x01(\fH\x01R\fresponseBody\x88\x01\x01\x12\x1a\n" +
 	"\bmetadata\x18\x12 \x01(\fR\bmetadataB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
-	"\x0e_response_body\"\xf2\x01\n" +
+	"\x0e_response_body\"\xe1\x02\n" +
 	"\n" +
 	"ReplyFrame\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12/\n" +
 	"\x13frames_acknowledged\x18\x02 \x01(\x04R\x12framesAcknowledged\x128\n" +
 	"\aactions\x18\x03 \x03(\v2\x1e.gatewright.executor.v1.ActionR\aactions\x12D\n" +
-	"\tinstances\x18\x04 \x03(\v2&.gatewright.executor.v1.InstanceStatusR\tinstances\"\xbd\x01\n" +
+	"\tinstances\x18\x04 \x03(\v2&.gatewright.executor.v1.InstanceStatusR\tinstances\x125\n" +
+	"\x06pieces\x18\x05 \x03(\v2\x1d.gatewright.executor.v1.PieceR\x06pieces\x126\n" +
+	"\x06credit\x18\x06 \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\"\xbd\x01\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12%\n" +
 	"\x0epython_version\x18\x02 \x01(\tR\rpythonVersion\x12\x1f\n" +
 	"\vsdk_version\x18\x03 \x01(\tR\n" +
 	"sdkVersion\x12@\n" +
 	"\bpolicies\x18\x04 \x03(\v2$.gatewright.executor.v1.LoadedPolicyR\bpolicies\x12\x18\n" +
-	"\aworkers\x18\x05 \x01(\rR\aworkers\"\xb7\x01\n" +
+	"\aworkers\x18\x05 \x01(\rR\aworkers\"\x91\x02\n" +
 	"\fLoadedPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1d\n" +
@@ -1544,10 +1753,12 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"on_request\x18\x03 \x01(\bR\tonRequest\x12\x1f\n" +
 	"\von_response\x18\x04 \x01(\bR\n" +
 	"onResponse\x129\n" +
-	"\afailure\x18\x05 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"g\n" +
+	"\afailure\x18\x05 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\x12*\n" +
+	"\x11on_request_stream\x18\x06 \x01(\bR\x0fonRequestStream\x12,\n" +
+	"\x12on_response_stream\x18\a \x01(\bR\x10onResponseStream\"g\n" +
 	"\x0eInstanceStatus\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x129\n" +
-	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xfc\x04\n" +
+	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xc8\x05\n" +
 	"\x06Action\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x0eremove_headers\x18\x02 \x01(\fR\rremoveHeaders\x12\x1f\n" +
@@ -1566,7 +1777,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\afailure\x18\f \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\x12-\n" +
 	"\x12analytics_metadata\x18\r \x01(\fR\x11analyticsMetadata\x12!\n" +
 	"\fmetadata_set\x18\x0e \x01(\fR\vmetadataSet\x12)\n" +
-	"\x10metadata_removed\x18\x0f \x03(\tR\x0fmetadataRemovedB\a\n" +
+	"\x10metadata_removed\x18\x0f \x03(\tR\x0fmetadataRemoved\x12'\n" +
+	"\x0fremove_trailers\x18\x10 \x01(\fR\x0eremoveTrailers\x12!\n" +
+	"\fset_trailers\x18\x11 \x01(\fR\vsetTrailersB\a\n" +
 	"\x05_bodyB\a\n" +
 	"\x05_pathB\b\n" +
 	"\x06_queryB\t\n" +
@@ -1608,11 +1821,13 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\toldest_ms\x18\x05 \x01(\rR\boldestMs\x12'\n" +
 	"\x0fblocks_instance\x18\x06 \x01(\bR\x0eblocksInstance\x12\x19\n" +
 	"\blimit_ms\x18\a \x01(\rR\alimitMs\x12\x14\n" +
-	"\x05stack\x18\b \x01(\tR\x05stack*E\n" +
+	"\x05stack\x18\b \x01(\tR\x05stack*z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_REQUEST\x10\x01\x12\x12\n" +
-	"\x0ePHASE_RESPONSE\x10\x02*\x99\x02\n" +
+	"\x0ePHASE_RESPONSE\x10\x02\x12\x18\n" +
+	"\x14PHASE_REQUEST_STREAM\x10\x03\x12\x19\n" +
+	"\x15PHASE_RESPONSE_STREAM\x10\x04*\x99\x02\n" +
 	"\fFailureClass\x12\x1d\n" +
 	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FAILURE_CLASS_TIMEOUT\x10\x01\x12\x1c\n" +
@@ -1640,50 +1855,56 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                  // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),           // 1: gatewright.executor.v1.FailureClass
 	(*RequestFrame)(nil),        // 2: gatewright.executor.v1.RequestFrame
-	(*TimedOut)(nil),            // 3: gatewright.executor.v1.TimedOut
-	(*ConfigureInstance)(nil),   // 4: gatewright.executor.v1.ConfigureInstance
-	(*Execution)(nil),           // 5: gatewright.executor.v1.Execution
-	(*ReplyFrame)(nil),          // 6: gatewright.executor.v1.ReplyFrame
-	(*Hello)(nil),               // 7: gatewright.executor.v1.Hello
-	(*LoadedPolicy)(nil),        // 8: gatewright.executor.v1.LoadedPolicy
-	(*InstanceStatus)(nil),      // 9: gatewright.executor.v1.InstanceStatus
-	(*Action)(nil),              // 10: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),   // 11: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),             // 12: gatewright.executor.v1.Failure
-	(*HealthCheckRequest)(nil),  // 13: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil), // 14: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),      // 15: gatewright.executor.v1.HungExecutions
+	(*Piece)(nil),               // 3: gatewright.executor.v1.Piece
+	(*Credit)(nil),              // 4: gatewright.executor.v1.Credit
+	(*TimedOut)(nil),            // 5: gatewright.executor.v1.TimedOut
+	(*ConfigureInstance)(nil),   // 6: gatewright.executor.v1.ConfigureInstance
+	(*Execution)(nil),           // 7: gatewright.executor.v1.Execution
+	(*ReplyFrame)(nil),          // 8: gatewright.executor.v1.ReplyFrame
+	(*Hello)(nil),               // 9: gatewright.executor.v1.Hello
+	(*LoadedPolicy)(nil),        // 10: gatewright.executor.v1.LoadedPolicy
+	(*InstanceStatus)(nil),      // 11: gatewright.executor.v1.InstanceStatus
+	(*Action)(nil),              // 12: gatewright.executor.v1.Action
+	(*ImmediateResponse)(nil),   // 13: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),             // 14: gatewright.executor.v1.Failure
+	(*HealthCheckRequest)(nil),  // 15: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil), // 16: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),      // 17: gatewright.executor.v1.HungExecutions
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
-	4,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
-	5,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
-	3,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
-	0,  // 3: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
-	0,  // 4: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
-	7,  // 5: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
-	10, // 6: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
-	9,  // 7: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
-	8,  // 8: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	12, // 9: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	12, // 10: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	11, // 11: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	12, // 12: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
-	1,  // 13: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	15, // 14: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	2,  // 15: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	13, // 16: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	6,  // 17: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	14, // 18: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	17, // [17:19] is the sub-list for method output_type
-	15, // [15:17] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	6,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
+	7,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
+	5,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
+	3,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	4,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
+	0,  // 5: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
+	0,  // 6: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
+	9,  // 7: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
+	12, // 8: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
+	11, // 9: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
+	3,  // 10: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	4,  // 11: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
+	10, // 12: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
+	14, // 13: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	14, // 14: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	13, // 15: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	14, // 16: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	1,  // 17: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
+	17, // 18: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	2,  // 19: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	15, // 20: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	8,  // 21: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	16, // 22: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -1691,15 +1912,16 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 	if File_gatewright_executor_v1_python_executor_proto != nil {
 		return
 	}
-	file_gatewright_executor_v1_python_executor_proto_msgTypes[3].OneofWrappers = []any{}
-	file_gatewright_executor_v1_python_executor_proto_msgTypes[8].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[1].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[5].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

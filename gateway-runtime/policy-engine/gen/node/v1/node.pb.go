@@ -131,6 +131,7 @@ const (
 	EncodedBodies_ENCODED_BODIES_UNSPECIFIED EncodedBodies = 0 // = REFUSE
 	EncodedBodies_ENCODED_BODIES_REFUSE      EncodedBodies = 1 // the execution fails with badBody
 	EncodedBodies_ENCODED_BODIES_PASS        EncodedBodies = 2 // the policy is given it as it is
+	EncodedBodies_ENCODED_BODIES_DECODE      EncodedBodies = 3 // the policy is given it decoded; what is not gzip, deflate, br or zstd fails with badBody
 )
 
 // Enum value maps for EncodedBodies.
@@ -139,11 +140,13 @@ var (
 		0: "ENCODED_BODIES_UNSPECIFIED",
 		1: "ENCODED_BODIES_REFUSE",
 		2: "ENCODED_BODIES_PASS",
+		3: "ENCODED_BODIES_DECODE",
 	}
 	EncodedBodies_value = map[string]int32{
 		"ENCODED_BODIES_UNSPECIFIED": 0,
 		"ENCODED_BODIES_REFUSE":      1,
 		"ENCODED_BODIES_PASS":        2,
+		"ENCODED_BODIES_DECODE":      3,
 	}
 )
 
@@ -991,22 +994,23 @@ func (x *Chain) GetProcessingMode() *ProcessingMode {
 }
 
 type Attachment struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Instance         string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // id of the policy instance: hash of API, place, policy, parameters, settings
-	PolicyName       string                 `protobuf:"bytes,2,opt,name=policy_name,json=policyName,proto3" json:"policy_name,omitempty"`
-	PolicyVersion    string                 `protobuf:"bytes,3,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // exact: v1.2.3
-	DefinitionDigest string                 `protobuf:"bytes,4,opt,name=definition_digest,json=definitionDigest,proto3" json:"definition_digest,omitempty"`
-	Parameters       []byte                 `protobuf:"bytes,5,opt,name=parameters,proto3" json:"parameters,omitempty"`                                     // JSON object, defaults applied
-	SystemParameters []byte                 `protobuf:"bytes,6,opt,name=system_parameters,json=systemParameters,proto3" json:"system_parameters,omitempty"` // JSON object
-	ProcessingMode   *ProcessingMode        `protobuf:"bytes,7,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"`
-	TimeoutMs        uint32                 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
-	OnError          OnError                `protobuf:"varint,9,opt,name=on_error,json=onError,proto3,enum=gatewright.node.v1.OnError" json:"on_error,omitempty"`                                                                                                     // what a class not in the overrides does
-	OnErrorByClass   map[string]OnError     `protobuf:"bytes,10,rep,name=on_error_by_class,json=onErrorByClass,proto3" json:"on_error_by_class,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=gatewright.node.v1.OnError"` // key: FailureClass, "badAction"
-	MaxConcurrency   uint32                 `protobuf:"varint,11,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`                                                                                                               // 0: default
-	MaxBodyBytes     uint64                 `protobuf:"varint,12,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
-	Operation        string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"` // "GET /{id}", where it is attached to an operation; empty at API level
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Instance            string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // id of the policy instance: hash of API, place, policy, parameters, settings
+	PolicyName          string                 `protobuf:"bytes,2,opt,name=policy_name,json=policyName,proto3" json:"policy_name,omitempty"`
+	PolicyVersion       string                 `protobuf:"bytes,3,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // exact: v1.2.3
+	DefinitionDigest    string                 `protobuf:"bytes,4,opt,name=definition_digest,json=definitionDigest,proto3" json:"definition_digest,omitempty"`
+	Parameters          []byte                 `protobuf:"bytes,5,opt,name=parameters,proto3" json:"parameters,omitempty"`                                     // JSON object, defaults applied
+	SystemParameters    []byte                 `protobuf:"bytes,6,opt,name=system_parameters,json=systemParameters,proto3" json:"system_parameters,omitempty"` // JSON object
+	ProcessingMode      *ProcessingMode        `protobuf:"bytes,7,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"`
+	TimeoutMs           uint32                 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	OnError             OnError                `protobuf:"varint,9,opt,name=on_error,json=onError,proto3,enum=gatewright.node.v1.OnError" json:"on_error,omitempty"`                                                                                                     // what a class not in the overrides does
+	OnErrorByClass      map[string]OnError     `protobuf:"bytes,10,rep,name=on_error_by_class,json=onErrorByClass,proto3" json:"on_error_by_class,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=gatewright.node.v1.OnError"` // key: FailureClass, "badAction"
+	MaxConcurrency      uint32                 `protobuf:"varint,11,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`                                                                                                               // 0: default
+	MaxBodyBytes        uint64                 `protobuf:"varint,12,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	StreamIdleTimeoutMs uint32                 `protobuf:"varint,16,opt,name=stream_idle_timeout_ms,json=streamIdleTimeoutMs,proto3" json:"stream_idle_timeout_ms,omitempty"` // that a stream may wait for its next chunk; 0: no limit but the route's idle timeout
+	Operation           string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"`                                                     // "GET /{id}", where it is attached to an operation; empty at API level
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Attachment) Reset() {
@@ -1119,6 +1123,13 @@ func (x *Attachment) GetMaxConcurrency() uint32 {
 func (x *Attachment) GetMaxBodyBytes() uint64 {
 	if x != nil {
 		return x.MaxBodyBytes
+	}
+	return 0
+}
+
+func (x *Attachment) GetStreamIdleTimeoutMs() uint32 {
+	if x != nil {
+		return x.StreamIdleTimeoutMs
 	}
 	return 0
 }
@@ -1273,7 +1284,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
-	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\"\xba\x05\n" +
+	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\"\xef\x05\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -1292,7 +1303,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x11on_error_by_class\x18\n" +
 	" \x03(\v22.gatewright.node.v1.Attachment.OnErrorByClassEntryR\x0eonErrorByClass\x12'\n" +
 	"\x0fmax_concurrency\x18\v \x01(\rR\x0emaxConcurrency\x12$\n" +
-	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x12\x1c\n" +
+	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x123\n" +
+	"\x16stream_idle_timeout_ms\x18\x10 \x01(\rR\x13streamIdleTimeoutMs\x12\x1c\n" +
 	"\toperation\x18\x0f \x01(\tR\toperation\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
@@ -1312,11 +1324,12 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"HeaderMode\x12\x1b\n" +
 	"\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n" +
-	"\x13HEADER_MODE_PROCESS\x10\x02*c\n" +
+	"\x13HEADER_MODE_PROCESS\x10\x02*~\n" +
 	"\rEncodedBodies\x12\x1e\n" +
 	"\x1aENCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ENCODED_BODIES_REFUSE\x10\x01\x12\x17\n" +
-	"\x13ENCODED_BODIES_PASS\x10\x02*e\n" +
+	"\x13ENCODED_BODIES_PASS\x10\x02\x12\x19\n" +
+	"\x15ENCODED_BODIES_DECODE\x10\x03*e\n" +
 	"\bBodyMode\x12\x19\n" +
 	"\x15BODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eBODY_MODE_SKIP\x10\x01\x12\x14\n" +

@@ -12,6 +12,8 @@ class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PHASE_UNSPECIFIED: _ClassVar[Phase]
     PHASE_REQUEST: _ClassVar[Phase]
     PHASE_RESPONSE: _ClassVar[Phase]
+    PHASE_REQUEST_STREAM: _ClassVar[Phase]
+    PHASE_RESPONSE_STREAM: _ClassVar[Phase]
 
 class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -27,6 +29,8 @@ class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 PHASE_UNSPECIFIED: Phase
 PHASE_REQUEST: Phase
 PHASE_RESPONSE: Phase
+PHASE_REQUEST_STREAM: Phase
+PHASE_RESPONSE_STREAM: Phase
 FAILURE_CLASS_UNSPECIFIED: FailureClass
 FAILURE_CLASS_TIMEOUT: FailureClass
 FAILURE_CLASS_OVERLOADED: FailureClass
@@ -38,18 +42,42 @@ FAILURE_CLASS_BODY_TOO_LARGE: FailureClass
 FAILURE_CLASS_BAD_BODY: FailureClass
 
 class RequestFrame(_message.Message):
-    __slots__ = ("configure", "executions", "cancel", "timed_out", "close")
+    __slots__ = ("configure", "executions", "cancel", "timed_out", "close", "pieces", "credit")
     CONFIGURE_FIELD_NUMBER: _ClassVar[int]
     EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
     configure: _containers.RepeatedCompositeFieldContainer[ConfigureInstance]
     executions: _containers.RepeatedCompositeFieldContainer[Execution]
     cancel: _containers.RepeatedScalarFieldContainer[int]
     timed_out: _containers.RepeatedCompositeFieldContainer[TimedOut]
     close: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., timed_out: _Optional[_Iterable[_Union[TimedOut, _Mapping]]] = ..., close: _Optional[_Iterable[int]] = ...) -> None: ...
+    pieces: _containers.RepeatedCompositeFieldContainer[Piece]
+    credit: _containers.RepeatedCompositeFieldContainer[Credit]
+    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., timed_out: _Optional[_Iterable[_Union[TimedOut, _Mapping]]] = ..., close: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ...) -> None: ...
+
+class Piece(_message.Message):
+    __slots__ = ("id", "data", "last", "trailers")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    TRAILERS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    data: bytes
+    last: bool
+    trailers: bytes
+    def __init__(self, id: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ..., trailers: _Optional[bytes] = ...) -> None: ...
+
+class Credit(_message.Message):
+    __slots__ = ("id", "bytes")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    bytes: int
+    def __init__(self, id: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class TimedOut(_message.Message):
     __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "operation")
@@ -134,16 +162,20 @@ class Execution(_message.Message):
     def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
-    __slots__ = ("hello", "frames_acknowledged", "actions", "instances")
+    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FRAMES_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     frames_acknowledged: int
     actions: _containers.RepeatedCompositeFieldContainer[Action]
     instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+    pieces: _containers.RepeatedCompositeFieldContainer[Piece]
+    credit: _containers.RepeatedCompositeFieldContainer[Credit]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")
@@ -160,18 +192,22 @@ class Hello(_message.Message):
     def __init__(self, pid: _Optional[int] = ..., python_version: _Optional[str] = ..., sdk_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[LoadedPolicy, _Mapping]]] = ..., workers: _Optional[int] = ...) -> None: ...
 
 class LoadedPolicy(_message.Message):
-    __slots__ = ("name", "version", "on_request", "on_response", "failure")
+    __slots__ = ("name", "version", "on_request", "on_response", "failure", "on_request_stream", "on_response_stream")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ON_REQUEST_FIELD_NUMBER: _ClassVar[int]
     ON_RESPONSE_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ON_REQUEST_STREAM_FIELD_NUMBER: _ClassVar[int]
+    ON_RESPONSE_STREAM_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     on_request: bool
     on_response: bool
     failure: Failure
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., on_request: _Optional[bool] = ..., on_response: _Optional[bool] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    on_request_stream: bool
+    on_response_stream: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., on_request: _Optional[bool] = ..., on_response: _Optional[bool] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., on_request_stream: _Optional[bool] = ..., on_response_stream: _Optional[bool] = ...) -> None: ...
 
 class InstanceStatus(_message.Message):
     __slots__ = ("instance", "failure")
@@ -182,7 +218,7 @@ class InstanceStatus(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Action(_message.Message):
-    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed")
+    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed", "remove_trailers", "set_trailers")
     ID_FIELD_NUMBER: _ClassVar[int]
     REMOVE_HEADERS_FIELD_NUMBER: _ClassVar[int]
     SET_HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +234,8 @@ class Action(_message.Message):
     ANALYTICS_METADATA_FIELD_NUMBER: _ClassVar[int]
     METADATA_SET_FIELD_NUMBER: _ClassVar[int]
     METADATA_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_TRAILERS_FIELD_NUMBER: _ClassVar[int]
+    SET_TRAILERS_FIELD_NUMBER: _ClassVar[int]
     id: int
     remove_headers: bytes
     set_headers: bytes
@@ -213,7 +251,9 @@ class Action(_message.Message):
     analytics_metadata: bytes
     metadata_set: bytes
     metadata_removed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ...) -> None: ...
+    remove_trailers: bytes
+    set_trailers: bytes
+    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ...) -> None: ...
 
 class ImmediateResponse(_message.Message):
     __slots__ = ("status_code", "headers", "body")
