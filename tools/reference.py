@@ -314,6 +314,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "Metadata",
             "PolicyMetadata",
             "TraceContext",
+            "RequestStreamContext",
+            "ResponseStreamContext",
+            "Chunks",
+            "Trailers",
         ),
         "What a policy returns": (
             "UpstreamRequestModifications",
@@ -322,8 +326,17 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "Reject",
             "RequestAction",
             "ResponseAction",
+            "Chunk",
         ),
-        "What a policy defines": ("OnRequest", "OnResponse", "Prepare", "Close", "Policy"),
+        "What a policy defines": (
+            "OnRequest",
+            "OnResponse",
+            "OnRequestStream",
+            "OnResponseStream",
+            "Prepare",
+            "Close",
+            "Policy",
+        ),
         "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
     },
     "gatewright.testing": {
@@ -347,7 +360,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
 """What the pages of the SDK have, in their order."""
 BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
-GIVEN = {"RequestContext", "ResponseContext", "Headers", "Metadata", "Prepared"}
+GIVEN = {
+    *("RequestContext", "ResponseContext", "RequestStreamContext", "ResponseStreamContext"),
+    *("Headers", "Metadata", "Trailers", "Prepared"),
+}
 """Classes of which nobody who writes a policy makes an object."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
 """What is public for the executor alone."""
