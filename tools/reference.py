@@ -342,6 +342,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.testing": {
         "The policy": ("load_policy", "params", "prepared", "Prepared"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
+        "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
     },
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
@@ -362,10 +363,10 @@ BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
 GIVEN = {
     *("RequestContext", "ResponseContext", "RequestStreamContext", "ResponseStreamContext"),
-    *("Headers", "Metadata", "Trailers", "Prepared"),
+    *("Headers", "Metadata", "Trailers", "Prepared", "Stream"),
 }
 """Classes of which nobody who writes a policy makes an object."""
-INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
+INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
 """What is public for the executor alone."""
 
 

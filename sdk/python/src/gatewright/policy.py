@@ -4,6 +4,14 @@ A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` 
 if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
 action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
 
+A body that the definition says `STREAM` for goes through `on_request_stream(ctx, chunks, params)` or
+`on_response_stream(ctx, chunks, params)`: async generators, which are given its chunks as they come, and yield what goes
+on instead. Beside `on_request` or `on_response` in the same direction, those run first, with the headers.
+
+    async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
+        async for chunk in chunks:
+            yield chunk.upper()
+
 An optional `prepare(params)` or `prepare(params, metadata)`, `metadata` a PolicyMetadata, runs once per policy instance
 and process, before its first request; what it returns is `ctx.prepared`. `close(prepared)` beside it runs after the
 instance's last execution. Or `prepare` yields what is `ctx.prepared`, once, and what follows the yield closes it.
@@ -19,7 +27,7 @@ Anything else that a function returns, and any exception, ends the exchange with
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
@@ -340,7 +348,8 @@ class RequestContext:
         return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
 
     def time_remaining(self) -> float:
-        """Seconds until this execution's timeout, never below 0."""
+        """Seconds until this execution's timeout, never below 0. In a stream: those that its own work may take yet,
+        until it asks for a chunk or yields one."""
         return max(0.0, self._deadline - time.monotonic())
 
 
@@ -437,6 +446,12 @@ class ResponseStreamContext(ResponseContext):
         return self._trailers
 
 
+def give_time(context: RequestContext | ResponseContext, deadline: float) -> None:
+    """A new deadline (time.monotonic()), as a stream has with each chunk. For whoever runs the policy."""
+    request = context.request if isinstance(context, ResponseContext) else context
+    request._deadline = deadline
+
+
 def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
     """The metadata if the policy ever asked for it. For whoever runs the policy."""
     request = context.request if isinstance(context, ResponseContext) else context
@@ -451,8 +466,8 @@ Chunks: TypeAlias = AsyncIterator[bytes]
 """A body in parts, for `async for`. None is empty, and their boundaries mean nothing."""
 Chunk: TypeAlias = bytes | bytearray | memoryview | str
 """What a stream yields; `str` goes out as UTF-8. An empty one sends what has been held back, and no data."""
-OnRequestStream: TypeAlias = Callable[[RequestStreamContext, Chunks, dict[str, Any]], AsyncGenerator[Chunk, None]]
-OnResponseStream: TypeAlias = Callable[[ResponseStreamContext, Chunks, dict[str, Any]], AsyncGenerator[Chunk, None]]
+OnRequestStream: TypeAlias = Callable[[RequestStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
+OnResponseStream: TypeAlias = Callable[[ResponseStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
 Prepare: TypeAlias = Callable[[dict[str, Any]], Any] | Callable[[dict[str, Any], PolicyMetadata], Any]
 Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
 
