@@ -5,8 +5,8 @@ if it likes. Each runs once per exchange, at the latest phase that the policy's 
 action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
 
 A body that the definition says `STREAM` for goes through `on_request_stream(ctx, chunks, params)` or
-`on_response_stream(ctx, chunks, params)`: async generators, which are given its chunks as they come, and yield what goes
-on instead. Beside `on_request` or `on_response` in the same direction, those run first, with the headers.
+`on_response_stream(ctx, chunks, params)`: async generators, which are given its chunks as they come, and yield what
+goes on instead. With `PROCESS` for the headers beside it, `on_request` or `on_response` runs first, without a body.
 
     async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
         async for chunk in chunks:
