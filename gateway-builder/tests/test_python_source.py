@@ -94,7 +94,6 @@ STREAMS = DEFINITION + b"  requestBodyMode: STREAM\n"
     "stream",
     [
         "async def on_request_stream(ctx, chunks, params):\n    async for chunk in chunks:\n        yield chunk",
-        "def on_request_stream(ctx, chunks, params): return replaced(chunks)",
         "from .inner import on_request_stream",
         "on_request_stream = masked(b'secret')",
     ],
@@ -147,7 +146,7 @@ STREAM = "async def on_request_stream(ctx, chunks, params):\n    yield b''\n"
         (
             f"def on_request(ctx, params): ...\n{STREAM.replace('async ', '')}",
             [
-                "expected on_request_stream to be an async generator, got a `def` with a `yield`; write `async def`, "
+                "expected on_request_stream to be an async generator, got a `def`; write `async def`, "
                 "and a `yield` in it"
             ],
         ),

@@ -132,10 +132,11 @@ def _wrong_close(prepare: object) -> dict[str, object] | None:
 
 
 def _no_stream(function: object) -> str:
-    """What a function is that returns no asynchronous generator; "" where it may return one."""
-    if inspect.iscoroutinefunction(function):
-        return "an `async def` without a `yield`"
-    return "a `def` with a `yield`" if inspect.isgeneratorfunction(function) else ""
+    """What a function is that is no asynchronous generator; "" for one that is."""
+    target = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.isasyncgenfunction(target):
+        return ""
+    return "an `async def` without a `yield`" if inspect.iscoroutinefunction(target) else "a plain function"
 
 
 def _yields(function: object) -> bool:

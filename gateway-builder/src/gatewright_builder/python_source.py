@@ -76,10 +76,10 @@ def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
 
 
 def _no_stream(function: Function) -> str:
-    """What a function is that returns no asynchronous generator; "" where it may return one."""
+    """What a function is that is no asynchronous generator; "" for one that is."""
     if isinstance(function, ast.AsyncFunctionDef):
         return "" if _yields(function) else "an `async def` without a `yield`"
-    return "a `def` with a `yield`" if _yields(function) else ""
+    return "a `def`"
 
 
 def _close_mistakes(policy: Policy, close: ast.stmt, prepare: ast.stmt | None) -> Iterator[Mistake]:

@@ -283,10 +283,10 @@ def _phase_mistakes(mode: ProcessingModeConfig) -> Iterator[DefinitionMistake]:
     if mode.request_body_in_response and mode.request_body_mode is not BodyMode.BUFFER:
         words, cure = f"requestBodyMode: {mode.request_body_mode}", "write BUFFER, or remove it"
         yield DefinitionMistake(path, "requestBodyMode: BUFFER beside it", cure, words=words)
-    responds = mode.wants_response or mode.response_body_mode is BodyMode.STREAM
-    if mode.request_body_in_response and not responds:
-        expected, cure = "a response phase that is not SKIP", "write responseHeaderMode: PROCESS, or remove it"
-        yield DefinitionMistake(path, expected, cure, words="SKIP for both")
+    if mode.request_body_in_response and not mode.wants_response:
+        words = "STREAM alone" if mode.response_body_mode is BodyMode.STREAM else "SKIP for both"
+        expected, cure = "a response phase that calls on_response", "write responseHeaderMode: PROCESS, or remove it"
+        yield DefinitionMistake(path, expected, cure, words=words)
     if not mode.hooks:
         cure = "write PROCESS, BUFFER or STREAM for a phase that the policy is to be called in"
         yield DefinitionMistake(("processingMode",), "a phase that is not SKIP", cure, words="none")

@@ -446,12 +446,6 @@ class ResponseStreamContext(ResponseContext):
         return self._trailers
 
 
-def give_time(context: RequestContext | ResponseContext, deadline: float) -> None:
-    """A new deadline (time.monotonic()), as a stream has with each chunk. For whoever runs the policy."""
-    request = context.request if isinstance(context, ResponseContext) else context
-    request._deadline = deadline
-
-
 def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
     """The metadata if the policy ever asked for it. For whoever runs the policy."""
     request = context.request if isinstance(context, ResponseContext) else context
