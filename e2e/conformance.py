@@ -144,7 +144,7 @@ def write_twins(folder: Path) -> Path:
             (folder / name).mkdir()
             head = {"name": name, "version": "v1.0.0", "runtime": runtime, "parameters": {"type": "object"}}
             (folder / name / "policy-definition.yaml").write_text(yaml.safe_dump(head | definition))
-            for file in ("policy.go", "go.mod") if runtime == "go" else ("policy.py",):
+            for file in ("policy.go", "stream.go", "go.mod") if runtime == "go" else ("policy.py",):
                 shutil.copy(CONFORMANCE / "twin" / file, folder / name)
             entries.append(f"  - {{name: {name}, filePath: {name}}}\n")
     manifest = folder / "build.yaml"
@@ -227,7 +227,7 @@ def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
             wanted = text(wanted) if part == "body" else wanted
             assert _of_upstream(outcome.asked[0], part, wanted) == wanted, f"{case.name}: upstream: {part}"
     for phase, wanted in expect.get("saw", {}).items():
-        assert saw(outcome, phase) == wanted, f"{case.name}: what the {phase} phase saw"
+        assert (seen := saw(outcome, phase)) == wanted, f"{case.name}: what the {phase} phase saw: {seen}"
     _check_failures(gateway, case, outcome)
 
 
@@ -285,7 +285,7 @@ def _check_failures(gateway: Gateway, case: Case, outcome: Outcome) -> None:
 
     if wanted:
         eventually(f"{case.name}: the log has {wanted}", lambda: len(failures()) >= len(wanted))
-    assert failures() == wanted, case.name
+    assert (failed := failures()) == wanted, f"{case.name}: failures: {failed}"
     assert outcome.answer is None or "secret" not in outcome.answer.text
 
 

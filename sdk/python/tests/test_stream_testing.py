@@ -258,6 +258,19 @@ def test_a_policy_need_not_read_to_the_end() -> None:
     assert (result.body, result.trailers.multi_items()) == (b"a", [("x-b", "came"), ("x-a", "set")])
 
 
+def test_a_message_without_trailers_gets_none() -> None:
+    async def on_request_stream(
+        ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]
+    ) -> AsyncIterator[Chunk]:
+        yield b""
+        async for _ in chunks:
+            pass
+        ctx.trailers["x-a"] = "set"
+        assert ctx.trailers["x-a"] == "set"
+
+    assert len(testing.run_stream(on_request_stream).trailers) == 0
+
+
 def test_in_a_loop_that_runs() -> None:
     async def run() -> testing.StreamResult:
         assert testing.run_stream(every_chunk, testing.stream(b"a"), ctx=testing.request()).body == b"a"

@@ -247,9 +247,10 @@ class Stream(AsyncIterator[bytes]):
         self.end()
         raise StopAsyncIteration
 
-    def end(self) -> None:
-        """The body has ended, whether it was read or not."""
+    def end(self) -> Trailers:
+        """The body has ended, whether it was read or not. What the receiver gets: none, where none came."""
         self.trailers.arrived(self._blob)
+        return Trailers(b"") if self._blob is None else self.trailers
 
 
 def stream(
@@ -313,7 +314,7 @@ class StreamResult:
     chunks: list[bytes] = field(default_factory=list)
     """As they were yielded, those without bytes too. A gateway joins and cuts them."""
     trailers: Trailers = field(default_factory=Trailers)
-    """As the receiver gets them."""
+    """As the receiver gets them: none, where `stream` was given none."""
     rejected: ImmediateResponse | None = None
     """What a Reject holds. The client gets it if no chunk was yielded before; else the gateway resets the stream."""
 
@@ -355,17 +356,17 @@ async def collect_stream(
     context = streaming(ctx or _default_context(function), chunks)
     hook = STREAM_HOOKS[isinstance(context, ResponseStreamContext)]
     yielded: list[bytes] = []
-    rejected = None
+    trailers, rejected = chunks.trailers, None
     running = _checked_stream(hook, function, context, chunks, checked_json(params or {}, "params"))
     async with aclosing(running):
         try:
             while stop_after is None or len(yielded) < stop_after:
                 yielded.append(await anext(running))
         except StopAsyncIteration:
-            chunks.end()
+            trailers = chunks.end()
         except Reject as error:
             rejected = error.response
-    return StreamResult(yielded, chunks.trailers, rejected)
+    return StreamResult(yielded, trailers, rejected)
 
 
 def _default_context(function: object) -> RequestContext | ResponseContext:

@@ -37,7 +37,8 @@ class Trailers:
         ctx.trailers["x-checksum"] = digest.hexdigest()
 
     They come when the body has ended: reading them before raises RuntimeError. They can be written at any time until
-    the function ends, and reading them gives what was written, too.
+    the function ends, and reading them gives what was written, too. A message that came without trailers gets none:
+    what is written is dropped.
 
     `trailers[name] = value` replaces all lines of that name, and a list stays several lines; `del trailers[name]`
     takes them away, if there are any. Both raise ActionError for what the gateway would refuse: what headers may not
