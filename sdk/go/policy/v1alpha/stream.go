@@ -40,7 +40,7 @@ type Trailers struct {
 	// Headers are as they came; nil before the end, and where the message has none.
 	Headers Headers
 	// Set and Remove change them when the stream has ended; first Remove, then Set.
-	// A message that came without trailers gets none.
+	// A message that came without trailers gets some where the protocol of its receiver has them.
 	Set    []Header
 	Remove []string
 }
