@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFORMANCE = ROOT / "conformance"
 RUNTIMES = ("go", "python")
 CONTEXT = "/orders"
+HOOKS = ("onRequest", "onResponse", "onRequestStream", "onResponseStream")
 FAILED = '"policy failed"'
+SAW = b"\nsaw: "
 ANSWERED: Json = {"status": 200, "headers": [], "body": "answered"}
 
 
@@ -142,7 +144,7 @@ def write_twins(folder: Path) -> Path:
             (folder / name).mkdir()
             head = {"name": name, "version": "v1.0.0", "runtime": runtime, "parameters": {"type": "object"}}
             (folder / name / "policy-definition.yaml").write_text(yaml.safe_dump(head | definition))
-            for file in ("policy.go", "go.mod") if runtime == "go" else ("policy.py",):
+            for file in ("policy.go", "stream.go", "go.mod") if runtime == "go" else ("policy.py",):
                 shutil.copy(CONFORMANCE / "twin" / file, folder / name)
             entries.append(f"  - {{name: {name}, filePath: {name}}}\n")
     manifest = folder / "build.yaml"
@@ -161,7 +163,7 @@ def document(cases: list[Case], runtimes: tuple[str, ...], upstream: str) -> Jso
 
 
 def _attachment(policy: Json, runtime: str) -> Json:
-    script = {key: policy[key] for key in ("onRequest", "onResponse") if key in policy}
+    script = {key: policy[key] for key in HOOKS if key in policy}
     name = f"twin-{runtime}-{policy.get('modes', 'headers')}"
     return {"name": name, "version": "v1", "params": script, **policy.get("settings", {})}
 
@@ -171,27 +173,41 @@ def _attachment(policy: Json, runtime: str) -> Json:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case's request: the client's answer, and what upstream received."""
+    """What became of a case's request: the client's answer, None where the connection broke, and what upstream
+    received."""
 
-    client: httpx.Response
+    answer: httpx.Response | None
     asked: list[Recorded]
+
+    @property
+    def client(self) -> httpx.Response:
+        assert self.answer is not None, "expected an answer, got a connection that broke"
+        return self.answer
 
 
 def ask(client: httpx.Client, gateway: Gateway, upstream: Upstream, case: Case) -> Outcome:
     upstream.received.clear()
     reply = ANSWERED | case.upstream
     headers = [(name, octets(value)) for name, value in reply["headers"]]
-    upstream.reply = lambda _: Reply(reply["status"], headers, octets(str(reply["body"])))  # type: ignore[arg-type]
+    upstream.reply = lambda _: Reply(reply["status"], headers, octets(text(reply["body"])))  # type: ignore[arg-type]
     path = case.request.get("path", f"{CONTEXT}/{case.name}/x")
     query = f"?{case.request['query']}" if "query" in case.request else ""
     body = case.request.get("body")
-    answer = client.request(
+    request = client.build_request(
         case.request.get("method", "GET"),
         f"{gateway.url}{path}{query}",
         headers=[(name.encode(), octets(value)) for name, value in case.request.get("headers", [])],
-        content=None if body is None else octets(str(body)),
+        content=None if body is None else octets(text(body)),
     )
-    return Outcome(answer, list(upstream.received))
+    try:
+        return Outcome(client.send(request), list(upstream.received))
+    except (httpx.NetworkError, httpx.RemoteProtocolError):
+        return Outcome(None, list(upstream.received))
+
+
+def text(value: Any) -> str:
+    """Text, or {of: text, times: how often}."""
+    return value["of"] * value["times"] if isinstance(value, dict) else str(value)
 
 
 def octets(characters: str) -> bytes:
@@ -201,19 +217,30 @@ def octets(characters: str) -> bytes:
 def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
     """Fails with the case's part that is otherwise than it expects."""
     expect = case.expect
-    problem = outcome.client.text if outcome.client.status_code >= 400 else ""
-    for part, wanted in expect.get("client", {"status": 200}).items():
-        assert _of_client(outcome.client, part, wanted) == wanted, f"{case.name}: client: {part}: {problem}"
+    problem = _check_client(case, outcome, expect.get("client", {"status": 200}))
     if "upstream" in expect and expect["upstream"] is None:
         assert outcome.asked == [], f"{case.name}: expected no request upstream"
     else:
         assert len(outcome.asked) == 1, f"{case.name}: expected one request upstream: {problem}"
         for part, wanted in expect.get("upstream", {}).items():
             wanted = wanted.replace("/CASE/", f"/{case.name}/") if part == "target" else wanted
+            wanted = text(wanted) if part == "body" else wanted
             assert _of_upstream(outcome.asked[0], part, wanted) == wanted, f"{case.name}: upstream: {part}"
     for phase, wanted in expect.get("saw", {}).items():
-        assert saw(outcome, phase) == wanted, f"{case.name}: what the {phase} phase saw"
+        assert (seen := saw(outcome, phase)) == wanted, f"{case.name}: what the {phase} phase saw: {seen}"
     _check_failures(gateway, case, outcome)
+
+
+def _check_client(case: Case, outcome: Outcome, wanted: Any) -> str:
+    """What the gateway says that was wrong."""
+    if wanted == "broken":
+        assert outcome.answer is None, f"{case.name}: client: expected a connection that breaks, got {outcome.answer}"
+        return ""
+    problem = outcome.client.text if outcome.client.status_code >= 400 else ""
+    for part, value in wanted.items():
+        expected = text(value) if part == "body" else value
+        assert _of_client(outcome.client, part, value) == expected, f"{case.name}: client: {part}: {problem}"
+    return problem
 
 
 def _of_client(answer: httpx.Response, part: str, wanted: Any) -> Any:
@@ -222,7 +249,7 @@ def _of_client(answer: httpx.Response, part: str, wanted: Any) -> Any:
             return answer.status_code
         case "headers":
             return _values(answer.headers.raw, wanted)
-    return answer.content.decode("latin-1")
+    return answer.content.partition(SAW)[0].decode("latin-1")
 
 
 def _of_upstream(request: Recorded, part: str, wanted: Any) -> Any:
@@ -230,7 +257,7 @@ def _of_upstream(request: Recorded, part: str, wanted: Any) -> Any:
         case "headers":
             return _values(request.headers, wanted)
         case "body":
-            return request.body.decode("latin-1")
+            return request.body.partition(SAW)[0].decode("latin-1")
     return getattr(request, part)
 
 
@@ -239,6 +266,10 @@ def _values(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> dict[st
 
 
 def saw(outcome: Outcome, phase: str) -> Any:
+    """In the header x-saw; a stream's at the end of the body."""
+    if phase.endswith("Stream"):
+        body = outcome.asked[0].body if phase == "requestStream" else outcome.client.content
+        return json.loads(base64.b64decode(body.partition(SAW)[2]))
     headers = outcome.asked[0].headers if phase == "request" else outcome.client.headers.raw
     (value,) = _values(headers, ["x-saw"])["x-saw"]
     return json.loads(base64.b64decode(value))
@@ -254,13 +285,13 @@ def _check_failures(gateway: Gateway, case: Case, outcome: Outcome) -> None:
 
     if wanted:
         eventually(f"{case.name}: the log has {wanted}", lambda: len(failures()) >= len(wanted))
-    assert failures() == wanted, case.name
-    assert "secret" not in outcome.client.text
+    assert (failed := failures()) == wanted, f"{case.name}: failures: {failed}"
+    assert outcome.answer is None or "secret" not in outcome.answer.text
 
 
 def _request_id(outcome: Outcome) -> str:
     """Of the gateway's own answer, or as upstream was told; a policy's answer says none."""
-    if outcome.client.headers.get("content-type") == "application/problem+json":
-        said: str = outcome.client.json()["requestId"]
+    if outcome.answer is not None and outcome.answer.headers.get("content-type") == "application/problem+json":
+        said: str = outcome.answer.json()["requestId"]
         return said
     return (outcome.asked[0].value("x-request-id") or "") if outcome.asked else ""

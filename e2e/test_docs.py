@@ -14,11 +14,19 @@ import httpx
 import pytest
 import yaml
 from gatewright_controller.settings import reference
-from sdk.policy import PolicyMetadata, RequestContext, ResponseContext, TraceContext
+from sdk.policy import (
+    PolicyMetadata,
+    RequestContext,
+    RequestStreamContext,
+    ResponseContext,
+    ResponseStreamContext,
+    TraceContext,
+)
 
 from e2e.gateway import Gateway, Json, api, attach, credentials, running
 from e2e.markdown import GO_TESTS, PAGES, ROOT, blocks, commands, inline, links, named_tests, page, section
-from e2e.upstream import Upstream
+from e2e.upstream import Reply, Upstream
+from sdk import testing
 
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 UPSTREAM = "http://orders.internal:8080"
@@ -36,12 +44,27 @@ def quota(folder: Path, policy: str) -> Path:
     return folder
 
 
+def streams(folder: Path, definition: str) -> None:
+    """The policy of docs/how-to/policies.md that streams."""
+    folder.mkdir(parents=True)
+    (folder / "policy-definition.yaml").write_text(definition)
+    (folder / "policy.py").write_text(python_with("CARD ="))
+
+
+def python_with(word: str) -> str:
+    """The first block of docs/how-to/policies.md that has it."""
+    return next(block for block in blocks(page("docs/how-to/policies.md"), "python") if word in block)
+
+
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
-    manifest: Json = yaml.safe_load(blocks(page("docs/how-to/policies.md"), "yaml")[1])
+    shown = blocks(page("docs/how-to/policies.md"), "yaml")
+    manifest: Json = yaml.safe_load(shown[2])
+    streams(place / "policies" / "mask_cards", shown[1])
+    manifest["policies"].append({"name": "mask-cards", "filePath": "policies/mask_cards"})
     manifest["policies"].append({"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")})
     sample = str(ROOT / "sample-policies" / "add-python-header")
     manifest["policies"].append({"name": "add-python-header", "filePath": sample})
@@ -69,7 +92,7 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
+@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 3), ("docs/how-to/apis.md", 0)])
 def test_the_apis_that_are_shown_run_as_they_stand(
     documented: Gateway, upstream: Upstream, name: str, number: int
 ) -> None:
@@ -97,10 +120,35 @@ def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-@pytest.mark.parametrize("shown", [("quotas", "a_tenant_gets_its_quota"), ("class Plans", "has_its_plan")])
+def test_the_stream_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
+    documented.deploy(api("cards", upstream.url, [attach("mask-cards")]))
+    upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"paid by 4111 1111 1111 1111.")
+    paid = httpx.post(f"{documented.url}/cards/x", content=b"\x89PNG and more")
+    assert (paid.status_code, paid.text) == (200, "paid by ****.")
+    refused = httpx.post(f"{documented.url}/cards/x", content=b"GIF89a")
+    assert (refused.status_code, refused.text) == (415, "expected a PNG")
+    assert [request.body for request in upstream.received] == [b"\x89PNG and more"]
+
+
+SHOWN = [
+    ("quotas", "a_tenant_gets_its_quota"),
+    ("class Plans", "has_its_plan"),
+    ("CARD =", "a_card_is_masked_wherever_it_is_cut"),
+]
+
+
+def test_the_events_that_are_shown_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("sse_events"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    events = b"data: a\n\n: still here\n\ndata: b\n\ndata: [DONE]\n\n"
+    for seed in range(20):
+        result = testing.run_stream(policy.on_response_stream, testing.stream(events, seed=seed))
+        assert result.body == events.replace(b"data: [DONE]", b'event: usage\ndata: {"tokens": 2}\n\ndata: [DONE]')
+
+
+@pytest.mark.parametrize("shown", SHOWN)
 def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path, shown: tuple[str, str]) -> None:
-    python = blocks(page("docs/how-to/policies.md"), "python")
-    policy, test = (next(block for block in python if word in block) for word in shown)
+    policy, test = map(python_with, shown)
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
@@ -113,6 +161,9 @@ def test_all_that_a_context_has_is_listed() -> None:
     listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
         assert {name for name in vars(context) if not name.startswith("_")} <= listed
+    streamed = set(inline(section(text, "Stream a body")))
+    for stream in (RequestStreamContext, ResponseStreamContext):
+        assert {f"ctx.{name}" for name in vars(stream) if not name.startswith("_")} <= streamed
     for held in (TraceContext, PolicyMetadata):
         assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
 
@@ -120,7 +171,7 @@ def test_all_that_a_context_has_is_listed() -> None:
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
     rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
-    assert table.keys() == {"params", "timeout", "onError", "maxConcurrency", "maxBodyBytes"}
+    assert table.keys() == {"params", "timeout", "streamIdleTimeout", "onError", "maxConcurrency", "maxBodyBytes"}
     defaults = {"timeout": table["timeout"], "onError": table["onError"], "maxBodyBytes": int(table["maxBodyBytes"])}
     definition = api("settings", upstream.url, [attach("quota", {}, maxConcurrency=3, **defaults)])
     with documented.controller() as client:

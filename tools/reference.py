@@ -314,6 +314,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "Metadata",
             "PolicyMetadata",
             "TraceContext",
+            "RequestStreamContext",
+            "ResponseStreamContext",
+            "Chunks",
+            "Trailers",
         ),
         "What a policy returns": (
             "UpstreamRequestModifications",
@@ -322,13 +326,23 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "Reject",
             "RequestAction",
             "ResponseAction",
+            "Chunk",
         ),
-        "What a policy defines": ("OnRequest", "OnResponse", "Prepare", "Close", "Policy"),
+        "What a policy defines": (
+            "OnRequest",
+            "OnResponse",
+            "OnRequestStream",
+            "OnResponseStream",
+            "Prepare",
+            "Close",
+            "Policy",
+        ),
         "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
     },
     "gatewright.testing": {
         "The policy": ("load_policy", "params", "prepared", "Prepared"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
+        "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
     },
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
@@ -347,9 +361,12 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
 """What the pages of the SDK have, in their order."""
 BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
-GIVEN = {"RequestContext", "ResponseContext", "Headers", "Metadata", "Prepared"}
+GIVEN = {
+    *("RequestContext", "ResponseContext", "RequestStreamContext", "ResponseStreamContext"),
+    *("Headers", "Metadata", "Trailers", "Prepared", "Stream"),
+}
 """Classes of which nobody who writes a policy makes an object."""
-INSIDE = {"RequestFields", "ResponseFields", "HOOKS"}
+INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
 """What is public for the executor alone."""
 
 

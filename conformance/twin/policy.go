@@ -14,8 +14,10 @@ import (
 )
 
 type script struct {
-	OnRequest  step `json:"onRequest"`
-	OnResponse step `json:"onResponse"`
+	OnRequest        step   `json:"onRequest"`
+	OnResponse       step   `json:"onResponse"`
+	OnRequestStream  stream `json:"onRequestStream"`
+	OnResponseStream stream `json:"onResponseStream"`
 }
 
 type step struct {
@@ -116,11 +118,34 @@ func (p *policy) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (
 	}, nil
 }
 
+// OnRequestStream does the step onRequestStream.
+func (p *policy) OnRequestStream(
+	ctx context.Context, req *v1alpha.RequestContext, chunks v1alpha.Chunks,
+) v1alpha.Chunks {
+	given := &given{req.Metadata, req.Trailers, func(name string) (any, error) { return inRequest(req, name) }, nil}
+	return p.script.OnRequestStream.of(ctx, given, chunks)
+}
+
+// OnResponseStream does the step onResponseStream.
+func (p *policy) OnResponseStream(
+	ctx context.Context, res *v1alpha.ResponseContext, chunks v1alpha.Chunks,
+) v1alpha.Chunks {
+	given := &given{res.Metadata, res.Trailers, func(name string) (any, error) { return inResponse(res, name) }, nil}
+	return p.script.OnResponseStream.of(ctx, given, chunks)
+}
+
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
 // before is what comes before the action.
 func (s step) before(ctx context.Context, metadata *v1alpha.ExchangeMetadata) error {
+	if err := s.write(metadata); err != nil {
+		return err
+	}
+	return s.end(ctx)
+}
+
+func (s step) write(metadata *v1alpha.ExchangeMetadata) error {
 	for key, value := range s.Writes {
 		if err := metadata.Set(key, value); err != nil {
 			return err
@@ -129,6 +154,11 @@ func (s step) before(ctx context.Context, metadata *v1alpha.ExchangeMetadata) er
 	for _, key := range s.Deletes {
 		metadata.Delete(key)
 	}
+	return nil
+}
+
+// end waits, and fails.
+func (s step) end(ctx context.Context) error {
 	if s.SleepMs > 0 {
 		select {
 		case <-time.After(time.Duration(s.SleepMs) * time.Millisecond):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import re
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from sdk.policy import (
+    Chunks,
     ImmediateResponse,
+    Reject,
     RequestAction,
     RequestContext,
+    RequestStreamContext,
     ResponseAction,
     ResponseContext,
+    ResponseStreamContext,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+
+from sdk import streams
 
 REQUEST_FIELDS = {
     "method": "method",
@@ -69,18 +78,111 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
     )
 
 
+async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> AsyncIterator[bytes]:
+    async for chunk in stream(ctx, chunks, params.get("onRequestStream", {}), seen_in_request):
+        yield chunk
+
+
+async def on_response_stream(
+    ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]
+) -> AsyncIterator[bytes]:
+    async for chunk in stream(ctx, chunks, params.get("onResponseStream", {}), seen_in_response):
+        yield chunk
+
+
+async def stream(
+    ctx: Any, chunks: Chunks, step: dict[str, Any], look: Callable[[Any, str], Any]
+) -> AsyncIterator[bytes]:
+    received: list[bytes] = []
+    write(ctx, step)
+    if "after" not in step:
+        await fail(step)
+    if "prepends" in step:
+        yield octets(step["prepends"]) or b""
+    async for chunk in passing(changed(noting(chunks, received), step), step):
+        yield chunk
+    for name, values in lines(step.get("setTrailers", [])).items():
+        ctx.trailers[name] = values
+    for name in step.get("removeTrailers", []):
+        del ctx.trailers[name]
+    if "appends" in step:
+        yield octets(step["appends"]) or b""
+    if "sees" in step:
+        saw = {name: seen_at_the_end(ctx, name, b"".join(received), look) for name in step["sees"]}
+        yield b"\nsaw: " + base64.b64encode(json.dumps(saw).encode())
+
+
+async def passing(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
+    passed, after = 0, step.get("after", 0)
+    async for chunk in chunks:
+        for part in cut(chunk, after - passed):
+            passed += len(part)
+            if not step.get("drops"):
+                yield part
+            if passed == after:
+                await fail(step)
+
+
+async def noting(chunks: Chunks, received: list[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        received.append(chunk)
+        yield chunk
+
+
+def changed(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
+    if step.get("holds"):
+        chunks = gathered(chunks)
+    if "replaces" in step:
+        from_, to = (octets(each) or b"" for each in step["replaces"])
+        chunks = streams.replaced(chunks, re.compile(re.escape(from_)), lambda _: to, longest=len(from_))
+    return chunks
+
+
+async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if whole := b"".join([chunk async for chunk in chunks]):
+        yield whole
+
+
+def cut(chunk: bytes, at: int) -> list[bytes]:
+    """In two parts where it is inside of it."""
+    return [chunk[:at], chunk[at:]] if 0 < at < len(chunk) else [chunk]
+
+
+async def fail(step: dict[str, Any]) -> None:
+    """Waits, and ends the stream."""
+    if "sleepMs" in step:
+        await asyncio.sleep(step["sleepMs"] / 1000)
+    if "raises" in step:
+        raise ValueError(step["raises"])
+    if "rejects" in step:
+        raise Reject(answer(step["rejects"], set_headers(step["rejects"], {})))
+
+
+def seen_at_the_end(ctx: Any, name: str, received: bytes, look: Callable[[Any, str], Any]) -> Any:
+    if name == "received":
+        return received.decode("latin-1")
+    if name.startswith("trailer."):
+        wanted = name.removeprefix("trailer.").encode()
+        return [value.decode("latin-1") for key, value in ctx.trailers.raw if key == wanted]
+    return look(ctx, name)
+
+
 def run(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> dict[str, Any] | None:
     """What comes before the action, and the action."""
-    for key, value in step.get("writes", {}).items():
-        ctx.metadata[key] = value
-    for key in step.get("deletes", []):
-        del ctx.metadata[key]
+    write(ctx, step)
     if "sleepMs" in step:
         time.sleep(step["sleepMs"] / 1000)
     if "raises" in step:
         raise ValueError(step["raises"])
     action: dict[str, Any] | None = step.get("action")
     return action
+
+
+def write(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> None:
+    for key, value in step.get("writes", {}).items():
+        ctx.metadata[key] = value
+    for key in step.get("deletes", []):
+        del ctx.metadata[key]
 
 
 def answer(action: dict[str, Any], headers: dict[str, list[bytes]]) -> ImmediateResponse:

@@ -12,13 +12,13 @@ from gatewright_builder.source_files import collect_python_source_files
 from gatewright_builder.tree import write_tree
 
 DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
-Make = Callable[[str], Policy]
+Make = Callable[..., Policy]
 
 
 @pytest.fixture
 def make(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Make:
-    def made(source: str) -> Policy:
-        write_tree({"policy-definition.yaml": DEFINITION, "policy.py": source.encode()}, tmp_path / "sample")
+    def made(source: str, definition: bytes = DEFINITION) -> Policy:
+        write_tree({"policy-definition.yaml": definition, "policy.py": source.encode()}, tmp_path / "sample")
         return discovered(tmp_path / "sample")
 
     return made
@@ -73,8 +73,8 @@ def test_a_hook_that_no_phase_calls_is_a_note(make: Make) -> None:
         ("def on_request(ctx, params, more): ...", "on_request(ctx, params, more)"),
         ("def on_request(ctx, params, *, more): ...", "on_request(ctx, params, *, more)"),
         ("def on_request(ctx, *, params): ...", "on_request(ctx, *, params)"),
-        ("on_request: object", "neither"),
-        ("class Policy:\n    def on_request(self, ctx, params): ...", "neither"),
+        ("on_request: object", "no on_request"),
+        ("class Policy:\n    def on_request(self, ctx, params): ...", "no on_request"),
         ("def get_policy(metadata, params): ...\ndef on_response(ctx, params): ...", "no on_request"),
         ("def on_request(ctx, params): ...\ndef prepare(params, about): ...", "prepare(params, about)"),
         ("def on_request(ctx, params): ...\ndef prepare(*, params): ...", "prepare(*, params)"),
@@ -85,6 +85,107 @@ def test_a_hook_that_no_phase_calls_is_a_note(make: Make) -> None:
 )
 def test_a_policy_that_the_executor_cannot_call_is_refused(make: Make, source: str, got: str) -> None:
     assert next(validate_python_directory_structure(make(source))).got == got
+
+
+STREAMS = DEFINITION + b"  requestBodyMode: STREAM\n"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        "async def on_request_stream(ctx, chunks, params):\n    async for chunk in chunks:\n        yield chunk",
+        "from .inner import on_request_stream",
+        "on_request_stream = masked(b'secret')",
+    ],
+)
+def test_a_policy_that_streams(make: Make, stream: str) -> None:
+    policy = make(f"def on_request(ctx, params): ...\n{stream}\n", STREAMS)
+    assert list(validate_python_directory_structure(policy)) == []
+    assert list(unused_hooks(policy)) == []
+
+
+STREAM = "async def on_request_stream(ctx, chunks, params):\n    yield b''\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentences"),
+    [
+        (
+            "def on_request(ctx, params): ...",
+            [
+                "expected on_request_stream(ctx, chunks, params), for its processingMode, got no on_request_stream; "
+                "write it, or change requestBodyMode: STREAM"
+            ],
+        ),
+        (
+            STREAM,
+            ["expected on_request(ctx, params), for its processingMode, got no on_request; write it, or SKIP "
+             "requestHeaderMode"],
+        ),
+        (
+            "def get_policy(metadata, params): ...",
+            [
+                "expected on_request_stream(ctx, chunks, params), for its processingMode, got no on_request_stream; "
+                "write it, or change requestBodyMode: STREAM"
+            ],
+        ),
+        (
+            f"def on_request(ctx, params): ...\n{STREAM.replace('chunks, ', '')}",
+            [
+                "expected on_request_stream(ctx, chunks, params), got on_request_stream(ctx, params); change its "
+                "arguments: they are given by position"
+            ],
+        ),
+        (
+            f"def on_request(ctx, params): ...\n{STREAM.replace('yield', 'return')}",
+            [
+                "expected on_request_stream to be an async generator, got an `async def` without a `yield`; write "
+                "`async def`, and a `yield` in it"
+            ],
+        ),
+        (
+            f"def on_request(ctx, params): ...\n{STREAM.replace('async ', '')}",
+            [
+                "expected on_request_stream to be an async generator, got a `def`; write `async def`, "
+                "and a `yield` in it"
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_policy_whose_stream_the_executor_cannot_call_is_refused(
+    make: Make, source: str, sentences: list[str]
+) -> None:
+    mistakes = validate_python_directory_structure(make(source, STREAMS))
+    assert [f"expected {each.expected}, got {each.got}; {each.cure}" for each in mistakes] == sentences
+
+
+@pytest.mark.parametrize(
+    ("source", "definition", "sentence"),
+    [
+        (
+            f"def on_request(ctx, params): ...\n{STREAM}",
+            DEFINITION,
+            "sample/policy.py:2: on_request_stream of sample:v1.0.0 is never called: its definition has SKIP for "
+            "requestBodyMode; to have it called write requestBodyMode: STREAM",
+        ),
+        (
+            f"def on_request(ctx, params): ...\n{STREAM}",
+            DEFINITION + b"  requestBodyMode: BUFFER\n",
+            "sample/policy.py:2: on_request_stream of sample:v1.0.0 is never called: its definition has BUFFER for "
+            "requestBodyMode; to have it called write requestBodyMode: STREAM",
+        ),
+        (
+            f"{STREAM}def on_request(ctx, params): ...\n",
+            STREAMS.replace(b"  requestHeaderMode: PROCESS\n", b""),
+            "sample/policy.py:3: on_request of sample:v1.0.0 is never called: its definition has SKIP for "
+            "requestHeaderMode; to have it called write requestHeaderMode: PROCESS",
+        ),
+    ],
+)
+def test_a_stream_that_nothing_calls_is_a_note(make: Make, source: str, definition: bytes, sentence: str) -> None:
+    policy = make(source, definition)
+    assert list(validate_python_directory_structure(policy)) == []
+    assert list(unused_hooks(policy)) == [sentence]
 
 
 def test_sources_are_all_files_but_tests_caches_and_hidden_ones(tmp_path: Path) -> None:

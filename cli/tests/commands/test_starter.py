@@ -27,6 +27,27 @@ def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
     assert starter.lacking == {}
 
 
+STREAM_FILES = FILES | {
+    f"policies/mask/{name}" for name in ("policy-definition.yaml", "policy.py", "requirements.txt", "test_policy.py")
+}
+
+
+def test_a_policy_that_streams_comes_with_it(tmp_path: Path) -> None:
+    assert CliRunner().invoke(cli, ["init", "--stream", str(tmp_path)]).exit_code == 0
+    assert found(tmp_path) == STREAM_FILES
+    plain = write_starter(tmp_path / "plain").written
+    changed = {
+        path.as_posix() for path in plain if (tmp_path / path).read_bytes() != (tmp_path / "plain" / path).read_bytes()
+    }
+    assert changed == {"build.yaml", "apis/hello.yaml"}
+    for name in changed:
+        lines = (tmp_path / name).read_text().splitlines()
+        assert [line for line in lines if "mask" not in line] == (tmp_path / "plain" / name).read_text().splitlines()
+    shutil.rmtree(tmp_path / "plain")
+    assert "15 passed" in says(tmp_path, "pytest")
+    assert "Success: no issues found in 4 source files" in says(tmp_path, "mypy")
+
+
 def test_what_is_there_stays_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "build.yaml").write_text("mine")
     (tmp_path / "apis").mkdir()

@@ -37,6 +37,8 @@ MOST_CAUSES = 20
 HOOKS = {
     "on_request": ("ctx", "params"),
     "on_response": ("ctx", "params"),
+    "on_request_stream": ("ctx", "chunks", "params"),
+    "on_response_stream": ("ctx", "chunks", "params"),
     "prepare": ("params",),
     "close": ("prepared",),
 }
@@ -94,11 +96,8 @@ def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | No
         expected += f" or {hook}({', '.join(FOR_AN_INSTANCE)})"
     if not callable(function):
         return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
-    if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
+    if wrong := _wrong_kind(module, hook, function, expected):
         return wrong | _definition(function, folder)
-    if hook != "prepare" and _yields(function):
-        why = {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
-        return why | _definition(function, folder)
     try:
         signature = inspect.signature(function)
         second = [*signature.parameters][1:2]
@@ -111,12 +110,33 @@ def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | No
     return None
 
 
+def _wrong_kind(module: ModuleType, hook: str, function: object, expected: str) -> dict[str, object] | None:
+    if hook == "prepare":
+        return None
+    if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
+        return wrong
+    if hook.endswith("_stream"):
+        got = _no_stream(function)
+        return {"expected": f"{expected} to be an async generator", "error": got} if got else None
+    if _yields(function):
+        return {"expected": f"{expected} to return an action", "error": "a generator (it has a yield)"}
+    return None
+
+
 def _wrong_close(prepare: object) -> dict[str, object] | None:
     if prepare is None:
         return {"expected": "prepare(params) beside close(prepared)", "error": "no prepare"}
     if _yields(prepare):
         return {"expected": "close(prepared), or a prepare that yields", "error": "both"}
     return None
+
+
+def _no_stream(function: object) -> str:
+    """What a function is that is no asynchronous generator; "" for one that is."""
+    target = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.isasyncgenfunction(target):
+        return ""
+    return "an `async def` without a `yield`" if inspect.iscoroutinefunction(target) else "a plain function"
 
 
 def _yields(function: object) -> bool:

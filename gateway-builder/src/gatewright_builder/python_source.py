@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from gatewright.definition import BodyMode, ProcessingModeConfig
 from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.policy import Policy
@@ -16,10 +17,13 @@ from gatewright_builder.policy import Policy
 POLICY_FILE = "policy.py"
 LEGACY_FACTORY = "get_policy"
 METADATA = "metadata"
-HOOKS = ("on_request", "on_response")
+PHASE_HOOKS = ("on_request", "on_response")
+STREAM_HOOKS = ("on_request_stream", "on_response_stream")
+HOOKS = (*PHASE_HOOKS, *STREAM_HOOKS)
 ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what each may be called with, by position
     "on_request": (("ctx", "params"),),
     "on_response": (("ctx", "params"),),
+    **dict.fromkeys(STREAM_HOOKS, (("ctx", "chunks", "params"),)),
     "prepare": (("params",), ("params", "metadata")),
     "close": (("prepared",),),
     LEGACY_FACTORY: (("metadata", "params"),),
@@ -61,10 +65,21 @@ def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
             expected = " or ".join(f"{name}({', '.join(arguments)})" for arguments in choices)
             cure = "change its arguments: they are given by position"
             yield policy.mistake(POLICY_FILE, expected, f"{name}({ast.unparse(function.args)})", cure, function.lineno)
+    for name in STREAM_HOOKS:
+        if isinstance(function := bound.get(name), Function) and (got := _no_stream(function)):
+            cure = "write `async def`, and a `yield` in it"
+            yield policy.mistake(POLICY_FILE, f"{name} to be an async generator", got, cure, function.lineno)
     if "close" in bound:
         yield from _close_mistakes(policy, bound["close"], bound.get("prepare"))
-    if LEGACY_FACTORY not in bound or any(hook in bound for hook in HOOKS):  # functions win over the factory
-        yield from _mode_mistakes(policy, bound)
+    is_legacy = LEGACY_FACTORY in bound and not any(hook in bound for hook in HOOKS)  # functions win over the factory
+    yield from _missing_hooks(policy, bound, STREAM_HOOKS if is_legacy else HOOKS)
+
+
+def _no_stream(function: Function) -> str:
+    """What a function is that is no asynchronous generator; "" for one that is."""
+    if isinstance(function, ast.AsyncFunctionDef):
+        return "" if _yields(function) else "an `async def` without a `yield`"
+    return "a `def`"
 
 
 def _close_mistakes(policy: Policy, close: ast.stmt, prepare: ast.stmt | None) -> Iterator[Mistake]:
@@ -85,31 +100,52 @@ def _yields(node: ast.AST) -> bool:
     )
 
 
-def _mode_mistakes(policy: Policy, bound: dict[str, ast.stmt]) -> Iterator[Mistake]:
+def _missing_hooks(policy: Policy, bound: dict[str, ast.stmt], hooks: Iterable[str]) -> Iterator[Mistake]:
     mode = policy.definition.fields.processing_mode
-    if not any(hook in bound for hook in HOOKS):
-        cure = "write one of them, as sdk.policy shows"
-        yield policy.mistake(POLICY_FILE, "on_request(ctx, params) or on_response(ctx, params)", "neither", cure)
-        return
-    for hook, is_wanted in zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True):
-        side = hook.removeprefix("on_")
-        if is_wanted and hook not in bound:
-            cure = f"write it, or SKIP {side}HeaderMode and {side}BodyMode"
-            yield policy.mistake(POLICY_FILE, f"{hook}(ctx, params), for its processingMode", f"no {hook}", cure)
+    for hook in hooks:
+        if hook in mode.hooks and hook not in bound:
+            cure = f"write it, or {_away(hook, mode)}"
+            yield policy.mistake(POLICY_FILE, f"{_call(hook)}, for its processingMode", f"no {hook}", cure)
+
+
+def _call(hook: str) -> str:
+    return f"{hook}({', '.join(ARGUMENTS[hook][0])})"
+
+
+def _side(hook: str) -> str:
+    return hook.removeprefix("on_").removesuffix("_stream")
+
+
+def _away(hook: str, mode: ProcessingModeConfig) -> str:
+    """How a definition says that a hook is not to be called."""
+    side = _side(hook)
+    if hook in STREAM_HOOKS:
+        return f"change {side}BodyMode: STREAM"
+    streams = f"{hook}_stream" in mode.hooks
+    return f"SKIP {side}HeaderMode" if streams else f"SKIP {side}HeaderMode and {side}BodyMode"
 
 
 def unused_hooks(policy: Policy) -> Iterator[str]:
     """What to say of each hook of policy.py that no phase of its definition calls. The policy is one that is right."""
     mode = policy.definition.fields.processing_mode
     bound = dict(_bound_names(_parse(policy.sources[POLICY_FILE], POLICY_FILE).body))
-    for hook, is_wanted in zip(HOOKS, (mode.wants_request, mode.wants_response), strict=True):
-        if hook in bound and not is_wanted:
-            side, line = hook.removeprefix("on_"), bound[hook].lineno
-            yield (
-                f"{policy.shown}/{POLICY_FILE}:{line}: {hook} of {policy.key} is never called: its definition has "
-                f"SKIP for {side}HeaderMode and {side}BodyMode; to have it called write {side}HeaderMode: PROCESS, or "
-                f"{side}BodyMode: BUFFER for the body too"
+    for hook in HOOKS:
+        if hook in bound and hook not in mode.hooks:
+            yield f"{policy.shown}/{POLICY_FILE}:{bound[hook].lineno}: {hook} of {policy.key} is never called: " + (
+                _never_called(hook, mode)
             )
+
+
+def _never_called(hook: str, mode: ProcessingModeConfig) -> str:
+    side = _side(hook)
+    said = mode.request_body_mode if side == "request" else mode.response_body_mode
+    if hook in STREAM_HOOKS:
+        return f"its definition has {said} for {side}BodyMode; to have it called write {side}BodyMode: STREAM"
+    cure = f"to have it called write {side}HeaderMode: PROCESS"
+    if said is BodyMode.STREAM:
+        return f"its definition has SKIP for {side}HeaderMode; {cure}"
+    more = f"or {side}BodyMode: BUFFER for the body too"
+    return f"its definition has SKIP for {side}HeaderMode and {side}BodyMode; {cure}, {more}"
 
 
 def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:

@@ -40,6 +40,14 @@ class Definition:
         """v1.0.0"""
         return self.policy.version
 
+    def work_ms(self, timeout_ms: int) -> int:
+        """What an attachment of it may take with nothing moving meanwhile: its timeout, twice where it is called with
+        the headers of a direction, and then with the stream.
+        """
+        mode = self.policy.processing_mode
+        in_a_row = any(hook in mode.hooks and f"{hook}_stream" in mode.hooks for hook in ("on_request", "on_response"))
+        return 2 * timeout_ms if in_a_row else timeout_ms
+
 
 class UnknownPolicyError(LookupError):
     """`field` is the attachment's field at fault, the message what was expected there."""

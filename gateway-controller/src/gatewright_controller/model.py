@@ -77,7 +77,9 @@ class PolicyAttachment(Strict, frozen=True):
     version: PolicyVersion
     params: JsonObject = {}
     timeout: Timeout = DEFAULT_TIMEOUT
-    """Time one execution may take."""
+    """Time one execution may take. Of a stream: what the policy's own work may take for one chunk."""
+    stream_idle_timeout: Timeout | UnsetType = UNSET
+    """Time that a policy which streams a body may wait for its next chunk; unset: as long as `idleTimeout` lets it."""
     on_error: Annotated[
         OnError | OnErrorByClass, Meta(extra_json_schema=expecting("fail, continue, or an object of failure classes"))
     ] = "fail"

@@ -14,6 +14,7 @@ import msgspec
 from gatewright_documents.mistake import Invalid, Mistake, shown
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
+from msgspec import UNSET
 
 from gatewright_controller import model
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
@@ -176,8 +177,8 @@ def _meaning(
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
         for policy in policies:
             yield from _check_policy(policy, definitions)
-    yield from _check_chains(draft)
-    yield from _check_idle_timeouts(draft)
+    yield from _check_chains(draft, definitions)
+    yield from _check_idle_timeouts(draft, definitions)
 
 
 def _check_context(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mistake]:
@@ -246,6 +247,7 @@ def _check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mis
         yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
         yield from mask_mistakes(policy.field, policy.attachment.params)
     yield from _check_on_error(policy.field, policy.attachment, definition)
+    yield from _check_stream_idle_timeout(policy.field, policy.attachment, definition)
 
 
 def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
@@ -259,34 +261,51 @@ def _check_on_error(where: str, attachment: PolicyAttachment, definition: Defini
             yield Mistake(at, f"expected fail, got continue; {definition.name} does not allow to go on without it")
 
 
-def _check_chains(draft: Draft) -> Iterator[Mistake]:
-    base = _total(draft.policies)
-    if base >= CHAIN_LIMIT_MS:
-        yield _too_long("spec.policies", base)
+def _check_stream_idle_timeout(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
+    said = attachment.stream_idle_timeout
+    if said is not UNSET and not definition.policy.processing_mode.streams:
+        expected = f"expected none for {definition.name}, of which no body mode is STREAM, got {said!r}; remove it"
+        yield Mistake(f"{where}.streamIdleTimeout", expected)
+
+
+def _check_chains(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
+    if _total(draft.policies, definitions) >= CHAIN_LIMIT_MS:
+        yield _too_long("spec.policies", draft.policies, definitions)
         return
     for operation in draft.operations:
-        total = base + _total(operation.policies)
-        if total >= CHAIN_LIMIT_MS:
-            yield _too_long(f"{operation.field}.policies", total)
+        policies = draft.policies + operation.policies
+        if _total(policies, definitions) >= CHAIN_LIMIT_MS:
+            yield _too_long(f"{operation.field}.policies", policies, definitions)
 
 
-def _total(policies: list[DraftPolicy]) -> int:
-    return sum(milliseconds(policy.attachment.timeout) for policy in policies if policy.attachment)
+def _total(policies: list[DraftPolicy], definitions: Definitions) -> int:
+    return sum(_work_ms(policy.attachment, definitions) for policy in policies if policy.attachment)
 
 
-def _too_long(where: str, total: int) -> Mistake:
-    sum_of = f"{shown(total / 1000)}s, with the API's own"
-    return Mistake(
-        where, f"expected timeouts that sum to less than {CHAIN_LIMIT_MS // 1000}s over a chain, got {sum_of}"
-    )
+def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
+    timeout = milliseconds(attachment.timeout)
+    try:
+        return definitions.resolve(attachment.name, attachment.version).work_ms(timeout)
+    except UnknownPolicyError:  # which is said elsewhere
+        return timeout
 
 
-def _check_idle_timeouts(draft: Draft) -> Iterator[Mistake]:
+def _too_long(where: str, policies: list[DraftPolicy], definitions: Definitions) -> Mistake:
+    got = f"{_seconds(_total(policies, definitions))}, with the API's own"
+    attached = [policy.attachment for policy in policies if policy.attachment]
+    if twice := {one.name for one in attached if _work_ms(one, definitions) > milliseconds(one.timeout)}:
+        names = " and ".join(sorted(twice))
+        got += f", and that of {names} twice: it is called with the headers, and then with the stream"
+    limit = f"{CHAIN_LIMIT_MS // 1000}s"
+    return Mistake(where, f"expected timeouts that sum to less than {limit} over a chain, got {got}")
+
+
+def _check_idle_timeouts(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
     """Nothing moves while policies run and until the upstream's answer begins: that must not count as idle."""
-    base, told = _total(draft.policies), set[str]()
+    base, told = _total(draft.policies, definitions), set[str]()
     for operation in draft.operations:
         said = operation.timeouts.over(draft.timeouts)
-        policies, request = base + _total(operation.policies), said.request.ms if said.request else 1
+        policies, request = base + _total(operation.policies, definitions), said.request.ms if said.request else 1
         if said.idle is None or said.idle.ms >= policies + request or said.idle.field in told:
             continue
         told.add(said.idle.field)

@@ -9,6 +9,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.model import from_document
 from gatewright_controller.translate import EdgeSettings, translate
+from gatewright_controller.translate.chains import goes_on_when_crashed
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject
 
@@ -93,6 +94,27 @@ def test_an_edit_makes_a_new_instance_and_a_new_chain(
     after = bundle(orders, definitions)
     assert not set(instances(before, "GET /{id}")) & set(instances(after, "GET /{id}"))
     assert not set(chain_ids(before).values()) & set(chain_ids(after).values())
+
+
+STREAM = {"name": "mask-stream", "version": "v1"}
+
+
+def test_an_idle_timeout_of_a_stream_makes_a_new_instance(orders: JsonObject, definitions: Definitions) -> None:
+    made = []
+    for said in ({}, {"streamIdleTimeout": "15s"}, {"streamIdleTimeout": "15000ms"}, {"streamIdleTimeout": "16s"}):
+        orders["spec"]["policies"] = [{**STREAM, **said}]
+        made.append(bundle(orders, definitions).chains[0].attachments[0])
+    assert [one.stream_idle_timeout_ms for one in made] == [0, 15_000, 15_000, 16_000]
+    assert len({one.instance for one in made}) == 3
+
+
+def test_nobody_goes_on_with_a_stream_that_has_crashed(orders: JsonObject, definitions: Definitions) -> None:
+    """Whatever its attachments say: what has been taken of its body is gone."""
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "onError": "continue"}]
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
+    assert goes_on_when_crashed(bundle(orders, definitions).chains[0])
+    orders["spec"]["policies"].append({**STREAM, "onError": "continue"})
+    assert not goes_on_when_crashed(bundle(orders, definitions).chains[0])
 
 
 def test_another_api_or_version_has_instances_of_its_own(orders: JsonObject, definitions: Definitions) -> None:

@@ -14,6 +14,9 @@ from gatewright_documents.values import JsonObject
 DEFAULTS = EdgeSettings()
 POLICY = {"name": "log-message", "version": "v1", "timeout": "3s"}
 
+STREAM = {"name": "mask-stream", "version": "v1", "timeout": "3s", "streamIdleTimeout": "5s"}
+"""It is called with the headers, and then with the stream: it may take its time twice before anything moves."""
+
 
 def timeouts(
     definitions: Definitions, spec: JsonObject, operation: JsonObject, edge: EdgeSettings = DEFAULTS
@@ -41,6 +44,8 @@ def timeouts(
     ({"policies": [POLICY]}, {}, (60, 63)),
     ({"policies": [POLICY]}, {"policies": [POLICY], "idleTimeout": "10s"}, (4, 10)),
     ({"policies": [POLICY], "requestTimeout": "7s"}, {"idleTimeout": "10s"}, (7, 10)),
+    ({"policies": [STREAM]}, {}, (60, 66)),
+    ({"policies": [STREAM]}, {"idleTimeout": "10s"}, (4, 10)),
 ])  # fmt: skip
 def test_whose_timeouts_count(
     definitions: Definitions, spec: JsonObject, operation: JsonObject, expected: tuple[float, float]

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from gatewright.policy import FailureClass
+from gatewright.action import ActionError
+from gatewright.policy import FailureClass, Trailers
 from gatewright_executor.policies import source_paths
 from gatewright_executor.policies.failure import (
     PolicyError,
@@ -90,6 +91,9 @@ def test_what_breaks_the_contract_says_itself_what_was_expected() -> None:
     error = PolicyError("expected a, got b", FailureClass.BAD_BODY)
     assert (describe(error), classify(error)) == ("expected a, got b", FailureClass.BAD_BODY)
     assert classify(PolicyError("…")) is FailureClass.BAD_ACTION
+    with pytest.raises(ActionError) as refused:
+        Trailers()["host"] = "a"
+    assert classify(refused.value) is FailureClass.BAD_ACTION
     assert classify(SystemExit()) is FailureClass.EXCEPTION
 
 

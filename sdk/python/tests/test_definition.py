@@ -75,14 +75,19 @@ def test_no_time_to_prepare(text: str) -> None:
     (["x"], r"\$: expected a mapping with name, version, .*, got \['x'\]; write its keys"),
     ({}, "name: expected .* got nothing; .*processingMode: expected the phases, got nothing"),
     ({**GOOD, "processingMode": {"requestBodyMode": ["x"]}}, r"processingMode\.requestBodyMode: .* got \['x'\]"),
-    ({**GOOD, "processingMode": {"encodedBodies": "gzip"}}, "encodedBodies: expected REFUSE or PASS, got 'gzip'"),
+    ({**GOOD, "processingMode": {"encodedBodies": "gzip"}}, "Bodies: expected REFUSE, PASS or DECODE, got 'gzip'"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": 1}}, "requestBodyInResponse: expected true or false, got 1"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": True, "responseHeaderMode": "PROCESS"}},
      "requestBodyInResponse: expected requestBodyMode: BUFFER beside it, got requestBodyMode: SKIP; write BUFFER"),
     ({**GOOD, "processingMode": {"requestBodyInResponse": True, "requestBodyMode": "BUFFER"}},
-     "requestBodyInResponse: expected a response phase that is not SKIP, got SKIP for both; write responseHeaderMode"),
-    ({**GOOD, "processingMode": {"responseBodyMode": "STREAM"}},
-     r"responseBodyMode: expected SKIP or BUFFER \(STREAM is not supported yet\), got 'STREAM'; write BUFFER"),
+     "requestBodyInResponse: expected a response phase that calls on_response, got SKIP for both; write responseHead"),
+    ({**GOOD, "processingMode": {"requestBodyInResponse": True, "requestBodyMode": "BUFFER",
+                                 "responseBodyMode": "STREAM"}},
+     "requestBodyInResponse: expected a response phase that calls on_response, got STREAM alone; write responseHead"),
+    ({**GOOD, "processingMode": {"responseBodyMode": "CHUNKS"}},
+     r"responseBodyMode: expected SKIP, BUFFER or STREAM, got 'CHUNKS'; write BUFFER .*, STREAM for"),
+    ({**GOOD, "processingMode": {"requestBodyInResponse": True, "requestBodyMode": "STREAM"}},
+     "requestBodyInResponse: expected requestBodyMode: BUFFER beside it, got requestBodyMode: STREAM; write BUFFER"),
     ({**GOOD, "processingMode": {}}, "processingMode: expected a phase that is not SKIP, got none; write PROCESS"),
     ({**GOOD, "name": "7th-header"}, "name: expected a policy name: .*, got '7th-header'; write one like add-headers"),
     ({**GOOD, "version": "v1.0.0\n"}, "version: expected a version vX.Y.Z, got"),
@@ -90,6 +95,22 @@ def test_no_time_to_prepare(text: str) -> None:
 def test_what_is_no_definition(document: object, sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):
         PolicyDefinition.from_document(document)
+
+
+@pytest.mark.parametrize(("modes", "hooks"), [
+    ({"requestHeaderMode": "PROCESS"}, ["on_request"]),
+    ({"requestBodyMode": "BUFFER", "responseBodyMode": "BUFFER"}, ["on_request", "on_response"]),
+    ({"requestBodyMode": "STREAM"}, ["on_request_stream"]),
+    ({"requestHeaderMode": "PROCESS", "requestBodyMode": "STREAM"}, ["on_request", "on_request_stream"]),
+    ({"responseBodyMode": "STREAM", "encodedBodies": "DECODE"}, ["on_response_stream"]),
+    ({"requestBodyMode": "BUFFER", "responseHeaderMode": "PROCESS", "responseBodyMode": "STREAM",
+      "requestBodyInResponse": True},
+     ["on_request", "on_response", "on_response_stream"]),
+])  # fmt: skip
+def test_the_modes_say_which_functions_are_called(modes: dict[str, object], hooks: list[str]) -> None:
+    mode = PolicyDefinition.from_document({**GOOD, "processingMode": modes}).processing_mode
+    assert [*mode.hooks] == hooks
+    assert mode.streams == any(hook.endswith("_stream") for hook in hooks)
 
 
 def test_the_digest_is_of_canonical_json() -> None:

@@ -12,11 +12,12 @@ from gatewright_cli.commands.options import A_PATH
 
 @click.command()
 @click.argument("folder", type=A_PATH, default=Path())
-def init(folder: Path) -> None:
+@click.option("--stream", is_flag=True, help="A second policy too, which masks a word in bodies as they stream.")
+def init(folder: Path, stream: bool) -> None:
     """Write what a gateway of your own starts from: build.yaml, a Python policy with its test, an API."""
     from gatewright_cli.commands.starter import write_starter
 
-    starter = write_starter(folder)
+    starter = write_starter(folder, stream=stream)
     for path in starter.written:
         click.echo(folder / path)
     for path, lines in starter.lacking.items():

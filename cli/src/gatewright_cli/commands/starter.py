@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from gatewright_cli.mistakes import PreflightError
 
 STARTER = "starter"
+STREAM = "starter_stream"  # what it has besides, or in place of a file of the same name, with a policy that streams
 RENAMED = {"gitignore": ".gitignore"}  # under its own name it would work on this repository
 UNWANTED = "__pycache__"
 OF_A_PROJECT = {".gitignore", "pyproject.toml"}  # a folder that is a project already has its own
@@ -23,12 +24,16 @@ class Starter:
     lacking: dict[Path, list[str]]
 
 
-def write_starter(folder: Path) -> Starter:
+def write_starter(folder: Path, *, stream: bool = False) -> Starter:
     """Writes build.yaml, a Python policy with its test, and an API; answers the files, relative to the folder.
+
+    stream: a second policy too, which streams a body.
 
     Raises PreflightError, a sentence for each, where files are in the way; nothing is then written.
     """
     tree = dict(_files(files("gatewright_cli") / STARTER, PurePosixPath()))
+    if stream:
+        tree |= _files(files("gatewright_cli") / STREAM, PurePosixPath())
     there = [path for path in tree if (folder / path).exists()]
     if taken := [path for path in there if str(path) not in OF_A_PROJECT]:
         raise PreflightError(

@@ -94,7 +94,7 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) ->
     def operation(one: Operation) -> RoutedOperation:
         name = operation_name(one)
         own = chain_of(name, [*shared, *attach(api, name, one.policies, definitions)])
-        return RoutedOperation(one.method, name, own, timeouts(api, one, own, settings))
+        return RoutedOperation(one.method, name, own, timeouts(api, one, definitions, settings))
 
     def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):

@@ -25,6 +25,7 @@ BODIES = {
 ENCODED = {
     EncodedBodies.REFUSE: node_pb2.ENCODED_BODIES_REFUSE,
     EncodedBodies.PASS: node_pb2.ENCODED_BODIES_PASS,
+    EncodedBodies.DECODE: node_pb2.ENCODED_BODIES_DECODE,
 }
 
 
@@ -63,6 +64,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         on_error_by_class={name: ON_ERROR[choice] for name, choice in by_class.items()},
         max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
         max_body_bytes=policy.max_body_bytes,
+        stream_idle_timeout_ms=0 if policy.stream_idle_timeout is UNSET else milliseconds(policy.stream_idle_timeout),
     )
 
 
@@ -78,6 +80,7 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
         sorted(attachment.on_error_by_class.items()),
         attachment.max_concurrency,
         attachment.max_body_bytes,
+        *filter(None, [attachment.stream_idle_timeout_ms]),  # one that is not said changes nobody's id
     ]
 
 
@@ -115,6 +118,12 @@ def _union(modes: Sequence[node_pb2.ProcessingMode]) -> node_pb2.ProcessingMode:
 
 
 def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
-    """Whether every attachment says `continue` for `crashed`: then Envoy may go on without the engine."""
+    """Whether every attachment says `continue` for `crashed`: then Envoy may go on without the engine.
+
+    Never where a body is streamed: what the engine has taken of it nobody else has.
+    """
+    mode = chain.processing_mode
+    if node_pb2.BODY_MODE_STREAM in (mode.request_body, mode.response_body):
+        return False
     on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments)
     return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
-from gatewright_controller._gen import node_pb2
+from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation, milliseconds
 from gatewright_controller.translate.settings import EdgeSettings
 
@@ -19,9 +19,13 @@ class Timeouts:
     idle_ms: int
 
 
-def timeouts(api: Api, operation: Operation, chain: node_pb2.Chain | None, settings: EdgeSettings) -> Timeouts:
-    """Of one operation. While policies run nothing moves, so their time counts as idle."""
-    policies = sum(one.timeout_ms for one in chain.attachments) if chain else 0
+def timeouts(api: Api, operation: Operation, definitions: Definitions, settings: EdgeSettings) -> Timeouts:
+    """Of one operation. While policies run nothing moves, so their time counts as idle.
+
+    That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
+    """
+    attached = (*api.spec.policies, *operation.policies)
+    policies = sum(definitions.resolve(one.name, one.version).work_ms(milliseconds(one.timeout)) for one in attached)
     request = _said(operation.request_timeout, api.spec.request_timeout)
     idle = _said(operation.idle_timeout, api.spec.idle_timeout)
     if request is None:

@@ -7,24 +7,51 @@ Each check answers the value as bytes of the gateway's own, or raises ActionErro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NoReturn
 
+from gatewright.header_rules import (
+    MAX_HEADER_BYTES,
+    MAX_HEADER_LINES,
+    TOKEN,
+    ActionError,
+    check_size,
+    encode,
+    header_blob,
+    header_names,
+    refuse,
+    shown,
+)
 from gatewright.metadata import checked_json
 from gatewright.policy import (
-    HeaderValue,
     ImmediateResponse,
+    Reject,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
 
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_HEADER_LINES",
+    "MAX_TARGET_BYTES",
+    "TARGETS",
+    "ActionError",
+    "analytics",
+    "body",
+    "check",
+    "chunk",
+    "header_blob",
+    "header_names",
+    "refuse_returned",
+    "rejection",
+    "status",
+    "stream",
+    "target",
+]
+
 MAX_BODY_BYTES = 60 << 20  # what a message of 64 MiB holds, with room for the rest of the action
 MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
-MAX_HEADER_LINES, MAX_HEADER_BYTES = 200, 128 << 10  # of a message that policies have changed or made
-
-
-class ActionError(ValueError):
-    """The gateway would not take it: the failure class badAction."""
 
 
 def check(hook: str, returned: object) -> None:
@@ -49,7 +76,7 @@ def _check_request(action: UpstreamRequestModifications) -> None:
     _check_modifications(action)
     for name in (*action.remove_headers, *action.set_headers, *action.append_headers):
         if name.lower().startswith("x-envoy-"):
-            _refuse("headers", "a header that policies can change", name, "x-envoy-* steers the proxy")
+            refuse("headers", "a header that policies can change", name, "x-envoy-* steers the proxy")
     for name in TARGETS:
         if getattr(action, name) is not None:
             target(name, getattr(action, name))
@@ -57,7 +84,7 @@ def _check_request(action: UpstreamRequestModifications) -> None:
 
 def _check_modifications(action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
     header_names(action.remove_headers)
-    _check_size(header_blob("set_headers", action.set_headers) + header_blob("append_headers", action.append_headers))
+    check_size(header_blob("set_headers", action.set_headers) + header_blob("append_headers", action.append_headers))
     if action.body is not None:
         body(action.body)
     analytics(action.analytics_metadata)
@@ -65,96 +92,9 @@ def _check_modifications(action: UpstreamRequestModifications | UpstreamResponse
 
 def _check_immediate(answer: ImmediateResponse) -> None:
     status(answer.status_code)
-    _check_size(header_blob("headers", answer.headers))
+    check_size(header_blob("headers", answer.headers))
     body(answer.body)
     analytics(answer.analytics_metadata)
-
-
-# ------------------------------------------------------------------ headers
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5; Envoy fails the exchange, and says nothing
-_CONNECTIONS = "it belongs to one connection (RFC 9110, 7.6.1)"
-_REFUSED_NAMES = {  # the engine has the same list, for Go policies
-    **dict.fromkeys(
-        ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"), _CONNECTIONS
-    ),
-    "upgrade": _CONNECTIONS,
-    "content-length": "the gateway computes it from the body",
-    "host": "use authority",
-}
-_KNOWN_NAMES: dict[str, bytes] = {}  # checked ones, lower-cased and with their NUL: policies use few names, many times
-_MAX_KNOWN_NAMES = 4096
-
-
-def header_blob(where: str, headers: object) -> bytes:
-    """Headers as gatewright.headers reads them: each name and each value with a NUL behind it."""
-    if type(headers) is not dict and not isinstance(headers, Mapping):  # to ask for a Mapping takes longer
-        _refuse(where, "a dict of header names and values", headers)
-    out: list[bytes] = []
-    for name, value in headers.items():
-        key = _KNOWN_NAMES.get(name) or _name(where, name)
-        if type(value) is str and value.isascii() and value.isprintable():  # as most are: no control in it
-            out += key, value.encode(), b"\0"
-            continue
-        for one in _values(where, name, value):
-            out += key, _value(where, name, one), b"\0"
-    return b"".join(out)
-
-
-def _check_size(blob: bytes) -> None:
-    """Of all headers of an action: each name and each value has a NUL behind it."""
-    nuls = blob.count(b"\0")
-    if nuls > 2 * MAX_HEADER_LINES:
-        raise ActionError(f"headers: expected at most {MAX_HEADER_LINES} header lines, got {nuls // 2}")
-    if len(blob) - nuls > MAX_HEADER_BYTES:
-        raise ActionError(f"headers: expected at most {MAX_HEADER_BYTES} bytes of headers, got {len(blob) - nuls}")
-
-
-def header_names(names: object) -> bytes:
-    """Names for remove_headers, each with a NUL behind it."""
-    if type(names) is not list and not isinstance(names, list | tuple | set | frozenset):  # a union takes time to make
-        _refuse("remove_headers", "a list of header names", names)
-    known = _KNOWN_NAMES
-    return b"".join(
-        [(known.get(name) if type(name) is str else None) or _name("remove_headers", name) for name in names]
-    )
-
-
-def _name(where: str, name: object) -> bytes:
-    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        cure = "a path, a method and the like have fields of their own" if str(name).startswith(":") else ""
-        _refuse(where, "a header name (RFC 9110: letters, digits and !#$%&'*+-.^_`|~)", name, cure)
-    lower = name.lower()
-    if lower.startswith("x-gatewright-"):
-        _refuse(where, "a header that policies can change", name, "x-gatewright-* is the gateway's own")
-    if lower in _REFUSED_NAMES:
-        _refuse(where, "a header that policies can change", name, _REFUSED_NAMES[lower])
-    if len(_KNOWN_NAMES) >= _MAX_KNOWN_NAMES:
-        _KNOWN_NAMES.clear()
-    raw = _KNOWN_NAMES[name] = lower.encode() + b"\0"
-    return raw
-
-
-def _values(where: str, name: str, value: HeaderValue) -> list[object] | tuple[object, ...]:
-    if isinstance(value, str | bytes):
-        return (value,)
-    if not isinstance(value, list | tuple) or not value:
-        cure = "to take a header away, name it in remove_headers" if value in (None, [], ()) else ""
-        _refuse(f"{where}[{name!r}]", "str, bytes or a list of them", value, cure)
-    return value
-
-
-def _value(where: str, name: str, value: object) -> bytes:
-    if isinstance(value, str):
-        raw = value.encode() if value.isascii() else _encode(f"{where}[{name!r}]", value)
-    elif isinstance(value, bytes):
-        raw = value
-    else:
-        _refuse(f"{where}[{name!r}]", "str or bytes as value", value)
-    if _CONTROL.search(raw):
-        _refuse(f"{where}[{name!r}]", "a value without control characters, but tabs", value)
-    return raw
 
 
 # ------------------------------------------------------------------ the rest of an action
@@ -167,7 +107,7 @@ _DOT_SEGMENT = re.compile(rf"{_SLASH}{_BLANK}(?:\.|%2[eE]){{1,2}}{_BLANK}(?:;|%3
 TARGETS = {
     "path": (re.compile(rf"/|(?:/{_SEGMENT})+/?"), 'a path like "/a/b%20c": no query, all but pchar percent-encoded'),
     "query": (re.compile(r"[!\"$-~]*"), 'a query like "a=b%20c", of ASCII without fragment, spaces and controls'),
-    "method": (re.compile(rf"(?!CONNECT$)(?:{_TOKEN.pattern})", re.IGNORECASE), 'a method like "GET", but CONNECT'),
+    "method": (re.compile(rf"(?!CONNECT$)(?:{TOKEN.pattern})", re.IGNORECASE), 'a method like "GET", but CONNECT'),
     "authority": (re.compile(r"[!$%&'()*+\-.0-:=A-Z\[\]_a-z~]+"), 'a host like "api.example.com:8080"'),
 }
 """The fields of UpstreamRequestModifications that say where a request goes: what each has to look like."""
@@ -177,9 +117,9 @@ def target(name: str, value: object) -> bytes:
     """One of TARGETS."""
     pattern, expected = TARGETS[name]
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        _refuse(name, expected, value)
+        refuse(name, expected, value)
     if name == "path" and _DOT_SEGMENT.search(value):
-        _refuse(name, "no dot segments", value)
+        refuse(name, "no dot segments", value)
     if len(value) > MAX_TARGET_BYTES and name != "method":
         raise ActionError(f"{name}: expected at most {MAX_TARGET_BYTES} bytes, got {len(value)}")
     return value.encode()
@@ -188,25 +128,36 @@ def target(name: str, value: object) -> bytes:
 def status(code: object) -> int:
     """An HTTP status code."""
     if not isinstance(code, int) or isinstance(code, bool) or not 200 <= code <= 599:
-        _refuse("status_code", "an int from 200 to 599", code)
+        refuse("status_code", "an int from 200 to 599", code)
     return int(code)
 
 
 def body(content: object) -> bytes:
     """A body; str goes out as UTF-8."""
     if isinstance(content, str):
-        content = _encode("body", content)
+        content = encode("body", content)
     if not isinstance(content, bytes):
-        _refuse("body", "bytes or str", content)
+        refuse("body", "bytes or str", content)
     if len(content) > MAX_BODY_BYTES:
         raise ActionError(f"body: expected at most {MAX_BODY_BYTES} bytes, got {len(content)}")
     return content
 
 
+def chunk(yielded: object) -> bytes:
+    """What a stream has yielded; str goes out as UTF-8."""
+    if type(yielded) is bytes:
+        return yielded
+    if isinstance(yielded, str):
+        return encode("chunk", yielded)
+    if not isinstance(yielded, bytes | bytearray | memoryview):
+        refuse("chunk", "on_request_stream or on_response_stream to yield bytes or str", yielded)
+    return bytes(yielded)
+
+
 def analytics(values: object) -> dict[str, Any]:
     """A read-only copy of JSON values by their names."""
     if not isinstance(values, Mapping):
-        _refuse("analytics_metadata", "a dict of JSON values", values)
+        refuse("analytics_metadata", "a dict of JSON values", values)
     try:
         copy: dict[str, Any] = checked_json(dict(values), "analytics_metadata")
     except (TypeError, ValueError) as error:
@@ -214,22 +165,26 @@ def analytics(values: object) -> dict[str, Any]:
     return copy
 
 
-def _encode(where: str, value: str) -> bytes:
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        _refuse(where, "text that UTF-8 can carry", value)
+def stream(hook: str, returned: object) -> AsyncGenerator[object, None]:
+    """What on_request_stream or on_response_stream has returned, before anything is asked of it."""
+    if not isinstance(returned, AsyncGenerator):
+        refuse_returned(hook, returned)
+    return returned
 
 
-def _refuse(where: str, expected: str, got: object, cure: str = "") -> NoReturn:
-    raise ActionError(f"{where}: expected {expected}, got {_got(got)}" + (f"; {cure}" if cure else ""))
+def rejection(error: Reject) -> ImmediateResponse:
+    """The answer that a stream's Reject holds, checked."""
+    answer: object = error.response
+    if not isinstance(answer, ImmediateResponse):
+        refuse("Reject", "an ImmediateResponse", answer)
+    _check_immediate(answer)
+    return answer
 
 
-def _got(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r:.80}"
-
-
+_STREAM = "to be an async generator: `async def` with a `yield`"
 _EXPECTED = {
+    "on_request_stream": f"on_request_stream {_STREAM}",
+    "on_response_stream": f"on_response_stream {_STREAM}",
     "on_request": "on_request to return UpstreamRequestModifications, ImmediateResponse or None",
     "on_response": "on_response to return UpstreamResponseModifications, ImmediateResponse or None",
 }
@@ -237,9 +192,12 @@ _EXPECTED = {
 
 def refuse_returned(hook: str, returned: object) -> NoReturn:
     """Raises ActionError: not an action, or not one of this hook's."""
-    got, cure = _got(returned), ""
+    got, cure = shown(returned), ""
     if hasattr(returned, "__await__"):
-        got, cure = f"a {type(returned).__name__}", "; write `async def`, or await it"
+        got, cure = (
+            f"a {type(returned).__name__}",
+            "; write a `yield` in it" if hook.endswith("_stream") else "; write `async def`, or await it",
+        )
         if hasattr(returned, "close"):
             returned.close()  # or Python warns that it was never awaited
     raise ActionError(f"expected {_EXPECTED[hook]}, got {got}{cure}")

@@ -46,11 +46,13 @@ class EncodedBodies(StrEnum):
 
     REFUSE = "REFUSE"  # the execution fails with badBody: the policy would not understand what it sees
     PASS = "PASS"  # noqa: S105 - the policy is given it as it is
+    DECODE = "DECODE"  # the policy is given it decoded; one that cannot be decoded fails with badBody
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessingModeConfig:
-    """Which phases a policy is called in. One that wants headers and body of a direction is called once, with both."""
+    """Which phases a policy is called in. One that wants headers and body of a direction is called once, with both; but
+    where it streams the body, first with the headers, and then with the stream."""
 
     request_header_mode: HeaderMode = HeaderMode.SKIP
     request_body_mode: BodyMode = BodyMode.SKIP
@@ -61,13 +63,29 @@ class ProcessingModeConfig:
 
     @property
     def wants_request(self) -> bool:
-        """Whether on_request is called at all."""
-        return self.request_header_mode is HeaderMode.PROCESS or self.request_body_mode is not BodyMode.SKIP
+        """Whether on_request is called."""
+        return self.request_header_mode is HeaderMode.PROCESS or self.request_body_mode is BodyMode.BUFFER
 
     @property
     def wants_response(self) -> bool:
-        """Whether on_response is called at all."""
-        return self.response_header_mode is HeaderMode.PROCESS or self.response_body_mode is not BodyMode.SKIP
+        """Whether on_response is called."""
+        return self.response_header_mode is HeaderMode.PROCESS or self.response_body_mode is BodyMode.BUFFER
+
+    @property
+    def streams(self) -> bool:
+        """Whether on_request_stream or on_response_stream is called."""
+        return BodyMode.STREAM in (self.request_body_mode, self.response_body_mode)
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The functions that are called, of on_request, on_response, on_request_stream and on_response_stream."""
+        called = {
+            "on_request": self.wants_request,
+            "on_response": self.wants_response,
+            "on_request_stream": self.request_body_mode is BodyMode.STREAM,
+            "on_response_stream": self.response_body_mode is BodyMode.STREAM,
+        }
+        return tuple(hook for hook, is_called in called.items() if is_called)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +197,9 @@ class KeyRule:
 
 _HEADER_MODE = KeyRule(tuple(HeaderMode), "SKIP or PROCESS", "write PROCESS to be called for it", default="SKIP")
 _BODY_MODE = KeyRule(
-    ("SKIP", "BUFFER"),
-    "SKIP or BUFFER (STREAM is not supported yet)",
-    "write BUFFER to be given the whole body",
+    tuple(BodyMode),
+    "SKIP, BUFFER or STREAM",
+    "write BUFFER to be given the whole body, STREAM for its chunks as they come",
     default="SKIP",
 )
 _BODY_IN_RESPONSE = "requestBodyInResponse"
@@ -195,8 +213,8 @@ MODE_KEYS = {
     ),
     "encodedBodies": KeyRule(
         tuple(EncodedBodies),
-        "REFUSE or PASS",
-        "write PASS for a policy that can read what has a content encoding",
+        "REFUSE, PASS or DECODE",
+        "write DECODE to be given it decoded, PASS for a policy that can read what has a content encoding",
         default="REFUSE",
     ),
 }
@@ -266,8 +284,9 @@ def _phase_mistakes(mode: ProcessingModeConfig) -> Iterator[DefinitionMistake]:
         words, cure = f"requestBodyMode: {mode.request_body_mode}", "write BUFFER, or remove it"
         yield DefinitionMistake(path, "requestBodyMode: BUFFER beside it", cure, words=words)
     if mode.request_body_in_response and not mode.wants_response:
-        expected, cure = "a response phase that is not SKIP", "write responseHeaderMode: PROCESS, or remove it"
-        yield DefinitionMistake(path, expected, cure, words="SKIP for both")
-    if not (mode.wants_request or mode.wants_response):
-        cure = "write PROCESS or BUFFER for a phase that the policy is to be called in"
+        words = "STREAM alone" if mode.response_body_mode is BodyMode.STREAM else "SKIP for both"
+        expected, cure = "a response phase that calls on_response", "write responseHeaderMode: PROCESS, or remove it"
+        yield DefinitionMistake(path, expected, cure, words=words)
+    if not mode.hooks:
+        cure = "write PROCESS, BUFFER or STREAM for a phase that the policy is to be called in"
         yield DefinitionMistake(("processingMode",), "a phase that is not SKIP", cure, words="none")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeVar, overload
+from typing import TypeAlias, TypeVar, overload
+
+HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
+"""One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
 
 T = TypeVar("T")
 

@@ -4,6 +4,14 @@ A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` 
 if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
 action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
 
+A body that the definition says `STREAM` for goes through `on_request_stream(ctx, chunks, params)` or
+`on_response_stream(ctx, chunks, params)`: async generators, which are given its chunks as they come, and yield what
+goes on instead. With `PROCESS` for the headers beside it, `on_request` or `on_response` runs first, without a body.
+
+    async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
+        async for chunk in chunks:
+            yield chunk.upper()
+
 An optional `prepare(params)` or `prepare(params, metadata)`, `metadata` a PolicyMetadata, runs once per policy instance
 and process, before its first request; what it returns is `ctx.prepared`. `close(prepared)` beside it runs after the
 instance's last execution. Or `prepare` yields what is `ctx.prepared`, once, and what follows the yield closes it.
@@ -19,17 +27,20 @@ Anything else that a function returns, and any exception, ends the exchange with
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
-from gatewright.headers import Headers
+from gatewright.headers import Headers, HeaderValue
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from gatewright.trace import TraceContext, parse_trace
+from gatewright.trailers import Trailers
 
 __all__ = [
+    "Chunk",
+    "Chunks",
     "Close",
     "FailureClass",
     "HeaderValue",
@@ -38,7 +49,9 @@ __all__ = [
     "JsonValue",
     "Metadata",
     "OnRequest",
+    "OnRequestStream",
     "OnResponse",
+    "OnResponseStream",
     "Policy",
     "PolicyMetadata",
     "Prepare",
@@ -48,17 +61,16 @@ __all__ = [
     "RequestAction",
     "RequestContext",
     "RequestFields",
+    "RequestStreamContext",
     "ResponseAction",
     "ResponseContext",
     "ResponseFields",
+    "ResponseStreamContext",
     "TraceContext",
+    "Trailers",
     "UpstreamRequestModifications",
     "UpstreamResponseModifications",
 ]
-
-HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
-"""One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
-
 
 # ------------------------------------------------------------------ what a policy returns
 
@@ -336,7 +348,8 @@ class RequestContext:
         return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
 
     def time_remaining(self) -> float:
-        """Seconds until this execution's timeout, never below 0."""
+        """Seconds until this execution's timeout, never below 0. In a stream: those that its own work may take yet,
+        until it asks for a chunk or yields one."""
         return max(0.0, self._deadline - time.monotonic())
 
 
@@ -396,6 +409,43 @@ class ResponseContext:
         return self._request.time_remaining()
 
 
+class RequestStreamContext(RequestContext):
+    """What on_request_stream is given: the request as a RequestContext, its `body` None, and its trailers."""
+
+    __slots__ = ("_trailers",)
+
+    def __init__(
+        self,
+        fields: RequestFields,
+        policy: PolicyMetadata,
+        prepared: Any,
+        deadline: float,  # time.monotonic()
+        trailers: Trailers,
+    ) -> None:
+        super().__init__(fields, None, policy, prepared, deadline)
+        self._trailers = trailers
+
+    @property
+    def trailers(self) -> Trailers:
+        """Of the request: read when its chunks have ended, written at any time."""
+        return self._trailers
+
+
+class ResponseStreamContext(ResponseContext):
+    """What on_response_stream is given: the response as a ResponseContext, its `body` None, and its trailers."""
+
+    __slots__ = ("_trailers",)
+
+    def __init__(self, fields: ResponseFields, request: RequestContext, trailers: Trailers) -> None:
+        super().__init__(fields, None, request)
+        self._trailers = trailers
+
+    @property
+    def trailers(self) -> Trailers:
+        """Of the response: read when its chunks have ended, written at any time."""
+        return self._trailers
+
+
 def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
     """The metadata if the policy ever asked for it. For whoever runs the policy."""
     request = context.request if isinstance(context, ResponseContext) else context
@@ -406,6 +456,12 @@ def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | No
 
 OnRequest: TypeAlias = Callable[[RequestContext, dict[str, Any]], RequestAction | Awaitable[RequestAction]]
 OnResponse: TypeAlias = Callable[[ResponseContext, dict[str, Any]], ResponseAction | Awaitable[ResponseAction]]
+Chunks: TypeAlias = AsyncIterator[bytes]
+"""A body in parts, for `async for`. None is empty, and their boundaries mean nothing."""
+Chunk: TypeAlias = bytes | bytearray | memoryview | str
+"""What a stream yields; `str` goes out as UTF-8. An empty one sends what has been held back, and no data."""
+OnRequestStream: TypeAlias = Callable[[RequestStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
+OnResponseStream: TypeAlias = Callable[[ResponseStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
 Prepare: TypeAlias = Callable[[dict[str, Any]], Any] | Callable[[dict[str, Any], PolicyMetadata], Any]
 Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
 

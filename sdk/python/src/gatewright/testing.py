@@ -11,6 +11,11 @@ An `async def` policy is called with `asyncio.run(policy.on_request(…))`. What
 
     with testing.prepared(policy, testing.params()) as made:
         policy.on_request(testing.request(prepared=made), testing.params())
+
+A policy that streams is run to its end, with the body cut in any way:
+
+    result = testing.run_stream(policy.on_response_stream, testing.stream(b"a secret", sizes=[1, 3]))
+    assert result.body == b"a ******"
 """
 
 from __future__ import annotations
@@ -19,23 +24,38 @@ import asyncio
 import functools
 import importlib
 import inspect
+import itertools
 import json
+import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, overload
 
-from gatewright.action import check
+from gatewright import action
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
-from gatewright.policy import HeaderValue, PolicyMetadata, RequestContext, ResponseContext
+from gatewright.policy import (
+    HeaderValue,
+    ImmediateResponse,
+    OnRequestStream,
+    OnResponseStream,
+    PolicyMetadata,
+    Reject,
+    RequestContext,
+    RequestStreamContext,
+    ResponseContext,
+    ResponseStreamContext,
+    Trailers,
+)
 
 HOOKS = ("on_request", "on_response")
+STREAM_HOOKS = ("on_request_stream", "on_response_stream")
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
 """Headers by name, or line by line."""
 
@@ -44,7 +64,7 @@ def load_policy(file: str) -> ModuleType:
     """The module policy.py in the folder of `file` (a test gives its `__file__`) or in the one above it.
 
     It is loaded anew, as a module of its own, wherever pytest runs; the modules beside it import as `from . import x`.
-    What its on_request and on_response return is checked as the gateway does: ActionError (gatewright.action) where the
+    What its functions return and yield is checked as the gateway does: ActionError (gatewright.action) where the
     gateway would answer `badAction`.
     """
     folders = [folder for folder in Path(file).resolve().parents[:2] if (folder / "policy.py").is_file()]
@@ -59,23 +79,36 @@ def load_policy(file: str) -> ModuleType:
     for hook in HOOKS:
         if callable(function := getattr(module, hook, None)):
             setattr(module, hook, _checked(hook, function))
+    for hook in STREAM_HOOKS:
+        if callable(function := getattr(module, hook, None)):
+            setattr(module, hook, functools.wraps(function)(functools.partial(_checked_stream, hook, function)))
     return module
 
 
 def _checked(hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        action = function(*arguments)
-        check(hook, action)
-        return action
+        returned = function(*arguments)
+        action.check(hook, returned)
+        return returned
 
     @functools.wraps(function)
     async def call_async(*arguments: Any) -> Any:
-        action = await function(*arguments)
-        check(hook, action)
-        return action
+        returned = await function(*arguments)
+        action.check(hook, returned)
+        return returned
 
     return call_async if inspect.iscoroutinefunction(function) else call
+
+
+async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: Any) -> AsyncGenerator[bytes, None]:
+    async with aclosing(action.stream(hook, function(*arguments))) as yielded:
+        try:
+            async for chunk in yielded:
+                yield action.chunk(chunk)
+        except Reject as error:
+            action.rejection(error)
+            raise
 
 
 def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
@@ -128,10 +161,10 @@ class Prepared:
             await self._lifetime.__aexit__(None, None, None)
 
 
-def _run(awaitable: Any) -> None:
+def _run(awaitable: Any) -> Any:
     """Also inside a running loop, of which no second one may run in the same thread."""
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, _awaited(awaitable)).result()
+        return thread.submit(asyncio.run, _awaited(awaitable)).result()
 
 
 async def _awaited(awaitable: Any) -> Any:
@@ -193,6 +226,154 @@ def response(
     """
     fields = _Fields(status=status_code, response_headers=header_blob(headers))
     return ResponseContext(fields, body, request or _plain_request())
+
+
+# ------------------------------------------------------------------ streams
+
+
+class Stream(AsyncIterator[bytes]):
+    """The chunks of a body, once. `trailers` are the message's, which come when they have ended."""
+
+    def __init__(self, chunks: Iterable[bytes], trailers: bytes | None) -> None:
+        self.trailers = Trailers()
+        self._chunks = iter(chunks)
+        self._blob = trailers
+
+    async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)  # as for one that has to come
+        for chunk in self._chunks:
+            if chunk:
+                return chunk
+        self.end()
+        raise StopAsyncIteration
+
+    def end(self) -> Trailers:
+        """The body has ended, whether it was read or not. What the receiver gets: none, where none came."""
+        self.trailers.arrived(self._blob)
+        return Trailers(b"") if self._blob is None else self.trailers
+
+
+def stream(
+    body: bytes | str | Iterable[bytes | str] = b"",
+    *,
+    sizes: int | Sequence[int] = (),
+    seed: int | None = None,
+    trailers: HeaderLines | None = None,
+) -> Stream:
+    """A body in chunks, for on_request_stream and on_response_stream.
+
+    `body` is whole, and then cut, or in chunks already. `sizes`, in bytes, are those of the chunks: one for all, or one
+    after the other and over again. `seed` cuts at random, the same way for the same number. With neither it is one
+    chunk. Since a policy must not depend on where the chunks are cut, let hypothesis choose:
+    `sizes=st.lists(st.integers(1, 20), min_size=1)`.
+    """
+    if not isinstance(body, bytes | str):
+        if sizes or seed is not None:
+            raise TypeError("expected a whole body beside `sizes` or `seed`, got chunks; join them")
+        chunks: Iterable[bytes] = map(_raw, body)
+    elif seed is not None:
+        chosen = random.Random(seed)  # noqa: S311 - nobody is to be kept from guessing them
+        chunks = _cut(_raw(body), (chosen.randint(1, 20) for _ in itertools.count()))
+    else:
+        chunks = _cut(_raw(body), _sizes(sizes) if sizes else itertools.repeat(len(body) * 4 + 1))
+    return Stream(chunks, None if trailers is None else header_blob(trailers))
+
+
+def _sizes(sizes: int | Sequence[int]) -> Iterator[int]:
+    each = [sizes] if isinstance(sizes, int) else list(sizes)
+    if min(each) < 1:
+        raise ValueError(f"expected sizes of a byte or more, got {min(each)}")
+    return itertools.cycle(each)
+
+
+def _cut(body: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
+    at = 0
+    while at < len(body):
+        until = at + next(sizes)
+        yield body[at:until]
+        at = until
+
+
+@overload
+def streaming(ctx: RequestContext, chunks: Stream) -> RequestStreamContext: ...
+@overload
+def streaming(ctx: ResponseContext, chunks: Stream) -> ResponseStreamContext: ...
+def streaming(ctx: RequestContext | ResponseContext, chunks: Stream) -> RequestStreamContext | ResponseStreamContext:
+    """The context of an on_request_stream or on_response_stream: what `request` or `response` made, without its body,
+    with the trailers of `chunks`.
+    """
+    if isinstance(ctx, ResponseContext):
+        return ResponseStreamContext(ctx._fields, ctx.request, chunks.trailers)
+    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResult:
+    """What has become of a stream."""
+
+    chunks: list[bytes] = field(default_factory=list)
+    """As they were yielded, those without bytes too. A gateway joins and cuts them."""
+    trailers: Trailers = field(default_factory=Trailers)
+    """As the receiver gets them: none, where `stream` was given none."""
+    rejected: ImmediateResponse | None = None
+    """What a Reject holds. The client gets it if no chunk was yielded before; else the gateway resets the stream."""
+
+    @property
+    def body(self) -> bytes:
+        """All chunks together."""
+        return b"".join(self.chunks)
+
+
+def run_stream(
+    function: OnRequestStream | OnResponseStream,
+    chunks: Stream | None = None,
+    *,
+    ctx: RequestContext | ResponseContext | None = None,
+    params: Mapping[str, Any] | None = None,
+    stop_after: int | None = None,
+) -> StreamResult:
+    """Runs an on_request_stream or on_response_stream, in an event loop of its own, and gathers what it yields.
+
+    By default with an empty body, and the context that `request()` or `response()` makes, by the function's name.
+    `stop_after` closes the generator when it has yielded so many chunks, as when the client goes: GeneratorExit is
+    raised at its `yield`. What the function raises is raised, but for Reject; ActionError where the gateway would
+    answer `badAction`.
+    """
+    result: StreamResult = _run(collect_stream(function, chunks, ctx=ctx, params=params, stop_after=stop_after))
+    return result
+
+
+async def collect_stream(
+    function: OnRequestStream | OnResponseStream,
+    chunks: Stream | None = None,
+    *,
+    ctx: RequestContext | ResponseContext | None = None,
+    params: Mapping[str, Any] | None = None,
+    stop_after: int | None = None,
+) -> StreamResult:
+    """`run_stream` in the event loop that runs, for a test that is `async def`."""
+    chunks = stream() if chunks is None else chunks
+    context = streaming(ctx or _default_context(function), chunks)
+    hook = STREAM_HOOKS[isinstance(context, ResponseStreamContext)]
+    yielded: list[bytes] = []
+    trailers, rejected = chunks.trailers, None
+    running = _checked_stream(hook, function, context, chunks, checked_json(params or {}, "params"))
+    async with aclosing(running):
+        try:
+            while stop_after is None or len(yielded) < stop_after:
+                yielded.append(await anext(running))
+        except StopAsyncIteration:
+            trailers = chunks.end()
+        except Reject as error:
+            rejected = error.response
+    return StreamResult(yielded, trailers, rejected)
+
+
+def _default_context(function: object) -> RequestContext | ResponseContext:
+    name = getattr(function, "__name__", "")
+    if name not in STREAM_HOOKS:
+        raise TypeError(f"expected `ctx`, or a function named {' or '.join(STREAM_HOOKS)}, got one named {name!r}")
+    return response() if name == "on_response_stream" else request()
 
 
 def header_blob(headers: HeaderLines) -> bytes:

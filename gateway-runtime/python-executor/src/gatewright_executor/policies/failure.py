@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from gatewright import lifetime
+from gatewright.action import ActionError
 from gatewright.policy import FailureClass
 
 from gatewright_executor.policies import source_paths
@@ -40,7 +41,12 @@ class PolicyError(Exception):
 
 
 def classify(error: BaseException) -> FailureClass:
-    """A policy's fault keeps its class; anything else that is raised, SystemExit included, is an exception."""
+    """A policy's fault keeps its class; anything else that is raised, SystemExit included, is an exception.
+
+    What ctx.trailers refuses is raised where the policy writes it, and is a bad action all the same.
+    """
+    if isinstance(error, ActionError):
+        return FailureClass.BAD_ACTION
     return error.failure_class if isinstance(error, PolicyError) else FailureClass.EXCEPTION
 
 

@@ -1,0 +1,18 @@
+"""Masks a word in what comes back, while it streams through."""
+
+import re
+from typing import Any
+
+from sdk.policy import Chunks, ResponseStreamContext
+
+from sdk import streams
+
+
+def prepare(params: dict[str, Any]) -> re.Pattern[bytes]:
+    return re.compile(re.escape(params["word"].encode()))
+
+
+async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
+    longest = len(params["word"].encode())
+    async for chunk in streams.replaced(chunks, ctx.prepared, b"***", longest=longest):  # a word may span chunks
+        yield chunk

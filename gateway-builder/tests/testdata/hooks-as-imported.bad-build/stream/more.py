@@ -1,0 +1,2 @@
+async def on_request_stream(ctx, chunks, params):
+    return b""

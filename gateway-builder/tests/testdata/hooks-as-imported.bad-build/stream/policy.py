@@ -1,0 +1,1 @@
+from .more import on_request_stream as on_request_stream

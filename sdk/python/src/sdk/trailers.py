@@ -1,0 +1,3 @@
+"""The name under which policies import `gatewright.trailers`: the very same objects."""
+
+from gatewright.trailers import *  # noqa: F403
