@@ -95,7 +95,7 @@ def end_one(instance: Instance, in_time: bool = True) -> Execution | None:
     (100, True, (100, 100)),
 ])  # fmt: skip
 def test_what_an_instance_may_have(asked: int, coroutines: bool, expected: tuple[int, int]) -> None:
-    assert concurrency(asked, 32, 256, coroutines) == expected
+    assert concurrency(asked, 32, 256, coroutines)[:2] == expected
 
 
 def test_an_instance_grows_by_what_ends_in_time() -> None:

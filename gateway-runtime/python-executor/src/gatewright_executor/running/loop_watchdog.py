@@ -56,13 +56,18 @@ class Step:
         return other is not None and self.handle is other.handle and self.execution is other.execution
 
     @property
-    def instance(self) -> Instance | None:
-        """Whose code runs; None where it is not a policy's."""
+    def origin(self) -> Execution | PreparationOrigin | None:
+        """Whose code runs: of a runner's step the execution, of any other task what it was made for."""
         if self.execution is not None:
-            return self.execution.instance
+            return self.execution
         context: Any = getattr(self.handle, "_context", None)
         origin = context.get(logs.current) if context is not None else None
-        return origin.instance if isinstance(origin, Execution | PreparationOrigin) else None
+        return origin if isinstance(origin, Execution | PreparationOrigin) else None
+
+    @property
+    def instance(self) -> Instance | None:
+        """Whose code runs; None where it is not a policy's."""
+        return origin.instance if (origin := self.origin) is not None else None
 
 
 def step_of(frame: FrameType | None) -> Step | None:
