@@ -76,12 +76,15 @@ class StreamExecution(Execution):
     # -------------------------------------------------------------- the thread that reads
 
     def feed(self, data: bytes, last: bool, trailers: bytes | None) -> None:
-        """A piece of its body."""
+        """A piece of its body. `wake_for_chunk` is to follow."""
         if data:
             self._incoming.append(data)
         if last:
             self._trailers = trailers
             self._is_whole = True
+
+    def wake_for_chunk(self) -> None:
+        """Lets it go on, if it waits for what it was fed."""
         self._wake(self.chunk_waiter)
 
     def grant(self, size: int) -> None:

@@ -28,7 +28,8 @@ from gatewright_executor.running.execution import failure_of, refusal
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.stream_execution import NEVER, PIECE_BYTES, StreamExecution, StreamSink
 
-INLINE_YIELDS = 64  # after which a stream that never waits lets the loop's other work go on
+INLINE_YIELDS = 16  # after which a stream that never waits lets the loop's other work go on
+FLUSH_SECONDS = 0.001  # after which what was yielded leaves, however long the loop's round goes on
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +53,8 @@ class Streams:
         self._is_woken = False
         self._unsent: dict[StreamExecution, None] = {}  # that have yielded in this round of the loop
         self._sinks: set[StreamSink] = set()  # that have something to send
-        self._flushes = False  # at the end of this round
+        self._flushes = False  # at the end of this round,
+        self._flush_due = 0.0  # or then, in time.monotonic()
         self._outside = Context()  # of what is no policy's doing
         self._tasks: set[asyncio.Task[None]] = set()
         self.at_work: set[StreamExecution] = set()  # and those that wait for their turn
@@ -169,13 +171,11 @@ class Streams:
         async for yielded in generator:
             if execution.is_over:
                 raise asyncio.CancelledError  # it has caught the first one
-            data = _checked(execution, yielded)
-            if len(data) <= PIECE_BYTES:
-                await self._send(execution, data)
+            data = yielded if type(yielded) is bytes else _checked(execution, yielded)
+            if len(data) <= PIECE_BYTES and execution.has_credit:
+                self._put(execution, data)
             else:
-                view = memoryview(data)
-                for at in range(0, len(view), PIECE_BYTES):
-                    await self._send(execution, view[at : at + PIECE_BYTES])
+                await self._put_cut(execution, data)
             yields += 1
             if yields % INLINE_YIELDS == 0:
                 await asyncio.sleep(0)
@@ -264,10 +264,16 @@ class Streams:
 
     # -------------------------------------------------------------- what is yielded
 
-    async def _send(self, execution: StreamExecution, data: bytes | memoryview) -> None:
-        """One piece. One without data is of use as the first one only."""
-        if not execution.has_credit:
-            await self._wait_for_credit(execution)
+    async def _put_cut(self, execution: StreamExecution, data: bytes) -> None:
+        """In pieces, as there is credit."""
+        view = memoryview(data)
+        for at in range(0, len(view) or 1, PIECE_BYTES):
+            if not execution.has_credit:
+                await self._wait_for_credit(execution)
+            self._put(execution, view[at : at + PIECE_BYTES])
+
+    def _put(self, execution: StreamExecution, data: bytes | memoryview) -> None:
+        """One piece, for which there is credit. One without data is of use as the first one only."""
         size = len(data)
         if not size and execution.has_sent:
             return
@@ -279,6 +285,8 @@ class Streams:
         execution.out_bytes += size
         self._unsent[execution] = None
         self._flush_soon(execution.sink)
+        if execution.started > self._flush_due:
+            self._flush_now()
 
     async def _wait_for_credit(self, execution: StreamExecution) -> None:
         self.rest(execution)
@@ -292,7 +300,7 @@ class Streams:
             execution.credit_waiter = None
 
     def _pass_to_sink(self, execution: StreamExecution) -> None:
-        if execution.out:
+        if execution.out and not execution.is_over:
             parts, execution.out, execution.out_bytes = execution.out, [], 0
             execution.sink.put_piece(execution, parts)
 
@@ -300,11 +308,16 @@ class Streams:
         self._sinks.add(sink)
         if not self._flushes:
             self._flushes = True
+            self._flush_due = time.monotonic() + FLUSH_SECONDS
             self._loop().call_soon(self._flush, context=self._outside)
 
     def _flush(self) -> None:
         """After all that the loop had to do in this round."""
         self._flushes = False
+        self._flush_now()
+
+    def _flush_now(self) -> None:
+        self._flush_due = time.monotonic() + FLUSH_SECONDS
         for execution in self._unsent:
             self._pass_to_sink(execution)
         self._unsent.clear()
@@ -313,8 +326,6 @@ class Streams:
 
 
 def _checked(execution: StreamExecution, yielded: object) -> bytes:
-    if type(yielded) is bytes:
-        return yielded
     try:
         return checked_chunk(yielded)
     except ActionError as error:

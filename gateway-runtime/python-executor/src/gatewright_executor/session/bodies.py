@@ -27,11 +27,15 @@ class Bodies:
         return [*self._streams.copy()]
 
     def feed(self, pieces: Iterable[pb.Piece]) -> None:
-        """Pieces of bodies."""
+        """Pieces of bodies. Who waits for one goes on when all have been handed on, with all that is there for it."""
+        fed: dict[StreamExecution, None] = {}
         for piece in pieces:
             if (execution := self._streams.get(piece.id)) is not None:
                 trailers = piece.trailers if piece.HasField("trailers") else None
                 execution.feed(piece.data, piece.last, trailers)
+                fed[execution] = None
+        for execution in fed:
+            execution.wake_for_chunk()
 
     def grant(self, credits_given: Iterable[pb.Credit]) -> None:
         """For pieces of what streams yield."""
