@@ -28,8 +28,8 @@ from gatewright_executor.running.execution import failure_of, refusal
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.stream_execution import NEVER, PIECE_BYTES, StreamExecution, StreamSink
 
-INLINE_YIELDS = 16  # after which a stream that never waits lets the loop's other work go on
-FLUSH_SECONDS = 0.001  # after which what was yielded leaves, however long the loop's round goes on
+INLINE_YIELDS = 16  # after which a stream that has not waited lets the loop's other work go on, if they took
+ROUND_SECONDS = 0.001  # as long; and after which what was yielded leaves, however long the loop's round goes on
 log = logging.getLogger(__name__)
 
 
@@ -167,7 +167,7 @@ class Streams:
         self._end(execution, action)
 
     async def _pass_on(self, execution: StreamExecution, generator: AsyncGenerator[Any, None]) -> None:
-        yields = 0
+        yields, turn = 0, execution.started
         async for yielded in generator:
             if execution.is_over:
                 raise asyncio.CancelledError  # it has caught the first one
@@ -177,9 +177,11 @@ class Streams:
             else:
                 await self._put_cut(execution, data)
             yields += 1
-            if yields % INLINE_YIELDS == 0:
-                await asyncio.sleep(0)
             self.work(execution)
+            if yields % INLINE_YIELDS == 0 and execution.started - turn > ROUND_SECONDS:
+                await asyncio.sleep(0)
+                self.work(execution)
+                turn = execution.started
 
     async def _failed(
         self, execution: StreamExecution, hook: Hook, error: BaseException,
@@ -308,7 +310,7 @@ class Streams:
         self._sinks.add(sink)
         if not self._flushes:
             self._flushes = True
-            self._flush_due = time.monotonic() + FLUSH_SECONDS
+            self._flush_due = time.monotonic() + ROUND_SECONDS
             self._loop().call_soon(self._flush, context=self._outside)
 
     def _flush(self) -> None:
@@ -317,7 +319,7 @@ class Streams:
         self._flush_now()
 
     def _flush_now(self) -> None:
-        self._flush_due = time.monotonic() + FLUSH_SECONDS
+        self._flush_due = time.monotonic() + ROUND_SECONDS
         for execution in self._unsent:
             self._pass_to_sink(execution)
         self._unsent.clear()
