@@ -153,10 +153,9 @@ class Conversation:
         )
 
 
-SIZES = st.one_of(st.integers(1, 9), st.integers(1, PIECE_BYTES))
 BODIES = st.builds(
-    lambda length, cuts, grants, cancelled: Body(bytes(i & 0xFF for i in range(length)), cuts, grants, cancelled),
-    st.one_of(st.integers(0, 40), st.integers(0, 600_000)),
+    lambda length, cuts, grants, cancelled: Body((bytes(range(251)) * 3000)[:length], cuts, grants, cancelled),
+    st.one_of(st.integers(0, 40), st.integers(0, 600_000), st.sampled_from([262_144, 300_000, 500_000, 700_000])),
     st.lists(st.integers(1000, PIECE_BYTES), min_size=1, max_size=4),
     st.lists(st.integers(1000, WINDOW_BYTES), min_size=1, max_size=4),
     st.none() | st.none() | st.integers(0, 6),
