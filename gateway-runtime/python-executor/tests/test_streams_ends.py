@@ -222,3 +222,33 @@ def test_streams_that_come_while_their_instance_is_prepared_wait_for_it(engine: 
     )
     one.action(1)
     assert one.yielded(1) == b"made a"
+
+
+def test_one_that_blocks_the_event_loop_gets_its_own_and_those_that_have_begun_go_on(
+    engine: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = """
+        import time
+
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                if chunk == b"b":
+                    time.sleep(0.25)
+                yield chunk
+    """
+    one = started(engine, blocks=source)
+    one.send(request_stream(1))
+
+    def blocks_again() -> bool:
+        sent = len(one.yielded(1))
+        one.send(pieces=[piece(1, b"b")])
+        one.wait(lambda: len(one.yielded(1)) > sent)
+        return any(message.endswith("has an event loop of its own from now on") for message in caplog.messages)
+
+    assert any(blocks_again() for _ in range(30))
+    (blocked,) = [message for message in caplog.messages if "blocks the event loop" in message]
+    assert blocked.endswith("await what takes time, or hand it to asyncio.to_thread")
+    one.send(request_stream(2), pieces=[piece(2, b"c", last=True), piece(1, b"d", last=True)])
+    assert one.action(1) == pb.Action(id=1)
+    assert one.action(2) == pb.Action(id=2)
+    assert one.yielded(1).endswith(b"bd")
