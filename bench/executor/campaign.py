@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import cpu, load_tool
-from bench.executor import messages, start
+from bench.executor import messages, start, streams
 from bench.executor.cases import CASES, OURS, SATURATION, SERVERS, V0, V1, Case, Server
 from bench.executor.messages import REQUEST
 from bench.load_tool import Result
@@ -24,6 +24,7 @@ WARMUP = 0.5
 OWN_METHOD = "/gatewright.executor.v1.PythonExecutorService/ExecuteStream"
 NAIVE_METHOD = "/gatewright.bench.naive.NaiveExecutor/ExecuteStream"
 START, IMPORT, RESIDENT, INPROC = "start", "import", "resident", "inproc"
+STREAM_RATE, STREAM_EVENT, STREAM_IDLE = "stream: MB/s", "stream: CPU µs of an event", "stream: KB that one takes"
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,13 @@ class Campaign:
         return ["-method", OWN_METHOD, "-message", str(message), "-configure", configure, "-expect", expect]
 
 
+def _streams(folder: Path) -> Iterator[Sample]:
+    found = streams.measure(folder)
+    yield Sample(STREAM_RATE, OURS, 0, found.megabytes)
+    yield Sample(STREAM_EVENT, OURS, 0, found.event)
+    yield Sample(STREAM_IDLE, OURS, 0, found.idle)
+
+
 def _inproc(kind: str) -> float:
     command = [sys.executable, "-m", "bench.executor.inproc", kind]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
@@ -159,6 +167,7 @@ def run(rounds: int, duration: float, cases: Sequence[Case] = CASES) -> Iterator
         with Campaign(load_tool.build(folder), folder, duration, cases).started() as campaign:
             if any(case.server.key == OURS for case in cases):
                 yield Sample(RESIDENT, OURS, 0, campaign.resident())
+                yield from _streams(folder)
             for number in range(rounds):
                 yield from campaign.round(number)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from bench.executor.campaign import IMPORT, INPROC, RESIDENT, START, Figures, Sample
+from bench.executor.campaign import IMPORT, INPROC, RESIDENT, START, STREAM_IDLE, Figures, Sample
 from bench.executor.cases import COMPUTING, EIGHT, HEAVY, LIGHT, MANY, ONE_PERCENT, OURS, PAIR, QUIET, SLEEPY, V0, V1
 from bench.goal import Goal
 
@@ -83,6 +83,9 @@ def _start(found: Figures) -> Iterator[Goal]:
     begun, imported, resident = (found.get((case, OURS), ()) for case in (START, IMPORT, RESIDENT))
     yield Goal("start to serving × `import grpc`", ratio(begun, imported, value), 1.8, 1.4, more=False)
     yield Goal("MB at rest", median([s.value for s in resident]) if resident else math.nan, 48, 40, more=False)
+    idle = found.get((STREAM_IDLE, OURS), ())
+    title = "KB of a stream that waits, of 2,000"
+    yield Goal(title, median([s.value for s in idle]) if idle else math.nan, 30, 12, more=False)
     at, inproc = (found.get((case, OURS), ()) for case in ("request-64", f"{INPROC}-request"))
     by_round = {sample.round: sample.value for sample in inproc}
     shares = [sample.cpu / by_round[sample.round] for sample in at if by_round.get(sample.round)]

@@ -4,4 +4,5 @@ PYTHON_POLICIES: dict[str, str] = {
     "blocking:v1.0.0": "bench.executor.policies.blocking",
     "computing:v1.0.0": "bench.executor.policies.computing",
     "headers:v1.0.0": "bench.executor.policies.headers",
+    "passing:v1.0.0": "bench.executor.policies.passing",
 }

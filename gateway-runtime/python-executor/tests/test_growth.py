@@ -95,7 +95,13 @@ def end_one(instance: Instance, in_time: bool = True) -> Execution | None:
     (100, True, (100, 100)),
 ])  # fmt: skip
 def test_what_an_instance_may_have(asked: int, coroutines: bool, expected: tuple[int, int]) -> None:
-    assert concurrency(asked, 32, 256, coroutines) == expected
+    assert concurrency(asked, 32, 256, coroutines)[:2] == expected
+
+
+@pytest.mark.parametrize("coroutines", [False, True])
+def test_streams_count_with_the_others_where_a_number_is_asked_for(coroutines: bool) -> None:
+    assert concurrency(0, 32, 256, coroutines)[2:] == (10_000, 0)
+    assert concurrency(100, 32, 256, coroutines)[2:] == (100, 100)
 
 
 def test_an_instance_grows_by_what_ends_in_time() -> None:

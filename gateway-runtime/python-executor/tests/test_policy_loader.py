@@ -16,7 +16,7 @@ GOOD = "def on_request(ctx, params): pass"
         ("\nimport jwt_missing", r"ModuleNotFoundError: No module named 'jwt_missing' \(.*/bad\.py:2\)"),
         ("\n\nraise SystemExit(3)", r"SystemExit: 3 \(.*/bad\.py:3\)"),
         ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(.*/bad\.py:2\)"),
-        ("x = 1", r"expected a function on_request\(ctx, params\) or on_response.* found neither in .*/bad\.py"),
+        ("x = 1", r"expected a function on_request\(ctx, params\), on_response.* found none in .*/bad\.py"),
         ("on_request = 5", r"expected a function on_request\(ctx, params\), got int \(.*/bad\.py"),
         (
             "\ndef on_request(ctx): pass",

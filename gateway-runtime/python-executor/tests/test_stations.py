@@ -10,17 +10,23 @@ from typing import Any, TypeAlias
 import gatewright_executor
 import pytest
 from gatewright_executor.running.latency import RUN
-from gatewright_executor.testing import Engine, request_execution
+from gatewright_executor.testing import Engine, piece, request_execution, request_stream
 
 ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
 PACKAGE = Path(gatewright_executor.__file__).parent
 MOST_FILES = 10
+THREADS = ("connection", "worker-", "coroutines")
 Station: TypeAlias = tuple[str, str]
 """A file below the executor's package, and a function in it, as Class.method."""
 
 PASSES = """
     def on_request(ctx, params):
         pass
+"""
+STREAMS = """
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            yield chunk
 """
 
 
@@ -37,9 +43,9 @@ def stations(title: str) -> list[Station]:
     return rows
 
 
-def asked() -> set[str]:
+def asked(title: str) -> set[str]:
     """Files that the stations ask something on the way."""
-    line = re.search(r"^On the way .*$", section("Stations of one execution"), re.MULTILINE)
+    line = re.search(r"^On the way .*$", section(title), re.MULTILINE)
     assert line
     return set(re.findall(r"`([\w/]+\.py)`", line[0]))
 
@@ -52,7 +58,7 @@ class Trace:
         self._names: dict[CodeType, Station | None] = {}
 
     def __call__(self, frame: FrameType, event: str, _arg: Any) -> None:
-        if event != "call" or not threading.current_thread().name.startswith(("connection", "worker-")):
+        if event != "call" or not threading.current_thread().name.startswith(THREADS):
             return
         if frame.f_code not in self._names:
             file = Path(frame.f_code.co_filename)
@@ -100,7 +106,8 @@ def test_an_execution_passes_the_stations(trace: Trace, engine: Callable[..., En
     assert passed_in_order(calls, listed) == listed
     files = {file for file, _ in listed}
     assert len(files) <= MOST_FILES
-    assert {file for file, _ in calls} - files - asked() == set(), "files that a reader would have to know too"
+    others = {file for file, _ in calls} - files - asked("Stations of one execution")
+    assert not others, "files that a reader would have to know too"
 
 
 def test_one_of_a_policy_not_known_to_be_quick_passes_a_worker(trace: Trace, engine: Callable[..., Engine]) -> None:
@@ -109,6 +116,23 @@ def test_one_of_a_policy_not_known_to_be_quick_passes_a_worker(trace: Trace, eng
     one.execute(request_execution(1))
     calls, listed = trace.of_last_execution(), stations("Where its policy is not known to be quick")
     assert passed_in_order(calls, listed) == listed
+
+
+def test_a_stream_passes_the_stations(trace: Trace, engine: Callable[..., Engine]) -> None:
+    one = engine(streams=STREAMS)
+    one.configure(1, "streams:v1.0.0")
+    start = len(trace.calls)
+    one.send(request_stream(1))
+    one.wait(lambda: ("running/chunks.py", "Chunks._wait") in trace.calls)
+    one.send(pieces=[piece(1, b"a")])
+    one.wait(lambda: one.yielded(1) == b"a")
+    one.send(pieces=[piece(1, last=True)])
+    one.action(1)
+    calls, listed = trace.calls[start:], stations("A stream")
+    assert passed_in_order(calls, listed) == listed
+    files = {file for file, _ in listed} | asked("A stream") | {"session/reading_loop.py"}
+    others = {file for file, _ in calls if not file.startswith("grpc/")} - files
+    assert not others, "files that a reader would have to know too"
 
 
 def test_what_is_renamed_no_longer_passed_or_out_of_order_is_found() -> None:

@@ -147,4 +147,6 @@ def _loaded(policy: LoadedPolicy) -> pb.LoadedPolicy:
     else:
         message.on_request = either or policy.on_request is not None
         message.on_response = either or policy.on_response is not None
+        message.on_request_stream = policy.on_request_stream is not None
+        message.on_response_stream = policy.on_response_stream is not None
     return message

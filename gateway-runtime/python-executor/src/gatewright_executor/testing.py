@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -21,6 +21,7 @@ from gatewright_executor.server import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
 SECONDS = 10.0  # that a test waits for anything
+NONE: Mapping[int, int] = {}
 POLL_SECONDS = 0.01  # for what no frame tells
 
 
@@ -75,8 +76,10 @@ class Engine:
         cancel: Iterable[int] = (),
         close: Iterable[int] = (),
         late: Iterable[pb.Execution] = (),
+        pieces: Iterable[pb.Piece] = (),
+        credit: Mapping[int, int] = NONE,
     ) -> None:
-        """One frame. `late` are executions whose time is over."""
+        """One frame. `late` are executions whose time is over; `credit` is by execution."""
         late = [*late]
         self._requests.put(
             pb.RequestFrame(
@@ -85,6 +88,8 @@ class Engine:
                 cancel=[*cancel, *(execution.id for execution in late)],
                 timed_out=map(timed_out, late),
                 close=close,
+                pieces=pieces,
+                credit=[pb.Credit(id=number, bytes=size) for number, size in credit.items()],
             )
         )
 
@@ -142,6 +147,18 @@ class Engine:
     def action(self, number: int) -> pb.Action:
         """Waits for the action of an execution."""
         return self.wait(lambda: next((action for action in self.actions if action.id == number), None))
+
+    def pieces(self, number: int) -> list[bytes]:
+        """What a stream has yielded so far, as it came."""
+        return [piece.data for frame in self.frames for piece in frame.pieces if piece.id == number]
+
+    def yielded(self, number: int) -> bytes:
+        """All that a stream has yielded so far."""
+        return b"".join(self.pieces(number))
+
+    def credit(self, number: int) -> int:
+        """The bytes for which a stream has given credit back so far."""
+        return sum(credit.bytes for frame in self.frames for credit in frame.credit if credit.id == number)
 
     def wait(self, found: Callable[[], T | None]) -> T:
         """What `found` returns once that is something; TimeoutError after 10 s or when the stream ends before."""
@@ -219,6 +236,27 @@ def request_execution(
         operation=b"GET /orders/{id}",
         request_headers=header_blob(headers),
     )
+
+
+def request_stream(
+    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS
+) -> pb.Execution:
+    """A stream of a request's body. seconds: for its own work."""
+    execution = request_execution(number, instance, headers, seconds=seconds)
+    execution.phase = pb.PHASE_REQUEST_STREAM
+    return execution
+
+
+def response_stream(number: int, instance: int = 1, *, seconds: float = SECONDS) -> pb.Execution:
+    """A stream of a response's body."""
+    execution = response_execution(number, instance)
+    execution.phase, execution.timeout_us = pb.PHASE_RESPONSE_STREAM, int(seconds * 1e6)
+    return execution
+
+
+def piece(number: int, data: bytes = b"", *, last: bool = False, trailers: HeaderLines | None = None) -> pb.Piece:
+    """Of a body. trailers: with the last one; None: the message has none."""
+    return pb.Piece(id=number, data=data, last=last, trailers=header_blob(trailers) if trailers is not None else None)
 
 
 def response_execution(number: int, instance: int = 1, headers: HeaderLines = (), *, status: int = 200) -> pb.Execution:

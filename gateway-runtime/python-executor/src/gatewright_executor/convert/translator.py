@@ -6,7 +6,8 @@ What a policy returns is checked by gatewright.action; anything but an action th
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import Any, Protocol
 
 from gatewright import action as checked
 from gatewright.action import ActionError
@@ -15,11 +16,16 @@ from gatewright.policy import (
     ImmediateResponse,
     Metadata,
     PolicyMetadata,
+    Reject,
     RequestContext,
+    RequestStreamContext,
     ResponseContext,
+    ResponseStreamContext,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
+    touched_metadata,
 )
+from gatewright.trailers import Trailers
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert import wire
@@ -54,6 +60,48 @@ def response_context(execution: pb.Execution, about: PolicyMetadata, prepared: A
     return ResponseContext(execution, body, request_context(execution, about, prepared, deadline))
 
 
+class Clock(Protocol):
+    """Of a stream: its present own work has until `deadline`, in time.monotonic(), of `limit` seconds."""
+
+    deadline: float
+    limit: float
+
+
+class _RequestStream(RequestStreamContext):
+    __slots__ = ("_clock",)
+    _clock: Clock
+
+    def time_remaining(self) -> float:
+        """Seconds that its present own work may still take, never below 0."""
+        return _remaining(self._clock)
+
+
+class _RequestOfStream(RequestContext):
+    __slots__ = ("_clock",)
+    _clock: Clock
+
+    def time_remaining(self) -> float:
+        """Seconds that the stream's present own work may still take, never below 0."""
+        return _remaining(self._clock)
+
+
+def _remaining(clock: Clock) -> float:
+    return max(0.0, min(clock.deadline - time.monotonic(), clock.limit))
+
+
+def stream_context(
+    execution: pb.Execution, about: PolicyMetadata, prepared: Any, clock: Clock
+) -> RequestStreamContext | ResponseStreamContext:
+    """The context of on_request_stream or on_response_stream."""
+    if execution.phase == pb.PHASE_REQUEST_STREAM:
+        stream = _RequestStream(execution, about, prepared, clock.deadline, Trailers())
+        stream._clock = clock
+        return stream
+    request = _RequestOfStream(execution, None, about, prepared, clock.deadline)
+    request._clock = clock
+    return ResponseStreamContext(execution, request, Trailers())
+
+
 # ------------------------------------------------------------------ what a policy returned
 
 
@@ -65,8 +113,30 @@ def encode_action(number: int, phase: int, returned: object, metadata: Metadata 
             _encode_returned(out, phase, returned)
         except ActionError as error:
             raise PolicyError(str(error)) from None
-    if metadata is not None and metadata.changed:
-        _encode_metadata(out, metadata)
+    _encode_touched(out, metadata)
+    return b"".join(out)
+
+
+def encode_end(number: int, context: RequestStreamContext | ResponseStreamContext) -> bytes:
+    """The Action of a stream that has ended."""
+    out = [_ACTION["id"], wire.varint(number)]
+    removed, lines = context.trailers.changes()
+    if removed:
+        wire.append_field(out, _ACTION["remove_trailers"], removed)
+    if lines:
+        wire.append_field(out, _ACTION["set_trailers"], lines)
+    _encode_touched(out, touched_metadata(context))
+    return b"".join(out)
+
+
+def encode_rejection(number: int, reject: Reject, context: RequestStreamContext | ResponseStreamContext) -> bytes:
+    """The Action of a stream that answers. PolicyError where that is not a valid answer."""
+    out = [_ACTION["id"], wire.varint(number)]
+    try:
+        _encode_immediate(out, checked.rejection(reject))
+    except ActionError as error:
+        raise PolicyError(str(error)) from None
+    _encode_touched(out, touched_metadata(context))
     return b"".join(out)
 
 
@@ -136,6 +206,11 @@ def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:
 
 def _encode_analytics(out: list[bytes], values: object) -> None:
     out.append(wire.delimited(_ACTION["analytics_metadata"], _json(checked.analytics(values))))
+
+
+def _encode_touched(out: list[bytes], metadata: Metadata | None) -> None:
+    if metadata is not None and metadata.changed:
+        _encode_metadata(out, metadata)
 
 
 def _encode_metadata(out: list[bytes], metadata: Metadata) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from gatewright import lifetime
 from gatewright.action import ActionError
@@ -86,11 +87,16 @@ def coroutine_stack(coroutine: object) -> Where:
     """Where a coroutine waits: from itself to the innermost that it awaits."""
     frames = []
     while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        frame = _first(coroutine, "cr_frame", "ag_frame", "gi_frame")
         if frame is not None:
             frames.append((frame, frame.f_lineno))
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+        coroutine = _first(coroutine, "cr_await", "ag_await", "gi_yieldfrom")
     return _stack(frames)
+
+
+def _first(owner: object, *names: str) -> Any:
+    """The first of these attributes that is there; None where none is."""
+    return next((value for name in names if (value := getattr(owner, name, None)) is not None), None)
 
 
 def _stack(frames: Iterable[tuple[FrameType, int]]) -> Where:

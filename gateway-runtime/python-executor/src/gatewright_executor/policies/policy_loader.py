@@ -27,6 +27,7 @@ from gatewright_executor.policies.failure import Failure, PolicyError, classify,
 
 REGISTRY = "python_policy_registry"
 CALL = ("ctx", "params")  # what a hook is called with
+STREAM_CALL = ("ctx", "chunks", "params")  # and one that streams
 PREPARE, PREPARE_FOR = ("params",), ("params", "metadata")
 Function: TypeAlias = Callable[..., Any]
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class LoadedPolicy:
     version: str
     on_request: Hook | None = None
     on_response: Hook | None = None
+    on_request_stream: Hook | None = None
+    on_response_stream: Hook | None = None
     prepare: Hook | None = None
     close: Hook | None = None  # ends what `prepare` returned
     get_policy: Hook | None = None  # deprecated: makes an object that has the hooks
@@ -58,6 +61,12 @@ class LoadedPolicy:
     def key(self) -> str:
         """name:version."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """Those that executions call."""
+        hooks = self.on_request, self.on_response, self.on_request_stream, self.on_response_stream
+        return [hook for hook in hooks if hook is not None]
 
 
 class RegistryError(Exception):
@@ -124,15 +133,18 @@ def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
         version,
         on_request=find_hook(module, "on_request", CALL, file),
         on_response=find_hook(module, "on_response", CALL, file),
+        on_request_stream=find_stream(module, "on_request_stream", file),
+        on_response_stream=find_stream(module, "on_response_stream", file),
         prepare=prepare,
         close=_find_close(module, prepare, file),
         get_policy=find_hook(module, "get_policy", ("metadata", "params"), file),
     )
-    if loaded.on_request or loaded.on_response:
+    if loaded.hooks:
         return dataclasses.replace(loaded, get_policy=None)
     if loaded.get_policy is None:
         raise PolicyError(
-            f"expected a function on_request(ctx, params) or on_response(ctx, params), found neither in {file}"
+            "expected a function on_request(ctx, params), on_response(ctx, params), on_request_stream(ctx, chunks, "
+            f"params) or on_response_stream(ctx, chunks, params), found none in {file}"
         )
     _deprecate(loaded.key, loaded.get_policy, file)
     return loaded
@@ -168,6 +180,28 @@ def find_hook(
     given = longer if longer and takes_metadata(function) else arguments
     _check_signature(function, wanted, len(given), _place(target, file))
     return Hook(name, function, inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target))
+
+
+def find_stream(owner: object, name: str, file: str) -> Hook | None:
+    """The async generator function `name` of a module, checked; None where there is none."""
+    function = getattr(owner, name, None)
+    if function is None:
+        return None
+    wanted = f"{name}({', '.join(STREAM_CALL)})"
+    expected, cure = f"expected {wanted} to be an async generator function", "write `async def` with a `yield` in it"
+    if not callable(function):
+        raise PolicyError(f"{expected}, got {type(function).__name__} ({file}); {cure}")
+    target: Function = function if inspect.isroutine(function) else type(function).__call__
+    if not inspect.isasyncgenfunction(target):
+        raise PolicyError(f"{expected}, got {_kind(target)} ({_place(target, file)}); {cure}")
+    _check_signature(function, wanted, len(STREAM_CALL), _place(target, file))
+    return Hook(name, function, is_coroutine=True)
+
+
+def _kind(function: Function) -> str:
+    if inspect.iscoroutinefunction(function):
+        return "an async function without a yield"
+    return "a generator function that is not async" if inspect.isgeneratorfunction(function) else "a plain function"
 
 
 def _yields(function: Function) -> bool:

@@ -29,6 +29,8 @@ from gatewright_executor.policies.failure import Where, coroutine_stack
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.execution import context_of, failure_of, refuse_late
 from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin, ResultSink
+from gatewright_executor.running.stream_execution import StreamExecution
+from gatewright_executor.running.streams import Streams
 
 MAX_IDLE_RUNNERS = 64
 INLINE_RUN = 32  # executions that a runner drives before it lets the loop's other work go on
@@ -47,9 +49,9 @@ class Counts:
 
 class Coroutines:
     """An event loop of coroutine policies; its thread starts with the first use. `dispatch` runs an execution that
-    has got a slot."""
+    has got a slot. stream_works: see Loops."""
 
-    def __init__(self, dispatch: Callable[[Execution], None]) -> None:
+    def __init__(self, dispatch: Callable[[Execution], None], stream_works: Callable[[], None] = lambda: None) -> None:
         self.counts = Counts()
         self._dispatch = dispatch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -65,6 +67,7 @@ class Coroutines:
         self._thread: threading.Thread | None = None
         self._stopped = False
         self.on_work: Callable[[], None] = lambda: None  # called when it gets something to do
+        self.streams = Streams(lambda: self.loop, dispatch, lambda: self.on_work(), stream_works)
 
     # -------------------------------------------------------------- from any thread
 
@@ -87,7 +90,9 @@ class Coroutines:
 
     def cancel(self, execution: Execution) -> None:
         """Cancels the task of an execution, if that runs here."""
-        if execution in self._tasks and self._loop is not None:
+        if isinstance(execution, StreamExecution):
+            self.streams.cancel(execution)
+        elif execution in self._tasks and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, execution)
 
     def stop(self, seconds: float) -> None:
@@ -111,6 +116,8 @@ class Coroutines:
 
     def where(self, execution: Execution) -> Where:
         """Where an execution waits; not of one whose step runs now."""
+        if isinstance(execution, StreamExecution):
+            return coroutine_stack(execution.generator)
         task = self._tasks.get(execution)
         waits: object = task.get_coro() if task is not None else None
         while waits is not None:
@@ -133,11 +140,11 @@ class Coroutines:
     @property
     def is_busy(self) -> bool:
         """Whether executions are under way, or wait for it."""
-        return bool(self._tasks or self._queue)
+        return bool(self._tasks or self._queue or self.streams.is_busy)
 
     def running(self) -> list[Execution]:
         """The executions under way."""
-        return [*self._tasks.copy()]
+        return [*self._tasks.copy(), *self.streams.running()]
 
     def blocked_seconds(self) -> float:
         """For how long the loop has not answered, and asks it again. 0: it answers, or has nothing to do yet."""

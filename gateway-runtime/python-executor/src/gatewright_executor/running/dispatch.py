@@ -21,8 +21,10 @@ from gatewright_executor.running.growth import Growth
 from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions, by_instance, hung_executions
 from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
 from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.own_work import OwnWork
 from gatewright_executor.running.stall_watchdog import StallWatchdog
-from gatewright_executor.running.timeout_log import TimeoutLog
+from gatewright_executor.running.stream_execution import StreamExecution
+from gatewright_executor.running.timeout_log import HOOKS, TimeoutLog
 from gatewright_executor.running.worker import Worker
 from gatewright_executor.running.worker_pool import WorkerPool
 
@@ -59,10 +61,11 @@ class Dispatcher:
         self.pool = WorkerPool(_with_reserve(workers), self.run_in_worker, _with_reserve(self.max_workers))
         self.growth = Growth(self.pool, self.dispatch)
         self.watchdog = StallWatchdog()
-        self.loops = Loops(self.dispatch)
+        self.loops = Loops(self.dispatch, lambda: self.own_work.wake())
         self._shared_loop = self.loops.shared
         self._flusher = Flusher()
         self.timeout_log = TimeoutLog(lambda: [*self.pool.workers, *self.watchdog.workers], self.loops)
+        self.own_work = OwnWork(self.loops.streams, self.timeout_log, hung_seconds)
 
     @property
     def backlog(self) -> int:
@@ -75,6 +78,7 @@ class Dispatcher:
         self.growth.start()
         self._flusher.start()
         self.watchdog.start()
+        self.own_work.start()
         self.loops.start()
 
     def stop(self) -> None:
@@ -83,6 +87,7 @@ class Dispatcher:
         self.growth.stop()
         self._flusher.stop()
         self.watchdog.stop()
+        self.own_work.stop()
         self.loops.stop(LOOP_STOP_SECONDS)
 
     def submit(self, execution: Execution) -> None:
@@ -90,10 +95,28 @@ class Dispatcher:
         if self.admit(execution):
             self.dispatch(execution)
 
+    def submit_stream(self, execution: StreamExecution) -> None:
+        """As submit. Its own work begins here: that it waits for its turn counts."""
+        streams = execution.loop_streams = self.loops.of(execution.instance).streams
+        streams.await_turn(execution)
+        match execution.instance.admit_stream(execution):
+            case Admission.RUN:
+                self.dispatch(execution)
+            case Admission.FULL:
+                streams.at_work.discard(execution)
+                self._refuse(execution, execution.refusal or "")
+            case Admission.FAILED:
+                streams.at_work.discard(execution)
+                self.fail(execution)
+
     def dispatch(self, execution: Execution) -> None:
         """Sends an execution that has a slot to a worker, or to the event loop."""
         if hook := _coroutine_of(execution):
-            self.loops.own.get(execution.instance, self._shared_loop).submit(execution, hook)
+            loop = self.loops.own.get(execution.instance, self._shared_loop)
+            if isinstance(execution, StreamExecution):
+                loop.streams.submit(execution, hook)
+            else:
+                loop.submit(execution, hook)
         else:
             self.pool.submit(execution)
             if self.pool.is_short:
@@ -133,7 +156,7 @@ class Dispatcher:
         if now >= execution.deadline:
             action = refuse_late(execution, now)
         elif hook is None:
-            action = refusal(execution, FailureClass.EXCEPTION, f"expected a phase, got {execution.phase}")
+            action = refusal(execution, FailureClass.EXCEPTION, _why_no_hook(execution))
         else:
             worker.note_start(execution, now)
             action = Context().run(execute, execution, hook)
@@ -185,6 +208,9 @@ class Dispatcher:
 
     def release_slot(self, execution: Execution, worker: Worker, here: bool) -> Execution | None:
         """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
+        if isinstance(execution, StreamExecution):  # of a policy that cannot stream
+            execution.give_slot_back(self.dispatch)
+            return None
         following = execution.instance.release(execution, worker.ended)
         if following is None or (here and not _coroutine_of(following)):
             return following
@@ -204,6 +230,12 @@ def _coroutine_of(execution: Execution) -> Hook | None:
     """What is to be called, if that is a coroutine function."""
     hook = execution.instance.hooks.get(execution.phase)
     return hook if hook is not None and hook.is_coroutine else None
+
+
+def _why_no_hook(execution: Execution) -> str:
+    if (name := HOOKS.get(execution.phase)) is None:
+        return f"expected a phase, got {execution.phase}"
+    return f"expected {name}(ctx, chunks, params) in the policy's module, which has none; write it there"
 
 
 class SlotBatch:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gatewright_executor.policies.failure import Where
-from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.instance import STREAMS, Execution, Instance
 
 HUNG_SECONDS = 5.0  # past its deadline; one that is only late is not hung
 
@@ -23,11 +23,13 @@ class HungExecutions:
     oldest_seconds: float  # since the oldest of them was started
     limit_seconds: float  # that it had
     where: Where  # it is
+    streams: int = 0  # among them
 
     @property
     def blocks_instance(self) -> bool:
         """Whether they hold all that may be under way of their instance: it answers nothing any more."""
-        return self.count >= self.instance.limit > 0
+        streams = self.streams
+        return self.count - streams >= self.instance.limit > 0 or streams >= self.instance.stream_limit > 0
 
 
 def hung_executions(executions: Iterable[Execution], now: float, seconds: float) -> list[Execution]:
@@ -46,5 +48,7 @@ def by_instance(
     for instance, all_of_it in hung.items():
         oldest = min(all_of_it, key=lambda execution: execution.started)
         limit = oldest.message.timeout_us / 1e6
-        found.append(HungExecutions(instance, len(all_of_it), now - oldest.started, limit, where(oldest)))
+        streams = sum(execution.phase in STREAMS for execution in all_of_it)
+        age = now - oldest.started
+        found.append(HungExecutions(instance, len(all_of_it), age, limit, where(oldest), streams))
     return sorted(found, key=lambda each: -each.oldest_seconds)

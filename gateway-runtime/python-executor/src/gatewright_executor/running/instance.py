@@ -7,6 +7,7 @@ queue and nobody else's. So do executions of an instance that is still being pre
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from gatewright_executor.running.admission import AdmissionQueue
 from gatewright_executor.running.latency import LatencyClass
 
 COROUTINE_CONCURRENCY = 1000
+STREAM_CONCURRENCY = 10_000
+STREAMS = (pb.PHASE_REQUEST_STREAM, pb.PHASE_RESPONSE_STREAM)
 
 
 class Admission(Enum):
@@ -40,14 +43,21 @@ class Concurrency(NamedTuple):
 
     first: int
     most: int
+    streams: int = STREAM_CONCURRENCY  # beside the others
+    together: int = 0  # with the others; 0: they do not count for each other
 
 
 def concurrency(requested: int, workers: int, max_workers: int, coroutines: bool) -> Concurrency:
-    """As asked for (0: the default), at most one for each worker that there is at first, or may be."""
+    """As asked for (0: the default), at most one for each worker that there is at first, or may be.
+
+    Streams need no worker; they count with the others where a number is asked for.
+    """
+    streams = requested or STREAM_CONCURRENCY
     if coroutines:
-        return Concurrency(requested or COROUTINE_CONCURRENCY, requested or COROUTINE_CONCURRENCY)
-    first, most = (max(1, min(requested or number // 2, number)) for number in (workers, max_workers))
-    return Concurrency(first, most)
+        first = most = requested or COROUTINE_CONCURRENCY
+    else:
+        first, most = (max(1, min(requested or number // 2, number)) for number in (workers, max_workers))
+    return Concurrency(first, most, streams, requested)
 
 
 class Lifetime(Protocol):
@@ -67,7 +77,8 @@ class Instance:
     """Built when it is configured, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
-        "_close", "_ended", "_limit", "_lock", "_retired", "_running", "_waiting", "about", "concurrency", "failure",
+        "_close", "_ended", "_limit", "_lock", "_retired", "_room", "_running", "_stream_limit", "_streams",
+        "_streams_waiting", "_waiting", "about", "concurrency", "failure",
         "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
         "replace_on_own_loop", "tasks",
     )  # fmt: skip
@@ -89,8 +100,12 @@ class Instance:
         self._lock = threading.Lock()
         self._waiting: AdmissionQueue[Execution] = AdmissionQueue()
         self._running = 0
-        self.concurrency = Concurrency(0, 0)  # nothing runs before it is ready
+        self.concurrency = Concurrency(0, 0, 0)  # nothing runs before it is ready
         self._limit = 0  # between the two
+        self._room = sys.maxsize  # what streams leave of those that may be under way together
+        self._streams = 0  # under way
+        self._stream_limit = 0
+        self._streams_waiting: AdmissionQueue[Execution] = AdmissionQueue()
         self._ended = 0  # executions in time, while others waited, since it last grew
 
     @property
@@ -104,6 +119,16 @@ class Instance:
     def limit(self) -> int:
         """How many executions may be under way at once now; 0 before it is ready."""
         return self._limit
+
+    @property
+    def stream_limit(self) -> int:
+        """How many streams may be under way at once; 0 before it is ready."""
+        return self._stream_limit
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether there are any under way."""
+        return self._streams > 0
 
     @property
     def may_grow(self) -> bool:
@@ -124,7 +149,10 @@ class Instance:
         with self._lock:
             self.hooks, self.prepared = hooks, prepared
             self.concurrency, self._limit = concurrency, concurrency.first
-            executions = self._fill()
+            self._stream_limit = concurrency.streams
+            if concurrency.together:
+                self._room = concurrency.together
+            executions = [*self._fill(), *self._fill_streams()]
             close = self._take_close()
         close()
         return executions
@@ -133,7 +161,7 @@ class Instance:
         """Lets no execution run, ever; returns those that waited."""
         with self._lock:
             self.failure = failure
-            executions = self._waiting.pop_all()
+            executions = [*self._waiting.pop_all(), *self._streams_waiting.pop_all()]
             close = self._take_close()
         close()
         return executions
@@ -161,7 +189,8 @@ class Instance:
     def _take_close(self) -> Callable[[], None]:
         """The function that closes the instance, once it is idle; else one that does nothing."""
         settled = self._limit > 0 or self.failure is not None
-        if self._close is None or self._running or self._waiting or not settled:
+        is_busy = self._running or self._waiting or self._streams or self._streams_waiting
+        if self._close is None or is_busy or not settled:
             return _nothing
         close, self._close = self._close, None
         return close
@@ -169,7 +198,7 @@ class Instance:
     def admit(self, execution: Execution) -> Admission:
         """Gives an execution a slot, or queues it."""
         with self._lock:
-            if self._running < self._limit:
+            if self._running < self._limit and self._running < self._room:
                 self._running += 1
                 if self._waiting.is_watched:
                     self._waiting.slot_taken(time.monotonic())
@@ -179,6 +208,48 @@ class Instance:
             execution.refusal = self._waiting.offer(execution, self._limit, time.monotonic())
             return Admission.FULL if execution.refusal else Admission.WAIT
 
+    def admit_stream(self, execution: Execution) -> Admission:
+        """Gives a stream a slot, or queues it."""
+        with self._lock:
+            if self._has_stream_slot:
+                self._count_streams(1)
+                if self._streams_waiting.is_watched:
+                    self._streams_waiting.slot_taken(time.monotonic())
+                return Admission.RUN
+            if self.failure is not None:
+                return Admission.FAILED
+            execution.refusal = self._streams_waiting.offer(execution, self._stream_limit, time.monotonic())
+            return Admission.FULL if execution.refusal else Admission.WAIT
+
+    def release_stream(self) -> list[Execution]:
+        """Gives the slot of a stream back. Returns those that get it: what is no stream first, for it is soon done."""
+        with self._lock:
+            self._count_streams(-1)
+            if self._streams_waiting.is_watched:
+                self._streams_waiting.slot_freed(time.monotonic())
+            executions = [*self._fill(), *self._fill_streams()]
+            close = self._take_close()
+        close()
+        return executions
+
+    @property
+    def _has_stream_slot(self) -> bool:
+        return self._streams < self._stream_limit and self._running < self._room
+
+    def _count_streams(self, more: int) -> None:
+        self._streams += more
+        if self.concurrency.together:
+            self._room -= more
+
+    def _fill_streams(self) -> list[Execution]:
+        """Gives the free slots to streams that wait."""
+        executions = []
+        while self._streams_waiting and self._has_stream_slot:
+            self._count_streams(1)
+            if (execution := self._streams_waiting.pop(time.monotonic())) is not None:
+                executions.append(execution)
+        return executions
+
     def release(self, last: Execution | None = None, ended: float = 0.0) -> Execution | None:
         """Gives a slot back: to the execution that has waited longest, which is returned. last: who had it till then,
         and not on the event loop."""
@@ -187,6 +258,8 @@ class Instance:
             if execution is not None:
                 return execution
             self._running -= 1
+            if self._streams_waiting.is_watched and (streams := self._fill_streams()):
+                return streams[0]  # one slot came free
             if self._close is None:
                 return None
             close = self._take_close()
@@ -199,7 +272,7 @@ class Instance:
         self._waiting.slot_freed(now)
         if self._running <= self._limit // 2:
             self._limit = max(self._limit - 1, self.concurrency.first)
-        if not self._waiting or self._running > self._limit:
+        if not self._waiting or self._running > min(self._limit, self._room):
             return None
         self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
         return self._waiting.pop(now)
@@ -225,7 +298,7 @@ class Instance:
 
     def _fill(self) -> list[Execution]:
         """Gives the free slots to those that wait."""
-        now, free = time.monotonic(), min(self._limit - self._running, len(self._waiting))
+        now, free = time.monotonic(), min(self._limit - self._running, self._room - self._running, len(self._waiting))
         executions = [execution for _ in range(free) if (execution := self._waiting.pop(now))]
         self._running += len(executions)
         return executions
@@ -233,7 +306,7 @@ class Instance:
     def remove_waiting(self, execution: Execution) -> None:
         """Takes a cancelled execution out of the queue, if it waits there."""
         with self._lock:
-            self._waiting.remove(execution)
+            (self._streams_waiting if execution.phase in STREAMS else self._waiting).remove(execution)
 
 
 def _nothing() -> None:

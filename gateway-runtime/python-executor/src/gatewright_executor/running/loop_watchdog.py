@@ -22,7 +22,7 @@ from gatewright_executor import logs
 from gatewright_executor.critical_thread import WokenThread
 from gatewright_executor.policies.failure import policy_stack
 from gatewright_executor.running.coroutines import EXECUTION, Coroutines
-from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin
+from gatewright_executor.running.instance import STREAMS, Execution, Instance, PreparationOrigin
 
 LOOK_SECONDS = 0.02
 RESTING_LOOKS = 25  # that saw the loop do nothing, after which the watchdog sleeps
@@ -56,13 +56,18 @@ class Step:
         return other is not None and self.handle is other.handle and self.execution is other.execution
 
     @property
-    def instance(self) -> Instance | None:
-        """Whose code runs; None where it is not a policy's."""
+    def origin(self) -> Execution | PreparationOrigin | None:
+        """Whose code runs: of a runner's step the execution, of any other task what it was made for."""
         if self.execution is not None:
-            return self.execution.instance
+            return self.execution
         context: Any = getattr(self.handle, "_context", None)
         origin = context.get(logs.current) if context is not None else None
-        return origin.instance if isinstance(origin, Execution | PreparationOrigin) else None
+        return origin if isinstance(origin, Execution | PreparationOrigin) else None
+
+    @property
+    def instance(self) -> Instance | None:
+        """Whose code runs; None where it is not a policy's."""
+        return origin.instance if (origin := self.origin) is not None else None
 
 
 def step_of(frame: FrameType | None) -> Step | None:
@@ -134,9 +139,10 @@ class LoopWatchdog(WokenThread):
         self._held += passed
         is_long = self._block is None and self._held >= BLOCKED_SECONDS
         if is_long and self._held - (_waited(self._loop.native_id) - self._waited) >= BLOCKED_SECONDS:
-            self._caught(step.instance, frame, now)
+            self._caught(step, frame, now)
 
-    def _caught(self, instance: Instance | None, frame: FrameType | None, now: float) -> None:
+    def _caught(self, step: Step, frame: FrameType | None, now: float) -> None:
+        instance = step.instance
         if instance is None:
             return
         self._block = Block(instance, self._began)
@@ -147,12 +153,20 @@ class LoopWatchdog(WokenThread):
             where = policy_stack(frame)
             log.warning(
                 "%s blocks the event loop at %s: one step has taken %.2f s so far, and all other async policies wait; "
-                "await what takes time, or write `def` instead of `async def`",
-                instance.title, where.place or "an unknown place", now - self._began, extra={"trace": where.stack},
+                "await what takes time, or %s",
+                instance.title, where.place or "an unknown place", now - self._began, _cure(step),
+                extra={"trace": where.stack},
             )  # fmt: skip
         strikes = sum(block.instance is instance and now - block.began < STRIKES_SECONDS for block in self._blocks)
         if strikes >= STRIKES:
             instance.replace_on_own_loop()
+
+
+def _cure(step: Step) -> str:
+    """For code that cannot be awaited."""
+    origin = step.origin
+    is_stream = isinstance(origin, Execution) and origin.phase in STREAMS
+    return "hand it to asyncio.to_thread" if is_stream else "write `def` instead of `async def`"
 
 
 def _waited(native_id: int) -> float:

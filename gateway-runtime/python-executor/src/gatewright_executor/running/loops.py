@@ -8,14 +8,18 @@ from collections.abc import Callable
 from gatewright_executor.running.coroutines import Coroutines
 from gatewright_executor.running.instance import Execution, Instance
 from gatewright_executor.running.loop_watchdog import LoopWatchdog
+from gatewright_executor.running.streams import Streams
 
 
 class Loops:
-    """Start, stop; each once. `dispatch` runs an execution that has got a slot."""
+    """Start, stop; each once. `dispatch` runs an execution that has got a slot.
 
-    def __init__(self, dispatch: Callable[[Execution], None]) -> None:
-        self._dispatch = dispatch
-        self.shared = Coroutines(dispatch)
+    stream_works: called when a stream begins to work, and none did.
+    """
+
+    def __init__(self, dispatch: Callable[[Execution], None], stream_works: Callable[[], None] = lambda: None) -> None:
+        self._make: Callable[[], Coroutines] = lambda: Coroutines(dispatch, stream_works)
+        self.shared = self._make()
         self.watchdog = LoopWatchdog(self.shared)
         self._lock = threading.Lock()
         self.own: dict[Instance, Coroutines] = {}  # of those that do not share
@@ -35,9 +39,13 @@ class Loops:
         """The shared one first."""
         return [self.shared, *self.own.copy().values()]
 
+    def streams(self) -> list[Streams]:
+        """Those of all loops."""
+        return [loop.streams for loop in self.all()]
+
     def give_own(self, instance: Instance) -> None:
         """Gives an instance that has not run yet a loop of its own."""
-        self.own[instance] = Coroutines(self._dispatch)
+        self.own[instance] = self._make()
 
     def of(self, instance: Instance) -> Coroutines:
         """What its coroutines run on."""
@@ -54,12 +62,17 @@ class Loops:
             loop = self.own.pop(instance, None)
             if loop is None:
                 return
-            self._gone = self._gone[0] + loop.counts.started, self._gone[1] + loop.counts.finished
+            started, finished = _done(loop)
+            self._gone = self._gone[0] + started, self._gone[1] + finished
         loop.stop(0)
 
     def counts(self) -> tuple[int, int]:
         """How many executions were started and finished."""
         with self._lock:
-            counts = [each.counts for each in self.all()]
-            started, finished = self._gone
-        return started + sum(each.started for each in counts), finished + sum(each.finished for each in counts)
+            counts = [self._gone, *map(_done, self.all())]
+        return sum(started for started, _ in counts), sum(finished for _, finished in counts)
+
+
+def _done(loop: Coroutines) -> tuple[int, int]:
+    """How many executions it has started and finished."""
+    return loop.counts.started + loop.streams.started, loop.counts.finished + loop.streams.finished

@@ -32,6 +32,7 @@ LAST_SECONDS = 10.0  # that a closed instance's last execution may go on before 
 AT_ONCE = 4  # preparations, and closings; the others wait, and their time limits begin when they start
 
 Hooks: TypeAlias = dict[int, Hook]
+STREAMS = ("on_request_stream", "on_response_stream")
 PASS = Hook("pass", lambda _ctx, _params: None)  # a phase that the policy has no function for
 T = TypeVar("T")
 
@@ -60,23 +61,31 @@ class Preparer:
 
     def prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float, settle: Settle) -> None:
         """Calls `settle` once: here where the policy has nothing to prepare, else from another thread."""
-        hooks = policy.prepare, policy.on_request, policy.on_response
-        if policy.get_policy or any(hook and hook.is_coroutine for hook in hooks):
+        if policy.get_policy or any(hook and hook.is_coroutine for hook in (policy.prepare, *policy.hooks)):
             self._open.add(instance)  # for its tasks, and for a loop of its own
         if policy.prepare is None and policy.get_policy is None:
-            settle(Prepared(_by_phase(policy.on_request, policy.on_response), None))
+            settle(Prepared(_by_phase(policy), None))
             return
         self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
 
     def retire(self, instance: Instance) -> None:
-        """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now."""
+        """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now.
+
+        Streams that are under way then are finished, however long that takes: the engine bounds it.
+        """
 
         def close() -> None:
             if instance in self._open:
                 self._closings.submit(lambda: self._close(instance))
 
         if not instance.retire(close):
-            self._delayed.schedule(LAST_SECONDS, instance.close_now)
+            self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
+
+    def _close_late(self, instance: Instance) -> None:
+        if instance.has_streams:
+            self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
+        else:
+            instance.close_now()
 
     def stop(self) -> None:
         """Closes all instances, whatever they still do, and waits for that: for CLOSE_SECONDS at most."""
@@ -212,13 +221,28 @@ def _placed(error: BaseException, policy: LoadedPolicy) -> BaseException:
 
 def _hooks_of(made: object, policy: LoadedPolicy) -> Hooks:
     if isinstance(made, LoadedPolicy):
-        return _by_phase(made.on_request, made.on_response)
+        return _by_phase(made)
     file = f"get_policy of {policy.key}"
-    found = [find_hook(made, name, CALL, file) for name in ("on_request", "on_response")]
-    if found == [None, None]:
+    for name in STREAMS:
+        if hasattr(made, name):
+            raise PolicyError(
+                f"expected {name} to be a function of the module, got a method of what {file} returns, which cannot "
+                "stream; write on_request, on_response and their streams as functions"
+            )
+    on_request, on_response = (find_hook(made, name, CALL, file) for name in ("on_request", "on_response"))
+    if on_request is on_response is None:
         raise PolicyError(f"expected get_policy to return a Policy, got {type(made).__name__} {made!r:.80}")
-    return _by_phase(*found)
-
-
-def _by_phase(on_request: Hook | None, on_response: Hook | None) -> Hooks:
     return {pb.PHASE_REQUEST: on_request or PASS, pb.PHASE_RESPONSE: on_response or PASS}
+
+
+def _by_phase(policy: LoadedPolicy) -> Hooks:
+    """Where a phase has no function, it passes; a stream of such a policy is refused."""
+    streams = {
+        pb.PHASE_REQUEST_STREAM: policy.on_request_stream,
+        pb.PHASE_RESPONSE_STREAM: policy.on_response_stream,
+    }
+    return {
+        pb.PHASE_REQUEST: policy.on_request or PASS,
+        pb.PHASE_RESPONSE: policy.on_response or PASS,
+        **{phase: hook for phase, hook in streams.items() if hook is not None},
+    }

@@ -17,13 +17,18 @@ from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.failure import Where, policy_stack
 from gatewright_executor.running.delayed_calls import DelayedCalls
-from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.instance import STREAMS, Execution, Instance
 from gatewright_executor.running.loop_watchdog import step_of
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.worker import Worker
 
 COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is logged
-HOOKS = {pb.PHASE_REQUEST: "on_request", pb.PHASE_RESPONSE: "on_response"}
+HOOKS: dict[int, str] = {
+    pb.PHASE_REQUEST: "on_request",
+    pb.PHASE_RESPONSE: "on_response",
+    pb.PHASE_REQUEST_STREAM: "on_request_stream",
+    pb.PHASE_RESPONSE_STREAM: "on_response_stream",
+}
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +62,7 @@ class TimeoutLog:
         loop = self._loops.of(execution.instance)
         frame = frames.get(loop.thread_id)
         step = step_of(frame)
-        if step is not None and step.execution is execution:
+        if step is not None and step.origin is execution:
             return policy_stack(frame)
         return loop.where(execution)
 
@@ -70,9 +75,11 @@ class TimeoutLog:
         where = self.where(execution) if execution is not None and execution.started else Where()
         blocked = self._loops.blocked(instance, now - elapsed, now)
         about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
+        missed = "yield, nor a chunk asked for," if late.phase in STREAMS else "answer"
         log.error(
-            "%s timed out: no answer after %.3f s of %.3f s; %s%s",
-            HOOKS.get(late.phase, ""), elapsed, limit, _state(execution, where), f"; {blocked}" if blocked else "",
+            "%s timed out: no %s after %.3f s of %.3f s; %s%s",
+            HOOKS.get(late.phase, ""), missed, elapsed, limit, _state(execution, where),
+            f"; {blocked}" if blocked else "",
             extra={"trace": where.stack, "fields": about},
         )  # fmt: skip
 

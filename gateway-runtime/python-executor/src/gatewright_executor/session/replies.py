@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gatewright_executor._gen import python_executor_pb2 as pb
@@ -15,6 +15,8 @@ MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
 MAX_BACKLOG = 1024  # executions that wait for a worker; beyond it, frames are not acknowledged: the engine waits
 
 _REPLY = wire.keys(pb.ReplyFrame)
+_PIECE = wire.keys(pb.Piece)
+_CREDIT = wire.keys(pb.Credit)
 
 
 class Writer(Protocol):
@@ -51,6 +53,19 @@ class Replies:
     def put_action(self, action: bytes) -> None:
         """A serialized Action."""
         self._fields.append(wire.delimited(_REPLY["actions"], action))
+
+    def put_piece(self, number: int, parts: Sequence[bytes | memoryview]) -> None:
+        """A piece of what a stream yields, in parts: they are copied once, into the field."""
+        size = sum(map(len, parts))
+        head = _PIECE["id"] + wire.varint(number)
+        if size:
+            head += _PIECE["data"] + wire.varint(size)
+        self._fields.append(b"".join((_REPLY["pieces"], wire.varint(len(head) + size), head, *parts)))
+
+    def put_credit(self, number: int, size: int) -> None:
+        """A stream has taken so many bytes."""
+        credit = b"".join((_CREDIT["id"], wire.varint(number), _CREDIT["bytes"], wire.varint(size)))
+        self._fields.append(wire.delimited(_REPLY["credit"], credit))
 
     def put_status(self, status: pb.InstanceStatus) -> None:
         """That an instance is ready, or why it is not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from gatewright.policy import FailureClass
 
@@ -14,7 +14,9 @@ from gatewright_executor.convert.translator import encode_failure
 from gatewright_executor.grpc.protocol import Status
 from gatewright_executor.policies.failure import Failure
 from gatewright_executor.running.inline_runner import InlineRunner, drained
-from gatewright_executor.running.instance import Execution
+from gatewright_executor.running.instance import STREAMS, Execution
+from gatewright_executor.running.stream_execution import StreamExecution
+from gatewright_executor.session.bodies import Bodies
 from gatewright_executor.session.instances import Instances, Process
 from gatewright_executor.session.replies import Replies, Writer
 
@@ -36,6 +38,7 @@ class Stream:
         self._ended = ended
         self._replies = Replies(writer, lambda: process.dispatcher.backlog, self._close)
         self.instances = Instances(process, self._replies)
+        self._bodies = Bodies()
         self._pending: dict[int, Execution] = {}  # accepted, not started
         self._running: dict[int, Execution] = {}
         self._draining = False
@@ -62,12 +65,15 @@ class Stream:
         self.abort()
 
     def receive(self, frame: pb.RequestFrame) -> None:
-        """Hands a frame's content on: configure, executions, cancel, close in this order; quick ones run here."""
+        """Hands a frame's content on: configure, executions, pieces, credit, cancel, close; quick ones run here."""
         self.instances.promote_successors()
         for configure in frame.configure:
             self.instances.configure(configure)
         now = time.monotonic() if frame.executions else 0.0
         inline = deque(mine for each in frame.executions if (mine := self._accept(each, now)) is not None)
+        if frame.pieces or frame.credit:
+            self._bodies.feed(frame.pieces)
+            self._bodies.grant(frame.credit)
         for late in frame.timed_out:
             self._log_late(late)
         for number in frame.cancel:
@@ -101,6 +107,16 @@ class Stream:
         if action is not None:
             self._replies.put_action(action)
         self._running.pop(execution.id, None)
+        if execution.phase in STREAMS:
+            self._bodies.forget(execution.id)
+
+    def put_piece(self, execution: Execution, parts: Sequence[bytes | memoryview]) -> None:
+        """Of what a stream yields."""
+        self._replies.put_piece(execution.id, parts)
+
+    def put_credit(self, execution: Execution, size: int) -> None:
+        """For what a stream has taken."""
+        self._replies.put_credit(execution.id, size)
 
     def flush(self) -> None:
         """Sends what was delivered."""
@@ -109,7 +125,7 @@ class Stream:
     def abort(self) -> None:
         """Ends the stream now. Nobody waits for its answers: what has not started never will."""
         self._draining = True
-        for number in [*self._pending]:
+        for number in [*self._pending, *self._bodies.numbers()]:
             self._cancel(number)
         self._replies.end_when(lambda: True)
         self._replies.flush()
@@ -124,12 +140,20 @@ class Stream:
             failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
             self._replies.put_action(encode_failure(message.id, failure))
             return None
+        if message.phase in STREAMS:
+            self._accept_stream(StreamExecution(message, instance, now, self))
+            return None
         execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
         self._pending[execution.id] = execution
         if instance.runs_inline(execution.phase):
             return execution
         self._dispatcher.submit(execution)
         return None
+
+    def _accept_stream(self, execution: StreamExecution) -> None:
+        self._pending[execution.id] = execution
+        self._bodies.add(execution)
+        self._dispatcher.submit_stream(execution)
 
     def _log_late(self, late: pb.TimedOut) -> None:
         execution = self._pending.get(late.id) or self._running.get(late.id)
@@ -138,7 +162,11 @@ class Stream:
             self._dispatcher.timeout_log.record(late, instance, execution)
 
     def _cancel(self, number: int) -> None:
-        execution = self._pending.pop(number, None) or self._running.get(number)
+        execution = self._pending.pop(number, None)
+        if execution is None:
+            execution = self._running.get(number)  # its body is forgotten once it has ended: it may still be fed
+        else:
+            self._bodies.forget(number)
         if execution is not None:
             self._dispatcher.cancel(execution)
         if self._draining:

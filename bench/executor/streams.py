@@ -1,0 +1,166 @@
+"""Streams through an executor: bytes per second, the CPU time of an event, the memory of a stream that waits.
+
+`python -m bench.executor.streams` measures these three alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+import grpc
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServiceStub
+from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.server import MAX_MESSAGE_BYTES
+
+from bench import cpu
+from bench.executor import messages, start
+from bench.executor.cases import EXECUTOR
+from bench.processes import running
+
+BYTES = 512 << 20  # that pass, in all
+AT_ONCE = 4  # streams that they pass by
+WAITING = 2000  # streams, each with
+EVENT_BYTES = 200
+EVENTS_PER_SECOND = 1  # for
+SECONDS = 5
+LIMIT = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """megabytes: per second. core: seconds of CPU for a second of that. event: µs of CPU. idle: KB of a stream."""
+
+    megabytes: float
+    core: float
+    event: float
+    late_ms: float
+    idle: float
+
+
+@dataclass
+class Engine:
+    """Keeps to credit, and gives it back at once."""
+
+    socket: Path
+    requests: SimpleQueue[pb.RequestFrame | None] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        channel = grpc.insecure_channel(f"unix:{self.socket}", options=LIMIT)
+        self.replies: Iterator[pb.ReplyFrame] = PythonExecutorServiceStub(channel).ExecuteStream(
+            iter(self.requests.get, None)
+        )
+        configured = pb.RequestFrame.FromString(messages.configure("passing", {}, 0))
+        self.requests.put(configured)
+        while not next(self.replies).instances:
+            pass
+
+    def open(self, numbers: Iterable[int]) -> None:
+        """Streams, with the headers of a browser's request."""
+        message = pb.Execution.FromString(messages.execution(messages.RESPONSE))
+        message.phase = pb.PHASE_RESPONSE_STREAM
+        frame = pb.RequestFrame()
+        for number in numbers:
+            message.id = number
+            frame.executions.append(message)
+        self.requests.put(frame)
+
+    def pass_through(self, numbers: list[int], size: int) -> None:
+        """So many bytes by each of these streams, to their ends."""
+        data = bytes(PIECE_BYTES)
+        left = dict.fromkeys(numbers, size)
+        self._feed(dict.fromkeys(numbers, WINDOW_BYTES), left, data, {})
+        ended = 0
+        while ended < len(numbers):
+            reply = next(self.replies)
+            ended += len(reply.actions)
+            taken: dict[int, int] = {}
+            for piece in reply.pieces:
+                taken[piece.id] = taken.get(piece.id, 0) + len(piece.data)
+            self._feed({credit.id: credit.bytes for credit in reply.credit}, left, data, taken)
+
+    def _feed(self, credit: dict[int, int], left: dict[int, int], data: bytes, taken: dict[int, int]) -> None:
+        frame = pb.RequestFrame(credit=[pb.Credit(id=number, bytes=size) for number, size in taken.items()])
+        for number, more in credit.items():
+            for _ in range(more // PIECE_BYTES):
+                if left[number] > 0:
+                    left[number] -= PIECE_BYTES
+                    frame.pieces.add(id=number, data=data, last=left[number] <= 0)
+        if frame.pieces or frame.credit:
+            self.requests.put(frame)
+
+    def events(self, numbers: list[int], seconds: int) -> tuple[int, float]:
+        """An event a second on each, spread over the second; how many came back, and the p99 of their delay in ms."""
+        began, sent, came = time.monotonic(), 0, 0
+        delays: list[float] = []
+        total = len(numbers) * seconds * EVENTS_PER_SECOND
+        batch = max(1, len(numbers) * EVENTS_PER_SECOND // 100)  # every 10 ms
+        while came < total:
+            while sent < total and time.monotonic() >= began + sent / len(numbers) / EVENTS_PER_SECOND:
+                stamp = b"%020.6f" % time.monotonic() + bytes(EVENT_BYTES - 20)
+                pieces = [
+                    pb.Piece(id=numbers[each % len(numbers)], data=stamp)
+                    for each in range(sent, min(total, sent + batch))
+                ]
+                sent += len(pieces)
+                self.requests.put(pb.RequestFrame(pieces=pieces))
+            reply = next(self.replies)
+            now = time.monotonic()
+            for piece in reply.pieces:
+                delays += [now - float(piece.data[at : at + 20]) for at in range(0, len(piece.data), EVENT_BYTES)]
+            came = len(delays)
+            if came == sent < total:
+                time.sleep(max(0.0, began + sent / len(numbers) / EVENTS_PER_SECOND - time.monotonic()))
+        return came, sorted(delays)[int(0.99 * len(delays))] * 1e3
+
+    def await_pieces(self, count: int) -> None:
+        """Until so many have come."""
+        while count > 0:
+            count -= len(next(self.replies).pieces)
+
+
+def measure(folder: Path) -> Figures:
+    """In a process of its own."""
+    path, log = folder / "streams.sock", folder / "streams.log"
+    with running(EXECUTOR.command(f"unix:{path}"), log) as process:
+        start.await_socket(path, process, log)
+        engine = Engine(path)
+        warm = [*range(1, 1 + AT_ONCE)]
+        engine.open(warm)
+        engine.pass_through(warm, 16 << 20)
+        rest = start.resident_mb(process.pid)
+        waiting = [*range(1000, 1000 + WAITING)]
+        engine.open(waiting)
+        engine.requests.put(pb.RequestFrame(pieces=[pb.Piece(id=number, data=bytes(20)) for number in waiting]))
+        engine.await_pieces(WAITING)
+        idle = (start.resident_mb(process.pid) - rest) * 1024 / WAITING
+        before = _cpu(process.pid)
+        count, late = engine.events(waiting, SECONDS)
+        event = (_cpu(process.pid) - before) / count * 1e6
+        engine.requests.put(pb.RequestFrame(cancel=waiting))
+        numbers = [*range(100, 100 + AT_ONCE)]
+        engine.open(numbers)
+        began, before = time.monotonic(), _cpu(process.pid)
+        engine.pass_through(numbers, BYTES // AT_ONCE)
+        took = time.monotonic() - began
+        figures = Figures(BYTES / took / 1e6, (_cpu(process.pid) - before) / took, event, late, idle)
+        engine.requests.put(None)
+    return figures
+
+
+def _cpu(pid: int) -> float:
+    return cpu.snapshot().processes[pid].own
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        print(measure(Path(scratch)), file=sys.stdout)

@@ -1,0 +1,79 @@
+"""What on_request_stream and on_response_stream are given: the body as an asynchronous iterator of bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gatewright.trailers import Trailers
+
+from gatewright_executor.running.stream_execution import StreamExecution
+
+
+class OwnTime(Protocol):
+    """Measures a stream's own work (streams.py)."""
+
+    def rest(self, execution: StreamExecution) -> None:
+        """What follows is waiting."""
+
+    def work(self, execution: StreamExecution) -> None:
+        """What follows is its own work."""
+
+    def credit_given(self, execution: StreamExecution) -> None:
+        """Its sink may have credit to send."""
+
+
+class Chunks:
+    """The chunks of one body: none is empty, and their boundaries mean nothing. It can be iterated once.
+
+    A loop that was left can be gone on with by another one. RuntimeError where two tasks ask at once, and where it is
+    iterated again after its end.
+    """
+
+    __slots__ = ("_ended", "_execution", "_time", "_trailers")
+
+    def __init__(self, execution: StreamExecution, trailers: Trailers, time: OwnTime) -> None:
+        self._execution = execution
+        self._trailers = trailers
+        self._time = time
+        self._ended = False
+
+    def __aiter__(self) -> Chunks:
+        if self._ended:
+            raise RuntimeError(
+                "expected chunks to be iterated once, got a loop after its end; keep what is needed again in a list"
+            )
+        return self
+
+    async def __anext__(self) -> bytes:
+        execution = self._execution
+        if execution.chunk_waiter is not None:
+            raise RuntimeError("expected one task to ask for the next chunk, got a second one while the first waits")
+        if execution.is_over:
+            await asyncio.sleep(0)  # or one that asks again and again would keep the loop for itself
+            raise asyncio.CancelledError
+        if execution.has_chunk or execution.is_whole:
+            self._time.work(execution)
+        else:
+            await self._wait(execution)
+        if execution.has_chunk:
+            chunk = execution.take()
+            self._time.credit_given(execution)
+            return chunk
+        if not self._ended:
+            self._ended = True
+            self._trailers.arrived(execution.trailers)
+        raise StopAsyncIteration
+
+    async def _wait(self, execution: StreamExecution) -> None:
+        self._time.rest(execution)
+        loop = asyncio.get_running_loop()
+        try:
+            while not execution.has_chunk and not execution.is_whole:
+                execution.chunk_waiter = waiter = loop.create_future()
+                if execution.has_chunk or execution.is_whole:  # it came when nobody could see that this one waits
+                    break
+                await waiter
+        finally:
+            execution.chunk_waiter = None
+            self._time.work(execution)

@@ -1,0 +1,384 @@
+"""Streams that take too long for their own work, that do not end when they are to, and that do what they may not."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.policies import source_paths
+from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.server import Server
+from gatewright_executor.testing import Engine, piece, request_stream, response_execution, response_stream
+
+PASSES = """
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            yield chunk
+"""
+BLOCKS = """
+    import threading
+
+    gate = threading.Event()
+
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            yield chunk
+            if params["block"]:
+                gate.wait(20)
+
+    def on_response(ctx, params):
+        gate.set()
+"""
+AWAITS = """
+    import asyncio
+
+    seen = []
+
+    async def on_request_stream(ctx, chunks, params):
+        try:
+            async for chunk in chunks:
+                await asyncio.Event().wait()
+                yield chunk
+        finally:
+            seen.append("finally")
+
+    async def on_response_stream(ctx, chunks, params):
+        yield str(seen)
+"""
+TIMEOUT, BAD_ACTION = pb.FAILURE_CLASS_TIMEOUT, pb.FAILURE_CLASS_BAD_ACTION
+
+
+@pytest.fixture
+def one(
+    load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Engine]]:
+    """one(name=source, …): an engine of an executor to which a stream counts as hung as soon as it is late.
+
+    Its policies are instances 1, 2, …
+    """
+    monkeypatch.setattr(source_paths, "is_authors", lambda file: "/policies_" in file)
+    servers: list[tuple[Server, Engine]] = []
+
+    def one(**sources: str) -> Engine:
+        server = Server(load(**sources), 4, hung_seconds=0.05)
+        server.start(tmp_path / f"{len(servers)}.sock")
+        engine = Engine(tmp_path / f"{len(servers)}.sock")
+        servers.append((server, engine))
+        for number, name in enumerate(sources, 1):
+            assert not engine.configure(number, f"{name}:v1.0.0", {"block": True}).HasField("failure")
+        return engine
+
+    yield one
+    for server, engine in servers:
+        engine.__exit__(None, None, None)
+        server.stop(0)
+
+
+# ------------------------------------------------------------------ late
+
+
+def test_one_that_awaits_for_ever_is_late_and_cancelled(
+    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = one(awaits=AWAITS)
+    engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
+    failure = engine.action(1).failure
+    assert (failure.failure_class, failure.hook, failure.policy) == (TIMEOUT, "on_request_stream", "awaits:v1.0.0")
+    assert failure.message.startswith(
+        "expected on_request_stream to ask for the next chunk or to yield within 0.1 s, it still works at "
+    )
+    assert "awaits.py:9" in failure.message
+    numbers = iter(range(10, 10_000))
+
+    def closed() -> bool:
+        number = next(numbers)
+        engine.send(response_stream(number))
+        engine.action(number)
+        return engine.yielded(number) == b"['finally']"
+
+    engine.wait(closed)
+    (line,) = [record for record in caplog.records if "timed out" in record.message]
+    assert line.message.startswith("on_request_stream timed out: no yield, nor a chunk asked for, after 0.1")
+    assert 'awaits.py", line 9' in line.__dict__["trace"]
+    engine.wait(lambda: not engine.health().hung)
+
+
+def test_one_that_blocks_the_event_loop_is_late_all_the_same(one: Callable[..., Engine]) -> None:
+    engine = one(blocks=BLOCKS, passes=PASSES)
+    engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
+    failure = engine.action(1).failure
+    assert failure.failure_class == TIMEOUT
+    assert "blocks.py:10" in failure.message
+    (hung,) = engine.wait(lambda: engine.health().hung)
+    assert (hung.policy, hung.count, hung.limit_ms, hung.blocks_instance) == ("blocks:v1.0.0", 1, 100, False)
+    assert "blocks.py" in hung.stack
+    engine.send(request_stream(2, 2, seconds=0.1), pieces=[piece(2, b"a", last=True)])
+    assert "expected to start before the deadline" in engine.action(2).failure.message
+    engine.execute(response_execution(3))
+    engine.wait(lambda: not engine.health().hung)
+    engine.send(request_stream(4, 2), pieces=[piece(4, b"a", last=True)])
+    engine.action(4)
+    assert engine.pieces(1) + engine.pieces(2) + engine.pieces(4) == [b"a"], "one that is late sends no more"
+
+
+def test_waiting_for_a_chunk_or_for_credit_is_not_its_own_work(one: Callable[..., Engine]) -> None:
+    source = """
+        import asyncio
+
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                left = ctx.time_remaining()
+                await asyncio.sleep(0.06)
+                assert 0.05 < left - ctx.time_remaining() < left <= 0.1
+                yield chunk
+
+        async def on_response_stream(ctx, chunks, params):
+            assert 0.05 < ctx.time_remaining() <= 0.2
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                yield bytes(65536)
+    """
+    engine = one(works=source)
+    engine.send(request_stream(1, seconds=0.1), response_stream(2, seconds=0.2))
+    for sent in range(1, 8):
+        engine.send(pieces=[piece(1, b"a")])
+        engine.wait(lambda sent=sent: len(engine.yielded(1)) == sent)  # type: ignore[misc]
+    engine.wait(lambda: len(engine.yielded(2)) == WINDOW_BYTES)
+    engine.send(pieces=[piece(1, last=True)], credit={2: 20 * PIECE_BYTES})
+    assert engine.action(1) == pb.Action(id=1), "0.42 s in all, and each within its time"
+    assert engine.action(2) == pb.Action(id=2)
+
+
+def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine]) -> None:
+    engine = one(passes=PASSES)
+    engine.send(request_stream(1, seconds=0.05), pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.wait(lambda: engine.health().oldest_execution_ms == 0)
+    health = engine.health()
+    assert (health.executions_started, health.executions_finished, health.oldest_execution_policy) == (1, 0, "")
+    engine.send(pieces=[piece(1, b"b", last=True)])
+    engine.action(1)
+    assert engine.health().executions_finished == 1
+
+
+# ------------------------------------------------------------------ does not end
+
+STUBBORN = """
+    import asyncio
+
+    async def on_request_stream(ctx, chunks, params):
+        while True:
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            except BaseException:
+                pass
+
+    async def on_response_stream(ctx, chunks, params):
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            while ctx.headers.get("x-stays"):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    if "twice" in ctx.headers.get("x-stays"):
+                        raise
+"""
+
+
+def stays(number: int, how: str) -> pb.Execution:
+    execution = response_stream(number)
+    execution.response_headers = b"x-stays\0%b\0" % how.encode()
+    return execution
+
+
+def test_one_that_waits_in_its_finally_is_cancelled_once_more(
+    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = one(stubborn=STUBBORN)
+    engine.send(stays(1, "twice"), pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(cancel=[1])
+    engine.wait(lambda: engine.health().executions_finished == 1)
+    assert [r.message for r in caplog.records if "it is given up" in r.message and "stubborn.py:19" in r.message]
+
+
+@pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])
+def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
+    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture, phase: str, at: int
+) -> None:
+    engine = one(stubborn=STUBBORN)
+    engine.configure(5, "stubborn:v1.0.0", max_concurrency=1)
+    stubborn = stays(1, "for ever") if phase == "response" else request_stream(1)
+    stubborn.instance = 5
+    engine.send(stubborn, pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(cancel=[1])
+    following = response_stream(2)
+    following.instance = 5
+    engine.send(following, pieces=[piece(2, b"b", last=True)])
+    assert engine.action(2) == pb.Action(id=2), "it has the slot"
+    (hung,) = engine.wait(lambda: engine.health().hung)
+    assert (hung.policy, hung.count) == ("stubborn:v1.0.0", 1)
+    given_up = [record for record in caplog.records if "it is given up" in record.message]
+    assert len(given_up) == 1, "it is said once"
+    assert not at or f"stubborn.py:{at}" in given_up[0].message
+    engine.send(request_stream(3), pieces=[piece(3, b"c")])
+    engine.wait(lambda: engine.yielded(3) == b"c")
+    assert 1 not in {action.id for action in engine.actions}
+
+
+def test_one_that_yields_after_generator_exit_is_said_so_once(
+    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)  # Python's own line, when it is collected
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                while True:
+                    yield bytes(65536)
+            except GeneratorExit:
+                yield b"more"
+    """
+    engine = one(swallows=source)
+    engine.send(request_stream(1))
+    engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
+    engine.send(cancel=[1])
+    engine.wait(lambda: engine.health().executions_finished == 1)
+    said = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(said) == 1
+    assert said[0].startswith(
+        "on_request_stream failed while it was closed: RuntimeError: async generator ignored GeneratorExit"
+    )
+    assert not engine.actions
+
+
+def test_one_that_raises_in_its_finally_is_logged(one: Callable[..., Engine], caplog: pytest.LogCaptureFixture) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                async for chunk in chunks:
+                    yield 5 if chunk == b"five" else chunk
+            finally:
+                raise ValueError("in finally")
+    """
+    engine = one(raises=source)
+    engine.send(request_stream(1), request_stream(2), pieces=[piece(1, b"a"), piece(2, b"five")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(cancel=[1])
+    engine.wait(lambda: engine.health().executions_finished == 2)
+    said = [record.message for record in caplog.records if "failed while it was closed" in record.message]
+    assert len(said) == 2
+    assert all("ValueError: in finally" in line and "raises.py:7" in line for line in said)
+    assert engine.action(2).failure.failure_class == BAD_ACTION
+    assert {action.id for action in engine.actions} == {2}
+
+
+# ------------------------------------------------------------------ does what it may not
+
+
+@pytest.mark.parametrize("yielded", ["5", "None", "[b'a']", "{}"])
+def test_what_is_no_bytes_is_named_with_its_line(one: Callable[..., Engine], yielded: str) -> None:
+    source = f"""
+        closed = []
+
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                yield b"good"
+                yield {yielded}
+            finally:
+                closed.append(1)
+
+        async def on_response_stream(ctx, chunks, params):
+            yield str(closed)
+    """
+    engine = one(wrong=source)
+    engine.send(request_stream(1))
+    failure = engine.action(1).failure
+    assert (failure.failure_class, failure.logged) == (BAD_ACTION, False)
+    assert "to yield bytes" in failure.message
+    assert "got " in failure.message
+    assert "wrong.py:7)" in failure.message
+    assert engine.yielded(1) == b"good"
+    engine.send(response_stream(2))
+    engine.action(2)
+    assert engine.yielded(2) == b"[1]", "its finally has run"
+
+
+def test_a_loop_without_an_await_lets_the_others_go_on_where_it_yields(one: Callable[..., Engine]) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            while True:
+                yield b"a"
+    """
+    engine = one(loops=source, passes=PASSES)
+    engine.send(request_stream(1))
+    engine.send(request_stream(2, 2), pieces=[piece(2, b"b", last=True)])
+    engine.action(2)
+    engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
+    engine.send(cancel=[1])
+    engine.wait(lambda: engine.health().executions_finished == 2)
+
+
+def test_one_that_takes_and_never_yields_gives_credit_all_the_same(one: Callable[..., Engine]) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            size = 0
+            async for chunk in chunks:
+                size += len(chunk)
+            yield str(size)
+    """
+    engine = one(takes=source)
+    engine.send(request_stream(1))
+    sent = 0
+    while sent < 4 << 20:
+        engine.wait(lambda until=sent: engine.credit(1) + WINDOW_BYTES - until >= PIECE_BYTES)  # type: ignore[misc]
+        engine.send(pieces=[piece(1, bytes(PIECE_BYTES))])
+        sent += PIECE_BYTES
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
+    assert json.loads(engine.yielded(1)) == sent
+
+
+def test_one_that_yields_more_than_it_takes_feeds_nobody_ahead_of_credit(one: Callable[..., Engine]) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                for _ in range(1000):
+                    yield chunk
+    """
+    engine = one(more=source)
+    engine.send(request_stream(1), pieces=[piece(1, b"x" * 1000, last=True)])
+    engine.wait(lambda: len(engine.yielded(1)) >= WINDOW_BYTES)
+    assert len(engine.yielded(1)) < WINDOW_BYTES + PIECE_BYTES
+    engine.send(credit={1: 1 << 20})
+    engine.action(1)
+    assert len(engine.yielded(1)) == 1_000_000
+
+
+def test_tasks_that_a_stream_leaves_behind_get_no_chunks(one: Callable[..., Engine]) -> None:
+    source = """
+        import asyncio
+
+        left = []
+
+        async def on_request_stream(ctx, chunks, params):
+            left.append(asyncio.create_task(anext(chunks)))
+            await asyncio.sleep(0)
+            yield b"end"
+
+        async def on_response_stream(ctx, chunks, params):
+            await asyncio.wait(left)
+            yield str(left[0].cancelled())
+    """
+    engine = one(leaves=source)
+    engine.send(request_stream(1))
+    engine.action(1)
+    engine.send(response_stream(2))
+    engine.action(2)
+    assert engine.yielded(2) == b"True"

@@ -1,0 +1,420 @@
+"""Streams as the engine sees them: pieces and credit in, pieces, credit and one action out."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.testing import (
+    Engine,
+    piece,
+    request_execution,
+    request_stream,
+    response_stream,
+)
+
+Start = Callable[..., Engine]
+PASSES = """
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            yield chunk
+
+    async def on_response_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            yield chunk
+"""
+UPPER = """
+    async def on_request_stream(ctx, chunks, params):
+        yield ctx.method + " "
+        async for chunk in chunks:
+            yield bytearray(chunk.upper())
+            yield memoryview(b".")
+        yield "é"
+"""
+NOTES = """
+    seen = []
+
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            seen.append(len(chunk))
+        yield repr(seen)
+        seen.clear()
+"""
+
+
+def started(start: Start, **sources: str) -> Engine:
+    """An engine that has configured its policies as instances 1, 2, …"""
+    one = start(**sources)
+    for number, name in enumerate(sources, 1):
+        assert not one.configure(number, f"{name}:v1.0.0").HasField("failure")
+    return one
+
+
+def failure(one: Engine, number: int) -> pb.Failure:
+    return one.action(number).failure
+
+
+# ------------------------------------------------------------------ what is loaded
+
+
+def test_hello_says_what_streams(engine: Start) -> None:
+    hello = engine(passes=PASSES, upper=UPPER, plain="def on_request(ctx, params): ...").hello
+    streams = {policy.name: (policy.on_request_stream, policy.on_response_stream) for policy in hello.policies}
+    assert streams == {"passes": (True, True), "upper": (True, False), "plain": (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [
+        ("async def on_request_stream(ctx, chunks, params): ...", "got an async function without a yield"),
+        ("def on_request_stream(ctx, chunks, params): yield", "got a generator function that is not async"),
+        ("def on_request_stream(ctx, chunks, params): ...", "got a plain function"),
+        ("on_request_stream = 1", "got int"),
+        ("async def on_request_stream(ctx, params): yield", r"got on_request_stream\(ctx, params\): too many"),
+    ],
+)
+def test_anything_but_an_async_generator_is_refused(engine: Start, source: str, got: str) -> None:
+    (policy,) = engine(bad=source).hello.policies
+    assert re.search(rf"expected .*on_request_stream\(ctx, chunks, params\).*{got}.*bad\.py", policy.failure.message)
+    if "too many" not in got:
+        assert policy.failure.message.endswith("write `async def` with a `yield` in it")
+
+
+def test_what_get_policy_returns_cannot_stream(engine: Start) -> None:
+    source = """
+        class Old:
+            def on_request(self, ctx, params): ...
+
+            async def on_request_stream(self, ctx, chunks, params):
+                yield b""
+
+        def get_policy(metadata, params):
+            return Old()
+    """
+    with pytest.warns(DeprecationWarning, match="get_policy"):
+        one = engine(old=source)
+    assert "cannot stream; write on_request" in one.configure(1, "old:v1.0.0").failure.message
+
+
+def test_a_stream_of_a_policy_that_has_none_is_refused(engine: Start) -> None:
+    one = started(engine, plain="def on_request(ctx, params): ...")
+    one.send(request_stream(1), pieces=[piece(1, b"a", last=True)])
+    assert failure(one, 1).message.startswith("expected on_request_stream(ctx, chunks, params) in the policy's module")
+    one.execute(request_execution(2))
+
+
+# ------------------------------------------------------------------ chunks and what is yielded
+
+
+def test_a_body_in_pieces_is_passed_on_as_it_comes(engine: Start) -> None:
+    one = started(engine, upper=UPPER)
+    one.send(request_stream(1))
+    one.wait(lambda: one.yielded(1) == b"GET ")
+    one.send(pieces=[piece(1, b"one")])
+    one.wait(lambda: one.yielded(1) == b"GET ONE.")
+    assert not one.actions, "it goes on"
+    one.send(pieces=[piece(1, b"two", last=True)])
+    assert one.action(1) == pb.Action(id=1)
+    assert one.yielded(1) == "GET ONE.TWO.é".encode()
+
+
+def test_the_pieces_come_before_the_action(engine: Start) -> None:
+    one = started(engine, upper=UPPER)
+    one.send(request_stream(1), pieces=[piece(1, b"one", last=True)])
+    one.action(1)
+    kinds = [kind for frame in one.frames for kind in ["piece"] * len(frame.pieces) + ["action"] * len(frame.actions)]
+    assert kinds == ["piece"] * (len(kinds) - 1) + ["action"]
+
+
+def test_what_waits_is_joined_and_what_is_large_is_cut(engine: Start) -> None:
+    one = started(engine, notes=NOTES, passes=PASSES)
+    small = [piece(1, b"x") for _ in range(100_000)]
+    one.send(request_stream(1), pieces=[*small, piece(1, last=True)])
+    one.action(1)
+    sizes = json.loads(one.yielded(1))
+    assert sum(sizes) == 100_000
+    assert max(sizes) <= PIECE_BYTES
+    assert len(sizes) < 20
+    large = b"0123456789abcdef" * (PIECE_BYTES // 8)  # as one yield, of two pieces
+    source = f"async def on_request_stream(ctx, chunks, params):\n    yield {large!r}"
+    two = started(engine, large=source)
+    two.send(request_stream(1))
+    two.action(1)
+    assert [len(data) for data in two.pieces(1)] == [PIECE_BYTES, PIECE_BYTES]
+    assert two.yielded(1) == large
+
+
+def test_yields_that_come_together_leave_as_one_piece(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            for _ in range(50):
+                yield b"ab"
+    """
+    one = started(engine, many=source)
+    one.send(request_stream(1))
+    one.action(1)
+    assert one.pieces(1) == [b"ab" * 50]
+
+
+def test_an_empty_yield_is_sent_as_the_first_piece_only(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            yield b""
+            yield b""
+            async for chunk in chunks:
+                yield chunk
+                yield ""
+    """
+    one = started(engine, empty=source)
+    one.send(request_stream(1))
+    one.wait(lambda: one.pieces(1) == [b""])
+    one.send(pieces=[piece(1, b"a")])
+    one.wait(lambda: one.pieces(1) == [b"", b"a"])
+    one.send(pieces=[piece(1, last=True)])
+    one.action(1)
+    assert one.pieces(1) == [b"", b"a"]
+
+
+def test_a_loop_that_was_left_goes_on_and_one_after_the_end_is_an_error(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                yield b"first "
+                break
+            async for chunk in chunks:
+                yield chunk
+            async for chunk in chunks:
+                yield b"never"
+    """
+    one = started(engine, twice=source)
+    one.send(request_stream(1), pieces=[piece(1, b"one")])
+    one.wait(lambda: one.yielded(1) == b"first ")
+    one.send(pieces=[piece(1, b"two", last=True)])
+    message = failure(one, 1).message
+    assert message.startswith("RuntimeError: expected chunks to be iterated once, got a loop after its end")
+    assert "twice.py:8" in message
+    assert one.yielded(1) == b"first two"
+
+
+def test_two_tasks_that_ask_at_once_are_an_error(engine: Start) -> None:
+    source = """
+        import asyncio
+
+        async def on_request_stream(ctx, chunks, params):
+            asked = asyncio.create_task(anext(chunks))
+            await asyncio.sleep(0)
+            try:
+                await anext(chunks)
+            finally:
+                asked.cancel()
+            yield b""
+    """
+    one = started(engine, both=source)
+    one.send(request_stream(1))
+    assert "expected one task to ask for the next chunk, got a second one" in failure(one, 1).message
+
+
+# ------------------------------------------------------------------ contexts, trailers, metadata
+
+
+def test_a_response_stream_sees_the_response_its_request_and_its_trailers(engine: Start) -> None:
+    source = """
+        async def on_response_stream(ctx, chunks, params):
+            yield f"{ctx.status_code} {ctx.headers['x-a']} {ctx.request.method} {ctx.body} "
+            try:
+                ctx.trailers["x-sum"]
+            except RuntimeError:
+                yield "early "
+            async for chunk in chunks:
+                yield chunk
+            yield ctx.trailers["x-sum"]
+            ctx.trailers["x-count"] = "1"
+            del ctx.trailers["x-sum"]
+            ctx.metadata["seen"] = True
+    """
+    one = started(engine, whole=source)
+    execution = response_stream(1)
+    execution.response_headers = b"x-a\0b\0"
+    one.send(execution)
+    one.send(pieces=[piece(1, b"body "), piece(1, last=True, trailers={"x-sum": "42"})])
+    action = one.action(1)
+    assert one.yielded(1) == b"200 b GET None early body 42"
+    assert (action.set_trailers, action.remove_trailers) == (b"x-count\x001\0", b"x-sum\0")
+    assert json.loads(action.metadata_set) == {"seen": True}
+
+
+def test_a_message_without_a_body_is_an_empty_stream(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                assert False
+            yield f"made {len(ctx.trailers)}"
+    """
+    one = started(engine, makes=source)
+    one.send(request_stream(1), pieces=[piece(1, last=True)])
+    one.action(1)
+    assert one.yielded(1) == b"made 0"
+
+
+def test_what_is_printed_and_prepared_is_tied_to_the_stream(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    source = """
+        import logging
+
+        def prepare(params):
+            return params["word"]
+
+        async def on_request_stream(ctx, chunks, params):
+            logging.getLogger("mine").warning("id %s", ctx.request_id)
+            yield ctx.prepared
+    """
+    one = engine(logs=source)
+    one.configure(1, "logs:v1.0.0", {"word": "prepared"})
+    one.send(request_stream(7))
+    one.action(7)
+    assert one.yielded(7) == b"prepared"
+    assert "id request-7" in caplog.messages
+
+
+# ------------------------------------------------------------------ ends
+
+
+def test_reject_answers(engine: Start) -> None:
+    source = """
+        from gatewright.policy import ImmediateResponse, Reject
+
+        closed = []
+
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                async for chunk in chunks:
+                    if b"bad" in chunk:
+                        ctx.metadata["why"] = "bad"
+                        raise Reject(ImmediateResponse(422, {"x-why": "bad"}, b"no"))
+                    yield chunk
+            finally:
+                closed.append(1)
+
+        async def on_response_stream(ctx, chunks, params):
+            raise Reject("no answer")
+            yield
+    """
+    one = started(engine, rejects=source)
+    one.send(request_stream(1), pieces=[piece(1, b"good")])
+    one.wait(lambda: one.yielded(1) == b"good")
+    one.send(pieces=[piece(1, b"bad")])
+    action = one.action(1)
+    answer = action.immediate_response
+    assert (answer.status_code, answer.headers, answer.body) == (422, b"x-why\0bad\0", b"no")
+    assert json.loads(action.metadata_set) == {"why": "bad"}
+    one.send(response_stream(2))
+    assert failure(one, 2).failure_class == pb.FAILURE_CLASS_BAD_ACTION
+    assert "expected an ImmediateResponse, got str 'no answer'" in failure(one, 2).message
+
+
+def test_an_exception_fails_it_with_its_traceback_in_the_log(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                yield chunk
+                raise SystemExit("mine")
+    """
+    one = started(engine, raises=source)
+    one.send(request_stream(1), pieces=[piece(1, b"a")])
+    found = failure(one, 1)
+    assert (found.failure_class, found.hook, found.logged) == (pb.FAILURE_CLASS_EXCEPTION, "on_request_stream", True)
+    assert found.message.startswith("SystemExit: mine (")
+    assert one.yielded(1) == b"a", "what was yielded before comes first"
+    (record,) = [record for record in caplog.records if "on_request_stream failed" in record.message]
+    assert "raises.py" in record.__dict__["trace"]
+    assert "streams.py" not in record.__dict__["trace"], "no frames of our own"
+
+
+def test_a_stream_needs_no_input_to_end_and_what_comes_after_is_dropped(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            yield "whole"
+    """
+    one = started(engine, ends=source)
+    one.send(request_stream(1))
+    one.action(1)
+    one.send(pieces=[piece(1, b"late"), piece(99, b"of nobody")], credit={1: 5, 99: 5})
+    one.send(request_stream(2))
+    one.action(2)
+    assert (one.yielded(1), one.credit(1), one.credit(99)) == (b"whole", 0, 0)
+
+
+# ------------------------------------------------------------------ credit
+
+
+def test_credit_comes_back_as_chunks_are_taken_and_not_before(engine: Start) -> None:
+    source = """
+        import asyncio
+        go = asyncio.Event()
+
+        async def on_request_stream(ctx, chunks, params):
+            if params:
+                go.set()
+            await go.wait()
+            async for chunk in chunks:
+                pass
+            yield b"end"
+    """
+    one = engine(takes=source)
+    one.configure(1, "takes:v1.0.0")
+    one.configure(2, "takes:v1.0.0", {"go": True})
+    full = [piece(1, b"x" * PIECE_BYTES) for _ in range(WINDOW_BYTES // PIECE_BYTES)]
+    one.send(request_stream(1), pieces=full)
+    one.send(request_execution(5, 2))
+    one.action(5)
+    assert one.credit(1) == 0, "nothing was taken"
+    one.send(request_stream(2, 2))
+    one.wait(lambda: one.credit(1) == WINDOW_BYTES)
+    one.send(pieces=[piece(1, b"x" * 1000)])
+    one.send(pieces=[piece(1, last=True)])
+    one.action(1)
+    assert one.credit(1) == WINDOW_BYTES, "less than a quarter of the window is not worth a frame"
+
+
+def test_a_generator_waits_while_credit_is_out(engine: Start) -> None:
+    source = """
+        taken = []
+
+        async def on_request_stream(ctx, chunks, params):
+            for number in range(100):
+                taken.append(number)
+                yield bytes(32768)
+
+        def on_response(ctx, params): ...
+    """
+    one = started(engine, floods=source)
+    one.send(request_stream(1, seconds=0.2))
+    one.wait(lambda: len(one.yielded(1)) == WINDOW_BYTES)
+    one.send(credit={1: 1})
+    one.wait(lambda: len(one.yielded(1)) == WINDOW_BYTES + 32768)
+    one.wait(lambda: one.health().executions_finished == 0 and one.health().oldest_execution_ms == 0)
+    assert not one.actions, "its time is for its own work: it is not late"
+    for _ in range(50):
+        one.send(credit={1: 1 << 16})
+    assert one.action(1) == pb.Action(id=1)
+    assert len(one.yielded(1)) == 100 * 32768
+
+
+def test_a_yield_of_ten_megabytes_leaves_as_there_is_credit(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            yield bytes(10 << 20)
+    """
+    one = started(engine, huge=source)
+    one.send(request_stream(1))
+    given = WINDOW_BYTES
+    while given < 10 << 20:
+        one.wait(lambda until=given: len(one.yielded(1)) >= until)  # type: ignore[misc]
+        assert len(one.yielded(1)) < given + PIECE_BYTES
+        one.send(credit={1: PIECE_BYTES})
+        given += PIECE_BYTES
+    one.action(1)
+    assert len(one.yielded(1)) == 10 << 20
+    assert max(map(len, one.pieces(1))) == PIECE_BYTES
+    assert max(frame.ByteSize() for frame in one.frames) < (1 << 20) + 2 * PIECE_BYTES
