@@ -248,7 +248,8 @@ func (x *RequestFrame) GetCredit() []*Credit {
 	return nil
 }
 
-// A part of a body, of an execution that is a stream. In order; at most 64 KiB; empty only where it is the last.
+// A part of a body, of an execution that is a stream. In order; at most 64 KiB; empty only where it is the last, or the
+// first of what a stream yields: it passes the message on, and carries no data.
 type Piece struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the execution
