@@ -2,6 +2,7 @@ package pythonbridge
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
@@ -42,11 +43,22 @@ func benchRequest() *v1alpha.RequestContext {
 	return req
 }
 
-// echoVariable makes this test's program an executor of its own process that echoes: SOCKET.
-const echoVariable = "PYTHONBRIDGE_BENCH_ECHO"
+// These make this test's program an executor of its own process that echoes: SOCKET. The one answers executions, the other
+// has generators.
+const (
+	echoVariable       = "PYTHONBRIDGE_BENCH_ECHO"
+	generatorsVariable = "PYTHONBRIDGE_BENCH_GENERATORS"
+)
 
 func init() {
-	socket, ok := os.LookupEnv(echoVariable)
+	playAs(echoVariable, echo)
+	playAs(generatorsVariable, func(c *conversation) {
+		(&generators{c: c, dice: rand.New(rand.NewPCG(5, 5)), of: map[uint64]*generator{}, whole: true}).run()
+	})
+}
+
+func playAs(variable string, play func(*conversation)) {
+	socket, ok := os.LookupEnv(variable)
 	if !ok {
 		return
 	}
@@ -55,14 +67,18 @@ func init() {
 	x.start(&testing.B{})
 	for c := range x.streams {
 		c.hello()
-		go echo(c)
+		go play(c)
 	}
 }
 
-func echoProcess(b *testing.B) *Groups {
+func echoProcess(b *testing.B) *Groups { return processThatPlays(b, echoVariable) }
+
+func generatorProcess(t testing.TB) *Groups { return processThatPlays(t, generatorsVariable) }
+
+func processThatPlays(b testing.TB, variable string) *Groups {
 	x := newExecutor(b)
-	process := exec.CommandContext(b.Context(), os.Args[0])
-	process.Env = append(os.Environ(), echoVariable+"="+strings.TrimPrefix(x.address, "unix:"))
+	process := exec.CommandContext(context.Background(), os.Args[0])
+	process.Env = append(os.Environ(), variable+"="+strings.TrimPrefix(x.address, "unix:"))
 	process.Stderr = os.Stderr
 	must(process.Start())
 	b.Cleanup(func() {

@@ -2,8 +2,10 @@ package pythonbridge
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -17,8 +19,10 @@ type PythonBridge struct {
 }
 
 var (
-	_ v1alpha.Policy         = (*PythonBridge)(nil)
-	_ v1alpha.KeepsDeadlines = (*PythonBridge)(nil)
+	_ v1alpha.Policy           = (*PythonBridge)(nil)
+	_ v1alpha.RequestStreamer  = (*PythonBridge)(nil)
+	_ v1alpha.ResponseStreamer = (*PythonBridge)(nil)
+	_ v1alpha.KeepsDeadlines   = (*PythonBridge)(nil)
 )
 
 // OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
@@ -52,6 +56,41 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 		return nil, err
 	}
 	return responseAction(action, res.Metadata)
+}
+
+// OnRequestStream calls the policy's on_request_stream in an executor, when what it returns is iterated. chunks is iterated
+// in a goroutine of its own, from when the executor has taken the execution in, and up to 128 KiB ahead of what is sent.
+// Where the stream ends before chunks does, that goroutine ends when its wait for a chunk does: at the latest when ctx is done.
+func (b *PythonBridge) OnRequestStream(ctx context.Context, req *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) {
+		e, err := requestStreamExecution(ctx, b.instance, req)
+		b.stream(ctx, e, err, streamedBody{chunks, req.Trailers}, req.Metadata, yield)
+	}
+}
+
+// OnResponseStream calls the policy's on_response_stream in an executor, as OnRequestStream does on_request_stream.
+func (b *PythonBridge) OnResponseStream(ctx context.Context, res *v1alpha.ResponseContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) {
+		e, err := responseStreamExecution(ctx, b.instance, res)
+		b.stream(ctx, e, err, streamedBody{chunks, res.Trailers}, res.Metadata, yield)
+	}
+}
+
+// stream runs e, unless it could not be made, and yields an error where the policy did not let the body end.
+func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body streamedBody, metadata *v1alpha.ExchangeMetadata,
+	yield func([]byte, error) bool,
+) {
+	var action *executorv1.Action
+	if err == nil {
+		e.generation = b.group.generations.ofExchange(metadata)
+		action, err = b.group.stream(ctx, e, body, yield)
+	}
+	if err == nil {
+		err = streamEnd(action, body.trailers, metadata)
+	}
+	if err != nil && !errors.Is(err, errLeft) {
+		yield(nil, err)
+	}
 }
 
 // Close tells the executors that the instance gets no further executions. Closing twice is closing once.

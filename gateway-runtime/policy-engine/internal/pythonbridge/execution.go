@@ -35,6 +35,7 @@ type execution struct {
 	refusedBy  *StreamManager    // it was sent to this process, which did not start it; written by its home only
 	frame      uint64            // that it was sent in, by its number on the stream
 	probe      *quarantine.Probe // it decides on its instance; set before it is submitted
+	body       *bodyStream       // of an execution that is a stream; else nil
 
 	// Guarded by the mutex of home.
 	at         *placement

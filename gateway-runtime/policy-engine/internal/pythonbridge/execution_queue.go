@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"slices"
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
@@ -12,6 +13,7 @@ type executionQueue struct {
 	ready          fifo                   // for the next frame
 	waiting        int                    // in ready, and parked at their placements
 	sent           map[uint64]*execution  // by id; not answered yet
+	unread         []*execution           // streams that were sent in frames which the process has not acknowledged
 	cancelled      []uint64               // ids of sent ones that nobody waits for; for the next frame
 	timedOut       []*executorv1.TimedOut // of these, those whose deadline has passed
 	lastID         uint64                 // never reused, not even on another stream
@@ -64,7 +66,7 @@ func (q *executionQueue) withdraw(e *execution, timedOut bool) (wasSent bool) {
 	case q.sent[id] != e:
 		return false
 	}
-	delete(q.sent, id)
+	q.removeSent(e)
 	q.cancelled = append(q.cancelled, id)
 	if timedOut {
 		m := &e.message
@@ -81,14 +83,50 @@ func (q *executionQueue) removeAnswered(id uint64) *execution {
 		q.droppedAnswers++
 		return nil
 	}
-	delete(q.sent, id)
+	q.removeSent(e)
 	return e
+}
+
+func (q *executionQueue) removeSent(e *execution) {
+	delete(q.sent, e.message.GetId())
+	if e.body != nil && !e.body.started {
+		q.unread = slices.DeleteFunc(q.unread, func(other *execution) bool { return other == e })
+	}
+}
+
+// streams is how many of the sent executions are streams.
+func (q *executionQueue) streams() (count int) {
+	for _, e := range q.sent {
+		if e.body != nil {
+			count++
+		}
+	}
+	return count
+}
+
+// sentStream returns the sent execution of that id if it is a stream, else nil.
+func (q *executionQueue) sentStream(id uint64) *execution {
+	if e := q.sent[id]; e != nil && e.body != nil {
+		return e
+	}
+	return nil
+}
+
+// removeRead returns the streams that were sent in frames up to this one, which the process has read, and that are not
+// among those unread any more.
+func (q *executionQueue) removeRead(frame uint64) (read []*execution) {
+	count := 0
+	for count < len(q.unread) && q.unread[count].frame <= frame {
+		count++
+	}
+	read, q.unread = q.unread[:count:count], q.unread[count:]
+	return read
 }
 
 // reset ends a stream: it takes out what was sent on it and what was ready for it, but not what is parked.
 func (q *executionQueue) reset() (sent map[uint64]*execution, ready []*execution) {
 	sent, q.sent = q.sent, map[uint64]*execution{}
-	q.cancelled, q.timedOut = nil, nil
+	q.cancelled, q.timedOut, q.unread = nil, nil, nil
 	return sent, q.removeAll(&q.ready)
 }
 
@@ -131,12 +169,18 @@ func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) boo
 	}
 	q.lastID++
 	q.totalSent++
+	if e.body != nil {
+		left = e.body.timeout // begins anew with each of its chunks
+	}
 	left = min(left, longestExchange)
 	e.message.Id, e.message.Instance = q.lastID, e.at.number
 	e.message.TimeoutUs = uint32(left / time.Microsecond)
 	e.frame = frame
 	q.sent[q.lastID] = e
 	q.longestTimeout = max(q.longestTimeout, left)
+	if e.body != nil {
+		q.unread = append(q.unread, e)
+	}
 	return true
 }
 

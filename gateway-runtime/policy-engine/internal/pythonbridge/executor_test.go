@@ -50,6 +50,14 @@ type realExecutor struct {
 
 func startReal(t testing.TB) *realExecutor {
 	t.Helper()
+	real := newReal(t, realPolicy)
+	real.start(t)
+	return real
+}
+
+// newReal is a realExecutor that was not started.
+func newReal(t testing.TB, policy string) *realExecutor {
+	t.Helper()
 	python, err := exec.LookPath("python")
 	if err != nil {
 		t.Skip("needs `python` with the package gatewright_executor on PATH: no python")
@@ -60,14 +68,12 @@ func startReal(t testing.TB) *realExecutor {
 	x := newExecutor(t)
 	folder := filepath.Dir(x.address[len("unix:"):])
 	for name, text := range map[string]string{
-		"good.py": realPolicy, "bad.py": "def on_request(ctx, params:\n",
+		"good.py": policy, "bad.py": "def on_request(ctx, params:\n",
 		"python_policy_registry.py": `PYTHON_POLICIES: dict[str, str] = {"add-python-header:v1.0.0": "good", "broken:v1.0.0": "bad"}`,
 	} {
 		must(os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
 	}
-	real := &realExecutor{python: python, folder: folder, address: x.address}
-	real.start(t)
-	return real
+	return &realExecutor{python: python, folder: folder, address: x.address}
 }
 
 func (x *realExecutor) start(t testing.TB) {

@@ -32,6 +32,9 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	if err != nil {
 		return nil, err
 	}
+	if metadata.Timeout > 0 {
+		added.streamTimeout = metadata.Timeout
+	}
 	return &PythonBridge{group: processes, instance: added}, nil
 }
 

@@ -123,6 +123,33 @@ func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, 
 	return action, err
 }
 
+// stream runs one execution that is a stream to its end: see converse. An instance that is tried after a quarantine has
+// passed when its policy has yielded.
+func (g *group) stream(ctx context.Context, e *execution, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
+	probe, refusal := g.crashes.Admit(e.instance.id)
+	if refusal != nil {
+		return nil, quarantined(e.instance, refusal)
+	}
+	e.probe = probe
+	if err := g.submit(e); err != nil {
+		probe.Conclude(false)
+		return nil, err
+	}
+	if probe != nil {
+		yield = concluding(probe, yield)
+	}
+	action, err := e.converse(ctx, body, yield)
+	probe.Conclude(err == nil && ran(action))
+	return action, err
+}
+
+func concluding(probe *quarantine.Probe, yield func([]byte, error) bool) func([]byte, error) bool {
+	return func(chunk []byte, err error) bool {
+		probe.Conclude(true)
+		return yield(chunk, err)
+	}
+}
+
 func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: %d executor processes died while it ran; it is tried again in %s",
 		i, refusal.Crashes, refusal.Left.Round(time.Second))

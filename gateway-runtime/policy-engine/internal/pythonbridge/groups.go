@@ -2,8 +2,9 @@
 // hands executions to a group of executor processes, of which each has one stream that a StreamManager owns. The
 // contract is proto/gatewright/executor/v1/python_executor.proto.
 //
-// A StreamManager is small values under one mutex, each in a file of its own: executionQueue, placements, frameCredit and
-// healthReport. A session moves its frames, a healthMonitor checks the process.
+// A StreamManager is small values under one mutex, each in a file of its own: executionQueue, pieceQueue, placements,
+// frameCredit and healthReport. A session moves its frames, a healthMonitor checks the process. An execution that is a
+// stream of chunks has a bodyStream beside it.
 //
 // Executor processes come and go while exchanges are under way: deploy.go says how one roster replaces another,
 // generation.go and membership.go which process an exchange belongs to.

@@ -8,8 +8,9 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// leaveTimeout is longer than any execution may take.
-const leaveTimeout = longestExchange + 10*time.Second
+// leaveTimeout is how long a process may take to end its stream once it is leaving: longer than any execution takes that is
+// not a stream, and than streams are given.
+func (o Options) leaveTimeout() time.Duration { return max(longestExchange, o.Drain) + 10*time.Second }
 
 // healthMonitor checks a process for as long as a session with it lasts.
 type healthMonitor struct {
@@ -36,7 +37,7 @@ func (h *healthMonitor) admit(ctx context.Context) error {
 }
 
 // watch checks the process until it is found dead or stalled, and returns that. A process that is leaving answers no
-// health checks any more, and has leaveTimeout to end its stream.
+// health checks any more, and has Options.leaveTimeout to end its stream.
 func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) error {
 	ticker := time.NewTicker(h.process.options.HealthInterval)
 	defer ticker.Stop()
@@ -57,10 +58,11 @@ func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) erro
 }
 
 func (h *healthMonitor) awaitEnd(ctx context.Context) error {
-	if !sleep(ctx, leaveTimeout) {
+	limit := h.process.options.leaveTimeout()
+	if !sleep(ctx, limit) {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", h.process.address, leaveTimeout)
+	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", h.process.address, limit)
 }
 
 func isClosed(channel <-chan struct{}) bool {

@@ -140,10 +140,18 @@ func TestProcessThatStopsAndNeverEndsIsCutOff(t *testing.T) {
 		ready(t, groups)
 		go x.server.GracefulStop()
 		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-		began := time.Now()
+		began, limit := time.Now(), Options{}.withDefaults().leaveTimeout()
 		<-c.ended
-		if took := time.Since(began); took < leaveTimeout-time.Second || took > leaveTimeout+time.Second {
-			t.Fatalf("expected the stream to be ended after %s, it was after %s", leaveTimeout, took)
+		if took := time.Since(began); took < limit-time.Second || took > limit+time.Second {
+			t.Fatalf("expected the stream to be ended after %s, it was after %s", limit, took)
 		}
 	})
+}
+
+func TestAProcessThatLeavesHasTheTimeThatItsStreamsAreGiven(t *testing.T) {
+	for drain, want := range map[time.Duration]time.Duration{time.Second: 70 * time.Second, 5 * time.Minute: 5*time.Minute + 10*time.Second} {
+		if got := (Options{Drain: drain}).leaveTimeout(); got != want {
+			t.Errorf("expected %s with a drain of %s, got %s", want, drain, got)
+		}
+	}
 }

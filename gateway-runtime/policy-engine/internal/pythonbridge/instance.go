@@ -16,10 +16,12 @@ type instance struct {
 	placed    atomic.Pointer[[]*placement]  // replaced as a whole, by one goroutine at a time
 	answered  atomic.Uint64                 // executions, by any process
 	id        quarantine.ID                 // within its group; set before it has placements
+
+	streamTimeout time.Duration // for the own work of its streams between two chunks; set before it is executed
 }
 
 func newInstance(configure *executorv1.ConfigureInstance) *instance {
-	made := &instance{configure: configure}
+	made := &instance{configure: configure, streamTimeout: defaultStreamTimeout}
 	made.placed.Store(&[]*placement{})
 	return made
 }

@@ -21,6 +21,9 @@ const (
 // longestExchange bounds an execution whose context has no deadline: the gateway keeps no exchange waiting longer.
 const longestExchange = 60 * time.Second
 
+// defaultStreamTimeout is for instances that name no timeout.
+const defaultStreamTimeout = time.Second
+
 // abandonedExecutionsCount is how long an execution that nobody waits for any more may still crash its process.
 const abandonedExecutionsCount = 10 * time.Second
 

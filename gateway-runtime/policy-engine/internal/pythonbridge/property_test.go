@@ -58,8 +58,9 @@ type tracked struct {
 	stream    int
 	frame     uint64
 	id        uint64
-	refusals  int  // by a process that did not start it
-	lost      bool // its stream broke while it was under way
+	refusals  int     // by a process that did not start it
+	lost      bool    // its stream broke while it was under way
+	bodies    *bodies // of one that is a stream
 }
 
 const machineDrain = 100 * time.Millisecond
@@ -210,7 +211,7 @@ func (w *machine) lose(m *StreamManager, cause error) {
 	p := w.peers[m]
 	for _, entry := range w.all {
 		switch underWay := entry.sent > entry.refusals && entry.sentTo == m && !entry.ended.Load(); {
-		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.acknowledged:
+		case underWay && errors.Is(cause, errStreamEnded) && entry.frame > p.acknowledged && !w.begun(entry):
 			entry.lost = entry.refusals > 0
 			entry.refusals++
 		case underWay:
@@ -223,7 +224,9 @@ func (w *machine) lose(m *StreamManager, cause error) {
 
 // ---------------------------------------------------------------- what happens to exchanges
 
-func (w *machine) submit(t *rapid.T) {
+func (w *machine) submit(t *rapid.T) { w.submitWith(t, nil) }
+
+func (w *machine) submitWith(t *rapid.T, body *bodyStream) {
 	if len(w.instances) < 4 && rapid.IntRange(0, 9).Draw(t, "new instance") == 0 {
 		w.addInstance()
 	}
@@ -232,13 +235,16 @@ func (w *machine) submit(t *rapid.T) {
 	e := &execution{
 		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
-		alone:    rapid.Bool().Draw(t, "alone"),
+		alone:    rapid.Bool().Draw(t, "alone"), body: body,
 	}
 	if x.generation != nil && x.generation != e.generation {
 		t.Fatalf("an exchange of generation %d was then bound to %d", x.generation.number, e.generation.number)
 	}
 	x.generation = e.generation
 	entry := &tracked{execution: e, exchange: x}
+	if body != nil {
+		entry.bodies = &bodies{mayYield: creditWindow}
+	}
 	w.all = append(w.all, entry)
 	w.byMessage[&e.message] = entry
 	entry.refused = w.group.submit(e)
@@ -287,6 +293,7 @@ func (w *machine) readFrame(t *rapid.T, m *StreamManager) {
 		w.noteSent(t, m, w.byMessage[message])
 		p.open = append(p.open, message.Id)
 	}
+	w.readBodies(t, m, frame)
 	w.checkCancels(t, m, frame.Cancel)
 }
 
@@ -344,7 +351,7 @@ func (w *machine) answerWith(t *rapid.T, failure *executorv1.Failure) {
 	p.open = append(p.open[:at:at], p.open[at+1:]...)
 	p.answered = append(p.answered, id)
 	for _, entry := range w.all {
-		if failure != nil && entry.sentTo == m && entry.id == id {
+		if failure != nil && entry.sentTo == m && entry.id == id && !w.begun(entry) {
 			entry.refusals++
 			w.disturb(m)
 		}
@@ -420,6 +427,7 @@ func (w *machine) pass(t *rapid.T) {
 
 // check holds after every step.
 func (w *machine) check(t *rapid.T) {
+	w.checkStreams(t)
 	for _, m := range w.members {
 		w.checkMember(t, m)
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -80,5 +81,43 @@ func TestWhatIsReroutedIsHeldToTheQuarantine(t *testing.T) {
 				t.Fatal("expected the probe, and what is of another instance, to find another process")
 			}
 		}
+	})
+}
+
+func TestAStreamIsAnExecutionToTheQuarantine(t *testing.T) {
+	withStreams(t, Options{QuarantineDeaths: 1, QuarantineMin: 200 * time.Millisecond}, func(t *testing.T, groups *Groups, c *conversation, policy v1alpha.Policy) {
+		r := stream(t, policy, newUpload())
+		c.streamBegins()
+		c.end <- status.Error(codes.Unavailable, "the process is gone")
+		wantClass(t, r.wantError(), v1alpha.ClassCrashed)
+		if got := groups.Quarantined(); len(got) != 1 || got[0].Instance != "i1" {
+			t.Fatalf("expected the instance of the stream under quarantine, got %+v", got)
+		}
+		body := newUpload()
+		wantClass(t, stream(t, policy, body).wantError(), v1alpha.ClassCrashed)
+		body.wantUntouched(t)
+	})
+}
+
+func TestAStreamThatYieldsAfterAQuarantineEndsIt(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{QuarantineMin: 200 * time.Millisecond}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		for range 3 {
+			groups.group("default").processCrashed([]quarantine.Candidate{{ID: policy.(*PythonBridge).instance.id, Alone: true}})
+		}
+		time.Sleep(groups.options.QuarantineMin)
+		r := stream(t, policy, newUpload())
+		id := c.streamBegins()
+		wantClass(t, stream(t, policy, newUpload()).wantError(), v1alpha.ClassCrashed)
+		c.yield(id, "x")
+		r.want("x")
+		if got := groups.Quarantined(); len(got) != 0 {
+			t.Fatalf("expected the instance to be free while its stream goes on, got %+v", got)
+		}
+		c.answer(&executorv1.Action{Id: id})
+		r.wantEnd()
 	})
 }

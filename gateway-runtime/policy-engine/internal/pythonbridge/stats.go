@@ -16,9 +16,14 @@ type ProcessStats struct {
 	Workers           uint32      `json:"workers"`           // threads that run policies
 	Instances         int         `json:"instances"`         // that are live here, ready or not
 	UnderWay          int         `json:"underWay"`          // sent and not answered
+	Streams           int         `json:"streams"`           // of those under way, that stream a body
 	Queued            int         `json:"queued"`            // for a frame, or for their instance to be ready
 	Frames            uint64      `json:"frames"`            // sent
 	Executions        uint64      `json:"executions"`        // sent
+	PiecesSent        uint64      `json:"piecesSent"`        // of bodies that streams are given
+	BytesSent         uint64      `json:"bytesSent"`         // in these
+	PiecesReceived    uint64      `json:"piecesReceived"`    // of what streams yield
+	BytesReceived     uint64      `json:"bytesReceived"`     // in these
 	Reconnects        uint64      `json:"reconnects"`        // streams after the first one
 	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer

@@ -25,7 +25,8 @@ import (
 // takes what it receives, and a healthMonitor looks after the process. Then the session calls detach.
 //
 // The life of an execution: submit → queued (or parked, while its instance is being configured) → fillFrame → sent →
-// accept. abandon and detach take it out wherever it is.
+// accept. abandon and detach take it out wherever it is. One that is a stream (bodyStream) has pieces on the way meanwhile:
+// offerChunk → fillFrame, and accept → takeNews.
 //
 // What it knows is in values of their own, all under its one mutex.
 type StreamManager struct {
@@ -43,6 +44,7 @@ type StreamManager struct {
 	credit           frameCredit
 	placements       placements
 	executions       executionQueue
+	pieces           pieceQueue
 	health           healthReport
 	toReroute        []*execution // never started, for the owner, after unlock
 	instancesChanged bool         // to be told to the owner after unlock
@@ -163,7 +165,7 @@ func (m *StreamManager) detach(cause error) {
 	}
 	sent, waiting := m.executions.reset()
 	for _, e := range sent {
-		if orderly && !m.credit.hasRead(e.frame) {
+		if orderly && !m.credit.hasRead(e.frame) && !e.body.hasBegun() {
 			m.rerouteOnce(e, crashed)
 		} else {
 			e.finish(outcome{err: crashed})
@@ -174,6 +176,7 @@ func (m *StreamManager) detach(cause error) {
 		m.reroute(m.executions.removeAll(&p.parked)...)
 	}
 	m.placements.reset()
+	m.pieces.reset()
 	m.instancesChanged = true
 }
 
@@ -261,7 +264,10 @@ func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time) bool {
 	clear(frame.Configure)
 	clear(frame.Executions)
+	clear(frame.Pieces)
+	clear(frame.Credit)
 	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0] // keeps the room
+	frame.Pieces, frame.Credit = frame.Pieces[:0], frame.Credit[:0]
 	frame.Cancel, frame.TimedOut, frame.Close = nil, nil, nil
 	m.mu.Lock()
 	defer m.unlock()
@@ -270,11 +276,16 @@ func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time)
 	}
 	size := m.placements.fillFrame(frame)
 	m.executions.fillFrame(frame, size, m.credit.next(), now)
-	if len(frame.Configure)+len(frame.Executions)+len(frame.Cancel)+len(frame.Close) == 0 {
+	m.pieces.fillFrame(frame)
+	if isEmpty(frame) {
 		return false
 	}
 	m.credit.countSent()
 	return true
+}
+
+func isEmpty(frame *executorv1.RequestFrame) bool {
+	return len(frame.Configure)+len(frame.Executions)+len(frame.Pieces)+len(frame.Credit)+len(frame.Cancel)+len(frame.Close) == 0
 }
 
 // idle reports whether the process has acknowledged all frames that were sent.
@@ -298,9 +309,13 @@ func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 	if more {
 		m.sender.wake()
 	}
+	if err := m.acceptPieces(frame); err != nil {
+		return err
+	}
 	for _, action := range frame.GetActions() {
 		m.acceptAction(action)
 	}
+	m.startAcknowledged()
 	for _, instance := range frame.GetInstances() {
 		m.acceptInstanceStatus(instance)
 	}
@@ -311,7 +326,7 @@ func (m *StreamManager) acceptAction(action *executorv1.Action) {
 	e := m.executions.removeAnswered(action.GetId())
 	switch {
 	case e == nil:
-	case neverStarted(action):
+	case neverStarted(action) && !e.body.hasBegun():
 		m.rerouteOnce(e, failureFrom(action.GetFailure()))
 	default:
 		if ran(action) {
@@ -470,7 +485,9 @@ func (m *StreamManager) stats(group string) ProcessStats {
 		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load(),
 		PID: hello.GetPid(), PythonVersion: hello.GetPythonVersion(), Workers: hello.GetWorkers(),
 		Instances: len(m.placements.live), UnderWay: len(m.executions.sent), Queued: m.executions.waiting,
-		Frames: m.credit.total, Executions: m.executions.totalSent,
+		Streams: m.executions.streams(), Frames: m.credit.total, Executions: m.executions.totalSent,
+		PiecesSent: m.pieces.sent.pieces, BytesSent: m.pieces.sent.bytes,
+		PiecesReceived: m.pieces.received.pieces, BytesReceived: m.pieces.received.bytes,
 		Reconnects: max(m.stream.count, 1) - 1, DroppedAnswers: m.executions.droppedAnswers,
 	}
 	m.health.addTo(&stats, time.Now())

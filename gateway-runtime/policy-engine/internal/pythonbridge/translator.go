@@ -3,6 +3,7 @@ package pythonbridge
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -40,6 +41,33 @@ func responseExecution(ctx context.Context, target *instance, res *v1alpha.Respo
 		return nil, err
 	}
 	return e, e.measure(text)
+}
+
+// requestStreamExecution is a call of on_request_stream.
+func requestStreamExecution(ctx context.Context, target *instance, req *v1alpha.RequestContext) (*execution, error) {
+	e, err := requestExecution(ctx, target, req)
+	if err != nil {
+		return nil, err
+	}
+	e.becomeStream(executorv1.Phase_PHASE_REQUEST_STREAM)
+	return e, nil
+}
+
+// responseStreamExecution is a call of on_response_stream.
+func responseStreamExecution(ctx context.Context, target *instance, res *v1alpha.ResponseContext) (*execution, error) {
+	e, err := responseExecution(ctx, target, res)
+	if err != nil {
+		return nil, err
+	}
+	e.becomeStream(executorv1.Phase_PHASE_RESPONSE_STREAM)
+	return e, nil
+}
+
+// becomeStream makes an execution one whose body comes in pieces. Its timeout bounds also how long it may wait to be sent.
+func (e *execution) becomeStream(phase executorv1.Phase) {
+	e.message.Phase = phase
+	e.body = newBodyStream(e.instance.streamTimeout)
+	e.deadline = time.Now().Add(e.body.timeout)
 }
 
 func newExecution(ctx context.Context, target *instance, phase executorv1.Phase, metadata *v1alpha.ExchangeMetadata) (*execution, error) {
@@ -134,6 +162,45 @@ func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadat
 	return &v1alpha.UpstreamResponseModifications{
 		Headers: read.headers, Body: read.body, StatusCode: int(action.GetStatusCode()), AnalyticsMetadata: read.analytics,
 	}, nil
+}
+
+// streamEnd is what a stream ended with: an error, which is a *v1alpha.Reject where the policy answers itself, or nothing.
+// Metadata and trailers change only if all of the action is well formed.
+func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *v1alpha.ExchangeMetadata) error {
+	read, err := readAction(action)
+	if err != nil {
+		return err
+	}
+	if read.immediate == nil && (!read.nothing || changesTarget(action) || action.GetStatusCode() != 0) {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "expected a stream to end with trailers, metadata or an ImmediateResponse, "+
+			"got other changes of the message; make them in on_request or on_response")
+	}
+	remove, err := nameList("remove_trailers", action.GetRemoveTrailers())
+	if err != nil {
+		return err
+	}
+	set, err := headerList("set_trailers", action.GetSetTrailers())
+	if err != nil {
+		return err
+	}
+	if err := mergeMetadata(metadata, action); err != nil {
+		return err
+	}
+	if read.immediate != nil {
+		return &v1alpha.Reject{Response: read.immediate}
+	}
+	if trailers != nil {
+		trailers.Remove, trailers.Set = remove, set
+	}
+	return nil
+}
+
+// trailersBlob is nil where the message has no trailers.
+func trailersBlob(trailers *v1alpha.Trailers) ([]byte, error) {
+	if trailers == nil || trailers.Headers == nil {
+		return nil, nil
+	}
+	return newTextBuilder(headersRoom(trailers.Headers)).headers(trailers.Headers)
 }
 
 // actionParts is what actions of both phases have.

@@ -1,0 +1,120 @@
+package pythonbridge
+
+import executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+
+// maxFramePieceBytes are what a frame holds of bodies of streams, beside its executions: so neither keeps the other out,
+// and an execution waits for one frame of this size at most.
+const maxFramePieceBytes = 256 << 10
+
+// pieceQueue is which executions of one process, of those that are streams, have something for the next frames. The mutex
+// of its StreamManager guards it, and what it refers to. An execution that has ended is left out when its turn comes.
+type pieceQueue struct {
+	turns []*execution // have a piece that may be sent. Each sends one, and goes to the end
+	owed  []*execution // have credit to give back
+
+	sent, received traffic
+}
+
+// traffic counts pieces, on any stream to the process.
+type traffic struct{ pieces, bytes uint64 }
+
+func (t *traffic) count(size int) {
+	t.pieces++
+	t.bytes += uint64(size)
+}
+
+// offer adds a chunk to what waits for a stream, and reports whether something may be sent.
+func (q *pieceQueue) offer(e *execution, chunk []byte) bool {
+	e.body.out.add(chunk)
+	return q.giveTurn(e)
+}
+
+// end says that the body that a stream is given has ended, and reports whether something may be sent.
+func (q *pieceQueue) end(e *execution, trailers []byte) bool {
+	e.body.out.end(trailers)
+	return q.giveTurn(e)
+}
+
+// give adds credit of the process, and reports whether something may be sent. An error is a violation of the protocol.
+func (q *pieceQueue) give(e *execution, bytes int) (bool, error) {
+	if err := e.body.out.give(bytes); err != nil {
+		return false, err
+	}
+	return q.giveTurn(e), nil
+}
+
+func (q *pieceQueue) giveTurn(e *execution) bool {
+	if !e.body.out.sendable() {
+		return false
+	}
+	if !e.body.hasTurn {
+		e.body.hasTurn = true
+		q.turns = append(q.turns, e)
+	}
+	return true
+}
+
+// receive takes in a piece of what a stream yields. An error is a violation of the protocol.
+func (q *pieceQueue) receive(e *execution, data []byte) error {
+	if err := e.body.in.add(data); err != nil {
+		return err
+	}
+	e.body.yielded = true
+	q.received.count(len(data))
+	return nil
+}
+
+// take returns the next piece of what a stream has yielded, and whether there is credit to be given back for it now.
+func (q *pieceQueue) take(e *execution) (piece []byte, any, owes bool) {
+	before := e.body.in.due()
+	piece, any = e.body.in.take()
+	if owes = !before && e.body.in.due() && !e.ended.Load(); owes {
+		q.owed = append(q.owed, e)
+	}
+	return piece, any, owes
+}
+
+// reset ends a stream to the process.
+func (q *pieceQueue) reset() { q.turns, q.owed = nil, nil }
+
+// fillFrame adds the credit that is owed, and one piece of each stream in turn until the frame has enough.
+func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
+	for _, e := range q.owed {
+		if !e.ended.Load() {
+			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.giveBack())})
+		}
+	}
+	q.owed = nil
+	for size := 0; len(q.turns) > 0 && size+maxPieceBytes <= maxFramePieceBytes && len(frame.Pieces) < maxFrameExecutions; {
+		e := q.turns[0]
+		q.turns[0] = nil
+		q.turns = q.turns[1:]
+		e.body.hasTurn = false
+		if e.ended.Load() {
+			continue
+		}
+		piece := q.next(e)
+		frame.Pieces = append(frame.Pieces, piece)
+		size += len(piece.Data)
+		q.giveTurn(e)
+	}
+}
+
+func (q *pieceQueue) next(e *execution) *executorv1.Piece {
+	out := &e.body.out
+	wasFull := out.full()
+	piece := out.next(e.message.Id)
+	q.sent.count(len(piece.Data))
+	if wasFull && !out.full() {
+		notify(e.body.room)
+	}
+	return piece
+}
+
+// notify wakes whoever waits for a channel of one place, or will.
+func notify(waiter chan<- struct{}) {
+	select {
+	case waiter <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,134 @@
+package pythonbridge
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// idleStreams opens streams in an executor of its own process, each of which has been given one chunk, has yielded it, and
+// waits for the next one. The source of their bodies costs a channel each.
+func idleStreams(t testing.TB, groups *Groups, policy v1alpha.Policy, count int) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var readers, first sync.WaitGroup
+	readers.Add(count)
+	first.Add(count)
+	event := []byte("data: 1\n\n")
+	source := func(yield func([]byte, error) bool) {
+		if yield(event, nil) {
+			<-ctx.Done()
+			yield(nil, ctx.Err())
+		}
+	}
+	for range count {
+		go func() {
+			defer readers.Done()
+			for _, err := range policy.(v1alpha.ResponseStreamer).OnResponseStream(ctx, benchResponse(), source) {
+				if err == nil {
+					first.Done()
+				}
+			}
+		}()
+	}
+	first.Wait()
+	eventually(t, "all idle", func() bool { return statsOf(groups, 0).Streams == count })
+	return func() {
+		cancel()
+		readers.Wait()
+	}
+}
+
+func benchResponse() *v1alpha.ResponseContext {
+	req := benchRequest()
+	return &v1alpha.ResponseContext{Request: req, StatusCode: 200, Headers: req.Headers[:6], Trailers: &v1alpha.Trailers{}, Metadata: req.Metadata}
+}
+
+func memoryInUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
+}
+
+// TestAnIdleStreamIsSmall bounds what 2,000 streams that wait take here: both goroutines, with the iterating one's stack,
+// and all that is kept of them.
+func TestAnIdleStreamIsSmall(t *testing.T) {
+	const count, most = 2000, 15 << 10
+	groups := generatorProcess(t)
+	result := receive(t, build(groups), "the policy")
+	must(result.err)
+	idleStreams(t, groups, result.policy, 16)() // what is made once
+	before := memoryInUse()
+	end := idleStreams(t, groups, result.policy, count)
+	each := int64(memoryInUse()-before) / count
+	end()
+	t.Logf("%d bytes for each idle stream", each)
+	if each > most {
+		t.Fatalf("expected at most %d bytes for each idle stream, got %d", most, each)
+	}
+}
+
+// BenchmarkStream is a stream of 20 chunks of 100 bytes through an executor that yields what it is given.
+func BenchmarkStream(b *testing.B) {
+	groups := generatorProcess(b)
+	result := receive(b, build(groups), "the policy")
+	must(result.err)
+	chunk := make([]byte, 100)
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu()
+	b.RunParallel(func(loop *testing.PB) {
+		for loop.Next() {
+			came := make(chan struct{}, 1)
+			source := func(yield func([]byte, error) bool) {
+				for range 20 {
+					if !yield(chunk, nil) {
+						return
+					}
+					<-came
+				}
+			}
+			for _, err := range result.policy.(v1alpha.ResponseStreamer).OnResponseStream(context.Background(), benchResponse(), source) {
+				must(err)
+				came <- struct{}{}
+			}
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/20/float64(time.Microsecond), "cpu-µs/chunk")
+}
+
+// BenchmarkUpload is what 64 MiB in chunks of 64 KiB take here, with an executor that yields them.
+func BenchmarkUpload(b *testing.B) {
+	const size = 64 << 20
+	groups := generatorProcess(b)
+	result := receive(b, build(groups), "the policy")
+	must(result.err)
+	b.SetBytes(size)
+	b.ReportAllocs()
+	before := cpu()
+	for b.Loop() {
+		came := 0
+		source := func(yield func([]byte, error) bool) {
+			for range size / maxPieceBytes {
+				if !yield(make([]byte, maxPieceBytes), nil) {
+					return
+				}
+			}
+		}
+		for data, err := range result.policy.(v1alpha.RequestStreamer).OnRequestStream(context.Background(), benchRequest(), source) {
+			must(err)
+			came += len(data)
+		}
+		if came != size {
+			b.Fatalf("expected %d bytes, got %d", size, came)
+		}
+	}
+	b.ReportMetric(float64(cpu()-before)/float64(b.N)/float64(time.Millisecond), "cpu-ms/op")
+}
