@@ -25,8 +25,7 @@ type transcript struct {
 	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
 	broken         bool // sending fails
 
-	responding bool
-	read       int
+	read [2]int
 
 	observer recorder
 }
@@ -94,31 +93,29 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 func (t *transcript) Request() chain.Head { return t.request }
 
 func (t *transcript) Response(context.Context) (chain.Head, error) {
-	t.responding, t.read = true, 0
 	t.say("wait for the response")
 	return t.response, nil
 }
 
-func (t *transcript) NextPiece(context.Context) ([]byte, error) {
-	pieces := t.pieces
-	if t.responding {
+func (t *transcript) NextPiece(_ context.Context, direction chain.Direction) ([]byte, error) {
+	pieces, read := t.pieces, &t.read[direction]
+	if direction == chain.Response {
 		pieces = t.responsePieces
-	} else if t.respondsAfter > 0 && t.read == t.respondsAfter {
+	} else if t.respondsAfter > 0 && *read == t.respondsAfter {
 		return nil, chain.ErrResponded
 	}
-	if t.read == len(pieces) {
+	if *read == len(pieces) {
 		return nil, io.EOF
 	}
-	t.read++
-	t.say("read %s", pieces[t.read-1])
-	return []byte(pieces[t.read-1]), nil
+	*read++
+	t.say("read %s", pieces[*read-1])
+	return []byte(pieces[*read-1]), nil
 }
 
-func (t *transcript) SendHeaders(c chain.Changes) error {
-	line := []string{"send request"}
-	if t.responding {
-		line = []string{"send response"}
-	}
+func (t *transcript) Trailers(chain.Direction) (v1alpha.Headers, error) { return nil, nil }
+
+func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) error {
+	line := []string{"send " + direction.String()}
 	for _, part := range []struct{ name, value string }{
 		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"status", number(c.Status)},
 		{"remove", strings.Join(c.Headers.Remove, ",")}, {"set", list(c.Headers.Set)}, {"append", list(c.Headers.Append)},
@@ -140,15 +137,22 @@ func (t *transcript) SendHeaders(c chain.Changes) error {
 	return nil
 }
 
-func (t *transcript) SendPiece(piece []byte, last bool) error {
-	t.say("%s %s", map[bool]string{true: "send all of", false: "send part"}[last], piece)
+func (t *transcript) SendPiece(_ context.Context, _ chain.Direction, piece []byte) error {
+	t.say("send part %s", piece)
 	return nil
 }
 
-func (t *transcript) SendRest() error {
+func (t *transcript) SendLast(_ context.Context, _ chain.Direction, piece []byte, _ v1alpha.HeaderModifications) error {
+	t.say("send all of %s", piece)
+	return nil
+}
+
+func (t *transcript) SendRest(context.Context, chain.Direction) error {
 	t.say("send the rest")
 	return nil
 }
+
+func (t *transcript) Finish(context.Context) error { return nil }
 
 func (t *transcript) Answer(a chain.Answer) error {
 	line := fmt.Sprintf("answer %d %s", a.Status, cmp.Or(a.Details, "-"))

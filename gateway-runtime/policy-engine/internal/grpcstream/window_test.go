@@ -182,7 +182,7 @@ func TestPaddingIsCredited(t *testing.T) {
 func TestUnreadStreamHoldsNoOtherUp(t *testing.T) {
 	read := make(chan struct{})
 	p := serve(t, func(stream *grpcstream.Stream) error {
-		if first, err := stream.Receive(); err != nil || string(first) != "wait" {
+		if first, err := stream.Receive(stream.Context()); err != nil || string(first) != "wait" {
 			return sink(stream)
 		}
 		await(stream, read)
@@ -260,7 +260,7 @@ func TestNoCreditIsGivenAfterAReset(t *testing.T) {
 	ended := make(chan error, 1)
 	p := serve(t, reporting(ended, func(stream *grpcstream.Stream) error {
 		<-stream.Context().Done()
-		_, err := stream.Receive()
+		_, err := stream.Receive(stream.Context())
 		return err
 	})).dial(t)
 	p.open(1)
