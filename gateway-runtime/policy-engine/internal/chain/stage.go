@@ -376,7 +376,7 @@ func (s *stage) start() *v1alpha.Failure {
 		s.out = &inline{next, stop}
 		return nil
 	}
-	g := &guarded{chunks: make(chan chunkOr, 1), resume: make(chan struct{})}
+	g := &guarded{chunks: make(chan chunkOr, 1), resume: make(chan struct{}), done: make(chan struct{})}
 	s.clock.timer = time.NewTimer(time.Hour)
 	s.clock.timer.Stop()
 	s.clock.limit = s.step.settings.Timeout
@@ -441,7 +441,9 @@ func (i *inline) stop(s *stage) {
 type guarded struct {
 	chunks  chan chunkOr
 	resume  chan struct{}
+	done    chan struct{} // closed when the goroutine has ended
 	started bool
+	late    bool
 }
 
 type chunkOr struct {
@@ -464,6 +466,7 @@ func (g *guarded) next(s *stage) ([]byte, error) {
 	case out := <-g.chunks:
 		return out.chunk, out.err
 	case <-s.clock.timer.C:
+		g.late = true
 		return nil, v1alpha.Failf(v1alpha.ClassTimeout, "neither a chunk nor the wish for one within its timeout, %v", s.step.settings.Timeout)
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
@@ -471,6 +474,7 @@ func (g *guarded) next(s *stage) ([]byte, error) {
 }
 
 func (g *guarded) run(s *stage) {
+	defer close(g.done)
 	defer s.step.releaseSlot()
 	end := errors.New("the policy ended its goroutine")
 	defer func() {
@@ -495,9 +499,18 @@ func (g *guarded) run(s *stage) {
 	end = errEnded
 }
 
+// stop gives the policy the time that it has for its own work to end. One that was late already is left behind at once.
 func (g *guarded) stop(s *stage) {
-	if !g.started {
+	switch {
+	case !g.started:
 		s.step.releaseSlot()
+	case !g.late:
+		timer := time.NewTimer(s.step.settings.Timeout)
+		defer timer.Stop()
+		select {
+		case <-g.done:
+		case <-timer.C:
+		}
 	}
 }
 

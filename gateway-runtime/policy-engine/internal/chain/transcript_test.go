@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -16,6 +17,7 @@ import (
 // transcript is what happens in an exchange, one line each: what the front end is asked and told, and which hooks run.
 // It is also the front end, and makes the policies.
 type transcript struct {
+	mutex sync.Mutex // guards lines: directions may run at once
 	lines []string
 
 	request        chain.Head
@@ -25,12 +27,17 @@ type transcript struct {
 	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
 	broken         bool // sending fails
 
-	read [2]int
+	read     [2]int
+	trailers [2]v1alpha.Headers
+	gone     chan struct{}                                // closed when the request has gone; nil: nobody asks
+	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
 	observer recorder
 }
 
 func (t *transcript) say(format string, args ...any) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
 	t.lines = append(t.lines, fmt.Sprintf(format, args...))
 }
 
@@ -92,12 +99,25 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 
 func (t *transcript) Request() chain.Head { return t.request }
 
-func (t *transcript) Response(context.Context) (chain.Head, error) {
+func (t *transcript) Response(ctx context.Context) (chain.Head, error) {
+	if err := t.wait(ctx, "response"); err != nil {
+		return chain.Head{}, err
+	}
 	t.say("wait for the response")
 	return t.response, nil
 }
 
-func (t *transcript) NextPiece(_ context.Context, direction chain.Direction) ([]byte, error) {
+func (t *transcript) wait(ctx context.Context, what string) error {
+	if t.waits == nil {
+		return nil
+	}
+	return t.waits(ctx, what)
+}
+
+func (t *transcript) NextPiece(ctx context.Context, direction chain.Direction) ([]byte, error) {
+	if err := t.wait(ctx, fmt.Sprintf("%s %d", direction, t.read[direction])); err != nil {
+		return nil, err
+	}
 	pieces, read := t.pieces, &t.read[direction]
 	if direction == chain.Response {
 		pieces = t.responsePieces
@@ -112,7 +132,9 @@ func (t *transcript) NextPiece(_ context.Context, direction chain.Direction) ([]
 	return []byte(pieces[*read-1]), nil
 }
 
-func (t *transcript) Trailers(chain.Direction) (v1alpha.Headers, error) { return nil, nil }
+func (t *transcript) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
+	return t.trailers[direction], nil
+}
 
 func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) error {
 	line := []string{"send " + direction.String()}
@@ -130,7 +152,7 @@ func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) err
 	if c.Follows {
 		line = append(line, "body follows")
 	}
-	t.lines = append(t.lines, strings.Join(line, " "))
+	t.say("%s", strings.Join(line, " "))
 	if t.broken {
 		return io.ErrClosedPipe
 	}
@@ -142,8 +164,17 @@ func (t *transcript) SendPiece(_ context.Context, _ chain.Direction, piece []byt
 	return nil
 }
 
-func (t *transcript) SendLast(_ context.Context, _ chain.Direction, piece []byte, _ v1alpha.HeaderModifications) error {
-	t.say("send all of %s", piece)
+func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+	line := strings.TrimSpace("send all of " + string(piece))
+	for _, part := range []struct{ name, value string }{{"remove", strings.Join(trailers.Remove, ",")}, {"set", list(trailers.Set)}, {"append", list(trailers.Append)}} {
+		if part.value != "" {
+			line += " trailers " + part.name + "=" + part.value
+		}
+	}
+	t.say("%s", line)
+	if direction == chain.Request && t.gone != nil {
+		close(t.gone)
+	}
 	return nil
 }
 
@@ -222,7 +253,7 @@ func shown(body []byte) string {
 	return " body " + string(body)
 }
 
-// modes are those of a policy: h and H the headers, b and B the body, of request and response.
+// modes are those of a policy: h and H the headers, b and B the whole body, s and S the body as a stream, of request and response.
 func modes(letters string) v1alpha.ProcessingModeConfig {
 	var m v1alpha.ProcessingModeConfig
 	for _, letter := range letters {
@@ -235,6 +266,10 @@ func modes(letters string) v1alpha.ProcessingModeConfig {
 			m.ResponseHeaderMode = v1alpha.HeaderProcess
 		case 'B':
 			m.ResponseBodyMode = v1alpha.BodyBuffer
+		case 's':
+			m.RequestBodyMode = v1alpha.BodyStream
+		case 'S':
+			m.ResponseBodyMode = v1alpha.BodyStream
 		}
 	}
 	return m
