@@ -19,6 +19,7 @@ import (
 type transcript struct {
 	mutex sync.Mutex // guards lines: directions may run at once
 	lines []string
+	more  chan struct{} // closed with the next line
 
 	request        chain.Head
 	pieces         []string // of the request's body
@@ -39,6 +40,31 @@ func (t *transcript) say(format string, args ...any) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.lines = append(t.lines, fmt.Sprintf(format, args...))
+	if t.more != nil {
+		close(t.more)
+		t.more = nil
+	}
+}
+
+// until waits for a line.
+func (t *transcript) until(ctx context.Context, line string) error {
+	for {
+		t.mutex.Lock()
+		said := slices.Contains(t.lines, line)
+		if t.more == nil {
+			t.more = make(chan struct{})
+		}
+		more := t.more
+		t.mutex.Unlock()
+		if said {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // expect compares the transcript with want, whose lines may be indented.

@@ -35,7 +35,8 @@ type front struct {
 	changed    chan struct{} // closed when it has; nil: nobody waits for it
 	message    incoming      // the last message that came; it belongs to the goroutine that receives
 	failed     error         // nothing more comes
-	response   *chain.Head   // it has come
+	responded  bool          // the response's head has come,
+	response   chain.Head    // which is this
 	directions [2]direction
 }
 
@@ -166,12 +167,11 @@ func (f *front) receiveMessage(ctx context.Context) error {
 func (f *front) file(taker chain.Direction) error {
 	switch f.message.kind {
 	case responseHeaders:
-		if f.response != nil {
+		if f.responded {
 			return f.unexpected("one response")
 		}
-		head := f.message.head
-		f.response = &head
-		f.directions[chain.Response].ended = head.Ended
+		f.responded, f.response = true, f.message.head
+		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
 			request.discarding = true
 		}
@@ -179,7 +179,7 @@ func (f *front) file(taker chain.Direction) error {
 	case requestBody, requestTrailers:
 		return f.filePiece(chain.Request, taker)
 	case responseBody, responseTrailers:
-		if f.response != nil {
+		if f.responded {
 			return f.filePiece(chain.Response, taker)
 		}
 	}
@@ -256,12 +256,12 @@ func (f *front) Request() chain.Head { return f.head }
 func (f *front) Response(ctx context.Context) (chain.Head, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.response == nil {
+	for !f.responded {
 		if err := f.receive(ctx, nobody); err != nil {
 			return chain.Head{}, err
 		}
 	}
-	return *f.response, nil
+	return f.response, nil
 }
 
 // NextPiece waits for the next piece of a body.
@@ -270,7 +270,7 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
 	for {
-		if direction == chain.Request && f.response != nil && !d.sent {
+		if direction == chain.Request && f.responded && !d.sent {
 			return nil, chain.ErrResponded
 		}
 		if piece, ok := f.takePiece(d); ok {

@@ -67,6 +67,10 @@ func (s *Stream) Context() context.Context { return s.ctx }
 // last one it returns io.EOF. One goroutine at a time may wait. Where ctx is done first nothing is lost: its cause is the
 // error, and the message is the next call's.
 func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
+	var done <-chan struct{}
+	if ctx != s.ctx { // whose end wakes a handler that waits
+		done = ctx.Done()
+	}
 	c := s.connection
 	c.mu.Lock()
 	defer c.unlock()
@@ -80,7 +84,7 @@ func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
 		select {
 		case <-s.arrived:
 			c.mu.Lock()
-		case <-ctx.Done():
+		case <-done:
 			c.mu.Lock()
 			s.stopWaiting()
 			if s.failed != nil {
