@@ -40,12 +40,14 @@ type FrontEnd interface {
 	// chain's mode asks for that body and the message did not end with its headers. The piece is the caller's to keep.
 	// ErrResponded: the proxy answered before the request went on; Response gives that answer.
 	NextPiece(ctx context.Context, direction Direction) ([]byte, error)
+	// HasBody waits until something has come behind the headers, and reports whether it is a body: to a message of headers
+	// and trailers none can be sent but with its headers.
+	HasBody(ctx context.Context, direction Direction) (bool, error)
 	// Trailers are those of a message, once NextPiece has returned io.EOF; nil if it has none.
 	Trailers(direction Direction) (v1alpha.Headers, error)
 	// SendHeaders lets a message go on.
 	SendHeaders(direction Direction, changes Changes) error
-	// SendPiece sends a piece of the body on. It may wait until something of the message's body has come; ErrNoBody: nothing
-	// has but trailers.
+	// SendPiece sends a piece of the body on. It may wait for what HasBody does; ErrNoBody: there is none.
 	SendPiece(ctx context.Context, direction Direction, piece []byte) error
 	// SendLast is SendPiece for the last piece, which may be empty. What NextPiece has not given is dropped. The changes
 	// are those of the trailers; a message that has none gets none.

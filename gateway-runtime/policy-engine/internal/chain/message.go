@@ -162,14 +162,17 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 	return nil
 }
 
-// settle reads to its end, and drops, a body that a policy has replaced. Streams of a message that came without a body
-// have what they yield gathered, for it goes with the headers.
+// settle reads to its end, and drops, a body that a policy has replaced. What streams yield of a message that has none but
+// headers and trailers is gathered, for it goes with the headers.
 func (m *message) settle(ctx context.Context) error {
 	if m.replaced {
 		return m.read(ctx, 0)
 	}
-	if m.stage == nil || m.ended || !m.stage.isBodiless() {
+	if m.stage == nil || m.ended || !m.stage.hasOutput() || m.hasArrived() {
 		return nil
+	}
+	if has, err := m.front.HasBody(ctx, m.direction); has || err != nil {
+		return err
 	}
 	if err := m.read(ctx, math.MaxInt64); err != nil {
 		return err

@@ -299,16 +299,8 @@ func (s *stage) hasArrived() bool {
 	return s.came.Load() || s.before != nil && s.before.hasArrived()
 }
 
-// isBodiless reports whether the message has ended without a piece of a body: it is one of headers and trailers.
-func (s *stage) isBodiless() bool {
-	first := s
-	for first.before != nil {
-		first = first.before
-	}
-	first.asking.Lock()
-	defer first.asking.Unlock()
-	return first.drained && !first.whole && !first.came.Load()
-}
+// hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers alone.
+func (s *stage) hasOutput() bool { return len(s.peeked) > 0 || s.result != nil }
 
 // finalTrailers are all policies' changes of the trailers.
 func (s *stage) finalTrailers() v1alpha.HeaderModifications {

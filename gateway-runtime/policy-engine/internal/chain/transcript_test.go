@@ -158,6 +158,10 @@ func (t *transcript) NextPiece(ctx context.Context, direction chain.Direction) (
 	return []byte(pieces[*read-1]), nil
 }
 
+func (t *transcript) HasBody(_ context.Context, direction chain.Direction) (bool, error) {
+	return len([...][]string{t.pieces, t.responsePieces}[direction]) > 0, nil
+}
+
 func (t *transcript) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	return t.trailers[direction], nil
 }

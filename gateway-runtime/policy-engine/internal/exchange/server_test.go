@@ -43,6 +43,7 @@ func (f *front) Response(context.Context) (chain.Head, error) {
 	return chain.Head{Status: 200, Ended: true}, f.say("response")
 }
 func (f *front) NextPiece(context.Context, chain.Direction) ([]byte, error) { return nil, io.EOF }
+func (f *front) HasBody(context.Context, chain.Direction) (bool, error)     { return false, nil }
 func (f *front) Trailers(chain.Direction) (v1alpha.Headers, error)          { return nil, nil }
 func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { return f.say("headers") }
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error   { return nil }

@@ -292,9 +292,9 @@ func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	return trailersOf(f.directions[direction].lines)
 }
 
-// awaitBody waits until something has come of the body: until then Envoy takes an answer to a piece for an error. It
-// reports whether pieces may be sent: where trailers follow the headers, they may not.
-func (f *front) awaitBody(ctx context.Context, direction chain.Direction) (bool, error) {
+// HasBody waits until something has come behind the headers: until then Envoy takes a piece of ours for an error, and for
+// ever where that is trailers.
+func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
@@ -346,7 +346,7 @@ func (f *front) SendPiece(ctx context.Context, direction chain.Direction, piece 
 	if len(piece) == 0 {
 		return nil
 	}
-	if may, err := f.awaitBody(ctx, direction); err != nil {
+	if may, err := f.HasBody(ctx, direction); err != nil {
 		return err
 	} else if !may {
 		return chain.ErrNoBody
@@ -369,7 +369,7 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 		}
 		piece = piece[cut:]
 	}
-	if _, err := f.awaitBody(ctx, direction); err != nil {
+	if _, err := f.HasBody(ctx, direction); err != nil {
 		return err
 	}
 	f.mu.Lock()
