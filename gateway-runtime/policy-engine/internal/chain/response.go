@@ -58,14 +58,17 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 	for ; at >= 0; at-- {
 		instance := x.chain.spec.Instances[at]
 		settings := &instance.settings
-		if settings.Mode.BuffersResponseBody() {
-			limit = max(limit, settings.MaxBodyBytes)
-			if settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
+		if !settings.Mode.BuffersResponseBody() {
+			if limit < 0 {
+				return nil
+			}
+			if instance.streamResponse != nil {
 				break
 			}
-		} else if limit < 0 {
-			return nil
-		} else if instance.streamResponse != nil {
+			continue
+		}
+		limit = max(limit, settings.MaxBodyBytes)
+		if settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
 			break
 		}
 	}
@@ -225,7 +228,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 		changes.Status = x.status
 	}
 	if x.streams != nil {
-		return x.streamResponse(changes)
+		return x.streamResponse(x.streams.contexts[Response], changes)
 	}
 	return x.response.send(ctx, changes)
 }

@@ -468,8 +468,8 @@ func TestResponsesThatHaveNoBodyAreNotStreamed(t *testing.T) {
 func TestTrailers(t *testing.T) {
 	changes := func(_ context.Context, t *transcript, name string, trailers *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
-			for chunk := range chunks {
-				yield(chunk, nil)
+			for chunk, err := range chunks {
+				yield(chunk, err)
 			}
 			t.say("%s: trailers %s", name, list(trailers.Headers))
 			trailers.Remove, trailers.Set = []string{"x-a"}, []v1alpha.Header{{Name: "X-" + name, Value: "1"}}

@@ -105,6 +105,10 @@ func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	if err := m.settle(x.waitContext(ctx)); err != nil {
 		return err
 	}
+	streams := x.streamsOf(ctx)
+	if !x.answered {
+		ctx = streams.contexts[m.direction]
+	}
 	s, failure := x.newStage(ctx, m, at)
 	s.step.observer.Began()
 	if failure == nil {
@@ -135,19 +139,15 @@ func (m *message) takeBack(s *stage) {
 
 // newStage makes a stage of the policy, to which it gives what is held of the body.
 func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v1alpha.Failure) {
-	streams := x.streamsOf(ctx)
 	s := &stage{
 		step: &x.chain.steps[at], index: at, direction: m.direction, before: m.stage, front: m.front, whole: m.ended,
 		trailers:  &v1alpha.Trailers{},
 		execution: Execution{RequestID: x.head.RequestID, Phase: PhaseRequestStream, Cancelled: true},
 	}
-	if !x.answered {
-		ctx = streams.contexts[m.direction]
-	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	var failure *v1alpha.Failure
 	if m.direction == Request {
-		failure = x.prepareRequest(s)
+		x.prepareRequest(s)
 	} else {
 		s.execution.Phase = PhaseResponseStream
 		failure = x.prepareResponse(s)
@@ -159,7 +159,7 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 	return s, failure
 }
 
-func (x *exchange) prepareRequest(s *stage) *v1alpha.Failure {
+func (x *exchange) prepareRequest(s *stage) {
 	seen := x.requestContext()
 	seen.Trailers = s.trailers
 	policy := s.step.streamRequest
@@ -171,7 +171,6 @@ func (x *exchange) prepareRequest(s *stage) *v1alpha.Failure {
 		x.keepRequest()
 		s.shared = true
 	}
-	return nil
 }
 
 func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
@@ -254,6 +253,7 @@ func (s *stage) addTo(made *body, chunk []byte) error {
 // streamRequest sends the request's headers, and its body in a goroutine of its own where the response is awaited.
 func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 	s := x.streamsOf(ctx)
+	ctx = s.contexts[Request]
 	if x.chain.keepsRequestBody && (x.request.ended || x.request.body.size > 0) {
 		x.keepRequest()
 	}
@@ -261,12 +261,12 @@ func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 		return err
 	}
 	if !x.chain.mode.WantsResponse() {
-		return x.request.sendBody(s.contexts[Request])
+		return x.request.sendBody(ctx)
 	}
 	s.sent = make(chan struct{})
 	go func() {
 		defer close(s.sent)
-		if err := sendBody(&x.request, s.contexts[Request]); err != nil {
+		if err := sendBody(ctx, &x.request); err != nil {
 			s.mu.Lock()
 			s.err = err
 			s.mu.Unlock()
@@ -277,7 +277,7 @@ func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 }
 
 // sendBody makes an error of a panic.
-func sendBody(m *message, ctx context.Context) (err error) { //nolint:revive // the message is what it is about
+func sendBody(ctx context.Context, m *message) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
@@ -303,14 +303,14 @@ func (x *exchange) settleResponse(ctx context.Context) error {
 }
 
 // streamResponse sends the response, and waits until the request's body has gone.
-func (x *exchange) streamResponse(changes Changes) error {
+func (x *exchange) streamResponse(ctx context.Context, changes Changes) error {
 	s := x.streams
-	err := x.response.send(s.contexts[Response], changes)
+	err := x.response.send(ctx, changes)
 	if s.sent == nil {
 		return err
 	}
 	if err == nil {
-		err = x.front.Finish(s.contexts[Response])
+		err = x.front.Finish(ctx)
 	}
 	if err != nil {
 		s.stop[Request](err)

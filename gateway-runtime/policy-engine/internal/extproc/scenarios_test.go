@@ -246,11 +246,11 @@ var scenarios = map[string][]*chain.Instance{
 	"stream-frames": {policy("frames", onRequestStream|onResponseStream, streams(framed))},
 	"stream-lets":   {policy("lets", onRequestStream|onResponseStream, streams(lets))},
 	"stream-stops":  {policy("stops", onRequestStream|onResponseStream, streams(first))},
-	"stream-rejects-request": {policy("outer", onRequest|onResponse, mark("outer")), policy("rejects", onRequestStream, streams(
-		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}})))},
-	"stream-rejects-alone": {policy("rejects", onRequestStream, streams(
-		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}})))},
-	"stream-fails-response": {policy("fails", onResponseStream, streams(ends(errors.New("secret"))))},
+	"stream-rejects-request": {policy("outer", onRequest|onResponse, mark("outer")), policy("rejects", onRequestStream,
+		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
+	"stream-rejects-alone": {policy("rejects", onRequestStream,
+		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
+	"stream-fails-response": {policy("fails", onResponseStream, ends(errors.New("secret")))},
 	"stream-trailers":       {policy("trailers", onRequestStream|onResponseStream, streams(setsTrailers))},
 	"request-order":         {policy("first", onRequest, mark("first")), policy("second", onRequest, mark("second"))},
 	"order":                 {policy("first", onRequest|onResponse, mark("first")), policy("second", onRequest|onResponse, mark("second"))},
