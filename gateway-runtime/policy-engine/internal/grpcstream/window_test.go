@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -364,7 +365,7 @@ func TestAWaitThatEndsLosesNoMessage(t *testing.T) {
 	p.open(1)
 	var want []byte
 	for n := range 100 {
-		text := strings.Repeat("x", n+1)
+		text := fmt.Sprintf("message %d", n)
 		p.send(1, text)
 		want = append(want, message(text)...)
 		p.until("DATA 1: " + text)
