@@ -30,7 +30,7 @@ func (d Direction) String() string {
 // Where a chain streams bodies, goroutines call at once: one that reads and one that sends, for each direction; and the
 // response comes while the request is under way.
 //
-// An error of any call but ErrResponded ends the exchange, and Run returns it. Calls with a context return when it is done.
+// An error of any call but those below ends the exchange, and Run returns it. Calls with a context return when it is done.
 type FrontEnd interface {
 	// Request is the request as the client sent it.
 	Request() Head
@@ -41,7 +41,7 @@ type FrontEnd interface {
 	// ErrResponded: the proxy answered before the request went on; Response gives that answer.
 	NextPiece(ctx context.Context, direction Direction) ([]byte, error)
 	// HasBody waits until something has come behind the headers, and reports whether it is a body: to a message of headers
-	// and trailers none can be sent but with its headers.
+	// and trailers none can be sent but with its headers. ErrResponded is as that of NextPiece.
 	HasBody(ctx context.Context, direction Direction) (bool, error)
 	// Trailers are those of a message, once NextPiece has returned io.EOF; nil if it has none.
 	Trailers(direction Direction) (v1alpha.Headers, error)
@@ -62,7 +62,7 @@ type FrontEnd interface {
 
 // What front ends return.
 var (
-	// ErrResponded is what NextPiece returns when the proxy answered the request itself, before it went on.
+	// ErrResponded is what NextPiece and HasBody return when the proxy answered the request itself, before it went on.
 	ErrResponded = errors.New("the proxy has answered the request itself")
 	// ErrNoBody is what SendPiece returns for a message of headers and trailers: it takes no body behind its headers.
 	ErrNoBody = errors.New("the message came without a body, and its headers have gone")

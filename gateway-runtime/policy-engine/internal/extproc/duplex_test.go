@@ -183,3 +183,15 @@ func TestTheRestGoesInOrder(t *testing.T) {
 		t.Errorf("%d bytes kept, %d messages not taken", w.kept, len(w.comes))
 	}
 }
+
+func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
+	f, w := opened(t)
+	f.directions[chain.Request].sent = false
+	w.sends(theResponse)
+	if _, err := f.HasBody(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -270,7 +270,7 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
 	for {
-		if direction == chain.Request && f.responded && !d.sent {
+		if f.hasRefused(direction) {
 			return nil, chain.ErrResponded
 		}
 		if piece, ok := f.takePiece(d); ok {
@@ -283,6 +283,11 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 			return nil, err
 		}
 	}
+}
+
+// hasRefused reports whether Envoy has answered a request itself that has not gone on.
+func (f *front) hasRefused(direction chain.Direction) bool {
+	return direction == chain.Request && f.responded && !f.directions[direction].sent
 }
 
 // Trailers are those that came behind the body.
@@ -299,6 +304,9 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
 	for !d.arrived && !d.ended {
+		if f.hasRefused(direction) {
+			return false, chain.ErrResponded
+		}
 		if err := f.receive(ctx, nobody); err != nil {
 			return false, err
 		}
