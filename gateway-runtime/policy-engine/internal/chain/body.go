@@ -95,6 +95,23 @@ func (b *body) replace(whole []byte) {
 	b.pieces, b.size, b.held = [][]byte{whole}, int64(len(whole)), int64(cap(whole))
 }
 
+// shift takes the first piece out, if there is one, and gives back what it took.
+func (b *body) shift() ([]byte, bool) {
+	if len(b.pieces) == 0 {
+		return nil, false
+	}
+	piece := b.pieces[0]
+	b.pieces[0], b.pieces = nil, b.pieces[1:]
+	if len(b.pieces) == 0 {
+		b.drop()
+		return piece, true
+	}
+	freed := min(b.held, int64(cap(piece))+pieceOverhead)
+	b.budget.charge(-freed)
+	b.held, b.size = b.held-freed, b.size-int64(len(piece))
+	return piece, true
+}
+
 // drop gives back all that is held.
 func (b *body) drop() {
 	b.budget.charge(-b.held)

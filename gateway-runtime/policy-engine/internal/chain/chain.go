@@ -75,28 +75,46 @@ func (c *Chain) Close() {
 
 func (c *Chain) mergeMode(instance *Instance) error {
 	mode := instance.settings.Mode
-	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
-		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer {
-			return fmt.Errorf("body mode: expected SKIP or BUFFER, got %s", body)
-		}
+	if err := checkMode(instance); err != nil {
+		return err
 	}
 	if mode.RequestHeaderMode == v1alpha.HeaderProcess {
 		c.mode.RequestHeaderMode = v1alpha.HeaderProcess
 	}
-	if mode.WantsRequestBody() {
-		c.mode.RequestBodyMode = v1alpha.BodyBuffer
-	}
 	if mode.ResponseHeaderMode == v1alpha.HeaderProcess {
 		c.mode.ResponseHeaderMode = v1alpha.HeaderProcess
 	}
-	if mode.WantsResponseBody() {
-		c.mode.ResponseBodyMode = v1alpha.BodyBuffer
-	}
-	if mode.RequestBodyInResponse && (!mode.WantsRequestBody() || !mode.WantsResponse()) {
-		return errors.New("requestBodyInResponse: expected requestBodyMode BUFFER and a response phase beside it")
-	}
+	mergeBody(&c.mode.RequestBodyMode, mode.RequestBodyMode)
+	mergeBody(&c.mode.ResponseBodyMode, mode.ResponseBodyMode)
 	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
 	c.wantsIdentity = c.wantsIdentity || mode.WantsResponseBody() && mode.EncodedBodies != v1alpha.EncodedPass
+	return nil
+}
+
+// mergeBody makes a mode the union of two: a body that one policy wants whole is buffered for it, whoever streams it.
+func mergeBody(into *v1alpha.BodyMode, mode v1alpha.BodyMode) {
+	if mode == v1alpha.BodyBuffer || mode == v1alpha.BodyStream && *into == v1alpha.BodySkip {
+		*into = mode
+	}
+}
+
+// checkMode refuses modes that the policy cannot have.
+func checkMode(instance *Instance) error {
+	mode := instance.settings.Mode
+	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
+		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer && body != v1alpha.BodyStream {
+			return fmt.Errorf("body mode: expected SKIP, BUFFER or STREAM, got %s", body)
+		}
+	}
+	if mode.StreamsRequestBody() && instance.streamRequest == nil {
+		return errors.New("requestBodyMode STREAM: expected a policy that has OnRequestStream")
+	}
+	if mode.StreamsResponseBody() && instance.streamResponse == nil {
+		return errors.New("responseBodyMode STREAM: expected a policy that has OnResponseStream")
+	}
+	if mode.RequestBodyInResponse && (!mode.BuffersRequestBody() || !instance.hasResponseHook()) {
+		return errors.New("requestBodyInResponse: expected requestBodyMode BUFFER and a response phase beside it")
+	}
 	return nil
 }
 
@@ -121,13 +139,17 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // Run takes one exchange through the chain: the whole execution semantics.
 //
 // Requests pass the policies in order, responses in reverse. A policy that wants the body waits until all of it is
-// there, and so do the policies after it. Each hook runs once. An answer, a policy's own or the one that a failure
-// gives, ends the request phase; then the policies before the one it came from see it as their response. In the
-// response phase an answer replaces the response, and the policies still to come see it. Headers and body leave when
-// the last policy of the direction has run; until then nothing has gone out that an answer would have to take back.
+// there, and so do the policies after it; one that streams the body passes the message on with its first chunk. Each hook
+// runs once. An answer, a policy's own or the one that a failure gives, ends the request phase; then the policies before
+// the one it came from see it as their response. In the response phase an answer replaces the response, and the policies
+// still to come see it. Headers and body leave when the last policy of the direction has run, or has passed the message
+// on; until then nothing has gone out that an answer would have to take back.
 //
-// An error means that the exchange cannot go on (its client is gone, the front end failed): nothing more runs, and the
-// front end must end the exchange with an error of its own.
+// Where a policy streams the request, its body goes on while the response comes. What ends such a stream with an answer
+// counts as long as the response's headers have not left.
+//
+// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for an
+// answer): nothing more runs, and the front end must end the exchange with an error of its own.
 func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 	x := newExchange(c, front)
 	defer x.metadata.End()
@@ -137,40 +159,25 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
 	}
 	ran := 0 // the policies before this one have passed the request on; they see the response
 	for ; ran < len(c.steps); ran++ {
-		step := c.steps[ran]
-		if !step.settings.Mode.WantsRequest() {
-			continue
-		}
-		if err := x.readRequestBody(ctx, ran); err != nil {
+		if err := x.passRequest(ctx, ran); err != nil {
 			return err
 		}
-		if x.responded {
-			break
-		}
-		if err := x.executeRequest(ctx, step); err != nil {
-			return err
-		}
-		if x.answered {
+		if x.answered || x.responded {
 			break
 		}
 	}
 	if !x.answered {
-		if err := x.sendRequest(ctx); err != nil || !c.mode.WantsResponse() {
+		if err := x.endStream(x.sendRequest(ctx)); err != nil || !x.answered && !c.mode.WantsResponse() {
 			return err
 		}
-		if err := x.awaitResponse(ctx); err != nil {
+	}
+	if !x.answered {
+		if err := x.endStream(x.awaitResponse(ctx)); err != nil {
 			return err
 		}
 	}
 	for last := ran - 1; last >= 0; last-- {
-		step := c.steps[last]
-		if !step.settings.Mode.WantsResponse() {
-			continue
-		}
-		if err := x.readResponseBody(ctx, last); err != nil {
-			return err
-		}
-		if err := x.executeResponse(ctx, step); err != nil {
+		if err := x.passResponse(ctx, last); err != nil {
 			return err
 		}
 	}

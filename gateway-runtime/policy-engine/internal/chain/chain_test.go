@@ -386,11 +386,13 @@ func TestFrontEndThatFailsEndsTheExchange(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	x := get()
+	odd := x.policy(&does{name: "odd"}, "", func(s *chain.Settings) { s.Mode.RequestBodyMode = "FULL" })
 	stream := x.policy(&does{name: "streams"}, "", func(s *chain.Settings) { s.Mode.ResponseBodyMode = v1alpha.BodyStream })
 	for want, spec := range map[string]chain.Spec{
-		"expected an id":                                  {Instances: []*chain.Instance{x.marks("one", "h")}},
-		"expected at least one policy instance":           {ID: "c1"},
-		"policy streams:v1.0.0: body mode: expected SKIP": {ID: "c1", Instances: []*chain.Instance{stream}},
+		"expected an id":                        {Instances: []*chain.Instance{x.marks("one", "h")}},
+		"expected at least one policy instance": {ID: "c1"},
+		"policy streams:v1.0.0: responseBodyMode STREAM: expected a policy that has OnResponseStream": {ID: "c1", Instances: []*chain.Instance{stream}},
+		"policy odd:v1.0.0: body mode: expected SKIP, BUFFER or STREAM, got FULL":                     {ID: "c1", Instances: []*chain.Instance{odd}},
 	} {
 		if _, err := chain.New(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q, got %v", want, err)

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"strings"
 
@@ -17,6 +16,7 @@ type exchange struct {
 	grpc     bool
 	metadata v1alpha.ExchangeMetadata
 	running  running
+	streams  *streams // nil unless a policy streams a body
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
@@ -37,20 +37,40 @@ func newExchange(c *Chain, front FrontEnd) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	return &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		request: newMessage(front, head, c.mode.WantsRequestBody(), c.spec.Bodies),
+		request: newMessage(front, Request, head, c.mode.WantsRequestBody(), c.spec.Bodies),
 		method:  head.Method, path: path, query: query, authority: head.Authority,
 	}
 }
 
 // ---------------------------------------------------------------- request
 
+// passRequest has the policy at pass the request on, or answer.
+func (x *exchange) passRequest(ctx context.Context, at int) error {
+	step := &x.chain.steps[at]
+	if step.hasRequestHook() {
+		if err := x.readRequestBody(ctx, at); err != nil || x.responded || x.answered {
+			return err
+		}
+		if err := x.executeRequest(ctx, step); err != nil || x.answered {
+			return err
+		}
+	}
+	if step.streamRequest != nil {
+		return x.endStream(x.startStream(ctx, &x.request, at))
+	}
+	return nil
+}
+
 // readRequestBody reads what the instance at, and those after it that come to run with it, may see of the body.
 func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 	limit := int64(-1)
 	for _, instance := range x.chain.spec.Instances[at:] {
-		if !instance.settings.Mode.WantsRequestBody() {
+		if !instance.settings.Mode.BuffersRequestBody() {
 			if limit < 0 {
 				return nil
+			}
+			if instance.streamRequest != nil {
+				break
 			}
 			continue
 		}
@@ -59,12 +79,12 @@ func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 			break
 		}
 	}
-	return x.unlessResponded(x.request.read(ctx, limit))
+	return x.endStream(x.request.read(ctx, limit))
 }
 
 func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
 	request := x.requestContext()
-	if i.settings.Mode.WantsRequestBody() {
+	if i.settings.Mode.BuffersRequestBody() {
 		var failure *v1alpha.Failure
 		if request.Body, failure = x.request.bodyFor("request", i); failure != nil {
 			return nil, failure
@@ -92,8 +112,12 @@ func sizeOf(bodies [][]byte) (size int64) {
 	return size
 }
 
-// release gives back what bodies take.
+// release ends the streams, and gives back what bodies take.
 func (x *exchange) release() {
+	if x.streams != nil {
+		x.endStreams()
+		x.streams.kept.body.drop()
+	}
 	x.request.body.drop()
 	x.response.body.drop()
 }
@@ -108,7 +132,7 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 }
 
 // executeRequest executes the policy on the request, and applies its action, or reacts to its failure.
-func (x *exchange) executeRequest(ctx context.Context, step step) error {
+func (x *exchange) executeRequest(ctx context.Context, step *step) error {
 	x.beginExecution(step, PhaseRequest)
 	defer x.running.end()
 	action, failure := x.onRequest(ctx, step.Instance)
@@ -138,6 +162,9 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if m == nil {
 		return nil
 	}
+	if m.Body != nil && x.running.step.streamRequest != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: body: expected none of a policy that streams the body; yield it")
+	}
 	if err := checkRequest(m, x.chain.spec.Context); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
 	}
@@ -166,19 +193,13 @@ func merge(into, from map[string]any) map[string]any {
 	return into
 }
 
-// unlessResponded notes that the request phase is over because the proxy answered.
-func (x *exchange) unlessResponded(err error) error {
-	if errors.Is(err, ErrResponded) {
-		x.responded = true
-		return nil
-	}
-	return err
-}
-
 // sendRequest lets the request go upstream, unless the proxy has answered it.
 func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.responded {
 		return nil
+	}
+	if err := x.request.settle(ctx); err != nil {
+		return err
 	}
 	x.request.syncContentLength()
 	if x.chain.wantsIdentity {
@@ -195,7 +216,10 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if path := x.pathAndQuery(); path != x.head.Path {
 		changes.Path = path
 	}
-	err := x.unlessResponded(x.request.send(ctx, changes))
+	if x.request.stage != nil {
+		return x.streamRequest(ctx, changes)
+	}
+	err := x.request.send(ctx, changes)
 	if !x.chain.keepsRequestBody {
 		x.request.body.drop()
 	}

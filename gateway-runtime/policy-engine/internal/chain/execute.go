@@ -13,11 +13,13 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// running is an execution under way. An exchange has but one at a time: it stands there, since stacks are to stay small.
+// running is a hook's execution under way. An exchange has but one at a time: it stands there, since stacks are to stay small.
 type running struct {
 	Execution
-	step  step
+	step  *step
 	began time.Duration // as now says
+
+	answers bool // it has made the response one of the gateway's own
 }
 
 var processStart = time.Now()
@@ -25,10 +27,10 @@ var processStart = time.Now()
 // now is the time since the process started. It reads one clock, where time.Now reads two.
 func now() time.Duration { return time.Since(processStart) }
 
-func (x *exchange) beginExecution(step step, phase string) {
+func (x *exchange) beginExecution(step *step, phase string) {
 	step.observer.Began()
 	r := &x.running
-	r.step, r.began = step, now()
+	r.step, r.began, r.answers = step, now(), false
 	r.RequestID, r.Phase, r.Failure, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, true
 }
 
@@ -48,7 +50,7 @@ func (r *running) end() {
 func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
 	if !i.acquireSlot() {
 		var none A
-		return none, v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))
+		return none, i.overloaded()
 	}
 	if i.neverBlocks {
 		action, err := callHook(ctx, i, call, seen)
@@ -87,6 +89,11 @@ func (i *Instance) acquireSlot() bool {
 	}
 	i.active.Add(1)
 	return true
+}
+
+// overloaded is the failure of an execution for which there is no slot.
+func (i *Instance) overloaded() *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))
 }
 
 func (i *Instance) releaseSlot() {

@@ -7,32 +7,66 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// FrontEnd stands between a chain and the wire, one for each exchange. Its calls come from one goroutine, in this
-// order: Request; then for the request, and after Response for the response: NextPiece as often as the chain wants
-// the body, SendHeaders, and where its Follows is set SendPiece and SendRest. Answer instead of any Send ends it all.
+// Direction is that of a message.
+type Direction uint8
+
+// The directions.
+const (
+	Request Direction = iota
+	Response
+)
+
+func (d Direction) String() string {
+	if d == Request {
+		return "request"
+	}
+	return "response"
+}
+
+// FrontEnd stands between a chain and the wire, one for each exchange. First comes Request; then for the request, and
+// after Response for the response: NextPiece as often as the chain wants the body, SendHeaders, and where its Follows is
+// set SendPiece, and SendLast or SendRest. Answer instead of any SendHeaders ends it all.
 //
-// An error of any call but ErrResponded ends the exchange, and Run returns it.
+// Where a chain streams bodies, goroutines call at once: one that reads and one that sends, for each direction; and the
+// response comes while the request is under way.
+//
+// An error of any call but those below ends the exchange, and Run returns it. Calls with a context return when it is done.
 type FrontEnd interface {
 	// Request is the request as the client sent it.
 	Request() Head
 	// Response waits for the response: upstream's, or one that the proxy made itself.
 	Response(ctx context.Context) (Head, error)
-	// NextPiece waits for the next piece of the current message's body; io.EOF follows the last one. It is called
-	// only where the chain's mode asks for that body and the message did not end with its headers.
-	// ErrResponded: the proxy answered before the request had come in; Response gives that answer.
-	NextPiece(ctx context.Context) ([]byte, error)
-	// SendHeaders lets the current message go on.
-	SendHeaders(changes Changes) error
-	// SendPiece sends a piece of the body on. After the last one nothing follows.
-	SendPiece(piece []byte, last bool) error
+	// NextPiece waits for the next piece of a message's body; io.EOF follows the last one. It is called only where the
+	// chain's mode asks for that body and the message did not end with its headers. The piece is the caller's to keep.
+	// ErrResponded: the proxy answered before the request went on; Response gives that answer.
+	NextPiece(ctx context.Context, direction Direction) ([]byte, error)
+	// HasBody waits until something has come behind the headers, and reports whether it is a body: to a message of headers
+	// and trailers none can be sent but with its headers. ErrResponded is as that of NextPiece.
+	HasBody(ctx context.Context, direction Direction) (bool, error)
+	// Trailers are those of a message, once NextPiece has returned io.EOF; nil if it has none.
+	Trailers(direction Direction) (v1alpha.Headers, error)
+	// SendHeaders lets a message go on.
+	SendHeaders(direction Direction, changes Changes) error
+	// SendPiece sends a piece of the body on. It may wait for what HasBody does; ErrNoBody: there is none.
+	SendPiece(ctx context.Context, direction Direction, piece []byte) error
+	// SendLast is SendPiece for the last piece, which may be empty. What NextPiece has not given is dropped. The changes
+	// are those of the trailers; a message that has none gets none.
+	SendLast(ctx context.Context, direction Direction, piece []byte, trailers v1alpha.HeaderModifications) error
 	// SendRest sends on what of the body NextPiece has not given, as it comes, and returns without waiting for it.
-	SendRest() error
+	SendRest(ctx context.Context, direction Direction) error
+	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
+	Finish(ctx context.Context) error
 	// Answer ends the exchange with a response of the gateway's own.
 	Answer(answer Answer) error
 }
 
-// ErrResponded is what NextPiece returns when the proxy answered the request itself, before all of it had come.
-var ErrResponded = errors.New("the proxy has answered the request itself")
+// What front ends return.
+var (
+	// ErrResponded is what NextPiece and HasBody return when the proxy answered the request itself, before it went on.
+	ErrResponded = errors.New("the proxy has answered the request itself")
+	// ErrNoBody is what SendPiece returns for a message of headers and trailers: it takes no body behind its headers.
+	ErrNoBody = errors.New("the message came without a body, and its headers have gone")
+)
 
 // Head is a message without its body.
 type Head struct {
@@ -58,7 +92,7 @@ type Changes struct {
 
 	// Body replaces a body that NextPiece was never asked for, or that did not exist. nil: it goes on unchanged.
 	Body *[]byte
-	// Follows says that the body comes by SendPiece and SendRest.
+	// Follows says that the body comes by SendPiece, SendLast and SendRest.
 	Follows bool
 	// Analytics goes to the access log. It can be marshalled as JSON.
 	Analytics map[string]any

@@ -18,11 +18,13 @@ const (
 
 // Settings are an attachment's settings.
 type Settings struct {
-	Timeout        time.Duration // of one execution; 0 is DefaultTimeout
+	Timeout        time.Duration // of one execution, of a stream for its own work between two chunks; 0 is DefaultTimeout
 	OnError        OnError
 	MaxConcurrency int   // executions under way at once; 0 is no limit of the chain's own
 	MaxBodyBytes   int64 // of a body that the policy wants; 0 is DefaultMaxBodyBytes
 	Mode           v1alpha.ProcessingModeConfig
+
+	StreamIdleTimeout time.Duration // that a stream may wait for a chunk; 0 is no limit of the chain's own
 }
 
 // Reaction says what a failed execution does to the exchange.
@@ -57,6 +59,8 @@ type Instance struct {
 
 	onRequest      hook[*v1alpha.RequestContext, v1alpha.RequestAction]
 	onResponse     hook[*v1alpha.ResponseContext, v1alpha.ResponseAction]
+	streamRequest  v1alpha.RequestStreamer  // nil unless the mode says so, as
+	streamResponse v1alpha.ResponseStreamer // this is
 	neverBlocks    bool
 	keepsDeadlines bool
 	slots          chan struct{}
@@ -64,6 +68,16 @@ type Instance struct {
 	active atomic.Int64
 
 	close func() error
+}
+
+// hasRequestHook reports whether OnRequest is called.
+func (i *Instance) hasRequestHook() bool {
+	return i.settings.Mode.RequestHeaderMode == v1alpha.HeaderProcess || i.settings.Mode.BuffersRequestBody()
+}
+
+// hasResponseHook reports whether OnResponse is called.
+func (i *Instance) hasResponseHook() bool {
+	return i.settings.Mode.ResponseHeaderMode == v1alpha.HeaderProcess || i.settings.Mode.BuffersResponseBody()
 }
 
 type hook[C, A any] func(context.Context, C) (A, error)
@@ -75,6 +89,12 @@ func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Ins
 	i := &Instance{
 		id: id, name: name, policy: policy, settings: settings,
 		onRequest: policy.OnRequest, onResponse: policy.OnResponse, close: sync.OnceValue(policy.Close),
+	}
+	if settings.Mode.StreamsRequestBody() {
+		i.streamRequest, _ = policy.(v1alpha.RequestStreamer)
+	}
+	if settings.Mode.StreamsResponseBody() {
+		i.streamResponse, _ = policy.(v1alpha.ResponseStreamer)
 	}
 	_, i.neverBlocks = policy.(v1alpha.NeverBlocks)
 	_, i.keepsDeadlines = policy.(v1alpha.KeepsDeadlines)

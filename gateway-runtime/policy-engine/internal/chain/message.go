@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 // message is one direction's message while it is in the chain: what came, and what the policies made of it.
 type message struct {
 	front     FrontEnd
+	direction Direction
+	stage     *stage // the last policy that streams the body: what has not been read comes from it; nil: from the front end
 	headers   headerList
 	delivered bool  // the front end gives the body piece by piece: the chain's mode wants it
 	bodiless  bool  // the message came without body and trailers
@@ -25,8 +28,8 @@ type message struct {
 	refused   bool // what comes of the body does not fit the budget: no more of it is read
 }
 
-func newMessage(front FrontEnd, head Head, delivered bool, budget *Budget) message {
-	m := message{front: front, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
+func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, budget *Budget) message {
+	m := message{front: front, direction: direction, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
 	m.body.budget = budget
 	if delivered && !head.Ended {
 		m.declared, _ = strconv.ParseInt(head.Headers.Get("content-length"), 10, 64) // the proxy has checked it
@@ -38,18 +41,26 @@ func newMessage(front FrontEnd, head Head, delivered bool, budget *Budget) messa
 // policy has replaced is read to its end and dropped.
 func (m *message) read(ctx context.Context, limit int64) error {
 	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit) && !m.refusedByBudget()) {
-		piece, err := m.front.NextPiece(ctx)
+		piece, err := m.next(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
 			m.ended = true
 		case err != nil:
 			return err
 		default:
-			m.arrived = true
+			m.arrived = m.arrived || m.stage == nil
 			m.refused = !m.replaced && !m.body.add(piece, m.declared)
 		}
 	}
 	return nil
+}
+
+// next waits for the next piece of what has not been read.
+func (m *message) next(ctx context.Context) ([]byte, error) {
+	if m.stage != nil {
+		return m.stage.next()
+	}
+	return m.front.NextPiece(ctx, m.direction)
 }
 
 // refusedByBudget reports whether no more of the body is to be read, for it does not fit the budget. What declares that it
@@ -73,8 +84,7 @@ func (m *message) exceeds(limit int64) bool {
 // that the policy does not ask for, is too large, or does not fit the budget.
 func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 	if coding := m.encoding(); coding != "" && i.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
-		return nil, v1alpha.Failf(v1alpha.ClassBadBody,
-			"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", what, coding)
+		return nil, encodedBody(m.direction, coding)
 	}
 	if m.exceeds(i.settings.MaxBodyBytes) {
 		if largest := m.body.budget.largest(); largest < i.settings.MaxBodyBytes {
@@ -90,6 +100,12 @@ func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 	return nil, overBudget(what + " body")
 }
 
+// encodedBody is the failure of a policy that does not ask for bodies with a content encoding.
+func encodedBody(direction Direction, coding string) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassBadBody,
+		"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", direction, coding)
+}
+
 // overBudget is the failure of a policy for whose body there is no room.
 func overBudget(what string) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: it does not fit what the bodies held in the engine may take together, --body-memory", what)
@@ -101,6 +117,15 @@ const identity = "identity"
 // encoding is the content-encoding of a body that is there, "" if it has none but identity.
 func (m *message) encoding() string {
 	if !m.exceeds(0) {
+		return ""
+	}
+	return m.coding()
+}
+
+// coding is the content-encoding that the headers name, "" for none but identity. A message that ended with its headers
+// has none.
+func (m *message) coding() string {
+	if m.bodiless && m.body.size == 0 {
 		return ""
 	}
 	for line := range m.headers.view.Values("content-encoding") {
@@ -137,43 +162,102 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 	return nil
 }
 
-// send lets the message go on. What has come of the body goes with it, changed or not, and the rest as it comes.
-func (m *message) send(ctx context.Context, changes Changes) error {
-	changes.Headers = m.headers.final()
+// settle reads to its end, and drops, a body that a policy has replaced. What streams yield of a message that has none but
+// headers and trailers is gathered, for it goes with the headers.
+func (m *message) settle(ctx context.Context) error {
 	if m.replaced {
-		if err := m.read(ctx, 0); err != nil {
-			return err
-		}
+		return m.read(ctx, 0)
 	}
-	if m.bodiless || !m.delivered || m.replaced && !m.arrived {
+	if m.stage == nil || m.ended || !m.stage.hasOutput() || m.hasArrived() {
+		return nil
+	}
+	if has, err := m.front.HasBody(ctx, m.direction); has || err != nil {
+		return err
+	}
+	if err := m.read(ctx, math.MaxInt64); err != nil {
+		return err
+	}
+	if !m.ended {
+		return m.stage.fail(overBudget("the policy's body"))
+	}
+	m.replaced = m.body.size > 0
+	return nil
+}
+
+// send lets the message, which is settled, go on. What has come of the body goes with it, changed or not, and the rest as
+// it comes.
+func (m *message) send(ctx context.Context, changes Changes) error {
+	if err := m.sendHeaders(&changes); err != nil || !changes.Follows {
+		return err
+	}
+	return m.sendBody(ctx)
+}
+
+// sendHeaders sends the headers with the changes, and with a body that cannot follow them.
+func (m *message) sendHeaders(changes *Changes) error {
+	changes.Headers = m.headers.final()
+	if m.bodiless || !m.delivered || m.replaced && !m.hasArrived() {
 		if m.replaced {
 			whole, _ := m.body.whole() // it is in one piece
 			changes.Body = &whole
 		}
-		return m.front.SendHeaders(changes)
+	} else {
+		changes.Follows = true
 	}
-	changes.Follows = true
-	if err := m.front.SendHeaders(changes); err != nil {
-		return err
-	}
-	return m.sendBody()
+	return m.front.SendHeaders(m.direction, *changes)
 }
 
+// hasArrived reports whether the front end has given at least one piece.
+func (m *message) hasArrived() bool { return m.arrived || m.stage != nil && m.stage.hasArrived() }
+
 // sendBody sends what is held, and lets the rest pass.
-func (m *message) sendBody() error {
+func (m *message) sendBody(ctx context.Context) error {
+	if m.stage != nil {
+		return m.sendStream(ctx)
+	}
 	last := len(m.body.pieces) - 1
 	for n, piece := range m.body.pieces {
-		if err := m.front.SendPiece(piece, m.ended && n == last); err != nil {
+		if m.ended && n == last {
+			return m.front.SendLast(ctx, m.direction, piece, v1alpha.HeaderModifications{})
+		}
+		if err := m.front.SendPiece(ctx, m.direction, piece); err != nil {
 			return err
 		}
 	}
-	switch {
-	case !m.ended:
-		return m.front.SendRest()
-	case last < 0:
-		return m.front.SendPiece(nil, true)
+	if !m.ended {
+		return m.front.SendRest(ctx, m.direction)
 	}
-	return nil
+	return m.front.SendLast(ctx, m.direction, nil, v1alpha.HeaderModifications{})
+}
+
+// sendStream sends what is held, and what the policies that stream the body yield.
+func (m *message) sendStream(ctx context.Context) error {
+	for piece, ok := m.body.shift(); ok; piece, ok = m.body.shift() {
+		if err := m.sendChunk(ctx, piece); err != nil {
+			return err
+		}
+	}
+	for !m.ended {
+		piece, err := m.stage.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = m.sendChunk(ctx, piece)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.front.SendLast(ctx, m.direction, nil, m.stage.finalTrailers())
+}
+
+func (m *message) sendChunk(ctx context.Context, piece []byte) error {
+	err := m.front.SendPiece(ctx, m.direction, piece)
+	if errors.Is(err, ErrNoBody) {
+		return m.stage.fail(v1alpha.Failf(v1alpha.ClassBadAction, "stream: %v", err))
+	}
+	return err
 }
 
 // syncContentLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
@@ -195,6 +279,10 @@ func (m *message) dropBody(head bool) {
 		return
 	}
 	m.body.drop()
+	if m.stage != nil {
+		m.stage.close()
+		m.arrived, m.stage = m.hasArrived(), nil
+	}
 	m.replaced = !m.bodiless
 	if !m.bodiless {
 		m.headers.remove("content-length")

@@ -30,17 +30,22 @@ type ExecutionObserver interface {
 	Close()
 }
 
-// The phases of an exchange.
+// The phases of an exchange. A policy that streams a body has two executions in a direction, where it has a hook beside.
 const (
-	PhaseRequest  = "request"
-	PhaseResponse = "response"
+	PhaseRequest        = "request"
+	PhaseResponse       = "response"
+	PhaseRequestStream  = "request_stream"
+	PhaseResponseStream = "response_stream"
 )
 
-// Execution is one policy's turn in one phase of an exchange: its hook, and what the chain makes of the action.
+// Execution is one policy's turn in one phase of an exchange: its hook, and what the chain makes of the action; or its
+// stream, from its start to its end.
 type Execution struct {
 	RequestID string
-	Phase     string        // PhaseRequest or PhaseResponse
-	Duration  time.Duration // without the wait for the message's body
+	Phase     string
+	// Duration is without the wait for the message's body. Of a stream it is the time in which it was asked for a chunk
+	// and did not wait for one itself.
+	Duration  time.Duration
 	Failure   *v1alpha.Failure
 	Continued bool // there is a failure, and onError: continue lets the exchange go on
 	Cancelled bool // the exchange ended before its action counted

@@ -9,11 +9,11 @@ import (
 )
 
 func (x *exchange) awaitResponse(ctx context.Context) error {
-	head, err := x.front.Response(ctx)
+	head, err := x.front.Response(x.waitContext(ctx))
 	if err != nil {
 		return err
 	}
-	x.response = newMessage(x.front, head, x.chain.mode.WantsResponseBody(), x.chain.spec.Bodies)
+	x.response = newMessage(x.front, Response, head, x.chain.mode.WantsResponseBody(), x.chain.spec.Bodies)
 	x.status = head.Status
 	if x.method == http.MethodHead || isEmpty(head.Status) {
 		x.response.declared = 0 // the length of what would come otherwise
@@ -27,27 +27,58 @@ func isEmpty(status int) bool {
 	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
+// passResponse has the policy at pass the response on, or answer.
+func (x *exchange) passResponse(ctx context.Context, at int) error {
+	step := &x.chain.steps[at]
+	if x.streams != nil {
+		if err := x.endRequest(); err != nil || x.streams.origin == at {
+			return err
+		}
+	}
+	if step.hasResponseHook() {
+		if err := x.endStream(x.readResponseBody(ctx, at)); err != nil {
+			return err
+		}
+		if x.streams != nil && x.streams.origin == at {
+			return nil
+		}
+		if err := x.executeResponse(ctx, step); err != nil || x.running.answers {
+			return err
+		}
+	}
+	if step.streamResponse != nil && x.head.Method != http.MethodHead && !isEmpty(x.status) {
+		return x.endStream(x.startStream(ctx, &x.response, at))
+	}
+	return nil
+}
+
 // readResponseBody is readRequestBody in the other direction: from the instance at to the first.
 func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 	limit := int64(-1)
 	for ; at >= 0; at-- {
-		settings := &x.chain.spec.Instances[at].settings
-		if settings.Mode.WantsResponseBody() {
-			limit = max(limit, settings.MaxBodyBytes)
-			if settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
+		instance := x.chain.spec.Instances[at]
+		settings := &instance.settings
+		if !settings.Mode.BuffersResponseBody() {
+			if limit < 0 {
+				return nil
+			}
+			if instance.streamResponse != nil {
 				break
 			}
-		} else if limit < 0 {
-			return nil
+			continue
+		}
+		limit = max(limit, settings.MaxBodyBytes)
+		if settings.OnError.For(v1alpha.ClassBodyTooLarge) == Fail {
+			break
 		}
 	}
-	return x.response.read(ctx, limit)
+	return x.response.read(x.waitContext(ctx), limit)
 }
 
 func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
 	response := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata}
 	var failure *v1alpha.Failure
-	if i.settings.Mode.WantsResponseBody() {
+	if i.settings.Mode.BuffersResponseBody() {
 		if response.Body, failure = x.response.bodyFor("response", i); failure != nil {
 			return nil, failure
 		}
@@ -72,14 +103,18 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 	}
 	var failure *v1alpha.Failure
 	withBody := *x.sent
-	if withBody.Body, failure = x.request.bodyFor("request", i); failure != nil {
+	request := &x.request
+	if x.streams != nil && x.streams.kept.front != nil {
+		request = &x.streams.kept
+	}
+	if withBody.Body, failure = request.bodyFor("request", i); failure != nil {
 		return nil, failure
 	}
 	return &withBody, nil
 }
 
 // executeResponse is executeRequest in the other direction.
-func (x *exchange) executeResponse(ctx context.Context, step step) error {
+func (x *exchange) executeResponse(ctx context.Context, step *step) error {
 	x.beginExecution(step, PhaseResponse)
 	defer x.running.end()
 	action, failure := x.onResponse(ctx, step.Instance)
@@ -108,6 +143,9 @@ func (x *exchange) applyResponse(action v1alpha.ResponseAction) *v1alpha.Failure
 func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1alpha.Failure {
 	if m == nil {
 		return nil
+	}
+	if m.Body != nil && x.running.step.streamResponse != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "response modifications: body: expected none of a policy that streams the body; yield it")
 	}
 	if err := checkResponse(m); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "response modifications: %v", err)
@@ -155,12 +193,16 @@ func (x *exchange) answerFault(f fault, details string) {
 
 // answer makes a the response, with the body that is held of it.
 func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details string, grpcStatus uint32) {
+	if x.streams != nil {
+		x.endStreams()
+	}
+	x.running.answers = true
 	headers := make(v1alpha.Headers, len(a.Headers))
 	for n, header := range a.Headers {
 		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
 	}
 	x.response.body.drop()
-	x.response = message{headers: newHeaderList(headers), body: held, ended: true, bodiless: true}
+	x.response = message{direction: Response, headers: newHeaderList(headers), body: held, ended: true, bodiless: true}
 	x.answered, x.status, x.details, x.grpcStatus = true, a.StatusCode, details, grpcStatus
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
 }
@@ -169,17 +211,24 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 func (x *exchange) sendResponse(ctx context.Context) error {
 	head := x.head.Method == http.MethodHead
 	empty := isEmpty(x.status)
+	if !x.answered && (head || empty) {
+		x.response.dropBody(head)
+	}
+	if err := x.settleResponse(ctx); err != nil {
+		return err
+	}
 	if x.answered {
 		return x.front.Answer(x.finalAnswer(empty))
 	}
 	changes := Changes{Analytics: x.analytics}
-	if head || empty {
-		x.response.dropBody(head)
-	} else {
+	if !head && !empty {
 		x.response.syncContentLength()
 	}
 	if x.status != x.response.status {
 		changes.Status = x.status
+	}
+	if x.streams != nil {
+		return x.streamResponse(x.streams.contexts[Response], changes)
 	}
 	return x.response.send(ctx, changes)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -16,7 +17,9 @@ import (
 // transcript is what happens in an exchange, one line each: what the front end is asked and told, and which hooks run.
 // It is also the front end, and makes the policies.
 type transcript struct {
+	mutex sync.Mutex // guards lines: directions may run at once
 	lines []string
+	more  chan struct{} // closed with the next line
 
 	request        chain.Head
 	pieces         []string // of the request's body
@@ -25,14 +28,43 @@ type transcript struct {
 	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
 	broken         bool // sending fails
 
-	responding bool
-	read       int
+	read     [2]int
+	trailers [2]v1alpha.Headers
+	gone     chan struct{}                                // closed when the request has gone; nil: nobody asks
+	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
 	observer recorder
 }
 
 func (t *transcript) say(format string, args ...any) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
 	t.lines = append(t.lines, fmt.Sprintf(format, args...))
+	if t.more != nil {
+		close(t.more)
+		t.more = nil
+	}
+}
+
+// until waits for a line.
+func (t *transcript) until(ctx context.Context, line string) error {
+	for {
+		t.mutex.Lock()
+		said := slices.Contains(t.lines, line)
+		if t.more == nil {
+			t.more = make(chan struct{})
+		}
+		more := t.more
+		t.mutex.Unlock()
+		if said {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // expect compares the transcript with want, whose lines may be indented.
@@ -93,32 +125,49 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 
 func (t *transcript) Request() chain.Head { return t.request }
 
-func (t *transcript) Response(context.Context) (chain.Head, error) {
-	t.responding, t.read = true, 0
+func (t *transcript) Response(ctx context.Context) (chain.Head, error) {
+	if err := t.wait(ctx, "response"); err != nil {
+		return chain.Head{}, err
+	}
 	t.say("wait for the response")
 	return t.response, nil
 }
 
-func (t *transcript) NextPiece(context.Context) ([]byte, error) {
-	pieces := t.pieces
-	if t.responding {
-		pieces = t.responsePieces
-	} else if t.respondsAfter > 0 && t.read == t.respondsAfter {
-		return nil, chain.ErrResponded
+func (t *transcript) wait(ctx context.Context, what string) error {
+	if t.waits == nil {
+		return nil
 	}
-	if t.read == len(pieces) {
-		return nil, io.EOF
-	}
-	t.read++
-	t.say("read %s", pieces[t.read-1])
-	return []byte(pieces[t.read-1]), nil
+	return t.waits(ctx, what)
 }
 
-func (t *transcript) SendHeaders(c chain.Changes) error {
-	line := []string{"send request"}
-	if t.responding {
-		line = []string{"send response"}
+func (t *transcript) NextPiece(ctx context.Context, direction chain.Direction) ([]byte, error) {
+	if err := t.wait(ctx, fmt.Sprintf("%s %d", direction, t.read[direction])); err != nil {
+		return nil, err
 	}
+	pieces, read := t.pieces, &t.read[direction]
+	if direction == chain.Response {
+		pieces = t.responsePieces
+	} else if t.respondsAfter > 0 && *read == t.respondsAfter {
+		return nil, chain.ErrResponded
+	}
+	if *read == len(pieces) {
+		return nil, io.EOF
+	}
+	*read++
+	t.say("read %s", pieces[*read-1])
+	return []byte(pieces[*read-1]), nil
+}
+
+func (t *transcript) HasBody(_ context.Context, direction chain.Direction) (bool, error) {
+	return len([...][]string{t.pieces, t.responsePieces}[direction]) > 0, nil
+}
+
+func (t *transcript) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
+	return t.trailers[direction], nil
+}
+
+func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) error {
+	line := []string{"send " + direction.String()}
 	for _, part := range []struct{ name, value string }{
 		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"status", number(c.Status)},
 		{"remove", strings.Join(c.Headers.Remove, ",")}, {"set", list(c.Headers.Set)}, {"append", list(c.Headers.Append)},
@@ -133,22 +182,38 @@ func (t *transcript) SendHeaders(c chain.Changes) error {
 	if c.Follows {
 		line = append(line, "body follows")
 	}
-	t.lines = append(t.lines, strings.Join(line, " "))
+	t.say("%s", strings.Join(line, " "))
 	if t.broken {
 		return io.ErrClosedPipe
 	}
 	return nil
 }
 
-func (t *transcript) SendPiece(piece []byte, last bool) error {
-	t.say("%s %s", map[bool]string{true: "send all of", false: "send part"}[last], piece)
+func (t *transcript) SendPiece(_ context.Context, _ chain.Direction, piece []byte) error {
+	t.say("send part %s", piece)
 	return nil
 }
 
-func (t *transcript) SendRest() error {
+func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+	line := strings.TrimSpace("send all of " + string(piece))
+	for _, part := range []struct{ name, value string }{{"remove", strings.Join(trailers.Remove, ",")}, {"set", list(trailers.Set)}, {"append", list(trailers.Append)}} {
+		if part.value != "" {
+			line += " trailers " + part.name + "=" + part.value
+		}
+	}
+	t.say("%s", line)
+	if direction == chain.Request && t.gone != nil {
+		close(t.gone)
+	}
+	return nil
+}
+
+func (t *transcript) SendRest(context.Context, chain.Direction) error {
 	t.say("send the rest")
 	return nil
 }
+
+func (t *transcript) Finish(context.Context) error { return nil }
 
 func (t *transcript) Answer(a chain.Answer) error {
 	line := fmt.Sprintf("answer %d %s", a.Status, cmp.Or(a.Details, "-"))
@@ -218,7 +283,7 @@ func shown(body []byte) string {
 	return " body " + string(body)
 }
 
-// modes are those of a policy: h and H the headers, b and B the body, of request and response.
+// modes are those of a policy: h and H the headers, b and B the whole body, s and S the body as a stream, of request and response.
 func modes(letters string) v1alpha.ProcessingModeConfig {
 	var m v1alpha.ProcessingModeConfig
 	for _, letter := range letters {
@@ -231,6 +296,10 @@ func modes(letters string) v1alpha.ProcessingModeConfig {
 			m.ResponseHeaderMode = v1alpha.HeaderProcess
 		case 'B':
 			m.ResponseBodyMode = v1alpha.BodyBuffer
+		case 's':
+			m.RequestBodyMode = v1alpha.BodyStream
+		case 'S':
+			m.ResponseBodyMode = v1alpha.BodyStream
 		}
 	}
 	return m

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// FrontEnd is one exchange, as a proxy's protocol brings it. Its methods are called from one goroutine: Open first;
-// then, if the route has a chain, CheckMode, those of chain.FrontEnd as they say, and Finish; else Answer alone.
+// FrontEnd is one exchange, as a proxy's protocol brings it. Open comes first; then, if the route has a chain, CheckMode,
+// those of chain.FrontEnd as they say, and Finish; else Answer alone.
 //
 // An error ends the exchange. One that wraps ErrGone says that the client or the proxy has cancelled it.
 type FrontEnd interface {
@@ -23,8 +23,6 @@ type FrontEnd interface {
 	Open(ctx context.Context) (Opening, error)
 	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
 	CheckMode(c *chain.Chain) error
-	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
-	Finish(ctx context.Context) error
 }
 
 // Opening is how an exchange begins.

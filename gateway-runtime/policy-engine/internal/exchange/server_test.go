@@ -42,10 +42,15 @@ func (f *front) Request() chain.Head {
 func (f *front) Response(context.Context) (chain.Head, error) {
 	return chain.Head{Status: 200, Ended: true}, f.say("response")
 }
-func (f *front) NextPiece(context.Context) ([]byte, error) { return nil, io.EOF }
-func (f *front) SendHeaders(chain.Changes) error           { return f.say("headers") }
-func (f *front) SendPiece([]byte, bool) error              { return nil }
-func (f *front) SendRest() error                           { return nil }
+func (f *front) NextPiece(context.Context, chain.Direction) ([]byte, error) { return nil, io.EOF }
+func (f *front) HasBody(context.Context, chain.Direction) (bool, error)     { return false, nil }
+func (f *front) Trailers(chain.Direction) (v1alpha.Headers, error)          { return nil, nil }
+func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { return f.say("headers") }
+func (f *front) SendPiece(context.Context, chain.Direction, []byte) error   { return nil }
+func (f *front) SendRest(context.Context, chain.Direction) error            { return nil }
+func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
+	return nil
+}
 func (f *front) Answer(answer chain.Answer) error {
 	return f.say(fmt.Sprintf("answer %d %s", answer.Status, answer.Details))
 }

@@ -29,7 +29,9 @@ type replay struct {
 
 func (r *replay) Context() context.Context { return r.ctx }
 
-func (r *replay) Receive() ([]byte, error) {
+func (r *replay) Keep(int) {}
+
+func (r *replay) Receive(context.Context) ([]byte, error) {
 	message := r.sends[r.next%len(r.sends)]
 	r.next++
 	return message, nil

@@ -30,7 +30,9 @@ type script struct {
 
 func (s *script) Context() context.Context { return s.ctx }
 
-func (s *script) Receive() ([]byte, error) {
+func (s *script) Keep(int) {}
+
+func (s *script) Receive(context.Context) ([]byte, error) {
 	if len(s.sends) == 0 {
 		return nil, io.EOF
 	}

@@ -113,6 +113,7 @@ func sameIncoming(a, b incoming) bool {
 	for _, m := range []*incoming{&a, &b} {
 		m.piece = append([]byte{}, m.piece...)
 		m.head.Headers = append(v1alpha.Headers{}, m.head.Headers...)
+		m.trailers = "" // they stay encoded
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -268,8 +269,15 @@ func TestGeneratedCodeReadsPiecesAndTrailers(t *testing.T) {
 			}
 		}
 	}
-	if decoded(t, trailersAnswer(false)).GetRequestTrailers() == nil || decoded(t, trailersAnswer(true)).GetResponseTrailers() == nil {
+	none := &v1alpha.HeaderModifications{}
+	if decoded(t, trailersAnswer(none, false)).GetRequestTrailers() == nil || decoded(t, trailersAnswer(none, true)).GetResponseTrailers() == nil {
 		t.Error("expected trailers")
+	}
+	changes := &v1alpha.HeaderModifications{Remove: []string{"x-a"}, Set: []v1alpha.Header{{Name: "x-b", Value: "1"}, {Name: "x-b", Value: "2"}}}
+	got := decoded(t, trailersAnswer(changes, true)).GetResponseTrailers().GetHeaderMutation()
+	want := &servicev3.HeaderMutation{RemoveHeaders: changes.Remove, SetHeaders: setOptions(v1alpha.Headers(changes.Set))}
+	if !proto.Equal(want, got) {
+		t.Errorf("expected the trailers %v, got %v", want, got)
 	}
 }
 

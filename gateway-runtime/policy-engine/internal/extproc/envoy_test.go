@@ -262,6 +262,10 @@ func (u *upstream) start() (int, func()) {
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if conversation := r.Header.Get("X-Conversation"); conversation != "" {
+		converse(w, r, conversation)
+		return
+	}
 	body, _ := io.ReadAll(r.Body)
 	u.mutex.Lock()
 	u.seen[r.Header.Get("X-Test")] = &arrival{

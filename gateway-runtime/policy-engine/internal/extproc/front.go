@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/grpc/codes"
@@ -14,30 +15,44 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // pieceSize is how much of a body goes to Envoy in one message.
 const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
+//
+// Both directions come on one stream. Whichever goroutine wants a message receives, one at a time, and files what is not
+// its own; the others wait until it has received one, and look again.
 type front struct {
 	stream  Stream
-	message incoming    // the last message that came
-	early   *chain.Head // of a response that came before the request had come in
+	head    chain.Head
+	sending sync.Mutex // one message goes out at a time
 
-	head                      chain.Head
-	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
-
-	request, response direction
-	responding        bool // the chain has asked for the response
+	mu         sync.Mutex
+	receiving  bool          // a goroutine does, without the mutex
+	changed    chan struct{} // closed when it has; nil: nobody waits for it
+	message    incoming      // the last message that came; it belongs to the goroutine that receives
+	failed     error         // nothing more comes
+	responded  bool          // the response's head has come,
+	response   chain.Head    // which is this
+	directions [2]direction
 }
 
 // direction is how far the body of one direction has come.
 type direction struct {
-	ended      bool // its last message has come
-	trailers   bool // that was trailers
+	mode       filterv3.ProcessingMode_BodySendMode
+	sent       bool     // the headers have gone on
+	arrived    bool     // a piece has come
+	ended      bool     // the last message has come
+	trailers   bool     // that was trailers,
+	lines      string   // which are these, encoded
+	pieces     [][]byte // that have come and nobody has taken,
+	room       [1][]byte
+	kept       int  // bytes of them that came while another direction was waited for
 	forwarding bool // what still comes is sent on as it is
-	discarding bool // what still comes is of no interest: Envoy has answered the request
+	discarding bool // what still comes is of no interest: Envoy has answered the request, or the body was ended
 }
 
 func (f *front) unexpected(want string) error {
@@ -48,9 +63,13 @@ func (f *front) unexpected(want string) error {
 
 // Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
 // comes in their place.
-func (f *front) Open(context.Context) (exchange.Opening, error) {
-	if err := f.receive(); err != nil {
-		return exchange.Opening{}, err
+func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
+	message, err := f.stream.Receive(ctx)
+	if err == nil {
+		err = f.message.decode(message)
+	}
+	if err != nil {
+		return exchange.Opening{}, receiveError(err)
 	}
 	if f.message.kind == responseHeaders && f.message.head.Status >= http.StatusBadRequest {
 		return exchange.Opening{Refusal: f.message.head.Status}, nil
@@ -61,8 +80,8 @@ func (f *front) Open(context.Context) (exchange.Opening, error) {
 	f.head = f.message.head
 	f.head.ClientAddress = f.message.client
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
-	f.requestMode, f.responseMode = f.message.requestMode, f.message.responseMode
-	f.request.ended = f.message.ended
+	f.directions[chain.Request].mode, f.directions[chain.Response].mode = f.message.requestMode, f.message.responseMode
+	f.directions[chain.Request].ended = f.message.ended
 	route := f.message.route
 	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
 }
@@ -70,10 +89,10 @@ func (f *front) Open(context.Context) (exchange.Opening, error) {
 // CheckMode refuses a route whose body modes are not those the chain needs.
 func (f *front) CheckMode(c *chain.Chain) error {
 	mode := c.Mode()
-	if err := checkBodyMode("request", mode.WantsRequestBody(), f.requestMode); err != nil {
+	if err := checkBodyMode("request", mode.WantsRequestBody(), f.directions[chain.Request].mode); err != nil {
 		return err
 	}
-	return checkBodyMode("response", mode.WantsResponseBody(), f.responseMode)
+	return checkBodyMode("response", mode.WantsResponseBody(), f.directions[chain.Response].mode)
 }
 
 func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySendMode) error {
@@ -87,40 +106,140 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 	return nil
 }
 
-// Finish waits until what passes on has passed.
-func (f *front) Finish(context.Context) error {
-	for f.request.forwarding && !f.request.ended || f.response.forwarding && !f.response.ended {
-		if err := f.receive(); err != nil {
-			return err
-		}
-		if handled, err := f.forward(); err != nil {
-			return err
-		} else if !handled {
-			return f.unexpected("the rest of a body")
-		}
-	}
-	return nil
-}
-
 // ---------------------------------------------------------------- receiving
 
-// receive makes the next message the one that is now.
-func (f *front) receive() error {
-	message, err := f.stream.Receive()
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
+// nobody is what receive is told where no direction's pieces are waited for.
+const nobody = chain.Direction(2)
+
+// receive makes something of the next message, or waits until another goroutine has. The caller holds the mutex, and looks
+// again for what it wants; taker is the direction whose next piece it will take.
+func (f *front) receive(ctx context.Context, taker chain.Direction) error {
+	if f.failed != nil {
+		return f.failed
 	}
+	if f.receiving {
+		return f.waitChange(ctx)
+	}
+	f.receiving = true
+	err := f.receiveMessage(ctx)
+	if err == nil {
+		err = f.file(taker)
+	}
+	f.receiving = false
+	if err != nil && ctx.Err() == nil {
+		f.failed = err
+	}
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
+	return err
+}
+
+// waitChange waits until the goroutine that receives has.
+func (f *front) waitChange(ctx context.Context) error {
+	if f.changed == nil {
+		f.changed = make(chan struct{})
+	}
+	changed := f.changed
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// receiveMessage makes the next message the one that is now. It does without the mutex.
+func (f *front) receiveMessage(ctx context.Context) error {
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	message, err := f.stream.Receive(ctx)
 	if err != nil {
-		return streamError(err)
+		return receiveError(err)
 	}
 	return f.message.decode(message)
 }
 
-func (f *front) send(message outgoing) error {
-	return streamError(f.stream.Send(message.head, message.body))
+// file puts the message where whoever wants it looks, or sends it on.
+func (f *front) file(taker chain.Direction) error {
+	switch f.message.kind {
+	case responseHeaders:
+		if f.responded {
+			return f.unexpected("one response")
+		}
+		f.responded, f.response = true, f.message.head
+		f.directions[chain.Response].ended = f.response.Ended
+		if request := &f.directions[chain.Request]; !request.sent {
+			request.discarding = true
+		}
+		return nil
+	case requestBody, requestTrailers:
+		return f.filePiece(chain.Request, taker)
+	case responseBody, responseTrailers:
+		if f.responded {
+			return f.filePiece(chain.Response, taker)
+		}
+	}
+	return f.unexpected("a message that may come now")
 }
 
-// streamError tells a stream that is gone from one that has failed.
+func (f *front) filePiece(direction, taker chain.Direction) error {
+	d := &f.directions[direction]
+	if d.ended || d.mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
+		return f.unexpected("nothing more of that body")
+	}
+	if f.message.kind == requestTrailers || f.message.kind == responseTrailers {
+		d.ended, d.trailers, d.lines = true, true, f.message.trailers
+	} else {
+		d.ended, d.arrived = f.message.ended, true
+	}
+	switch {
+	case d.forwarding:
+		f.mu.Unlock()
+		defer f.mu.Lock()
+		return f.send(echo(&f.message))
+	case d.discarding || d.trailers:
+		return nil
+	}
+	if d.pieces == nil {
+		d.pieces = d.room[:0]
+	}
+	d.pieces = append(d.pieces, f.message.piece)
+	if direction != taker {
+		d.kept += len(f.message.piece)
+		f.stream.Keep(len(f.message.piece))
+	}
+	return nil
+}
+
+// takePiece takes a piece that has come, if there is one.
+func (f *front) takePiece(d *direction) ([]byte, bool) {
+	if len(d.pieces) == 0 {
+		return nil, false
+	}
+	piece := d.pieces[0]
+	d.pieces[0], d.pieces = nil, d.pieces[1:]
+	if len(d.pieces) == 0 {
+		d.pieces = d.room[:0]
+	}
+	if used := min(d.kept, len(piece)); used > 0 {
+		d.kept -= used
+		f.stream.Keep(-used)
+	}
+	return piece, true
+}
+
+// receiveError tells a stream that is gone from one that has failed.
+func receiveError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
+	}
+	return streamError(err)
+}
+
 func streamError(err error) error {
 	if status.Code(err) == codes.Canceled {
 		return fmt.Errorf("%w: %w", exchange.ErrGone, err)
@@ -128,131 +247,180 @@ func streamError(err error) error {
 	return err
 }
 
-// next receives the next message that is not to be passed on or dropped.
-func (f *front) next() error {
-	for {
-		if err := f.receive(); err != nil {
-			return err
-		}
-		if handled, err := f.forward(); !handled || err != nil {
-			return err
-		}
-	}
-}
-
-// forward takes care of a piece or trailers that the chain does not read.
-func (f *front) forward() (bool, error) {
-	d := f.direction()
-	if d == nil {
-		return false, nil
-	}
-	if d.ended = f.message.ended; f.message.kind == requestTrailers || f.message.kind == responseTrailers {
-		d.ended, d.trailers = true, true
-	}
-	if d.forwarding {
-		return true, f.send(echo(&f.message))
-	}
-	return d.discarding, nil
-}
-
-// direction is that of a piece or trailers, nil for headers.
-func (f *front) direction() *direction {
-	switch f.message.kind {
-	case requestBody, requestTrailers:
-		return &f.request
-	case responseBody, responseTrailers:
-		return &f.response
-	}
-	return nil
-}
-
-// ---------------------------------------------------------------- chain.FrontEnd
+// ---------------------------------------------------------------- chain.FrontEnd: what comes
 
 // Request is the request's head.
 func (f *front) Request() chain.Head { return f.head }
 
 // Response waits for the response headers.
-func (f *front) Response(context.Context) (chain.Head, error) {
-	if f.early == nil {
-		if err := f.next(); err != nil {
+func (f *front) Response(ctx context.Context) (chain.Head, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.responded {
+		if err := f.receive(ctx, nobody); err != nil {
 			return chain.Head{}, err
 		}
-		if f.message.kind != responseHeaders {
-			return chain.Head{}, f.unexpected("response headers")
+	}
+	return f.response, nil
+}
+
+// NextPiece waits for the next piece of a body.
+func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := &f.directions[direction]
+	for {
+		if f.hasRefused(direction) {
+			return nil, chain.ErrResponded
 		}
-		f.early = &f.message.head
+		if piece, ok := f.takePiece(d); ok {
+			return piece, nil
+		}
+		if d.ended {
+			return nil, io.EOF
+		}
+		if err := f.receive(ctx, direction); err != nil {
+			return nil, err
+		}
 	}
-	f.responding = true
-	f.response.ended = f.early.Ended
-	if !f.request.forwarding {
-		f.request.discarding = true
-	}
-	return *f.early, nil
 }
 
-// NextPiece waits for the next piece of the body under way.
-func (f *front) NextPiece(context.Context) ([]byte, error) {
-	current := f.current()
-	if current.ended {
-		return nil, io.EOF
-	}
-	if err := f.next(); err != nil {
-		return nil, err
-	}
-	if f.message.kind == responseHeaders && !f.responding {
-		early := f.message.head
-		f.early = &early
-		return nil, chain.ErrResponded
-	}
-	if f.direction() != current {
-		return nil, f.unexpected("a piece of the body")
-	}
-	if current.trailers {
-		return nil, io.EOF
-	}
-	return f.message.piece, nil
+// hasRefused reports whether Envoy has answered a request itself that has not gone on.
+func (f *front) hasRefused(direction chain.Direction) bool {
+	return direction == chain.Request && f.responded && !f.directions[direction].sent
 }
 
-func (f *front) current() *direction {
-	if f.responding {
-		return &f.response
+// Trailers are those that came behind the body.
+func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return trailersOf(f.directions[direction].lines)
+}
+
+// HasBody waits until something has come behind the headers: until then Envoy takes a piece of ours for an error, and for
+// ever where that is trailers.
+func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := &f.directions[direction]
+	for !d.arrived && !d.ended {
+		if f.hasRefused(direction) {
+			return false, chain.ErrResponded
+		}
+		if err := f.receive(ctx, nobody); err != nil {
+			return false, err
+		}
 	}
-	return &f.request
+	return d.arrived, nil
+}
+
+// Finish waits until what passes on has passed.
+func (f *front) Finish(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
+		if err := f.receive(ctx, nobody); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passes reports whether there is something to come that is sent on as it is.
+func (d *direction) passes() bool { return d.forwarding && !d.ended }
+
+// ---------------------------------------------------------------- chain.FrontEnd: what goes
+
+func (f *front) send(message outgoing) error {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	return streamError(f.stream.Send(message.head, message.body))
 }
 
 // SendHeaders answers the headers message.
-func (f *front) SendHeaders(changes chain.Changes) error {
-	message, err := headersAnswer(&changes, f.responding)
+func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
+	message, err := headersAnswer(&changes, direction == chain.Response)
 	if err != nil {
 		return err
 	}
+	f.mu.Lock()
+	f.directions[direction].sent = true
+	f.mu.Unlock()
 	return f.send(message)
 }
 
-// SendPiece sends a piece of the body, in as many messages as it takes. Trailers close a body that came with them.
-func (f *front) SendPiece(piece []byte, last bool) error {
-	trailers := f.current().trailers
+// SendPiece sends a piece of a body, in as many messages as it takes.
+func (f *front) SendPiece(ctx context.Context, direction chain.Direction, piece []byte) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if may, err := f.HasBody(ctx, direction); err != nil {
+		return err
+	} else if !may {
+		return chain.ErrNoBody
+	}
 	for len(piece) > pieceSize {
-		if err := f.send(pieceAnswer(piece[:pieceSize], false, f.responding)); err != nil {
+		if err := f.send(pieceAnswer(piece[:pieceSize], false, direction == chain.Response)); err != nil {
 			return err
 		}
 		piece = piece[pieceSize:]
 	}
-	if len(piece) > 0 || last && !trailers {
-		if err := f.send(pieceAnswer(piece, last && !trailers, f.responding)); err != nil {
+	return f.send(pieceAnswer(piece, false, direction == chain.Response))
+}
+
+// SendLast sends the last piece of a body, and ends it. Trailers close a body that came with them.
+func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+	if len(piece) > pieceSize {
+		cut := (len(piece) - 1) / pieceSize * pieceSize
+		if err := f.SendPiece(ctx, direction, piece[:cut]); err != nil {
+			return err
+		}
+		piece = piece[cut:]
+	}
+	if _, err := f.HasBody(ctx, direction); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	d := &f.directions[direction]
+	closes := d.trailers
+	d.discarding = true
+	f.mu.Unlock()
+	if !closes {
+		return f.send(pieceAnswer(piece, true, direction == chain.Response))
+	}
+	if err := f.SendPiece(ctx, direction, piece); err != nil {
+		return err
+	}
+	return f.send(trailersAnswer(&trailers, direction == chain.Response))
+}
+
+// SendRest passes on what nobody has taken, and what has not come yet.
+func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
+	for {
+		piece, last, none := f.takeRest(direction)
+		switch {
+		case none:
+			return nil
+		case last:
+			return f.SendLast(ctx, direction, piece, v1alpha.HeaderModifications{})
+		}
+		if err := f.SendPiece(ctx, direction, piece); err != nil {
 			return err
 		}
 	}
-	if last && trailers {
-		return f.send(trailersAnswer(f.responding))
-	}
-	return nil
 }
 
-// SendRest passes on what has not come yet.
-func (f *front) SendRest() error {
-	f.current().forwarding = true
-	return nil
+// takeRest takes a piece that has come, and whether it is the last; none: from now on what comes is forwarded.
+func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := &f.directions[direction]
+	piece, ok := f.takePiece(d)
+	if !ok && !d.ended {
+		d.forwarding = true
+		return nil, false, true
+	}
+	return piece, d.ended && len(d.pieces) == 0, false
 }
 
 // Answer ends the exchange.

@@ -19,6 +19,8 @@ type incoming struct {
 	ended bool       // of headers and pieces: nothing follows
 	piece []byte     // of a body
 
+	trailers string // HttpTrailers, encoded: few chains read them
+
 	route, client             string // of the first message
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
@@ -84,8 +86,26 @@ func (m *incoming) take(f field[[]byte]) error {
 		return m.takeHeaders(textOf(f.value))
 	case requestBody, responseBody:
 		return m.takePiece(f.value)
+	case requestTrailers, responseTrailers:
+		m.trailers = textOf(f.value)
 	}
 	return nil
+}
+
+// trailersOf reads HttpTrailers; nil where there is none.
+func trailersOf(text string) (v1alpha.Headers, error) {
+	const trailers = 1<<3 + bytesField
+	head := chain.Head{}
+	for text != "" {
+		f, err := consumeField(&text)
+		if err == nil && f.tag == trailers {
+			err = takeLines(&head, f.value)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return head.Headers, nil
 }
 
 // textOf is a part of the message as text, without a copy: nobody changes a message that was received.

@@ -55,6 +55,7 @@ const (
 // The fields of what is in it.
 const (
 	commonResponse   = protowire.Number(1) // of HeadersResponse and BodyResponse
+	trailerMutation  = protowire.Number(1) // of TrailersResponse
 	commonStatus     = protowire.Number(1) // of CommonResponse, as are
 	headerMutation   = protowire.Number(2)
 	bodyMutation     = protowire.Number(3)
@@ -99,22 +100,30 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
-	for n, header := range changes.Headers.Set {
-		b.header(header.Name, header.Value, addsTo(changes.Headers.Set, n))
-	}
-	for _, header := range changes.Headers.Append {
-		b.header(header.Name, header.Value, true)
-	}
+	b.setHeaders(&changes.Headers)
 	b.pseudoHeader(":method", changes.Method)
 	b.pseudoHeader(":path", changes.Path)
 	b.pseudoHeader(":authority", changes.Authority)
 	if changes.Status != 0 {
 		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
 	}
-	for _, name := range changes.Headers.Remove {
+	b.removeHeaders(&changes.Headers)
+	b.closeUnlessEmpty(mutation)
+}
+
+func (b *builder) setHeaders(changes *v1alpha.HeaderModifications) {
+	for n, header := range changes.Set {
+		b.header(header.Name, header.Value, addsTo(changes.Set, n))
+	}
+	for _, header := range changes.Append {
+		b.header(header.Name, header.Value, true)
+	}
+}
+
+func (b *builder) removeHeaders(changes *v1alpha.HeaderModifications) {
+	for _, name := range changes.Remove {
 		b.text(removeHeaders, name)
 	}
-	b.closeUnlessEmpty(mutation)
 }
 
 // addsTo reports whether a header has the name of one before it: the first value overwrites, the others are appended.
@@ -162,9 +171,14 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 	return outgoing{b, piece}
 }
 
-func trailersAnswer(response bool) outgoing {
+func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoing {
 	b := make(builder, 0, 2)
-	b.close(b.open(answerTo(toTrailers, response)))
+	answer := b.open(answerTo(toTrailers, response))
+	mutation := b.open(trailerMutation)
+	b.setHeaders(changes)
+	b.removeHeaders(changes)
+	b.closeUnlessEmpty(mutation)
+	b.close(answer)
 	return outgoing{head: b}
 }
 
@@ -174,7 +188,7 @@ func echo(message *incoming) outgoing {
 	case requestBody, responseBody:
 		return pieceAnswer(message.piece, message.ended, message.kind == responseBody)
 	default:
-		return trailersAnswer(message.kind == responseTrailers)
+		return trailersAnswer(&v1alpha.HeaderModifications{}, message.kind == responseTrailers)
 	}
 }
 

@@ -1,7 +1,9 @@
 package extproc_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -51,6 +53,8 @@ const (
 	onRequestBody  // and the body
 	onResponse     //
 	onResponseBody // and the body
+	onRequestStream
+	onResponseStream
 )
 
 func policy(name string, phases int, p v1alpha.Policy, change ...func(*chain.Settings)) *chain.Instance {
@@ -66,6 +70,12 @@ func policy(name string, phases int, p v1alpha.Policy, change ...func(*chain.Set
 	}
 	if phases&onResponseBody != 0 {
 		settings.Mode.ResponseBodyMode = v1alpha.BodyBuffer
+	}
+	if phases&onRequestStream != 0 {
+		settings.Mode.RequestBodyMode = v1alpha.BodyStream
+	}
+	if phases&onResponseStream != 0 {
+		settings.Mode.ResponseBodyMode = v1alpha.BodyStream
 	}
 	for _, c := range change {
 		c(&settings)
@@ -132,6 +142,87 @@ var shout = fake{
 	},
 }
 
+// streams is a policy that does the same with both bodies.
+type streams func(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool)
+
+func (streams) OnRequest(context.Context, *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	return nil, nil
+}
+
+func (streams) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+func (streams) Close() error { return nil }
+
+func (s streams) OnRequestStream(_ context.Context, r *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) { s(r.Trailers, chunks, yield) }
+}
+
+func (s streams) OnResponseStream(_ context.Context, r *v1alpha.ResponseContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) { s(r.Trailers, chunks, yield) }
+}
+
+func shouts(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+	for chunk, err := range chunks {
+		if !yield(bytes.ToUpper(chunk), err) {
+			return
+		}
+	}
+}
+
+// framed yields before it has taken a chunk.
+func framed(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+	if !yield([]byte("<"), nil) {
+		return
+	}
+	for chunk, err := range chunks {
+		if !yield(chunk, err) {
+			return
+		}
+	}
+	yield([]byte(">"), nil)
+}
+
+// lets lets the headers go at once.
+func lets(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+	if yield(nil, nil) {
+		shouts(trailers, chunks, yield)
+	}
+}
+
+// first passes one chunk, and ends.
+func first(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+	for chunk, err := range chunks {
+		yield(chunk, err)
+		return
+	}
+}
+
+// ends passes chunks until one has an exclamation mark, then ends with err.
+func ends(err error) streams {
+	return func(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+		for chunk, failed := range chunks {
+			if bytes.Contains(chunk, []byte("!")) {
+				yield(nil, err)
+				return
+			}
+			if !yield(chunk, failed) {
+				return
+			}
+		}
+	}
+}
+
+// setsTrailers changes the first, removes X-Gone, and adds X-New.
+func setsTrailers(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
+	shouts(trailers, chunks, yield)
+	trailers.Remove, trailers.Set = []string{"x-gone"}, []v1alpha.Header{{Name: "X-New", Value: "1"}}
+	if len(trailers.Headers) > 0 {
+		first := trailers.Headers[0]
+		trailers.Set = append(trailers.Set, v1alpha.Header{Name: first.Name, Value: "saw " + first.Value})
+	}
+}
+
 var gone = slow{started: make(chan struct{}, 1), ended: make(chan struct{}, 1), release: make(chan struct{})}
 var late = slow{started: make(chan struct{}, 1), ended: make(chan struct{}, 1), release: make(chan struct{})}
 
@@ -150,16 +241,27 @@ var seesBody = fake{
 
 // scenarios are the chains of the tests. A chain NAME serves /NAME/.
 var scenarios = map[string][]*chain.Instance{
-	"request-order": {policy("first", onRequest, mark("first")), policy("second", onRequest, mark("second"))},
-	"order":         {policy("first", onRequest|onResponse, mark("first")), policy("second", onRequest|onResponse, mark("second"))},
-	"response-only": {policy("only", onResponse, mark("only"))},
-	"deny-header":   {policy("outer", onRequest|onResponse, mark("outer")), policy("deny", onRequest, deny)},
-	"deny-body":     {policy("outer", onRequest|onResponse, mark("outer")), policy("deny", onRequestBody, deny)},
-	"shout":         {policy("shout", onRequest|onRequestBody|onResponse|onResponseBody, shout)},
-	"shout-headers": {policy("shout", onRequest|onResponse, shout)},
-	"pass-bodies":   {policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail))},
-	"small":         {policy("outer", onRequest|onResponse, mark("outer")), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(1000, chain.Fail))},
-	"small-goes-on": {policy("sees", onRequestBody|onResponseBody, seesBody, atMost(1000, chain.Continue)), policy("marks", onRequest|onResponse, mark("late"))},
+	"stream-shout":  {policy("shout", onRequestStream|onResponseStream, streams(shouts))},
+	"stream-mixed":  {policy("outer", onRequest|onResponse, mark("outer")), policy("one", onRequestStream|onResponseStream, streams(shouts)), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail)), policy("two", onRequestStream|onResponseStream, streams(framed))},
+	"stream-frames": {policy("frames", onRequestStream|onResponseStream, streams(framed))},
+	"stream-lets":   {policy("lets", onRequestStream|onResponseStream, streams(lets))},
+	"stream-stops":  {policy("stops", onRequestStream|onResponseStream, streams(first))},
+	"stream-rejects-request": {policy("outer", onRequest|onResponse, mark("outer")), policy("rejects", onRequestStream,
+		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
+	"stream-rejects-alone": {policy("rejects", onRequestStream,
+		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
+	"stream-fails-response": {policy("fails", onResponseStream, ends(errors.New("secret")))},
+	"stream-trailers":       {policy("trailers", onRequestStream|onResponseStream, streams(setsTrailers))},
+	"request-order":         {policy("first", onRequest, mark("first")), policy("second", onRequest, mark("second"))},
+	"order":                 {policy("first", onRequest|onResponse, mark("first")), policy("second", onRequest|onResponse, mark("second"))},
+	"response-only":         {policy("only", onResponse, mark("only"))},
+	"deny-header":           {policy("outer", onRequest|onResponse, mark("outer")), policy("deny", onRequest, deny)},
+	"deny-body":             {policy("outer", onRequest|onResponse, mark("outer")), policy("deny", onRequestBody, deny)},
+	"shout":                 {policy("shout", onRequest|onRequestBody|onResponse|onResponseBody, shout)},
+	"shout-headers":         {policy("shout", onRequest|onResponse, shout)},
+	"pass-bodies":           {policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail))},
+	"small":                 {policy("outer", onRequest|onResponse, mark("outer")), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(1000, chain.Fail))},
+	"small-goes-on":         {policy("sees", onRequestBody|onResponseBody, seesBody, atMost(1000, chain.Continue)), policy("marks", onRequest|onResponse, mark("late"))},
 	"panics": {policy("outer", onRequest|onResponse, mark("outer")), policy("panics", onRequest, requestDoes(
 		func(*v1alpha.RequestContext) v1alpha.RequestAction { panic("secret") }))},
 	"answers-late": {policy("outer", onResponse, mark("outer")), policy("answers", onResponse, responseDoes(

@@ -30,8 +30,11 @@ func NewServer(exchanges *exchange.Server) *Server { return &Server{exchanges} }
 type Stream interface {
 	// Context is done when nobody waits for the exchange any more.
 	Context() context.Context
-	// Receive waits for the next message, which is the caller's to keep; io.EOF after the last.
-	Receive() ([]byte, error)
+	// Receive waits for the next message, which is the caller's to keep; io.EOF after the last. One goroutine at a time
+	// waits. Where ctx is done first, no message is lost.
+	Receive(ctx context.Context) ([]byte, error)
+	// Keep says that so many bytes more (or less) of what was received wait for their use: no more is to come for them.
+	Keep(more int)
 	// Send sends a message in two parts, and keeps neither.
 	Send(message, rest []byte) error
 }

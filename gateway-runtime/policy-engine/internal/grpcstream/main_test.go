@@ -90,7 +90,7 @@ func expectCode(t tester, want codes.Code, err error) {
 // each calls a function with each message, until the last.
 func each(stream *grpcstream.Stream, use func([]byte) error) error {
 	for {
-		message, err := stream.Receive()
+		message, err := stream.Receive(stream.Context())
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

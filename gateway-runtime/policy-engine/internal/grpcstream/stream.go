@@ -25,7 +25,7 @@ var (
 	errCutOff        = status.Error(codes.Internal, "the stream ended within a message")
 )
 
-// Stream is one call. Its methods are for the goroutine of its handler; the connection's mutex guards its fields.
+// Stream is one call. One goroutine at a time receives, and one sends; the connection's mutex guards its fields.
 type Stream struct {
 	connection *connection
 	id         uint32
@@ -42,6 +42,7 @@ type Stream struct {
 	failed       error  // nothing is received or sent any more
 
 	granted, allowed int           // bytes: the largest window that the peer was given, and what is left of it
+	kept             int           // bytes that the handler has received and holds
 	waiting          bool          // for something to arrive, on
 	arrived          chan struct{} // which has room for one token
 
@@ -63,8 +64,13 @@ func (s *Stream) Context() context.Context { return s.ctx }
 // ---------------------------------------------------------------- receiving
 
 // Receive waits for the next message, which is the caller's to keep: it shares its memory with nothing else. After the
-// last one it returns io.EOF.
-func (s *Stream) Receive() ([]byte, error) {
+// last one it returns io.EOF. One goroutine at a time may wait. Where ctx is done first nothing is lost: its cause is the
+// error, and the message is the next call's.
+func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
+	var done <-chan struct{}
+	if ctx != s.ctx { // whose end wakes a handler that waits
+		done = ctx.Done()
+	}
 	c := s.connection
 	c.mu.Lock()
 	defer c.unlock()
@@ -75,9 +81,37 @@ func (s *Stream) Receive() ([]byte, error) {
 		s.waiting = true
 		s.credit()
 		c.unlock()
-		<-s.arrived
-		c.mu.Lock()
+		select {
+		case <-s.arrived:
+			c.mu.Lock()
+		case <-done:
+			c.mu.Lock()
+			s.stopWaiting()
+			if s.failed != nil {
+				return nil, s.failed
+			}
+			return nil, context.Cause(ctx)
+		}
 	}
+}
+
+// stopWaiting takes back the wish to be woken.
+func (s *Stream) stopWaiting() {
+	if s.waiting {
+		s.waiting = false
+		return
+	}
+	<-s.arrived // it was granted meanwhile
+}
+
+// Keep says that the handler holds so many bytes more (or less) of what it has received and nobody has used yet. The
+// peer is given no credit for them.
+func (s *Stream) Keep(more int) {
+	c := s.connection
+	c.mu.Lock()
+	defer c.unlock()
+	s.kept += more
+	s.credit()
 }
 
 // next returns the next whole message; nil where none has arrived.
@@ -101,11 +135,12 @@ func (s *Stream) next() (message []byte, err error) {
 	return nil, nil
 }
 
-// credit lets the peer send more, if the handler waits for it.
+// credit lets the peer send more, if the handler waits for it: as much as fits the window beside what the handler keeps.
 func (s *Stream) credit() {
-	if s.waiting && s.allowed <= s.granted/2 && !s.ended {
-		s.connection.out.appendWindowUpdate(s.id, streamWindow-s.allowed)
-		s.granted, s.allowed = streamWindow, streamWindow
+	window := streamWindow - s.kept
+	if s.waiting && s.allowed <= min(s.granted, window)/2 && s.allowed < window && !s.ended {
+		s.connection.out.appendWindowUpdate(s.id, window-s.allowed)
+		s.granted, s.allowed = streamWindow, window
 	}
 }
 

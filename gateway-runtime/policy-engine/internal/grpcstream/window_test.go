@@ -2,6 +2,9 @@ package grpcstream_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -182,7 +185,7 @@ func TestPaddingIsCredited(t *testing.T) {
 func TestUnreadStreamHoldsNoOtherUp(t *testing.T) {
 	read := make(chan struct{})
 	p := serve(t, func(stream *grpcstream.Stream) error {
-		if first, err := stream.Receive(); err != nil || string(first) != "wait" {
+		if first, err := stream.Receive(stream.Context()); err != nil || string(first) != "wait" {
 			return sink(stream)
 		}
 		await(stream, read)
@@ -260,7 +263,7 @@ func TestNoCreditIsGivenAfterAReset(t *testing.T) {
 	ended := make(chan error, 1)
 	p := serve(t, reporting(ended, func(stream *grpcstream.Stream) error {
 		<-stream.Context().Done()
-		_, err := stream.Receive()
+		_, err := stream.Receive(stream.Context())
 		return err
 	})).dial(t)
 	p.open(1)
@@ -291,4 +294,81 @@ func TestAPeerMayNotHaveHeardOfTheFirstWindow(t *testing.T) {
 	p.end(1)
 	p.until(done(1))
 	p.answers[1].expect(t, message(textOf(defaultWindow)))
+}
+
+// TestWhatAHandlerKeepsIsNoCredit: messages that it has received and nobody has used count against the stream's window.
+func TestWhatAHandlerKeepsIsNoCredit(t *testing.T) {
+	const size = 16 << 10
+	var kept atomic.Int64
+	release := make(chan int)
+	h := serve(t, func(stream *grpcstream.Stream) error {
+		go func() {
+			for more := range release {
+				stream.Keep(-more)
+			}
+		}()
+		return each(stream, func(message []byte) error {
+			stream.Keep(len(message))
+			kept.Add(int64(len(message)))
+			return stream.Send(nil, nil)
+		})
+	})
+	defer close(release)
+	p := h.dial(t)
+	p.open(1)
+	hasRoom := func() bool {
+		for range 1000 { // until the handler waits again
+			if p.settle(); p.ours.room(1) >= size {
+				return true
+			}
+		}
+		return false
+	}
+	for hasRoom() {
+		p.send(1, textOf(size))
+		p.until("DATA 1: ")
+		if held := kept.Load(); held > streamWindow+size {
+			t.Fatalf("%d bytes are kept", held)
+		}
+	}
+	if held := kept.Load(); held < streamWindow/2 {
+		t.Fatalf("no credit although only %d bytes are kept", held)
+	}
+	release <- int(kept.Load())
+	release <- 0 // it has been given back
+	if !hasRoom() {
+		t.Fatal("no credit for what was given back")
+	}
+}
+
+// TestAWaitThatEndsLosesNoMessage: who stops waiting leaves the message to the next.
+func TestAWaitThatEndsLosesNoMessage(t *testing.T) {
+	errGone := errors.New("gone")
+	h := serve(t, func(stream *grpcstream.Stream) error {
+		for range 100 {
+			ctx, cancel := context.WithCancelCause(stream.Context())
+			go cancel(errGone)
+			message, err := stream.Receive(ctx)
+			if errors.Is(err, errGone) {
+				message, err = stream.Receive(stream.Context())
+			}
+			if err == nil {
+				err = stream.Send(message, nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	p := h.dial(t)
+	p.open(1)
+	var want []byte
+	for n := range 100 {
+		text := fmt.Sprintf("message %d", n)
+		p.send(1, text)
+		want = append(want, message(text)...)
+		p.until("DATA 1: " + text)
+	}
+	p.answers[1].expect(t, want)
 }

@@ -168,7 +168,7 @@ func TestHeadersWithoutMethod(t *testing.T) {
 
 func TestFramesAfterTheEndAreIgnored(t *testing.T) {
 	p := serve(t, func(stream *grpcstream.Stream) error {
-		message, err := stream.Receive()
+		message, err := stream.Receive(stream.Context())
 		if err != nil {
 			return err
 		}
@@ -213,12 +213,12 @@ func TestBadMessages(t *testing.T) {
 func TestDisconnectionEndsAllHandlers(t *testing.T) {
 	ended := make(chan error, 3)
 	p := serve(t, reporting(ended, func(stream *grpcstream.Stream) error {
-		message, err := stream.Receive()
+		message, err := stream.Receive(stream.Context())
 		switch string(message) {
 		case "send":
 			err = stream.Send(make([]byte, 1<<20), nil)
 		case "receive":
-			_, err = stream.Receive()
+			_, err = stream.Receive(stream.Context())
 		}
 		<-stream.Context().Done()
 		return err

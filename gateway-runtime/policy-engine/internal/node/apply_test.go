@@ -3,9 +3,11 @@ package node
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -47,6 +49,29 @@ func TestTriesAreFurtherApartEachTimeUpToALimit(t *testing.T) {
 	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
 		if got := timing.backOff(tries); got != want {
 			t.Errorf("after %d tries: expected %s, got %s", tries, want, got)
+		}
+	}
+}
+
+// TestAttachmentsSayHowLongStreamsMayTake: the engine's settings, and what the policy is told.
+func TestAttachmentsSayHowLongStreamsMayTake(t *testing.T) {
+	for told, want := range map[uint32]time.Duration{0: time.Second, 250: 250 * time.Millisecond} {
+		var seen v1alpha.Metadata
+		policy := Policy{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
+			Factory: func(metadata v1alpha.Metadata, _ v1alpha.Params) (v1alpha.Policy, error) {
+				seen = metadata
+				return tag{&shelf{}}, nil
+			}}
+		made := attachment("i", "{}")
+		made.TimeoutMs, made.StreamIdleTimeoutMs = told, 1500
+		c := &chains{policies: &atomic.Pointer[policies]{}}
+		c.policies.Store(policiesOf([]Policy{policy}))
+		built, err := c.buildInstance(&nodev1.ApiBundle{}, made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := built.instance.Settings(); seen.Timeout != want || got.Timeout != want || got.StreamIdleTimeout != 1500*time.Millisecond {
+			t.Errorf("expected %v, got %v, %+v", want, seen.Timeout, got)
 		}
 	}
 }

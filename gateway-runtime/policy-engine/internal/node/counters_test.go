@@ -15,8 +15,8 @@ import (
 // headersFront is a front end for chains that want request headers alone.
 type headersFront struct{ chain.FrontEnd }
 
-func (headersFront) Request() chain.Head             { return chain.Head{Method: "GET", Path: "/", Ended: true} }
-func (headersFront) SendHeaders(chain.Changes) error { return nil }
+func (headersFront) Request() chain.Head                              { return chain.Head{Method: "GET", Path: "/", Ended: true} }
+func (headersFront) SendHeaders(chain.Direction, chain.Changes) error { return nil }
 
 // executeIn lets one exchange pass a chain.
 func (b *bench) executeIn(id string) {

@@ -139,6 +139,8 @@ func settingsOf(attachment *nodev1.Attachment) (chain.Settings, error) {
 		MaxConcurrency: int(attachment.GetMaxConcurrency()),
 		MaxBodyBytes:   int64(attachment.GetMaxBodyBytes()),
 		Mode:           modeOf(attachment.GetProcessingMode()),
+
+		StreamIdleTimeout: time.Duration(attachment.GetStreamIdleTimeoutMs()) * time.Millisecond,
 	}, nil
 }
 

@@ -49,8 +49,8 @@ type PolicyDefinition struct {
 	PrepareTimeout   string               `json:"prepareTimeout,omitempty"`   // that prepare of a Python policy may take: "30s"; empty is 10 s
 }
 
-// ProcessingModeConfig says which phases a policy is called in. A policy that wants headers and body of one
-// direction is called once, with both. The zero value of a mode is SKIP, that of EncodedBodies is REFUSE.
+// ProcessingModeConfig says which phases a policy is called in. A policy that wants headers of one direction and
+// buffers its body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP, that of EncodedBodies is REFUSE.
 type ProcessingModeConfig struct {
 	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
 	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`
@@ -61,20 +61,32 @@ type ProcessingModeConfig struct {
 	EncodedBodies         EncodedBodies `json:"encodedBodies,omitempty"`
 }
 
-// WantsRequest reports whether OnRequest is to be called at all.
+// WantsRequest reports whether the policy is to be called for requests at all.
 func (m ProcessingModeConfig) WantsRequest() bool {
 	return m.RequestHeaderMode == HeaderProcess || m.WantsRequestBody()
 }
 
-// WantsResponse reports whether OnResponse is to be called at all.
+// WantsResponse reports whether the policy is to be called for responses at all.
 func (m ProcessingModeConfig) WantsResponse() bool {
 	return m.ResponseHeaderMode == HeaderProcess || m.WantsResponseBody()
 }
 
-// WantsRequestBody reports whether OnRequest is to be called with the body.
+// WantsRequestBody reports whether the policy wants the request's body: whole, or as a stream.
 func (m ProcessingModeConfig) WantsRequestBody() bool { return wanted(m.RequestBodyMode) }
 
-// WantsResponseBody reports whether OnResponse is to be called with the body.
+// WantsResponseBody reports whether the policy wants the response's body: whole, or as a stream.
 func (m ProcessingModeConfig) WantsResponseBody() bool { return wanted(m.ResponseBodyMode) }
+
+// BuffersRequestBody reports whether OnRequest is given the whole body.
+func (m ProcessingModeConfig) BuffersRequestBody() bool { return m.RequestBodyMode == BodyBuffer }
+
+// BuffersResponseBody reports whether OnResponse is given the whole body.
+func (m ProcessingModeConfig) BuffersResponseBody() bool { return m.ResponseBodyMode == BodyBuffer }
+
+// StreamsRequestBody reports whether OnRequestStream is called.
+func (m ProcessingModeConfig) StreamsRequestBody() bool { return m.RequestBodyMode == BodyStream }
+
+// StreamsResponseBody reports whether OnResponseStream is called.
+func (m ProcessingModeConfig) StreamsResponseBody() bool { return m.ResponseBodyMode == BodyStream }
 
 func wanted(mode BodyMode) bool { return mode != BodySkip && mode != "" }

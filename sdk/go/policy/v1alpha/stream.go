@@ -39,8 +39,8 @@ func (r *Reject) Error() string { return "the policy rejects the message" }
 type Trailers struct {
 	// Headers are as they came; nil before the end, and where the message has none.
 	Headers Headers
-	// Set and Remove change them when the stream has ended; first Remove, then Set.
-	// A message that came without trailers gets some where the protocol of its receiver has them.
+	// Set and Remove change them when the stream has ended; first Remove, then Set. A message that came without trailers
+	// gets none: there they are without effect. What is refused is as in HeaderModifications.
 	Set    []Header
 	Remove []string
 }

@@ -1,0 +1,99 @@
+package chain
+
+import (
+	"sync"
+	"time"
+)
+
+// ownWork measures what a policy does between its chunks: the time in which somebody waits for it, and it waits for nothing.
+// Where there is a timer, it bounds each such time.
+type ownWork struct {
+	timer *time.Timer
+	limit time.Duration
+	idle  *time.Timer // that bounds the waiting for a chunk
+
+	mu      sync.Mutex
+	pulling bool
+	asking  bool
+	since   time.Duration
+	sum     time.Duration
+	err     error // of the source
+}
+
+func (o *ownWork) pull(pulling bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.set(pulling, o.asking)
+}
+
+func (o *ownWork) ask(s *stage, asking bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.set(o.pulling, asking)
+	idle := s.step.settings.StreamIdleTimeout
+	switch {
+	case idle == 0:
+	case !asking:
+		o.idle.Stop()
+	case o.idle == nil:
+		o.idle = time.AfterFunc(idle, s.stopIdle)
+	default:
+		o.idle.Reset(idle)
+	}
+}
+
+// stopIdle ends the wait for a chunk, here and in the stages before.
+func (s *stage) stopIdle() {
+	s.cancel(errIdle)
+	for before := s.before; before != nil; before = before.before {
+		before.cancel(errStreamOver)
+	}
+}
+
+func (o *ownWork) set(pulling, asking bool) {
+	worked, works := o.pulling && !o.asking, pulling && !asking
+	o.pulling, o.asking = pulling, asking
+	switch {
+	case works && !worked:
+		o.since = now()
+		if o.timer != nil {
+			o.timer.Reset(o.limit)
+		}
+	case worked && !works:
+		o.sum += now() - o.since
+		if o.timer != nil {
+			o.timer.Stop()
+		}
+	}
+}
+
+func (o *ownWork) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+}
+
+func (o *ownWork) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+func (o *ownWork) worked() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sum
+}
+
+func (o *ownWork) stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+	if o.idle != nil {
+		o.idle.Stop()
+	}
+}

@@ -1,0 +1,323 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// streams is what an exchange has whose policies stream a body.
+type streams struct {
+	// What the streams of a direction, and the waits of its phase, last for.
+	contexts [2]context.Context //nolint:containedctx // the exchange's
+	stop     [2]context.CancelCauseFunc
+	origin   int     // the policy whose stream gave the answer, and does not see it; -1: none
+	kept     message // the request as it was when its body was last there whole, for policies that ask for it in the response phase
+
+	sent chan struct{} // closed when the request's body has gone, or cannot; nil: it is not on its way
+	mu   sync.Mutex
+	err  error // why it cannot
+	out  bool  // the response's headers have left: it is too late for an answer
+}
+
+// streamsOf are the exchange's, made at their first use.
+func (x *exchange) streamsOf(ctx context.Context) *streams {
+	if x.streams == nil {
+		x.streams = &streams{origin: -1}
+		for direction := range x.streams.contexts {
+			x.streams.contexts[direction], x.streams.stop[direction] = context.WithCancelCause(ctx)
+		}
+	}
+	return x.streams
+}
+
+// waitContext is what waits of the response phase last for: until a stream of the request ends the exchange.
+func (x *exchange) waitContext(ctx context.Context) context.Context {
+	if x.streams == nil || x.answered {
+		return ctx
+	}
+	return x.streams.contexts[Response]
+}
+
+// endStreams ends all streams: the response is the gateway's own, or the exchange is over.
+func (x *exchange) endStreams() {
+	for _, stop := range x.streams.stop {
+		stop(errStreamOver)
+	}
+	if x.streams.sent != nil {
+		<-x.streams.sent
+	}
+	for _, m := range [...]*message{&x.request, &x.response} {
+		if m.stage != nil {
+			m.stage.close()
+		}
+	}
+}
+
+// endStream makes the end of a stream the answer, where a policy has ended it. It returns any other error.
+func (x *exchange) endStream(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrResponded) {
+		x.responded = true
+		if x.request.stage != nil {
+			x.request.stage.close()
+		}
+		return nil
+	}
+	end, ok := errors.AsType[*streamEnd](err)
+	if !ok {
+		return err
+	}
+	x.streams.origin = end.index
+	failure := end.failure
+	if end.reject != nil {
+		failure = x.applyImmediate(end.reject)
+	}
+	if failure != nil {
+		x.answerProblem(failure, end.request)
+	}
+	return nil
+}
+
+// endRequest makes the end of the request's streams, whose body is on its way, the answer, where a policy has ended them.
+func (x *exchange) endRequest() error {
+	if x.answered {
+		return nil
+	}
+	x.streams.mu.Lock()
+	err := x.streams.err
+	x.streams.mu.Unlock()
+	return x.endStream(err)
+}
+
+// ---------------------------------------------------------------- starting
+
+// startStream has the policy stream the message's body, and waits for its first chunk, with which it passes the message on.
+func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
+	if err := m.settle(x.waitContext(ctx)); err != nil {
+		return err
+	}
+	streams := x.streamsOf(ctx)
+	if !x.answered {
+		ctx = streams.contexts[m.direction]
+	}
+	s, failure := x.newStage(ctx, m, at)
+	s.step.observer.Began()
+	if failure == nil {
+		failure = s.start()
+	}
+	if failure != nil {
+		s.complete(failure)
+		s.close()
+	} else if inMemory := m.bodiless || m.ended && !m.hasArrived(); inMemory {
+		return x.gather(m, s)
+	} else if s.peek() == nil {
+		m.install(s)
+		return nil
+	}
+	if s.execution.Continued {
+		m.takeBack(s)
+		return nil
+	}
+	return s.result
+}
+
+// takeBack has the body of a policy that was never started pass it by.
+func (m *message) takeBack(s *stage) {
+	budget := m.body.budget
+	m.body = s.held
+	m.body.budget = budget
+}
+
+// newStage makes a stage of the policy, to which it gives what is held of the body.
+func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v1alpha.Failure) {
+	s := &stage{
+		step: &x.chain.steps[at], index: at, direction: m.direction, before: m.stage, front: m.front, whole: m.ended,
+		trailers:  &v1alpha.Trailers{},
+		execution: Execution{RequestID: x.head.RequestID, Phase: PhaseRequestStream, Cancelled: true},
+	}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	var failure *v1alpha.Failure
+	if m.direction == Request {
+		x.prepareRequest(s)
+	} else {
+		s.execution.Phase = PhaseResponseStream
+		failure = x.prepareResponse(s)
+	}
+	if coding := m.coding(); failure == nil && coding != "" && s.step.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
+		failure = encodedBody(s.direction, coding)
+	}
+	s.held, m.body = m.body, body{budget: x.chain.spec.Bodies}
+	return s, failure
+}
+
+func (x *exchange) prepareRequest(s *stage) {
+	seen := x.requestContext()
+	seen.Trailers = s.trailers
+	policy := s.step.streamRequest
+	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
+		return policy.OnRequestStream(ctx, seen, chunks)
+	}
+	asksForIt := func(i *Instance) bool { return i.settings.Mode.RequestBodyInResponse }
+	if slices.ContainsFunc(x.chain.spec.Instances[:s.index], asksForIt) {
+		x.keepRequest()
+		s.shared = true
+	}
+}
+
+func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
+	seen := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headers.view, Trailers: s.trailers, Metadata: &x.metadata}
+	policy := s.step.streamResponse
+	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
+		return policy.OnResponseStream(ctx, seen, chunks)
+	}
+	var failure *v1alpha.Failure
+	seen.Request, failure = x.answeredRequest(s.step.Instance)
+	return failure
+}
+
+// keepRequest keeps the request as it is, for policies that ask for its body in the response phase. What goes on shares its
+// memory.
+func (x *exchange) keepRequest() {
+	x.streams.kept.body.drop()
+	x.streams.kept = x.request
+	x.request.body = body{pieces: slices.Clone(x.request.body.pieces), size: x.request.body.size}
+}
+
+// install makes the stage what the rest of the body comes from.
+func (m *message) install(s *stage) {
+	m.stage, m.ended, m.replaced, m.declared, m.refused = s, false, false, 0, false
+	if m.headers.view.Has("content-length") {
+		m.headers.remove("content-length")
+	}
+}
+
+// gather has the policy stream a body that is in memory, or none, and keeps what it yields there.
+func (x *exchange) gather(m *message, s *stage) error {
+	had := s.held.size > 0
+	made := body{budget: x.chain.spec.Bodies}
+	for {
+		chunk, err := s.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = s.addTo(&made, chunk)
+		}
+		if err != nil {
+			made.drop()
+			if s.execution.Continued {
+				m.takeBack(s)
+				return nil
+			}
+			return err
+		}
+	}
+	if !had && made.size == 0 {
+		return nil
+	}
+	whole, ok := made.whole()
+	if !ok {
+		made.drop()
+		return &streamEnd{index: s.index, request: s.direction == Request, failure: overBudget("what the policy yields")}
+	}
+	if whole == nil {
+		made.set([]byte{})
+	}
+	m.body, m.replaced = made, true
+	return nil
+}
+
+// addTo gathers a chunk, or ends the execution where there is no room for it.
+func (s *stage) addTo(made *body, chunk []byte) error {
+	fits := made.add(chunk, 0)
+	switch limit := s.step.settings.MaxBodyBytes; {
+	case made.size > limit:
+		return s.fail(v1alpha.Failf(v1alpha.ClassBodyTooLarge, "what the policy yields: expected at most maxBodyBytes, %d, got more", limit))
+	case !fits:
+		return s.fail(overBudget("what the policy yields"))
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- sending
+
+// streamRequest sends the request's headers, and its body in a goroutine of its own where the response is awaited.
+func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
+	s := x.streamsOf(ctx)
+	ctx = s.contexts[Request]
+	if x.chain.keepsRequestBody && (x.request.ended || x.request.body.size > 0) {
+		x.keepRequest()
+	}
+	if err := x.request.sendHeaders(&changes); err != nil || !changes.Follows {
+		return err
+	}
+	if !x.chain.mode.WantsResponse() {
+		return x.request.sendBody(ctx)
+	}
+	s.sent = make(chan struct{})
+	go func() {
+		defer close(s.sent)
+		if err := sendBody(ctx, &x.request); err != nil {
+			s.mu.Lock()
+			s.err = err
+			s.mu.Unlock()
+			s.stop[Response](err)
+		}
+	}()
+	return nil
+}
+
+// sendBody makes an error of a panic.
+func sendBody(ctx context.Context, m *message) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return m.sendBody(ctx)
+}
+
+// settleResponse makes the response ready to leave. From then on what ends a stream ends the exchange.
+func (x *exchange) settleResponse(ctx context.Context) error {
+	if x.answered {
+		return nil
+	}
+	if err := x.endStream(x.response.settle(x.waitContext(ctx))); err != nil || x.answered || x.streams == nil {
+		return err
+	}
+	s := x.streams
+	s.mu.Lock()
+	s.out = s.err == nil
+	err := s.err
+	s.mu.Unlock()
+	return x.endStream(err)
+}
+
+// streamResponse sends the response, and waits until the request's body has gone.
+func (x *exchange) streamResponse(ctx context.Context, changes Changes) error {
+	s := x.streams
+	err := x.response.send(ctx, changes)
+	if s.sent == nil {
+		return err
+	}
+	if err == nil {
+		err = x.front.Finish(ctx)
+	}
+	if err != nil {
+		s.stop[Request](err)
+	}
+	<-s.sent
+	if err == nil {
+		err = s.err
+	}
+	return err
+}

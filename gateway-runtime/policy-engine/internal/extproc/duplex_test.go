@@ -1,0 +1,197 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
+
+	"gatewright.dev/policy-engine/internal/chain"
+)
+
+// wire is a stream whose other end the test holds.
+type wire struct {
+	comes chan []byte
+
+	mu   sync.Mutex
+	kept int
+}
+
+func (w *wire) Context() context.Context { return context.Background() }
+func (w *wire) Send(_, _ []byte) error   { return nil }
+
+func (w *wire) Keep(more int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kept += more
+}
+
+func (w *wire) Receive(ctx context.Context) ([]byte, error) {
+	select {
+	case message, ok := <-w.comes:
+		if !ok {
+			return nil, io.EOF
+		}
+		return message, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (w *wire) sends(messages ...*servicev3.ProcessingRequest) {
+	for _, message := range messages {
+		w.comes <- must(proto.Marshal(message))
+	}
+}
+
+func requestPiece(text string, end bool) *servicev3.ProcessingRequest {
+	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestBody{RequestBody: &servicev3.HttpBody{Body: []byte(text), EndOfStream: end}}}
+}
+
+func responsePiece(text string, end bool) *servicev3.ProcessingRequest {
+	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte(text), EndOfStream: end}}}
+}
+
+var theResponse = &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
+	Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte("200")}}}}}}
+
+// opened is a front end whose request has gone on, and both of whose bodies come.
+func opened(t *testing.T) (*front, *wire) {
+	t.Helper()
+	w := &wire{comes: make(chan []byte, 100)}
+	f := &front{stream: w}
+	w.sends(&servicev3.ProcessingRequest{
+		ProtocolConfig: &servicev3.ProtocolConfiguration{
+			RequestBodyMode: filterv3.ProcessingMode_FULL_DUPLEX_STREAMED, ResponseBodyMode: filterv3.ProcessingMode_FULL_DUPLEX_STREAMED,
+		},
+		Request: &servicev3.ProcessingRequest_RequestHeaders{RequestHeaders: &servicev3.HttpHeaders{}},
+	})
+	if _, err := f.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SendHeaders(chain.Request, chain.Changes{Follows: true}); err != nil {
+		t.Fatal(err)
+	}
+	return f, w
+}
+
+func expectPiece(t *testing.T, f *front, direction chain.Direction, want string) {
+	t.Helper()
+	if piece, err := f.NextPiece(t.Context(), direction); err != nil || string(piece) != want {
+		t.Errorf("%s: expected %q, got %q, %v", direction, want, piece, err)
+	}
+}
+
+// TestWhatComesForTheOtherDirectionIsKept: it is there when it is asked for, and counts against the window until then.
+func TestWhatComesForTheOtherDirectionIsKept(t *testing.T) {
+	f, w := opened(t)
+	w.sends(requestPiece("ab", false), requestPiece("cde", true), theResponse, responsePiece("f", true))
+	if head, err := f.Response(t.Context()); err != nil || head.Status != 200 || w.kept != 5 {
+		t.Fatalf("got %+v, %v; %d bytes kept", head, err, w.kept)
+	}
+	expectPiece(t, f, chain.Response, "f")
+	expectPiece(t, f, chain.Request, "ab")
+	if w.kept != 3 {
+		t.Errorf("%d bytes kept", w.kept)
+	}
+	expectPiece(t, f, chain.Request, "cde")
+	for _, direction := range []chain.Direction{chain.Request, chain.Response} {
+		if _, err := f.NextPiece(t.Context(), direction); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: expected its end, got %v", direction, err)
+		}
+	}
+	if w.kept != 0 {
+		t.Errorf("%d bytes kept", w.kept)
+	}
+}
+
+// TestEachDirectionGetsItsPieces: two goroutines ask at once, and whoever receives files for the other.
+func TestEachDirectionGetsItsPieces(t *testing.T) {
+	f, w := opened(t)
+	w.sends(theResponse)
+	var readers sync.WaitGroup
+	for _, direction := range []chain.Direction{chain.Request, chain.Response} {
+		readers.Go(func() {
+			count := 0
+			for {
+				piece, err := f.NextPiece(t.Context(), direction)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil || string(piece) != direction.String() {
+					t.Errorf("%s: got %q, %v", direction, piece, err)
+					return
+				}
+				count++
+			}
+			if count != 1000 {
+				t.Errorf("%s: %d pieces", direction, count)
+			}
+		})
+	}
+	for n := range 1000 {
+		w.sends(requestPiece("request", n == 999), responsePiece("response", n == 999))
+	}
+	readers.Wait()
+	if w.kept != 0 {
+		t.Errorf("%d bytes kept", w.kept)
+	}
+}
+
+// TestWhoStopsWaitingLeavesTheTurn: the other one goes on, whether the one that left received or followed.
+func TestWhoStopsWaitingLeavesTheTurn(t *testing.T) {
+	f, w := opened(t)
+	gone := errors.New("gone")
+	for range 100 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var leaves, stays sync.WaitGroup
+		leaves.Go(func() {
+			if _, err := f.NextPiece(ctx, chain.Request); !errors.Is(err, gone) {
+				t.Errorf("expected %v, got %v", gone, err)
+			}
+		})
+		stays.Go(func() { _, _ = f.HasBody(t.Context(), chain.Request) })
+		cancel(gone)
+		leaves.Wait()
+		w.sends(requestPiece("a", false))
+		stays.Wait()
+		f.directions[chain.Request].arrived = false
+		expectPiece(t, f, chain.Request, "a")
+	}
+	close(w.comes)
+	if _, err := f.Response(t.Context()); err == nil {
+		t.Error("a stream that is gone gives a response")
+	}
+}
+
+func TestTheRestGoesInOrder(t *testing.T) {
+	f, w := opened(t)
+	w.sends(requestPiece("ab", true), theResponse, responsePiece("c", false), responsePiece("d", true))
+	if _, err := f.Response(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.SendRest(t.Context(), chain.Request), f.SendRest(t.Context(), chain.Response), f.Finish(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if w.kept != 0 || len(w.comes) != 0 {
+		t.Errorf("%d bytes kept, %d messages not taken", w.kept, len(w.comes))
+	}
+}
+
+func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
+	f, w := opened(t)
+	f.directions[chain.Request].sent = false
+	w.sends(theResponse)
+	if _, err := f.HasBody(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
+}
