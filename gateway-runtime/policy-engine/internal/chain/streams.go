@@ -38,7 +38,9 @@ func (x *exchange) makeStreams(ctx context.Context) {
 }
 
 // waitContext is what waits of the response phase last for: until a stream of the request ends the exchange.
-func (x *exchange) waitContext(ctx context.Context) context.Context { return x.contextOf(ctx, Response) }
+func (x *exchange) waitContext(ctx context.Context) context.Context {
+	return x.contextOf(ctx, Response)
+}
 
 // contextOf is what streams of a direction, and waits for its body, last for.
 func (x *exchange) contextOf(ctx context.Context, direction Direction) context.Context {
