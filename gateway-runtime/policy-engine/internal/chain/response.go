@@ -228,7 +228,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 		changes.Status = x.status
 	}
 	if x.streams != nil {
-		return x.streamResponse(x.streams.contexts[Response], changes)
+		return x.streamResponse(x.waitContext(ctx), changes)
 	}
 	return x.response.send(ctx, changes)
 }

@@ -26,23 +26,28 @@ type streams struct {
 	out  bool  // the response's headers have left: it is too late for an answer
 }
 
-// streamsOf are the exchange's, made at their first use.
-func (x *exchange) streamsOf(ctx context.Context) *streams {
-	if x.streams == nil {
-		x.streams = &streams{origin: -1}
-		for direction := range x.streams.contexts {
-			x.streams.contexts[direction], x.streams.stop[direction] = context.WithCancelCause(ctx)
-		}
+// makeStreams makes the exchange's, at their first use.
+func (x *exchange) makeStreams(ctx context.Context) {
+	if x.streams != nil {
+		return
 	}
-	return x.streams
+	x.streams = &streams{origin: -1}
+	for direction := range x.streams.contexts {
+		x.streams.contexts[direction], x.streams.stop[direction] = context.WithCancelCause(ctx)
+	}
 }
 
 // waitContext is what waits of the response phase last for: until a stream of the request ends the exchange.
 func (x *exchange) waitContext(ctx context.Context) context.Context {
+	return x.contextOf(ctx, Response)
+}
+
+// contextOf is what streams of a direction, and waits for its body, last for.
+func (x *exchange) contextOf(ctx context.Context, direction Direction) context.Context {
 	if x.streams == nil || x.answered {
 		return ctx
 	}
-	return x.streams.contexts[Response]
+	return x.streams.contexts[direction]
 }
 
 // endStreams ends all streams: the response is the gateway's own, or the exchange is over.
@@ -105,11 +110,8 @@ func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	if err := m.settle(x.waitContext(ctx)); err != nil {
 		return err
 	}
-	streams := x.streamsOf(ctx)
-	if !x.answered {
-		ctx = streams.contexts[m.direction]
-	}
-	s, failure := x.newStage(ctx, m, at)
+	x.makeStreams(ctx)
+	s, failure := x.newStage(x.contextOf(ctx, m.direction), m, at)
 	s.step.observer.Began()
 	if failure == nil {
 		failure = s.start()
@@ -252,8 +254,8 @@ func (s *stage) addTo(made *body, chunk []byte) error {
 
 // streamRequest sends the request's headers, and its body in a goroutine of its own where the response is awaited.
 func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
-	s := x.streamsOf(ctx)
-	ctx = s.contexts[Request]
+	s := x.streams
+	ctx = x.contextOf(ctx, Request)
 	if x.chain.keepsRequestBody && (x.request.ended || x.request.body.size > 0) {
 		x.keepRequest()
 	}

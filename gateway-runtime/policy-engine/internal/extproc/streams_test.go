@@ -85,6 +85,9 @@ func TestStreamsOfAnyShape(t *testing.T) {
 			"stream-frames": {"<" + body + ">", "<<" + body + ">>"},
 			"stream-mixed":  {"<" + strings.ToUpper(body) + ">", "<<" + strings.ToUpper(body) + ">>"},
 		} {
+			if s.size > 2<<20 && chain != "stream-shout" {
+				continue
+			}
 			reply, arrived := s.send(t, w, "/"+chain+"/x")
 			if reply.StatusCode != http.StatusOK || arrived == nil {
 				t.Fatalf("%s: got %d; arrived %v; %.300s", chain, reply.StatusCode, arrived != nil, reply.body)
