@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -69,9 +68,6 @@ async def on_response_stream(ctx, chunks, params):
 func startStreaming(t testing.TB) (*realExecutor, *Groups, *PythonBridge) {
 	t.Helper()
 	x := newReal(t, streamingPolicy)
-	if out, err := exec.CommandContext(context.Background(), x.python, "-c", "import gatewright_executor.running.streams").CombinedOutput(); err != nil {
-		t.Skipf("needs an executor that streams: %s", out)
-	}
 	x.start(t)
 	groups := x.connect(t)
 	built := receive(t, build(groups), "the policy")
@@ -180,16 +176,14 @@ func realGenerators(t *testing.T, policy *PythonBridge) {
 	})
 	t.Run("an end before that of the input", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		body, count := newUpload(), 0
+		body, got := newUpload(), []byte{}
 		go func() { body.chunks <- []byte("one") }()
 		for chunk, err := range policy.OnRequestStream(ctx, realRequest("/first"), body.sequence(ctx)) {
 			must(err)
-			if count++; string(chunk) != []string{"", "had one"}[count-1] {
-				t.Errorf("piece %d is %q", count, chunk)
-			}
+			got = append(got, chunk...) // an empty piece comes first, unless it is joined with the next one
 		}
-		if cancel(); count != 2 {
-			t.Errorf("expected an empty piece and one more, got %d", count)
+		if cancel(); string(got) != "had one" {
+			t.Errorf("expected what it yields at the first chunk, got %q", got)
 		}
 		receive(t, body.left, "the end of asking for chunks")
 	})
