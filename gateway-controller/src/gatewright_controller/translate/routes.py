@@ -133,7 +133,7 @@ def _websocket(operation: RoutedOperation) -> envoy.Websocket:
     if operation.method != "GET":
         return envoy.Websocket(allowed=False)
     wanting = bodies_wanted(operation.chain) if operation.chain else []
-    return envoy.Websocket(not wanting, f"wanted by {', '.join(wanting)}" if wanting else "")
+    return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
 
 
 def _preflight_route(
