@@ -94,7 +94,7 @@ async def other_upgrade(socket: Socket) -> str:
 
 @row("A WebSocket over HTTP/2 (RFC 8441), or anything else by extended CONNECT", dict.fromkeys(ALL_COLUMNS, RESET))
 async def extended_connect(socket: Socket) -> str:
-    """It is not offered (SETTINGS_ENABLE_CONNECT_PROTOCOL): clients that know it open an HTTP/1.1 connection instead."""
+    """It is not offered (SETTINGS_ENABLE_CONNECT_PROTOCOL): clients then open an HTTP/1.1 connection."""
     heard = set()
     for protocol in ("websocket", "foo"):
         async with client(HTTP2, socket.port) as connection:
