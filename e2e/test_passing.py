@@ -12,6 +12,7 @@ from e2e.passing import grpc_rows, http_rows, websocket_rows
 from e2e.passing.columns import COLUMNS, project
 from e2e.passing.conversation import Version
 from e2e.passing.grpc_rows import Calls
+from e2e.passing.page import PAGE, with_tables
 from e2e.passing.rows import Row
 from e2e.passing.stage import Stage, Way
 from e2e.passing.websocket_rows import Socket
@@ -54,3 +55,9 @@ def test_grpc(stage: Stage, row: Row, column: str) -> None:
 @pytest.mark.parametrize("row", websocket_rows.ROWS, ids=titles)
 def test_upgrades(stage: Stage, row: Row, column: str) -> None:
     assert stage.run(row.run(Socket(stage, column))) == row.expected(column)
+
+
+def test_the_page_says_what_was_run() -> None:
+    """Each field above is held to a gateway; this holds the page to the fields."""
+    page = PAGE.read_text()
+    assert page == with_tables(page), "python -m e2e.passing.page writes it anew"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -50,6 +51,7 @@ class Heard:
     target: str = ""
     headers: Headers = ()
     data: bytes = b""
+    scheme: str = ""
 
     def values(self, name: str) -> list[str]:
         """Of the header, in order."""
@@ -207,6 +209,8 @@ class _Http1:
     def _take(self, event: object) -> None:
         exchange = self.exchange
         if isinstance(event, h11.Request):
+            if event.http_version != b"1.1":  # the preface of HTTP/2 looks like a request
+                raise h11.RemoteProtocolError("expected HTTP/1.1")
             self._begun(event.target.decode(), exchange)
             headers = _text(event.headers)
             exchange.hear(Heard("request", 0, event.method.decode(), event.target.decode(), headers))
@@ -326,7 +330,7 @@ class _Http2:
     def _heard(self, event: object) -> Heard | None:
         if isinstance(event, h2.events.RequestReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("request", 0, pseudo[":method"], pseudo[":path"], plain)
+            return Heard("request", 0, pseudo[":method"], pseudo[":path"], plain, scheme=pseudo[":scheme"])
         if isinstance(event, h2.events.InformationalResponseReceived):
             pseudo, plain = _split(event.headers)
             return Heard("informational", int(pseudo[":status"]), headers=plain)
@@ -360,21 +364,19 @@ def _split(headers: object) -> tuple[dict[str, str], Headers]:
 
 
 class Upstream:
-    """Takes the gateway's connections. Use `upstream`."""
+    """Takes the gateway's connections, with TLS where it is given a context. Use `upstream`."""
 
-    def __init__(self, version: Version) -> None:
-        self._version = version
+    def __init__(self, version: Version, tls: ssl.SSLContext | None = None) -> None:
+        self._version, self._tls = version, tls
         self._asked: dict[str, asyncio.Queue[Exchange]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
+        self._writers.add(writer)
         if self._version == "HTTP/1.1":
             await _Http1((reader, writer), h11.SERVER, self._begun).run()
         else:
@@ -391,9 +393,8 @@ class Upstream:
 
     async def stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
 
 
 class Client:
@@ -411,9 +412,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def upstream(version: Version) -> AsyncIterator[Upstream]:
+async def upstream(version: Version, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     """An upstream that speaks this version, on a free port of loopback."""
-    made = Upstream(version)
+    made = Upstream(version, tls)
     await made.start()
     try:
         yield made

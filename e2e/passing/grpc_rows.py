@@ -55,9 +55,14 @@ async def unary(calls: Calls) -> str:
     return PASSES
 
 
+def health(calls: Calls) -> Any:
+    """The stub of the health service, as it is generated."""
+    return health_pb2_grpc.HealthStub(calls)  # type: ignore[arg-type] # it takes what makes calls
+
+
 @row("Health `Check`, and the error of an unknown service")
 async def check(calls: Calls) -> str:
-    stub = health_pb2_grpc.HealthStub(calls)
+    stub = health(calls)
     asked = health_pb2.HealthCheckRequest(service="up")
     assert (await stub.Check(asked, timeout=SECONDS)).status == health_pb2.HealthCheckResponse.SERVING
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=SECONDS))
@@ -67,7 +72,7 @@ async def check(calls: Calls) -> str:
 
 @row("Health `Watch`: a stream that has no end", {BUFFERS: f"{IDLE} UNAVAILABLE"})
 async def watch(calls: Calls) -> str:
-    call = health_pb2_grpc.HealthStub(calls).Watch(health_pb2.HealthCheckRequest(service="up"), timeout=SECONDS)
+    call = health(calls).Watch(health_pb2.HealthCheckRequest(service="up"), timeout=SECONDS)
     first = asyncio.ensure_future(call.read())
     if not await came(asyncio.shield(first)):
         return f"{IDLE} {(await failure(first)).code().name}"

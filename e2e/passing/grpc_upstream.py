@@ -31,7 +31,7 @@ class GrpcUpstream:
         self.health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         await self.health.set("up", health_pb2.HealthCheckResponse.SERVING)
-        methods = {
+        methods: dict[str, Any] = {
             "Unary": grpc.unary_unary_rpc_method_handler(self._unary),
             "Fail": grpc.unary_unary_rpc_method_handler(self._fail),
             "FailLate": grpc.unary_stream_rpc_method_handler(self._fail_late),

@@ -12,7 +12,7 @@ BODY = bytes(range(256)) * 800
 BUFFERS, STREAMS = "python-buffers", "python-streams"
 
 
-@row("A body each way, 200 KB, with its length")
+@row("A body each way, 200 KB, with its length", {STREAMS: "without its length"})
 async def bodies(way: Way) -> str:
     async with way.connect() as connection:
         asking, coming = await way.ask(connection, "POST", [("content-length", str(len(BODY)))])

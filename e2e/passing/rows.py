@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,9 @@ HTTP1: Version = "HTTP/1.1"
 HTTP2: Version = "HTTP/2"
 EVERY_WAY: list[tuple[Version, Version]] = [(one, other) for one in (HTTP1, HTTP2) for other in (HTTP1, HTTP2)]
 """Versions of client and upstream."""
+
+Run = Callable[[Any], Coroutine[Any, Any, str]]
+"""Takes where the row runs: a `Way`, `Calls` or a `Socket`."""
 
 PASSES = "passes"
 WHOLE = "whole, at its end"
@@ -24,7 +27,7 @@ class Row:
     upstream; every pair has the same result."""
 
     title: str
-    run: Callable[[Any], Awaitable[str]]
+    run: Run
     differs: Mapping[str, str] = field(default_factory=dict)
     versions: Sequence[tuple[Version, Version]] = ()
 
@@ -35,6 +38,6 @@ class Row:
 
 def row(
     title: str, differs: Mapping[str, str] | None = None, versions: Sequence[tuple[Version, Version]] = tuple(EVERY_WAY)
-) -> Callable[[Callable[[Any], Awaitable[str]]], Row]:
+) -> Callable[[Run], Row]:
     """Makes a row of a function."""
     return lambda run: Row(title, run, differs or {}, versions)

@@ -28,6 +28,9 @@ class Stage:
         self.http: dict[Version, Upstream] = {"HTTP/1.1": Upstream("HTTP/1.1"), "HTTP/2": Upstream("HTTP/2")}
         self.grpc = GrpcUpstream()
         self.websocket = WebsocketUpstream()
+        self._upstreams: list[Upstream | GrpcUpstream | WebsocketUpstream] = [
+            *self.http.values(), self.grpc, self.websocket,
+        ]  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -52,12 +55,10 @@ class Stage:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=60)
 
     async def _start(self) -> None:
-        for upstream in (*self.http.values(), self.grpc, self.websocket):
-            await upstream.start()
+        await asyncio.gather(*(upstream.start() for upstream in self._upstreams))
 
     async def _stop(self) -> None:
-        for upstream in (*self.http.values(), self.grpc, self.websocket):
-            await upstream.stop()
+        await asyncio.gather(*(upstream.stop() for upstream in self._upstreams))
 
     def _deploy(self, name: str, column: str, port: int, protocol: str | None, scheme: str = "http") -> None:
         operations = [{"method": method, "path": "/*"} for method in METHODS]
