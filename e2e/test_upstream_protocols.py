@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from e2e.gateway import Gateway, Json, api, attach, running
+from e2e.markdown import blocks, page
 from e2e.passing.conversation import SECONDS, Version, client, upstream
 
 HTTP1: Version = "HTTP/1.1"
@@ -157,9 +159,9 @@ def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certifi
         listening = server.add_secure_port if secure else server.add_insecure_port
         port = listening("127.0.0.1:0", *([credentials] if secure else []))
         await server.start()
-        service = "grpc.health.v1.Health"
-        document = to("health", f"{'grpcs' if secure else 'grpc'}://127.0.0.1:{port}/{service}")
-        document["spec"] |= {"context": f"/{service}", "operations": [{"method": "POST", "path": "/*"}]}
+        shown = blocks(page("docs/how-to/apis.md"), "yaml")[1]
+        url = f"{'grpcs' if secure else 'grpc'}://127.0.0.1:{port}"
+        document = yaml.safe_load(shown.replace("grpc://health.internal:9000", url))
         await asyncio.to_thread(trusting.deploy, document)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting.port}") as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
