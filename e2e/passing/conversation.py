@@ -27,7 +27,7 @@ Version = Literal["HTTP/1.1", "HTTP/2"]
 Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
-WAITED = 1.0
+WAITED = 1.5
 """Seconds after which what has not come is held back. Less than the idle timeout of the table's APIs."""
 
 

@@ -221,8 +221,9 @@ async def both_at_once(way: Way) -> str:
                 assert (await asking.expect("response")).status == 200
             assert await asking.read(1) == b"%d" % number
         await asking.end()
+        assert await asked.rest() == (b"", [])
         await asked.end()
-        assert (await asking.rest(), await asked.rest()) == ((b"", []), (b"", []))
+        assert await asking.rest() == (b"", [])
     return PASSES
 
 
@@ -271,7 +272,7 @@ async def after_an_early_answer(way: Way) -> str:
     {BUFFERS: WHOLE},
 )
 async def silences(way: Way) -> str:
-    assert REQUEST_SECONDS < 1.0 < IDLE_SECONDS
+    assert REQUEST_SECONDS + 0.2 < IDLE_SECONDS
     async with way.connect() as connection:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"one")

@@ -16,7 +16,7 @@ from e2e.passing.grpc_upstream import GrpcUpstream
 from e2e.passing.websocket_upstream import WebsocketUpstream
 
 T = TypeVar("T")
-REQUEST_SECONDS, IDLE_SECONDS = 0.7, 2.5
+REQUEST_SECONDS, IDLE_SECONDS = 1.0, 4.0
 METHODS = ("GET", "HEAD", "POST", "PUT")
 
 
