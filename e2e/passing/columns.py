@@ -39,15 +39,12 @@ GO_PARAMETERS: Json = {
     "requestHeaders": [{"name": "x-passed", "value": "request"}],
     "responseHeaders": [{"name": "x-passed", "value": "response"}],
 }
-PYTHON_STREAM = False
-"""Whether policies may have `requestBodyMode: STREAM`."""
-
 COLUMNS: Mapping[str, list[Json]] = {
     "none": [],
     "go-headers": [attach("add-headers", GO_PARAMETERS, timeout="100ms")],
     "python-headers": [attach("sets-headers", timeout="300ms")],
     "python-buffers": [attach("buffers", timeout="300ms")],
-    **({"python-streams": [attach("streams", timeout="300ms")]} if PYTHON_STREAM else {}),
+    "python-streams": [attach("streams", timeout="300ms")],
 }
 TITLES = {
     "none": "no policy",
@@ -63,8 +60,7 @@ def project(folder: Path) -> PolicyProject:
     made = PolicyProject(folder, "e2e-passing", go=("add-headers",))
     made.write_policy("sets-headers", HEADERS)
     made.write_policy("buffers", BUFFERS, **bodies("buffers", "BUFFER"))
-    if PYTHON_STREAM:
-        made.write_policy("streams", STREAMS, **bodies("streams", "STREAM"))
+    made.write_policy("streams", STREAMS, **bodies("streams", "STREAM"))
     return made
 
 
