@@ -15,6 +15,7 @@ from e2e.gateway import Gateway, running
 from e2e.upstream import Upstream
 
 HERE = Path(__file__).resolve().parent
+pytest.register_assert_rewrite("e2e.passing")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -162,17 +162,13 @@ def test_14_a_client_that_expects_100_gets_it_whatever_policies_say(
     assert [request.body for request in upstream.received] == ([b"abc"] if status == 200 else [])
 
 
-@pytest.mark.parametrize("name", ["f-headers", "f-bodies"])
-def test_10_a_websocket_is_refused_and_does_not_hang(gateway: Gateway, upstream: Upstream, name: str) -> None:
+def test_10_a_websocket_is_refused_where_a_body_is_wanted_and_does_not_hang(
+    gateway: Gateway, upstream: Upstream
+) -> None:
     before = exchanges(gateway)
-    answer = http1(gateway.port, f"/{name}/x", Shape("upgrade", "GET", headers=UPGRADE))
+    answer = http1(gateway.port, "/f-bodies/x", Shape("upgrade", "GET", headers=UPGRADE))
     assert problem(answer) == (403, "Forbidden")
     assert exchanges(gateway)["failed"] == before["failed"], "a client's wish is no fault of ours"
-    assert upstream.received == []
-
-
-def test_10_a_websocket_is_refused_without_policies_too(gateway: Gateway, upstream: Upstream) -> None:
-    assert http1(gateway.port, "/f-bare/x", Shape("upgrade", "GET", headers=UPGRADE)).status == 403
     assert upstream.received == []
 
 
@@ -207,7 +203,7 @@ def test_19_what_is_no_request_is_a_problem(
         (b"GET /f-bare/x HTTP/1.1\r\n\r\n", "Bad Request"),
         (b"GET /f-bare/%00 HTTP/1.1\r\nhost: a\r\n\r\n", "Bad Request"),
         (b"POST /f-bare/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "Bad Request"),
-        (b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", "Forbidden"),
+        (b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n", "Forbidden"),
         (b"DELETE /f-bare/x HTTP/1.1\r\nhost: a\r\n\r\n", "Method Not Allowed"),
     ],
     ids=["no host", "NUL in the path", "broken chunk", "upgrade", "method"],

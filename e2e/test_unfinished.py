@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from e2e.faults import unfinished
 from e2e.faults.environment import Setting, started_environment
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
+from e2e.passing.grpc_upstream import GrpcUpstream
+from e2e.passing.websocket_upstream import WebsocketUpstream
 from e2e.upstream import Upstream
 
 LIMIT_SECONDS = 2.0
@@ -120,6 +127,48 @@ def piece_for_piece(connection: socket.socket) -> bytes:
     """Sends a piece and waits for what it is answered with."""
     connection.sendall(b"1\r\nx\r\n")
     return connection.recv(65536)
+
+
+def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
+    """Its handshake is the request; what comes behind it is none."""
+
+    async def talk() -> None:
+        there = WebsocketUpstream()
+        await there.start()
+        document = api("open", f"http://127.0.0.1:{there.port}", [attach("mark", {"name": "open"})])
+        await asyncio.to_thread(gateway.deploy, document)
+        async with connect(f"ws://127.0.0.1:{gateway.port}/open/x", ping_interval=None) as socket_:
+            await socket_.recv()
+            for message in ("one", "two"):  # meanwhile another request, for which the time is over
+                answer, _ = await asyncio.to_thread(answer_of, gateway, SLOW_HEADERS, b"x")
+                assert answer.startswith(b"HTTP/1.1 408 ")
+                await socket_.send(message)
+                assert await socket_.recv() == message
+        await there.stop()
+
+    asyncio.run(talk())
+
+
+def test_a_call_in_which_the_client_alone_streams_ends_at_the_limit(gateway: Gateway) -> None:
+    """However fast it moves: its answer has not begun."""
+
+    async def messages() -> AsyncIterator[bytes]:
+        for _ in range(int(SOON_SECONDS / 0.1)):
+            yield b"x"
+            await asyncio.sleep(0.1)  # the pace of the stream
+
+    async def talk() -> grpc.StatusCode:
+        there = GrpcUpstream()
+        await there.start()
+        await asyncio.to_thread(gateway.deploy, api("uploads", f"grpc://127.0.0.1:{there.port}"))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            call: Any = channel.stream_unary("/uploads/passing.Calls/Upload")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(messages())
+        await there.stop()
+        return caught.value.code()
+
+    assert asyncio.run(talk()) is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
 
 
 # ------------------------------------------------------------------ memory

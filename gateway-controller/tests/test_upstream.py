@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from gatewright_controller.model import UpstreamProtocol
 from gatewright_controller.upstream import UpstreamUrl, UrlError, parse_url
 
 
@@ -17,6 +18,9 @@ from gatewright_controller.upstream import UpstreamUrl, UrlError, parse_url
         ("https://orders:80/a/b/", UpstreamUrl(True, "orders", 80, "/a/b"), "orders:80"),
         ("http://127.0.0.1:9000", UpstreamUrl(False, "127.0.0.1", 9000, ""), "127.0.0.1:9000"),
         ("http://[::1]:9000", UpstreamUrl(False, "::1", 9000, ""), "[::1]:9000"),
+        ("grpc://orders:9000/a", UpstreamUrl(False, "orders", 9000, "/a", "http2"), "orders:9000"),
+        ("grpc://orders", UpstreamUrl(False, "orders", 80, "", "http2"), "orders"),
+        ("GRPCS://orders", UpstreamUrl(True, "orders", 443, "", "http2"), "orders"),
     ],
 )
 def test_a_url_is_taken_apart(url: str, expected: UpstreamUrl, authority: str) -> None:
@@ -30,7 +34,10 @@ def test_a_url_is_taken_apart(url: str, expected: UpstreamUrl, authority: str) -
         ("", "http:// or https://"),
         ("orders.internal:8080", "http:// or https://"),
         ("/api", "http:// or https://"),
-        ("ws://orders", "WebSocket is not supported yet"),
+        ("ws://orders", "a WebSocket begins as a GET: write http://"),
+        ("wss://orders", "a WebSocket begins as a GET: write https://"),
+        ("h2c://orders", "for gRPC: grpc:// or grpcs://"),
+        ("grpc://orders?a=b", "without query and fragment"),
         ("http://", "host name or an IP address"),
         ("http://a b", "printable ASCII"),
         ("http://örders", "printable ASCII"),
@@ -58,3 +65,9 @@ def test_a_refusal_does_not_repeat_a_password() -> None:
     with pytest.raises(UrlError) as caught:
         parse_url("http://user:secret@orders")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2", "auto"])
+def test_what_is_said_goes_before_what_the_url_says(protocol: UpstreamProtocol) -> None:
+    assert parse_url("https://orders", protocol).protocol == protocol
+    assert parse_url("grpc://orders", protocol).protocol == protocol, "that it makes no sense is for validation to say"

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 OnError = Literal["fail", "continue"]
 AccessLog = Literal["all", "errors", "none"]
+UpstreamProtocol = Literal["http1", "http2", "auto"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -94,7 +95,11 @@ class Upstream(Strict, frozen=True):
     """Where requests go."""
 
     url: str
-    """`http://host[:port][/base]` or `https://…`; the part of the path after the context is put behind the base."""
+    """`http://host[:port][/base]` or `https://…`; the part of the path after the context is put behind the base.
+    `grpc://…` and `grpcs://…` are the same with `protocol: http2`, without and with TLS."""
+    protocol: UpstreamProtocol | UnsetType = UNSET
+    """What is spoken with it: `http1`, `http2`, or `auto`: over TLS what it chooses (ALPN), in clear what the client
+    speaks. Unset: `http1`, and `http2` with a `grpc://` or `grpcs://` URL."""
 
 
 class Upstreams(Strict, frozen=True):

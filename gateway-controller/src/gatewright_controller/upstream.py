@@ -7,22 +7,30 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from gatewright_controller.model import UpstreamProtocol
+
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 """What a resolver may take for (a part of) an IPv4 address at the end of a host, in older spellings."""
 BASE_PATH = re.compile(r"(/([A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+)*")
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
+SECURE = ("https", "grpcs")
+GRPC = ("grpc", "grpcs")
+EXPECTED = "expected an http:// or https:// URL (for gRPC: grpc:// or grpcs://)"
 LONGEST = 2048
 
 
 @dataclass(frozen=True)
 class UpstreamUrl:
-    """`base` is what stands before the path at the upstream: "" or "/api", no slash at its end."""
+    """`base` is what stands before the path at the upstream: "" or "/api", no slash at its end. `protocol` is what is
+    spoken with it.
+    """
 
     secure: bool
     host: str
     port: int
     base: str
+    protocol: UpstreamProtocol = "http1"
 
     @property
     def is_address(self) -> bool:
@@ -40,18 +48,29 @@ class UrlError(ValueError):
     """The message says what was expected and what came."""
 
 
-def parse_url(url: str) -> UpstreamUrl:
-    """Raises `UrlError` for all but `http` and `https` URLs of a host, a port and a base path."""
+def parse_url(url: str, said: UpstreamProtocol | None = None) -> UpstreamUrl:
+    """Of an upstream, and what its `protocol` says, if anything.
+
+    Raises `UrlError` for all but http, https, grpc and grpcs URLs of a host, a port and a base path.
+    """
     parts, port = _split(url)
     if parts.scheme in ("ws", "wss"):
-        raise UrlError(f"expected an http:// or https:// URL, got {url!r}; WebSocket is not supported yet")
+        instead = "https" if parts.scheme == "wss" else "http"
+        raise UrlError(f"{EXPECTED}, got {url!r}; a WebSocket begins as a GET: write {instead}://")
     if parts.scheme not in PORTS:
-        raise UrlError(f"expected an http:// or https:// URL, got {url!r}")
+        raise UrlError(f"{EXPECTED}, got {url!r}")
     if parts.username is not None or parts.password is not None:
         raise UrlError("expected a URL without user and password; a policy can set the Authorization header")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise UrlError(f"expected a URL without query and fragment, got {url!r}")
-    return UpstreamUrl(parts.scheme == "https", _host(parts, url), port or PORTS[parts.scheme], _base(parts, url))
+    protocol = said or ("http2" if parts.scheme in GRPC else "http1")
+    port = port or PORTS[parts.scheme]
+    return UpstreamUrl(parts.scheme in SECURE, _host(parts, url), port, _base(parts, url), protocol)
+
+
+def is_grpc(url: str) -> bool:
+    """Whether the URL alone says that HTTP/2 is spoken."""
+    return url.lower().startswith(tuple(f"{scheme}://" for scheme in GRPC))
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:

@@ -22,7 +22,7 @@ from gatewright_controller.model import Api, PolicyAttachment, milliseconds
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import mask_mistakes
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.upstream import UrlError, is_grpc, parse_url
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 MOST_MISTAKES = 100
@@ -97,6 +97,7 @@ class Draft:
     context: str | None
     version: str | None
     url: str | None
+    protocol: str | None
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
@@ -111,8 +112,9 @@ class Draft:
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
-        context, url, strict = _text(spec.get("context")), _text(main.get("url")), spec.get("strictPaths") is not False
-        return Draft(context, version, url, policies, operations, timeouts, strict)
+        context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
+        url, protocol = _text(main.get("url")), _text(main.get("protocol"))
+        return Draft(context, version, url, protocol, policies, operations, timeouts, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -208,6 +210,10 @@ def _check_upstream(draft: Draft, upstreams: PrivateUpstreams) -> Iterator[Mista
         refusal = str(error)
     if refusal:
         yield Mistake("spec.upstream.main.url", refusal)
+    elif is_grpc(draft.url) and draft.protocol in ("http1", "auto"):
+        cure = "remove it, or write http:// or https://"
+        got = f"got {draft.protocol!r} with {draft.url!r}"
+        yield Mistake("spec.upstream.main.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
 
 
 def _check_operations(draft: Draft) -> Iterator[Mistake]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation
@@ -61,7 +63,8 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
-    url = parse_url(api.spec.upstream.main.url)
+    main = api.spec.upstream.main
+    url = parse_url(main.url, None if main.protocol is UNSET else main.protocol)
     paths = _routed_paths(api, definitions, settings)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,

@@ -22,6 +22,7 @@ BODIES = {
     BodyMode.BUFFER: node_pb2.BODY_MODE_BUFFER,
     BodyMode.STREAM: node_pb2.BODY_MODE_STREAM,
 }
+BODY_NAMES = {mode: name.value for name, mode in BODIES.items()}
 ENCODED = {
     EncodedBodies.REFUSE: node_pb2.ENCODED_BODIES_REFUSE,
     EncodedBodies.PASS: node_pb2.ENCODED_BODIES_PASS,
@@ -127,3 +128,17 @@ def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
         return False
     on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments)
     return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)
+
+
+def bodies_wanted(chain: node_pb2.Chain) -> list[str]:
+    """Which bodies its policies want, for people: "mask:v1.0.0 (requestBodyMode: BUFFER)"."""
+    wanted = []
+    for one in chain.attachments:
+        modes = {
+            "requestBodyMode": one.processing_mode.request_body,
+            "responseBodyMode": one.processing_mode.response_body,
+        }
+        said = [f"{name}: {BODY_NAMES[mode]}" for name, mode in modes.items() if mode > node_pb2.BODY_MODE_SKIP]
+        if said:
+            wanted.append(f"{one.policy_name}:{one.policy_version} ({', '.join(said)})")
+    return wanted

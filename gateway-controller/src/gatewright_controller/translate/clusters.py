@@ -11,6 +11,8 @@ from gatewright_controller.upstream import UpstreamUrl
 def cluster_name(api: str, url: UpstreamUrl, settings: EdgeSettings) -> str:
     """`API|HASH`: the base path is the routes' matter, so it is not in the hash."""
     content = [url.secure, url.host, url.port, settings.connect_timeout_ms, settings.trusted_ca if url.secure else ""]
+    if url.protocol != "http1":
+        content.append(url.protocol)
     return f"{api}|{digest_of(content)[:16]}"
 
 
@@ -23,5 +25,6 @@ def render_cluster(api: str, url: UpstreamUrl, settings: EdgeSettings) -> envoy.
         port=url.port,
         is_address=url.is_address,
         connect_timeout_ms=settings.connect_timeout_ms,
+        protocol=url.protocol,
         tls=tls,
     )

@@ -18,6 +18,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf import any_pb2, duration_pb2, message, struct_pb2, wrappers_pb2
 
+from gatewright_controller.model import UpstreamProtocol
+
 EXT_PROC = "envoy.filters.http.ext_proc"
 """The filter's name in the bootstrap. An entry of this name enables the filter on a route."""
 
@@ -25,10 +27,13 @@ ACCESS_LOG = "gatewright.access_log"
 """A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-"""Where a cluster has what it speaks: HTTP/1.1."""
+"""Where a cluster has what it speaks."""
 
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
+
+UPGRADE_NAMESPACE = "gatewright.upgrade"
+"""A route's metadata that the bootstrap's log of refused upgrades reads: {"refused": "why"}."""
 
 
 class EnvoyMessage(Protocol):
@@ -96,6 +101,14 @@ def _method_is(methods: Sequence[str]) -> EnvoyMessage:
 
 
 @dataclass(frozen=True)
+class Websocket:
+    """Whether clients may upgrade to one. refused: why they may not, as the log says it; "" where nothing is said."""
+
+    allowed: bool
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Forward:
     """To a cluster. `rewrite` is an RE2 pattern and its substitution for the path; None: the path stays."""
 
@@ -108,6 +121,7 @@ class Forward:
     rewrite: tuple[str, str] | None
     policies_choose_authority: bool
     """Whether `authority` is what goes upstream only as long as no policy chose another one."""
+    websocket: Websocket
 
 
 @dataclass(frozen=True)
@@ -151,6 +165,10 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
         route.metadata.filter_metadata[AUTHORITY_NAMESPACE].CopyFrom(_struct({"value": forward.authority}))
     else:
         route.route.host_rewrite_literal = forward.authority
+    if forward.websocket.allowed:
+        route.route.upgrade_configs.add(upgrade_type="websocket")
+    elif forward.websocket.refused:
+        route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(_struct({"refused": forward.websocket.refused}))
     if forward.rewrite:
         route.route.regex_rewrite.pattern.CopyFrom(_regex(forward.rewrite[0]))
         route.route.regex_rewrite.substitution = forward.rewrite[1]
@@ -232,6 +250,9 @@ defaults of 100 and 60 leave policies no room; the engine has lower limits, and 
 BUFFER_BYTES = 32 << 10
 """What Envoy reads ahead of a response whose client reads slowly; as the bootstrap has it for requests."""
 
+STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
+"""The same with HTTP/2, for one response and for all of a connection; Envoy's defaults are 16 and 24 MiB."""
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -243,7 +264,14 @@ class Tls:
 
 
 def cluster(
-    name: str, *, host: str, port: int, is_address: bool, connect_timeout_ms: int, tls: Tls | None
+    name: str,
+    *,
+    host: str,
+    port: int,
+    is_address: bool,
+    connect_timeout_ms: int,
+    protocol: UpstreamProtocol,
+    tls: Tls | None,
 ) -> EnvoyMessage:
     """One upstream, at an address or at all addresses of a name."""
     kind = cluster_pb2.Cluster.STATIC if is_address else cluster_pb2.Cluster.STRICT_DNS
@@ -254,16 +282,28 @@ def cluster(
     threshold = built.circuit_breakers.thresholds.add()
     for limit in (threshold.max_connections, threshold.max_pending_requests, threshold.max_requests):
         limit.value = UNLIMITED
-    built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(_any(_http_options()))
+    built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(
+        _any(_http_options(protocol, negotiated=tls is not None))
+    )
     if tls:
         built.transport_socket.name = "envoy.transport_sockets.tls"
         built.transport_socket.typed_config.CopyFrom(_any(_tls(tls)))
     return cast("EnvoyMessage", built)
 
 
-def _http_options() -> EnvoyMessage:
+def _http_options(protocol: UpstreamProtocol, *, negotiated: bool) -> EnvoyMessage:
+    """`auto` is what the upstream chooses where that is `negotiated`, by ALPN, else what the client speaks."""
     options = http_protocol_options_pb2.HttpProtocolOptions()
-    options.explicit_http_config.http_protocol_options.SetInParent()
+    if protocol != "auto":
+        spoken = options.explicit_http_config
+    else:
+        spoken = options.auto_config if negotiated else options.use_downstream_protocol_config
+    if protocol != "http2":
+        spoken.http_protocol_options.enable_trailers = True
+    if protocol != "http1":
+        spoken.http2_protocol_options.allow_connect = True  # WebSockets, by RFC 8441
+        spoken.http2_protocol_options.initial_stream_window_size.value = STREAM_WINDOW_BYTES
+        spoken.http2_protocol_options.initial_connection_window_size.value = CONNECTION_WINDOW_BYTES
     options.common_http_protocol_options.max_headers_count.value = HEADER_LINES
     options.common_http_protocol_options.max_response_headers_kb.value = HEADER_KIB
     return cast("EnvoyMessage", options)

@@ -14,7 +14,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy_types as envoy
-from gatewright_controller.translate.chains import goes_on_when_crashed
+from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
 from gatewright_controller.translate.timeouts import Timeouts
 from gatewright_controller.upstream import UpstreamUrl
 
@@ -123,8 +123,17 @@ def _operation_route(
         operation.timeouts.idle_ms,
         rewrite(target),
         policies_choose_authority=operation.chain is not None,
+        websocket=_websocket(operation),
     )
     return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
+
+
+def _websocket(operation: RoutedOperation) -> envoy.Websocket:
+    """A WebSocket begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
+    if operation.method != "GET":
+        return envoy.Websocket(allowed=False)
+    wanting = bodies_wanted(operation.chain) if operation.chain else []
+    return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
 
 
 def _preflight_route(

@@ -68,7 +68,7 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 		return err
 	}
 	if opening.Refusal != 0 {
-		return answerProblem(front, &opening, opening.Refusal, "The gateway refused the request.", "proxy_refused")
+		return answerProblem(front, &opening, opening.Refusal, "No connection is upgraded to this protocol here.", "proxy_refused")
 	}
 	c, ok := s.table.Acquire(opening.ChainID)
 	if !ok {

@@ -130,7 +130,7 @@ func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	if id != "" && chain == nil {
 		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, or nothing after the last |, got %q", route.GetName(), id)
 	}
-	if err := checkExtProc(route, chain); err != nil {
+	if err := errors.Join(checkExtProc(route, chain), checkUpgrades(route, chain)); err != nil {
 		return fmt.Errorf("name %q: %w", route.GetName(), err)
 	}
 	return nil
