@@ -2,6 +2,7 @@ package contentcoding
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 
@@ -67,24 +68,24 @@ func NewEncoder(codings []Coding) *Encoder {
 
 // Encode encodes the next piece. What it returns is the caller's own, and decodes to all that has come; after the last
 // piece it is the end of the body.
-func (e *Encoder) Encode(piece []byte, last bool) ([]byte, error) {
+func (e *Encoder) Encode(piece []byte, last bool) []byte {
+	var err error
 	if len(piece) > 0 {
-		if _, err := e.writers[0].Write(piece); err != nil {
-			return nil, err
-		}
+		_, err = e.writers[0].Write(piece)
 	}
 	for _, w := range e.writers {
-		finish := w.Flush
 		if last {
-			finish = w.Close
+			err = errors.Join(err, w.Close())
+		} else {
+			err = errors.Join(err, w.Flush())
 		}
-		if err := finish(); err != nil {
-			return nil, err
-		}
+	}
+	if err != nil {
+		panic(err) // it is written to memory, by settings that do not vary
 	}
 	encoded := bytes.Clone(e.out.Bytes())
 	e.out.Reset()
-	return encoded, nil
+	return encoded
 }
 
 // Close gives back what encoders share. Encode is not called after it.
