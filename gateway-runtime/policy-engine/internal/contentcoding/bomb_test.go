@@ -72,11 +72,11 @@ func TestBombsAreRefusedInConstantMemory(t *testing.T) {
 		format
 		encoded []byte
 	}{
-		"zstd, 10 GiB":         {formats[6], zstdBomb()},
-		"br, 1 GiB":            {formats[4], zeros(t, formats[4], 1<<30)},
-		"gzip, 100 MiB":        {formats[0], zeros(t, formats[0], 100<<20)},
-		"raw deflate, 100 MiB": {formats[3], zeros(t, formats[3], 100<<20)},
-		"gzip in br, 1 GiB":    {formats[7], zeros(t, formats[7], 1<<30)},
+		"zstd, 10 GiB":        {formats[6], zstdBomb()},
+		"br, 64 MiB":          {formats[4], zeros(t, formats[4], 64<<20)},
+		"gzip, 32 MiB":        {formats[0], zeros(t, formats[0], 32<<20)},
+		"raw deflate, 32 MiB": {formats[3], zeros(t, formats[3], 32<<20)},
+		"gzip in br, 64 MiB":  {formats[7], zeros(t, formats[7], 64<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			size, grown, err := decodeAndDrop(bomb.codings, bomb.encoded)
@@ -95,7 +95,7 @@ func TestALargeBodyOfAnOrdinaryRatioIsDecoded(t *testing.T) {
 	for _, f := range []format{formats[0], formats[4], formats[6]} {
 		t.Run(f.name, func(t *testing.T) {
 			var plain bytes.Buffer
-			for n := 0; plain.Len() < 32<<20; n++ {
+			for n := 0; plain.Len() < 16<<20; n++ {
 				plain.WriteString(strings.Repeat("a line as any other in a log ", 3))
 				plain.Write(binary.AppendVarint(nil, int64(n)*7919))
 			}

@@ -241,6 +241,8 @@ var seesBody = fake{
 
 // scenarios are the chains of the tests. A chain NAME serves /NAME/.
 var scenarios = map[string][]*chain.Instance{
+	"encodes-buffer": {policy("outer", onRequest|onResponse, mark("outer")), policy("shout", onRequestBody|onResponseBody, shout)},
+	"encodes-stream": {policy("outer", onRequest|onResponse, mark("outer")), policy("shout", onRequestStream|onResponseStream, streams(shouts))},
 	"stream-shout":  {policy("shout", onRequestStream|onResponseStream, streams(shouts))},
 	"stream-mixed":  {policy("outer", onRequest|onResponse, mark("outer")), policy("one", onRequestStream|onResponseStream, streams(shouts)), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail)), policy("two", onRequestStream|onResponseStream, streams(framed))},
 	"stream-frames": {policy("frames", onRequestStream|onResponseStream, streams(framed))},
