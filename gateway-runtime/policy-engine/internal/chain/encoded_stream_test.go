@@ -101,7 +101,7 @@ func TestAStreamIsGivenWhatItsUpstreamFlushed(t *testing.T) {
 func TestAStreamedRequestIsDecoded(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := &sent{transcript: post(flushed("zstd", "one", "two")...)}
-		x.transcript.request.Headers = headers("content-encoding", "zstd", "content-length", "99", "content-digest", "x")
+		x.request.Headers = headers("content-encoding", "zstd", "content-length", "99", "content-digest", "x")
 		if err := x.run(t, x.streams(kind, "policy", "s", wraps), x.tells("next", "b", "")); err != nil {
 			t.Error(err)
 		}
@@ -121,7 +121,7 @@ func TestAStreamIsEncodedAgainAsItCameWhereTheClientIsToHaveItSo(t *testing.T) {
 	for _, codings := range []string{"gzip", "deflate", "br", "zstd", "gzip, br"} {
 		x := encodedStream(codings, "one", "two")
 		x.encodes = true
-		x.transcript.request.Headers = headers("accept-encoding", "gzip, deflate, br, zstd")
+		x.request.Headers = headers("accept-encoding", "gzip, deflate, br, zstd")
 		if err := x.run(t, x.streams("inline", "policy", "S", wraps)); err != nil {
 			t.Error(err)
 		}
@@ -152,7 +152,7 @@ func TestAStreamThatCannotBeDecodedFails(t *testing.T) {
 			"garbage": {"zip"}, "truncated": whole[:2], "bytes behind the end": append(slices.Clone(whole), "more"),
 		} {
 			x := &sent{transcript: post(pieces...)}
-			x.transcript.request.Headers = headers("content-encoding", "gzip")
+			x.request.Headers = headers("content-encoding", "gzip")
 			_ = x.run(t, x.streams(kind, "policy", "s", gathered))
 			if last := x.lines[len(x.lines)-1]; last != unsupported {
 				t.Errorf("%s: got %s", name, last)
@@ -194,7 +194,7 @@ func TestABombInAStreamIsRefused(t *testing.T) {
 	bomb := encoded(strings.Repeat("\x00", 100<<20), "zstd")
 	everyKind(t, func(t *testing.T, kind string) {
 		x := &sent{transcript: post(bomb)}
-		x.transcript.request.Headers = headers("content-encoding", "zstd")
+		x.request.Headers = headers("content-encoding", "zstd")
 		count := 0
 		_ = x.run(t, x.streams(kind, "policy", "s", func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 			return func(yield func([]byte, error) bool) {
@@ -235,7 +235,7 @@ func TestPoliciesOfAllKindsBehindAnEncodedBody(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := encodedStream("gzip", "one", "two")
 		x.encodes = true
-		x.transcript.request.Headers = headers("accept-encoding", "gzip")
+		x.request.Headers = headers("accept-encoding", "gzip")
 		// responses pass from the last to the first
 		_ = x.run(t, x.tells("headers", "H", ""), x.tells("buffers", "B", ""), x.streams(kind, "streams", "S", wraps),
 			x.tells("reads", "B", ""), x.tells("passes", "B", "", passesEncoded))

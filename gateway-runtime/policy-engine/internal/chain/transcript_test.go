@@ -334,8 +334,8 @@ func (t *transcript) onRequest(name, letters string, action v1alpha.RequestActio
 	return t.policy(&does{name: name, request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { return action, err }}, letters, settings...)
 }
 
-func (t *transcript) onResponse(name, letters string, action v1alpha.ResponseAction, err error, settings ...func(*chain.Settings)) *chain.Instance {
-	return t.policy(&does{name: name, response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return action, err }}, letters, settings...)
+func (t *transcript) onResponse(name, letters string, action v1alpha.ResponseAction, err error) *chain.Instance {
+	return t.policy(&does{name: name, response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return action, err }}, letters)
 }
 
 func appends(name, value string) v1alpha.HeaderModifications {

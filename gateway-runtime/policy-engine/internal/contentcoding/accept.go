@@ -64,7 +64,7 @@ func (a Accepted) Decodable() string {
 	offered := slices.Clone(a.named)
 	if a.others {
 		for n, name := range names {
-			if coding := Coding(n); !slices.Contains(a.accepts, coding) && !slices.Contains(a.refuses, coding) { //nolint:gosec // an index of names
+			if coding := Coding(n); !slices.Contains(a.accepts, coding) && !slices.Contains(a.refuses, coding) {
 				offered = append(offered, name)
 			}
 		}

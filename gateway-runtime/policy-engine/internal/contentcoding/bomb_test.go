@@ -100,7 +100,7 @@ func TestALargeBodyOfAnOrdinaryRatioIsDecoded(t *testing.T) {
 				plain.Write(binary.AppendVarint(nil, int64(n)*7919))
 			}
 			size, grown, err := decodeAndDrop(f.codings, f.encode(plain.Bytes()))
-			if err != io.EOF || size != int64(plain.Len()) || grown > 48<<20 {
+			if !errors.Is(err, io.EOF) || size != int64(plain.Len()) || grown > 48<<20 {
 				t.Errorf("%d of %d bytes, the heap grown by %d: %v", size, plain.Len(), grown, err)
 			}
 		})

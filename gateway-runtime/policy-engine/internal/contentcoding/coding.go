@@ -62,7 +62,7 @@ func Format(codings []Coding) string {
 func parseCoding(name string) (Coding, bool) {
 	for coding, known := range names {
 		if strings.EqualFold(name, known) {
-			return Coding(coding), true //nolint:gosec // an index of names
+			return Coding(coding), true
 		}
 	}
 	return Gzip, strings.EqualFold(name, "x-gzip") // RFC 9110, 8.4.1.3

@@ -102,7 +102,7 @@ func decode(codings []contentcoding.Coding, parts ...[]byte) ([]byte, error) {
 	for {
 		piece, err := d.Next()
 		plain = append(plain, piece...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return plain, nil
 		}
 		if err != nil {
@@ -189,7 +189,7 @@ func TestAMembersEndComesOutBeforeTheNextIsThere(t *testing.T) {
 			t.Fatalf("got %q, %v, with %d asked for", piece, err, asked)
 		}
 	}
-	if _, err := d.Next(); err != io.EOF {
+	if _, err := d.Next(); !errors.Is(err, io.EOF) {
 		t.Fatalf("the end: %v", err)
 	}
 }
