@@ -102,6 +102,20 @@ def on_request(ctx, params):
 def on_response(ctx, params):
     return made(ctx, params, "response")
 """
+MASKS_STREAMS = """
+async def masked(chunks):
+    return b"".join([chunk async for chunk in chunks]).replace(b"4111", b"****")
+
+
+async def on_request_stream(ctx, chunks, params):
+    assert "content-encoding" not in ctx.headers, ctx.headers
+    yield await masked(chunks)
+
+
+async def on_response_stream(ctx, chunks, params):
+    assert "content-encoding" not in ctx.headers, ctx.headers
+    yield await masked(chunks)
+"""
 PROBLEM = "application/problem+json"
 CARD = b'{"card": "4111 1111 1111 1111"}'
 BROTLI_CARD = "1b1e0000049c63a9ca421b98ccf5bc2409aa0acd114f16aa4678"
@@ -131,6 +145,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
     made.write_policy("recalls", RECALLS, **definition("recalls", both, free))
     made.write_policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
     made.write_policy("masks", MASKS, **definition("masks", bodies))
+    streams = {"requestBodyMode": "STREAM", "responseBodyMode": "STREAM"}
+    made.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
     made.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
     made.write_policy(
         "decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"})
@@ -270,6 +286,18 @@ def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstr
     assert (answer.headers["etag"], answer.headers["vary"]) == ('W/"v1"', "accept-encoding")
     assert not answer.headers.keys() & {"content-encoding", "content-digest", "accept-ranges"}
     assert upstream.to("/x")[-1].value("accept-encoding") == "identity"
+
+
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
+    url = deployed(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
+    coding = {"content-encoding": way.removesuffix(" alone")}
+    upstream.reply = lambda _: Reply(200, [*coding.items()], ENCODED[way])
+    answer = httpx.post(f"{url}/x", content=ENCODED[way], headers=coding)
+    (request,) = upstream.to("/x")
+    assert (request.body, request.value("content-encoding")) == (MASKED, None)
+    assert (answer.status_code, answer.content, "content-encoding" in answer.headers) == (200, MASKED, False)
+    is_problem(httpx.post(f"{url}/x", content=b"no such coding", headers=coding), 415)
 
 
 def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Gateway, upstream: Upstream) -> None:
