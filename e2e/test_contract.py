@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import zlib
 from collections.abc import Iterator
 
 import httpx
@@ -101,8 +102,25 @@ def on_request(ctx, params):
 def on_response(ctx, params):
     return made(ctx, params, "response")
 """
+MASKS_STREAMS = """
+async def masked(chunks):
+    return b"".join([chunk async for chunk in chunks]).replace(b"4111", b"****")
+
+
+async def on_request_stream(ctx, chunks, params):
+    assert "content-encoding" not in ctx.headers, ctx.headers
+    yield await masked(chunks)
+
+
+async def on_response_stream(ctx, chunks, params):
+    assert "content-encoding" not in ctx.headers, ctx.headers
+    yield await masked(chunks)
+"""
 PROBLEM = "application/problem+json"
 CARD = b'{"card": "4111 1111 1111 1111"}'
+BROTLI_CARD = "1b1e0000049c63a9ca421b98ccf5bc2409aa0acd114f16aa4678"
+ZSTD_CARD = "28b52ffd0400f900007b2263617264223a202234313131203131313120313131312031313131227d65774bcc"
+"""CARD, encoded by the libraries of the engine: the standard library has neither."""
 
 
 def combination_name(modes: Json) -> str:
@@ -127,6 +145,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
     made.write_policy("recalls", RECALLS, **definition("recalls", both, free))
     made.write_policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
     made.write_policy("masks", MASKS, **definition("masks", bodies))
+    streams = {"requestBodyMode": "STREAM", "responseBodyMode": "STREAM"}
+    made.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
+    made.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
     made.write_policy(
         "decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"})
     )
@@ -238,17 +259,81 @@ def test_the_requests_body_crosses_processes_and_generations(
 # ------------------------------------------------------------------ encoded bodies
 
 
+ENCODED = {
+    "gzip": gzip.compress(CARD),
+    "deflate": zlib.compress(CARD),
+    "deflate alone": zlib.compress(CARD, wbits=-15),
+    "br": bytes.fromhex(BROTLI_CARD),
+    "zstd": bytes.fromhex(ZSTD_CARD),
+    "br, gzip": gzip.compress(bytes.fromhex(BROTLI_CARD)),
+}
+MASKED = CARD.replace(b"4111", b"****")
+
+
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
+    url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
+    coding = {"content-encoding": way.removesuffix(" alone")}
+    assert httpx.post(f"{url}/x", content=ENCODED[way], headers=coding).status_code == 200
+    (request,) = upstream.to("/x")
+    assert (request.body, request.value("content-length")) == (MASKED, str(len(MASKED)))
+    assert request.value("content-encoding") is None
+
+    tags = [("etag", '"v1"'), ("content-digest", "sha-256=:x:"), ("accept-ranges", "bytes")]
+    upstream.reply = lambda _: Reply(200, [*coding.items(), *tags], ENCODED[way])
+    answer = httpx.get(f"{url}/x", headers={"accept-encoding": "gzip"})
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, MASKED, str(len(MASKED)))
+    assert (answer.headers["etag"], answer.headers["vary"]) == ('W/"v1"', "accept-encoding")
+    assert not answer.headers.keys() & {"content-encoding", "content-digest", "accept-ranges"}
+    assert upstream.to("/x")[-1].value("accept-encoding") == "identity"
+
+
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
+    url = deployed(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
+    coding = {"content-encoding": way.removesuffix(" alone")}
+    upstream.reply = lambda _: Reply(200, [*coding.items()], ENCODED[way])
+    answer = httpx.post(f"{url}/x", content=ENCODED[way], headers=coding)
+    (request,) = upstream.to("/x")
+    assert (request.body, request.value("content-encoding")) == (MASKED, None)
+    assert (answer.status_code, answer.content, "content-encoding" in answer.headers) == (200, MASKED, False)
+    is_problem(httpx.post(f"{url}/x", content=b"no such coding", headers=coding), 415)
+
+
+def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Gateway, upstream: Upstream) -> None:
+    url = deployed(gateway, api("encodes", upstream.url, [attach("masks")]), encodedResponses=True)
+    upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], ENCODED["gzip"])
+    with httpx.stream("GET", f"{url}/x", headers={"accept-encoding": "gzip, br, compress"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        packed = b"".join(answer.iter_raw())
+        assert (gzip.decompress(packed), answer.headers["content-length"]) == (MASKED, str(len(packed)))
+    assert upstream.to("/x")[-1].value("accept-encoding") == "gzip, br"
+    answer = httpx.get(f"{url}/x", headers={"accept-encoding": "br"})
+    assert (answer.content, "content-encoding" in answer.headers) == (MASKED, False)
+    answer = httpx.get(f"{url}/x", headers={"accept-encoding": "gzip", "range": "bytes=0-9"})
+    assert upstream.to("/x")[-1].value("accept-encoding") == "identity"
+
+
 def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
     url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
+    strict = deployed(gateway, api("refuses", upstream.url, [attach("refuses")]))
     packed = {"content-encoding": "GZip"}
-    refused = httpx.post(f"{url}/x", content=gzip.compress(CARD), headers=packed)
-    assert "identity" in is_problem(refused, 415)["detail"]
-    assert (refused.headers["accept-encoding"], upstream.received) == ("identity", [])
+    whole = ENCODED["gzip"]
+    for where, body in [
+        (strict, whole),
+        (url, whole[:-1]),
+        (url, CARD),
+        (url, whole + b"x"),
+        (url, whole[:-8] + bytes(8)),
+    ]:
+        refused = httpx.post(f"{where}/x", content=body, headers=packed)
+        assert "identity" in is_problem(refused, 415)["detail"]
+        assert (refused.headers["accept-encoding"], upstream.received) == ("identity", [])
     assert httpx.post(f"{url}/x", content=CARD, headers={"content-encoding": "identity"}).status_code == 200
     assert b"4111" not in upstream.to("/x")[0].body
     assert upstream.to("/x")[0].value("accept-encoding") == "identity"
 
-    upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], gzip.compress(CARD))
+    upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], whole[:-1])
     answer = httpx.get(f"{url}/x", headers={"accept-encoding": "gzip"})
     problem = is_problem(answer, 502)
     assert b"4111" not in answer.content
@@ -260,12 +345,20 @@ def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upst
         assert httpx.get(f"{url}/x").status_code == status
 
 
+def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+    url = deployed(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
+    header, block = bytes.fromhex("28b52ffd0038"), (128 << 10 << 3 | 2).to_bytes(3, "little") + b"x"
+    bomb = header + block * (10 << 13)  # 10 GiB: each block says 128 KiB of one byte
+    is_problem(httpx.post(f"{url}/x", content=bomb, headers={"content-encoding": "zstd"}), 415)
+    assert upstream.received == []
+
+
 def test_who_goes_on_or_decodes_sees_to_it_himself(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], gzip.compress(CARD))
-    goes_on = deployed(gateway, api("masks-not", upstream.url, [attach("masks", onError={"badBody": "continue"})]))
+    goes_on = deployed(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
     answer = httpx.get(f"{goes_on}/x")
     assert (answer.headers["content-encoding"], answer.content) == ("gzip", CARD)
-    decodes = deployed(gateway, api("decodes", upstream.url, [attach("masks"), attach("decodes")]))
+    decodes = deployed(gateway, api("decodes", upstream.url, [attach("refuses"), attach("decodes")]))
     answer = httpx.get(f"{decodes}/x")
     assert answer.content == CARD.replace(b"4111", b"****")
     assert "content-encoding" not in answer.headers

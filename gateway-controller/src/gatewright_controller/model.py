@@ -134,6 +134,9 @@ class ApiSpec(Strict, frozen=True, kw_only=True):
     access_log: AccessLog = "all"
     """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
     one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
+    encoded_responses: bool = False
+    """An upstream may encode (gzip, br) responses that policies read, as the client accepts; they are decoded for the
+    policies and encoded again for the client. `false`: the upstream is asked not to encode them."""
     strict_paths: bool = True
     """Requests with `;`, encoded slashes and doubly encoded characters in their paths are refused, and a slash at the
     end makes no other path."""

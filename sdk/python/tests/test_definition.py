@@ -42,7 +42,7 @@ def test_what_a_policy_asks_for_beside_the_phases() -> None:
     ).processing_mode
     assert (asked.request_body_in_response, asked.encoded_bodies) == (True, EncodedBodies.PASS)
     plain = PolicyDefinition.from_document(GOOD).processing_mode
-    assert (plain.request_body_in_response, plain.encoded_bodies) == (False, EncodedBodies.REFUSE)
+    assert (plain.request_body_in_response, plain.encoded_bodies) == (False, EncodedBodies.DECODE)
 
 
 def test_all_mistakes_at_once() -> None:

@@ -160,16 +160,18 @@ class ApiBundle(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("id", "operation", "attachments", "processing_mode")
+    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses")
     ID_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     PROCESSING_MODE_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_RESPONSES_FIELD_NUMBER: _ClassVar[int]
     id: str
     operation: str
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
     processing_mode: ProcessingMode
-    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ...) -> None: ...
+    encoded_responses: bool
+    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ...) -> None: ...
 
 class Attachment(_message.Message):
     __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation")

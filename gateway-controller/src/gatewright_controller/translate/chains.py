@@ -82,15 +82,30 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
         attachment.max_concurrency,
         attachment.max_body_bytes,
         *filter(None, [attachment.stream_idle_timeout_ms]),  # one that is not said changes nobody's id
+        *(["DECODE"] if _decodes(attachment.processing_mode) else []),
     ]
 
 
+def _decodes(mode: node_pb2.ProcessingMode) -> bool:
+    """Whether bodies are decoded for it. A release before this refused them, from the same definition."""
+    wants = max(mode.request_body, mode.response_body) > node_pb2.BODY_MODE_SKIP
+    return wants and mode.encoded_bodies == node_pb2.ENCODED_BODIES_DECODE
+
+
 def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) -> node_pb2.Chain:
-    """The operation's chain. Its id holds API, context, operation and every instance, and so all that these hold."""
+    """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
+    these hold, and whether responses may be encoded."""
     context = context_of(api.spec.context, api.spec.version)
-    content = [api.metadata.name, context, operation, [[one.instance, _content(one)] for one in attachments]]
+    content: list[JsonValue] = [
+        api.metadata.name,
+        context,
+        operation,
+        [[one.instance, _content(one)] for one in attachments],
+        *(["encodedResponses"] if api.spec.encoded_responses else []),
+    ]
     return node_pb2.Chain(
         id=digest_of(content),
+        encoded_responses=api.spec.encoded_responses,
         operation=operation,
         attachments=attachments,
         processing_mode=_union([one.processing_mode for one in attachments]),

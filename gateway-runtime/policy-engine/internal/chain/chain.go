@@ -19,6 +19,8 @@ type Spec struct {
 	Instances       []*Instance
 	Bodies          *Budget  // for the bodies that it holds, of all chains together; nil: without a limit
 	Observer        Observer // nil: there is none
+
+	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
 }
 
 // Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.
@@ -29,7 +31,8 @@ type Chain struct {
 	use   use
 
 	keepsRequestBody bool // for a policy that is given it in the response phase too
-	wantsIdentity    bool // a policy reads the response's body, and wants it without a content encoding
+	readsResponse    bool // a policy reads the response's body, and wants it without a content encoding
+	refusesEncoded   bool // one of those does not want it decoded either
 }
 
 // step is one policy of a chain.
@@ -87,7 +90,8 @@ func (c *Chain) mergeMode(instance *Instance) error {
 	mergeBody(&c.mode.RequestBodyMode, mode.RequestBodyMode)
 	mergeBody(&c.mode.ResponseBodyMode, mode.ResponseBodyMode)
 	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
-	c.wantsIdentity = c.wantsIdentity || mode.WantsResponseBody() && mode.EncodedBodies != v1alpha.EncodedPass
+	c.readsResponse = c.readsResponse || mode.WantsResponseBody() && !passesEncoded(mode)
+	c.refusesEncoded = c.refusesEncoded || mode.WantsResponseBody() && refusesEncoded(mode)
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 
 func passesEncoded(s *chain.Settings) { s.Mode.EncodedBodies = v1alpha.EncodedPass }
 
+func refusesEncoded(s *chain.Settings) { s.Mode.EncodedBodies = v1alpha.EncodedRefuse }
+
 func keepsBody(s *chain.Settings) { s.Mode.RequestBodyInResponse = true }
 
 // sees is a policy that notes the request's body in its response phase, and passes on.
@@ -102,13 +104,13 @@ func TestEncodedRequestBodyIsRefused(t *testing.T) {
 	} {
 		x := post("zip")
 		x.request.Headers = headers
-		_ = x.run(t, x.marks("sees", "b"))
+		_ = x.run(t, x.marks("sees", "b", refusesEncoded))
 		x.expect(t, "read zip\n"+unsupported)
 	}
 	for _, headers := range []v1alpha.Headers{nil, encodedAs("identity"), encodedAs("IDENTITY , identity"), encodedAs("", " , ")} {
 		x := post("plain")
 		x.request.Headers = headers
-		_ = x.run(t, x.marks("sees", "b"))
+		_ = x.run(t, x.marks("sees", "b", refusesEncoded))
 		if got := strings.Join(x.lines, "\n"); !strings.Contains(got, "sees: request body plain") {
 			t.Errorf("%v: expected the policy to be called, got\n%s", headers, got)
 		}
@@ -142,14 +144,14 @@ func TestWhoMaySeeAnEncodedBody(t *testing.T) {
 func TestEncodedAndTooLargeIsEncodedFirst(t *testing.T) {
 	x := post("never read")
 	x.request.Headers = append(encodedAs("gzip"), v1alpha.Header{Name: "content-length", Value: "7"})
-	_ = x.run(t, x.marks("sees", "b", limit(6)))
+	_ = x.run(t, x.marks("sees", "b", refusesEncoded, limit(6)))
 	x.expect(t, unsupported)
 }
 
 func TestEncodedBodiesToGRPCClients(t *testing.T) {
 	x := post("zip")
 	x.request.Headers = append(encodedAs("gzip"), v1alpha.Header{Name: "content-type", Value: "application/grpc"})
-	_ = x.run(t, x.marks("sees", "b"))
+	_ = x.run(t, x.marks("sees", "b", refusesEncoded))
 	x.expect(t, `
 		read zip
 		answer 415 policy_badBody grpc-status=12 [] The request body has a content encoding; expected none, or identity.`)
@@ -158,7 +160,7 @@ func TestEncodedBodiesToGRPCClients(t *testing.T) {
 func TestEncodedResponseBodyIsRefused(t *testing.T) {
 	x := get().answers("zip")
 	x.response.Headers = encodedAs("gzip")
-	_ = x.run(t, x.marks("sees", "B"))
+	_ = x.run(t, x.marks("sees", "B", refusesEncoded))
 	x.expect(t, `
 		send request set=accept-encoding:identity
 		wait for the response
@@ -166,7 +168,7 @@ func TestEncodedResponseBodyIsRefused(t *testing.T) {
 		answer 502 policy_badBody [content-type:application/problem+json] {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The response body has a content encoding that the gateway cannot read.","requestId":"id-1"}`)
 	x = get().answers("zip")
 	x.response.Headers = encodedAs("gzip")
-	_ = x.run(t, x.marks("goes on", "B", goesOn), x.marks("passes", "B", passesEncoded))
+	_ = x.run(t, x.marks("goes on", "B", refusesEncoded, goesOn), x.marks("passes", "B", passesEncoded))
 	x.expect(t, `
 		send request set=accept-encoding:identity
 		wait for the response

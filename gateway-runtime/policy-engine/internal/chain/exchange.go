@@ -84,6 +84,7 @@ func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 
 func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
 	request := x.requestContext()
+	request.Headers = x.request.headersFor(i, i.settings.Mode.WantsRequestBody())
 	if i.settings.Mode.BuffersRequestBody() {
 		var failure *v1alpha.Failure
 		if request.Body, failure = x.request.bodyFor("request", i); failure != nil {
@@ -116,10 +117,10 @@ func sizeOf(bodies [][]byte) (size int64) {
 func (x *exchange) release() {
 	if x.streams != nil {
 		x.endStreams()
-		x.streams.kept.body.drop()
+		x.streams.kept.dropAll()
 	}
-	x.request.body.drop()
-	x.response.body.drop()
+	x.request.dropAll()
+	x.response.dropAll()
 }
 
 func (x *exchange) requestContext() *v1alpha.RequestContext {
@@ -201,9 +202,12 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if err := x.request.settle(ctx); err != nil {
 		return err
 	}
+	if x.request.changesCoding() {
+		x.request.recoded()
+	}
 	x.request.syncContentLength()
-	if x.chain.wantsIdentity {
-		x.request.headers.set("accept-encoding", identity)
+	if x.chain.readsResponse {
+		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 	}
 	changes := Changes{Analytics: x.analytics}
 	x.analytics = nil
@@ -221,7 +225,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	}
 	err := x.request.send(ctx, changes)
 	if !x.chain.keepsRequestBody {
-		x.request.body.drop()
+		x.request.dropAll()
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gatewright.dev/policy-engine/internal/contentcoding"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -24,8 +25,10 @@ type message struct {
 	arrived   bool  // at least one piece of the body
 	ended     bool  // there is no body left to read
 	body      body
-	replaced  bool // body is a policy's, not the one that came
-	refused   bool // what comes of the body does not fit the budget: no more of it is read
+	decoded   *body                  // a copy of it without its content codings, once a policy has been given one
+	encoder   *contentcoding.Encoder // what leaves of the body is encoded by it; nil: it is not
+	replaced  bool                   // body is a policy's, not the one that came
+	refused   bool                   // what comes of the body does not fit the budget: no more of it is read
 }
 
 func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, budget *Budget) message {
@@ -81,29 +84,38 @@ func (m *message) exceeds(limit int64) bool {
 }
 
 // bodyFor is the body as the policy is given it, nil if there is none, or why it is not: the body has a content encoding
-// that the policy does not ask for, is too large, or does not fit the budget.
+// that the policy refuses or that cannot be decoded, is too large, or does not fit the budget.
 func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
-	if coding := m.encoding(); coding != "" && i.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
-		return nil, encodedBody(m.direction, coding)
-	}
-	if m.exceeds(i.settings.MaxBodyBytes) {
-		if largest := m.body.budget.largest(); largest < i.settings.MaxBodyBytes {
-			return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", what, largest)
+	if coding := m.encoding(); coding != "" && !passesEncoded(i.settings.Mode) {
+		if refusesEncoded(i.settings.Mode) {
+			return nil, encodedBody(m.direction, coding)
 		}
-		return nil, v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, i.settings.MaxBodyBytes)
+		return m.decodedFor(what, i)
 	}
-	if !m.refused {
-		if whole, ok := m.body.whole(); ok {
-			return whole, nil
-		}
+	if failure := m.withheld(what, i); failure != nil {
+		return nil, failure
+	}
+	if whole, ok := m.body.whole(); ok {
+		return whole, nil
 	}
 	return nil, overBudget(what + " body")
 }
 
-// encodedBody is the failure of a policy that does not ask for bodies with a content encoding.
+// encodedBody is the failure of a policy that takes no bodies with a content encoding.
 func encodedBody(direction Direction, coding string) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassBadBody,
-		"%s body: expected no content-encoding but identity, got %q; encodedBodies: PASS in the policy's definition gives it as it is", direction, coding)
+		"%s body: expected no content-encoding but identity, got %q; encodedBodies: DECODE in the policy's definition gives it decoded", direction, coding)
+}
+
+// withheld is why the policy cannot be given the body as it came: it is too large, or does not fit the budget.
+func (m *message) withheld(what string, i *Instance) *v1alpha.Failure {
+	if m.exceeds(i.settings.MaxBodyBytes) {
+		return tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+	}
+	if m.refused {
+		return overBudget(what + " body")
+	}
+	return nil
 }
 
 // overBudget is the failure of a policy for whose body there is no room.
@@ -158,6 +170,7 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 		m.headers = before
 		return overBudget("the policy's body")
 	}
+	m.dropDecoded()
 	m.replaced = true
 	return nil
 }
@@ -232,6 +245,9 @@ func (m *message) sendBody(ctx context.Context) error {
 
 // sendStream sends what is held, and what the policies that stream the body yield.
 func (m *message) sendStream(ctx context.Context) error {
+	if m.encoder != nil {
+		defer m.encoder.Close()
+	}
 	for piece, ok := m.body.shift(); ok; piece, ok = m.body.shift() {
 		if err := m.sendChunk(ctx, piece); err != nil {
 			return err
@@ -249,15 +265,35 @@ func (m *message) sendStream(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.front.SendLast(ctx, m.direction, nil, m.stage.finalTrailers())
+	var last []byte
+	if m.encoder != nil {
+		last = m.encoder.Encode(nil, true)
+	}
+	return m.front.SendLast(ctx, m.direction, last, m.stage.finalTrailers())
 }
 
 func (m *message) sendChunk(ctx context.Context, piece []byte) error {
+	if m.encoder != nil {
+		piece = m.encoder.Encode(piece, false)
+	}
 	err := m.front.SendPiece(ctx, m.direction, piece)
 	if errors.Is(err, ErrNoBody) {
 		return m.stage.fail(v1alpha.Failf(v1alpha.ClassBadAction, "stream: %v", err))
 	}
 	return err
+}
+
+// dropAll gives back all that is held.
+func (m *message) dropAll() {
+	m.body.drop()
+	m.dropDecoded()
+}
+
+func (m *message) dropDecoded() {
+	if m.decoded != nil {
+		m.decoded.drop()
+		m.decoded = nil
+	}
 }
 
 // syncContentLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
@@ -274,11 +310,11 @@ func (m *message) dropBody(head bool) {
 		if m.replaced {
 			m.headers.set("content-length", strconv.FormatInt(m.body.size, 10))
 		}
-		m.body.drop()
+		m.dropAll()
 		m.replaced = false
 		return
 	}
-	m.body.drop()
+	m.dropAll()
 	if m.stage != nil {
 		m.stage.close()
 		m.arrived, m.stage = m.hasArrived(), nil

@@ -61,10 +61,13 @@ func namedIn(changes v1alpha.HeaderModifications, name string) bool {
 }
 
 func (l *headerList) touch(name string) {
-	if !slices.Contains(l.touched, name) {
+	if !l.isTouched(name) {
 		l.touched = append(l.touched, name)
 	}
 }
+
+// isTouched reports whether anything has changed name.
+func (l *headerList) isTouched(name string) bool { return slices.Contains(l.touched, name) }
 
 // set gives name the one value, as the engine's own change.
 func (l *headerList) set(name, value string) {

@@ -76,7 +76,8 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 }
 
 func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
-	response := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headers.view, Metadata: &x.metadata}
+	headers := x.response.headersFor(i, i.settings.Mode.WantsResponseBody())
+	response := &v1alpha.ResponseContext{StatusCode: x.status, Headers: headers, Metadata: &x.metadata}
 	var failure *v1alpha.Failure
 	if i.settings.Mode.BuffersResponseBody() {
 		if response.Body, failure = x.response.bodyFor("response", i); failure != nil {
@@ -107,6 +108,7 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 	if x.streams != nil && x.streams.kept.front != nil {
 		request = &x.streams.kept
 	}
+	withBody.Headers = request.headersFor(i, true)
 	if withBody.Body, failure = request.bodyFor("request", i); failure != nil {
 		return nil, failure
 	}
@@ -201,7 +203,7 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 	for n, header := range a.Headers {
 		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
 	}
-	x.response.body.drop()
+	x.response.dropAll()
 	x.response = message{direction: Response, headers: newHeaderList(headers), body: held, ended: true, bodiless: true}
 	x.answered, x.status, x.details, x.grpcStatus = true, a.StatusCode, details, grpcStatus
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
@@ -222,6 +224,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	}
 	changes := Changes{Analytics: x.analytics}
 	if !head && !empty {
+		x.encodeResponse()
 		x.response.syncContentLength()
 	}
 	if x.status != x.response.status {

@@ -29,7 +29,8 @@ type stage struct {
 	shared   bool // somebody else reads the memory of held
 	before   *stage
 	front    FrontEnd
-	whole    bool // held is all of it
+	whole    bool      // held is all of it
+	decoding *decoding // takes content codings off; asking guards it; nil: there are none, or the policy is given the body as it is
 	asking   sync.Mutex
 	came     atomic.Bool // a piece from the front end
 	asked    atomic.Bool // the policy has asked for a chunk
@@ -134,6 +135,8 @@ func (s *stage) finish(err error) error {
 	switch {
 	case errors.Is(err, errIdle):
 		s.complete(v1alpha.Failf(v1alpha.ClassTimeout, "no chunk came within its streamIdleTimeout, %v", s.step.settings.StreamIdleTimeout))
+	case s.undecodable() != nil:
+		s.complete(s.undecodable())
 	case s.sourceError() != nil:
 		s.result = err // not the policy's: its execution is cancelled
 	case errors.Is(err, errEnded):
@@ -210,6 +213,7 @@ func (s *stage) shut() {
 	s.asking.Lock() // whoever asks for a chunk has come back, and will not ask again
 	out := s.out
 	s.out = nil
+	s.decoding.close()
 	s.asking.Unlock()
 	if out != nil {
 		out.stop(s)
@@ -270,8 +274,16 @@ func (s *stage) ask() ([]byte, error) {
 	return chunk, err
 }
 
-// source waits for the next piece from where the chunks come from.
+// source waits for the next chunk that the policy is to be given.
 func (s *stage) source() ([]byte, error) {
+	if s.decoding == nil {
+		return s.piece()
+	}
+	return s.decoding.next()
+}
+
+// piece waits for the next piece from where the chunks come from.
+func (s *stage) piece() ([]byte, error) {
 	if chunk, ok := s.held.shift(); ok {
 		if s.shared {
 			chunk = bytes.Clone(chunk)

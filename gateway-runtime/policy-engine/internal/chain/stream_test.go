@@ -416,7 +416,7 @@ func TestAStreamThatWasNeverStartedMayBeGoneWithout(t *testing.T) {
 
 		x = get().answers("ab")
 		x.response.Headers = v1alpha.Headers{{Name: "content-encoding", Value: "gzip"}}
-		_ = x.run(t, x.streams(kind, "one", "S", wraps, goesOn))
+		_ = x.run(t, x.streams(kind, "one", "S", wraps, refusesEncoded, goesOn))
 		if last := x.lines[len(x.lines)-1]; last != "send the rest" {
 			t.Errorf("got %s", last)
 		}

@@ -154,16 +154,17 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 		s.execution.Phase = PhaseResponseStream
 		failure = x.prepareResponse(s)
 	}
-	if coding := m.coding(); failure == nil && coding != "" && s.step.settings.Mode.EncodedBodies != v1alpha.EncodedPass {
-		failure = encodedBody(s.direction, coding)
+	if failure == nil {
+		s.decoding, failure = m.decodingFor(s)
 	}
+	m.dropDecoded()
 	s.held, m.body = m.body, body{budget: x.chain.spec.Bodies}
 	return s, failure
 }
 
 func (x *exchange) prepareRequest(s *stage) {
 	seen := x.requestContext()
-	seen.Trailers = s.trailers
+	seen.Headers, seen.Trailers = x.request.headersFor(s.step.Instance, true), s.trailers
 	policy := s.step.streamRequest
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnRequestStream(ctx, seen, chunks)
@@ -176,7 +177,7 @@ func (x *exchange) prepareRequest(s *stage) {
 }
 
 func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
-	seen := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headers.view, Trailers: s.trailers, Metadata: &x.metadata}
+	seen := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headersFor(s.step.Instance, true), Trailers: s.trailers, Metadata: &x.metadata}
 	policy := s.step.streamResponse
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnResponseStream(ctx, seen, chunks)
@@ -189,8 +190,9 @@ func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
 // keepRequest keeps the request as it is, for policies that ask for its body in the response phase. What goes on shares its
 // memory.
 func (x *exchange) keepRequest() {
-	x.streams.kept.body.drop()
+	x.streams.kept.dropAll()
 	x.streams.kept = x.request
+	x.request.decoded = nil
 	x.request.body = body{pieces: slices.Clone(x.request.body.pieces), size: x.request.body.size}
 }
 
@@ -200,6 +202,7 @@ func (m *message) install(s *stage) {
 	if m.headers.view.Has("content-length") {
 		m.headers.remove("content-length")
 	}
+	m.takeCodingsOff(s)
 }
 
 // gather has the policy stream a body that is in memory, or none, and keeps what it yields there.
@@ -235,6 +238,7 @@ func (x *exchange) gather(m *message, s *stage) error {
 		made.set([]byte{})
 	}
 	m.body, m.replaced = made, true
+	m.takeCodingsOff(s)
 	return nil
 }
 

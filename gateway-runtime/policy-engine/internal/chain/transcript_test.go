@@ -25,6 +25,7 @@ type transcript struct {
 	pieces         []string // of the request's body
 	response       chain.Head
 	responsePieces []string
+	encodes        bool // chain.Spec.EncodedResponses
 	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
 	broken         bool // sending fails
 
@@ -114,6 +115,7 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	test.Helper()
 	c, err := chain.New(chain.Spec{
 		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances, Observer: &t.observer,
+		EncodedResponses: t.encodes,
 	})
 	if err != nil {
 		test.Fatal(err)
@@ -154,7 +156,7 @@ func (t *transcript) NextPiece(ctx context.Context, direction chain.Direction) (
 		return nil, io.EOF
 	}
 	*read++
-	t.say("read %s", pieces[*read-1])
+	t.say("read %s", legible([]byte(pieces[*read-1])))
 	return []byte(pieces[*read-1]), nil
 }
 
@@ -190,12 +192,12 @@ func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) err
 }
 
 func (t *transcript) SendPiece(_ context.Context, _ chain.Direction, piece []byte) error {
-	t.say("send part %s", piece)
+	t.say("send part %s", legible(piece))
 	return nil
 }
 
 func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
-	line := strings.TrimSpace("send all of " + string(piece))
+	line := strings.TrimSpace("send all of " + legible(piece))
 	for _, part := range []struct{ name, value string }{{"remove", strings.Join(trailers.Remove, ",")}, {"set", list(trailers.Set)}, {"append", list(trailers.Append)}} {
 		if part.value != "" {
 			line += " trailers " + part.name + "=" + part.value
@@ -280,7 +282,7 @@ func shown(body []byte) string {
 	if body == nil {
 		return ""
 	}
-	return " body " + string(body)
+	return " body " + legible(body)
 }
 
 // modes are those of a policy: h and H the headers, b and B the whole body, s and S the body as a stream, of request and response.

@@ -87,6 +87,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 	for name, instances := range scenarios {
 		table.Put(must(chain.New(chain.Spec{
 			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances,
+			EncodedResponses: strings.HasPrefix(name, "encodes-"),
 		})))
 	}
 	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
@@ -264,6 +265,10 @@ func (u *upstream) start() (int, func()) {
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conversation := r.Header.Get("X-Conversation"); conversation != "" {
 		converse(w, r, conversation)
+		return
+	}
+	if codings := r.Header.Get("X-Encode"); codings != "" {
+		converseEncoded(w, r, codings)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)

@@ -241,11 +241,13 @@ var seesBody = fake{
 
 // scenarios are the chains of the tests. A chain NAME serves /NAME/.
 var scenarios = map[string][]*chain.Instance{
-	"stream-shout":  {policy("shout", onRequestStream|onResponseStream, streams(shouts))},
-	"stream-mixed":  {policy("outer", onRequest|onResponse, mark("outer")), policy("one", onRequestStream|onResponseStream, streams(shouts)), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail)), policy("two", onRequestStream|onResponseStream, streams(framed))},
-	"stream-frames": {policy("frames", onRequestStream|onResponseStream, streams(framed))},
-	"stream-lets":   {policy("lets", onRequestStream|onResponseStream, streams(lets))},
-	"stream-stops":  {policy("stops", onRequestStream|onResponseStream, streams(first))},
+	"encodes-buffer": {policy("outer", onRequest|onResponse, mark("outer")), policy("shout", onRequestBody|onResponseBody, shout)},
+	"encodes-stream": {policy("outer", onRequest|onResponse, mark("outer")), policy("shout", onRequestStream|onResponseStream, streams(shouts))},
+	"stream-shout":   {policy("shout", onRequestStream|onResponseStream, streams(shouts))},
+	"stream-mixed":   {policy("outer", onRequest|onResponse, mark("outer")), policy("one", onRequestStream|onResponseStream, streams(shouts)), policy("sees", onRequestBody|onResponseBody, seesBody, atMost(64<<20, chain.Fail)), policy("two", onRequestStream|onResponseStream, streams(framed))},
+	"stream-frames":  {policy("frames", onRequestStream|onResponseStream, streams(framed))},
+	"stream-lets":    {policy("lets", onRequestStream|onResponseStream, streams(lets))},
+	"stream-stops":   {policy("stops", onRequestStream|onResponseStream, streams(first))},
 	"stream-rejects-request": {policy("outer", onRequest|onResponse, mark("outer")), policy("rejects", onRequestStream,
 		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
 	"stream-rejects-alone": {policy("rejects", onRequestStream,

@@ -129,6 +129,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Observer: c.observer,
+		EncodedResponses: message.GetEncodedResponses(),
 	})
 	if err != nil {
 		return nil, []error{err}

@@ -49,7 +49,9 @@ func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 		return Policy{}, fmt.Errorf("policy %s: definition: expected digest %s, got %s; controller and node were built from different definitions",
 			id, policy.DefinitionDigest, got)
 	}
-	if got, want := modeOf(attachment.GetProcessingMode()), explicit(policy.Mode); got != want {
+	got, want := modeOf(attachment.GetProcessingMode()), explicit(policy.Mode)
+	want.EncodedBodies = cmp.Or(want.EncodedBodies, got.EncodedBodies) // a controller of another release may have another default
+	if got != want {
 		return Policy{}, fmt.Errorf("policy %s: processing mode: expected %+v as in its definition, got %+v", id, want, got)
 	}
 	return policy, nil
@@ -84,10 +86,14 @@ func modeOf(mode *nodev1.ProcessingMode) v1alpha.ProcessingModeConfig {
 }
 
 func encodedBodies(encoded nodev1.EncodedBodies) v1alpha.EncodedBodies {
-	if encoded == nodev1.EncodedBodies_ENCODED_BODIES_PASS {
+	switch encoded {
+	case nodev1.EncodedBodies_ENCODED_BODIES_PASS:
 		return v1alpha.EncodedPass
+	case nodev1.EncodedBodies_ENCODED_BODIES_DECODE:
+		return v1alpha.EncodedDecode
+	default:
+		return v1alpha.EncodedRefuse
 	}
-	return v1alpha.EncodedRefuse
 }
 
 func headerMode(mode nodev1.HeaderMode) v1alpha.HeaderMode {
@@ -108,7 +114,7 @@ func bodyMode(mode nodev1.BodyMode) v1alpha.BodyMode {
 	}
 }
 
-// explicit writes the modes that a definition leaves out.
+// explicit writes the modes that a definition leaves out, but for EncodedBodies.
 func explicit(mode v1alpha.ProcessingModeConfig) v1alpha.ProcessingModeConfig {
 	for _, header := range []*v1alpha.HeaderMode{&mode.RequestHeaderMode, &mode.ResponseHeaderMode} {
 		if *header == "" {
@@ -120,7 +126,6 @@ func explicit(mode v1alpha.ProcessingModeConfig) v1alpha.ProcessingModeConfig {
 			*body = v1alpha.BodySkip
 		}
 	}
-	mode.EncodedBodies = cmp.Or(mode.EncodedBodies, v1alpha.EncodedRefuse)
 	return mode
 }
 

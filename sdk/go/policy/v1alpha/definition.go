@@ -18,7 +18,9 @@ type HeaderMode string
 type BodyMode string
 
 // EncodedBodies says what becomes of a body that a policy wants and that has a content encoding other than identity.
-// REFUSE: the execution fails with ClassBadBody. PASS: the policy is given it as it is. DECODE: it is given it decoded.
+// DECODE, the default: the policy is given it decoded, without the headers content-encoding and content-length; one that
+// is not gzip, deflate, br or zstd, or not whole, fails with ClassBadBody. PASS: it is given as it is. REFUSE: the
+// execution fails with ClassBadBody.
 type EncodedBodies string
 
 // The modes.
@@ -50,7 +52,7 @@ type PolicyDefinition struct {
 }
 
 // ProcessingModeConfig says which phases a policy is called in. A policy that wants headers of one direction and
-// buffers its body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP, that of EncodedBodies is REFUSE.
+// buffers its body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP, that of EncodedBodies is DECODE.
 type ProcessingModeConfig struct {
 	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
 	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`

@@ -59,7 +59,7 @@ class ProcessingModeConfig:
     response_header_mode: HeaderMode = HeaderMode.SKIP
     response_body_mode: BodyMode = BodyMode.SKIP
     request_body_in_response: bool = False  # on_response is given the request's body too, as it went upstream
-    encoded_bodies: EncodedBodies = EncodedBodies.REFUSE
+    encoded_bodies: EncodedBodies = EncodedBodies.DECODE
 
     @property
     def wants_request(self) -> bool:
@@ -169,7 +169,7 @@ def _processing_mode(modes: Mapping[str, Any]) -> ProcessingModeConfig:
         response_header_mode=HeaderMode(modes.get("responseHeaderMode", "SKIP")),
         response_body_mode=BodyMode(modes.get("responseBodyMode", "SKIP")),
         request_body_in_response=modes.get("requestBodyInResponse", False),
-        encoded_bodies=EncodedBodies(modes.get("encodedBodies", "REFUSE")),
+        encoded_bodies=EncodedBodies(modes.get("encodedBodies", "DECODE")),
     )
 
 
@@ -215,7 +215,7 @@ MODE_KEYS = {
         tuple(EncodedBodies),
         "REFUSE, PASS or DECODE",
         "write DECODE to be given it decoded, PASS for a policy that can read what has a content encoding",
-        default="REFUSE",
+        default="DECODE",
     ),
 }
 _TEXT = KeyRule(str, "a text", "put it in quotes", default="")

@@ -926,13 +926,14 @@ func (x *ApiBundle) GetStrictPaths() bool {
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
 type Chain struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // hash of its content, 32 hex digits
-	Operation      string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`                                 // "GET /{id}"
-	Attachments    []*Attachment          `protobuf:"bytes,3,rep,name=attachments,proto3" json:"attachments,omitempty"`                             // request order
-	ProcessingMode *ProcessingMode        `protobuf:"bytes,4,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"` // what the front end must deliver: the union of the attachments' modes
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                                      // hash of its content, 32 hex digits
+	Operation        string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`                                        // "GET /{id}"
+	Attachments      []*Attachment          `protobuf:"bytes,3,rep,name=attachments,proto3" json:"attachments,omitempty"`                                    // request order
+	ProcessingMode   *ProcessingMode        `protobuf:"bytes,4,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"`        // what the front end must deliver: the union of the attachments' modes
+	EncodedResponses bool                   `protobuf:"varint,5,opt,name=encoded_responses,json=encodedResponses,proto3" json:"encoded_responses,omitempty"` // upstream may encode responses that policies read; without it, it is asked not to
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Chain) Reset() {
@@ -991,6 +992,13 @@ func (x *Chain) GetProcessingMode() *ProcessingMode {
 		return x.ProcessingMode
 	}
 	return nil
+}
+
+func (x *Chain) GetEncodedResponses() bool {
+	if x != nil {
+		return x.EncodedResponses
+	}
+	return false
 }
 
 type Attachment struct {
@@ -1279,12 +1287,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
 	"\bunserved\x18\t \x01(\tR\bunserved\x12!\n" +
 	"\fstrict_paths\x18\n" +
-	" \x01(\bR\vstrictPaths\"\xc4\x01\n" +
+	" \x01(\bR\vstrictPaths\"\xf1\x01\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
-	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\"\xef\x05\n" +
+	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
+	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\"\xef\x05\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +

@@ -1,0 +1,305 @@
+package chain
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"gatewright.dev/policy-engine/internal/contentcoding"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// A message stays as it came while policies only read it: who asks for a body without its content codings is given a
+// decoded copy, and headers that fit it. A body that a policy changes goes on without codings; a response's is encoded
+// again where the client is to have it so.
+
+// refusesEncoded, passesEncoded, decodes: what becomes of an encoded body that a policy wants.
+func refusesEncoded(mode v1alpha.ProcessingModeConfig) bool {
+	return mode.EncodedBodies == v1alpha.EncodedRefuse
+}
+
+func passesEncoded(mode v1alpha.ProcessingModeConfig) bool {
+	return mode.EncodedBodies == v1alpha.EncodedPass
+}
+
+func decodes(mode v1alpha.ProcessingModeConfig) bool {
+	return !refusesEncoded(mode) && !passesEncoded(mode)
+}
+
+// decodedFor is the body as the policy is given it that asks for it decoded, or why it is not.
+func (m *message) decodedFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
+	codings, failure := m.codings(what)
+	if failure == nil {
+		failure = m.withheld(what, i)
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	if m.decoded == nil {
+		if m.decoded, failure = m.decode(what, codings, i.settings.MaxBodyBytes); failure != nil {
+			return nil, failure
+		}
+	}
+	if m.decoded.size > i.settings.MaxBodyBytes {
+		return nil, tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+	}
+	if whole, ok := m.decoded.whole(); ok {
+		return whole, nil
+	}
+	return nil, overBudget(what + " body")
+}
+
+// codings are those of the body that is there, or why they cannot be taken off.
+func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure) {
+	codings, err := contentcoding.ParseCodings(m.headers.view.Values("content-encoding"))
+	if err != nil {
+		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+	}
+	if m.status == http.StatusPartialContent || m.headers.view.Has("content-range") {
+		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: expected all of it, got a range of what %s has made: that cannot be decoded",
+			what, contentcoding.Format(codings))
+	}
+	return codings, nil
+}
+
+// decode makes a decoded copy of the body, of limit bytes at most.
+func (m *message) decode(what string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
+	pieces := m.body.pieces
+	decoder := contentcoding.NewDecoder(codings, func() ([]byte, error) {
+		if len(pieces) == 0 {
+			return nil, io.EOF
+		}
+		piece := pieces[0]
+		pieces = pieces[1:]
+		return piece, nil
+	})
+	defer decoder.Close()
+	decoded, largest := &body{budget: m.body.budget}, m.body.budget.largest()
+	for {
+		piece, err := decoder.Next()
+		var failure *v1alpha.Failure
+		switch {
+		case err == io.EOF: //nolint:errorlint // it is io.EOF itself
+			return decoded, nil
+		case err != nil:
+			failure = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+		case decoded.size+int64(len(piece)) > min(limit, largest):
+			failure = tooLarge(what, limit, largest)
+		case !decoded.add(piece, 0):
+			failure = overBudget(what + " body")
+		default:
+			continue
+		}
+		decoded.drop()
+		return nil, failure
+	}
+}
+
+// headersFor are the headers as the policy sees them: of a body that it is given decoded, they are those of that.
+func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
+	if !wantsBody || !decodes(i.settings.Mode) || m.coding() == "" {
+		return m.headers.view
+	}
+	return slices.DeleteFunc(slices.Clone(m.headers.view), func(header v1alpha.Header) bool {
+		return header.Name == "content-encoding" || header.Name == "content-length"
+	})
+}
+
+// cameWith are the codings of the body as it came, none if it had none, or some that cannot be taken off.
+func (m *message) cameWith() []contentcoding.Coding {
+	if m.bodiless || !m.headers.original.Has("content-encoding") {
+		return nil
+	}
+	codings, err := contentcoding.ParseCodings(m.headers.original.Values("content-encoding"))
+	if err != nil {
+		return nil
+	}
+	return codings
+}
+
+// changesCoding reports whether the body that came with codings leaves without them, or with others.
+func (m *message) changesCoding() bool {
+	return (m.replaced || m.stage != nil) && len(m.cameWith()) > 0 &&
+		m.headers.view.Get("content-encoding") != m.headers.original.Get("content-encoding")
+}
+
+// ofTheBytes are headers that hold for the very bytes of a body: digests, and that ranges of it can be asked for.
+var ofTheBytes = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
+
+// recoded makes the headers those of a body with other bytes and the same meaning. What policies have set stays.
+func (m *message) recoded() {
+	for _, name := range ofTheBytes {
+		if m.headers.view.Has(name) && !m.headers.isTouched(name) {
+			m.headers.remove(name)
+		}
+	}
+	if tag := m.headers.view.Get("etag"); tag != "" && !strings.HasPrefix(tag, "W/") && !m.headers.isTouched("etag") {
+		m.headers.set("etag", "W/"+tag)
+	}
+}
+
+// varies notes that the response's coding is chosen by the request's accept-encoding (RFC 9110, 12.5.5).
+func (m *message) varies() {
+	for line := range m.headers.view.Values("vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.Trim(name, " \t"); name == "*" || strings.EqualFold(name, "accept-encoding") {
+				return
+			}
+		}
+	}
+	m.headers.apply(v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "vary", Value: "accept-encoding"}}})
+}
+
+// upstreamAccepts is the accept-encoding that the request goes upstream with where a policy reads the response.
+//
+// It is identity, which costs nobody anything, unless the API wants responses encoded or the client accepts no other;
+// then it is what the client accepts and the gateway decodes. A range of an encoded body cannot be decoded.
+func (x *exchange) upstreamAccepts() string {
+	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
+	switch {
+	case x.chain.refusesEncoded, x.request.headers.view.Has("range"):
+		return identity
+	case x.chain.spec.EncodedResponses, !accepted.Identity():
+		return accepted.Decodable()
+	}
+	return identity
+}
+
+// encodeResponse gives the response a coding that the client accepts, where it came with another.
+func (x *exchange) encodeResponse() {
+	m := &x.response
+	came := m.cameWith()
+	if len(came) == 0 {
+		return
+	}
+	accepted := contentcoding.ParseAccepted(x.head.Headers.Values("accept-encoding"))
+	switch {
+	case m.changesCoding():
+		if !m.headers.view.Has("content-encoding") && x.leavesEncoded(accepted) && accepted.All(came) {
+			m.encode(came)
+		}
+	case !m.replaced && m.decoded != nil && !accepted.All(came) && accepted.Identity() && !m.mayNotBeTransformed():
+		m.sendDecoded()
+	default:
+		return
+	}
+	m.recoded()
+	m.varies()
+}
+
+// leavesEncoded reports whether a response that came encoded leaves so.
+func (x *exchange) leavesEncoded(accepted contentcoding.Accepted) bool {
+	return x.chain.spec.EncodedResponses || !accepted.Identity() || x.response.mayNotBeTransformed()
+}
+
+// mayNotBeTransformed reports whether the message says no-transform (RFC 9111, 5.2.2.6).
+func (m *message) mayNotBeTransformed() bool {
+	for line := range m.headers.view.Values("cache-control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.Trim(directive, " \t"), "no-transform") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// encode encodes the body: at once if it is a policy's that is held, else as it leaves.
+func (m *message) encode(codings []contentcoding.Coding) {
+	m.headers.set("content-encoding", contentcoding.Format(codings))
+	encoder := contentcoding.NewEncoder(codings)
+	if !m.replaced {
+		m.encoder = encoder
+		return
+	}
+	defer encoder.Close()
+	whole, _ := m.body.whole() // it is a policy's: in one piece
+	m.body.set(encoder.Encode(whole, true))
+}
+
+// sendDecoded makes the decoded copy of the body the one that goes on.
+func (m *message) sendDecoded() {
+	m.body.drop()
+	m.body, m.decoded, m.replaced = *m.decoded, nil, true
+	m.headers.remove("content-encoding")
+}
+
+func tooLarge(what string, limit, largest int64) *v1alpha.Failure {
+	if largest < limit {
+		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", what, largest)
+	}
+	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, limit)
+}
+
+// ---------------------------------------------------------------- streams
+
+// decoding takes a body's codings off for a policy that streams it.
+type decoding struct {
+	direction Direction
+	decoder   *contentcoding.Decoder
+	budget    *Budget
+	held      int64 // of the budget, by the decoder
+	ended     error
+}
+
+// decodingFor makes what decodes the body for the policy; nil if it has no codings, or the policy wants it with them.
+func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
+	mode, coding := s.step.settings.Mode, m.coding()
+	switch {
+	case coding == "" || passesEncoded(mode):
+		return nil, nil
+	case refusesEncoded(mode):
+		return nil, encodedBody(m.direction, coding)
+	}
+	codings, failure := m.codings(m.direction.String())
+	if failure != nil {
+		return nil, failure
+	}
+	return &decoding{direction: m.direction, decoder: contentcoding.NewDecoder(codings, s.piece), budget: m.body.budget}, nil
+}
+
+// next waits for the next decoded chunk. A *v1alpha.Failure says that there is none.
+func (d *decoding) next() ([]byte, error) {
+	if d.ended != nil {
+		return nil, d.ended
+	}
+	chunk, err := d.decoder.Next()
+	if told, ok := errors.AsType[*contentcoding.Error](err); ok {
+		err = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", d.direction, told)
+	}
+	more := d.decoder.Held() - d.held
+	if err == nil && !d.budget.reserve(more) {
+		more, err = 0, overBudget(d.direction.String()+" body")
+	} else if err != nil {
+		more = 0
+	}
+	d.held += more
+	d.ended = err
+	return chunk, err
+}
+
+func (d *decoding) close() {
+	if d == nil || d.decoder == nil {
+		return
+	}
+	d.decoder.Close()
+	d.budget.charge(-d.held)
+	d.decoder, d.held, d.ended = nil, 0, errStreamOver
+}
+
+// undecodable is why the body could not be decoded for the policy; nil if that is not why its chunks have ended.
+func (s *stage) undecodable() error {
+	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.failed()); ok {
+		return failure
+	}
+	return nil
+}
+
+// takeCodingsOff notes that what the stage yields has no codings.
+func (m *message) takeCodingsOff(s *stage) {
+	if s.decoding != nil && m.headers.view.Has("content-encoding") {
+		m.headers.remove("content-encoding")
+	}
+}
