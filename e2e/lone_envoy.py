@@ -118,7 +118,6 @@ def bootstrap(directory: Path) -> Json:
         "access_log": "/dev/null",
         "access_log_sample": "1000000",
         "underscored_headers": "REJECT_REQUEST",
-        "request_timeout": "60s",
         "request_headers_timeout": "10s",
         "max_connections": "1000",
         "envoy_heap_bytes": str(1 << 30),

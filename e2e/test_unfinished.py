@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -51,6 +52,7 @@ def upstream() -> Iterator[Upstream]:
 def apis(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("plain", upstream.url))
     gateway.deploy(api("reads", upstream.url, [attach("body-length")]))
+    gateway.deploy(api("streams-and-reads", upstream.url, [attach("pass-on"), attach("body-length")]))
     gateway.deploy(api("reads-if", upstream.url, [attach("body-length", onError={"bodyTooLarge": "continue"})]))
 
 
@@ -71,13 +73,19 @@ def answer_of(gateway: Gateway, *pieces: bytes, gap: float = 0.3) -> tuple[bytes
 
 
 @pytest.mark.usefixtures("apis")
-@pytest.mark.parametrize("name", ["plain", "reads"])
-def test_a_body_that_comes_too_slowly_is_a_408(gateway: Gateway, name: str) -> None:
+@pytest.mark.parametrize("name", ["reads", "streams-and-reads"])
+def test_a_body_that_a_policy_wants_whole_and_that_comes_too_slowly_is_a_408(
+    gateway: Gateway, upstream: Upstream, name: str
+) -> None:
+    upstream.received.clear()
     head = f"POST /{name}/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n".encode()
     answer, pieces = answer_of(gateway, head, b"x")
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert PROBLEM.encode() in answer
     assert pieces > 1, "expected it to be waited for"
+    assert not upstream.received
+    eventually("the line comes", lambda: gateway.access(name))
+    assert (gateway.access(name)[-1]["status"], gateway.access(name)[-1]["details"]) == (408, "request_overall_timeout")
 
 
 def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
@@ -86,41 +94,69 @@ def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
 
 
 @contextmanager
-def answering_at_once() -> Iterator[tuple[str, list[bytes]]]:
-    """An upstream that answers when a request begins, with a piece for each one that comes. Its URL, and what came."""
-    came: list[bytes] = []
+def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
+    """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
+    URL, and what comes.
+    """
+    came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
             data = connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            if at_once:
+                connection.sendall(head)
             while data and not data.endswith(b"0\r\n\r\n"):
-                came.append(data)
-                connection.sendall(b"2\r\nok\r\n")
+                came.put(data)
+                if at_once:
+                    connection.sendall(b"2\r\nok\r\n")
                 data = connection.recv(65536)
-            connection.sendall(b"0\r\n\r\n")
+            connection.sendall((b"" if at_once else head) + b"0\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
 
 
+def time_is_over(gateway: Gateway) -> None:
+    """For a request that begins now: its headers do not come in."""
+    assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
+)
+def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
+    with answering(at_once=False) as (url, came):
+        gateway.deploy(api("uploads", url, policies))
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+            connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+            for number in range(3):
+                connection.sendall(b"1\r\n%d\r\n" % number)
+                while b"1\r\n%d\r\n" % number not in came.get(timeout=SOON_SECONDS):
+                    pass  # the headers
+                if number < 2:
+                    time_is_over(gateway)
+            connection.sendall(b"0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
     """As calls of gRPC with streams both ways do."""
-    with answering_at_once() as (url, came):
+    with answering(at_once=True) as (url, came):
         gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
             answer = piece_for_piece(connection)
-            for _ in range(2):  # another request, which begins now, and for which the time is over
-                assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
+            for _ in range(2):
+                time_is_over(gateway)
                 answer += piece_for_piece(connection)
             connection.sendall(b"0\r\n\r\n")
             while not answer.endswith(b"0\r\n\r\n"):
                 answer += connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert len(came) >= 3
+        assert came.qsize() >= 3
 
 
 def piece_for_piece(connection: socket.socket) -> bytes:
@@ -139,9 +175,8 @@ def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
         await asyncio.to_thread(gateway.deploy, document)
         async with connect(f"ws://127.0.0.1:{gateway.port}/open/x", ping_interval=None) as socket_:
             await socket_.recv()
-            for message in ("one", "two"):  # meanwhile another request, for which the time is over
-                answer, _ = await asyncio.to_thread(answer_of, gateway, SLOW_HEADERS, b"x")
-                assert answer.startswith(b"HTTP/1.1 408 ")
+            for message in ("one", "two"):
+                await asyncio.to_thread(time_is_over, gateway)
                 await socket_.send(message)
                 assert await socket_.recv() == message
         await there.stop()
@@ -149,26 +184,42 @@ def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
     asyncio.run(talk())
 
 
-def test_a_call_in_which_the_client_alone_streams_ends_at_the_limit(gateway: Gateway) -> None:
-    """However fast it moves: its answer has not begun."""
+@pytest.mark.parametrize(
+    "policies", [[], [attach("mark", {"name": "call"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
+)
+def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Gateway, policies: list[Json]) -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        for message in (b"one", b"two", b"three"):
+            yield message
+            await asyncio.to_thread(time_is_over, gateway)
 
+    assert asyncio.run(uploaded(gateway, policies, messages())) == b"one|two|three"
+
+
+def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) -> None:
     async def messages() -> AsyncIterator[bytes]:
         for _ in range(int(SOON_SECONDS / 0.1)):
             yield b"x"
             await asyncio.sleep(0.1)  # the pace of the stream
 
-    async def talk() -> grpc.StatusCode:
-        there = GrpcUpstream()
-        await there.start()
-        await asyncio.to_thread(gateway.deploy, api("uploads", f"grpc://127.0.0.1:{there.port}"))
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-            call: Any = channel.stream_unary("/uploads/passing.Calls/Upload")
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await call(messages())
-        await there.stop()
-        return caught.value.code()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        asyncio.run(uploaded(gateway, [attach("body-length")], messages()))
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
+    assert caught.value.details() == "The request did not come in whole in the time that requests have."
 
-    assert asyncio.run(talk()) is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
+
+async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
+    """What an upstream of gRPC answers to the messages."""
+    there = GrpcUpstream()
+    await there.start()
+    await asyncio.to_thread(gateway.deploy, api("calls", f"grpc://127.0.0.1:{there.port}", policies))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            call: Any = channel.stream_unary("/calls/passing.Calls/Upload")
+            answer: bytes = await call(messages)
+            return answer
+    finally:
+        await there.stop()
 
 
 # ------------------------------------------------------------------ memory

@@ -65,7 +65,6 @@ def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Pa
         "access_log": "/dev/null",
         "access_log_sample": "1000000",
         "underscored_headers": "REJECT_REQUEST",
-        "request_timeout": "60s",
         "request_headers_timeout": "10s",
         "max_connections": "50000",
         "envoy_heap_bytes": str(1 << 30),

@@ -67,6 +67,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.DurationVar(&o.ExecutorDrain, "executor-drain", o.ExecutorDrain, "how long executor processes that are replaced may go on with what they have")
 	flags.IntVar(&o.QuarantineDeaths, "quarantine-deaths", o.QuarantineDeaths, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
 	flags.Int64Var(&o.BodyMemory, "body-memory", o.BodyMemory, "`BYTES` that the bodies held in all exchanges together may take; what does not fit is answered 503")
+	flags.DurationVar(&o.RequestLimit, "request-limit", o.RequestLimit, "how long a request's body may take to come in, where a policy wants it whole; then it is answered 408; 0s: any time")
 	flags.Int64Var(&line.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
 	return flags
 }

@@ -30,13 +30,14 @@ type Options struct {
 	Generation       uint64        // of the executors and the manifest
 	QuarantineDeaths int           // executor processes that die within 30 s while a policy runs, until it is under quarantine
 	BodyMemory       int64         // bytes that the bodies held in all exchanges together may take
+	RequestLimit     time.Duration // how long a request's body may take to come in, where a policy wants it whole; 0: any time
 }
 
 // DefaultOptions are the options with their defaults: 10 s and 30 s to drain, generation 1, quarantine after 3 deaths,
-// 128 MiB of bodies. Manifest, Register, NodeID, StateDir, ExtProc, XDS and Admin are to be filled in.
+// 128 MiB of bodies, 60 s for each. Manifest, Register, NodeID, StateDir, ExtProc, XDS and Admin are to be filled in.
 func DefaultOptions() Options {
 	return Options{DrainTimeout: 10 * time.Second, ExecutorDrain: 30 * time.Second, Generation: 1, QuarantineDeaths: 3,
-		BodyMemory: defaultBodies}
+		BodyMemory: defaultBodies, RequestLimit: time.Minute}
 }
 
 // check says all that is wrong, and fills in what has a default that is no constant.
@@ -89,6 +90,9 @@ func (o *Options) mistakes() (errs []error) {
 	}
 	if o.BodyMemory < 1 {
 		refuse("body-memory", "expected a number of bytes from 1, got %d", o.BodyMemory)
+	}
+	if o.RequestLimit < 0 {
+		refuse("request-limit", "expected a time like 60s, or 0s for any, got %s", o.RequestLimit)
 	}
 	return errs
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
-	_, err := Start(t.Context(), Options{Admin: "127.0.0.1:1", Executors: map[string][]string{"default": {"py"}, "": {"unix:py"}}, DrainTimeout: -time.Second})
+	_, err := Start(t.Context(), Options{Admin: "127.0.0.1:1", Executors: map[string][]string{"default": {"py"}, "": {"unix:py"}}, DrainTimeout: -time.Second, RequestLimit: -time.Second})
 	if err == nil {
 		t.Fatal("expected an error")
 	}
@@ -25,6 +25,7 @@ func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
 		`--executor: group default: expected unix:PATH, got "py"`, "--executor: expected GROUP=unix:PATH[,unix:PATH…], got no group",
 		"--drain-timeout: expected a time like 10s, got -1s", "--executor-drain: expected a time like 10s, got 0s",
 		"--quarantine-deaths: expected a number from 1", "--body-memory: expected a number of bytes from 1",
+		"--request-limit: expected a time like 60s, or 0s for any, got -1s",
 	}
 	if got := strings.Split(err.Error(), "\n"); len(got) != len(want) {
 		t.Errorf("expected %d mistakes, got %q", len(want), got)

@@ -125,7 +125,7 @@ PORT = click.IntRange(0, 65535)
     type=DURATION,
     default="60s",
     show_default=True,
-    help="How long a request may take to come in whole, before its answer has begun; 0s: any time.",
+    help="How long the gateway waits for a body that a policy wants whole, and at most for headers; 0s: any time.",
 )
 @click.option(
     "--max-connections",

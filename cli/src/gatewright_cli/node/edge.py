@@ -26,7 +26,8 @@ FILES_EACH = 2
 @dataclass(frozen=True)
 class Edge:
     """memory: bytes that all processes may take. bodies: bytes that the engine may hold of bodies. request_seconds: how
-    long a request may take to come in whole; 0: any time. connections: of clients, at once.
+    long a request may take to come in where the gateway waits for it: a body that a policy wants whole, and headers; 0:
+    any time. connections: of clients, at once.
     """
 
     memory: int
@@ -46,7 +47,7 @@ class Edge:
 
     @property
     def header_seconds(self) -> float:
-        """How long a request's headers may take to come in."""
+        """How long a request's headers may take to come in: never any time."""
         return min(HEADER_SECONDS, self.request_seconds) or HEADER_SECONDS
 
     def mistakes(self) -> Iterator[str]:

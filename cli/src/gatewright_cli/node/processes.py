@@ -234,6 +234,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "executor-drain": _duration(settings.executor_drain_seconds),
         "generation": str(generation.number),
         "body-memory": str(settings.edge.bodies),
+        "request-limit": _duration(settings.edge.request_seconds),
         "memory-limit": str(settings.edge.engine),
         "log-level": settings.log_level,
     }
@@ -271,7 +272,6 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "access_log": settings.access_log,
         "access_log_sample": str(round(settings.access_log_sample * MILLION)),
         "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
-        "request_timeout": _duration(settings.edge.request_seconds),
         "request_headers_timeout": _duration(settings.edge.header_seconds),
         "max_connections": str(settings.edge.connections),
         "envoy_heap_bytes": str(settings.edge.heap),

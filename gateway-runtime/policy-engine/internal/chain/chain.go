@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -17,8 +18,9 @@ type Spec struct {
 	Context         string // the API's context: "/orders/v1.0", "/" for the root
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
-	Bodies          *Budget  // for the bodies that it holds, of all chains together; nil: without a limit
-	Observer        Observer // nil: there is none
+	Bodies          *Budget       // for the bodies that it holds, of all chains together; nil: without a limit
+	RequestLimit    time.Duration // for a request's body to come in, where a policy wants it whole; 0: any time
+	Observer        Observer      // nil: there is none
 
 	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
 }

@@ -35,11 +35,13 @@ type exchange struct {
 func newExchange(c *Chain, front FrontEnd) *exchange {
 	head := front.Request()
 	path, query, _ := strings.Cut(head.Path, "?")
-	return &exchange{
+	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
 		request: newMessage(front, Request, head, c.mode.WantsRequestBody(), c.spec.Bodies),
 		method:  head.Method, path: path, query: query, authority: head.Authority,
 	}
+	x.request.within = c.spec.RequestLimit
+	return x
 }
 
 // ---------------------------------------------------------------- request

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatewright.dev/policy-engine/internal/contentcoding"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -29,6 +30,8 @@ type message struct {
 	encoder   *contentcoding.Encoder // what leaves of the body is encoded by it; nil: it is not
 	replaced  bool                   // body is a policy's, not the one that came
 	refused   bool                   // what comes of the body does not fit the budget: no more of it is read
+
+	within time.Duration // what a read of the body may take; 0: any time
 }
 
 func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, budget *Budget) message {
@@ -41,8 +44,13 @@ func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, 
 }
 
 // read takes in the body: all of it, or until it is known to exceed limit bytes or not to fit the budget. A body that a
-// policy has replaced is read to its end and dropped.
+// policy has replaced is read to its end and dropped. errUnfinished: it has taken longer than m.within.
 func (m *message) read(ctx context.Context, limit int64) error {
+	if m.within > 0 && m.delivered && !m.ended {
+		bounded, done := m.bounded(ctx)
+		defer done()
+		ctx = bounded
+	}
 	for m.delivered && !m.ended && (m.replaced || !m.exceeds(limit) && !m.refusedByBudget()) {
 		piece, err := m.next(ctx)
 		switch {

@@ -65,7 +65,8 @@ func (x *exchange) endStreams() {
 	}
 }
 
-// endStream makes the end of a stream the answer, where a policy has ended it. It returns any other error.
+// endStream makes the end of a stream the answer, where a policy has ended it, or a read of the request has taken too long.
+// It returns any other error.
 func (x *exchange) endStream(err error) error {
 	if err == nil {
 		return nil
@@ -75,6 +76,10 @@ func (x *exchange) endStream(err error) error {
 		if x.request.stage != nil {
 			x.request.stage.close()
 		}
+		return nil
+	}
+	if errors.Is(err, errUnfinished) {
+		x.answerFault(unfinished, unfinishedDetails)
 		return nil
 	}
 	end, ok := errors.AsType[*streamEnd](err)

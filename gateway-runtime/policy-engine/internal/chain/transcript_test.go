@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -25,9 +26,10 @@ type transcript struct {
 	pieces         []string // of the request's body
 	response       chain.Head
 	responsePieces []string
-	encodes        bool // chain.Spec.EncodedResponses
-	respondsAfter  int  // the proxy answers by itself after so many pieces of the request's body; 0: it does not
-	broken         bool // sending fails
+	encodes        bool          // chain.Spec.EncodedResponses
+	respondsAfter  int           // the proxy answers by itself after so many pieces of the request's body; 0: it does not
+	broken         bool          // sending fails
+	limit          time.Duration // Spec.RequestLimit
 
 	read     [2]int
 	trailers [2]v1alpha.Headers
@@ -115,7 +117,7 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	test.Helper()
 	c, err := chain.New(chain.Spec{
 		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances, Observer: &t.observer,
-		EncodedResponses: t.encodes,
+		EncodedResponses: t.encodes, RequestLimit: t.limit,
 	})
 	if err != nil {
 		test.Fatal(err)

@@ -46,6 +46,7 @@ type Options struct {
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
+	RequestLimit  time.Duration // of chains: for bodies that policies want whole; 0: any time
 	Observer      Observer      // of the chains' executions; nil: there is none
 	Envoy         Envoy
 	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: they are not looked up

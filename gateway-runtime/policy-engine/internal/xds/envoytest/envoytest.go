@@ -71,7 +71,7 @@ func Start(t *testing.T, directory string) *Envoy {
 	port := freePort(t)
 	bootstrap := strings.NewReplacer("$$", "$", "$admin_socket", directory+"/admin", "$node_id", NodeID, "$host", "127.0.0.1",
 		"$port", strconv.Itoa(port), "$access_log_sample", "1000000", "$underscored_headers", "REJECT_REQUEST", "$access_log", "/dev/null",
-		"$request_timeout", "60s", "$request_headers_timeout", "10s", "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
+		"$request_headers_timeout", "10s", "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
 	).Replace(string(template))
 	path := filepath.Join(directory, "bootstrap.yaml")
 	if err := os.WriteFile(path, []byte(bootstrap), 0o600); err != nil {
