@@ -6,7 +6,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from bench import campaign, comparison, costs, edit, goal, goals, machine, plot, ratios, report, sanity, settings, table
+from bench import (
+    campaign,
+    comparison,
+    costs,
+    edit,
+    goal,
+    goals,
+    machine,
+    plot,
+    ratios,
+    report,
+    sanity,
+    settings,
+    streams,
+    table,
+)
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
@@ -43,8 +58,9 @@ def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> Non
         ratios.write(samples)
 
 
-COMMANDS = {"executor": executors.main, "costs": costs.main, "edit": edit.main}
-"""Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live."""
+COMMANDS = {"executor": executors.main, "costs": costs.main, "edit": edit.main, "streams": streams.main}
+"""Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
+streams and large bodies."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

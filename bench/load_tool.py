@@ -41,7 +41,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Load:
-    """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST."""
+    """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
+    times an answer's body has the mark; with none it may have anything."""
 
     url: str
     connections: int
@@ -50,6 +51,8 @@ class Load:
     rate: float = 0.0
     expect: Mapping[str, str] | None = None
     body: int = 0
+    mark: str = ""
+    marks: int = 0
 
 
 def build(folder: Path) -> Path:
@@ -95,6 +98,7 @@ def generate_command(binary: Path, load: Load) -> list[str]:
     expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
     amount = ["-connections", str(load.connections), "-rate", str(load.rate), "-body", str(load.body)]
+    amount += ["-mark", load.mark, "-marks", str(load.marks)]
     return [str(binary), "generate", "-url", load.url, *amount, *times, *sent, *expected]
 
 
@@ -111,7 +115,8 @@ def parse_result(line: str) -> Result:
 
 def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
-    return Load(f"http://{HOST}:{port}{row.path}", connections, warmup, duration, rate, row.client, row.body)
+    url = f"http://{HOST}:{port}{row.path}"
+    return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events)
 
 
 def _line(process: subprocess.Popen[str]) -> str:

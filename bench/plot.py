@@ -41,8 +41,9 @@ def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> 
 
 
 def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, object]]:
-    """What is drawn of each row: medians and ranges, in requests/s and in µs of CPU."""
-    for row in rows:
+    """What is drawn of each row: medians and ranges, in requests/s and in µs of CPU. An answer of many events is no
+    request like the others."""
+    for row in (row for row in rows if not row.events):
         if measured := summary.of(samples, row.key, CONNECTIONS):
             rate, cpu = (asdict(summary.spread(measured, figure)) for figure in (summary.rate, summary.total))
             yield {"title": row.title, "ours": row.policies is not None, "rate": rate, "cpu": cpu}

@@ -24,6 +24,7 @@ class Row:
     body: bytes of each request's body; with one it is a POST.
     connections: those of COUNTS at which it is measured, since all rows at all of them would take an hour.
     revision: the commit whose gateway serves it; none: this tree's.
+    events: of each answer, which is then an event stream; mark: what each of them has when it has come through.
     """
 
     key: str
@@ -34,6 +35,8 @@ class Row:
     body: int = 0
     connections: tuple[int, ...] = COUNTS
     revision: str = ""
+    events: int = 0
+    mark: str = ""
 
     @property
     def prefix(self) -> str:
@@ -41,7 +44,8 @@ class Row:
 
     @property
     def path(self) -> str:
-        return f"{self.prefix}/orders/4711"
+        query = f"?events={self.events}&every={EVENTS_APART}" if self.events else ""
+        return f"{self.prefix}/orders/4711{query}"
 
     @property
     def method(self) -> str:
@@ -51,9 +55,13 @@ class Row:
 PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"
 PYTHON_1, PYTHON_2, PYTHON_5 = "python-1", "python-2", "python-5"
 BODY_GO, BODY_PYTHON = "body-go", "body-python"
+LARGE_BODY_GO, LARGE_BODY_PYTHON = "body-1mb-go", "body-1mb-python"
+EVENTS_NONE, EVENTS_GO, EVENTS_PYTHON = "events-no-policies", "events-go", "events-python"
 GO_EXT_PROC, AIO_EXT_PROC, SYNC_EXT_PROC = "ext-proc-go", "ext-proc-aio", "ext-proc-sync"
 NAIVE, PYVOY, AIOHTTP, FASTAPI, MITMPROXY = "naive", "pyvoy", "aiohttp", "fastapi", "mitmproxy"
-BODY_BYTES = 10_000
+BODY_BYTES, LARGE_BODY_BYTES = 10_000, 1_000_000
+EVENTS, EVENTS_APART = 20, "2ms"
+"""Of an event stream; apart, so that each is on its way by itself."""
 
 
 def add_headers(position: str) -> Attachment:
@@ -80,11 +88,18 @@ def python_chain(key: str, length: int) -> Row:
     return Row(key, title, tuple(map(add_python_header, headers)), headers, headers, connections=(64,))
 
 
-def body_row(key: str, title: str, policy: str) -> Row:
+def body_row(key: str, title: str, policy: str, size: int = BODY_BYTES, connections: tuple[int, ...] = (1, 64)) -> Row:
     """The policy tells how much it has seen, the upstream how much has come."""
-    told = {"X-Body-Length": "told", "X-Received-Bytes": str(BODY_BYTES)}
+    told = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
     attached: Attachment = {"name": policy, "version": "v1"}
-    return Row(key, title, (attached,), {"X-Body-Length": str(BODY_BYTES)}, told, BODY_BYTES, (1, 64))
+    return Row(key, title, (attached,), {"X-Body-Length": str(size)}, told, size, connections)
+
+
+def events_row(key: str, what: str, *policies: str) -> Row:
+    """The policy turns the mark of each event into another."""
+    attached = tuple({"name": policy, "version": "v1"} for policy in policies)
+    title = f"gateway, {what}, {EVENTS} events"
+    return Row(key, title, attached, connections=(64,), events=EVENTS, mark="#" if policies else "~")
 
 
 def peer(key: str, title: str, connections: tuple[int, ...]) -> Row:
@@ -106,6 +121,13 @@ ROWS = (
     python_chain(PYTHON_5, 5),
     body_row(BODY_GO, "gateway, Go policy that reads a 10 KB body", "body-length-go"),
     body_row(BODY_PYTHON, "gateway, Python policy that reads a 10 KB body", "body-length"),
+    body_row(LARGE_BODY_GO, "gateway, Go policy that reads a 1 MB body", "body-length-go", LARGE_BODY_BYTES, (16,)),
+    body_row(
+        LARGE_BODY_PYTHON, "gateway, Python policy that reads a 1 MB body", "body-length", LARGE_BODY_BYTES, (16,)
+    ),
+    events_row(EVENTS_NONE, "API without policies"),
+    events_row(EVENTS_GO, "Go policy that streams", "mark-stream-go"),
+    events_row(EVENTS_PYTHON, "Python policy that streams", "mark-stream"),
     peer(GO_EXT_PROC, "Envoy, minimal Go ext_proc server", COUNTS),
     peer(AIO_EXT_PROC, "Envoy, Python ext_proc server, grpc.aio", COUNTS),
     peer(SYNC_EXT_PROC, "Envoy, Python ext_proc server, threads", (64,)),

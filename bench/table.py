@@ -49,9 +49,16 @@ def _cells(samples: Sequence[Sample], row: Row, connections: int) -> Iterator[st
 def _notes(samples: Sequence[Sample], settings: Settings, connections: int) -> Iterator[str]:
     if added := summary.python_execution(samples, connections):
         yield f"- One Python execution adds {number(added[0])} µs of CPU: {times(added[1])} × plain Envoy's request."
+    for row in (row for row in settings.measured_at(connections) if row.events):
+        of_event = _per_event(summary.of(samples, row.key, connections), row.events)
+        yield f"- {row.title}: {of_event} µs of CPU for each event, the request and its policies included."
     for row in settings.rows:
         ours = summary.of(samples, row.key, connections)
         yield from (f"- {row.title}: {note}." for note in _row_notes(ours))
+
+
+def _per_event(ours: Sequence[Sample], events: int) -> str:
+    return with_range(summary.spread(ours, lambda sample: sample.total / events))
 
 
 def _row_notes(ours: Sequence[Sample]) -> Iterator[str]:

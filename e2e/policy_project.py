@@ -40,14 +40,13 @@ class PolicyProject:
     ) -> Path:
         """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py.
 
-        more: YAML at the end of the definition; what it says of parameters takes the place of what stood there.
+        more: YAML at the end of the definition; each member of it takes the place of the line that stood there.
         """
         folder = self.folder / f"{name}-{version}"
         folder.mkdir(exist_ok=True)
-        definition = DEFINITION.format(name=name, version=version)
-        if "parameters:" in more:
-            definition = definition.partition("parameters:")[0]
-        definition += more
+        said = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
+        lines = DEFINITION.format(name=name, version=version).splitlines(keepends=True)
+        definition = "".join(line for line in lines if line.partition(":")[0] not in said) + textwrap.dedent(more)
         for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
         self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")

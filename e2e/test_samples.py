@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,10 +17,13 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from gatewright.streams import SseParser
 from jwt.algorithms import RSAAlgorithm
 
+from e2e import model_events
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.model_upstream import ModelUpstream
 from e2e.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(300)
@@ -244,3 +248,88 @@ def test_a_json_call_becomes_a_soap_call_and_its_answer_json(samples: Gateway, u
     assert httpx.post(f"{url}/down", json={}).status_code == 503
     assert httpx.post(f"{url}/price", content=b"[1]").status_code == 400
     assert len(upstream.received) == 4
+
+
+# ---------------------------------------------------------------- mask-pii-stream, count-tokens
+
+
+def test_what_a_model_says_is_masked_and_counted_while_it_says_it(samples: Gateway) -> None:
+    """Of the two, the one that stands first has the answer last: it counts what the client is given."""
+    policies = [attach("count-tokens", timeout="5s"), attach("mask-pii-stream", {"mask": "***"}, timeout="5s")]
+    events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
+    with ModelUpstream() as model, model.saying(events, permits=1):
+        samples.deploy(api("said", model.url, policies))
+        asked = {"messages": [{"role": "user", "content": "Whom?"}]}
+        with httpx.stream("POST", f"{samples.url}/said/chat", json=asked, timeout=20) as answer:
+            body = b""
+            for part in answer.iter_bytes():
+                body += part
+                model.permit()
+    said = [event.data or "" for event in SseParser().feed(body)]
+    assert said[-1] == "[DONE]"
+    chunks = [json.loads(data) for data in said[:-1]]
+    assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks[:-1]) == "Ask *** now"
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == {"prompt_tokens": 2, "completion_tokens": 6, "total_tokens": 8}
+
+
+# ---------------------------------------------------------------- redact-json-field
+
+
+def test_fields_are_redacted_in_documents_and_in_lines(samples: Gateway, upstream: Upstream) -> None:
+    samples.deploy(api("people", upstream.url, [attach("redact-json-field", {"fields": ["ssn"], "value": "***"})]))
+    person = {"name": "Ada", "papers": [{"ssn": "1", "of": "GB"}]}
+    lines = json.dumps(person).encode() + b"\n"
+    kinds = {"/one": ("application/json", lines), "/all": ("application/x-ndjson", lines * 1000)}
+
+    def reply(request: Recorded) -> Reply:
+        kind, body = kinds[request.target]
+        return Reply(200, [("content-type", kind)], body)
+
+    upstream.reply = reply
+    wanted = {"name": "Ada", "papers": [{"ssn": "***", "of": "GB"}]}
+    url = f"{samples.url}/people"
+    assert httpx.get(f"{url}/one").json() == wanted
+    assert [json.loads(line) for line in httpx.get(f"{url}/all").text.splitlines()] == [wanted] * 1000
+
+
+# ---------------------------------------------------------------- validate-upload
+
+
+def test_an_upload_that_is_wrong_never_ends_upstream(samples: Gateway, upstream: Upstream) -> None:
+    schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
+    samples.deploy(api("orders", upstream.url, [attach("validate-upload", {"schema": schema})]))
+    url, lines = f"{samples.url}/orders/x", {"content-type": "application/x-ndjson"}
+    right = b"".join(b'{"id": %d}\n' % number for number in range(20_000))
+    assert httpx.post(url, json={"id": 1}).status_code == 200
+    assert httpx.post(url, content=right, headers=lines).status_code == 200
+    assert [request.body for request in upstream.received] == [b'{"id":1}', right]
+    for refused in (
+        httpx.post(url, json={"id": "1"}),
+        httpx.post(url, content=right + b'{"id": "1"}\n', headers=lines),
+    ):
+        assert (refused.status_code, "is not of type" in refused.text) == (400, True)
+    assert httpx.post(url, content=b"x").status_code == 415
+    assert len(upstream.received) == 2
+
+
+# ---------------------------------------------------------------- decide-on-upload
+
+
+def test_an_upload_is_decided_on_by_its_first_bytes(samples: Gateway, upstream: Upstream) -> None:
+    samples.deploy(api("pictures", upstream.url, [attach("decide-on-upload", {"allow": ["png"]})]))
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(300_000)
+    url = f"{samples.url}/pictures/x"
+    assert httpx.post(url, content=picture).status_code == 200
+    refused = httpx.post(url, content=b"PK\x03\x04" + bytes(100), headers={"content-type": "image/png"})
+    assert (refused.status_code, refused.text) == (415, "expected a file of png\n")
+    (passed,) = upstream.received
+    assert passed.body == picture
+
+
+def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream: Upstream) -> None:
+    samples.deploy(api("early", upstream.url, [attach("decide-on-upload", {"allow": ["png"]})]))
+    with socket.create_connection(("127.0.0.1", samples.port), timeout=20) as client:
+        client.sendall(b"POST /early/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nno picture at all")
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 415 ")
+    assert upstream.received == []

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,5 +138,14 @@ func (c *connection) check() error {
 	if status := c.response.StatusCode(); status != fasthttp.StatusOK {
 		return fmt.Errorf("expected status 200, got %d: %.200s", status, c.response.Body())
 	}
-	return missing(c.plan.expect, &c.response.Header)
+	if err := missing(c.plan.expect, &c.response.Header); err != nil {
+		return err
+	}
+	if c.plan.mark == "" {
+		return nil
+	}
+	if got := bytes.Count(c.response.Body(), []byte(c.plan.mark)); got != c.plan.marks {
+		return fmt.Errorf("expected %q %d times in the body, got it %d times", c.plan.mark, c.plan.marks, got)
+	}
+	return nil
 }

@@ -1,6 +1,6 @@
 // Command load is both ends of a measurement: `load upstream` answers requests and asserts their headers, `load generate`
 // sends them and asserts the answers. Both are meant to cost little beside what stands between them. `load mix` sends
-// several kinds of requests at once and tells what became of each. `load executions` speaks to executors without a gateway.
+// several kinds of requests at once and tells what became of each. `load streams` keeps event streams open. `load executions` speaks to executors without a gateway.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-const usage = "usage: load upstream|generate|mix|executions [flags]; `load generate -h` lists them"
+const usage = "usage: load upstream|generate|mix|streams|executions [flags]; `load generate -h` lists them"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -36,6 +36,8 @@ func run(ctx context.Context, arguments []string) error {
 		return generateCommand(ctx, arguments[1:])
 	case "mix":
 		return mixCommand(ctx, arguments[1:])
+	case "streams":
+		return streamsCommand(ctx, arguments[1:], os.Stdout)
 	case "executions":
 		return executionsCommand(ctx, arguments[1:], os.Stdout)
 	}

@@ -14,6 +14,8 @@ type plan struct {
 	address     string // host:port
 	request     []byte // as it goes over the wire
 	expect      []header
+	mark        string // that each answer's body has so many times; "": whatever it has
+	marks       int
 	connections int
 	rate        float64 // requests per second over all connections; 0: a closed loop
 	warmup      time.Duration
@@ -34,6 +36,8 @@ func parsePlan(arguments []string) (plan, error) {
 	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long an answer may be out after the end")
 	flags.Var(&headers, "header", "header to send, \"Name: value\"; may be given many times")
 	flags.Var(&expect, "expect", "header that each answer must carry, \"Name: value\"; may be given many times")
+	flags.StringVar(&p.mark, "mark", "", "what each answer's body has -marks times; none: whatever it has")
+	flags.IntVar(&p.marks, "marks", 0, "how many times")
 	if err := flags.Parse(arguments); err != nil {
 		return plan{}, err
 	}

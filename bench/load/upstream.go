@@ -59,6 +59,9 @@ func (e expectations) handle(exchange *fasthttp.RequestCtx) {
 		exchange.Error(err.Error(), fasthttp.StatusTeapot)
 		return
 	}
+	if answerEvents(exchange) {
+		return
+	}
 	headers := &exchange.Response.Header
 	headers.SetContentType("application/json")
 	headers.Set("Cache-Control", "no-cache")

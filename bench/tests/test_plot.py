@@ -27,8 +27,9 @@ def drawn(samples: list[Sample], file: Path) -> list[str]:
 
 def test_each_row_is_drawn_with_its_figures(tmp_path: Path) -> None:
     texts = drawn(RECORDED, tmp_path / "bench.svg")
-    assert [text for text in texts if text in {row.title for row in ROWS}] == [row.title for row in ROWS]
-    medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number in range(1, len(ROWS) + 1))
+    wanted = [(number, row.title) for number, row in enumerate(ROWS, 1) if not row.events]
+    assert [text for text in texts if text in {row.title for row in ROWS}] == [title for _, title in wanted]
+    medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number, _ in wanted)
     assert set(medians) <= set(texts)
 
 

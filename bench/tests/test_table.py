@@ -56,6 +56,15 @@ def test_what_disturbs_and_what_fails_is_said() -> None:
     assert "7 requests were due and could not be sent" in markdown
 
 
+def test_of_event_streams_it_says_what_an_event_takes() -> None:
+    settings = Settings(connections=(64,), rows=tuple(row for row in ROWS if row.key == "events-python"))
+    samples = [
+        sample("events-python", number, connections=64, Envoy=cpu) for number, cpu in enumerate((900, 1000, 1200))
+    ]
+    note = "- gateway, Python policy that streams, 20 events: 50.0 (45.0–60.0) µs of CPU for each event"
+    assert note in table.markdown(samples, settings)
+
+
 def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
     assert "\n- " not in table.markdown([sample()], Settings(connections=(16,), rows=ROWS[:1]))
 

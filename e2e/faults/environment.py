@@ -33,6 +33,11 @@ def on_request(ctx, params):
 def on_response(ctx, params):
     return UpstreamResponseModifications(set_headers={{"x-word": "{word}"}})
 """
+STREAM = """\
+async def on_response_stream(ctx, chunks, params):
+    async for chunk in chunks:
+        yield chunk
+"""
 RATE = 500.0
 MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", "/bare/x", 0.3))  # rates: shares
 
@@ -40,13 +45,15 @@ MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", 
 @dataclass(frozen=True)
 class Setting:
     """What a row needs: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
-    policy "mark" can be changed, and what starts the gateway.
+    policy "mark" can be changed (then "stream" is beside it, nothing of e2e/policies), flows beside the mix, and what
+    starts the gateway.
     """
 
     options: tuple[str, ...] = ()
     apis: tuple[tuple[str, Json], ...] = ()
     code: bool = False
     rate: float = RATE
+    flows: tuple[Flow, ...] = ()
     start: Callable[..., AbstractContextManager[Gateway]] = running
 
 
@@ -131,7 +138,8 @@ def start(
 @contextmanager
 def loaded_environment(tool: Path, build: Path, setting: Setting) -> Iterator[LoadedEnvironment]:
     """A gateway that has been under load for a moment."""
-    with started_environment(tool, build, setting) as bare, loading(tool, bare.address, mix(setting.rate)) as load:
+    flows = [*mix(setting.rate), *setting.flows]
+    with started_environment(tool, build, setting) as bare, loading(tool, bare.address, flows) as load:
         load.flowing()
         pause(1.0)
         yield LoadedEnvironment(bare.gateway, tool, bare.upstream, bare.state, bare.project, load)
@@ -146,6 +154,7 @@ def code_of(setting: Setting) -> Iterator[PolicyProject | None]:
     with tempfile.TemporaryDirectory(prefix="faults-code-") as folder:
         project = PolicyProject(Path(folder), "faults", go=("log-message", "add-headers"))
         project.write_policy("mark", MARK.format(word="first"))
+        project.write_policy("stream", STREAM, more="processingMode: {responseBodyMode: STREAM}\n")
         yield project
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e.faults import changes, disk, faulty_policies, hostile, hung, kills
+from e2e.faults import changes, disk, faulty_policies, hostile, hung, kills, streams
 from e2e.faults.blocking import BLOCKING
 from e2e.faults.event_loop import EVENT_LOOP
 from e2e.faults.hostile import Hostile
@@ -12,5 +12,13 @@ from e2e.faults.overload import OVERLOAD
 from e2e.faults.row import Row
 from e2e.faults.unfinished import UNFINISHED
 
-ROWS: list[Row | Hostile] = [*kills.ROWS, *changes.ROWS, *faulty_policies.ROWS, *hung.ROWS, *disk.ROWS, *hostile.ROWS]
+ROWS: list[Row | Hostile] = [
+    *kills.ROWS,
+    *changes.ROWS,
+    *faulty_policies.ROWS,
+    *streams.ROWS,
+    *hung.ROWS,
+    *disk.ROWS,
+    *hostile.ROWS,
+]
 MEASUREMENTS: list[Measurement] = [ISOLATION, BLOCKING, EVENT_LOOP, OVERLOAD, *UNFINISHED]

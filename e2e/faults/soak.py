@@ -1,4 +1,5 @@
-"""`python -m e2e.faults.soak`: a long run under load, with an API changed every second and code reloaded every 10 s.
+"""`python -m e2e.faults.soak`: a long run under load, of requests and of streams, with an API changed every second and
+code reloaded every 10 s.
 
 At the end no request may have failed, and no process may have grown. The exit status is 1 otherwise.
 """
@@ -22,14 +23,17 @@ from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
 from e2e.faults.leak_check import Sample, grown, report
-from e2e.faults.load import pause
+from e2e.faults.load import Flow, pause
 from e2e.faults.processes import folders, held
 from e2e.faults.table import Line, table
-from e2e.gateway import api
+from e2e.gateway import api, attach
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
 CHURNING = 8
+STREAMS = Flow("stream", "/stream/x?events=20&every=100ms", 10.0)
+"""Twenty are open at any time, and reloads come in their middle."""
+SETTING = Setting(code=True, rate=RATE, apis=(("stream", attach("stream")),), flows=(STREAMS,))
 WARMUP_SECONDS = 300.0
 WARMUP_SHARE = 0.4  # of a run too short for that
 
@@ -41,7 +45,7 @@ def main() -> int:
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()
-        with loaded_environment(tool, build, Setting(code=True, rate=RATE)) as environment:
+        with loaded_environment(tool, build, SETTING) as environment:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
             samples, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)

@@ -1,0 +1,138 @@
+"""Large bodies: an upstream that sends and takes them, and a client, neither of which holds them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from bench.error import BenchError
+from bench.processes import HOST
+
+BLOCK = bytes(64 << 10)
+SECONDS = 60.0
+"""Without a byte, after which either end gives up."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = SECONDS
+    counted: Counts
+
+    def do_GET(self) -> None:
+        """Sends as many bytes as the query says."""
+        left = int(parse_qs(urlsplit(self.path).query)["bytes"][0])
+        self._begin(left)
+        with contextlib.suppress(OSError):
+            while left:
+                sent = self.connection.send(BLOCK[:left])
+                self.counted.sent += sent
+                left -= sent
+        self.close_connection = left > 0
+
+    def do_POST(self) -> None:
+        """Takes all of the body, and answers how many bytes it has."""
+        took = 0
+        for size in self._body():
+            took += size
+            self.counted.taken += size
+        said = str(took).encode()
+        self._begin(len(said))
+        self.wfile.write(said)
+
+    def _begin(self, length: int) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/octet-stream")
+        self.send_header("content-length", str(length))
+        self.end_headers()
+
+    def _body(self) -> Iterator[int]:
+        """The sizes of its parts, as they come."""
+        if self.headers["transfer-encoding"] != "chunked":
+            yield from self._take(int(self.headers.get("content-length", "0")))
+            return
+        while size := int(self.rfile.readline(), 16):
+            yield from self._take(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _take(self, size: int) -> Iterator[int]:
+        while size:
+            part = len(self.rfile.read1(min(size, len(BLOCK))))
+            if not part:
+                raise ConnectionError("the body was cut off")
+            size -= part
+            yield part
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Counts:
+    """Bytes of bodies until now, of all exchanges: that the kernel has taken from us, and that have come."""
+
+    sent: int = 0
+    taken: int = 0
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A connection that breaks is the other end's affair."""
+
+
+@contextlib.contextmanager
+def byte_upstream() -> Iterator[tuple[str, Counts]]:
+    """Its HOST:PORT, on a free port, and what has passed: `GET /…?bytes=N` has an answer of N bytes, a POST is told how
+    many bytes have come."""
+    counted = Counts()
+    with _Server((HOST, 0), type("Handler", (_Handler,), {"counted": counted})) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"{HOST}:{server.server_address[1]}", counted
+        server.shutdown()
+
+
+def download(port: int, path: str, size: int) -> float:
+    """Seconds for an answer of so many bytes. BenchError where it has others."""
+    with _connection(port) as client:
+        began = time.monotonic()
+        client.request("GET", f"{path}?bytes={size}")
+        answer = client.getresponse()
+        room, got = bytearray(1 << 20), 0
+        while count := answer.readinto(room):
+            got += count
+        if (answer.status, got) != (http.client.OK, size):
+            raise BenchError(f"expected an answer of {size} bytes, got {answer.status} with {got}")
+        return time.monotonic() - began
+
+
+def upload(port: int, path: str, size: int) -> float:
+    """Seconds until upstream has a body of so many bytes. BenchError where it has others."""
+    with _connection(port) as client:
+        began = time.monotonic()
+        client.putrequest("POST", path)
+        client.putheader("content-length", str(size))
+        client.endheaders()
+        for left in range(size, 0, -len(BLOCK)):
+            client.send(BLOCK[:left])
+        answer = client.getresponse()
+        said = answer.read()
+        if (answer.status, said) != (http.client.OK, str(size).encode()):
+            raise BenchError(f"expected {size} bytes to arrive, got {answer.status}: {said[:200]!r}")
+        return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _connection(port: int) -> Iterator[http.client.HTTPConnection]:
+    client = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
+    try:
+        yield client
+    finally:
+        client.close()

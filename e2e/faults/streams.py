@@ -1,0 +1,177 @@
+"""Streams that break, on an API of their own: no answer that was cut is a whole one, and the others notice nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+
+from e2e.faults.changes import write
+from e2e.faults.contract import Contract, Fault, Outcomes
+from e2e.faults.environment import MARK, LoadedEnvironment, Setting, now
+from e2e.faults.faulty_policies import EXCEPTION, GONE, TIMEOUT, names_the_policy, still_runs
+from e2e.faults.kills import EXECUTOR, POLICY_ERRORS, kill
+from e2e.faults.load import Flow, loading, pause
+from e2e.faults.row import Row
+from e2e.gateway import attach, eventually
+
+WHOLE: Outcomes = frozenset({"200"})
+RESET: Outcomes = frozenset({"broken"})
+EVENTS = "?events=10&every=100ms"
+OPEN = Flow("stream", f"/stream/x{EVENTS}", 50.0)
+PASSES = Setting(apis=(("stream", attach("pass-stream")),))
+LEFT_SECONDS = 10.0
+
+
+def setting(how: str, **params: object) -> Setting:
+    """An environment with an API "faulty", whose policy does so."""
+    return Setting(apis=(("faulty", attach("faulty-stream", {"how": how, **params})),))
+
+
+def ask(environment: LoadedEnvironment, method: str = "GET") -> Fault:
+    """Twenty of them, over two seconds."""
+    return environment.ask(Flow("faulty", f"/faulty/x{EVENTS}", 10.0, method, count=20))
+
+
+def behaves(
+    name: str, outcomes: Outcomes, how: str, method: str = "GET", seconds: float = 0.0, **params: object
+) -> Row:
+    """A policy that does so at each request; the fault is over with its answers."""
+    return Row(
+        name,
+        partial(ask, method=method),
+        Contract(recovery=seconds, always={"faulty": outcomes}),
+        setting(how, seconds=seconds, **params),
+        check=lambda environment: [
+            *still_runs(environment),
+            *names_the_policy(environment),
+            *nothing_left(environment),
+        ],
+    )
+
+
+def while_open(environment: LoadedEnvironment, inject: Callable[[LoadedEnvironment], Fault]) -> Fault:
+    """Injects when many streams are in their middle, and waits for their ends."""
+    with loading(environment.tool, environment.address, [OPEN]) as load:
+        load.flowing()
+        pause(1.0)
+        fault = inject(environment)
+        pause(1.0)
+        environment.others += load.stop()
+    return fault
+
+
+def were_cut(environment: LoadedEnvironment) -> list[str]:
+    cut = [answer for answer in environment.others if answer.outcome == "broken"]
+    return [] if len(cut) > 20 else [f"expected more than 20 streams to be cut, got {len(cut)}"]
+
+
+def reload(environment: LoadedEnvironment) -> Fault:
+    began = now()
+    write(environment, MARK.format(word="second"))
+    done = environment.gateway.reload()
+    assert done.returncode == 0, done.stderr
+    return Fault(began, now())
+
+
+def reset_everywhere(environment: LoadedEnvironment) -> Fault:
+    """Each client gets a little further before it resets its connection."""
+    began, request = now(), request_to("stream")
+    for sent in range(1, len(request), 3):
+        reset_after(environment.gateway.port, request[:sent], 0)
+    leave(environment, "stream")
+    return Fault(began, now())
+
+
+def leave(environment: LoadedEnvironment, api: str) -> Fault:
+    """Clients that have sent all, and reset while the answer comes, after each of its events."""
+    began = now()
+    for events in range(10):
+        reset_after(environment.gateway.port, request_to(api), events)
+    return Fault(began, now())
+
+
+def request_to(api: str) -> bytes:
+    return f"POST /{api}/x{EVENTS} HTTP/1.1\r\nhost: test.local\r\ncontent-length: 9\r\n\r\nsome body".encode()
+
+
+def recycled(environment: LoadedEnvironment) -> Fault:
+    """Another process takes its place."""
+    began, before = now(), environment.gateway.pid(EXECUTOR)
+    eventually("the executor is replaced", lambda: environment.gateway.logged(message="executor replaced"), 20)
+    assert environment.gateway.executors()[0]["pid"] != before
+    return Fault(began, now())
+
+
+def reset_after(port: int, sent: bytes, events: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(sent)
+        got = b""
+        while got.count(b"data: ") < events:
+            got += client.recv(1 << 16)
+
+
+def nothing_left(environment: LoadedEnvironment) -> list[str]:
+    """No execution of a policy that streams is under way any more, a while after."""
+    end = time.monotonic() + LEFT_SECONDS
+    while left := under_way(environment):
+        if time.monotonic() > end:
+            return [f"expected no stream to be left, found {left}"]
+        pause(0.2)
+    return []
+
+
+def under_way(environment: LoadedEnvironment) -> int:
+    policies = json.loads(environment.gateway.admin("engine", "/stats"))["policies"]
+    return sum(each["active"] for each in policies if each["policy"].partition(":")[0].endswith("-stream"))
+
+
+ROWS = [
+    behaves("a stream that raises before its first chunk", EXCEPTION, "raises-before"),
+    behaves("a stream that raises after its first chunk", RESET, "raises-after"),
+    behaves("a stream that yields no bytes", RESET, "wrong-type"),
+    behaves("a stream that never ends", RESET, "never-ends"),
+    behaves("a request's stream that never ends", TIMEOUT, "never-ends", "POST", direction="request"),
+    behaves("a stream that computes for 2 s", RESET | TIMEOUT | GONE, "computes", seconds=2.0),
+    Row(
+        "a stream that ignores GeneratorExit",
+        partial(leave, api="faulty"),
+        Contract(recovery=0.0),
+        setting("swallows-exit"),
+        check=lambda environment: [
+            *still_runs(environment),
+            *names_the_policy(environment),
+            *nothing_left(environment),
+        ],
+    ),
+    Row(
+        "executor kill -9 with 50 streams open",
+        partial(while_open, inject=lambda environment: kill(environment, EXECUTOR)),
+        Contract(meanwhile={"python": POLICY_ERRORS}, always={"stream": WHOLE | RESET | POLICY_ERRORS}),
+        PASSES,
+        check=were_cut,
+    ),
+    Row(
+        "hot code reload with 50 streams open",
+        partial(while_open, inject=reload),
+        Contract(recovery=0.0, always={"stream": WHOLE}),
+        Setting(code=True, apis=(("stream", attach("stream")),)),
+    ),
+    Row(
+        "executor recycled with 50 streams open",
+        partial(while_open, inject=recycled),
+        Contract(recovery=0.0, always={"stream": WHOLE}),
+        Setting(options=("--recycle-after", "6s"), apis=PASSES.apis),
+    ),
+    Row(
+        "clients that reset their streams at every stage",
+        reset_everywhere,
+        Contract(recovery=0.0),
+        PASSES,
+        check=nothing_left,
+    ),
+]
