@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // wire is a stream whose other end the test holds.
@@ -193,5 +194,35 @@ func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
 	}
 	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatNobodyWillTakeIsNoLongerKept: it would hold up the other direction for ever.
+func TestWhatNobodyWillTakeIsNoLongerKept(t *testing.T) {
+	for what, gives := range map[string]func(*front) error{
+		"a body that is ended before what came has": func(f *front) error {
+			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
+		},
+		"an answer of Envoy's own": func(f *front) error {
+			f.directions[chain.Request].sent = false
+			_, err := f.Response(t.Context())
+			return err
+		},
+	} {
+		f, w := opened(t)
+		w.sends(requestPiece("ab", false))
+		if _, err := f.HasBody(t.Context(), chain.Request); err != nil || w.kept != 2 {
+			t.Fatalf("%s: %v, %d bytes kept", what, err, w.kept)
+		}
+		w.sends(theResponse, requestPiece("cde", false), responsePiece("f", true))
+		if err := gives(f); err != nil || w.kept != 0 {
+			t.Errorf("%s: %v, %d bytes kept", what, err, w.kept)
+		}
+		if _, err := f.Response(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if expectPiece(t, f, chain.Response, "f"); w.kept != 0 {
+			t.Errorf("%s: %d bytes kept", what, w.kept)
+		}
 	}
 }

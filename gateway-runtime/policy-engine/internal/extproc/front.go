@@ -173,7 +173,7 @@ func (f *front) file(taker chain.Direction) error {
 		f.responded, f.response = true, f.message.head
 		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
-			request.discarding = true
+			f.discard(request)
 		}
 		return nil
 	case requestBody, requestTrailers:
@@ -230,6 +230,15 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 		f.stream.Keep(-used)
 	}
 	return piece, true
+}
+
+// discard gives up what has come of a direction and what will: nothing of it counts against the window any more.
+func (f *front) discard(d *direction) {
+	d.discarding, d.pieces = true, nil
+	if d.kept > 0 {
+		f.stream.Keep(-d.kept)
+		d.kept = 0
+	}
 }
 
 // receiveError tells a stream that is gone from one that has failed.
@@ -383,7 +392,7 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 	f.mu.Lock()
 	d := &f.directions[direction]
 	closes := d.trailers
-	d.discarding = true
+	f.discard(d)
 	f.mu.Unlock()
 	if !closes {
 		return f.send(pieceAnswer(piece, true, direction == chain.Response))
