@@ -1,6 +1,9 @@
 package chain_test
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -42,4 +45,31 @@ func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWhatPassesAPolicyByIsWhole: one that fails while a goroutine of its own asks for a chunk has taken it, or nothing.
+func TestWhatPassesAPolicyByIsWhole(t *testing.T) {
+	asksAndFails := func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
+		return func(yield func([]byte, error) bool) {
+			begins := make(chan struct{})
+			asks := make(chan struct{})
+			go func() {
+				defer close(asks)
+				close(begins)
+				for range chunks {
+				}
+			}()
+			<-begins
+			yield(nil, v1alpha.Failf(v1alpha.ClassUnavailable, "no process"))
+			<-asks
+		}
+	}
+	for range 3000 {
+		x := post("ab", "cd")
+		err := x.run(t, x.policy(&does{name: "holds"}, "b"), x.streams("keeping", "one", "s", asksAndFails, goesOn))
+		last := x.lines[len(x.lines)-1]
+		if err != nil || !strings.HasPrefix(last, "answer 503") && !slices.Contains(x.lines, "send all of abcd") {
+			t.Fatalf("%v; %v", err, x.lines)
+		}
+	}
 }
