@@ -18,7 +18,8 @@ import (
 
 // wire is a stream whose other end the test holds.
 type wire struct {
-	comes chan []byte
+	comes    chan []byte
+	received func() // called when a message has been received; nil: nobody asks
 
 	mu   sync.Mutex
 	kept int
@@ -38,6 +39,9 @@ func (w *wire) Receive(ctx context.Context) ([]byte, error) {
 	case message, ok := <-w.comes:
 		if !ok {
 			return nil, io.EOF
+		}
+		if w.received != nil {
+			w.received()
 		}
 		return message, nil
 	case <-ctx.Done():
@@ -194,6 +198,21 @@ func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
 	}
 	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAMessageThatCannotBeIsNotForgotten: whoever received it may have stopped waiting meanwhile; what follows is no whole body.
+func TestAMessageThatCannotBeIsNotForgotten(t *testing.T) {
+	f, w := opened(t)
+	w.comes <- []byte{0xff}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.received = cancel
+	if _, err := f.NextPiece(ctx, chain.Request); err == nil {
+		t.Error("expected an error")
+	}
+	w.sends(requestPiece("b", true))
+	if piece, err := f.NextPiece(t.Context(), chain.Request); err == nil {
+		t.Errorf("got %q", piece)
 	}
 }
 

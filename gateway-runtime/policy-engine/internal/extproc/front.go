@@ -121,14 +121,14 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 		return f.waitChange(ctx)
 	}
 	f.receiving = true
-	err := f.receiveMessage(ctx)
+	message, err := f.receiveMessage(ctx)
 	if err == nil {
-		err = f.file(taker)
-	}
-	f.receiving = false
-	if err != nil && ctx.Err() == nil {
+		f.failed = f.take(message, taker)
+		err = f.failed
+	} else if ctx.Err() == nil {
 		f.failed = err
 	}
+	f.receiving = false
 	if f.changed != nil {
 		close(f.changed)
 		f.changed = nil
@@ -152,15 +152,23 @@ func (f *front) waitChange(ctx context.Context) error {
 	}
 }
 
-// receiveMessage makes the next message the one that is now. It does without the mutex.
-func (f *front) receiveMessage(ctx context.Context) error {
+// receiveMessage waits for the next message, without the mutex. Where ctx is done first nothing is lost.
+func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	message, err := f.stream.Receive(ctx)
 	if err != nil {
-		return receiveError(err)
+		return nil, receiveError(err)
 	}
-	return f.message.decode(message)
+	return message, nil
+}
+
+// take makes the message the one that is now. An error is of all directions: the message is gone, whoever has received it.
+func (f *front) take(message []byte, taker chain.Direction) error {
+	if err := f.message.decode(message); err != nil {
+		return err
+	}
+	return f.file(taker)
 }
 
 // file puts the message where whoever wants it looks, or sends it on.
