@@ -32,11 +32,11 @@ type stage struct {
 	whole    bool      // held is all of it
 	decoding *decoding // takes content codings off; asking guards it; nil: there are none, or the policy is given the body as it is
 	asking   sync.Mutex
-	came     atomic.Bool // a piece from the front end
+	came     atomic.Bool  // a piece from the front end
 	taking   atomic.Int32 // untouched, asked or passedBy
-	drained  bool        // the last chunk has come; asking guards it
-	tail     headerList  // the trailers, as this stage leaves them; asking guards it
-	trailing bool        // there are some
+	drained  bool         // the last chunk has come; asking guards it
+	tail     headerList   // the trailers, as this stage leaves them; asking guards it
+	trailing bool         // there are some
 
 	out     pulled // how the policy's chunks are pulled
 	peeked  []byte
