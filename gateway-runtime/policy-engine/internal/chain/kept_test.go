@@ -56,7 +56,10 @@ func TestWhatPassesAPolicyByIsWhole(t *testing.T) {
 			go func() {
 				defer close(asks)
 				close(begins)
-				for range chunks {
+				for _, err := range chunks {
+					if err != nil {
+						return
+					}
 				}
 			}()
 			<-begins
