@@ -130,3 +130,15 @@ func TestWhoAsksAheadAndFails(t *testing.T) {
 		}
 	})
 }
+
+// TestALateFailureIsTheAnswerToAResponseWithoutABody: its body is that of the answer, not of the response that it replaces.
+func TestALateFailureIsTheAnswerToAResponseWithoutABody(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := post("a", "b").answers("cd").holding(map[string]string{"request 1": "one: response 204", "response 0": "never"})
+		x.response.Status = 204
+		err := x.run(t, x.marks("one", "H"), x.streams(kind, "two", "sS", after(1, nil, errors.New("oh"))))
+		if last := x.lines[len(x.lines)-1]; err != nil || !strings.HasPrefix(last, "answer 500 policy_exception") || !strings.Contains(last, `"status":500`) {
+			t.Errorf("%v, %v", err, x.lines)
+		}
+	})
+}
