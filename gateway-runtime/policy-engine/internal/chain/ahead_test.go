@@ -142,3 +142,36 @@ func TestALateFailureIsTheAnswerToAResponseWithoutABody(t *testing.T) {
 		}
 	})
 }
+
+// refusing is a proxy that has answered when the request is to go on.
+type refusing struct{ *transcript }
+
+func (r refusing) SendHeaders(direction chain.Direction, changes chain.Changes) error {
+	if direction == chain.Request {
+		return chain.ErrResponded
+	}
+	return r.transcript.SendHeaders(direction, changes)
+}
+
+// TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders: its answer passes the policies, as when a policy waited for the body.
+func TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := post("a", "b")
+		x.response.Status = 408
+		c, err := chain.New(chain.Spec{ID: "c1", Instances: []*chain.Instance{x.marks("one", "hH"), x.streams(kind, "two", "s", wraps)}, Observer: &x.observer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Run(t.Context(), refusing{x}); err != nil {
+			t.Error(err)
+		}
+		x.expect(t, `
+			one: request
+			two: request stream marked one
+			read a
+			two ends
+			wait for the response
+			one: response 408
+			send response set=x-mark:one`)
+	})
+}

@@ -199,6 +199,9 @@ func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
 	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
 		t.Errorf("got %v", err)
 	}
+	if err := f.SendHeaders(chain.Request, chain.Changes{Follows: true}); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestAMessageThatCannotBeIsNotForgotten: whoever received it may have stopped waiting meanwhile; what follows is no whole body.

@@ -354,15 +354,19 @@ func (f *front) send(message outgoing) error {
 	return streamError(f.stream.Send(message.head, message.body))
 }
 
-// SendHeaders answers the headers message.
+// SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
 	message, err := headersAnswer(&changes, direction == chain.Response)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.directions[direction].sent = true
+	refused := f.hasRefused(direction)
+	f.directions[direction].sent = !refused
 	f.mu.Unlock()
+	if refused {
+		return chain.ErrResponded
+	}
 	return f.send(message)
 }
 
