@@ -165,7 +165,6 @@ func (p *pausing) Read([]byte) (int, error) {
 }
 
 func TestAFailureBehindTheHeadersIsNoCompleteBody(t *testing.T) {
-	needEnvoy(t)
 	everyWire(t, func(t *testing.T, w wire) {
 		before := the.counters.Stats().Failed
 		c := begin(t, w, "/stream-fails-response/x", "one\n", nil)
