@@ -341,6 +341,10 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 			name := fmt.Sprintf("p%d", n)
 			letters := rapid.SampledFrom([]string{"hH", "bB", "sS", "sB", "bS", "hsHS", "s", "S"}).Draw(r, "modes")
 			kind := rapid.SampledFrom([]string{"inline", "keeping", "guarded"}).Draw(r, "kind")
+			parts := made.parts
+			if rapid.Bool().Draw(r, "ahead") {
+				parts = ahead(parts)
+			}
 			d := &does{name: name}
 			if strings.Contains(letters, "b") {
 				d.request = func(q *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
@@ -358,7 +362,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 			if strings.ContainsAny(letters, "BS") {
 				backwards = append(backwards, func() { want[1] = made.whole(want[1]) })
 			}
-			instances = append(instances, x.streamsAnd(kind, d, letters, made.parts))
+			instances = append(instances, x.streamsAnd(kind, d, letters, parts))
 		}
 		for _, back := range slices.Backward(backwards) {
 			back()

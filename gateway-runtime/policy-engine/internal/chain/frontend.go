@@ -45,7 +45,8 @@ type FrontEnd interface {
 	HasBody(ctx context.Context, direction Direction) (bool, error)
 	// Trailers are those of a message, once NextPiece has returned io.EOF; nil if it has none.
 	Trailers(direction Direction) (v1alpha.Headers, error)
-	// SendHeaders lets a message go on.
+	// SendHeaders lets a message go on. ErrResponded is as that of NextPiece: where bodies stream, the proxy's answer may
+	// come while nobody waits for a piece.
 	SendHeaders(direction Direction, changes Changes) error
 	// SendPiece sends a piece of the body on. It may wait for what HasBody does; ErrNoBody: there is none.
 	SendPiece(ctx context.Context, direction Direction, piece []byte) error
@@ -62,7 +63,7 @@ type FrontEnd interface {
 
 // What front ends return.
 var (
-	// ErrResponded is what NextPiece and HasBody return when the proxy answered the request itself, before it went on.
+	// ErrResponded is what NextPiece, HasBody and SendHeaders return when the proxy answered the request itself, before it went on.
 	ErrResponded = errors.New("the proxy has answered the request itself")
 	// ErrNoBody is what SendPiece returns for a message of headers and trailers: it takes no body behind its headers.
 	ErrNoBody = errors.New("the message came without a body, and its headers have gone")

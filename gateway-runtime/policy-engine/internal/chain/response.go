@@ -220,7 +220,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 		return err
 	}
 	if x.answered {
-		return x.front.Answer(x.finalAnswer(empty))
+		return x.front.Answer(x.finalAnswer())
 	}
 	changes := Changes{Analytics: x.analytics}
 	if !head && !empty {
@@ -237,13 +237,13 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 }
 
 // finalAnswer keeps the body of an answer to HEAD: the front end makes its length of it, and sends no more.
-func (x *exchange) finalAnswer(empty bool) Answer {
+func (x *exchange) finalAnswer() Answer {
 	whole, _ := x.response.body.whole() // it is in one piece
 	answer := Answer{
 		Status: x.status, Headers: x.response.headers.view, Body: whole,
 		Details: x.details, Analytics: x.analytics,
 	}
-	if empty {
+	if isEmpty(x.status) {
 		answer.Body = nil
 	}
 	if x.grpc {

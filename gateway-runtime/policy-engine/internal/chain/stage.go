@@ -32,11 +32,11 @@ type stage struct {
 	whole    bool      // held is all of it
 	decoding *decoding // takes content codings off; asking guards it; nil: there are none, or the policy is given the body as it is
 	asking   sync.Mutex
-	came     atomic.Bool // a piece from the front end
-	asked    atomic.Bool // the policy has asked for a chunk
-	drained  bool        // the last chunk has come; asking guards it
-	tail     headerList  // the trailers, as this stage leaves them; asking guards it
-	trailing bool        // there are some
+	came     atomic.Bool  // a piece from the front end
+	taking   atomic.Int32 // untouched, asked or passedBy
+	drained  bool         // the last chunk has come; asking guards it
+	tail     headerList   // the trailers, as this stage leaves them; asking guards it
+	trailing bool         // there are some
 
 	out     pulled // how the policy's chunks are pulled
 	peeked  []byte
@@ -47,6 +47,13 @@ type stage struct {
 
 	clock ownWork
 }
+
+// What becomes of the chunks is decided once: the policy has asked for one, or they pass it by.
+const (
+	untouched int32 = iota
+	asked
+	passedBy
+)
 
 // streamEnd is the error of a stream that its policy ends: what the client is told.
 type streamEnd struct {
@@ -165,8 +172,8 @@ func (s *stage) complete(end error) {
 	}
 	if failure, ok := errors.AsType[*v1alpha.Failure](end); ok && failure != nil {
 		s.execution.Failure = failure
-		s.execution.Continued = !s.yielded && !s.asked.Load() && s.step.settings.OnError.For(failure.Class) == Continue &&
-			slices.Contains(neverStarted, failure.Class)
+		s.execution.Continued = !s.yielded && s.step.settings.OnError.For(failure.Class) == Continue &&
+			slices.Contains(neverStarted, failure.Class) && s.taking.CompareAndSwap(untouched, passedBy)
 		s.result = &streamEnd{index: s.index, request: s.direction == Request, failure: failure}
 	}
 }
@@ -249,7 +256,9 @@ func (s *stage) chunks(yield func([]byte, error) bool) {
 func (s *stage) ask() ([]byte, error) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	s.asked.Store(true)
+	if s.taking.CompareAndSwap(untouched, asked); s.taking.Load() == passedBy {
+		return nil, errStreamOver
+	}
 	if s.ctx.Err() != nil {
 		return nil, context.Cause(s.ctx)
 	}

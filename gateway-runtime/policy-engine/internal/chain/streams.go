@@ -192,9 +192,12 @@ func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
 	return failure
 }
 
-// keepRequest keeps the request as it is, for policies that ask for its body in the response phase. What goes on shares its
-// memory.
+// keepRequest keeps the request as it is, for policies that ask for its body in the response phase, unless it is a part of
+// what a stream yields and was kept before. What goes on shares its memory.
 func (x *exchange) keepRequest() {
+	if x.streams.kept.front != nil && x.request.stage != nil && !x.request.ended {
+		return
+	}
 	x.streams.kept.dropAll()
 	x.streams.kept = x.request
 	x.request.decoded = nil
@@ -265,7 +268,7 @@ func (s *stage) addTo(made *body, chunk []byte) error {
 func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 	s := x.streams
 	ctx = x.contextOf(ctx, Request)
-	if x.chain.keepsRequestBody && (x.request.ended || x.request.body.size > 0) {
+	if x.chain.keepsRequestBody {
 		x.keepRequest()
 	}
 	if err := x.request.sendHeaders(&changes); err != nil || !changes.Follows {

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
@@ -24,6 +27,7 @@ import (
 // engine's codec, as on the wire.
 type script struct {
 	ctx   context.Context
+	mutex sync.Mutex // guards got
 	sends []*servicev3.ProcessingRequest
 	got   []*servicev3.ProcessingResponse
 }
@@ -42,6 +46,8 @@ func (s *script) Receive(context.Context) ([]byte, error) {
 }
 
 func (s *script) Send(message, rest []byte) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
 	message = slices.Concat(message, rest)
 	response := &servicev3.ProcessingResponse{}
 	s.got = append(s.got, response)
@@ -52,8 +58,12 @@ func (s *script) Send(message, rest []byte) error {
 func opening(name string, ended bool) *servicev3.ProcessingRequest {
 	attributes := must(structpb.NewStruct(map[string]any{"xds.route_name": "api|GET /|" + name, "source.address": "192.0.2.1:5"}))
 	modes := &servicev3.ProtocolConfiguration{}
-	if chain := must(chain.New(chain.Spec{ID: name, Instances: scenarios[name]})); chain.Mode().WantsRequestBody() {
+	mode := must(chain.New(chain.Spec{ID: name, Instances: scenarios[name]})).Mode()
+	if mode.WantsRequestBody() {
 		modes.RequestBodyMode = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+	}
+	if mode.WantsResponseBody() {
+		modes.ResponseBodyMode = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 	}
 	return &servicev3.ProcessingRequest{
 		ProtocolConfig: modes,
@@ -147,6 +157,94 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 			t.Errorf("%s: still active", what)
 		}
 	}
+}
+
+// TestAnExchangeWhoseResponseEndsFirstIsCancelled: Envoy resets what is left of the request, and the exchange counts as cancelled.
+func TestAnExchangeWhoseResponseEndsFirstIsCancelled(t *testing.T) {
+	for _, name := range []string{"stream-shout", "stream-frames", "stream-lets"} {
+		end := &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte("early"), EndOfStream: true}}}
+		piece := &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestBody{RequestBody: &servicev3.HttpBody{Body: []byte("part")}}}
+		head := &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
+			Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte("200")}}}}}}
+		server, counters := countedServer(name)
+		stream := &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening(name, false), piece, head, end}}
+		err := server.Process(stream)
+		if stats := counters.Stats(); status.Code(err) != codes.Canceled || stats.Cancelled != 1 || stats.Active != 0 {
+			t.Errorf("%s: %v, %+v", name, err, stats)
+		}
+	}
+}
+
+// conversation is what Envoy sends of a request and its response, in any order of the two, and mostly not to its end.
+func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
+	request, response := rapid.IntRange(0, 4).Draw(t, "of the request"), rapid.IntRange(0, 5).Draw(t, "of the response")
+	for request+response > 0 {
+		ofRequest := response == 0 || request > 0 && rapid.Bool().Draw(t, "request next")
+		body := &servicev3.HttpBody{Body: []byte("piece")}
+		switch {
+		case ofRequest:
+			request--
+			body.EndOfStream = request == 0 && rapid.Bool().Draw(t, "request ends")
+			sends = append(sends, &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestBody{RequestBody: body}})
+		case !slices.ContainsFunc(sends, func(sent *servicev3.ProcessingRequest) bool { return sent.GetResponseHeaders() != nil }):
+			response--
+			sends = append(sends, &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{}}})
+		default:
+			response--
+			body.EndOfStream = response == 0 && rapid.Bool().Draw(t, "response ends")
+			sends = append(sends, &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: body}})
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "anything else") == 0 {
+		sends = slices.Insert(sends, rapid.IntRange(0, len(sends)).Draw(t, "at"), anything.Draw(t, "else"))
+	}
+	return sends
+}
+
+// TestNoConversationCompletesABodyThatWasCut: whatever Envoy sends, a stream ends well only if what it was given had ended.
+func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"stream-shout", "stream-frames", "stream-lets", "stream-trailers"}).Draw(t, "chain")
+		given := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
+		stream := &script{ctx: context.Background(), sends: slices.Clone(given)}
+		server, counters := countedServer(name)
+		err := server.Process(stream)
+		came, went := [2]bool{}, [2]bool{}
+		for _, message := range given {
+			switch r := message.GetRequest().(type) {
+			case *servicev3.ProcessingRequest_RequestBody:
+				came[0] = came[0] || r.RequestBody.GetEndOfStream()
+			case *servicev3.ProcessingRequest_ResponseBody:
+				came[1] = came[1] || r.ResponseBody.GetEndOfStream()
+			case *servicev3.ProcessingRequest_ResponseHeaders:
+				came[1] = came[1] || r.ResponseHeaders.GetEndOfStream()
+			case *servicev3.ProcessingRequest_RequestTrailers:
+				came[0] = true
+			case *servicev3.ProcessingRequest_ResponseTrailers:
+				came[1] = true
+			}
+		}
+		for _, response := range stream.got {
+			switch r := response.GetResponse().(type) {
+			case *servicev3.ProcessingResponse_RequestBody:
+				went[0] = went[0] || r.RequestBody.GetResponse().GetBodyMutation().GetStreamedResponse().GetEndOfStream()
+			case *servicev3.ProcessingResponse_ResponseBody:
+				went[1] = went[1] || r.ResponseBody.GetResponse().GetBodyMutation().GetStreamedResponse().GetEndOfStream()
+			case *servicev3.ProcessingResponse_RequestTrailers:
+				went[0] = true
+			case *servicev3.ProcessingResponse_ResponseTrailers:
+				went[1] = true
+			}
+		}
+		for direction, ended := range went {
+			if ended && !came[direction] {
+				t.Errorf("%s: a body that was cut went on as a whole one: %v", chain.Direction(direction), stream.got)
+			}
+		}
+		if stats := counters.Stats(); stats.Active != 0 || (err == nil) != (stats.Cancelled+stats.Failed == 0) {
+			t.Errorf("%v, %+v", err, stats)
+		}
+	})
 }
 
 // TestARequestThatEnvoyRefusesItself: its answer comes first, of an upgrade for example. Only its status passes.

@@ -13,11 +13,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // wire is a stream whose other end the test holds.
 type wire struct {
-	comes chan []byte
+	comes    chan []byte
+	received func() // called when a message has been received; nil: nobody asks
 
 	mu   sync.Mutex
 	kept int
@@ -37,6 +39,9 @@ func (w *wire) Receive(ctx context.Context) ([]byte, error) {
 	case message, ok := <-w.comes:
 		if !ok {
 			return nil, io.EOF
+		}
+		if w.received != nil {
+			w.received()
 		}
 		return message, nil
 	case <-ctx.Done():
@@ -193,5 +198,53 @@ func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
 	}
 	if _, err := f.NextPiece(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
 		t.Errorf("got %v", err)
+	}
+	if err := f.SendHeaders(chain.Request, chain.Changes{Follows: true}); !errors.Is(err, chain.ErrResponded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAMessageThatCannotBeIsNotForgotten: whoever received it may have stopped waiting meanwhile; what follows is no whole body.
+func TestAMessageThatCannotBeIsNotForgotten(t *testing.T) {
+	f, w := opened(t)
+	w.comes <- []byte{0xff}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.received = cancel
+	if _, err := f.NextPiece(ctx, chain.Request); err == nil {
+		t.Error("expected an error")
+	}
+	w.sends(requestPiece("b", true))
+	if piece, err := f.NextPiece(t.Context(), chain.Request); err == nil {
+		t.Errorf("got %q", piece)
+	}
+}
+
+// TestWhatNobodyWillTakeIsNoLongerKept: it would hold up the other direction for ever.
+func TestWhatNobodyWillTakeIsNoLongerKept(t *testing.T) {
+	for what, gives := range map[string]func(*front) error{
+		"a body that is ended before what came has": func(f *front) error {
+			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
+		},
+		"an answer of Envoy's own": func(f *front) error {
+			f.directions[chain.Request].sent = false
+			_, err := f.Response(t.Context())
+			return err
+		},
+	} {
+		f, w := opened(t)
+		w.sends(requestPiece("ab", false))
+		if _, err := f.HasBody(t.Context(), chain.Request); err != nil || w.kept != 2 {
+			t.Fatalf("%s: %v, %d bytes kept", what, err, w.kept)
+		}
+		w.sends(theResponse, requestPiece("cde", false), responsePiece("f", true))
+		if err := gives(f); err != nil || w.kept != 0 {
+			t.Errorf("%s: %v, %d bytes kept", what, err, w.kept)
+		}
+		if _, err := f.Response(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if expectPiece(t, f, chain.Response, "f"); w.kept != 0 {
+			t.Errorf("%s: %d bytes kept", what, w.kept)
+		}
 	}
 }

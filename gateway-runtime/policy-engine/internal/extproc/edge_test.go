@@ -24,6 +24,7 @@ var wires = []wire{
 // everyWire runs test once for each pair of protocols.
 func everyWire(t *testing.T, test func(*testing.T, wire)) {
 	t.Helper()
+	needEnvoy(t)
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
 	}

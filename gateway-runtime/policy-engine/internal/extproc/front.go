@@ -121,14 +121,14 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 		return f.waitChange(ctx)
 	}
 	f.receiving = true
-	err := f.receiveMessage(ctx)
+	message, err := f.receiveMessage(ctx)
 	if err == nil {
-		err = f.file(taker)
-	}
-	f.receiving = false
-	if err != nil && ctx.Err() == nil {
+		f.failed = f.take(message, taker)
+		err = f.failed
+	} else if ctx.Err() == nil {
 		f.failed = err
 	}
+	f.receiving = false
 	if f.changed != nil {
 		close(f.changed)
 		f.changed = nil
@@ -152,15 +152,23 @@ func (f *front) waitChange(ctx context.Context) error {
 	}
 }
 
-// receiveMessage makes the next message the one that is now. It does without the mutex.
-func (f *front) receiveMessage(ctx context.Context) error {
+// receiveMessage waits for the next message, without the mutex. Where ctx is done first nothing is lost.
+func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	message, err := f.stream.Receive(ctx)
 	if err != nil {
-		return receiveError(err)
+		return nil, receiveError(err)
 	}
-	return f.message.decode(message)
+	return message, nil
+}
+
+// take makes the message the one that is now. An error is of all directions: the message is gone, whoever has received it.
+func (f *front) take(message []byte, taker chain.Direction) error {
+	if err := f.message.decode(message); err != nil {
+		return err
+	}
+	return f.file(taker)
 }
 
 // file puts the message where whoever wants it looks, or sends it on.
@@ -173,7 +181,7 @@ func (f *front) file(taker chain.Direction) error {
 		f.responded, f.response = true, f.message.head
 		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
-			request.discarding = true
+			f.discard(request)
 		}
 		return nil
 	case requestBody, requestTrailers:
@@ -230,6 +238,15 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 		f.stream.Keep(-used)
 	}
 	return piece, true
+}
+
+// discard gives up what has come of a direction and what will: nothing of it counts against the window any more.
+func (f *front) discard(d *direction) {
+	d.discarding, d.pieces = true, nil
+	if d.kept > 0 {
+		f.stream.Keep(-d.kept)
+		d.kept = 0
+	}
 }
 
 // receiveError tells a stream that is gone from one that has failed.
@@ -337,15 +354,19 @@ func (f *front) send(message outgoing) error {
 	return streamError(f.stream.Send(message.head, message.body))
 }
 
-// SendHeaders answers the headers message.
+// SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
 	message, err := headersAnswer(&changes, direction == chain.Response)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.directions[direction].sent = true
+	refused := f.hasRefused(direction)
+	f.directions[direction].sent = !refused
 	f.mu.Unlock()
+	if refused {
+		return chain.ErrResponded
+	}
 	return f.send(message)
 }
 
@@ -383,7 +404,7 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 	f.mu.Lock()
 	d := &f.directions[direction]
 	closes := d.trailers
-	d.discarding = true
+	f.discard(d)
 	f.mu.Unlock()
 	if !closes {
 		return f.send(pieceAnswer(piece, true, direction == chain.Response))
