@@ -109,6 +109,11 @@ class StreamExecution(Execution):
         return self._is_whole
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the policy waits for a chunk, or its task for credit."""
+        return self.chunk_waiter is not None or self.credit_waiter is not None
+
+    @property
     def trailers(self) -> bytes | None:
         """As they came, once it is whole."""
         return self._trailers
