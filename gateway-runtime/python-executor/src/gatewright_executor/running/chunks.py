@@ -50,6 +50,7 @@ class Chunks:
         if execution.chunk_waiter is not None:
             raise RuntimeError("expected one task to ask for the next chunk, got a second one while the first waits")
         if execution.is_over or execution.has_ended:
+            execution.is_told = True
             await asyncio.sleep(0)  # or one that asks again and again would keep the loop for itself
             raise asyncio.CancelledError
         if execution.has_chunk or execution.is_whole:

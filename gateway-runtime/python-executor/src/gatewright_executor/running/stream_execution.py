@@ -45,8 +45,8 @@ class StreamExecution(Execution):
 
     __slots__ = (
         "_granted", "_incoming", "_is_whole", "_owed", "_sent", "_taken", "_trailers", "chunk_waiter",
-        "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "limit", "loop_streams",
-        "out", "out_bytes", "task",
+        "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
+        "loop_streams", "out", "out_bytes", "task",
     )  # fmt: skip
     sink: StreamSink
 
@@ -60,6 +60,7 @@ class StreamExecution(Execution):
         self.task: asyncio.Task[None] | None = None
         self.generator: AsyncGenerator[Any, None] | None = None
         self.is_over = False  # nobody waits for it any more: it was cancelled, or is late
+        self.is_told = False  # by a cancellation, so that no second one ends its `finally`
         self.is_given_up = False  # it does not end, although it was cancelled
         self.has_ended = False
         self._incoming: list[bytes] = []

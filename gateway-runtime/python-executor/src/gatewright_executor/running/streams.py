@@ -83,6 +83,10 @@ class Streams:
         """Closes its generator: nobody waits for it any more."""
         self._call(self._cancel, execution)
 
+    def cancel_late(self, execution: StreamExecution) -> None:
+        """It has been answered. What it awaits is cancelled, unless it has learnt of its end meanwhile."""
+        self._call(self._cancel_late, execution)
+
     def cancel_again(self, execution: StreamExecution) -> None:
         """It goes on although it was cancelled: what it awaits is cancelled once more."""
         self._call(self._cancel_task, execution)
@@ -140,12 +144,19 @@ class Streams:
         task.add_done_callback(partial(self._ended, execution), context=self._outside)
 
     def _cancel(self, execution: StreamExecution) -> None:
-        if execution.task is not None and not execution.is_over:
-            execution.is_over = True
+        if execution.task is None:
+            self.at_work.discard(execution)
+        elif not execution.is_over:
+            execution.is_over = execution.is_told = True
             execution.started = execution.deadline = time.monotonic()
             self.at_work.add(execution)
             self._works()
             execution.task.cancel()
+
+    def _cancel_late(self, execution: StreamExecution) -> None:
+        if not execution.is_told:
+            execution.is_told = True
+            self._cancel_task(execution)
 
     def _cancel_task(self, execution: StreamExecution) -> None:
         if execution.task is not None:
@@ -359,7 +370,8 @@ def _cut(data: bytes) -> list[memoryview]:
 def _data(execution: StreamExecution, yielded: object) -> bytes:
     """What it has yielded, checked."""
     if execution.is_over:
-        raise asyncio.CancelledError  # it has caught the first one
+        execution.is_told = True
+        raise asyncio.CancelledError
     if type(yielded) is bytes:
         return yielded
     try:
