@@ -218,7 +218,12 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
     late, closing = threading.Event(), threading.Event()
     monkeypatch.setattr(threading, "late", late, raising=False)
     monkeypatch.setattr(threading, "closing", closing, raising=False)
-    monkeypatch.setattr(TimeoutLog, "record", lambda *_: (late.set(), closing.wait(5)))
+
+    def record(*_: object) -> None:
+        late.set()
+        closing.wait(5)
+
+    monkeypatch.setattr(TimeoutLog, "record", record)
     source = f"""
         import asyncio, threading
 
