@@ -83,6 +83,39 @@ def test_anything_but_an_async_generator_is_refused(engine: Start, source: str, 
         assert policy.failure.message.endswith("write `async def` with a `yield` in it")
 
 
+WRAPPED = """
+    import functools
+
+    def plain(function):
+        @functools.wraps(function)
+        def call(*arguments):
+            return function(*arguments)
+        return call
+
+    async def passes(word, ctx, chunks, params):
+        yield word
+
+    @plain
+    async def one(ctx, chunks, params):
+        yield b""
+
+"""
+
+
+def test_an_async_generator_with_arguments_of_its_own_streams(engine: Start) -> None:
+    one = started(engine, part=WRAPPED + "    on_request_stream = functools.partial(passes, b'word')")
+    one.send(request_stream(1))
+    one.action(1)
+    assert one.yielded(1) == b"word"
+
+
+def test_a_decorator_that_makes_a_plain_function_of_it_is_named(engine: Start) -> None:
+    (policy,) = engine(bad=WRAPPED + "    on_request_stream = one").hello.policies
+    message = policy.failure.message
+    assert "got a plain function, which a decorator has made of one (" in message
+    assert message.endswith("have its decorator return an async generator function")
+
+
 def test_what_get_policy_returns_cannot_stream(engine: Start) -> None:
     source = """
         class Old:
