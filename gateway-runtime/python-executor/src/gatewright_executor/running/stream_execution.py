@@ -49,6 +49,7 @@ class StreamExecution(Execution):
         "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
         "loop_streams", "out", "out_bytes", "task",
     )  # fmt: skip
+    is_stream = True
     sink: StreamSink
 
     def __init__(self, message: pb.Execution, instance: Instance, now: float, sink: StreamSink) -> None:
