@@ -121,6 +121,8 @@ async def passing(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIt
                 yield part
             if passed == after:
                 await fail(step)
+                if step.get("ends"):
+                    return
 
 
 async def noting(chunks: Chunks, received: list[bytes]) -> AsyncIterator[bytes]:

@@ -10,12 +10,13 @@ import (
 
 type stream struct {
 	step
-	Prepends       text     `json:"prepends"`
+	Prepends       *text    `json:"prepends"`
 	Replaces       []text   `json:"replaces"` // one by the other
 	Holds          bool     `json:"holds"`
 	Drops          bool     `json:"drops"`
 	After          int      `json:"after"`
 	Rejects        *action  `json:"rejects"`
+	Ends           bool     `json:"ends"`
 	Appends        text     `json:"appends"`
 	SetTrailers    []line   `json:"setTrailers"`
 	RemoveTrailers []string `json:"removeTrailers"`
@@ -39,8 +40,11 @@ func (s stream) begins(ctx context.Context, given *given) v1alpha.Chunks {
 		if err == nil && s.After == 0 {
 			err = s.fails(ctx)
 		}
-		if err != nil || s.Prepends != "" {
-			yield(octetsOf(string(s.Prepends)), err)
+		switch {
+		case err != nil:
+			yield(nil, err)
+		case s.Prepends != nil:
+			yield(octetsOf(string(*s.Prepends)), nil)
 		}
 	}
 }
@@ -63,6 +67,9 @@ func (s stream) passes(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunk
 				}
 				if err := s.fails(ctx); err != nil {
 					yield(nil, err)
+					return
+				}
+				if s.Ends {
 					return
 				}
 			}

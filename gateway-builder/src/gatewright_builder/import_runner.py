@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import functools
 import importlib
 import inspect
 import json
@@ -133,10 +134,19 @@ def _wrong_close(prepare: object) -> dict[str, object] | None:
 
 def _no_stream(function: object) -> str:
     """What a function is that is no asynchronous generator; "" for one that is."""
-    target = function if inspect.isroutine(function) else type(function).__call__
+    is_plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    target = function if is_plain else type(function).__call__
     if inspect.isasyncgenfunction(target):
         return ""
-    return "an `async def` without a `yield`" if inspect.iscoroutinefunction(target) else "a plain function"
+    if inspect.iscoroutinefunction(target):
+        return "an `async def` without a `yield`"
+    if inspect.isgeneratorfunction(target):
+        return "a generator that is not async"
+    return (
+        "a plain function, which a decorator has made of one"
+        if hasattr(function, "__wrapped__")
+        else "a plain function"
+    )
 
 
 def _yields(function: object) -> bool:

@@ -9,6 +9,7 @@ from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.testing import (
     Engine,
+    eventually,
     piece,
     request_execution,
     request_stream,
@@ -80,6 +81,39 @@ def test_anything_but_an_async_generator_is_refused(engine: Start, source: str, 
     assert re.search(rf"expected .*on_request_stream\(ctx, chunks, params\).*{got}.*bad\.py", policy.failure.message)
     if "too many" not in got:
         assert policy.failure.message.endswith("write `async def` with a `yield` in it")
+
+
+WRAPPED = """
+    import functools
+
+    def plain(function):
+        @functools.wraps(function)
+        def call(*arguments):
+            return function(*arguments)
+        return call
+
+    async def passes(word, ctx, chunks, params):
+        yield word
+
+    @plain
+    async def one(ctx, chunks, params):
+        yield b""
+
+"""
+
+
+def test_an_async_generator_with_arguments_of_its_own_streams(engine: Start) -> None:
+    one = started(engine, part=WRAPPED + "    on_request_stream = functools.partial(passes, b'word')")
+    one.send(request_stream(1))
+    one.action(1)
+    assert one.yielded(1) == b"word"
+
+
+def test_a_decorator_that_makes_a_plain_function_of_it_is_named(engine: Start) -> None:
+    (policy,) = engine(bad=WRAPPED + "    on_request_stream = one").hello.policies
+    message = policy.failure.message
+    assert "got a plain function, which a decorator has made of one (" in message
+    assert message.endswith("have its decorator return an async generator function")
 
 
 def test_what_get_policy_returns_cannot_stream(engine: Start) -> None:
@@ -418,3 +452,23 @@ def test_a_yield_of_ten_megabytes_leaves_as_there_is_credit(engine: Start) -> No
     assert len(one.yielded(1)) == 10 << 20
     assert max(map(len, one.pieces(1))) == PIECE_BYTES
     assert max(frame.ByteSize() for frame in one.frames) < (1 << 20) + 2 * PIECE_BYTES
+
+
+@pytest.mark.parametrize("sizes", [[PIECE_BYTES + 1], [PIECE_BYTES] * 5, [PIECE_BYTES] * 3 + [PIECE_BYTES - 1, 2, 1]])
+def test_a_piece_that_may_not_come_ends_the_call(engine: Start, sizes: list[int]) -> None:
+    """A bound on memory would be gone. The last byte of credit is enough for a piece."""
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            yield b""
+            await __import__("asyncio").Event().wait()
+    """
+    one = started(engine, waits=source)
+    one.send(request_stream(1))
+    one.wait(lambda: one.pieces(1))
+    for size in sizes[:-1]:
+        one.send(pieces=[piece(1, b"x" * size)])
+    one.wait(lambda: one.acknowledged == len(sizes) + 1)
+    one.send(pieces=[piece(1, b"x" * sizes[-1])])
+    assert eventually(lambda: one.ended)
+    assert one.error is not None
+    assert f"expected a piece of {PIECE_BYTES} bytes at most, with credit, got {sizes[-1]}" in str(one.error)

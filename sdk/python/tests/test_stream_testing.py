@@ -70,6 +70,25 @@ async def every_chunk(ctx: object, chunks: Chunks, params: dict[str, Any]) -> As
         yield chunk
 
 
+def test_chunks_that_are_asked_for_as_the_gateway_refuses_it() -> None:
+    async def twice(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
+        async for chunk in chunks:
+            yield chunk
+            break
+        async for chunk in chunks:  # goes on with the rest
+            yield chunk
+        async for chunk in chunks:
+            yield chunk
+
+    async def at_once(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
+        for chunk in await asyncio.gather(anext(chunks), anext(chunks)):
+            yield chunk
+
+    for function, sentence in ((twice, "expected chunks to be iterated once"), (at_once, "expected one task to ask")):
+        with pytest.raises(RuntimeError, match=sentence):
+            testing.run_stream(function, testing.stream([b"a", b"b"]), ctx=testing.request())
+
+
 def test_chunks_may_be_given_one_by_one() -> None:
     given_ones = testing.stream([b"a", "é", b"", b"b"])
     assert testing.run_stream(every_chunk, given_ones, ctx=testing.request()).chunks == [b"a", "é".encode(), b"b"]

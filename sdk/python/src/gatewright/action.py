@@ -31,6 +31,8 @@ from gatewright.policy import (
 )
 
 __all__ = [
+    "ASKED_TWICE",
+    "ITERATED_AGAIN",
     "MAX_BODY_BYTES",
     "MAX_HEADER_BYTES",
     "MAX_HEADER_LINES",
@@ -50,6 +52,9 @@ __all__ = [
     "target",
 ]
 
+ITERATED_AGAIN = "expected chunks to be iterated once, got a loop after its end; keep what is needed again in a list"
+ASKED_TWICE = "expected one task to ask for the next chunk, got a second one while the first waits"
+"""What a RuntimeError of the chunks that a stream is given says."""
 MAX_BODY_BYTES = 60 << 20  # what a message of 64 MiB holds, with room for the rest of the action
 MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
 

@@ -232,18 +232,34 @@ def response(
 
 
 class Stream(AsyncIterator[bytes]):
-    """The chunks of a body, once. `trailers` are the message's, which come when they have ended."""
+    """The chunks of a body, once. `trailers` are the message's, which come when they have ended.
+
+    RuntimeError as in a gateway: where two tasks ask at once, and where it is iterated again after its end.
+    """
 
     def __init__(self, chunks: Iterable[bytes], trailers: bytes | None) -> None:
         self.trailers = Trailers()
         self._chunks = iter(chunks)
         self._blob = trailers
+        self._ended = self._is_asked = False
+
+    def __aiter__(self) -> Stream:
+        if self._ended:
+            raise RuntimeError(action.ITERATED_AGAIN)
+        return self
 
     async def __anext__(self) -> bytes:
-        await asyncio.sleep(0)  # as for one that has to come
+        if self._is_asked:
+            raise RuntimeError(action.ASKED_TWICE)
+        self._is_asked = True
+        try:
+            await asyncio.sleep(0)  # as for one that has to come
+        finally:
+            self._is_asked = False
         for chunk in self._chunks:
             if chunk:
                 return chunk
+        self._ended = True
         self.end()
         raise StopAsyncIteration
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -174,7 +175,7 @@ def find_hook(
     wanted = " or ".join(f"{name}({', '.join(each)})" for each in (arguments, longer) if each)
     if not callable(function):
         raise PolicyError(f"expected a function {wanted}, got {type(function).__name__} ({file})")
-    target: Function = function if inspect.isroutine(function) else type(function).__call__
+    target = _called(function)
     if _yields(target) and not longer:
         raise PolicyError(f"expected {wanted} to return an action, got a generator ({_place(target, file)})")
     given = longer if longer and takes_metadata(function) else arguments
@@ -191,17 +192,31 @@ def find_stream(owner: object, name: str, file: str) -> Hook | None:
     expected, cure = f"expected {wanted} to be an async generator function", "write `async def` with a `yield` in it"
     if not callable(function):
         raise PolicyError(f"{expected}, got {type(function).__name__} ({file}); {cure}")
-    target: Function = function if inspect.isroutine(function) else type(function).__call__
+    target = _called(function)
     if not inspect.isasyncgenfunction(target):
+        if hasattr(function, "__wrapped__"):
+            cure = "have its decorator return an async generator function"
         raise PolicyError(f"{expected}, got {_kind(target)} ({_place(target, file)}); {cure}")
     _check_signature(function, wanted, len(STREAM_CALL), _place(target, file))
     return Hook(name, function, is_coroutine=True)
 
 
+def _called(function: Function) -> Function:
+    """What runs when it is called: of an object its method."""
+    is_plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    return function if is_plain else type(function).__call__
+
+
 def _kind(function: Function) -> str:
     if inspect.iscoroutinefunction(function):
         return "an async function without a yield"
-    return "a generator function that is not async" if inspect.isgeneratorfunction(function) else "a plain function"
+    if inspect.isgeneratorfunction(function):
+        return "a generator function that is not async"
+    return (
+        "a plain function, which a decorator has made of one"
+        if hasattr(function, "__wrapped__")
+        else "a plain function"
+    )
 
 
 def _yields(function: Function) -> bool:

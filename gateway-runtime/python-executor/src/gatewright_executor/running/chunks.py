@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from gatewright.action import ASKED_TWICE, ITERATED_AGAIN
 from gatewright.trailers import Trailers
 
 from gatewright_executor.running.stream_execution import StreamExecution
@@ -40,16 +41,15 @@ class Chunks:
 
     def __aiter__(self) -> Chunks:
         if self._ended:
-            raise RuntimeError(
-                "expected chunks to be iterated once, got a loop after its end; keep what is needed again in a list"
-            )
+            raise RuntimeError(ITERATED_AGAIN)
         return self
 
     async def __anext__(self) -> bytes:
         execution = self._execution
         if execution.chunk_waiter is not None:
-            raise RuntimeError("expected one task to ask for the next chunk, got a second one while the first waits")
-        if execution.is_over:
+            raise RuntimeError(ASKED_TWICE)
+        if execution.is_over or execution.has_ended:
+            execution.is_told = True
             await asyncio.sleep(0)  # or one that asks again and again would keep the loop for itself
             raise asyncio.CancelledError
         if execution.has_chunk or execution.is_whole:

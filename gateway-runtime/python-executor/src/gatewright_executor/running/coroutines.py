@@ -175,9 +175,10 @@ class Coroutines:
                 loop.run_forever()
             except BaseException:
                 log.exception("a task of a coroutine policy stopped the event loop; it goes on")
-        for task in (tasks := asyncio.all_tasks(loop)):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        while tasks := asyncio.all_tasks(loop):  # one that ends may make others, and so may `end_tasks`
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.close()
 
     def _wake(self) -> None:

@@ -342,6 +342,7 @@ class Execution:
     """An execution on its way through the executor. `message` is what the engine sent."""
 
     __slots__ = ("deadline", "id", "instance", "message", "partial", "phase", "refusal", "sink", "started")
+    is_stream = False
 
     def __init__(self, message: pb.Execution, instance: Instance, deadline: float, sink: ResultSink) -> None:
         self.id = message.id

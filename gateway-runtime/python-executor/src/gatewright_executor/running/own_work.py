@@ -96,7 +96,7 @@ class OwnWork(WokenThread):
         execution.sink.deliver(execution, encode_failure(execution.id, failure))
         execution.sink.flush()
         self._timeout_log.record(_timed_out(execution), execution.instance, execution)
-        streams.cancel_again(execution)
+        streams.cancel_late(execution)
 
 
 def _timed_out(execution: StreamExecution) -> pb.TimedOut:

@@ -44,10 +44,12 @@ class StreamExecution(Execution):
     """
 
     __slots__ = (
-        "_granted", "_incoming", "_is_whole", "_owed", "_sent", "_taken", "_trailers", "chunk_waiter",
-        "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "limit", "loop_streams",
-        "out", "out_bytes", "task",
+        "_credited", "_granted", "_incoming", "_is_whole", "_owed", "_received", "_sent", "_taken", "_trailers",
+        "chunk_waiter",
+        "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
+        "loop_streams", "out", "out_bytes", "task",
     )  # fmt: skip
+    is_stream = True
     sink: StreamSink
 
     def __init__(self, message: pb.Execution, instance: Instance, now: float, sink: StreamSink) -> None:
@@ -60,12 +62,15 @@ class StreamExecution(Execution):
         self.task: asyncio.Task[None] | None = None
         self.generator: AsyncGenerator[Any, None] | None = None
         self.is_over = False  # nobody waits for it any more: it was cancelled, or is late
+        self.is_told = False  # by a cancellation, so that no second one ends its `finally`
         self.is_given_up = False  # it does not end, although it was cancelled
         self.has_ended = False
         self._incoming: list[bytes] = []
         self._is_whole = False  # no more comes
         self._trailers: bytes | None = None
-        self._taken = 0  # bytes, since credit was last given back
+        self._received = 0  # bytes in all
+        self._credited = 0  # of them
+        self._taken = 0  # since then
         self._granted = WINDOW_BYTES  # in all
         self._sent = 0
         self.has_sent = False
@@ -76,7 +81,11 @@ class StreamExecution(Execution):
     # -------------------------------------------------------------- the thread that reads
 
     def feed(self, data: bytes, last: bool, trailers: bytes | None) -> None:
-        """A piece of its body. `wake_for_chunk` is to follow."""
+        """A piece of its body. `wake_for_chunk` is to follow. ValueError where it may not come."""
+        size, room = len(data), WINDOW_BYTES + self._credited - self._received
+        if size > PIECE_BYTES or (size and room <= 0):
+            raise ValueError(f"expected a piece of {PIECE_BYTES} bytes at most, with credit, got {size} with {room}")
+        self._received += size
         if data:
             self._incoming.append(data)
         if last:
@@ -109,6 +118,11 @@ class StreamExecution(Execution):
         return self._is_whole
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the policy waits for a chunk, or its task for credit."""
+        return self.chunk_waiter is not None or self.credit_waiter is not None
+
+    @property
     def trailers(self) -> bytes | None:
         """As they came, once it is whole."""
         return self._trailers
@@ -130,6 +144,7 @@ class StreamExecution(Execution):
         self._taken += size
         if self._taken >= CREDIT_BYTES:
             if not self._is_whole:
+                self._credited += self._taken
                 self.sink.put_credit(self, self._taken)
             self._taken = 0
         return taken[0] if count == 1 else b"".join(taken)

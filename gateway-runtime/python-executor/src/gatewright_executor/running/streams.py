@@ -83,6 +83,10 @@ class Streams:
         """Closes its generator: nobody waits for it any more."""
         self._call(self._cancel, execution)
 
+    def cancel_late(self, execution: StreamExecution) -> None:
+        """It has been answered. What it awaits is cancelled, unless it has learnt of its end meanwhile."""
+        self._call(self._cancel_late, execution)
+
     def cancel_again(self, execution: StreamExecution) -> None:
         """It goes on although it was cancelled: what it awaits is cancelled once more."""
         self._call(self._cancel_task, execution)
@@ -140,12 +144,19 @@ class Streams:
         task.add_done_callback(partial(self._ended, execution), context=self._outside)
 
     def _cancel(self, execution: StreamExecution) -> None:
-        if execution.task is not None and not execution.is_over:
-            execution.is_over = True
+        if execution.task is None:
+            self.at_work.discard(execution)
+        elif not execution.is_over:
+            execution.is_over = execution.is_told = True
             execution.started = execution.deadline = time.monotonic()
             self.at_work.add(execution)
             self._works()
             execution.task.cancel()
+
+    def _cancel_late(self, execution: StreamExecution) -> None:
+        if not execution.is_told:
+            execution.is_told = True
+            self._cancel_task(execution)
 
     def _cancel_task(self, execution: StreamExecution) -> None:
         if execution.task is not None:
@@ -169,19 +180,40 @@ class Streams:
     async def _pass_on(self, execution: StreamExecution, generator: AsyncGenerator[Any, None]) -> None:
         yields, turn = 0, execution.started
         async for yielded in generator:
-            if execution.is_over:
-                raise asyncio.CancelledError  # it has caught the first one
-            data = yielded if type(yielded) is bytes else _checked(execution, yielded)
+            data = _data(execution, yielded)
             if len(data) <= PIECE_BYTES and execution.has_credit:
                 self._put(execution, data)
-            else:
-                await self._put_cut(execution, data)
+            elif not await self._put_or_throw(execution, generator, data):
+                return
             yields += 1
             self.work(execution)
             if yields % INLINE_YIELDS == 0 and execution.started - turn > ROUND_SECONDS:
                 await asyncio.sleep(0)
                 self.work(execution)
                 turn = execution.started
+
+    async def _put_or_throw(
+        self, execution: StreamExecution, generator: AsyncGenerator[Any, None], data: bytes
+    ) -> bool:  # fmt: skip
+        """Passes on what is large, or has to wait for credit. Returns False where the generator has ended by then.
+
+        A cancellation by the policy itself (asyncio.timeout, a task group) reaches it at its yield. What it has yielded
+        is sent all the same, before what it yields thereupon.
+        """
+        pieces, is_open = deque(_cut(data)), True
+        while True:
+            try:
+                await self._put_pieces(execution, pieces)
+            except asyncio.CancelledError as cancelled:
+                if execution.is_over or not is_open:
+                    raise
+                self.work(execution)
+                try:
+                    pieces += _cut(_data(execution, await generator.athrow(cancelled)))
+                except StopAsyncIteration:
+                    is_open = False
+            else:
+                return is_open
 
     async def _failed(
         self, execution: StreamExecution, hook: Hook, error: BaseException,
@@ -251,10 +283,13 @@ class Streams:
             execution.deadline = NEVER
 
     def work(self, execution: StreamExecution) -> None:
-        """What follows is its own work, and has its whole time."""
+        """What follows is its own work, and has its whole time; unless a task of it waits for a chunk, or it for credit
+        while such a task has taken one."""
         if not execution.is_over:
-            now = time.monotonic()
-            execution.started = now
+            execution.started = now = time.monotonic()
+            if execution.is_waiting:
+                self.rest(execution)
+                return
             execution.deadline = now + execution.limit
             self.at_work.add(execution)
             if len(self.at_work) == 1:
@@ -266,13 +301,12 @@ class Streams:
 
     # -------------------------------------------------------------- what is yielded
 
-    async def _put_cut(self, execution: StreamExecution, data: bytes) -> None:
-        """In pieces, as there is credit."""
-        view = memoryview(data)
-        for at in range(0, len(view) or 1, PIECE_BYTES):
+    async def _put_pieces(self, execution: StreamExecution, pieces: deque[memoryview]) -> None:
+        """As there is credit. Those that are sent are taken away."""
+        while pieces:
             if not execution.has_credit:
                 await self._wait_for_credit(execution)
-            self._put(execution, view[at : at + PIECE_BYTES])
+            self._put(execution, pieces.popleft())
 
     def _put(self, execution: StreamExecution, data: bytes | memoryview) -> None:
         """One piece, for which there is credit. One without data is of use as the first one only."""
@@ -327,7 +361,19 @@ class Streams:
             self._sinks.pop().flush()
 
 
-def _checked(execution: StreamExecution, yielded: object) -> bytes:
+def _cut(data: bytes) -> list[memoryview]:
+    """In pieces: one at least."""
+    view = memoryview(data)
+    return [view[at : at + PIECE_BYTES] for at in range(0, len(view) or 1, PIECE_BYTES)]
+
+
+def _data(execution: StreamExecution, yielded: object) -> bytes:
+    """What it has yielded, checked."""
+    if execution.is_over:
+        execution.is_told = True
+        raise asyncio.CancelledError
+    if type(yielded) is bytes:
+        return yielded
     try:
         return checked_chunk(yielded)
     except ActionError as error:

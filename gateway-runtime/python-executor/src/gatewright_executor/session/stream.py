@@ -107,7 +107,7 @@ class Stream:
         if action is not None:
             self._replies.put_action(action)
         self._running.pop(execution.id, None)
-        if execution.phase in STREAMS:
+        if execution.is_stream:
             self._bodies.forget(execution.id)
 
     def put_piece(self, execution: Execution, parts: Sequence[bytes | memoryview]) -> None:
@@ -140,10 +140,10 @@ class Stream:
             failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
             self._replies.put_action(encode_failure(message.id, failure))
             return None
-        if message.phase in STREAMS:
+        execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
+        if execution.phase in STREAMS:
             self._accept_stream(StreamExecution(message, instance, now, self))
             return None
-        execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
         self._pending[execution.id] = execution
         if instance.runs_inline(execution.phase):
             return execution

@@ -1,0 +1,391 @@
+"""Streams with tasks, timeouts and cancellations of their own."""
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gatewright_executor import logs
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running.stream_execution import WINDOW_BYTES, StreamExecution
+from gatewright_executor.running.streams import Streams
+from gatewright_executor.running.timeout_log import TimeoutLog
+from gatewright_executor.session.stream import Stream
+from gatewright_executor.testing import Engine, eventually, piece, request_stream, response_stream
+
+Start = Callable[..., Engine]
+
+
+def started(start: Start, **sources: str) -> Engine:
+    """An engine that has configured its policies as instances 1, 2, …"""
+    one = start(**sources)
+    for number, name in enumerate(sources, 1):
+        assert not one.configure(number, f"{name}:v1.0.0").HasField("failure")
+    return one
+
+
+# ------------------------------------------------------------------ what is its own work
+
+
+def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(engine: Start) -> None:
+    """As one that keeps an event stream alive."""
+    source = """
+        import asyncio
+
+        async def on_response_stream(ctx, chunks, params):
+            asked = asyncio.ensure_future(anext(chunks))
+            while not (await asyncio.wait({asked}, timeout=0.3))[0]:
+                yield b"."
+                while_it_waits = ctx.time_remaining()
+            yield await asked
+            yield f" {while_it_waits}"
+    """
+    one = started(engine, alive=source)
+    one.send(response_stream(1, seconds=0.2))
+    one.wait(lambda: len(one.yielded(1)) > 2)
+    one.send(pieces=[piece(1, b"end", last=True)])
+    assert one.action(1) == pb.Action(id=1)
+    assert one.yielded(1).endswith(b".end 0.2")
+
+
+def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(engine: Start) -> None:
+    source = """
+        import asyncio
+
+        async def on_request_stream(ctx, chunks, params):
+            ahead = asyncio.Queue()
+
+            async def read():
+                async for chunk in chunks:
+                    ahead.put_nowait(chunk)
+                ahead.put_nowait(b"")
+
+            reading = asyncio.create_task(read())
+            while chunk := await ahead.get():
+                yield chunk * 300_000
+
+        async def on_response_stream(ctx, chunks, params):
+            await asyncio.sleep(0.5)
+            yield b""
+    """
+    one = started(engine, ahead=source)
+    one.send(request_stream(1, seconds=0.2))
+    one.send(pieces=[piece(1, b"a")])
+    one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
+    one.send(pieces=[piece(1, b"b", last=True)])
+    one.send(response_stream(2))
+    one.action(2)
+    assert [action.id for action in one.actions] == [2], "it waits for whoever reads"
+    one.send(credit={1: WINDOW_BYTES})
+    one.send(credit={1: WINDOW_BYTES})
+    assert one.action(1) == pb.Action(id=1)
+
+
+# ------------------------------------------------------------------ what cancels it
+
+
+WAITS = """
+    import asyncio
+
+    async def on_request_stream(ctx, chunks, params):
+        try:
+            async with asyncio.timeout(0.05):
+                yield bytes(300_000)
+                yield b"more"
+        except TimeoutError:
+            yield b"late"
+            yield b"r"
+            if ctx.request_id == "request-1":
+                raise
+
+    async def on_response_stream(ctx, chunks, params):
+        async def fails():
+            await asyncio.sleep(0.05)
+            raise ValueError("mine")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            yield bytes(300_000)
+            yield bytes(300_000)
+"""
+
+
+def test_its_own_timeout_holds_at_a_yield(engine: Start) -> None:
+    one = started(engine, waits=WAITS)
+    one.send(request_stream(1))
+    one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
+    one.send(request_stream(3))
+    one.wait(lambda: len(one.yielded(3)) >= WINDOW_BYTES)
+    one.send(response_stream(2))
+    one.action(2)
+    one.send(credit={1: 1 << 20})
+    one.send(credit={3: 1 << 20})
+    assert one.action(1).failure.message.startswith("TimeoutError (")
+    assert one.action(3) == pb.Action(id=3), "it has caught it"
+    assert one.yielded(1) == one.yielded(3) == bytes(300_000) + b"later", "nothing of what it has yielded is lost"
+
+
+def test_its_own_task_group_holds_at_a_yield(engine: Start) -> None:
+    one = started(engine, waits=WAITS)
+    one.send(response_stream(1))
+    failure = one.action(1).failure
+    assert "ValueError: mine" in failure.message
+
+
+ENDS = """
+    import asyncio
+
+    async def on_request_stream(ctx, chunks, params):
+        kind = ctx.request_id[8:]
+        if kind == "1":
+            raise asyncio.CancelledError
+        if kind == "2":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+        if kind == "3":
+            asyncio.current_task().cancel()
+            async for chunk in chunks:
+                pass
+        if kind == "4":
+            raise StopAsyncIteration
+        if kind == "5":
+            raise GeneratorExit
+        if kind == "6":
+            raise KeyboardInterrupt
+        if kind == "7":
+            raise MemoryError
+        if kind == "8":
+            def deep():
+                deep()
+            deep()
+        if kind == "9":
+            raise StopIteration
+        yield b"fine"
+"""
+
+
+def test_whatever_it_raises_is_a_failure_and_others_go_on(engine: Start) -> None:
+    one = started(engine, ends=ENDS)
+    raised = [
+        *("asyncio.exceptions.CancelledError (", "asyncio.exceptions.CancelledError (", "asyncio.exceptions.Cancelled"),
+        *("RuntimeError: async generator raised StopAsync", "GeneratorExit (", "KeyboardInterrupt (", "MemoryError ("),
+        *("RecursionError: maximum", "RuntimeError: async generator raised StopIt"),
+    ]
+    for number, expected in enumerate(raised, 1):
+        one.send(request_stream(number))
+        failure = one.action(number).failure
+        assert failure.failure_class == pb.FAILURE_CLASS_EXCEPTION
+        assert failure.message.startswith(expected), failure.message
+    one.send(request_stream(10))
+    assert one.action(10) == pb.Action(id=10)
+    assert one.yielded(10) == b"fine"
+
+
+def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> None:
+    source = """
+        import asyncio
+
+        left = []
+
+        async def on_request_stream(ctx, chunks, params):
+            async def later():
+                await asyncio.sleep(0.02)
+                return await anext(chunks)
+
+            left.append(asyncio.create_task(later()))
+            yield b"end"
+
+        async def on_response_stream(ctx, chunks, params):
+            done, _ = await asyncio.wait(left, timeout=1)
+            left.clear()
+            yield str([task.cancelled() for task in done])
+    """
+    one = started(engine, leaves=source)
+    one.send(request_stream(1))
+    one.action(1)
+    one.send(response_stream(2))
+    one.action(2)
+    assert one.yielded(2) == b"[True]"
+
+
+@pytest.mark.parametrize("goes_on", ["yield b''", "await anext(chunks)"])
+def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
+    engine: Start, monkeypatch: pytest.MonkeyPatch, goes_on: str
+) -> None:
+    """It learns that it is late where it yields or asks, before the cancellation comes."""
+    late, closing = threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "late", late, raising=False)
+    monkeypatch.setattr(threading, "closing", closing, raising=False)
+
+    def record(*_: object) -> None:
+        late.set()
+        closing.wait(5)
+
+    monkeypatch.setattr(TimeoutLog, "record", record)
+    source = f"""
+        import asyncio, threading
+
+        seen = []
+
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                threading.late.wait(5)
+                {goes_on}
+                yield b""
+            finally:
+                threading.closing.set()
+                await asyncio.sleep(0.1)
+                seen.append("whole")
+
+        async def on_response_stream(ctx, chunks, params):
+            yield str(seen)
+    """
+    one = started(engine, cleans=source)
+    one.send(request_stream(1, seconds=0.05))
+    assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert closing.wait(5)
+    assert eventually(lambda: seen(one) == b"['whole']")
+
+
+def seen(one: Engine) -> bytes:
+    """What on_response_stream of instance 1 yields."""
+    number = 1_000_000 + len(one.frames)
+    one.send(response_stream(number))
+    one.action(number)
+    return one.yielded(number)
+
+
+# ------------------------------------------------------------------ what is left
+
+
+def left() -> list[object]:
+    """All that is kept of streams in this process, or for them."""
+    kept: list[object] = [each for each in gc.get_objects() if type(each) is StreamExecution]
+    for each in gc.get_objects():
+        if type(each) is Streams:
+            kept += [*each.at_work, *each._tasks, *each._unsent, *each._sinks, *each._submitted, *each._wakened]
+        if type(each) is Stream:
+            kept += [*each._pending, *each._running, *each._bodies.numbers()]
+    return kept
+
+
+def test_a_stream_leaves_nothing_however_it_ends(engine: Start) -> None:
+    source = """
+        from gatewright.policy import ImmediateResponse, Reject
+
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                yield chunk
+                match int(ctx.request_id[8:]) % 5:
+                    case 1:
+                        raise ValueError
+                    case 2:
+                        raise Reject(ImmediateResponse(400))
+                    case 3:
+                        ctx.trailers["x-a"] = ctx.metadata["a"] = "1"
+                    case 4:
+                        yield 1
+    """
+    one = started(engine, ends=source)
+    gc.collect()
+    gc.disable()  # what it finds was in a circle, and kept for long
+    logging.disable()  # caplog keeps the tracebacks
+    try:
+        for first in range(1, 3000, 1000):
+            numbers = range(first, first + 1000)
+            one.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers])
+            cancelled = [number for number in numbers if number % 7 == 0]
+            one.send(pieces=[piece(number, last=True) for number in numbers if number % 11], cancel=cancelled)
+            one.send(cancel=numbers)
+            assert eventually(lambda: not left())
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+def test_one_cancelled_while_it_waits_for_a_slot_is_let_go(engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            async for chunk in chunks:
+                yield chunk
+    """
+    one = engine(waits=source)
+    one.configure(1, "waits:v1.0.0", max_concurrency=1)
+    one.send(request_stream(1), request_stream(2, seconds=60))
+    one.send(pieces=[piece(1, b"a"), piece(2, b"b")], cancel=[2])
+    one.wait(lambda: one.yielded(1) == b"a")
+    one.send(pieces=[piece(1, last=True)])
+    one.action(1)
+    assert eventually(lambda: not left())
+
+
+def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start) -> None:
+    source = """
+        closed = []
+
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                yield b""
+                async for chunk in chunks:
+                    yield chunk * 300_000
+            finally:
+                closed.append(1)
+
+        async def on_response_stream(ctx, chunks, params):
+            yield str(len(closed))
+    """
+    one, numbers = started(engine, open=source), range(1, 1001)
+    with Engine(socket_of(one)) as two:
+        two.configure(1, "open:v1.0.0")
+        two.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers if number % 2])
+        two.wait(lambda: {each.id for frame in two.frames for each in frame.pieces} == {*numbers})
+    assert eventually(lambda: seen(one) == b"1000")
+    assert eventually(lambda: not left())
+
+
+def socket_of(one: Engine) -> Path:
+    return Path(one.address.removeprefix("unix:"))
+
+
+def test_lines_are_tied_to_the_stream_in_each_step(engine: Start) -> None:
+    source = """
+        import asyncio, logging
+
+        def note(step):
+            logging.getLogger("mine").warning(step)
+
+        async def child():
+            note("task")
+
+        async def on_request_stream(ctx, chunks, params):
+            try:
+                note("first")
+                yield b""
+                async for chunk in chunks:
+                    note("chunk")
+                    await asyncio.create_task(child())
+                    await asyncio.to_thread(note, "thread")
+                    yield chunk
+            finally:
+                note("finally")
+                await asyncio.sleep(0)
+                note("end")
+    """
+    tied: dict[str, tuple[str, str]] = {}
+
+    def note(record: logging.LogRecord) -> bool:
+        if (origin := logs.current.get()) is not None:
+            tied[record.getMessage()] = origin.policy, origin.request_id
+        return True
+
+    logging.getLogger("mine").addFilter(note)
+    one = started(engine, tied=source)
+    one.send(request_stream(1), pieces=[piece(1, b"a")])
+    one.wait(lambda: one.yielded(1) == b"a")
+    one.send(cancel=[1])
+    assert eventually(lambda: "end" in tied)
+    logging.getLogger("mine").removeFilter(note)
+    steps = ("first", "chunk", "task", "thread", "finally", "end")
+    assert tied == dict.fromkeys(steps, ("tied:v1.0.0", "request-1"))
