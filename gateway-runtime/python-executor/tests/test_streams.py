@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running import streams
 from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.testing import (
     Engine,
@@ -180,7 +181,8 @@ def test_what_waits_is_joined_and_what_is_large_is_cut(engine: Start) -> None:
     assert two.yielded(1) == large
 
 
-def test_yields_that_come_together_leave_as_one_piece(engine: Start) -> None:
+def test_yields_that_come_together_leave_as_one_piece(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "ROUND_SECONDS", 5.0)  # however slow this machine is
     source = """
         async def on_request_stream(ctx, chunks, params):
             for _ in range(50):

@@ -260,18 +260,29 @@ def seen(one: Engine) -> bytes:
 # ------------------------------------------------------------------ what is left
 
 
-def left() -> list[object]:
-    """All that is kept of streams in this process, or for them."""
-    kept: list[object] = [each for each in gc.get_objects() if type(each) is StreamExecution]
-    for each in gc.get_objects():
-        if type(each) is Streams:
-            kept += [*each.at_work, *each._tasks, *each._unsent, *each._sinks, *each._submitted, *each._wakened]
-        if type(each) is Stream:
-            kept += [*each._pending, *each._running, *each._bodies.numbers()]
-    return kept
+@pytest.fixture
+def left() -> Callable[[], list[object]]:
+    """All that is kept of streams in this process, or for them, and was not before the test."""
+    kinds = StreamExecution, Streams, Stream
+    known = {id(each): each for each in gc.get_objects() if type(each) in kinds}  # kept, so the numbers stay theirs
+
+    def left() -> list[object]:
+        kept: list[object] = []
+        for each in gc.get_objects():
+            if type(each) not in kinds or id(each) in known:
+                continue
+            if isinstance(each, StreamExecution):
+                kept.append(each)
+            elif isinstance(each, Streams):
+                kept += [*each.at_work, *each._tasks, *each._unsent, *each._sinks, *each._submitted, *each._wakened]
+            else:
+                kept += [*each._pending, *each._running, *each._bodies.numbers()]
+        return kept
+
+    return left
 
 
-def test_a_stream_leaves_nothing_however_it_ends(engine: Start) -> None:
+def test_a_stream_leaves_nothing_however_it_ends(engine: Start, left: Callable[[], list[object]]) -> None:
     source = """
         from gatewright.policy import ImmediateResponse, Reject
 
@@ -305,7 +316,7 @@ def test_a_stream_leaves_nothing_however_it_ends(engine: Start) -> None:
         gc.enable()
 
 
-def test_one_cancelled_while_it_waits_for_a_slot_is_let_go(engine: Start) -> None:
+def test_one_cancelled_while_it_waits_for_a_slot_is_let_go(engine: Start, left: Callable[[], list[object]]) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
@@ -321,7 +332,7 @@ def test_one_cancelled_while_it_waits_for_a_slot_is_let_go(engine: Start) -> Non
     assert eventually(lambda: not left())
 
 
-def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start) -> None:
+def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start, left: Callable[[], list[object]]) -> None:
     source = """
         closed = []
 
