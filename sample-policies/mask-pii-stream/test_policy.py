@@ -43,10 +43,10 @@ def completion(parts: list[str], done: bool = True) -> str:
 
 def message(parts: list[str]) -> str:
     """A stream of message events, as Anthropic sends them."""
-    deltas = [
+    deltas: list[dict[str, Any]] = [
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": part}} for part in parts
     ]
-    documents = [
+    documents: list[dict[str, Any]] = [
         {"type": "message_start", "message": {"id": "m", "content": []}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},

@@ -78,6 +78,9 @@ func (c *talk) hear(t *testing.T, want string) {
 
 func TestStreamsOfAnyShape(t *testing.T) {
 	everyShape(t, func(t *testing.T, w wire, s shape) {
+		if s.size > 2<<20 {
+			t.Skip("many times the window already; larger ones are for bodies that are gathered")
+		}
 		body := strings.Repeat("x", max(s.size, 0))
 		for chain, want := range map[string][2]string{
 			"stream-shout":  {strings.ToUpper(body), strings.ToUpper(body)},
@@ -85,9 +88,6 @@ func TestStreamsOfAnyShape(t *testing.T) {
 			"stream-frames": {"<" + body + ">", "<<" + body + ">>"},
 			"stream-mixed":  {"<" + strings.ToUpper(body) + ">", "<<" + strings.ToUpper(body) + ">>"},
 		} {
-			if s.size > 2<<20 && chain != "stream-shout" {
-				continue
-			}
 			reply, arrived := s.send(t, w, "/"+chain+"/x")
 			if reply.StatusCode != http.StatusOK || arrived == nil {
 				t.Fatalf("%s: got %d; arrived %v; %.300s", chain, reply.StatusCode, arrived != nil, reply.body)
