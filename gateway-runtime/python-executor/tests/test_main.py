@@ -55,16 +55,23 @@ def on_request(ctx, params):
     return UpstreamRequestModifications(set_headers={"x-dumpable": str(ctypes.CDLL(None).prctl(3))})
 """
 
+SIGNALS = """
+import signal, threading
+def on_request(ctx, params):
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+"""
+
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A build output's python-executor folder."""
     folder = tmp_path / "python-executor"
-    for name, source in {"sample": SAMPLE, "slow": SLOW, "waits": WAITS, "private": PRIVATE}.items():
+    sources = {"sample": SAMPLE, "slow": SLOW, "waits": WAITS, "private": PRIVATE, "signals": SIGNALS}
+    for name, source in sources.items():
         policy = folder / "policies" / f"{name}_v1_0_0"
         policy.mkdir(parents=True)
         (policy / "policy.py").write_text(source)
-    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in ("sample", "slow", "waits", "private")}
+    registry = {f"{name}:v1.0.0": f"policies.{name}_v1_0_0.policy" for name in sources}
     (folder / "python_policy_registry.py").write_text(f"PYTHON_POLICIES: dict[str, str] = {registry!r}\n")
     (folder / "main.py").write_text("from gatewright_executor.main import main\n\nmain()\n")
     return folder
@@ -126,10 +133,20 @@ def test_a_signal_lets_what_is_under_way_finish(
     assert (process.returncode, out) == (0, "")
     lines = [json.loads(line) for line in [*begun, *err.splitlines()]]
     said = [line["message"].split(" on ")[0] for line in lines]
-    assert sorted(said[:2]) == ["serving 4 policies", "started"]  # an engine may be quicker than the log
+    assert sorted(said[:2]) == ["serving 5 policies", "started"]  # an engine may be quicker than the log
     assert said[2:] == ["stopping: what is under way has 10 s", "stopped"]
     assert lines[said.index("started")]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()
+
+
+def test_a_signal_counts_whichever_thread_the_kernel_gives_it_to(start: Start, tmp_path: Path) -> None:
+    process = start()
+    with Engine(tmp_path / "s.sock") as one:
+        one.configure(1, "signals:v1.0.0")
+        one.execute(request_execution(1))
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert json.loads(err.splitlines()[-1])["message"] == "stopped"
 
 
 def test_a_process_of_the_same_user_cannot_look_into_it(start: Start, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -37,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log.warning("other processes of this user can read this one: %s", error.strerror)
     warnings.filterwarnings("default", "policy .* uses get_policy", DeprecationWarning)
     sys.setswitchinterval(SWITCH_SECONDS)
-    stop = threading.Event()
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda came, _: signals.append(came))
     code = 0
     try:
-        _serve(options, stop)
+        _serve(options, signals)
     except (RegistryError, SocketError) as error:
         log.error("cannot start: %s", error)
         code = 1
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
+def _serve(options: argparse.Namespace, signals: list[int]) -> None:
     registry = policy_loader.read_registry(options.registry)
     with ImportProgress(len(registry)) as progress:
         policies = policy_loader.load_all(registry, progress.start_import)
@@ -61,12 +62,23 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     broken = ", ".join(policy.key for policy in policies.values() if policy.failure)
     where = options.listen if isinstance(options.listen, Path) else f"descriptor {options.listen}"
     log.info("serving %d policies on %s%s", len(policies), where, f"; not loaded: {broken}" if broken else "")
-    stop.wait()
+    _wait_for(signals)
     log.info("stopping: what is under way has %g s", options.drain_seconds)
     server.stop(options.drain_seconds)
     if isinstance(options.listen, Path):
         options.listen.unlink(missing_ok=True)
     log.info("stopped")
+
+
+def _wait_for(signals: list[int]) -> None:
+    """Waits until a handler has put one there. Handlers run in this thread alone, but the kernel may give a signal to any
+    thread: what Python writes to a descriptor then wakes this one.
+    """
+    woken, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    while not signals:
+        woken.recv(64)
 
 
 def _exit_for_sure(code: int) -> None:
