@@ -51,10 +51,14 @@ func (t *Table) Acquire(id string) (*Chain, bool) {
 
 // Release ends what Acquire began.
 func (c *Chain) Release() {
-	if leaving := c.use.retirement.Load(); leaving != nil {
+	leaving := c.use.retirement.Load()
+	if leaving != nil {
 		leaving.timer.Reset(leaving.grace) // before the count falls, so that the old timer never finds it at zero
 	}
 	c.use.active.Add(-1)
+	if leaving != nil {
+		leaving.timer.Reset(leaving.grace) // again, for it may have found this exchange and gone off for nothing
+	}
 }
 
 // Retire takes the chain away grace after its last exchange has ended (after now, if none is under way), and then
