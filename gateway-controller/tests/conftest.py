@@ -22,9 +22,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addoption("--update", action="store_true", help="rewrite the golden files with what the code makes")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def one_event_loop() -> AsyncIterator[None]:
+    """For all tests: gRPC may still have something to say to the event loop of the test before, and one that is closed
+    fails the next test.
+    """
+    yield
 
 
 @pytest.fixture(scope="session")
