@@ -32,7 +32,7 @@ async def one_event_loop() -> AsyncIterator[None]:
     """For all tests: gRPC may still have something to say to the event loop of the test before, and one that is closed
     fails the next test.
     """
-    yield
+    yield  # noqa: PT022 - it lives as long as this does not return
 
 
 @pytest.fixture(scope="session")

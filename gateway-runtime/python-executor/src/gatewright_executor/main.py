@@ -71,8 +71,10 @@ def _serve(options: argparse.Namespace, signals: list[int]) -> None:
 
 
 def _wait_for(signals: list[int]) -> None:
-    """Waits until a handler has put one there. Handlers run in this thread alone, but the kernel may give a signal to any
-    thread: what Python writes to a descriptor then wakes this one.
+    """Waits until a handler has put one there.
+
+    Handlers run in this thread alone, but the kernel may give a signal to any: what Python writes to a descriptor then
+    wakes this one.
     """
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
