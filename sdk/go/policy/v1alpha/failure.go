@@ -18,7 +18,7 @@ const (
 	ClassException    FailureClass = "exception"
 	ClassBadAction    FailureClass = "badAction"
 	ClassBodyTooLarge FailureClass = "bodyTooLarge"
-	ClassBadBody      FailureClass = "badBody" // a body that the policy wants has a content encoding
+	ClassBadBody      FailureClass = "badBody" // a body that the policy wants cannot be decoded, or may not be encoded
 )
 
 // FailureClasses lists them all.

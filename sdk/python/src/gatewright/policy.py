@@ -167,7 +167,7 @@ class FailureClass(StrEnum):
     BODY_TOO_LARGE = "bodyTooLarge"
     """A body that the policy wants is larger than the attachment's `maxBodyBytes`."""
     BAD_BODY = "badBody"
-    """A body that the policy wants has a content encoding."""
+    """A body that the policy wants cannot be decoded, or has a content encoding where the definition refuses one."""
 
 
 # ------------------------------------------------------------------ what a policy is given
