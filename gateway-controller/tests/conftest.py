@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-async def one_event_loop() -> AsyncIterator[None]:
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: ARG001 - by which it runs at all
     """For all tests: gRPC may still have something to say to the event loop of the test before, and one that is closed
     fails the next test.
     """
