@@ -27,14 +27,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", autouse=True)
-async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: ARG001 - by which it runs at all
-    """For all tests: gRPC may still have something to say to the event loop of the test before, and one that is closed
-    fails the next test.
-    """
-    yield  # noqa: PT022 - it lives as long as this does not return
-
-
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     return TESTDATA

@@ -57,6 +57,14 @@ class NodeStream:
         await self._channel.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: ARG001 - by which it runs at all
+    """For all tests here: gRPC may still have something to say to the event loop of the test before, and one that is
+    closed fails the next test.
+    """
+    yield  # noqa: PT022 - it lives as long as this does not return
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> str:
     return f"unix:{tmp_path / 'controller.sock'}"

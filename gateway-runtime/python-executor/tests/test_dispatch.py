@@ -132,7 +132,7 @@ def test_who_goes_on_with_its_slot_lets_others_run() -> None:
                 dispatcher.submit(execution_of(number, instance, backlog))
         submit(dispatcher, Gate([False]), [others], 1)
         assert eventually(lambda: bool(others.sent))
-        assert len(backlog.ended) < MANY
+        assert len(backlog.ended) < 2 * MANY, "those of both instances had gone before"
         assert eventually(lambda: len(backlog.sent) == MANY)
 
 

@@ -169,7 +169,7 @@ def test_only_processes_that_the_file_names_are_heard(start: Start, tmp_path: Pa
         return
     with socket.socket(socket.AF_UNIX) as other:
         other.settimeout(20)
-        other.connect(str(tmp_path / "s.sock"))
+        assert eventually(lambda: other.connect_ex(str(tmp_path / "s.sock")) == 0)  # it is there before it listens
         assert other.recv(1) == b""
     process.terminate()
     _, err = process.communicate(timeout=20)
