@@ -168,6 +168,7 @@ def test_clients_that_reset_at_every_stage_leave_nothing(broken: Gateway, model:
         for sent in stages * 4:
             reset_after(broken, sent, 0)
     for count in range(1, len(PIECES)):
+        eventually("nobody else takes its pieces", lambda: open_streams(broken) == 0)
         with model.saying(PIECES, permits=count):
             reset_after(broken, stages[-1], count)
     eventually("nothing is left", lambda: open_streams(broken) == 0)
