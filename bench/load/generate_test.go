@@ -24,7 +24,13 @@ func measure(t *testing.T, address string, more ...string) result {
 	if err := generate(t.Context(), p, &out); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	return resultIn(t, out.String())
+}
+
+// resultIn is the result that a load has printed, after "begin" and "end".
+func resultIn(t *testing.T, printed string) result {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
 	if len(lines) != 3 || lines[0] != "begin" || lines[1] != "end" {
 		t.Fatalf("expected begin, end and a result, got %q", lines)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -17,15 +16,7 @@ func follow(t *testing.T, address, path string, more ...string) result {
 	if err := streamsCommand(t.Context(), arguments, &out); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 || lines[0] != "begin" || lines[1] != "end" {
-		t.Fatalf("expected begin, end and a result, got %q", lines)
-	}
-	var got result
-	if err := json.Unmarshal([]byte(lines[2]), &got); err != nil {
-		t.Fatal(err)
-	}
-	return got
+	return resultIn(t, out.String())
 }
 
 func TestStreamsCountEventsOfAllAndHowLateTheyCame(t *testing.T) {
