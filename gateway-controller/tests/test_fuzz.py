@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 from gatewright_controller.paths import parse_path
-from gatewright_controller.translate.envoy_types import PathMatch
+from gatewright_controller.translate.envoy import PathMatch
 from gatewright_controller.translate.routes import path_match
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from gatewright_controller.paths import PathSyntaxError, check_context, context_of, parse_path
-from gatewright_controller.translate.envoy_types import PathMatch
+from gatewright_controller.translate.envoy import PathMatch
 from gatewright_controller.translate.routes import path_match
 from hypothesis import given
 from hypothesis import strategies as st

@@ -136,16 +136,19 @@ class Beside(Sink):
 def test_who_goes_on_with_its_slot_lets_others_run() -> None:
     backlog = Sink()
     others = Beside(backlog)
+    all_submitted = threading.Event()
+
+    def nap(_ctx: RequestContext, _params: object) -> None:
+        all_submitted.wait(SECONDS)
+        time.sleep(0.0002)
+
     with working(1) as dispatcher:
         for instance in (Instance(PolicyMetadata("naps", "v1"), {}), Instance(PolicyMetadata("naps", "v1"), {})):
-            instance.make_ready(
-                {pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: time.sleep(0.0002))},
-                None,
-                Concurrency(1, 1),
-            )
+            instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", nap)}, None, Concurrency(1, 1))
             for number in range(MANY):
                 dispatcher.submit(execution_of(number, instance, backlog))
         submit(dispatcher, Gate([False]), [others], 1)
+        all_submitted.set()
         assert eventually(lambda: others.before is not None)
         assert others.before is not None
         assert others.before < MANY

@@ -56,16 +56,18 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
     bundles: _containers.RepeatedCompositeFieldContainer[BundleRef]
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ...) -> None: ...
+    gateway_digest: str
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ...) -> None: ...
 
 class PolicyRef(_message.Message):
     __slots__ = ("name", "version", "definition_digest")
@@ -88,12 +90,24 @@ class BundleRef(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., unsettled: _Optional[bool] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("revision", "apis")
+    __slots__ = ("revision", "apis", "gateway")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     APIS_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
     revision: int
     apis: _containers.RepeatedCompositeFieldContainer[ApiStatus]
-    def __init__(self, revision: _Optional[int] = ..., apis: _Optional[_Iterable[_Union[ApiStatus, _Mapping]]] = ...) -> None: ...
+    gateway: GatewayStatus
+    def __init__(self, revision: _Optional[int] = ..., apis: _Optional[_Iterable[_Union[ApiStatus, _Mapping]]] = ..., gateway: _Optional[_Union[GatewayStatus, _Mapping]] = ...) -> None: ...
+
+class GatewayStatus(_message.Message):
+    __slots__ = ("digest", "state", "reason")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    state: ApiStatus.State
+    reason: str
+    def __init__(self, digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ApiStatus(_message.Message):
     __slots__ = ("api", "digest", "state", "reason")
@@ -126,14 +140,48 @@ class ControllerMessage(_message.Message):
     def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("revision", "bundles", "removed_apis")
+    __slots__ = ("revision", "bundles", "removed_apis", "gateway")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
     REMOVED_APIS_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
     revision: int
     bundles: _containers.RepeatedCompositeFieldContainer[ApiBundle]
     removed_apis: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ...) -> None: ...
+    gateway: Gateway
+    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
+
+class Gateway(_message.Message):
+    __slots__ = ("digest", "listeners", "certificates", "authorities")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    listeners: _containers.RepeatedScalarFieldContainer[bytes]
+    certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
+    authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ...) -> None: ...
+
+class Certificate(_message.Message):
+    __slots__ = ("name", "certificate_file", "key_file")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FILE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FILE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    certificate_file: str
+    key_file: str
+    def __init__(self, name: _Optional[str] = ..., certificate_file: _Optional[str] = ..., key_file: _Optional[str] = ...) -> None: ...
+
+class CertificateAuthority(_message.Message):
+    __slots__ = ("name", "file", "revocation_file")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    REVOCATION_FILE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    file: str
+    revocation_file: str
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
     __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths")
@@ -160,18 +208,20 @@ class ApiBundle(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses")
+    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams")
     ID_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     PROCESSING_MODE_FIELD_NUMBER: _ClassVar[int]
     ENCODED_RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAMS_FIELD_NUMBER: _ClassVar[int]
     id: str
     operation: str
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
     processing_mode: ProcessingMode
     encoded_responses: bool
-    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ...) -> None: ...
+    upstreams: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Attachment(_message.Message):
     __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation")

@@ -11,7 +11,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation
 from gatewright_controller.paths import PathTemplate, context_of
-from gatewright_controller.translate import envoy_types as envoy
+from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import attach, chain
 from gatewright_controller.translate.clusters import cluster_name, render_cluster
 from gatewright_controller.translate.routes import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatewright_controller.translate import envoy_types as envoy
+from gatewright_controller.translate import envoy
 from gatewright_controller.translate.identity import digest_of
 from gatewright_controller.translate.settings import EdgeSettings
 from gatewright_controller.upstream import UpstreamUrl

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
-from gatewright_controller.translate import envoy_types as envoy
+from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
 from gatewright_controller.translate.timeouts import Timeouts
 from gatewright_controller.upstream import UpstreamUrl

@@ -281,7 +281,7 @@ func (x ApiStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApiStatus_State.Descriptor instead.
 func (ApiStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5, 0}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type NodeMessage struct {
@@ -370,8 +370,9 @@ type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	EngineVersion string                 `protobuf:"bytes,2,opt,name=engine_version,json=engineVersion,proto3" json:"engine_version,omitempty"`
-	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"` // what this node can run
-	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`   // every API of which it runs, keeps or tries something
+	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`                                // what this node can run
+	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                  // every API of which it runs, keeps or tries something
+	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"` // of the Gateway that it serves; empty where it serves none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +433,13 @@ func (x *Hello) GetBundles() []*BundleRef {
 		return x.Bundles
 	}
 	return nil
+}
+
+func (x *Hello) GetGatewayDigest() string {
+	if x != nil {
+		return x.GatewayDigest
+	}
+	return ""
 }
 
 type PolicyRef struct {
@@ -561,6 +569,7 @@ type Report struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	Apis          []*ApiStatus           `protobuf:"bytes,2,rep,name=apis,proto3" json:"apis,omitempty"`
+	Gateway       *GatewayStatus         `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"` // where it is about the Gateway
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +618,74 @@ func (x *Report) GetApis() []*ApiStatus {
 	return nil
 }
 
+func (x *Report) GetGateway() *GatewayStatus {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+// What a node makes of a Gateway. It has one: what is not applied leaves the one before in its place.
+type GatewayStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	State         ApiStatus_State        `protobuf:"varint,2,opt,name=state,proto3,enum=gatewright.node.v1.ApiStatus_State" json:"state,omitempty"` // APPLIED, REJECTED or PENDING
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`                                        // for REJECTED and PENDING: expected, got, where
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayStatus) Reset() {
+	*x = GatewayStatus{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayStatus) ProtoMessage() {}
+
+func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
+func (*GatewayStatus) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GatewayStatus) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *GatewayStatus) GetState() ApiStatus_State {
+	if x != nil {
+		return x.State
+	}
+	return ApiStatus_STATE_UNSPECIFIED
+}
+
+func (x *GatewayStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type ApiStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Api           string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
@@ -621,7 +698,7 @@ type ApiStatus struct {
 
 func (x *ApiStatus) Reset() {
 	*x = ApiStatus{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +710,7 @@ func (x *ApiStatus) String() string {
 func (*ApiStatus) ProtoMessage() {}
 
 func (x *ApiStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +723,7 @@ func (x *ApiStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiStatus.ProtoReflect.Descriptor instead.
 func (*ApiStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApiStatus) GetApi() string {
@@ -689,7 +766,7 @@ type ControllerMessage struct {
 
 func (x *ControllerMessage) Reset() {
 	*x = ControllerMessage{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +778,7 @@ func (x *ControllerMessage) String() string {
 func (*ControllerMessage) ProtoMessage() {}
 
 func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +791,7 @@ func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerMessage.ProtoReflect.Descriptor instead.
 func (*ControllerMessage) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ControllerMessage) GetMessage() isControllerMessage_Message {
@@ -749,13 +826,14 @@ type Update struct {
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // grows; the node reports with it
 	Bundles       []*ApiBundle           `protobuf:"bytes,2,rep,name=bundles,proto3" json:"bundles,omitempty"`    // new or changed
 	RemovedApis   []string               `protobuf:"bytes,3,rep,name=removed_apis,json=removedApis,proto3" json:"removed_apis,omitempty"`
+	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"` // where it is new or changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +845,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +858,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -802,6 +880,207 @@ func (x *Update) GetRemovedApis() []string {
 		return x.RemovedApis
 	}
 	return nil
+}
+
+func (x *Update) GetGateway() *Gateway {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+// What a node listens on: finished listeners, and the files that they, and the clusters of APIs, name by SDS.
+//
+// A node is given one at its start by `--gateway FILE`, this message serialized; a controller's takes its place.
+type Gateway struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Digest        string                  `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`       // sha256, hex, of this message with an empty digest, deterministic serialization
+	Listeners     [][]byte                `protobuf:"bytes,2,rep,name=listeners,proto3" json:"listeners,omitempty"` // envoy.config.listener.v3.Listener, serialized; their routes are RDS "gatewright"
+	Certificates  []*Certificate          `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Authorities   []*CertificateAuthority `protobuf:"bytes,4,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gateway) Reset() {
+	*x = Gateway{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gateway) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gateway) ProtoMessage() {}
+
+func (x *Gateway) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
+func (*Gateway) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Gateway) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Gateway) GetListeners() [][]byte {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *Gateway) GetCertificates() []*Certificate {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Gateway) GetAuthorities() []*CertificateAuthority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+// A certificate with its private key, in PEM files on the node, which the engine reads, watches and serves to Envoy by
+// SDS as "certificate/NAME". Their content is in no message and in no state.
+type Certificate struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	CertificateFile string                 `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"` // the chain, the server's or client's own certificate first
+	KeyFile         string                 `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Certificate) Reset() {
+	*x = Certificate{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Certificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Certificate) ProtoMessage() {}
+
+func (x *Certificate) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
+func (*Certificate) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Certificate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Certificate) GetCertificateFile() string {
+	if x != nil {
+		return x.CertificateFile
+	}
+	return ""
+}
+
+func (x *Certificate) GetKeyFile() string {
+	if x != nil {
+		return x.KeyFile
+	}
+	return ""
+}
+
+// Certificates of authorities, and lists of what they have revoked, served by SDS as "authority/NAME".
+type CertificateAuthority struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	File           string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	RevocationFile string                 `protobuf:"bytes,3,opt,name=revocation_file,json=revocationFile,proto3" json:"revocation_file,omitempty"` // "": there is none
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CertificateAuthority) Reset() {
+	*x = CertificateAuthority{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateAuthority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateAuthority) ProtoMessage() {}
+
+func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
+func (*CertificateAuthority) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CertificateAuthority) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CertificateAuthority) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *CertificateAuthority) GetRevocationFile() string {
+	if x != nil {
+		return x.RevocationFile
+	}
+	return ""
 }
 
 type ApiBundle struct {
@@ -826,7 +1105,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1117,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1130,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -932,13 +1211,14 @@ type Chain struct {
 	Attachments      []*Attachment          `protobuf:"bytes,3,rep,name=attachments,proto3" json:"attachments,omitempty"`                                    // request order
 	ProcessingMode   *ProcessingMode        `protobuf:"bytes,4,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"`        // what the front end must deliver: the union of the attachments' modes
 	EncodedResponses bool                   `protobuf:"varint,5,opt,name=encoded_responses,json=encodedResponses,proto3" json:"encoded_responses,omitempty"` // upstream may encode responses that policies read; without it, it is asked not to
+	Upstreams        []string               `protobuf:"bytes,6,rep,name=upstreams,proto3" json:"upstreams,omitempty"`                                        // names that a policy may choose by `upstream`; any other one is a bad action
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1230,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1243,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Chain) GetId() string {
@@ -1001,6 +1281,13 @@ func (x *Chain) GetEncodedResponses() bool {
 	return false
 }
 
+func (x *Chain) GetUpstreams() []string {
+	if x != nil {
+		return x.Upstreams
+	}
+	return nil
+}
+
 type Attachment struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Instance            string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // id of the policy instance: hash of API, place, policy, parameters, settings
@@ -1023,7 +1310,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1322,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1335,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -1163,7 +1450,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1462,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1475,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -1241,12 +1528,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xbb\x01\n" +
+	"\amessage\"\xe2\x01\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
 	"\bpolicies\x18\x03 \x03(\v2\x1d.gatewright.node.v1.PolicyRefR\bpolicies\x127\n" +
-	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\"f\n" +
+	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\x12%\n" +
+	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
@@ -1254,10 +1542,15 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tBundleRef\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1c\n" +
-	"\tunsettled\x18\x03 \x01(\bR\tunsettled\"W\n" +
+	"\tunsettled\x18\x03 \x01(\bR\tunsettled\"\x94\x01\n" +
 	"\x06Report\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x121\n" +
-	"\x04apis\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiStatusR\x04apis\"\xf5\x01\n" +
+	"\x04apis\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiStatusR\x04apis\x12;\n" +
+	"\agateway\x18\x03 \x01(\v2!.gatewright.node.v1.GatewayStatusR\agateway\"z\n" +
+	"\rGatewayStatus\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x129\n" +
+	"\x05state\x18\x02 \x01(\x0e2#.gatewright.node.v1.ApiStatus.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf5\x01\n" +
 	"\tApiStatus\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x129\n" +
@@ -1271,11 +1564,25 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rSTATE_PENDING\x10\x04\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
-	"\amessage\"\x80\x01\n" +
+	"\amessage\"\xb7\x01\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
-	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\"\xa5\x02\n" +
+	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xd0\x01\n" +
+	"\aGateway\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
+	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
+	"\fcertificates\x18\x03 \x03(\v2\x1f.gatewright.node.v1.CertificateR\fcertificates\x12J\n" +
+	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\"g\n" +
+	"\vCertificate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
+	"\x10certificate_file\x18\x02 \x01(\tR\x0fcertificateFile\x12\x19\n" +
+	"\bkey_file\x18\x03 \x01(\tR\akeyFile\"g\n" +
+	"\x14CertificateAuthority\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xa5\x02\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -1287,13 +1594,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
 	"\bunserved\x18\t \x01(\tR\bunserved\x12!\n" +
 	"\fstrict_paths\x18\n" +
-	" \x01(\bR\vstrictPaths\"\xf1\x01\n" +
+	" \x01(\bR\vstrictPaths\"\x8f\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
-	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\"\xef\x05\n" +
+	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
+	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\xef\x05\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -1360,55 +1668,64 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
-	(OnError)(0),              // 0: gatewright.node.v1.OnError
-	(HeaderMode)(0),           // 1: gatewright.node.v1.HeaderMode
-	(EncodedBodies)(0),        // 2: gatewright.node.v1.EncodedBodies
-	(BodyMode)(0),             // 3: gatewright.node.v1.BodyMode
-	(ApiStatus_State)(0),      // 4: gatewright.node.v1.ApiStatus.State
-	(*NodeMessage)(nil),       // 5: gatewright.node.v1.NodeMessage
-	(*Hello)(nil),             // 6: gatewright.node.v1.Hello
-	(*PolicyRef)(nil),         // 7: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),         // 8: gatewright.node.v1.BundleRef
-	(*Report)(nil),            // 9: gatewright.node.v1.Report
-	(*ApiStatus)(nil),         // 10: gatewright.node.v1.ApiStatus
-	(*ControllerMessage)(nil), // 11: gatewright.node.v1.ControllerMessage
-	(*Update)(nil),            // 12: gatewright.node.v1.Update
-	(*ApiBundle)(nil),         // 13: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),             // 14: gatewright.node.v1.Chain
-	(*Attachment)(nil),        // 15: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),    // 16: gatewright.node.v1.ProcessingMode
-	nil,                       // 17: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(OnError)(0),                 // 0: gatewright.node.v1.OnError
+	(HeaderMode)(0),              // 1: gatewright.node.v1.HeaderMode
+	(EncodedBodies)(0),           // 2: gatewright.node.v1.EncodedBodies
+	(BodyMode)(0),                // 3: gatewright.node.v1.BodyMode
+	(ApiStatus_State)(0),         // 4: gatewright.node.v1.ApiStatus.State
+	(*NodeMessage)(nil),          // 5: gatewright.node.v1.NodeMessage
+	(*Hello)(nil),                // 6: gatewright.node.v1.Hello
+	(*PolicyRef)(nil),            // 7: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),            // 8: gatewright.node.v1.BundleRef
+	(*Report)(nil),               // 9: gatewright.node.v1.Report
+	(*GatewayStatus)(nil),        // 10: gatewright.node.v1.GatewayStatus
+	(*ApiStatus)(nil),            // 11: gatewright.node.v1.ApiStatus
+	(*ControllerMessage)(nil),    // 12: gatewright.node.v1.ControllerMessage
+	(*Update)(nil),               // 13: gatewright.node.v1.Update
+	(*Gateway)(nil),              // 14: gatewright.node.v1.Gateway
+	(*Certificate)(nil),          // 15: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 16: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 17: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 18: gatewright.node.v1.Chain
+	(*Attachment)(nil),           // 19: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 20: gatewright.node.v1.ProcessingMode
+	nil,                          // 21: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	6,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
 	9,  // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
 	7,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
 	8,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	10, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	4,  // 5: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	12, // 6: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	13, // 7: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	14, // 8: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	15, // 9: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	16, // 10: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	16, // 11: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	0,  // 12: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	17, // 13: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	1,  // 14: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 15: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	1,  // 16: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 17: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 18: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	0,  // 19: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	5,  // 20: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	11, // 21: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	21, // [21:22] is the sub-list for method output_type
-	20, // [20:21] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	11, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	10, // 5: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
+	4,  // 6: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	4,  // 7: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	13, // 8: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	17, // 9: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	14, // 10: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	15, // 11: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	16, // 12: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	18, // 13: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	19, // 14: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	20, // 15: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	20, // 16: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	0,  // 17: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	21, // 18: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	1,  // 19: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	3,  // 20: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	1,  // 21: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	3,  // 22: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 23: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	0,  // 24: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	5,  // 25: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	12, // 26: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	26, // [26:27] is the sub-list for method output_type
+	25, // [25:26] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -1420,7 +1737,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
 	}
-	file_gatewright_node_v1_node_proto_msgTypes[6].OneofWrappers = []any{
+	file_gatewright_node_v1_node_proto_msgTypes[7].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
 	}
 	type x struct{}
@@ -1429,7 +1746,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

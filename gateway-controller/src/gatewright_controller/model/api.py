@@ -1,0 +1,89 @@
+"""The `Api` resource as a publisher writes it: fields, units, defaults. What values mean is checked in `validation`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from gatewright_documents.strict import expecting
+from gatewright_documents.values import JsonObject
+from msgspec import UNSET, Meta, UnsetType
+
+from gatewright_controller.model.common import ResourceName, Strict, Text, Timeout
+from gatewright_controller.model.policies import PolicyAttachment
+from gatewright_controller.model.upstream import Upstreams
+
+AccessLog = Literal["all", "errors", "none"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+ApiVersion = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?$",
+        extra_json_schema=expecting("a quoted version such as 'v1.0', of letters, digits, '.', '_' and '-'"),
+    ),
+]
+
+
+class Operation(Strict, frozen=True):
+    """One method at one path of the API, with its policies behind those of the API."""
+
+    method: Method
+    path: str
+    """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
+    policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
+    request_timeout: Timeout | UnsetType = UNSET
+    idle_timeout: Timeout | UnsetType = UNSET
+    """Both overrule the API's own."""
+
+
+class ApiSpec(Strict, frozen=True, kw_only=True):
+    """What an API is."""
+
+    display_name: Text | UnsetType = UNSET
+    version: ApiVersion
+    context: str
+    """`/orders/$version`: the prefix of all the API's paths; `$version` stands for `version`."""
+    upstream: Upstreams
+    policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
+    """API level: these run before the operation's own."""
+    operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000)]
+    access_log: AccessLog = "all"
+    """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
+    one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
+    encoded_responses: bool = False
+    """An upstream may encode (gzip, br) responses that policies read, as the client accepts; they are decoded for the
+    policies and encoded again for the client. `false`: the upstream is asked not to encode them."""
+    strict_paths: bool = True
+    """Requests with `;`, encoded slashes and doubly encoded characters in their paths are refused, and a slash at the
+    end makes no other path."""
+    request_timeout: Timeout | UnsetType = UNSET
+    """Time an upstream has from the end of the request until its answer begins; unset: the operator's, 60s."""
+    idle_timeout: Timeout | UnsetType = UNSET
+    """Time without a byte in either direction after which an exchange ends; unset: the operator's, 60s, or as much more
+    as the policies' timeouts and `requestTimeout` need."""
+
+
+class Metadata(Strict, frozen=True):
+    """What an API is called: its name is unique and does not change."""
+
+    name: ResourceName
+
+
+class Api(Strict, frozen=True):
+    """One `Api` resource, as its publisher writes it."""
+
+    api_version: Literal["gatewright.dev/v1"]
+    kind: Literal["Api"]
+    metadata: Metadata
+    spec: ApiSpec
+
+
+def to_document(api: Api) -> JsonObject:
+    """The API as plain values, fields with their defaults left out."""
+    document: JsonObject = msgspec.to_builtins(api)
+    return document
+
+
+def from_document(document: JsonObject) -> Api:
+    """The inverse of `to_document`, for documents that were validated before."""
+    return msgspec.convert(document, Api)

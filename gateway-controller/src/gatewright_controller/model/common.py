@@ -1,0 +1,33 @@
+"""What all resources are written in: names, times, structs that refuse unknown keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gatewright_documents.strict import expecting
+from msgspec import Meta, Struct
+
+ResourceName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        extra_json_schema=expecting("1 to 63 lower-case letters, digits and inner hyphens, such as 'orders-v1'"),
+    ),
+]
+Timeout = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,6}(ms|s)$",
+        extra_json_schema=expecting("a whole number of ms or s, such as '200ms' or '1s'"),
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=expecting("1 to 200 characters"))]
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A struct that refuses keys it does not know."""
+
+
+def milliseconds(timeout: str) -> int:
+    """`"200ms"` is 200, `"1s"` is 1000."""
+    return int(timeout[:-2]) if timeout.endswith("ms") else int(timeout[:-1]) * 1000

@@ -1,0 +1,131 @@
+"""A document that may be wrong anywhere: what can be read of it, with the fields where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from gatewright_documents.values import JsonObject, JsonValue
+
+from gatewright_controller import model
+from gatewright_controller.model import PolicyAttachment, milliseconds
+
+
+@dataclass(frozen=True)
+class DraftPolicy:
+    """An attachment as far as it can be read; `readable` is false where its params are no object."""
+
+    field: str
+    attachment: PolicyAttachment | None
+    readable: bool
+
+
+@dataclass(frozen=True)
+class StatedTimeout:
+    """A timeout, and where it stands."""
+
+    field: str
+    ms: int
+
+
+@dataclass(frozen=True)
+class DraftTimeouts:
+    """None where there is none that can be read."""
+
+    request: StatedTimeout | None
+    idle: StatedTimeout | None
+
+    def over(self, shared: DraftTimeouts) -> DraftTimeouts:
+        """An operation's own, and for what it does not say the API's."""
+        return DraftTimeouts(self.request or shared.request, self.idle or shared.idle)
+
+
+@dataclass(frozen=True)
+class DraftOperation:
+    """An operation as far as it can be read. field: where it stands."""
+
+    field: str
+    method: str | None
+    path: str | None
+    policies: list[DraftPolicy]
+    timeouts: DraftTimeouts
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A document that may be wrong anywhere: what can be read of it, with fields."""
+
+    context: str | None
+    version: str | None
+    url: str | None
+    protocol: str | None
+    policies: list[DraftPolicy]
+    operations: list[DraftOperation]
+    timeouts: DraftTimeouts
+    strict: bool
+
+    @staticmethod
+    def of(document: JsonObject) -> Draft:
+        """What can be read of a document; None and empty lists where nothing can."""
+        spec = _object(document.get("spec"))
+        main = _object(_object(spec.get("upstream")).get("main"))
+        operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
+        policies = _draft_policies(spec, "spec")
+        version = _text(spec.get("version"))
+        timeouts = _draft_timeouts(spec, "spec")
+        context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
+        url, protocol = _text(main.get("url")), _text(main.get("protocol"))
+        return Draft(context, version, url, protocol, policies, operations, timeouts, strict)
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
+    where, given = f"spec.operations[{index}]", _object(raw)
+    method, path = _text(given.get("method")), _text(given.get("path"))
+    return DraftOperation(where, method, path, _draft_policies(given, where), _draft_timeouts(given, where))
+
+
+def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
+    def read(name: str) -> StatedTimeout | None:
+        try:
+            return StatedTimeout(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
+        except (KeyError, msgspec.ValidationError):
+            return None
+
+    return DraftTimeouts(read("requestTimeout"), read("idleTimeout"))
+
+
+def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
+    return [
+        DraftPolicy(
+            f"{where}.policies[{index}]",
+            _readable(_object(policy)),
+            isinstance(_object(policy).get("params", {}), dict),
+        )
+        for index, policy in enumerate(_list(raw.get("policies")))
+    ]
+
+
+def _readable(raw: JsonObject) -> PolicyAttachment | None:
+    """`raw` without the fields that its structure refuses, or None if it needs one of them."""
+    good: dict[str, JsonValue] = {}
+    for part in msgspec.structs.fields(PolicyAttachment):
+        try:
+            if part.encode_name in raw:
+                good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
+        except msgspec.ValidationError:
+            pass
+        if part.required and part.name not in good:
+            return None
+    return PolicyAttachment(**good)

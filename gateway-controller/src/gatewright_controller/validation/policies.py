@@ -1,0 +1,107 @@
+"""What an API says of its policies, one by one and over a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gatewright_documents.mistake import Mistake, shown
+from msgspec import UNSET
+
+from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
+from gatewright_controller.model import PolicyAttachment, milliseconds
+from gatewright_controller.secrets import mask_mistakes
+from gatewright_controller.validation.draft import Draft, DraftPolicy
+
+CHAIN_LIMIT_MS = 60_000
+"""The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
+
+
+def check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mistake]:
+    """It is known, its parameters fit its schema, its settings fit what it is."""
+    if policy.attachment is None:
+        return
+    try:
+        definition = definitions.resolve(policy.attachment.name, policy.attachment.version)
+    except UnknownPolicyError as error:
+        yield Mistake(f"{policy.field}.{error.field}", str(error))
+        return
+    if policy.readable:
+        filled = definition.parameters.with_defaults(policy.attachment.params)
+        yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
+        yield from mask_mistakes(policy.field, policy.attachment.params)
+    yield from _check_on_error(policy.field, policy.attachment, definition)
+    yield from _check_stream_idle_timeout(policy.field, policy.attachment, definition)
+
+
+def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
+    if definition.policy.allow_continue:
+        return
+    on_error = attachment.on_error
+    said = {"": on_error} if isinstance(on_error, str) else on_error.named()
+    for failure, choice in said.items():
+        if choice == "continue":
+            at = f"{where}.onError.{failure}" if failure else f"{where}.onError"
+            yield Mistake(at, f"expected fail, got continue; {definition.name} does not allow to go on without it")
+
+
+def _check_stream_idle_timeout(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
+    said = attachment.stream_idle_timeout
+    if said is not UNSET and not definition.policy.processing_mode.streams:
+        expected = f"expected none for {definition.name}, of which no body mode is STREAM, got {said!r}; remove it"
+        yield Mistake(f"{where}.streamIdleTimeout", expected)
+
+
+def check_chains(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
+    """No chain may take longer than the engine's message timeout with Envoy."""
+    if _total(draft.policies, definitions) >= CHAIN_LIMIT_MS:
+        yield _too_long("spec.policies", draft.policies, definitions)
+        return
+    for operation in draft.operations:
+        policies = draft.policies + operation.policies
+        if _total(policies, definitions) >= CHAIN_LIMIT_MS:
+            yield _too_long(f"{operation.field}.policies", policies, definitions)
+
+
+def _total(policies: list[DraftPolicy], definitions: Definitions) -> int:
+    return sum(_work_ms(policy.attachment, definitions) for policy in policies if policy.attachment)
+
+
+def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
+    timeout = milliseconds(attachment.timeout)
+    try:
+        return definitions.resolve(attachment.name, attachment.version).work_ms(timeout)
+    except UnknownPolicyError:  # which is said elsewhere
+        return timeout
+
+
+def _too_long(where: str, policies: list[DraftPolicy], definitions: Definitions) -> Mistake:
+    got = f"{_seconds(_total(policies, definitions))}, with the API's own"
+    attached = [policy.attachment for policy in policies if policy.attachment]
+    if twice := {one.name for one in attached if _work_ms(one, definitions) > milliseconds(one.timeout)}:
+        names = " and ".join(sorted(twice))
+        got += f", and that of {names} twice: it is called with the headers, and then with the stream"
+    limit = f"{CHAIN_LIMIT_MS // 1000}s"
+    return Mistake(where, f"expected timeouts that sum to less than {limit} over a chain, got {got}")
+
+
+def check_idle_timeouts(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
+    """Nothing moves while policies run and until the upstream's answer begins: that must not count as idle."""
+    base, told = _total(draft.policies, definitions), set[str]()
+    for operation in draft.operations:
+        said = operation.timeouts.over(draft.timeouts)
+        policies, request = base + _total(operation.policies, definitions), said.request.ms if said.request else 1
+        if said.idle is None or said.idle.ms >= policies + request or said.idle.field in told:
+            continue
+        told.add(said.idle.field)
+        parts = f"the policies' timeouts ({_seconds(policies)})"
+        if said.request:
+            parts += f" and requestTimeout ({_seconds(request)})"
+        yield Mistake(
+            said.idle.field,
+            f"expected at least the time that {parts} take for {operation.method} {operation.path}, "
+            f"got {_seconds(said.idle.ms)}",
+        )
+
+
+def _seconds(ms: int) -> str:
+    return f"{shown(ms / 1000)}s"
