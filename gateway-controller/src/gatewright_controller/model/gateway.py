@@ -196,7 +196,7 @@ class Listener(Strict, frozen=True):
 
     name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
     address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
-    port: Annotated[Port, told("TCP.", "Listener.address")] = 8080
+    port: Annotated[Port, told("TCP; each listener has its own.", "Listener.address")] = 8080
     protocol: Annotated[
         Protocol,
         told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
