@@ -77,7 +77,9 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
 
 
 def _used(api: Api) -> set[str]:
-    """The pools that routes name."""
+    """The pools that routes name; a policy may choose any."""
+    if api.spec.policies or any(operation.policies for operation in api.spec.operations):
+        return set(api.spec.upstream)
     return {MAIN}
 
 
