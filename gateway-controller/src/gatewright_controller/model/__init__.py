@@ -12,12 +12,36 @@ from gatewright_controller.model.api import (
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
-from gatewright_controller.model.upstream import Upstream, UpstreamProtocol, Upstreams
+from gatewright_controller.model.upstream import (
+    CircuitBreaker,
+    Dns,
+    Ejection,
+    GrpcCheck,
+    HashOn,
+    HealthCheck,
+    HttpCheck,
+    LoadBalancing,
+    Target,
+    TcpCheck,
+    TcpKeepalive,
+    Upstream,
+    UpstreamProtocol,
+    Upstreams,
+    UpstreamTls,
+)
 
 __all__ = [
     "AccessLog",
     "Api",
     "ApiSpec",
+    "CircuitBreaker",
+    "Dns",
+    "Ejection",
+    "GrpcCheck",
+    "HashOn",
+    "HealthCheck",
+    "HttpCheck",
+    "LoadBalancing",
     "Metadata",
     "Method",
     "OnError",
@@ -26,9 +50,13 @@ __all__ = [
     "PolicyAttachment",
     "ResourceName",
     "Strict",
+    "Target",
+    "TcpCheck",
+    "TcpKeepalive",
     "Timeout",
     "Upstream",
     "UpstreamProtocol",
+    "UpstreamTls",
     "Upstreams",
     "from_document",
     "milliseconds",

@@ -1,6 +1,6 @@
 """The one place that touches Envoy's protos, whose Python packages have no types: typed values in, messages out."""
 
-from gatewright_controller.translate.envoy.clusters import Tls, cluster
+from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
 from gatewright_controller.translate.envoy.routes import (
     Answer,
@@ -16,16 +16,18 @@ from gatewright_controller.translate.envoy.routes import (
 
 __all__ = [
     "Answer",
+    "Content",
     "EnvoyMessage",
     "ExtProc",
     "Filters",
     "Forward",
     "PathMatch",
-    "Tls",
+    "PoolTarget",
     "Websocket",
     "answering_route",
     "cluster",
     "forwarding_route",
+    "name_of",
     "route_match",
     "serialized",
 ]
