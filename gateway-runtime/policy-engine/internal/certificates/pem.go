@@ -3,6 +3,7 @@ package certificates
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/tls"
@@ -59,13 +60,15 @@ func checkKind(leaf *x509.Certificate) error {
 			return fmt.Errorf("expected a key of at least %d bits, got RSA with %d: have it issued for a larger key", leastRSABits, bits)
 		}
 		return nil
+	case ed25519.PublicKey:
+		return nil
 	case *ecdsa.PublicKey:
 		switch key.Curve {
 		case elliptic.P256(), elliptic.P384(), elliptic.P521():
 			return nil
 		}
 	}
-	return fmt.Errorf("expected a certificate for a key of RSA, or of ECDSA P-256, P-384 or P-521, got %s: have it issued for such a key", leaf.PublicKeyAlgorithm)
+	return fmt.Errorf("expected a certificate for a key of RSA, of ECDSA P-256, P-384 or P-521, or Ed25519, got %s: have it issued for such a key", leaf.PublicKeyAlgorithm)
 }
 
 // checkKey says what is wrong with a key by its form alone. It quotes nothing of it.
