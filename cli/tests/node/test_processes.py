@@ -81,7 +81,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f" --peers {run_dir.path}/peers/peers.json"
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
         f" --token-file {run_dir.path}/management-token"
-        f" --system-parameters-file {run_dir.path}/system-parameters.yaml --log-level info"
+        f" --system-parameters-file {run_dir.path}/system-parameters.yaml"
+        f" --gateway {run_dir.path}/gateway.json --log-level info"
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (

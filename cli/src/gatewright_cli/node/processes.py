@@ -140,6 +140,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        "gateway": str(run_dir.path / gateway.DOCUMENT),
         "log-level": settings.log_level,
     }
     return ProcessSpec(
