@@ -80,8 +80,8 @@ func (n *Node) tryGateway(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err == nil:
 		candidate.acknowledged = true
+		n.storeGateway(candidate) // before the hello says so
 		n.commitGateway(candidate)
-		n.storeGateway(candidate)
 		n.reportGateway(candidate, nodev1.ApiStatus_STATE_APPLIED, "")
 	case errors.Is(err, xds.ErrNoEnvoy):
 		candidate.previous = n.listening.current.lastGood()
@@ -245,9 +245,11 @@ func (n *Node) confirmGateway(ctx context.Context) {
 func (n *Node) acknowledgeGateway(v *gatewayVersion) {
 	known := v.acknowledged
 	v.acknowledged, v.previous = true, nil
-	n.publish()
 	if !known {
 		n.storeGateway(v)
+	}
+	n.publish()
+	if !known {
 		n.reportGateway(v, nodev1.ApiStatus_STATE_APPLIED, "")
 	}
 }
