@@ -268,3 +268,19 @@ func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) 
 	b.run()
 	b.eventually("it is served", func() bool { return b.listens() == "other" })
 }
+
+func TestAGatewayIsReplacedWithoutAController(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.run()
+	b.envoy.mutex.Lock()
+	b.envoy.bad["bad"] = true
+	b.envoy.mutex.Unlock()
+	for range 2 {
+		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("one", "http")); err != nil || b.listens() != "http" {
+			t.Errorf("%v, listeners: %q", err, b.listens())
+		}
+		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("two", "bad")); err == nil || err.Error() != "refused by Envoy: a bad route" {
+			t.Errorf("expected Envoy's reason, got %v", err)
+		}
+	}
+}
