@@ -86,14 +86,14 @@ class _Xds(msgspec.Struct, rename="camel"):
     routes_confirmed: int
 
 
-class _Gateway(msgspec.Struct):
+class _Gateway(msgspec.Struct, frozen=True):
     """What became of the newest Gateway: state is "" where nothing has been said of any yet."""
 
     state: str = ""
     reason: str = ""
 
 
-class _Node(msgspec.Struct):
+class _Node(msgspec.Struct, frozen=True):
     gateway: _Gateway = _Gateway()
 
 
