@@ -90,6 +90,9 @@ def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator
         cure = "remove it, or write http:// or https://"
         got = f"got {drafted.upstream.protocol!r} with {targets[0].text!r}"
         yield Mistake(f"{drafted.field}.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
+    if targets and targets[0].url.secure and drafted.upstream.protocol == "auto" and drafted.upstream.proxy_protocol:
+        expected = "expected http1 or http2 with proxyProtocol, behind which Envoy does not negotiate"
+        yield Mistake(f"{drafted.field}.protocol", f"{expected}, got 'auto'")
     names = sorted({one.url.host for one in targets if not one.url.is_address})
     if len(names) > 1 and "host" not in drafted.keys:
         expected = "expected the Host header that all targets are sent, for they have different names"
