@@ -110,6 +110,7 @@ type Node struct {
 	inbox          inbox
 	outbox         outbox
 	known          atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
+	clustersInUse  atomic.Pointer[[]*xds.Bundle]       // for Clusters
 	served         atomic.Int64                        // APIs, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]       // of notReady; nil: nothing is wrong
 	stats          counters
@@ -225,6 +226,7 @@ func (n *Node) publish() {
 		known = append(known, refs[api])
 	}
 	n.known.Store(&known)
+	n.publishClusters()
 	n.served.Store(int64(served))
 }
 
