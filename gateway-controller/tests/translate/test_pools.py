@@ -47,7 +47,7 @@ def test_apis_with_the_same_pool_share_a_cluster_whatever_their_base_paths(
 
 @pytest.mark.parametrize("change", [
     {"url": "http://orders.internal:8081"}, {"url": "https://orders.internal:8080"}, {"protocol": "http2"},
-    {"connectTimeout": "1s"}, {"healthCheck": {"tcp": {}}}, {"ejection": {"consecutiveLocalFailures": 6}},
+    {"connectTimeout": "1s"}, {"healthCheck": {"tcp": {}}}, {"ejection": {"consecutiveGatewayErrors": 6}},
     {"dns": {"refresh": "6s"}}, {"loadBalancing": {"algorithm": "random"}}, {"proxyProtocol": "v1"},
     {"circuitBreaker": {"maxRequests": 6}},
 ])  # fmt: skip
@@ -118,7 +118,7 @@ dns["family"] = st.sampled_from(["auto", "ipv4", "ipv6", "preferIpv4", "all"])
 limits = optional(maxConnections=counts, maxPendingRequests=counts, maxRequests=counts, maxRetries=counts)
 failures = st.integers(0, 1000)
 ejection = optional(
-    consecutiveLocalFailures=failures, consecutiveGatewayErrors=failures, consecutive5xx=failures,
+    consecutiveGatewayErrors=failures, consecutive5xx=failures,
     baseTime=st.sampled_from(["1ms", "30s", "9999999s"]), maxPercent=st.integers(1, 100),
 )  # fmt: skip
 keepalive = optional(time=st.sampled_from(["1s", "7200s"]), interval=st.just("2s"), probes=st.integers(1, 100))
@@ -158,6 +158,9 @@ def pools(draw: st.DrawFn) -> JsonObject:
         pool["tls"] = draw(tls)
     discovery = st.sampled_from(["strict", "logical"] if len(targets) == 1 else ["strict"])
     pool["dns"] = draw(optional(discovery=discovery, **dns))
+    if pool.get("loadBalancing") == {"algorithm": "random"}:
+        for target in targets:
+            target.pop("weight", None)
     if scheme == "https" and pool.get("protocol") == "auto":
         pool.pop("proxyProtocol", None)
     return pool | {"targets": targets, "host": "orders.example"}

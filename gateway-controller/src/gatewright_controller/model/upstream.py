@@ -76,7 +76,8 @@ class LoadBalancing(Strict, frozen=True):
 
     algorithm: Algorithm = "leastRequest"
     """`leastRequest`: of two chosen by weight the one with fewer requests under way. `roundRobin`: in turn, by weight.
-    `random`: any. `ringHash`: the same target for the same `hashOn`, of which few move when targets come and go."""
+    `random`: any, whatever its weight. `ringHash`: the same target for the same `hashOn`, of which few move when
+    targets come and go."""
     hash_on: HashOn | UnsetType = UNSET
     """With `ringHash`, and only then. A request without it goes to any target."""
 
@@ -128,18 +129,13 @@ class HealthCheck(Strict, frozen=True):
 
 
 class Ejection(Strict, frozen=True):
-    """Takes a target out for a time because of what became of clients' requests to it. 0: never because of that.
+    """Takes a target out for a time because of what became of clients' requests to it. 0: never because of that."""
 
-    Statuses count only where this is said: an application's answers may be what a client provokes, refused and reset
-    connections are not.
-    """
-
-    consecutive_local_failures: Failures = 5
-    """Connections in a row that were refused, reset or late, and requests in a row that were not answered in time."""
-    consecutive_gateway_errors: Failures = 0
-    """Answers in a row with 502, 503 or 504."""
+    consecutive_gateway_errors: Failures = 5
+    """In a row: answers with 502, 503 or 504, connections that were refused, reset or late, and requests that were not
+    answered in time."""
     consecutive_5xx: Failures = msgspec.field(default=0, name="consecutive5xx")
-    """Answers in a row with 500 and above."""
+    """The same, and any other answer with 500 and above. Off, for what an application answers a client may provoke."""
     base_time: Timeout = "30s"
     """How long it is out the first time; the second time twice as long, and so on, 300s at most."""
     max_percent: Annotated[int, Meta(ge=1, le=100)] = 50
