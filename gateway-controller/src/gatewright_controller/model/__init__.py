@@ -11,6 +11,20 @@ from gatewright_controller.model.api import (
     to_document,
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
+from gatewright_controller.model.gateway import (
+    LINE_BEGINS,
+    AccessLogging,
+    Compression,
+    Destination,
+    Gateway,
+    GatewayMetadata,
+    GatewaySpec,
+    Listener,
+    ListenerTls,
+    Redirect,
+    gateway_from_document,
+    gateway_to_document,
+)
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.upstream import (
     CircuitBreaker,
@@ -31,16 +45,25 @@ from gatewright_controller.model.upstream import (
 )
 
 __all__ = [
+    "LINE_BEGINS",
     "AccessLog",
+    "AccessLogging",
     "Api",
     "ApiSpec",
     "CircuitBreaker",
+    "Compression",
+    "Destination",
     "Dns",
     "Ejection",
+    "Gateway",
+    "GatewayMetadata",
+    "GatewaySpec",
     "GrpcCheck",
     "HashOn",
     "HealthCheck",
     "HttpCheck",
+    "Listener",
+    "ListenerTls",
     "LoadBalancing",
     "Metadata",
     "Method",
@@ -48,6 +71,7 @@ __all__ = [
     "OnErrorByClass",
     "Operation",
     "PolicyAttachment",
+    "Redirect",
     "ResourceName",
     "Strict",
     "Target",
@@ -59,6 +83,8 @@ __all__ = [
     "UpstreamTls",
     "Upstreams",
     "from_document",
+    "gateway_from_document",
+    "gateway_to_document",
     "milliseconds",
     "to_document",
 ]

@@ -2,6 +2,7 @@
 
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
+from gatewright_controller.translate.envoy.listeners import listener
 from gatewright_controller.translate.envoy.routes import (
     Answer,
     ExtProc,
@@ -27,6 +28,7 @@ __all__ = [
     "answering_route",
     "cluster",
     "forwarding_route",
+    "listener",
     "name_of",
     "route_match",
     "serialized",
