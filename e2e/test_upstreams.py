@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.targets import HEALTH, Mode, Target, counted, targets
+from e2e.pool_targets import HEALTH, Mode, Target, counted, targets
 from e2e.traffic import traffic
 
 REQUESTS = 600
@@ -301,3 +301,19 @@ def test_connections_end_when_they_are_said_to(pooled: Gateway) -> None:
                 client.get(f"{pooled.url}/aging/x")
                 time.sleep(0.6)
         assert len(target.first) == 3
+
+
+def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pooled: Gateway) -> None:
+    with targets("a") as (target,):
+        names = [f"sharing-{number}" for number in range(30)]
+        for name in names:
+            pooled.deploy(api(name, target.url))
+        found = json.loads(pooled.admin("engine", "/clusters"))
+        shared = {cluster for name in names for cluster in found[name]}
+        assert len(shared) == 1
+        for name in names[:-1]:
+            assert pooled.controller().delete(f"/v1/apis/{name}").status_code < 300
+        assert asked(pooled, names[-1], 5) == ["a"] * 5
+        assert set(json.loads(pooled.admin("engine", "/clusters"))) & set(names) == {names[-1]}
+        status = pooled.admin("envoy", "/clusters?format=json")
+        assert sum(one["name"] in shared for one in json.loads(status)["cluster_statuses"]) == 1
