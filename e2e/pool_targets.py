@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from e2e.certificates import Authority
+
 T = TypeVar("T")
 Mode = Literal["fine", "503", "500", "reset", "silent", "gone"]
 HEALTH = "/health"
@@ -123,6 +125,14 @@ class Target:
         body = self.name.encode()
         writer.write(b"HTTP/1.1 %s X\r\ncontent-length: %d\r\n\r\n%s" % (status.encode(), len(body), body))
         await writer.drain()
+
+
+def tls_of(signer: Authority, name: str, *hosts: str) -> ssl.SSLContext:
+    """For a target with a certificate of these hosts."""
+    chain, key = signer.signed(f"target-{name}", *hosts)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(chain, key)
+    return made
 
 
 @contextmanager

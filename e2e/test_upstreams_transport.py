@@ -23,7 +23,7 @@ from grpc_health.v1.health import aio as health
 from e2e.certificates import Authority, authority
 from e2e.gateway import Gateway, Json, api, eventually, running
 from e2e.names import Names
-from e2e.pool_targets import Target, targets
+from e2e.pool_targets import Target, targets, tls_of
 from e2e.traffic import traffic
 
 CLIENTS, PAUSE = 4, 0.018
@@ -101,10 +101,8 @@ def test_the_proxy_protocol_names_the_clients_connection(reaching: Gateway, vers
 
 def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
     """A target with TLS, and the server names that it is asked for."""
-    chain, key = signer.signed(f"target-{name}", *hosts)
     made = Target(name)
-    made.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.tls.load_cert_chain(chain, key)
+    made.tls = tls_of(signer, name, *hosts)
     asked: list[str | None] = []
     made.tls.sni_callback = lambda _socket, server_name, _context: asked.append(server_name)
     return made, asked
