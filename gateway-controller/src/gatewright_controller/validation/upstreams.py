@@ -50,6 +50,7 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNa
                 targets.append(found)
         yield from _check_alike(drafted, targets)
         yield from _check_balancing(drafted)
+        yield from _check_weights(drafted)
         if drafted.upstream.health_check:
             yield from _check_health(drafted, drafted.upstream.health_check, targets)
         yield from _check_tls(drafted, targets, secrets)
@@ -90,6 +91,9 @@ def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator
         cure = "remove it, or write http:// or https://"
         got = f"got {drafted.upstream.protocol!r} with {targets[0].text!r}"
         yield Mistake(f"{drafted.field}.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
+    if targets and targets[0].url.secure and drafted.upstream.protocol == "auto" and drafted.upstream.proxy_protocol:
+        expected = "expected http1 or http2 with proxyProtocol, behind which Envoy does not negotiate"
+        yield Mistake(f"{drafted.field}.protocol", f"{expected}, got 'auto'")
     names = sorted({one.url.host for one in targets if not one.url.is_address})
     if len(names) > 1 and "host" not in drafted.keys:
         expected = "expected the Host header that all targets are sent, for they have different names"
@@ -107,6 +111,16 @@ def _check_balancing(drafted: DraftUpstream) -> Iterator[Mistake]:
         yield Mistake(field, "expected header, cookie or clientAddress with algorithm ringHash, got nothing")
     elif said.hash_on:
         yield from _check_hash_on(said.hash_on, field)
+
+
+def _check_weights(drafted: DraftUpstream) -> Iterator[Mistake]:
+    if drafted.upstream.load_balancing.algorithm != "random":
+        return
+    for index, target in enumerate(drafted.upstream.targets or []):
+        if target.weight != 1:
+            expected = "expected none with algorithm random, which has no weights"
+            cure = "remove it, or say roundRobin"
+            yield Mistake(f"{drafted.field}.targets[{index}].weight", f"{expected}, got {target.weight}; {cure}")
 
 
 def _check_hash_on(said: HashOn, field: str) -> Iterator[Mistake]:

@@ -47,7 +47,8 @@ def _by_flag() -> list[JsonObject]:
     refused = {"header_filter": {"header": {"name": ":method", "present_match": False}}}
     before = _problem(refused, "%LOCAL_REPLY_BODY%", "The request was refused before it was read.", request=False)
     malformed = "The upstream's response is malformed, or its headers are too many or too large."
-    away = ("UH", "UF", "UO", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
+    full = "The upstream has as many requests as it is given at once."
+    away = ("UH", "UF", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
     return [
         _problem(_flags("NR"), "Not Found", "There is no such route."),
         _problem(_flags("UT"), "Gateway Timeout", "The upstream did not answer in time."),
@@ -57,6 +58,7 @@ def _by_flag() -> list[JsonObject]:
         before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
         _problem(_flags("DPE"), "Bad Request", "The request is malformed."),
         _retried(_problem(_flags("OM"), "Service Unavailable", "The gateway is overloaded.")),
+        _retried(_problem(_flags("UO"), "Service Unavailable", full)),  # a circuit breaker of the API's pool
         _problem(_flags(*away), "Service Unavailable", "The upstream is not available."),
     ]
 
