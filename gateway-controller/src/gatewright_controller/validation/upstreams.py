@@ -12,10 +12,7 @@ from gatewright_controller.validation.draft import Draft, DraftUpstream
 
 
 def check_upstreams(draft: Draft, upstreams: PrivateUpstreams) -> Iterator[Mistake]:
-    """There is the one of operations that name none; each has a URL that can be read, and that publishers may name."""
-    if draft.upstreams and "main" not in (one.name for one in draft.upstreams):
-        names = ", ".join(one.name for one in draft.upstreams)
-        yield Mistake("spec.upstream", f"expected one named main, which operations use that name none, got {names}")
+    """Each has a URL that can be read, and that publishers may name."""
     for upstream in draft.upstreams:
         yield from _check_upstream(upstream, upstreams)
 

@@ -103,7 +103,6 @@ func (b *builder) headerMutation(changes *chain.Changes) {
 	b.setHeaders(&changes.Headers)
 	b.pseudoHeader(":method", changes.Method)
 	b.pseudoHeader(":path", changes.Path)
-	b.pseudoHeader(":authority", changes.Authority)
 	if changes.Status != 0 {
 		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
 	}
