@@ -53,7 +53,8 @@ def plain(message: Message) -> JsonObject:
 
 def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: Path) -> JsonObject:
     """A static bootstrap with the bundles' routes and clusters, placed as a node's engine places them."""
-    clusters = [plain(cluster_pb2.Cluster.FromString(one)) for bundle in bundles for one in bundle.clusters]
+    shared = dict.fromkeys(one for bundle in bundles for one in bundle.clusters)
+    clusters = [plain(cluster_pb2.Cluster.FromString(one)) for one in shared]
     manager = {
         "@type": HTTP,
         "stat_prefix": "test",

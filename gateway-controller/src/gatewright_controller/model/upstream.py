@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import Strict
+from gatewright_controller.model.common import ResourceName, Strict
 
 UpstreamProtocol = Literal["http1", "http2", "auto"]
 
@@ -22,7 +22,5 @@ class Upstream(Strict, frozen=True):
     speaks. Unset: `http1`, and `http2` with a `grpc://` or `grpcs://` URL."""
 
 
-class Upstreams(Strict, frozen=True):
-    """The upstreams of an API; there is one so far."""
-
-    main: Upstream
+Upstreams = Annotated[dict[ResourceName, Upstream], Meta(min_length=1, max_length=100)]
+"""The pools of an API by their names. `main` is the one that operations use which name none."""

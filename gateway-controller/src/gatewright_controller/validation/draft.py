@@ -52,13 +52,22 @@ class DraftOperation:
 
 
 @dataclass(frozen=True)
+class DraftUpstream:
+    """A pool as far as it can be read. field: where it stands."""
+
+    field: str
+    name: str
+    url: str | None
+    protocol: str | None
+
+
+@dataclass(frozen=True)
 class Draft:
     """A document that may be wrong anywhere: what can be read of it, with fields."""
 
     context: str | None
     version: str | None
-    url: str | None
-    protocol: str | None
+    upstreams: list[DraftUpstream]
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
@@ -68,14 +77,13 @@ class Draft:
     def of(document: JsonObject) -> Draft:
         """What can be read of a document; None and empty lists where nothing can."""
         spec = _object(document.get("spec"))
-        main = _object(_object(spec.get("upstream")).get("main"))
+        upstreams = [_draft_upstream(name, raw) for name, raw in _object(spec.get("upstream")).items()]
         operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        url, protocol = _text(main.get("url")), _text(main.get("protocol"))
-        return Draft(context, version, url, protocol, policies, operations, timeouts, strict)
+        return Draft(context, version, upstreams, policies, operations, timeouts, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -88,6 +96,11 @@ def _list(value: JsonValue) -> list[JsonValue]:
 
 def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
+    given = _object(raw)
+    return DraftUpstream(f"spec.upstream.{name}", name, _text(given.get("url")), _text(given.get("protocol")))
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
