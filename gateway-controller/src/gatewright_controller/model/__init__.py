@@ -11,19 +11,41 @@ from gatewright_controller.model.api import (
     to_document,
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
+from gatewright_controller.model.gateway import (
+    AccessLogging,
+    Compression,
+    Destination,
+    Gateway,
+    GatewayMetadata,
+    GatewaySpec,
+    Listener,
+    ListenerTls,
+    Redirect,
+    gateway_from_document,
+    gateway_to_document,
+)
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.upstream import Upstream, UpstreamProtocol, Upstreams
 
 __all__ = [
     "AccessLog",
+    "AccessLogging",
     "Api",
     "ApiSpec",
+    "Compression",
+    "Destination",
+    "Gateway",
+    "GatewayMetadata",
+    "GatewaySpec",
+    "Listener",
+    "ListenerTls",
     "Metadata",
     "Method",
     "OnError",
     "OnErrorByClass",
     "Operation",
     "PolicyAttachment",
+    "Redirect",
     "ResourceName",
     "Strict",
     "Timeout",
@@ -31,6 +53,8 @@ __all__ = [
     "UpstreamProtocol",
     "Upstreams",
     "from_document",
+    "gateway_from_document",
+    "gateway_to_document",
     "milliseconds",
     "to_document",
 ]
