@@ -77,14 +77,15 @@ def test_all_that_a_request_modification_can_say() -> None:
     action = encoded(
         REQUEST(
             set_headers={"X-A": "é", "x-b": [b"\xff", "2"]}, remove_headers=["X-C", "x-d"],
-            append_headers={"X-E": ("1",)}, body="text", path="/a/b", query="", method="PUT", authority="h:1", upstream="canary",
-            analytics_metadata={"n": [1, None]},
+            append_headers={"X-E": ("1",)}, body="text", path="/a/b", query="", method="PUT", authority="h:1",
+            upstream="canary", analytics_metadata={"n": [1, None]},
         )
     )  # fmt: skip
     assert action == pb.Action(
         id=7, set_headers=b"x-a\0\xc3\xa9\0x-b\0\xff\0x-b\x002\0", remove_headers=b"x-c\0x-d\0",
         append_headers=b"x-e\x001\0",
-        body=b"text", path=b"/a/b", query=b"", method=b"PUT", authority=b"h:1", upstream=b"canary", analytics_metadata=b'{"n":[1,null]}',
+        body=b"text", path=b"/a/b", query=b"", method=b"PUT", authority=b"h:1", upstream=b"canary",
+        analytics_metadata=b'{"n":[1,null]}',
     )  # fmt: skip
 
 

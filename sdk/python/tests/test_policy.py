@@ -108,9 +108,8 @@ def test_an_invalid_trace_is_none(parent: str) -> None:
 
 def test_every_modification_starts_as_no_change() -> None:
     request, response, answer = UpstreamRequestModifications(), UpstreamResponseModifications(), ImmediateResponse(401)
-    assert (
-        request.body is request.path is request.query is request.method is request.authority is request.upstream is None
-    )
+    assert request.body is request.path is request.query is request.method is request.authority is None
+    assert request.upstream is None
     assert (response.body, response.status_code) == (None, None)
     assert (answer.headers, answer.body) == ({}, b"")
     assert request.set_headers is not UpstreamRequestModifications().set_headers

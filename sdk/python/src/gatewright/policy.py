@@ -332,7 +332,7 @@ class RequestContext:
 
     @property
     def peer(self) -> Peer | None:
-        """Who the client is by its certificate, which the gateway has verified: subject, alternative names, fingerprint.
+        """Who the client is by its certificate, which the gateway has verified: subject, other names, fingerprint.
 
         None on listeners that ask for no certificates, and of clients that have shown none where they need not. No
         header of a client says anything of it.

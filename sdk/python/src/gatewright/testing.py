@@ -194,7 +194,8 @@ def request(
     """The context of an on_request.
 
     By default a GET of `/` on `http://localhost` from 127.0.0.1:40000 without headers and body, with the request id
-    `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the path, `policy` to test:v0.0.0.
+    `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the
+    path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     """
     fields = _Fields(
