@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Text, Timeout
 from gatewright_controller.model.policies import PolicyAttachment
-from gatewright_controller.model.routing import Answer, Redirect, Routing
+from gatewright_controller.model.routing import Answer, OperationRedirect, Routing
 from gatewright_controller.model.upstream import Upstreams
 
 AccessLog = Literal["all", "errors", "none"]
@@ -37,7 +37,7 @@ class Operation(Routing, frozen=True):
     """Both overrule the API's own."""
     upstream: ResourceName | UnsetType = UNSET
     """The pool that requests go to; unset: as the API's `split` has it, else `main`."""
-    redirect: Redirect | UnsetType = UNSET
+    redirect: OperationRedirect | UnsetType = UNSET
     answer: Answer | UnsetType = UNSET
     """With either of these nothing goes upstream."""
 

@@ -143,7 +143,7 @@ class Rewrite(Strict, frozen=True):
     """The Host header, in place of the pool's, unless a policy chooses another one."""
 
 
-class Redirect(Strict, frozen=True):
+class OperationRedirect(Strict, frozen=True):
     """Sends the client elsewhere. What is not said stays as the client asked for it, the query too."""
 
     status: Literal[301, 302, 303, 307, 308] = 302

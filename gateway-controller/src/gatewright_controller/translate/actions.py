@@ -13,7 +13,7 @@ from gatewright_controller.model import (
     ApiSpec,
     Mirror,
     Operation,
-    Redirect,
+    OperationRedirect,
     Retries,
     Rewrite,
     Websocket,
@@ -53,7 +53,7 @@ class Forwarding:
             yield name, round(taken * WHOLE / total)
 
 
-Action = Forwarding | Redirect | Answer
+Action = Forwarding | OperationRedirect | Answer
 
 
 def action(spec: ApiSpec, operation: Operation) -> Action:

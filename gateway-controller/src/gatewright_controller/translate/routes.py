@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import AccessLog, Answer, Operation, Redirect
+from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import Action, Forwarding
@@ -126,7 +126,7 @@ def _operation_routes(
     match operation.action:
         case Forwarding():
             yield from forwarder(operation, operation.action, target).routes(match)
-        case Redirect():
+        case OperationRedirect():
             yield envoy.redirecting_route(name, match, _redirect(operation.action, operation, target), filters)
         case Answer():
             answer = envoy.Answer(operation.action.status, operation.action.headers, operation.action.body)
@@ -156,7 +156,7 @@ def render_chosen_routes(paths: Sequence[RoutedPath], target: Target) -> Iterato
                 yield from forwarder(operation, operation.action, target).chosen_routes()
 
 
-def _redirect(said: Redirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
+def _redirect(said: OperationRedirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
     return envoy.Redirect(
         said.status,
         said.scheme if isinstance(said.scheme, str) else None,

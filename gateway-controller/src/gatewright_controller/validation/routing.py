@@ -12,7 +12,7 @@ from gatewright_controller.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.model import (
     Answer,
     Mirror,
-    Redirect,
+    OperationRedirect,
     Retries,
     Rewrite,
     Split,
@@ -209,7 +209,7 @@ def _parameters(template: PathTemplate) -> list[str]:
 
 
 def _check_redirect(operation: DraftOperation) -> Iterator[Mistake]:
-    redirect = operation.routing.get("redirect", Redirect)
+    redirect = operation.routing.get("redirect", OperationRedirect)
     if redirect is None:
         return
     where = f"{operation.field}.redirect"

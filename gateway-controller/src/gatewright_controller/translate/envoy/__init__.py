@@ -2,6 +2,7 @@
 
 from gatewright_controller.translate.envoy.clusters import Tls, cluster
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
+from gatewright_controller.translate.envoy.listeners import listener
 from gatewright_controller.translate.envoy.routes import (
     Answer,
     Choice,
@@ -36,6 +37,7 @@ __all__ = [
     "answering_route",
     "cluster",
     "forwarding_route",
+    "listener",
     "narrowed",
     "redirecting_route",
     "route_match",

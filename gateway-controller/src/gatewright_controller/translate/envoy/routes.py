@@ -27,6 +27,9 @@ CHOICE = "gatewright.choice"
 """A filter of the listener, behind ext_proc, that turns to the route of the pool that a policy chose. Also what the
 routes say between which it chooses: {"route": of which one, "upstream": the pool's name}."""
 
+UPSTREAM_NAMESPACE = "gatewright.upstream"
+"""Dynamic metadata in which the engine tells which pool a policy chose: {"value": "canary"}."""
+
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
 
@@ -256,8 +259,13 @@ def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str
 
 def _chosen_or_own_authority() -> str:
     """A literal would overwrite what a policy set: Envoy rewrites hosts after all filters have run."""
-    places = [f"{kind}:{AUTHORITY_NAMESPACE}:value" for kind in ("DYNAMIC", "ROUTE")]
-    operators = [{"command": "METADATA", "param": place} for place in places]
+    own, chosen = f"ROUTE:{AUTHORITY_NAMESPACE}:value", f"DYNAMIC:{AUTHORITY_NAMESPACE}:value"
+    return coalesced("METADATA", chosen, "METADATA", own)
+
+
+def coalesced(*commands: str) -> str:
+    """What the first of the commands, each with its parameter, gives that gives anything."""
+    operators = [{"command": one, "param": param} for one, param in zip(commands[::2], commands[1::2], strict=True)]
     return f"%COALESCE({json.dumps({'operators': operators})})%"
 
 
