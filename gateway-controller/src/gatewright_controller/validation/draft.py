@@ -9,7 +9,9 @@ import msgspec
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
-from gatewright_controller.model import PolicyAttachment, milliseconds
+from gatewright_controller.model import PolicyAttachment, Upstream, milliseconds
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 T = TypeVar("T")
 
@@ -92,8 +94,10 @@ class DraftUpstream:
 
     field: str
     name: str
-    url: str | None
-    protocol: str | None
+    keys: frozenset[str]
+    """Those that are written, whether or not they can be read."""
+    upstream: Upstream
+    """Without the fields that its structure refuses."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def _text(value: JsonValue) -> str | None:
 
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
     given = _object(raw)
-    return DraftUpstream(f"spec.upstream.{name}", name, _text(given.get("url")), _text(given.get("protocol")))
+    return DraftUpstream(f"spec.upstream.{name}", name, frozenset(given), _readable(Upstream, given) or Upstream())
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
@@ -161,17 +165,17 @@ def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
     return [
         DraftPolicy(
             f"{where}.policies[{index}]",
-            _readable(_object(policy)),
+            _readable(PolicyAttachment, _object(policy)),
             isinstance(_object(policy).get("params", {}), dict),
         )
         for index, policy in enumerate(_list(raw.get("policies")))
     ]
 
 
-def _readable(raw: JsonObject) -> PolicyAttachment | None:
+def _readable(kind: type[S], raw: JsonObject) -> S | None:
     """`raw` without the fields that its structure refuses, or None if it needs one of them."""
     good: dict[str, JsonValue] = {}
-    for part in msgspec.structs.fields(PolicyAttachment):
+    for part in msgspec.structs.fields(kind):
         try:
             if part.encode_name in raw:
                 good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
@@ -179,4 +183,4 @@ def _readable(raw: JsonObject) -> PolicyAttachment | None:
             pass
         if part.required and part.name not in good:
             return None
-    return PolicyAttachment(**good)
+    return kind(**good)

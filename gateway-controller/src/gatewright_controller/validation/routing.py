@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from gatewright.definition import BodyMode
 from gatewright_documents.mistake import Mistake
+from msgspec import UNSET
 
 from gatewright_controller.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.model import (
@@ -16,6 +17,7 @@ from gatewright_controller.model import (
     Retries,
     Rewrite,
     Split,
+    Upstream,
     Websocket,
     milliseconds,
 )
@@ -244,7 +246,7 @@ def _check_mirrored(draft: Draft, operation: DraftOperation) -> Iterator[Mistake
     if operation.routing.says("redirect") or operation.routing.says("answer"):
         return
     routing = operation.routing if operation.routing.says("mirror") else draft.routing
-    bases = {one.name: base for one in draft.upstreams if (base := _base(one.url)) is not None}
+    bases = {one.name: base for one in draft.upstreams if (base := _base(one.upstream)) is not None}
     targets = _pools(draft, operation)
     reached = {*targets, *(bases if draft.policies or operation.policies else ())}
     for where, name in _mirrors(routing):
@@ -267,8 +269,10 @@ def _pools(draft: Draft, operation: DraftOperation) -> set[str]:
     return {"main"}
 
 
-def _base(url: str | None) -> str | None:
+def _base(upstream: Upstream) -> str | None:
+    targets = [] if upstream.targets is UNSET else upstream.targets
+    url = targets[0].url if targets else upstream.url
     try:
-        return None if url is None else parse_url(url).base
+        return parse_url(url).base if isinstance(url, str) else None
     except UrlError:
         return None

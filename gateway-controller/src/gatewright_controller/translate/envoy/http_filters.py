@@ -126,7 +126,7 @@ def _ext_proc() -> JsonObject:
 
 
 def _choice() -> JsonObject:
-    """Enabled by the routes between whose pools policies choose: Envoy looks for the route again, by this alone, so that
+    """Enabled by the routes between whose pools policies choose: Envoy looks for the route again by this alone, so that
     nothing that policies have made of a request leads to a route with others. The engine's choices.go places them."""
     chosen = coalesced("DYNAMIC_METADATA", f"{UPSTREAM_NAMESPACE}:value", "METADATA", f"ROUTE:{CHOICE}:upstream")
     key = _kept(CHOICE, f"%METADATA(ROUTE:{CHOICE}:route)%/{chosen}")
