@@ -99,6 +99,7 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 	return out, nil
 }
 
+// headerMutation leaves `:authority` alone, which goes by metadata: Envoy looks for virtual hosts by it, and may do so again.
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
 	b.setHeaders(&changes.Headers)
