@@ -12,6 +12,7 @@ from gatewright_controller.model.api import (
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
 from gatewright_controller.model.gateway import (
+    LINE_BEGINS,
     AccessLogging,
     Compression,
     Destination,
@@ -57,6 +58,7 @@ from gatewright_controller.model.upstream import (
 
 __all__ = [
     "IDEMPOTENT",
+    "LINE_BEGINS",
     "AccessLog",
     "AccessLogging",
     "Answer",
