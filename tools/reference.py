@@ -235,6 +235,8 @@ def gateway() -> str:
     return page(
         "Gateway", gateway_reference.INTRODUCTION, *gateway_reference.sections(lambda schema: takes(schema, {}))
     )
+
+
 def upstreams() -> str:
     """Fields of pools, and Envoy's behind each: what stands after `Envoy:` in its docstring."""
     named: dict[str, type[msgspec.Struct]] = {

@@ -26,6 +26,18 @@ from gatewright_controller.model.gateway import (
     gateway_to_document,
 )
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
+from gatewright_controller.model.routing import (
+    IDEMPOTENT,
+    Answer,
+    BackOff,
+    Mirror,
+    OperationRedirect,
+    Retries,
+    Rewrite,
+    Routing,
+    Split,
+    Websocket,
+)
 from gatewright_controller.model.upstream import (
     CircuitBreaker,
     Dns,
@@ -45,11 +57,14 @@ from gatewright_controller.model.upstream import (
 )
 
 __all__ = [
+    "IDEMPOTENT",
     "LINE_BEGINS",
     "AccessLog",
     "AccessLogging",
+    "Answer",
     "Api",
     "ApiSpec",
+    "BackOff",
     "CircuitBreaker",
     "Compression",
     "Destination",
@@ -67,12 +82,18 @@ __all__ = [
     "LoadBalancing",
     "Metadata",
     "Method",
+    "Mirror",
     "OnError",
     "OnErrorByClass",
     "Operation",
+    "OperationRedirect",
     "PolicyAttachment",
     "Redirect",
     "ResourceName",
+    "Retries",
+    "Rewrite",
+    "Routing",
+    "Split",
     "Strict",
     "Target",
     "TcpCheck",
@@ -82,6 +103,7 @@ __all__ = [
     "UpstreamProtocol",
     "UpstreamTls",
     "Upstreams",
+    "Websocket",
     "from_document",
     "gateway_from_document",
     "gateway_to_document",

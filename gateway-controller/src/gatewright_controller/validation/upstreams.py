@@ -37,10 +37,7 @@ class _Target:
 
 
 def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNames | None) -> Iterator[Mistake]:
-    """There is the one of operations that name none; each can be built, of targets that publishers may name."""
-    if draft.upstreams and "main" not in (one.name for one in draft.upstreams):
-        names = ", ".join(one.name for one in draft.upstreams)
-        yield Mistake("spec.upstream", f"expected one named main, which operations use that name none, got {names}")
+    """Each can be built, of targets that publishers may name."""
     for drafted in draft.upstreams:
         targets: list[_Target] = []
         for found in _targets(drafted, upstreams):

@@ -18,6 +18,11 @@ type RequestContext struct {
 	Authority string
 	// ClientAddress is ip:port of the connection's other end, IPv6 in brackets: a proxy's own, where one is in front.
 	ClientAddress string
+	// Peer is who the client is by its certificate, which the gateway has verified; nil on listeners that ask for none,
+	// and of clients that have shown none where they need not.
+	Peer *Peer
+	// Upstream is the name of the API's upstream that the policies before have chosen; "" for the operation's own.
+	Upstream string
 	// APIName is metadata.name of the API: "orders-v1".
 	APIName string
 	// APIVersion is spec.version of the API: "v1.0".
