@@ -124,6 +124,9 @@ def bootstrap(directory: Path) -> Json:
     }
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds")}
     made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
+    listener: Json = yaml.safe_load(BOOTSTRAP.with_name("listener.json").read_text())
+    listener["address"]["socket_address"]["port_value"] = 0
+    made["static_resources"]["listeners"] = [listener]
     return made
 
 
