@@ -56,7 +56,7 @@ class ClientCertificate:
 
 
 def client_certificate(
-    authority: Authority, name: str, *names: x509.GeneralName, subject: Sequence[x509.NameAttribute] = ()
+    authority: Authority, name: str, *names: x509.GeneralName, subject: Sequence[x509.NameAttribute[str]] = ()
 ) -> ClientCertificate:
     """One with these alternative names; without a subject, its common name is `name`."""
     key = ec.generate_private_key(ec.SECP256R1())

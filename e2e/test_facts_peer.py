@@ -66,7 +66,7 @@ class Door:
     def headers(self) -> dict[str, bytes]:
         return {one.key: one.raw_value for one in self.engine.messages[-1].request_headers.headers.headers}
 
-    def listen(self, config: Json, *, required: bool = True, accepts_untrusted: bool = False) -> None:
+    def listen(self, config: Json, required: bool, accepts_untrusted: bool) -> None:
         """What decision 45 says that such a listener has."""
         text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
         kept = {"object_key": "gatewright.peer", "factory_key": "envoy.string", "skip_if_empty": True}
@@ -109,8 +109,11 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
 
 
 @contextmanager
-def listening(door: Door, upstream: Upstream, **how: bool) -> Iterator[LoneEnvoy]:
-    with lone_envoy(upstream, door.engine, [route("p", HEADERS)], partial(door.listen, **how)) as envoy:
+def listening(
+    door: Door, upstream: Upstream, *, required: bool = True, accepts_untrusted: bool = False
+) -> Iterator[LoneEnvoy]:
+    change = partial(door.listen, required=required, accepts_untrusted=accepts_untrusted)
+    with lone_envoy(upstream, door.engine, [route("p", HEADERS)], change) as envoy:
         yield envoy
 
 
