@@ -34,14 +34,14 @@ def test_options_go_over_the_environment_and_that_over_the_file() -> None:
         "GATEWRIGHT_GATEWAY_LIMITS_CONCURRENT_STREAMS": "60",
         "GATEWRIGHT_GATEWAY_LIMITS_CONNECTIONS": "700",
         "GATEWRIGHT_GATEWAY_TIMEOUTS_DRAIN": "3s",
-        "GATEWRIGHT_GATEWAY_TRUSTED_PROXIES_NETWORKS": "[110.0.0.1/8]",
+        "GATEWRIGHT_GATEWAY_TRUSTED_PROXIES_NETWORKS": "[10.0.0.0/8]",
         "GATEWRIGHT_GATEWAY_PORT": "tcp://10.0.0.1:80",
         "GATEWRIGHT_GATEWAY_LISTENERS_PORT": "1",
     }
     document = effective(WRITTEN, environment, {"max_connections": 800, "host": "::", "source": "/etc/gateway.yaml"})
     spec = document["spec"]
     assert spec["limits"] == {"concurrentStreams": 60, "connections": 800}
-    assert (spec["timeouts"], spec["trustedProxies"]) == ({"drain": "3s"}, {"networks": ["110.0.0.1/8"]})
+    assert (spec["timeouts"], spec["trustedProxies"]) == ({"drain": "3s"}, {"networks": ["10.0.0.0/8"]})
     assert listening(document) == [("open", "::", 80, "http", False), ("safe", "10.0.0.1", 443, "https", True)]
     assert bootstrap_values(document).connections == 800
     assert document["metadata"]["source"] == "/etc/gateway.yaml"

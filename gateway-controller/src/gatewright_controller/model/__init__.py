@@ -12,6 +12,7 @@ from gatewright_controller.model.api import (
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
 from gatewright_controller.model.gateway import (
+    LINE_BEGINS,
     AccessLogging,
     Compression,
     Destination,
@@ -28,6 +29,7 @@ from gatewright_controller.model.policies import OnError, OnErrorByClass, Policy
 from gatewright_controller.model.upstream import Upstream, UpstreamProtocol, Upstreams
 
 __all__ = [
+    "LINE_BEGINS",
     "AccessLog",
     "AccessLogging",
     "Api",

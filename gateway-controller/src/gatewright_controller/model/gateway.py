@@ -45,18 +45,13 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 FilePath = Annotated[
     str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))
 ]
-FieldName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$",
-        extra_json_schema=expecting("letters, digits, '_', '.' and '-', such as 'user_agent'"),
-    ),
-]
 FIELD_SOURCES = (
     "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
     "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "protocol", "serverName", "tlsVersion",
     "tlsCipher", "peerSubject", "peerFingerprint", "listener",
 )  # fmt: skip
+LINE_BEGINS = ("time", "level", "component", "message")
+"""What every line of the access log begins with."""
 HEADER_NAME = "[A-Za-z0-9-]{1,100}"
 FieldSource = Annotated[
     str,
@@ -76,9 +71,12 @@ DEFAULT_FIELDS = {
 }  # fmt: skip
 
 
-def told(comment: str, behind: str = "", *, restart: bool = False, **limits: Any) -> Meta:
-    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart."""
-    extra: JsonObject = {"x-behind": behind, "x-restart": restart}
+def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
+    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
+
+    expected: as mistakes say it, where the limits do not say it well.
+    """
+    extra: JsonObject = {"x-behind": behind, "x-restart": restart, **(expecting(expected) if expected else {})}
     return Meta(description=comment, extra_json_schema=extra, **limits)
 
 
@@ -279,7 +277,8 @@ class Limits(Strict, frozen=True):
     header_bytes: Annotated[
         int,
         told("Of a request's headers together, whole KiB; more are answered with 431.", "max_request_headers_kb",
-             ge=8192, le=262_144, multiple_of=1024),
+             ge=8192, le=262_144, multiple_of=1024,
+             expected="whole KiB, a multiple of 1024 from 8192 to 262144"),
     ] = 262_144  # fmt: skip
     concurrent_streams: Annotated[
         int,
@@ -364,7 +363,7 @@ class AccessLogging(Strict, frozen=True):
              "RuntimeFilter.percent_sampled", ge=0, le=1),
     ] = 1.0  # fmt: skip
     fields: Annotated[
-        dict[FieldName, FieldSource],
+        dict[str, FieldSource],
         told("Name → what it holds, behind time, level, component and message, which every line begins with.",
              "SubstitutionFormatString.json_format", min_length=1),
     ] = msgspec.field(default_factory=lambda: dict(DEFAULT_FIELDS))  # fmt: skip
@@ -380,10 +379,10 @@ class GatewaySpec(Strict, frozen=True):
         msgspec.field(default_factory=lambda: [Listener(name="http")])
     )
     certificates: Annotated[
-        dict[ResourceName, Certificate], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+        dict[str, Certificate], told("Name → files. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
     authorities: Annotated[
-        dict[ResourceName, Authority], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+        dict[str, Authority], told("Name → files. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
     trusted_proxies: Annotated[TrustedProxies, told("Nobody, unless said: the client is who connects.", "")] = (
         msgspec.field(default_factory=TrustedProxies)

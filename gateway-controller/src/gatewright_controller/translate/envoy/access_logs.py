@@ -103,6 +103,7 @@ def _open_telemetry(collector: str, fields: dict[str, str]) -> JsonObject:
     return typed(
         "extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
         grpc_service={"google_grpc": {"target_uri": collector, "stat_prefix": "access_log"}, "timeout": "10s"},
+        log_name="gatewright",
         body={"string_value": fields["message"]},
         attributes={"values": attributes},
     )

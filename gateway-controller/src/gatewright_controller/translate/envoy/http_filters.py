@@ -15,6 +15,14 @@ FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
 """A cluster of the bootstrap."""
 
+PEER = "gatewright.peer"
+"""Filter state, on listeners that ask for client certificates: the client's, PEM that is URL-encoded."""
+PEER_ATTRIBUTE = f"filter_state['{PEER}']"
+"""What the engine is sent it as: internal/extproc/incoming.go."""
+
+UPSTREAM_NAMESPACE = "gatewright.upstream"
+"""Dynamic metadata in which the engine tells a pool that a policy chose: {"value": NAME}."""
+
 LIBRARIES = {
     "br": ("brotli", "extensions.compression.brotli.compressor.v3.Brotli"),
     "gzip": ("gzip", "extensions.compression.gzip.compressor.v3.Gzip"),
@@ -30,10 +38,12 @@ def http_filters(listener: Listener) -> list[JsonObject]:
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
     first = [_refused_hosts(listener.hosts), _asked()]
+    peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
-    return [*first, _lines_said(), *compressed, _ext_proc(), last]
+    certificate = [_peer()] if peers else []
+    return [*first, *certificate, _lines_said(), *compressed, _ext_proc([PEER_ATTRIBUTE] if peers else []), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
@@ -89,7 +99,14 @@ def _compressors(compression: Compression) -> list[JsonObject]:
     ]
 
 
-def _ext_proc() -> JsonObject:
+def _peer() -> JsonObject:
+    """The client's certificate, for the engine to read: what it says stands in no header."""
+    text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
+    kept = {"object_key": PEER, "factory_key": "envoy.string", "skip_if_empty": True, "format_string": text}
+    return extension(PEER, f"{FILTERS}.set_filter_state.v3.Config", on_request_headers=[kept])
+
+
+def _ext_proc(attributes: list[str]) -> JsonObject:
     """Enabled per route, which overrides the modes with what its chain needs: a request that matches none must not
     reach the engine."""
     mode = {
@@ -108,11 +125,11 @@ def _ext_proc() -> JsonObject:
         status_on_error={"code": "ServiceUnavailable"},  # no engine, no policies, no answer but this
         message_timeout="60s",  # per filter, not per route: attachments have their own, shorter ones
         processing_mode=mode,
-        request_attributes=["xds.route_name", "source.address"],
+        request_attributes=["xds.route_name", "source.address", *attributes],
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
-        # The latter is what a route's host_rewrite reads.
-        metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE]}},
+        # What access log, host_rewrite and cluster of a route read.
+        metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
     )
     return {**configured, "disabled": True}

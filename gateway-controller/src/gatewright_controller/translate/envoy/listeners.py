@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from gatewright_documents.values import JsonObject
@@ -75,8 +76,8 @@ def _filter_chains(one: Listener, spec: GatewaySpec) -> Iterator[JsonObject]:
 
 
 def _cidr(network: str) -> JsonObject:
-    prefix, _, length = network.partition("/")
-    return {"address_prefix": prefix, "prefix_len": int(length)}
+    of = ipaddress.ip_network(network)
+    return {"address_prefix": str(of.network_address), "prefix_len": of.prefixlen}
 
 
 def _filter_chain(one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject]) -> JsonObject:

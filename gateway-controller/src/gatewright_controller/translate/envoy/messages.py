@@ -6,6 +6,7 @@ their messages, with Envoy's numbers; they are fields like all others then.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any, cast
 
@@ -43,10 +44,17 @@ KNOWN = (
 )  # fmt: skip
 LISTENER = "envoy.config.listener.v3.Listener"
 TYPE = "type.googleapis.com/envoy"
-BOOL = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
-OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
-NEWER = {"envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor": (("allow_content_length_header", 26, BOOL),)}
-"""Message → its fields that xds-protos lacks: name, number, type."""
+FIELD = descriptor_pb2.FieldDescriptorProto
+BOOL, STRING, MESSAGE = FIELD.TYPE_BOOL, FIELD.TYPE_STRING, FIELD.TYPE_MESSAGE
+GRPC_SERVICE = "envoy.config.core.v3.GrpcService"
+NEWER: dict[str, dict[str, tuple[int, int, str, str]]] = {
+    "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor": {"allow_content_length_header": (26, BOOL, "", "")},
+    "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
+        "grpc_service": (9, MESSAGE, f".{GRPC_SERVICE}", "envoy/config/core/v3/grpc_service.proto"),
+        "log_name": (10, STRING, "", ""),
+    },
+}
+"""Message → its fields that xds-protos lacks: number, type, for messages its name and the file that it is in."""
 
 
 class _WithNewerFields:
@@ -66,8 +74,10 @@ def _extended(file: Any) -> descriptor_pb2.FileDescriptorProto:
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
     for message in proto.message_type:
-        for name, number, kind in NEWER.get(f"{proto.package}.{message.name}", ()):
-            message.field.add(name=name, number=number, type=kind, label=OPTIONAL)
+        for name, (number, kind, of, within) in NEWER.get(f"{proto.package}.{message.name}", {}).items():
+            message.field.add(name=name, number=number, type=kind, type_name=of or None, label=FIELD.LABEL_OPTIONAL)
+            if within and within not in proto.dependency:
+                proto.dependency.append(within)
     return proto
 
 
@@ -86,7 +96,8 @@ def message(kind: str, document: JsonObject) -> EnvoyMessage:
 def document_of(kind: str, serialized: bytes) -> JsonObject:
     """The inverse of `message`, of what was serialized."""
     read = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind)).FromString(serialized)
-    shown: JsonObject = json_format.MessageToDict(read, preserving_proto_field_name=True, descriptor_pool=pool())
+    text = json_format.MessageToJson(read, preserving_proto_field_name=True, descriptor_pool=pool())
+    shown: JsonObject = json.loads(text)
     return shown
 
 
