@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
-from gatewright_controller.model import PolicyAttachment, milliseconds
+from gatewright_controller.model import PolicyAttachment, Upstream, milliseconds
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,37 @@ class DraftTimeouts:
 
 
 @dataclass(frozen=True)
+class DraftRouting:
+    """What an API or an operation says of its requests' ways, as far as it can be read. field: where it stands."""
+
+    field: str
+    raw: JsonObject
+
+    def says(self, name: str) -> bool:
+        """Whether the field is there, readable or not."""
+        return name in self.raw
+
+    def get(self, name: str, kind: type[T]) -> T | None:
+        """The field's value, or None where it is not there or is not of the kind."""
+        return _converted(self.raw.get(name), kind)
+
+    def items(self, name: str, kind: type[T]) -> list[T]:
+        """The field's items; none unless all can be read, so that places are those of the document."""
+        read = [_converted(one, kind) for one in _list(self.raw.get(name))]
+        items = [one for one in read if one is not None]
+        return items if len(items) == len(read) else []
+
+
+def _converted(value: JsonValue, kind: type[T]) -> T | None:
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+@dataclass(frozen=True)
 class DraftOperation:
     """An operation as far as it can be read. field: where it stands."""
 
@@ -49,6 +85,7 @@ class DraftOperation:
     path: str | None
     policies: list[DraftPolicy]
     timeouts: DraftTimeouts
+    routing: DraftRouting
 
 
 @dataclass(frozen=True)
@@ -57,8 +94,10 @@ class DraftUpstream:
 
     field: str
     name: str
-    url: str | None
-    protocol: str | None
+    keys: frozenset[str]
+    """Those that are written, whether or not they can be read."""
+    upstream: Upstream
+    """Without the fields that its structure refuses."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +110,7 @@ class Draft:
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
+    routing: DraftRouting
     strict: bool
 
     @staticmethod
@@ -82,8 +122,9 @@ class Draft:
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
+        routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        return Draft(context, version, upstreams, policies, operations, timeouts, strict)
+        return Draft(context, version, upstreams, policies, operations, timeouts, routing, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -100,13 +141,14 @@ def _text(value: JsonValue) -> str | None:
 
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
     given = _object(raw)
-    return DraftUpstream(f"spec.upstream.{name}", name, _text(given.get("url")), _text(given.get("protocol")))
+    return DraftUpstream(f"spec.upstream.{name}", name, frozenset(given), _readable(Upstream, given) or Upstream())
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
     where, given = f"spec.operations[{index}]", _object(raw)
     method, path = _text(given.get("method")), _text(given.get("path"))
-    return DraftOperation(where, method, path, _draft_policies(given, where), _draft_timeouts(given, where))
+    policies, times = _draft_policies(given, where), _draft_timeouts(given, where)
+    return DraftOperation(where, method, path, policies, times, DraftRouting(where, given))
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
@@ -123,17 +165,17 @@ def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
     return [
         DraftPolicy(
             f"{where}.policies[{index}]",
-            _readable(_object(policy)),
+            _readable(PolicyAttachment, _object(policy)),
             isinstance(_object(policy).get("params", {}), dict),
         )
         for index, policy in enumerate(_list(raw.get("policies")))
     ]
 
 
-def _readable(raw: JsonObject) -> PolicyAttachment | None:
+def _readable(kind: type[S], raw: JsonObject) -> S | None:
     """`raw` without the fields that its structure refuses, or None if it needs one of them."""
     good: dict[str, JsonValue] = {}
-    for part in msgspec.structs.fields(PolicyAttachment):
+    for part in msgspec.structs.fields(kind):
         try:
             if part.encode_name in raw:
                 good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
@@ -141,4 +183,4 @@ def _readable(raw: JsonObject) -> PolicyAttachment | None:
             pass
         if part.required and part.name not in good:
             return None
-    return PolicyAttachment(**good)
+    return kind(**good)

@@ -9,7 +9,14 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.model import Compression, Listener
 from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
-from gatewright_controller.translate.envoy.routes import ACCESS_LOG, AUTHORITY_NAMESPACE, EXT_PROC
+from gatewright_controller.translate.envoy.routes import (
+    ACCESS_LOG,
+    AUTHORITY_NAMESPACE,
+    CHOICE,
+    EXT_PROC,
+    UPSTREAM_NAMESPACE,
+    coalesced,
+)
 
 FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
@@ -43,7 +50,8 @@ def http_filters(listener: Listener) -> list[JsonObject]:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
-    return [*first, *certificate, _lines_said(), *compressed, _ext_proc([PEER_ATTRIBUTE] if peers else []), last]
+    engine = _ext_proc([PEER_ATTRIBUTE] if peers else [])
+    return [*first, *certificate, _lines_said(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
@@ -129,7 +137,16 @@ def _ext_proc(attributes: list[str]) -> JsonObject:
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
-        # What access log, host_rewrite and cluster of a route read.
+        # What routes' host_rewrite and the access log read, and what the filter behind this one does.
         metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
     )
     return {**configured, "disabled": True}
+
+
+def _choice() -> JsonObject:
+    """Enabled by the routes between whose pools policies choose: Envoy looks for the route again by this alone, so that
+    nothing that policies have made of a request leads to a route with others. The engine's choices.go places them."""
+    chosen = coalesced("DYNAMIC_METADATA", f"{UPSTREAM_NAMESPACE}:value", "METADATA", f"ROUTE:{CHOICE}:upstream")
+    key = _kept(CHOICE, f"%METADATA(ROUTE:{CHOICE}:route)%/{chosen}")
+    kind = f"{FILTERS}.set_filter_state.v3.Config"
+    return {**extension(CHOICE, kind, on_request_headers=[key], clear_route_cache=True), "disabled": True}
