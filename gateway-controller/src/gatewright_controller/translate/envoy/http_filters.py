@@ -27,9 +27,6 @@ PEER = "gatewright.peer"
 PEER_ATTRIBUTE = f"filter_state['{PEER}']"
 """What the engine is sent it as: internal/extproc/incoming.go."""
 
-UPSTREAM_NAMESPACE = "gatewright.upstream"
-"""Dynamic metadata in which the engine tells a pool that a policy chose: {"value": NAME}."""
-
 LIBRARIES = {
     "br": ("brotli", "extensions.compression.brotli.compressor.v3.Brotli"),
     "gzip": ("gzip", "extensions.compression.gzip.compressor.v3.Gzip"),

@@ -53,6 +53,7 @@ NEWER: dict[str, dict[str, tuple[int, int, str, str]]] = {
         "grpc_service": (9, MESSAGE, f".{GRPC_SERVICE}", "envoy/config/core/v3/grpc_service.proto"),
         "log_name": (10, STRING, "", ""),
     },
+    "envoy.extensions.filters.http.set_filter_state.v3.Config": {"clear_route_cache": (2, BOOL, "", "")},
 }
 """Message → its fields that xds-protos lacks: number, type, for messages its name and the file that it is in."""
 
