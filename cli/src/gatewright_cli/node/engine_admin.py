@@ -79,6 +79,8 @@ class _Xds(msgspec.Struct, rename="camel"):
     envoy_connected: bool
     cluster_generation: int
     clusters_confirmed: int
+    listener_generation: int
+    listeners_confirmed: int
     route_generation: int
     routes_confirmed: int
 
@@ -108,15 +110,18 @@ class EngineAdmin:
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
     async def envoy_acknowledged_all(self) -> bool:
-        """Whether Envoy has acknowledged the newest clusters and routes. False where the engine gives no answer."""
+        """Whether Envoy has acknowledged the newest clusters, listeners and routes. False where the engine gives no
+        answer.
+        """
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
         except LocalHttpError:
             return False
         xds = msgspec.json.decode(answer.content, type=_Stats).xds
-        acknowledged = (xds.clusters_confirmed, xds.routes_confirmed)
-        return xds.envoy_connected and acknowledged == (xds.cluster_generation, xds.route_generation)
+        acknowledged = (xds.clusters_confirmed, xds.listeners_confirmed, xds.routes_confirmed)
+        wanted = (xds.cluster_generation, xds.listener_generation, xds.route_generation)
+        return xds.envoy_connected and acknowledged == wanted
 
     async def deploy(
         self,

@@ -165,6 +165,8 @@ class NodeRun:
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
             click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            for listener in settings.gateway.listeners[1:]:
+                click.echo(f"also {listener.url} (listener {listener.name})")
             if settings.controller:
                 click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
             for state, said in self._deployment.shortcomings():
@@ -229,6 +231,7 @@ class NodeRun:
             "state": self._state,
             "pid": os.getpid(),
             "url": settings.url,
+            "listeners": [{"name": one.name, "url": one.url} for one in settings.gateway.listeners],
             "controller": ports.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import bootstrap, ports
+from gatewright_cli.node import gateway, ports
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.operator_secrets import OperatorSecrets
@@ -49,6 +50,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
+        rendering = gateway.rendering(inputs.gateway)  # beside the build
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -56,7 +58,10 @@ def run(options: Options, rest: Sequence[str]) -> int:
         stack.callback(temporary.close)
         changes = _changes(options, generations)
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
-        refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
+        with spent.measure("gateway"):
+            settings = replace(settings, rendered=rendering.result())
+        ports_again = listeners(options, inputs.gateway.listeners)
+        refuse(list(preflight.port_mistakes(ports_again)))  # building may have taken minutes
         return _run_node(settings, inputs, options, changes, spent)
 
 
@@ -99,15 +104,10 @@ def node_settings(
         bootstrap_template=inputs.bootstrap,
         node_id=options.node_id or socket.gethostname(),
         edge=options.edge,
-        host=options.host,
-        port=options.port,
-        tls=bootstrap.speaks_tls(inputs.bootstrap),
+        gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
         echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
-        access_log=options.access_log,
-        access_log_sample=options.access_log_sample,
-        underscored_headers=options.underscored_headers,
         log_level=options.log_level,
         drain_seconds=options.drain_seconds,
         executor_drain_seconds=options.executor_drain,

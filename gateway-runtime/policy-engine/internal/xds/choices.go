@@ -9,6 +9,7 @@ import (
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -49,11 +50,11 @@ func checkChoice(route *routev3.Route, chain *nodev1.Chain) error {
 	if packed == nil {
 		return fmt.Errorf("typed_per_filter_config: expected %s, since the chain's policies choose between pools", choice)
 	}
-	config := &routev3.FilterConfig{}
+	config := &setstatev3.Config{}
 	if err := packed.UnmarshalTo(config); err != nil {
 		return fmt.Errorf("typed_per_filter_config[%s]: %w", choice, err)
 	}
-	if !proto.Equal(config, &routev3.FilterConfig{Config: &anypb.Any{}}) {
+	if proto.Size(config) > 0 {
 		return fmt.Errorf("typed_per_filter_config[%s]: expected an empty config, got %v", choice, config)
 	}
 	if says.group == "" || !slices.Contains(chain.GetUpstreams(), says.upstream) {

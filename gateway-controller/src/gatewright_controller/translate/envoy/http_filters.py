@@ -134,7 +134,7 @@ def _ext_proc(attributes: list[str]) -> JsonObject:
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
-        # What routes' host_rewrite and the access log read, and what the filter behind this one does.
+        # What access log and host_rewrite of a route read, and the filter behind this one.
         metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
     )
     return {**configured, "disabled": True}

@@ -9,11 +9,12 @@ from typing import Literal, cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
-from google.protobuf import any_pb2, wrappers_pb2
+from google.protobuf import wrappers_pb2
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
 
@@ -248,8 +249,8 @@ def _mirror(mirror: Mirroring) -> EnvoyMessage:
 def _let_policies_choose(route: route_components_pb2.Route, choice: Choice) -> None:
     told = struct({"route": choice.route, "upstream": choice.upstream})
     route.metadata.filter_metadata[CHOICE].CopyFrom(told)
-    enabled = cast("EnvoyMessage", route_components_pb2.FilterConfig(config=any_pb2.Any()))
-    route.typed_per_filter_config[CHOICE].CopyFrom(packed_any(enabled))
+    enabled = set_filter_state_pb2.Config()  # the listener's own has what there is to do
+    route.typed_per_filter_config[CHOICE].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
 
 
 def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str, str]) -> None:
