@@ -81,7 +81,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f" --peers {run_dir.path}/peers/peers.json"
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
         f" --token-file {run_dir.path}/management-token"
-        f" --system-parameters-file {run_dir.path}/system-parameters.yaml --log-level info"
+        f" --system-parameters-file {run_dir.path}/system-parameters.yaml"
+        f" --gateway {run_dir.path}/gateway.json --log-level info"
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
@@ -153,7 +154,7 @@ def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir
     monitors = [monitor["typed_config"] for monitor in written["overload_manager"]["resource_monitors"]]
     assert monitors[0]["max_active_downstream_connections"] == 77
     assert monitors[1]["max_heap_size_bytes"] == 1 << 30
-    at_start(replace(settings, edge=chosen, gateway=Gateway({}, connections=5, heap=2 << 30)), run_dir)
+    at_start(replace(settings, edge=chosen, gateway=Gateway(connections=5, heap=2 << 30)), run_dir)
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
     monitors = [monitor["typed_config"] for monitor in written["overload_manager"]["resource_monitors"]]
     assert (monitors[0]["max_active_downstream_connections"], monitors[1]["max_heap_size_bytes"]) == (5, 2 << 30)

@@ -9,7 +9,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Gateway:
     connections, heap: of Envoy, None where the document leaves them to the node.
     """
 
-    document: JsonObject
+    document: JsonObject = field(default_factory=lambda: {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
     listeners: tuple[Listener, ...] = (Listener("http"),)
     connections: int | None = None
     heap: int | None = None
@@ -84,10 +84,14 @@ def rendering(gateway: Gateway) -> Forked[str]:
     return Forked(lambda: _rendered(gateway.document))
 
 
-def write(run_dir: RunDir, gateway: Gateway, rendered: str) -> tuple[Path, Path]:
-    """The files of controller and engine, in the run directory."""
-    document = run_dir.write(DOCUMENT, json.dumps(gateway.document, indent=2) + "\n")
-    return document, run_dir.write_bytes(RENDERED, base64.b64decode(rendered))
+def write_document(run_dir: RunDir, gateway: Gateway) -> Path:
+    """The controller's file, in the run directory."""
+    return run_dir.write(DOCUMENT, json.dumps(gateway.document, indent=2) + "\n")
+
+
+def write_rendered(run_dir: RunDir, rendered: str) -> Path:
+    """The engine's file, in the run directory."""
+    return run_dir.write_bytes(RENDERED, base64.b64decode(rendered))
 
 
 def _effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class NodeSettings:
     node_id: str
     temporary: Path
     edge: Edge = field(default_factory=edge)
-    gateway: Gateway = field(default_factory=lambda: Gateway({}))
+    gateway: Gateway = field(default_factory=Gateway)
     rendered: str = ""
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None
@@ -116,10 +116,9 @@ def addresses(roster: Roster) -> dict[str, list[str]]:
 
 
 def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
-    """All processes of a node at its start; also writes Envoy's bootstrap and the Gateway into the run directory."""
+    """All processes of a node at its start; also writes what they read into the run directory."""
     roster = first_executors(settings, run_dir)
     first = Generation(1, settings.build)
-    gateway.write(run_dir, settings.gateway, settings.rendered)
     return [
         *([controller(settings, run_dir)] if settings.controller else []),
         *([echo(settings.echo)] if settings.echo else []),
@@ -130,7 +129,7 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
-    """The controller of a node."""
+    """The controller of a node; also writes the Gateway's document into the run directory."""
     address, socket = settings.controller or "", run_dir.socket("controller")
     options: Flags = {
         "listen": address,
@@ -140,6 +139,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        "gateway": str(gateway.write_document(run_dir, settings.gateway)),
         "log-level": settings.log_level,
     }
     return ProcessSpec(
@@ -206,7 +206,7 @@ def executor(
 
 
 def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
-    """The policy engine that serves with these executors from its start."""
+    """The policy engine that serves with these executors from its start; also writes the rendered Gateway."""
     ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
     options: Flags = {
         "manifest": str(generation.build.manifest),
@@ -216,7 +216,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "peers": str(run_dir.peers),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
-        "gateway": str(run_dir.path / gateway.RENDERED),
+        "gateway": str(gateway.write_rendered(run_dir, settings.rendered)),
         "drain-timeout": _duration(settings.drain_seconds),
         "executor-drain": _duration(settings.executor_drain_seconds),
         "generation": str(generation.number),
