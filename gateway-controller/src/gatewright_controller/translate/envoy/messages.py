@@ -7,6 +7,7 @@ their messages, with Envoy's numbers; they are fields like all others then.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -91,7 +92,31 @@ def pool() -> descriptor_pool.DescriptorPool:
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
     """The message of this full name that the document describes. Raises `ParseError`, for which we are to blame."""
     made = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
-    return cast("EnvoyMessage", json_format.ParseDict(document, made, descriptor_pool=pool()))
+    json_format.ParseDict(document, made, descriptor_pool=pool())
+    _put_in_order(made)
+    return cast("EnvoyMessage", made)
+
+
+def _put_in_order(built: Any) -> None:
+    """What an Any holds is serialized by whoever packs it, its maps in an order that no other run has."""
+    for field, value in built.ListFields():
+        for inner in _messages_of(field, value):
+            if inner.DESCRIPTOR.full_name != "google.protobuf.Any":
+                _put_in_order(inner)
+                continue
+            packed = message_factory.GetMessageClass(pool().FindMessageTypeByName(inner.TypeName()))
+            unpacked = packed.FromString(inner.value)
+            _put_in_order(unpacked)
+            inner.value = unpacked.SerializeToString(deterministic=True)
+
+
+def _messages_of(field: Any, value: Any) -> list[Any]:
+    """The messages that a field has, one by one; of a map, its values."""
+    if field.message_type is None:
+        return []
+    if field.message_type.GetOptions().map_entry:
+        return list(value.values()) if field.message_type.fields_by_name["value"].message_type else []
+    return list(value) if isinstance(value, Sequence) else [value]
 
 
 def document_of(kind: str, serialized: bytes) -> JsonObject:
