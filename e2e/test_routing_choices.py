@@ -57,13 +57,23 @@ def test_a_choice_goes_with_other_changes(gateway: Gateway, upstream: Upstream, 
     """A path that another operation has, and an authority that no virtual host has, lead to no other route."""
     canary.reset()
     own = [{"method": "GET", "path": "/denied", "policies": [attach("deny-headers")]}]
-    changes = {"upstream": "canary", "path": "/mixed/denied", "query": "n=2", "authority": "elsewhere.test", "method": "PUT"}
+    changes = {
+        "upstream": "canary",
+        "path": "/mixed/denied",
+        "query": "n=2",
+        "authority": "elsewhere.test",
+        "method": "PUT",
+    }
     document = chosen("mixed", upstream, canary, attach("retarget", changes))
     document["spec"]["operations"] += own
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/mixed/items/7").status_code == 200
     (request,) = canary.received
-    assert (request.method, request.target, request.value("host")) == ("PUT", "/other/base/denied?n=2", "elsewhere.test")
+    assert (request.method, request.target, request.value("host")) == (
+        "PUT",
+        "/other/base/denied?n=2",
+        "elsewhere.test",
+    )
     assert upstream.received == []
 
 

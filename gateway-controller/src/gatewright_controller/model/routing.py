@@ -148,7 +148,7 @@ class OperationRedirect(Strict, frozen=True):
 
     status: Literal[301, 302, 303, 307, 308] = 302
     scheme: Literal["http", "https"] | UnsetType = UNSET
-    """Another one than the client's takes the port away."""
+    """The port stays what it was, unless it was the usual one of the other scheme: say `port` too for another."""
     host: HostName | UnsetType = UNSET
     port: Annotated[int, Meta(ge=1, le=65535)] | UnsetType = UNSET
     path: str | UnsetType = UNSET

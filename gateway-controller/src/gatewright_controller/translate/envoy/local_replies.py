@@ -64,8 +64,10 @@ def _by_flag() -> list[JsonObject]:
 def _by_details() -> list[JsonObject]:
     """What has no flag. The engine's answers and its policies' have details of their own."""
     away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
-    method = cel("response.code_details == 'direct_response' && response.code == 405")
+    # Not one that an API answers by itself.
+    method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
+    whole = cel("response.code_details == 'max_duration_timeout'")
     details = "^(missing_host_header|path_normalization_failed|http[12][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
     what = "The request is malformed: its host, its path or its body."
@@ -73,6 +75,7 @@ def _by_details() -> list[JsonObject]:
         # The engine is away, or has failed: its own errors come as immediate responses, with other details.
         _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
         _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
+        _problem(whole, "Timeout", "The exchange took longer than it may."),  # 408 or 504, as with SI
         _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
         _without_empty(_problem(malformed, "Bad Request", what)),
     ]
