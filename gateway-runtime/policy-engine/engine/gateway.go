@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -27,4 +29,17 @@ func readGateway(path string) (*nodev1.Gateway, error) {
 		return nil, fmt.Errorf("--gateway: %s: %w", path, err)
 	}
 	return gateway, nil
+}
+
+// reloadGateway reads the Gateway's file again and makes it the node's, as long as no controller says otherwise. An error
+// says why nothing has changed.
+func (e *Engine) reloadGateway(ctx context.Context) error {
+	if !e.ready.Load() || e.options.Gateway == "" {
+		return errors.New("expected an engine that is ready, and that was started with --gateway")
+	}
+	gateway, err := readGateway(e.options.Gateway)
+	if err != nil {
+		return err
+	}
+	return e.node.ReplaceGateway(ctx, gateway)
 }

@@ -12,6 +12,7 @@ from gatewright_cli.supervision.local_http import Answer, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
 ENGINE_SOCKET = "engine-admin.sock"
+GATEWAY_SECONDS = 30.0
 DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
 
 
@@ -85,8 +86,20 @@ class _Xds(msgspec.Struct, rename="camel"):
     routes_confirmed: int
 
 
+class _Gateway(msgspec.Struct, frozen=True):
+    """What became of the newest Gateway: state is "" where nothing has been said of any yet."""
+
+    state: str = ""
+    reason: str = ""
+
+
+class _Node(msgspec.Struct, frozen=True):
+    gateway: _Gateway = _Gateway()
+
+
 class _Stats(msgspec.Struct):
     xds: _Xds
+    node: _Node = _Node()
 
 
 class _Refusal(msgspec.Struct):
@@ -94,7 +107,7 @@ class _Refusal(msgspec.Struct):
 
 
 class EngineRefusedError(Exception):
-    """The engine has not made the executors serve: why. Those that did go on."""
+    """The engine has not done what it was asked: why. What it did before goes on."""
 
 
 class EngineAdmin:
@@ -122,6 +135,25 @@ class EngineAdmin:
         acknowledged = (xds.clusters_confirmed, xds.listeners_confirmed, xds.routes_confirmed)
         wanted = (xds.cluster_generation, xds.listener_generation, xds.route_generation)
         return xds.envoy_connected and acknowledged == wanted
+
+    async def gateway_refusal(self) -> str:
+        """Why the newest Gateway is not served; "" where it is, or nothing is known of it yet."""
+        try:
+            answer = await self._client.get("/stats")
+            answer.raise_for_status()
+        except LocalHttpError:
+            return ""
+        found = msgspec.json.decode(answer.content, type=_Stats).node.gateway
+        return found.reason if found.state in ("rejected", "pending") else ""
+
+    async def reload_gateway(self) -> None:
+        """Has the engine read the Gateway's file again. Raises EngineRefusedError; then it listens as before."""
+        try:
+            answer = await self._client.post("/gateway", timeout=GATEWAY_SECONDS)
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
 
     async def deploy(
         self,

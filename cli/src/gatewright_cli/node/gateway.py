@@ -59,6 +59,11 @@ class Gateway:
     connections: int | None = None
     heap: int | None = None
 
+    @property
+    def addresses(self) -> str:
+        """HOST:PORT of each listener, for people."""
+        return ", ".join(one.address for one in self.listeners)
+
     def files(self, kind: str) -> dict[str, dict[str, str]]:
         """The `certificates` or the `authorities`, by name."""
         spec = self.document.get("spec")
@@ -76,12 +81,12 @@ class GatewayError(Exception):
 
 def effective(file: Path | None, options: Mapping[str, object]) -> Gateway:
     """The Gateway of a file (None: none), under the environment, under options. Raises GatewayError."""
-    return _told(in_child(lambda: _effective(file, options)))
+    return told(in_child(lambda: tell_effective(file, options)))
 
 
 def rendering(gateway: Gateway) -> Forked[str]:
     """It, rendered as engines take it, in base64: takes half a second, in a child."""
-    return Forked(lambda: _rendered(gateway.document))
+    return Forked(lambda: tell_rendered(gateway.document))
 
 
 def write_document(run_dir: RunDir, gateway: Gateway) -> Path:
@@ -94,7 +99,8 @@ def write_rendered(run_dir: RunDir, rendered: str) -> Path:
     return run_dir.write_bytes(RENDERED, base64.b64decode(rendered))
 
 
-def _effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
+def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
+    """For a process of its own: as JSON, what `told` reads."""
     from gatewright_controller import gateway_file
     from gatewright_documents.document import read_file
     from gatewright_documents.yaml_reader import JSON_TYPES
@@ -123,14 +129,16 @@ def _is_a_field(name: str) -> bool:
     return not name.startswith(("--", "GATEWRIGHT_"))
 
 
-def _told(found: dict[str, Any]) -> Gateway:
+def told(found: dict[str, Any]) -> Gateway:
+    """The Gateway that another process has found out. Raises GatewayError."""
     if "mistakes" in found:
         raise GatewayError(found["mistakes"])
     listeners = tuple(Listener(*one) for one in found["listeners"])
     return Gateway(found["document"], listeners, found["connections"], found["heap"])
 
 
-def _rendered(document: JsonObject) -> str:
+def tell_rendered(document: JsonObject) -> str:
+    """For a process of its own: the document rendered, in base64."""
     from gatewright_controller import gateway_file
 
     return base64.b64encode(gateway_file.render(document)).decode()

@@ -272,7 +272,6 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     }
     drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
     accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
-    addresses = [one.address for one in settings.gateway.listeners]
     return ProcessSpec(
         name="envoy",
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
@@ -284,7 +283,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         writes_access_log=True,
         sockets=(own,),
         relay=admin,
-        listen=", ".join(addresses),
+        listen=settings.gateway.addresses,
         drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )

@@ -102,7 +102,7 @@ def with_defaults(options: Options) -> Options:
     """The options with what the manifest's folder says: the `apis` and the `gateway.yaml` beside it, and the echo that
     an API names.
     """
-    written = options.manifest.parent / gateway.FILE
+    written = options.manifest.parent.absolute() / gateway.FILE
     if options.gateway is None and not options.build_output and written.is_file():
         options = replace(options, gateway=written)
     beside = options.manifest.parent / APIS

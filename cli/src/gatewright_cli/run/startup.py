@@ -22,6 +22,7 @@ from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
 from gatewright_cli.node import gateway, ports
 from gatewright_cli.node.bootstrap import BootstrapError
+from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.phase_times import PhaseTimes
@@ -30,6 +31,7 @@ from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.node.temporary_folders import TemporaryFolders
 from gatewright_cli.run import preflight
+from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
@@ -56,7 +58,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         stack.callback(generations.close)
         temporary = TemporaryFolders.open()
         stack.callback(temporary.close)
-        changes = _changes(options, generations)
+        changes = _changes(options, generations, inputs.gateway)
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
         with spent.measure("gateway"):
             settings = replace(settings, rendered=rendering.result())
@@ -82,11 +84,12 @@ def _generations(options: Options) -> Generations:
     return Generations.open(output)
 
 
-def _changes(options: Options, generations: Generations) -> UpdateSources:
+def _changes(options: Options, generations: Generations, listening: Gateway) -> UpdateSources:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
+    source = GatewaySource(options.gateway and options.gateway.absolute(), options.of_gateway, listening)
     return UpdateSources(
-        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit
+        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit, source
     )
 
 

@@ -302,6 +302,8 @@ type bench struct {
 
 	resolver Resolver // nil: nobody is asked
 	observer Observer // nil: nobody is told
+
+	gatewayFile *nodev1.Gateway // nil: there is none
 }
 
 const grace = 40 * time.Millisecond
@@ -314,8 +316,8 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
-		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond}})
+	node, err := New(Options{NodeID: "n", Gateway: b.gatewayFile, StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
+		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond, Watch: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

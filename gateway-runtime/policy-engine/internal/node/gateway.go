@@ -65,6 +65,32 @@ func (n *Node) applyGateway(ctx context.Context, message *nodev1.Gateway, revisi
 	n.tryGateway(ctx)
 }
 
+// ReplaceGateway makes a Gateway the node's, as an update of the controller's would, and returns once it is, or is not: then
+// with the reason.
+func (n *Node) ReplaceGateway(ctx context.Context, gateway *nodev1.Gateway) error {
+	n.gatewayStatus.Store(nil) // what is said from now on counts
+	n.inbox.add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: gateway})
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("nothing was said of it in time"))
+	defer cancel()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		status := n.gatewayStatus.Load()
+		if status.GetDigest() != gateway.GetDigest() {
+			continue
+		}
+		if status.GetState() != nodev1.ApiStatus_STATE_APPLIED {
+			return errors.New(status.GetReason())
+		}
+		return nil
+	}
+}
+
 // tryGateway takes the queued Gateway through all stages: checked, its files read, secrets and then listeners to Envoy, to
 // disk, report. An Envoy that refuses has the one before again.
 func (n *Node) tryGateway(ctx context.Context) {
@@ -80,8 +106,8 @@ func (n *Node) tryGateway(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err == nil:
 		candidate.acknowledged = true
+		n.storeGateway(candidate) // before the hello says so
 		n.commitGateway(candidate)
-		n.storeGateway(candidate)
 		n.reportGateway(candidate, nodev1.ApiStatus_STATE_APPLIED, "")
 	case errors.Is(err, xds.ErrNoEnvoy):
 		candidate.previous = n.listening.current.lastGood()
@@ -245,9 +271,11 @@ func (n *Node) confirmGateway(ctx context.Context) {
 func (n *Node) acknowledgeGateway(v *gatewayVersion) {
 	known := v.acknowledged
 	v.acknowledged, v.previous = true, nil
-	n.publish()
 	if !known {
 		n.storeGateway(v)
+	}
+	n.publish()
+	if !known {
 		n.reportGateway(v, nodev1.ApiStatus_STATE_APPLIED, "")
 	}
 }
