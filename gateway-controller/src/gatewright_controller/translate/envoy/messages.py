@@ -7,7 +7,6 @@ their messages, with Envoy's numbers; they are fields like all others then.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -35,6 +34,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from gatewright_documents.values import JsonObject
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage
 
@@ -43,6 +43,7 @@ KNOWN = (
     http_connection_manager_pb2, listener_pb2, local_ratelimit_pb2, logs_service_pb2, proxy_protocol_pb2, rbac_pb2,
     router_pb2, set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
 )  # fmt: skip
+ANY = "google.protobuf.Any"
 LISTENER = "envoy.config.listener.v3.Listener"
 TYPE = "type.googleapis.com/envoy"
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -50,12 +51,10 @@ BOOL, STRING, MESSAGE = FIELD.TYPE_BOOL, FIELD.TYPE_STRING, FIELD.TYPE_MESSAGE
 GRPC_SERVICE = "envoy.config.core.v3.GrpcService"
 NEWER: dict[str, dict[str, tuple[int, int, str, str]]] = {
     "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor": {"allow_content_length_header": (26, BOOL, "", "")},
-    "envoy.extensions.filters.http.set_filter_state.v3.Config": {"clear_route_cache": (2, BOOL, "", "")},
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
         "grpc_service": (9, MESSAGE, f".{GRPC_SERVICE}", "envoy/config/core/v3/grpc_service.proto"),
         "log_name": (10, STRING, "", ""),
     },
-    "envoy.extensions.filters.http.set_filter_state.v3.Config": {"clear_route_cache": (2, BOOL, "", "")},
 }
 """Message → its fields that xds-protos lacks: number, type, for messages its name and the file that it is in."""
 
@@ -92,37 +91,35 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
     """The message of this full name that the document describes. Raises `ParseError`, for which we are to blame."""
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
-    json_format.ParseDict(document, made, descriptor_pool=pool())
-    _put_in_order(made)
+    made = json_format.ParseDict(document, _empty(kind), descriptor_pool=pool())
+    _settle(made)
     return cast("EnvoyMessage", made)
 
 
-def _put_in_order(built: Any) -> None:
-    """What an Any holds is serialized by whoever packs it, its maps in an order that no other run has."""
-    for field, value in built.ListFields():
-        for inner in _messages_of(field, value):
-            if inner.DESCRIPTOR.full_name != "google.protobuf.Any":
-                _put_in_order(inner)
-                continue
-            packed = message_factory.GetMessageClass(pool().FindMessageTypeByName(inner.TypeName()))
-            unpacked = packed.FromString(inner.value)
-            _put_in_order(unpacked)
-            inner.value = unpacked.SerializeToString(deterministic=True)
+def _empty(kind: str) -> Message:
+    return message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
 
 
-def _messages_of(field: Any, value: Any) -> list[Any]:
-    """The messages that a field has, one by one; of a map, its values."""
-    if field.message_type is None:
-        return []
-    if field.message_type.GetOptions().map_entry:
-        return list(value.values()) if field.message_type.fields_by_name["value"].message_type else []
-    return list(value) if isinstance(value, Sequence) else [value]
+def _settle(made: Message) -> None:
+    """What is inside of each Any, serialized the same way every time: `ParseDict` leaves maps in any order there."""
+    if made.DESCRIPTOR.full_name == ANY:
+        holder: Any = made
+        inside = _empty(holder.type_url.rpartition("/")[2])
+        inside.ParseFromString(holder.value)
+        _settle(inside)
+        holder.value = inside.SerializeToString(deterministic=True)
+        return
+    for field, value in made.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue  # Envoy's maps that we fill hold no Any
+        for one in value if field.is_repeated else [value]:
+            _settle(one)
 
 
 def document_of(kind: str, serialized: bytes) -> JsonObject:
     """The inverse of `message`, of what was serialized."""
-    read = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind)).FromString(serialized)
+    read = _empty(kind)
+    read.ParseFromString(serialized)
     text = json_format.MessageToJson(read, preserving_proto_field_name=True, descriptor_pool=pool())
     shown: JsonObject = json.loads(text)
     return shown
