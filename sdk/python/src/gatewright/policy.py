@@ -327,7 +327,9 @@ class RequestContext:
 
     @property
     def client_address(self) -> str:
-        """ip:port of the connection's other end, IPv6 in brackets: [::1]:4711. A proxy's own, where one is in front."""
+        """ip:port of the client, IPv6 in brackets: [::1]:4711. The connection's other end, or whom a proxy names that
+        the Gateway trusts (`trustedProxies`, PROXY protocol), with port 0 where it names none. No other header counts.
+        """
         return _text(self._fields.client_address)
 
     @property
