@@ -47,6 +47,7 @@ def pages() -> dict[str, str]:
         "build-yaml.md": build_yaml(),
         "policy-definition.md": policy_definition(),
         "api-definition.md": api_definition(),
+        "upstreams.md": upstreams(),
         "gateway.md": gateway(),
         "statistics.md": go_structs.statistics(),
         "gatewright-policy.md": module("gatewright.policy"),
@@ -222,8 +223,7 @@ def api_definition() -> str:
         "The file": api.Api,
         "`metadata`": api.Metadata,
         "`spec`": api.ApiSpec,
-        "`spec.upstream`": api.Upstreams,
-        "`spec.upstream.main`": api.Upstream,
+        "`spec.upstream.NAME`": api.Upstream,
         "An operation": api.Operation,
         "An attachment of a policy": api.PolicyAttachment,
         "`onError` by class": api.OnErrorByClass,
@@ -231,10 +231,30 @@ def api_definition() -> str:
     return page("API definition", structs(named))
 
 
+def upstreams() -> str:
+    """Fields of pools, and Envoy's behind each: what stands after `Envoy:` in its docstring."""
+    named: dict[str, type[msgspec.Struct]] = {
+        "`spec.upstream.NAME`": api.Upstream,
+        "`targets[]`": api.Target,
+        "`loadBalancing`": api.LoadBalancing,
+        "`loadBalancing.hashOn`": api.HashOn,
+        "`healthCheck`": api.HealthCheck,
+        "`healthCheck.http`": api.HttpCheck,
+        "`healthCheck.grpc`": api.GrpcCheck,
+        "`healthCheck.tcp`": api.TcpCheck,
+        "`ejection`": api.Ejection,
+        "`circuitBreaker`": api.CircuitBreaker,
+        "`dns`": api.Dns,
+        "`tls`": api.UpstreamTls,
+        "`tcpKeepalive`": api.TcpKeepalive,
+    }
+    how_to = "How to use them is in [Pools of upstreams](../how-to/upstreams.md)."
+    return page("Fields of upstreams", how_to, structs(named))
+
+
 def gateway() -> str:
-    return page(
-        "Gateway", gateway_reference.INTRODUCTION, *gateway_reference.sections(lambda schema: takes(schema, {}))
-    )
+    sections = gateway_reference.sections(lambda schema: takes(schema, {}))
+    return page("Gateway", gateway_reference.INTRODUCTION, *sections)
 
 
 def structs(named: dict[str, type[msgspec.Struct]]) -> str:
@@ -250,12 +270,20 @@ def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
             code(field.encode_name),
             takes(properties[field.encode_name], titles),
             "required" if field.required else default(_default_of(field)),
-            said.get(field.name, ""),
+            *_meaning(said.get(field.name, "")),
         )
         for field in msgspec.structs.fields(kind)
     ]
-    columns = 4 if any(row[3] for row in rows) else 3
-    return table(("key", "takes", "default", "meaning")[:columns], [row[:columns] for row in rows])
+    if not rows:
+        return "It has no fields."
+    columns = 3 + any(row[3] for row in rows) + any(row[4] for row in rows)
+    return table(("key", "takes", "default", "meaning", "in Envoy")[:columns], [row[:columns] for row in rows])
+
+
+def _meaning(said: str) -> tuple[str, str]:
+    """What a field means, and Envoy's field behind it."""
+    meaning, _, behind = " ".join(said.split()).partition(" Envoy: ")
+    return meaning, behind
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> object:
@@ -279,6 +307,8 @@ def takes(schema: dict[str, Any], titles: dict[str, str]) -> str:
         return ", or ".join(takes(each, titles) for each in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(code(each) for each in schema["enum"])
+    if isinstance(inner := schema.get("additionalProperties"), dict):
+        return "an object of names: " + takes(inner, titles)
     if schema.get("type") == "array":
         return "a list: " + takes(schema["items"], titles)
     return NAMES.get(str(schema.get("type")), str(schema.get("type", "any value"))) + bounds(schema)

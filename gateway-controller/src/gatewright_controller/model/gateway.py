@@ -116,7 +116,7 @@ class ListenerTls(Strict, frozen=True):
     ciphers: Annotated[
         list[Cipher],
         told(
-            "For TLS 1.2, in the order of preference; all have forward secrecy and authenticate what they encrypt. "
+            "For TLS 1.2, in the order of preference; all have ECDHE, and authenticate what they encrypt. "
             "TLS 1.3 has its own, which nobody chooses.",
             "TlsParameters.cipher_suites",
             min_length=1,

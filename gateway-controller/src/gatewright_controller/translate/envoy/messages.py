@@ -90,7 +90,7 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
-    """The message of this full name that the document describes. Raises `ParseError`, for which we are to blame."""
+    """The message of this full name that the document describes. Raises `ParseError`."""
     made = json_format.ParseDict(document, _empty(kind), descriptor_pool=pool())
     _settle(made)
     return cast("EnvoyMessage", made)
