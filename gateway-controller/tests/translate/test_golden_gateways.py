@@ -166,6 +166,7 @@ LIMITS = some(
     headerCount=st.integers(10, 256),
     headerBytes=st.integers(8, 256).map(lambda kib: kib * 1024),
     concurrentStreams=st.integers(1, 10_000),
+    requestsPerSecond=st.integers(1, 1_000_000),
     requestsPerConnection=st.integers(1, 1_000_000_000),
 )
 TIMEOUTS = some(

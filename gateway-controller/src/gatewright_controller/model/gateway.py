@@ -291,6 +291,11 @@ class Limits(Strict, frozen=True):
         told("Then the connection is closed in good order. Unset: any number.",
              "HttpProtocolOptions.max_requests_per_connection"),
     ] = UNSET  # fmt: skip
+    requests_per_second: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
+        told("Of one connection, on average and in one burst; more are answered with 429. Unset: any number.",
+             "LocalRateLimit.token_bucket, local_rate_limit_per_downstream_connection"),
+    ] = UNSET  # fmt: skip
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
         told("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
