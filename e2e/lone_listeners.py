@@ -74,8 +74,9 @@ def lone_listeners(
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         directory = Path(name)
         written: Json = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {**spec}}
+        pairs = (certificates or {}).items()
         written["spec"]["certificates"] = {
-            name: {"certificateFile": str(chain), "keyFile": str(key)} for name, (chain, key) in (certificates or {}).items()
+            name: {"certificateFile": str(chain), "keyFile": str(key)} for name, (chain, key) in pairs
         }
         written["spec"]["authorities"] = {name: {"file": str(file)} for name, file in authorities.items()}
         message = node_pb2.Gateway.FromString(render(effective(written, {}, {})))

@@ -21,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 import click
+import gateway_reference
 import gatewright_builder.manifest
 import gatewright_cli
 import gatewright_controller.__main__ as controller
@@ -46,6 +47,7 @@ def pages() -> dict[str, str]:
         "build-yaml.md": build_yaml(),
         "policy-definition.md": policy_definition(),
         "api-definition.md": api_definition(),
+        "gateway.md": gateway(),
         "statistics.md": go_structs.statistics(),
         "gatewright-policy.md": module("gatewright.policy"),
         "gatewright-testing.md": module("gatewright.testing"),
@@ -227,6 +229,12 @@ def api_definition() -> str:
         "`onError` by class": api.OnErrorByClass,
     }
     return page("API definition", structs(named))
+
+
+def gateway() -> str:
+    return page(
+        "Gateway", gateway_reference.INTRODUCTION, *gateway_reference.sections(lambda schema: takes(schema, {}))
+    )
 
 
 def structs(named: dict[str, type[msgspec.Struct]]) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,13 @@ def test_a_mistake_is_told_under_the_name_of_who_made_it(
 def test_a_document_that_is_none_is_told_whatever_options_there_are(document: JsonObject) -> None:
     with pytest.raises(Invalid):
         effective(document, {"GATEWRIGHT_GATEWAY_LIMITS_CONNECTIONS": "1"}, {"port": 1})
+
+
+def test_it_is_the_same_in_each_process() -> None:
+    """Nodes and controllers compare digests: maps inside of messages must not come out as they happen to be ordered."""
+    program = "from gatewright_controller.gateway_file import *; print(render(effective(None, {}, {})).hex())"
+    made = {subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(4)}
+    assert made == {f"{render(effective(None, {}, {})).hex()}\n".encode()}
 
 
 def test_nothing_is_read_but_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from gatewright_controller.model import GatewaySpec
+from gatewright_controller.model.settings_fields import settings_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,3 +57,18 @@ def test_documents_and_counters_have_their_keys(pages: dict[str, str]) -> None:
         "statistics.md": ("exchanges", "heldBytes", "workersHung", "continued"),
     }.items():
         assert {key for key in keys if f"`{key}`" not in pages[page]} == set(), page
+
+
+def test_every_field_of_a_gateway_is_there_with_what_it_means(pages: dict[str, str]) -> None:
+    text = pages["gateway.md"]
+    fields = list(settings_fields(GatewaySpec, ("spec",)))
+    assert len(fields) >= 50
+    sections = dict(section.split("\n", 1) for section in text.split("\n## ")[1:])
+    for field in fields:
+        section = sections[".".join(field.path[:-1]).replace(".[]", "[]")]
+        (row,) = [line for line in section.splitlines() if line.startswith(f"| `{field.path[-1]}` |")]
+        assert field.comment, field.path
+        assert field.comment.replace("|", "\\|") in row
+        assert field.kind != "value" or field.behind, f"{field.path}: expected Envoy's field behind it, got none"
+        assert ("*Restart.*" in row) == field.restart
+    assert {field.path[-1] for field in fields if field.restart} == {"connections", "memory"}

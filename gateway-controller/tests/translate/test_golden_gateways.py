@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.gateway_file import effective, render
+from gatewright_controller.model import LINE_BEGINS
+from gatewright_controller.model.gateway import CIPHERS, FIELD_SOURCES
 from gatewright_controller.translate.envoy.messages import LISTENER, document_of
 from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson, ParseDict
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.timeout(120)
 GOLDEN = Path(__file__).parent.parent / "testdata" / "gateways" / "golden"
@@ -100,3 +106,117 @@ def test_envoy_says_what_it_does_not_accept(tmp_path: Path) -> None:
     listener = rendered(GOLDEN / "default.in.yaml").listeners[0]
     worse = listener.replace(b"response.code == 405", b"response.code == 4(5")
     assert "4(5" in envoys_opinion([worse], tmp_path)
+
+
+HOST_NAMES = ["a.example", "*.a.example", "b-c.example", "*.example", "x"]
+HOSTS = st.lists(st.sampled_from(HOST_NAMES), unique=True, max_size=3)
+TIMES = st.one_of(st.integers(1, 9_999_999).map("{}ms".format), st.integers(1, 9_999_999).map("{}s".format))
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JsonObject]:
+    """Any of the fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+TLS = st.fixed_dictionaries(
+    {"certificates": st.lists(st.sampled_from(["main", "other"]), min_size=1, unique=True)},
+    optional={
+        "minVersion": st.sampled_from(["1.2", "1.3"]),
+        "ciphers": st.lists(st.sampled_from(CIPHERS), min_size=1, unique=True),
+        "sessionResumption": st.booleans(),
+        "clientCertificates": st.fixed_dictionaries(
+            {"authority": st.just("partners")}, optional={"mode": st.sampled_from(["require", "request"])}
+        ),
+    },
+)
+COMPRESSION = some(
+    encodings=st.lists(st.sampled_from(["br", "gzip", "zstd"]), min_size=1, unique=True),
+    minBytes=st.integers(30, 1 << 30),
+    contentTypes=st.lists(st.from_regex(r"[a-z0-9.+-]+/[a-z0-9.+-]+", fullmatch=True), min_size=1, max_size=3),
+)
+REDIRECT = some(port=st.integers(1, 65535), status=st.sampled_from([301, 302, 307, 308]))
+LISTENER_LIMITS = some(connections=st.integers(1, 10_000_000), connectionsPerSecond=st.integers(1, 1_000_000))
+ADDRESSES = st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
+
+
+@st.composite
+def listeners(draw: st.DrawFn, *, proxies: bool) -> JsonObject:
+    made = draw(some(address=ADDRESSES, hosts=HOSTS, limits=LISTENER_LIMITS))
+    kind = draw(st.sampled_from(["plain", "redirect", "tls"]))
+    if kind == "redirect":
+        made["redirect"] = draw(REDIRECT)
+    elif kind == "tls":
+        made |= {"protocol": "https", "tls": draw(TLS)}
+    if kind != "redirect" and draw(st.booleans()):
+        made["compression"] = draw(COMPRESSION)
+    if proxies and draw(st.booleans()):
+        made["proxyProtocol"] = True
+    return made
+
+
+WIDE = ["0.0.0.0/0", "::/0", "10.0.0.0/8", "2001:db8::/33"]
+NETWORKS = st.lists(st.one_of(ADDRESSES, st.sampled_from(WIDE)), min_size=1, max_size=4, unique=True)
+LIMITS = some(
+    headerCount=st.integers(10, 256),
+    headerBytes=st.integers(8, 256).map(lambda kib: kib * 1024),
+    concurrentStreams=st.integers(1, 10_000),
+    requestsPerConnection=st.integers(1, 1_000_000_000),
+)
+TIMEOUTS = some(
+    handshake=TIMES, requestHeaders=TIMES, connectionIdle=TIMES, streamIdle=TIMES, connectionMaximum=TIMES, drain=TIMES
+)
+SOURCES = st.one_of(
+    st.sampled_from(FIELD_SOURCES),
+    st.from_regex(r"(request|response)Header:[A-Za-z0-9-]{1,20}", fullmatch=True),
+)
+FIELD_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,20}"
+FIELD_NAMES = st.from_regex(FIELD_NAME, fullmatch=True).filter(lambda name: name not in LINE_BEGINS)
+DESTINATIONS = st.lists(
+    st.sampled_from(
+        [
+            {},
+            {"to": "file", "path": "/dev/null"},
+            {"to": "file", "path": "/dev/stderr", "format": "text"},
+            {"to": "otlp", "collector": "a.example:4317"},
+            {"to": "otlp", "collector": "[::1]:4317"},
+        ]
+    ),
+    min_size=1,
+    unique_by=str,
+)
+ACCESS_LOG = some(
+    enabled=st.booleans(),
+    sample=st.floats(0, 1),
+    fields=st.dictionaries(FIELD_NAMES, SOURCES, min_size=1, max_size=5),
+    destinations=DESTINATIONS,
+)
+
+
+@st.composite
+def gateways(draw: st.DrawFn) -> JsonObject:
+    spec = draw(some(limits=LIMITS, timeouts=TIMEOUTS, accessLog=ACCESS_LOG))
+    proxies: JsonObject = draw(st.sampled_from([{}, {"hops": 3}, {"networks": draw(NETWORKS)}]))
+    found = draw(st.lists(listeners(proxies="networks" in proxies), min_size=1, max_size=4))
+    files = {"certificateFile": "/a.pem", "keyFile": "/a.key"}
+    return {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Gateway",
+        "spec": {
+            **spec,
+            "trustedProxies": proxies,
+            "underscoredHeaders": draw(st.sampled_from(["refuse", "drop", "allow"])),
+            "listeners": [{"name": f"l{at}", "port": 1000 + at, **one} for at, one in enumerate(found)],
+            "certificates": {"main": files, "other": files},
+            "authorities": {"partners": {"file": "/b.pem"}},
+        },
+    }
+
+
+@given(documents=st.lists(gateways(), min_size=10, max_size=20))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+def test_envoy_accepts_whatever_is_valid(documents: list[JsonObject]) -> None:
+    """Many Gateways for each Envoy: it takes longer to start than to read them."""
+    made = [node_pb2.Gateway.FromString(render(effective(document, {}, {}))) for document in documents]
+    # Shrinking would start Envoy again and again; it says itself what it does not like.
+    with tempfile.TemporaryDirectory() as folder:
+        assert envoys_opinion([one for gateway in made for one in gateway.listeners], Path(folder)) == ""

@@ -6,7 +6,7 @@ change in place, `behind` names Envoy's field.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from gatewright_documents.strict import expecting
@@ -25,6 +25,7 @@ Cipher = Literal[
     "ECDHE-ECDSA-CHACHA20-POLY1305",
     "ECDHE-RSA-CHACHA20-POLY1305",
 ]
+CIPHERS: tuple[Cipher, ...] = get_args(Cipher)
 Encoding = Literal["br", "gzip", "zstd"]
 UnderscoredHeaders = Literal["refuse", "drop", "allow"]
 HostPattern = Annotated[
@@ -120,7 +121,7 @@ class ListenerTls(Strict, frozen=True):
             "TlsParameters.cipher_suites",
             min_length=1,
         ),
-    ] = msgspec.field(default_factory=lambda: list(Cipher.__args__))  # type: ignore[attr-defined]
+    ] = msgspec.field(default_factory=lambda: list(CIPHERS))
     session_resumption: Annotated[
         bool,
         told(
@@ -196,7 +197,7 @@ class Listener(Strict, frozen=True):
 
     name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
     address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
-    port: Annotated[Port, told("TCP.", "Listener.address")] = 8080
+    port: Annotated[Port, told("TCP; each listener has its own.", "Listener.address")] = 8080
     protocol: Annotated[
         Protocol,
         told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",

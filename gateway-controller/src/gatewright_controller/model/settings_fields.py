@@ -18,11 +18,13 @@ Kind = Literal["value", "struct", "list", "map", "choice"]
 
 @dataclass(frozen=True)
 class SettingsField:
-    """path: as documents spell it, with "[]" for any item of a list and "NAME" for any key of a map. names: as Python
-    does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of them, a `choice` to have one.
-    default: UNSET where there is none. reached: whether nothing but structs is above it. is_text: whether it is text.
+    """owner: the struct. path: as documents spell it, with "[]" for any item of a list and "NAME" for any key of a map.
+    names: as Python does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of them, a
+    `choice` to have one. default: UNSET where there is none. reached: whether nothing but structs is above it. is_text:
+    whether it is text.
     """
 
+    owner: str
     path: tuple[str, ...]
     names: tuple[str, ...]
     kind: Kind
@@ -43,7 +45,7 @@ def settings_fields(
     for field in msgspec.structs.fields(struct):
         hint = hints[field.name]
         kind, inner = _kind(hint)
-        one = _field(field, hint, kind, path, names, reached)
+        one = _field(struct.__name__, field, hint, kind, path, names, reached)
         yield one
         if inner is not None:
             steps = {"list": ("[]",), "map": ("NAME",)}.get(kind, ())
@@ -51,6 +53,7 @@ def settings_fields(
 
 
 def _field(
+    owner: str,
     field: msgspec.structs.FieldInfo,
     hint: Any,
     kind: Kind,
@@ -58,9 +61,11 @@ def _field(
     names: tuple[str, ...],
     reached: bool,
 ) -> SettingsField:
-    told = next((each for each in get_args(hint)[1:] if isinstance(each, Meta)), Meta())
+    metas = [each for each in get_args(hint)[1:] if isinstance(each, Meta)]
+    told = next((each for each in metas if each.description), Meta())
     extra = told.extra_json_schema or {}
     return SettingsField(
+        owner,
         (*path, field.encode_name),
         (*names, field.name),
         kind,

@@ -197,10 +197,15 @@ def _check_proxies(proxies: JsonObject) -> Mistakes:
     if networks and proxies.get("hops"):
         cure = "leave one out: networks say who is believed, hops how many"
         yield Mistake.expecting("hops or networks", "both", cure, field="spec.trustedProxies")
+    seen: set[str] = set()
     for at, text in enumerate(networks):
+        field = f"spec.trustedProxies.networks[{at}]"
         if expected := _expected_network(text):
-            field = f"spec.trustedProxies.networks[{at}]"
             yield Mistake.expecting(expected, shown(text), field=field)
+        elif (same := str(ipaddress.ip_network(text))) in seen:
+            yield Mistake.expecting("each network once", f"{same} twice", "remove one of the two", field=field)
+        else:
+            seen.add(same)
 
 
 def _expected_network(text: str) -> str:

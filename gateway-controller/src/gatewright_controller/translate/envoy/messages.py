@@ -34,6 +34,7 @@ from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from gatewright_documents.values import JsonObject
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage
 
@@ -42,6 +43,7 @@ KNOWN = (
     http_connection_manager_pb2, listener_pb2, local_ratelimit_pb2, logs_service_pb2, proxy_protocol_pb2, rbac_pb2,
     router_pb2, set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
 )  # fmt: skip
+ANY = "google.protobuf.Any"
 LISTENER = "envoy.config.listener.v3.Listener"
 TYPE = "type.googleapis.com/envoy"
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -89,13 +91,35 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
     """The message of this full name that the document describes. Raises `ParseError`, for which we are to blame."""
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
-    return cast("EnvoyMessage", json_format.ParseDict(document, made, descriptor_pool=pool()))
+    made = json_format.ParseDict(document, _empty(kind), descriptor_pool=pool())
+    _settle(made)
+    return cast("EnvoyMessage", made)
+
+
+def _empty(kind: str) -> Message:
+    return message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
+
+
+def _settle(made: Message) -> None:
+    """What is inside of each Any, serialized the same way every time: `ParseDict` leaves maps in any order there."""
+    if made.DESCRIPTOR.full_name == ANY:
+        holder: Any = made
+        inside = _empty(holder.type_url.rpartition("/")[2])
+        inside.ParseFromString(holder.value)
+        _settle(inside)
+        holder.value = inside.SerializeToString(deterministic=True)
+        return
+    for field, value in made.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue  # Envoy's maps that we fill hold no Any
+        for one in value if field.is_repeated else [value]:
+            _settle(one)
 
 
 def document_of(kind: str, serialized: bytes) -> JsonObject:
     """The inverse of `message`, of what was serialized."""
-    read = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind)).FromString(serialized)
+    read = _empty(kind)
+    read.ParseFromString(serialized)
     text = json_format.MessageToJson(read, preserving_proto_field_name=True, descriptor_pool=pool())
     shown: JsonObject = json.loads(text)
     return shown
