@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from e2e.gateway import Json, eventually
 from e2e.upstream import Upstream
 
 BOOTSTRAP = Path(__file__).resolve().parent.parent / "gateway-runtime" / "envoy" / "bootstrap.yaml"
+LISTENER = BOOTSTRAP.with_name("listener.json")
 PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 HEADERS = "SEND NONE SKIP SKIP NONE SKIP"
 HEADERS_BOTH_WAYS = "SEND NONE SKIP SEND NONE SKIP"
@@ -110,20 +112,15 @@ def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: 
 
 
 def bootstrap(directory: Path) -> Json:
-    """The one that ships, its fields filled in with sockets in the directory."""
-    fields = {
-        "host": "127.0.0.1",
-        "port": "0",
-        "node_id": "lone",
-        "access_log": "/dev/null",
-        "access_log_sample": "1000000",
-        "underscored_headers": "REJECT_REQUEST",
-        "request_headers_timeout": "10s",
-        "max_connections": "1000",
-        "envoy_heap_bytes": str(1 << 30),
-    }
+    """The one that ships, its fields filled in with sockets in the directory, and the listener of a Gateway that says
+    nothing, on a free port.
+    """
+    fields = {"node_id": "lone", "max_connections": "1000", "envoy_heap_bytes": str(1 << 30)}
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds")}
     made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
+    listener = json.loads(LISTENER.read_text().replace("/dev/stdout", "/dev/null"))
+    listener["address"]["socket_address"]["port_value"] = 0
+    made["static_resources"]["listeners"] = [listener]
     return made
 
 

@@ -48,7 +48,6 @@ def on_request(ctx, params):
 def on_response(ctx, params):
     return None
 """
-SHIPPED = HERE.parent / "gateway-runtime" / "envoy" / "bootstrap.yaml"
 NORMAL_DEPLOY_SECONDS = 5.0
 HEALED_SECONDS = 60.0
 
@@ -124,27 +123,31 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return key, chain
 
 
-def test_a_listener_that_speaks_tls(
+def test_listeners_of_a_file_one_of_them_with_tls(
     build: Path, tmp_path: Path, upstream: Upstream, certificate: tuple[Path, Path]
 ) -> None:
     key, chain = certificate
-    tls = f"""
-        - transport_socket:
-            name: envoy.transport_sockets.tls
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-              common_tls_context:
-                tls_certificates: [{{private_key: {{filename: "{key}"}}, certificate_chain: {{filename: "{chain}"}}}}]
-          filters:"""
-    shipped = SHIPPED.read_text()
-    assert shipped.count("\n        - filters:") == 1
-    (tmp_path / "bootstrap.yaml").write_text(shipped.replace("\n        - filters:", tls))
+    https = free_port()
+    written = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Gateway",
+        "spec": {
+            "listeners": [
+                {"name": "http", "port": 80},
+                {"name": "https", "port": https, "protocol": "https", "tls": {"certificates": ["web"]}},
+            ],
+            "certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}},
+        },
+    }
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(written))
     apis = write_apis(tmp_path / "apis", api("secret", upstream.url))
-    with running(build, tmp_path / "state", *apis, "--bootstrap", str(tmp_path / "bootstrap.yaml")) as gateway:
-        assert gateway.url.startswith("https://127.0.0.1:")
+    with running(build, tmp_path / "state", *apis, "--gateway", str(tmp_path / "gateway.yaml")) as gateway:
         trusted = ssl.create_default_context(cafile=str(chain))
-        assert httpx.get(f"{gateway.url}/secret/x", verify=trusted).status_code == 200
-        eventually("a line to try is printed", lambda: f"curl -i {gateway.url}/secret/try" in gateway.printed)
+        assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
+        assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
+        eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)
+        named = json.loads(status(gateway, "--json").stdout)["listeners"]
+        assert [each["url"] for each in named] == [gateway.url, f"https://127.0.0.1:{https}"]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from bench.processes import HOST, await_answer, free_port, program, running
 from bench.target import ENVOY, Target
 
 BOOTSTRAP = Path("gateway-runtime/envoy/bootstrap.yaml")
+LISTENER = Path("gateway-runtime/envoy/listener.json")
 CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
 ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
 LOG = "envoy.log"
@@ -42,7 +43,7 @@ def envoy(site: Site, ext_proc: Path | None = None) -> Iterator[tuple[int, int]]
     """Envoy with one static route to the upstream, answering: its port and its pid. ext_proc: the socket of a server
     that it asks about the headers of each request and each response."""
     port, log, config = free_port(), site.folder / LOG, site.folder / "envoy.json"
-    found = bootstrap(BOOTSTRAP.read_text(), port, site.row.prefix, site.upstream, ext_proc)
+    found = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, site.row.prefix, site.upstream, ext_proc)
     config.write_text(json.dumps(found, indent=2))
     with running(command(config, site.settings.concurrency), log) as process:
         await_answer(port, site.row.path, process, log)
@@ -56,26 +57,20 @@ def command(config: Path, concurrency: int) -> list[str]:
     return [envoy, "--config-path", str(config), *options]
 
 
-def bootstrap(template: str, port: int, prefix: str, upstream: str, ext_proc: Path | None = None) -> dict[str, object]:
-    """The template without xDS and admin, with a route for `prefix` instead; of its filters only the router and, where
-    there is a socket for it, ext_proc."""
-    fields = {
-        "host": HOST,
-        "port": str(port),
-        "access_log": "/dev/null",
-        "access_log_sample": "1000000",
-        "underscored_headers": "REJECT_REQUEST",
-        "request_headers_timeout": "10s",
-        "max_connections": "50000",
-        "envoy_heap_bytes": str(1 << 30),
-        "ext_proc_socket": str(ext_proc),
-    }
+def bootstrap(
+    template: str, listener: str, port: int, prefix: str, upstream: str, ext_proc: Path | None = None
+) -> dict[str, object]:
+    """The template without xDS and admin, with the listener of a Gateway that says nothing and a route for `prefix`; of
+    its filters only the router and, where there is a socket for it, ext_proc."""
+    fields = {"max_connections": "50000", "envoy_heap_bytes": str(1 << 30), "ext_proc_socket": str(ext_proc)}
     found = yaml.safe_load(string.Template(template).safe_substitute(fields))
     for gateway_only in ("admin", "dynamic_resources", "node"):
         del found[gateway_only]
-    for listener in found["static_resources"]["listeners"]:
-        for chain in listener["filter_chains"]:
-            _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
+    own = json.loads(listener.replace("/dev/stdout", "/dev/null"))
+    own["address"] = {"socket_address": {"address": HOST, "port_value": port}}
+    for chain in own["filter_chains"]:
+        _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
+    found["static_resources"]["listeners"] = [own]
     clusters = found["static_resources"]["clusters"]
     servers = [each for each in clusters if ext_proc and each["name"] == EXT_PROC_CLUSTER]
     found["static_resources"]["clusters"] = [_cluster(upstream), *servers]

@@ -6,10 +6,12 @@ from pathlib import Path
 import yaml
 
 from bench import rows
-from bench.peers.envoy import BOOTSTRAP, bootstrap
+from bench.peers.envoy import BOOTSTRAP, LISTENER, bootstrap
 
-TEMPLATE = (Path(rows.__file__).parent.parent / BOOTSTRAP).read_text()
-THEIRS = yaml.safe_load(TEMPLATE.replace("$port", "1"))
+ROOT = Path(rows.__file__).parent.parent
+TEMPLATE, DEFAULT = (ROOT / BOOTSTRAP).read_text(), (ROOT / LISTENER).read_text()
+THEIRS = yaml.safe_load(TEMPLATE)
+THEIRS["static_resources"]["listeners"] = [json.loads(DEFAULT)]
 
 
 def manager(bootstrap: object) -> dict[str, object]:
@@ -19,7 +21,7 @@ def manager(bootstrap: object) -> dict[str, object]:
 
 
 def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
-    ours = bootstrap(TEMPLATE, 8081, "/plain", "127.0.0.1:9")
+    ours = bootstrap(TEMPLATE, DEFAULT, 8081, "/plain", "127.0.0.1:9")
     assert "$" not in json.dumps(ours)
     for text in ("filters.http.ext_proc", "xds", "ads"):
         assert text not in json.dumps(ours)
@@ -33,13 +35,15 @@ def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
 
 
 def test_with_ext_proc_it_asks_a_peer_about_headers_alone() -> None:
-    ours = bootstrap(TEMPLATE, 8081, "/peer", "127.0.0.1:9", Path("/s/x.sock"))
+    ours = bootstrap(TEMPLATE, DEFAULT, 8081, "/peer", "127.0.0.1:9", Path("/s/x.sock"))
     assert "$" not in json.dumps(ours)
     ext_proc, router = json.loads(json.dumps(manager(ours)["http_filters"]))
     assert router["name"] == "envoy.filters.http.router"
     assert "disabled" not in ext_proc
     assert "request_attributes" not in ext_proc["typed_config"]
-    assert set(ext_proc["typed_config"]["processing_mode"].values()) == {"SEND", "NONE", "SKIP"}
+    assert set(ext_proc["typed_config"]["processing_mode"].values()) == {"SEND", "SKIP"}, (
+        "expected no body: NONE is unsaid"
+    )
     assert [mode for mode, value in ext_proc["typed_config"]["processing_mode"].items() if value == "SEND"] == [
         "request_header_mode",
         "response_header_mode",

@@ -9,8 +9,9 @@ from gatewright_cli.node.bootstrap import BootstrapError
 
 def test_fields_are_filled_in(tmp_path: Path) -> None:
     template = tmp_path / "bootstrap.yaml"
-    template.write_text("# $$fields\nport: $port\nid: '${node_id}'\n")
-    assert bootstrap.render(template, {"port": "1", "node_id": "n"}) == "# $fields\nport: 1\nid: 'n'\n"
+    template.write_text("# $$fields\nport: $port\nid: '${node_id}' # lds_config\n")
+    filled = bootstrap.render(template, {"port": "1", "node_id": "n"})
+    assert filled == "# $fields\nport: 1\nid: 'n' # lds_config\n"
 
 
 def test_a_field_that_nobody_fills_in(tmp_path: Path) -> None:
@@ -38,29 +39,16 @@ def test_a_template_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         bootstrap.find()
 
 
-LISTENER = """
-static_resources:
-  listeners:
-    - address: {socket_address: {address: "$host", port_value: PORT}}
-      filter_chains: [{transport_socket: {name: envoy.transport_sockets.tls}, filters: []}]
-"""
+@pytest.mark.parametrize("field", ["$host", "${port}", "$access_log"])
+def test_a_template_with_a_listener_of_the_gateway(tmp_path: Path, field: str) -> None:
+    template = tmp_path / "bootstrap.yaml"
+    template.write_text(f"lds_config: {field}")
+    with pytest.raises(BootstrapError, match=r"listeners are no part of the bootstrap any more, write `lds_config"):
+        bootstrap.render(template, {"node_id": "n"})
 
 
-@pytest.mark.parametrize(
-    ("text", "tls"),
-    [
-        (LISTENER.replace("PORT", "$port"), True),
-        (LISTENER.replace("PORT", "${port}"), True),
-        (LISTENER.replace("PORT", "9901"), False),
-        (LISTENER.replace("PORT", "$port").replace("transport_socket", "name"), False),
-        ("transport_socket: [", False),
-        ("[transport_socket]", False),
-    ],
-)
-def test_a_listener_that_speaks_tls(tmp_path: Path, text: str, tls: bool) -> None:
-    (tmp_path / "bootstrap.yaml").write_text(text)
-    assert bootstrap.speaks_tls(tmp_path / "bootstrap.yaml") is tls
-
-
-def test_the_one_that_ships_speaks_no_tls() -> None:
-    assert not bootstrap.speaks_tls(bootstrap.find())
+def test_a_template_that_never_asks_for_listeners(tmp_path: Path) -> None:
+    template = tmp_path / "bootstrap.yaml"
+    template.write_text("node: {id: $node_id}")
+    with pytest.raises(BootstrapError, match=r"expected lds_config below dynamic_resources, got none: write `"):
+        bootstrap.render(template, {"node_id": "n"})

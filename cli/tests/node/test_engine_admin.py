@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 XDS = {
     "envoyConnected": True, "clusterGeneration": 3, "clustersConfirmed": 3, "routeGeneration": 2, "routesConfirmed": 2,
+    "listenerGeneration": 2, "listenersConfirmed": 2,
 }  # fmt: skip
 PROCESS = {
     "group": "default", "address": "unix:/run/a", "generation": 2, "role": "serving", "connected": True,
@@ -82,6 +83,7 @@ def test_no_engine_is_an_error_and_no_quarantine(bench: Bench) -> None:
         ({}, True),
         ({"envoyConnected": False}, False),
         ({"clustersConfirmed": 2}, False),
+        ({"listenersConfirmed": 1}, False),
         ({"routesConfirmed": 0}, False),
     ],
 )

@@ -52,7 +52,7 @@ def test_who_is_in_is_served_and_nobody_else_gets_in(host: str, workers: int) ->
         early = [connected(host, port) for _ in range(10)]
         gate.shut()
         assert is_turned_away(host, port)
-        assert sum(accept_queues(port)) == 10
+        assert sum(accept_queues(join_address(host, port))) == 10
         for worker in theirs:  # after each of them, as shut as before
             serve(worker)
             worker.close()

@@ -116,7 +116,7 @@ def small_envoy(bench: Bench, port: int, upstream: Path) -> ProcessSpec:
     }
     bootstrap.write_text(json.dumps(content))
     command = (str(find_envoy()), "--config-path", str(bootstrap), "--disable-hot-restart", "--drain-time-s", "1")
-    drain = EnvoyDrain(admin, f"127.0.0.1:{port}", seconds=20.0)
+    drain = EnvoyDrain(admin, seconds=20.0)
     return ProcessSpec("envoy", command, Answers("/ready", socket=admin), sockets=(admin,), drain=drain)
 
 

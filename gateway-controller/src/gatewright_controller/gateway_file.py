@@ -17,7 +17,6 @@ from msgspec import UNSET
 
 from gatewright_controller.model import GatewaySpec, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import SettingsField, settings_fields
-from gatewright_controller.translate import translate_gateway
 from gatewright_controller.validation.gateway import validate_gateway
 
 PREFIX = "GATEWRIGHT_GATEWAY_"
@@ -62,6 +61,8 @@ def effective(document: JsonObject | None, environment: Mapping[str, str], optio
 
 def render(document: JsonObject) -> bytes:
     """The serialized node.v1.Gateway of an effective document, digest set. Same input, same bytes."""
+    from gatewright_controller.translate import translate_gateway  # here, for Envoy's types take half a second
+
     return translate_gateway(gateway_from_document(document)).SerializeToString(deterministic=True)
 
 

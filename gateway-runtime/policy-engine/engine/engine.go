@@ -132,12 +132,16 @@ func (e *Engine) complete() error {
 	if err != nil {
 		return err
 	}
+	gateway, err := readGateway(e.options.Gateway)
+	if err != nil {
+		return err
+	}
 	if e.xds, err = xds.NewServer(e.options.NodeID, e.options.Log); err != nil {
 		return err
 	}
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
-		Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Log: e.options.Log,
 	})

@@ -16,6 +16,7 @@ type Options struct {
 	Register   func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
 	NodeID     string              // of this node, as in its Envoy's bootstrap
 	StateDir   string              // directory for the last good state; made if it is not there
+	Gateway    string              // path of a serialized node.v1.Gateway, to listen by from the start; empty: nowhere, until a controller says
 	Controller string              // address, unix:PATH or host:port; empty: the node lives by its last good state
 	Peers      string              // peers.json, which names the pids that may connect; empty: any process of this user
 	Executors  map[string][]string // addresses of executor processes by group

@@ -39,7 +39,7 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		adminServer: admin.Server(admin.Sources{
 			Ready: e.ready.Load, Node: e.node.Stats, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
 			Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
-			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.deploy, Table: e.table,
+			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
 		}),
 	}
 	e.xds.Register(s.xdsServer)

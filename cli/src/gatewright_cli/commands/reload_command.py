@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @RUN_DIR
 @click.pass_context
 def reload(context: click.Context, run_dir: Path | None) -> None:
-    """Build again and have a running node take it over, without dropping a request.
+    """Build again, read gateway.yaml again, and have a running node take both over, without dropping a request.
 
     Exit status 1 where it was refused; the node then goes on as it was.
     """
@@ -36,11 +36,17 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
 def summary(answer: Answer) -> str:
     """What came of a reload that was not refused, for a person."""
     head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
-    lines = [head if answer.changed or answer.restarted else f"nothing to reload generation={answer.generation}"]
+    lines = [
+        head
+        if answer.changed or answer.restarted or answer.listens
+        else f"nothing to reload generation={answer.generation}"
+    ]
     if answer.changed:
         lines.append(f"  changed: {', '.join(answer.changed)}")
     if answer.restarted:
         kept = f"; as they were: {', '.join(answer.kept)}" if answer.kept else ""
         lines.append(f"  executors restarted: {', '.join(answer.restarted)}{kept}")
+    if answer.listens:
+        lines.append("  listeners: as the Gateway says now")
     lines.append("  " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in answer.spent.items()))
     return "\n".join(lines)

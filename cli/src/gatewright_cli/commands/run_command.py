@@ -17,8 +17,13 @@ PORT = click.IntRange(0, 65535)
 @click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
 @IMPORT_LIMIT
 @click.option("--build", "build_output", type=A_PATH, help="Run this build output as it is; build nothing.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address that Envoy listens on.")
-@click.option("--port", type=PORT, default=8080, show_default=True, help="Envoy's port; 0: a free one.")
+@click.option(
+    "--gateway",
+    type=A_PATH,
+    help="What to listen on, a document with `kind: Gateway`. [default: gateway.yaml beside the manifest]",
+)
+@click.option("--host", help="The address of the first listener. [default: the Gateway's, or 127.0.0.1]")
+@click.option("--port", type=PORT, help="Its port; 0: a free one. [default: the Gateway's, or 8080]")
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
 @click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
@@ -49,23 +54,20 @@ PORT = click.IntRange(0, 65535)
 @click.option("--bootstrap", type=A_PATH, help="Envoy's bootstrap template. [default: the one that ships]")
 @click.option(
     "--access-log",
-    default="/dev/stdout",
-    show_default=True,
-    help="A file, which gets JSON lines; /dev/stdout: ours, as --log-format says; /dev/null for none.",
+    help="A file, which gets JSON lines; /dev/stdout: ours, as --log-format says; /dev/null for none."
+    " [default: the Gateway's, or /dev/stdout]",
 )
 @click.option(
     "--access-log-sample",
     type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="The share of requests that have an access line; those answered with 500 and above always have one.",
+    help="The share of requests that have an access line; those answered with 500 and above always have one."
+    " [default: the Gateway's, or 1.0]",
 )
 @click.option(
     "--underscored-headers",
     type=click.Choice(["refuse", "drop", "allow"]),
-    default="refuse",
-    show_default=True,
-    help="Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ for -.",
+    help="Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ for -."
+    " [default: the Gateway's, or refuse]",
 )
 @click.option(
     "--drain-seconds",

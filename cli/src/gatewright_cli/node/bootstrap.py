@@ -6,15 +6,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Any
-
-from gatewright_documents.mistake import Invalid
-from gatewright_documents.yaml_reader import YAML_1_1, read_yaml
 
 from gatewright_cli.supervision import forked
 
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
-OUR_PORT = -1  # none that a template would name itself
+GATEWAYS_OWN = frozenset(
+    {"host", "port", "access_log", "access_log_sample", "underscored_headers", "request_headers_timeout"}
+)
+"""Fields that templates had as long as the listener stood in them."""
+CURE = (
+    "write `lds_config: {ads: {}, resource_api_version: V3, initial_fetch_timeout: 0s}` below `dynamic_resources`,"
+    " and what the gateway listens on into gateway.yaml"
+)
 
 
 class BootstrapError(Exception):
@@ -28,24 +31,6 @@ def find(chosen: Path | None = None) -> Path:
     if not path.is_file():
         raise BootstrapError(f"Envoy's bootstrap template is not at {path}: name it with --bootstrap or {VARIABLE}")
     return path
-
-
-def speaks_tls(template: Path) -> bool:
-    """Whether a listener of the template speaks TLS on `$port`. False where the template is none: render says so."""
-    text = Template(template.read_text())
-    if "transport_socket" not in text.template:
-        return False
-    try:
-        filled = text.safe_substitute(dict.fromkeys(text.get_identifiers(), "") | {"port": OUR_PORT})
-        document = read_yaml(filled.encode(), YAML_1_1)
-        return any(_speaks_tls(listener) for listener in document["static_resources"]["listeners"])
-    except (Invalid, KeyError, TypeError):
-        return False
-
-
-def _speaks_tls(listener: dict[str, Any]) -> bool:
-    takes_requests = listener["address"]["socket_address"]["port_value"] == OUR_PORT
-    return takes_requests and any("transport_socket" in chain for chain in listener["filter_chains"])
 
 
 def _shipped() -> Path:
@@ -67,11 +52,15 @@ def render(template: Path, fields: Mapping[str, str]) -> str:
     """The template with `$field` filled in; values must not end the YAML string they stand in."""
     text = Template(template.read_text())
     if unknown := sorted(set(text.get_identifiers()) - set(fields)):
+        moved = GATEWAYS_OWN.intersection(unknown)
         raise BootstrapError(
             f"{template}: unknown fields ${', $'.join(unknown)}; known are ${', $'.join(sorted(fields))}"
+            + (f": listeners are no part of the bootstrap any more, {CURE}" if moved else "")
         )
     if unsafe := [name for name, value in fields.items() if set(value) & set('"\\\n')]:
         raise BootstrapError(
             f"{template}: {unsafe[0]} must have no quote, backslash or line end: {fields[unsafe[0]]!r}"
         )
+    if "lds_config" not in text.template:
+        raise BootstrapError(f"{template}: expected lds_config below dynamic_resources, got none: {CURE}")
     return text.substitute(fields)

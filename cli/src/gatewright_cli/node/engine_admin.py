@@ -12,6 +12,7 @@ from gatewright_cli.supervision.local_http import Answer, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
 ENGINE_SOCKET = "engine-admin.sock"
+GATEWAY_SECONDS = 30.0
 DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
 
 
@@ -79,12 +80,26 @@ class _Xds(msgspec.Struct, rename="camel"):
     envoy_connected: bool
     cluster_generation: int
     clusters_confirmed: int
+    listener_generation: int
+    listeners_confirmed: int
     route_generation: int
     routes_confirmed: int
 
 
+class _Gateway(msgspec.Struct, frozen=True):
+    """What became of the newest Gateway: state is "" where nothing has been said of any yet."""
+
+    state: str = ""
+    reason: str = ""
+
+
+class _Node(msgspec.Struct, frozen=True):
+    gateway: _Gateway = _Gateway()
+
+
 class _Stats(msgspec.Struct):
     xds: _Xds
+    node: _Node = _Node()
 
 
 class _Refusal(msgspec.Struct):
@@ -92,7 +107,7 @@ class _Refusal(msgspec.Struct):
 
 
 class EngineRefusedError(Exception):
-    """The engine has not made the executors serve: why. Those that did go on."""
+    """The engine has not done what it was asked: why. What it did before goes on."""
 
 
 class EngineAdmin:
@@ -108,15 +123,37 @@ class EngineAdmin:
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
     async def envoy_acknowledged_all(self) -> bool:
-        """Whether Envoy has acknowledged the newest clusters and routes. False where the engine gives no answer."""
+        """Whether Envoy has acknowledged the newest clusters, listeners and routes. False where the engine gives no
+        answer.
+        """
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
         except LocalHttpError:
             return False
         xds = msgspec.json.decode(answer.content, type=_Stats).xds
-        acknowledged = (xds.clusters_confirmed, xds.routes_confirmed)
-        return xds.envoy_connected and acknowledged == (xds.cluster_generation, xds.route_generation)
+        acknowledged = (xds.clusters_confirmed, xds.listeners_confirmed, xds.routes_confirmed)
+        wanted = (xds.cluster_generation, xds.listener_generation, xds.route_generation)
+        return xds.envoy_connected and acknowledged == wanted
+
+    async def gateway_refusal(self) -> str:
+        """Why the newest Gateway is not served; "" where it is, or nothing is known of it yet."""
+        try:
+            answer = await self._client.get("/stats")
+            answer.raise_for_status()
+        except LocalHttpError:
+            return ""
+        found = msgspec.json.decode(answer.content, type=_Stats).node.gateway
+        return found.reason if found.state in ("rejected", "pending") else ""
+
+    async def reload_gateway(self) -> None:
+        """Has the engine read the Gateway's file again. Raises EngineRefusedError; then it listens as before."""
+        try:
+            answer = await self._client.post("/gateway", timeout=GATEWAY_SECONDS)
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
 
     async def deploy(
         self,

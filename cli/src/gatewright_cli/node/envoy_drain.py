@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from gatewright_cli.node.listener_gate import ListenerGate
+from gatewright_cli.node.ports import join_address
 from gatewright_cli.supervision.local_http import LocalClient
 from gatewright_cli.supervision.probes import POLL_SECONDS, http_client
 
@@ -24,12 +27,11 @@ class EnvoyDrain:
     1. The health check fails, so load balancers look elsewhere, and clients are told to close their connection with the
        next answer. New connections are still taken, for `accepts_seconds`; None: for a second, or until there are none.
     2. New connections wait outside until those that wait inside are accepted.
-    3. The listener closes: now new connections are refused.
+    3. The listeners close, whichever there are by then: now new connections are refused.
     4. What is under way ends: there is no connection left, or after a while only some on which nothing happens.
     """
 
     admin: Path
-    listen: str
     seconds: float = 10.0
     accepts_seconds: float | None = None
 
@@ -39,7 +41,7 @@ class EnvoyDrain:
         client = http_client(self.admin)
         await client.post("/healthcheck/fail")
         await self._within(began, self._accept_on(client))
-        await self._close_listener(client, began)
+        await self._close_listeners(client, began)
         await self._within(began, self._until_done(client))
 
     async def _within(self, began: float, step: Awaitable[None]) -> None:
@@ -55,21 +57,53 @@ class EnvoyDrain:
         while time.monotonic() - began < ACCEPT_SECONDS and await _active(client, "cx"):
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _close_listener(self, client: LocalClient, began: float) -> None:
-        gate = ListenerGate(self.listen)
+    async def _close_listeners(self, client: LocalClient, began: float) -> None:
+        gates = [ListenerGate(address) for address in await _addresses(client)]
         try:
-            with contextlib.suppress(OSError):  # another kernel: then the few in the queue at that moment are lost
-                gate.shut()
-            await self._within(began, gate.until_accepted())
+            for gate in gates:
+                with contextlib.suppress(OSError):  # another kernel: then the few in the queue at that moment are lost
+                    gate.shut()
+            await self._within(began, _each(gate.until_accepted() for gate in gates))
             await client.post("/drain_listeners")
-            await self._within(began, gate.until_gone())
+            await self._within(began, _each(gate.until_gone() for gate in gates))
         finally:
-            gate.close()
+            for gate in gates:
+                gate.close()
 
     async def _until_done(self, client: LocalClient) -> None:
         began = time.monotonic()
         while await _active(client, "rq" if time.monotonic() - began > IDLE_SECONDS else "cx"):
             await asyncio.sleep(POLL_SECONDS)
+
+
+async def _each(steps: Iterable[Coroutine[None, None, None]]) -> None:
+    await asyncio.gather(*steps)
+
+
+class _SocketAddress(msgspec.Struct):
+    address: str
+    port_value: int
+    protocol: str = "TCP"
+
+
+class _Address(msgspec.Struct):
+    socket_address: _SocketAddress | None = None
+
+
+class _Listener(msgspec.Struct):
+    local_address: _Address
+
+
+class _Listeners(msgspec.Struct):
+    listener_statuses: list[_Listener] = []
+
+
+async def _addresses(client: LocalClient) -> list[str]:
+    """HOST:PORT of each listener for TCP that Envoy has now."""
+    answer = await client.get("/listeners", params={"format": "json"})
+    found = msgspec.json.decode(answer.content or b"{}", type=_Listeners).listener_statuses
+    sockets = [one.local_address.socket_address for one in found]
+    return [join_address(one.address, one.port_value) for one in sockets if one and one.protocol == "TCP"]
 
 
 async def _active(client: LocalClient, what: str) -> int:

@@ -31,34 +31,40 @@ HANDSHAKE_SECONDS = 0.2
 POLL_SECONDS = 0.01
 
 
-def accept_queues(port: int) -> list[int]:
-    """For each socket that listens on a TCP port, whatever its address: how many connections it has yet to accept.
+def accept_queues(address: str) -> list[int]:
+    """For each socket that listens on HOST:PORT: how many connections it has yet to accept.
 
     Those of this network namespace (proc(5), /proc/net/tcp).
     """
-    rows = [line.split() for file in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / file)]
-    return [
-        int(row[4].partition(":")[2], 16)
-        for row in rows
-        if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
-    ]
+    host, port = split_address(address)
+    file, local = _as_listed(host, port)
+    rows = [line.split() for line in _lines(Path("/proc/net") / file)]
+    return [int(row[4].partition(":")[2], 16) for row in rows if row[3] == LISTENING and row[1] == local]
+
+
+def _as_listed(host: str, port: int) -> tuple[str, str]:
+    """The file of /proc/net that lists the address, and how: words of four bytes in the machine's order, in hex."""
+    six = ":" in host
+    packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host)
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return "tcp6" if six else "tcp", "".join(f"{word:08X}" for word in words) + f":{port:04X}"
 
 
 class ListenerGate:
     """Shut, nobody new reaches those who listen on HOST:PORT with SO_REUSEPORT under our user. Then close it."""
 
     def __init__(self, address: str) -> None:
-        self._host, self._port = split_address(address)
+        self._address = address
         self._ours: list[socket.socket] = []
 
     def shut(self) -> None:
         """Raises OSError where the kernel does not let us; nothing has then changed."""
-        theirs = len(accept_queues(self._port))
+        theirs = len(accept_queues(self._address))
         try:
             # As many as they are: when one of them closes, the last of the group takes its place, so that number
             # `theirs` is one of ours for as long as one of them is left.
             for _ in range(theirs):
-                self._ours.append(_deaf_listener(self._host, self._port))
+                self._ours.append(_deaf_listener(*split_address(self._address)))
             for listener in self._ours[:1]:
                 _send_all_to(listener, theirs)
         except OSError:
@@ -68,12 +74,12 @@ class ListenerGate:
     async def until_accepted(self) -> None:
         """Returns when their queues are empty and handshakes that were under way had the time to end."""
         await asyncio.sleep(HANDSHAKE_SECONDS)
-        while any(accept_queues(self._port)):
+        while any(accept_queues(self._address)):
             await asyncio.sleep(POLL_SECONDS)
 
     async def until_gone(self) -> None:
         """Returns when none but us listens."""
-        while len(accept_queues(self._port)) > len(self._ours):
+        while len(accept_queues(self._address)) > len(self._ours):
             await asyncio.sleep(POLL_SECONDS)
 
     def close(self) -> None:

@@ -109,6 +109,27 @@ class PolicyImpact(msgspec.Struct, frozen=True):
         return [*map(str, self.moved), *unwell]
 
 
+class GatewayChange(msgspec.Struct, frozen=True):
+    """What another Gateway means: listeners by name, and the fields that wait for a restart."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+class GatewayStatus(msgspec.Struct, frozen=True):
+    """What nodes have made of it: state as an API's."""
+
+    state: str
+    reason: str = ""
+    change: GatewayChange = GatewayChange()
+
+
+class _GatewayAnswer(msgspec.Struct):
+    status: GatewayStatus
+
+
 class DeployError(Exception):
     """The controller, or a node, did not take something: what, and all that was said."""
 
@@ -164,6 +185,13 @@ class Management:
     async def reload_policies(self) -> PolicyImpact:
         """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
         return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
+
+    async def reload_gateway(self) -> GatewayStatus:
+        """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
+        answer = await self._ask("POST", "/v1/gateway/reload", params={"wait": str(RELOAD_SECONDS)})
+        if answer.is_error:
+            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+        return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
     async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.levels import Isolation
-from gatewright_cli.node import bootstrap, environment
+from gatewright_cli.node import bootstrap, environment, gateway
 from gatewright_cli.node.edge import Edge, edge
 from gatewright_cli.node.envoy_drain import EnvoyDrain
 from gatewright_cli.node.forwarded import Flags, Forwarded, command_line
+from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
-from gatewright_cli.node.ports import join_address, url
+from gatewright_cli.node.ports import url
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
 from gatewright_cli.supervision.orphans import MARK
@@ -30,14 +30,9 @@ ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message
 ENVOY_CLOCK = {"TZ": "UTC0"}
 """Envoy writes the time of its own log lines in the zone of its process."""
 ACCESS_FLUSH_MS = 500
-MILLION = 1_000_000
-UnderscoredHeaders: TypeAlias = Literal["refuse", "drop", "allow"]
-UNDERSCORED_HEADERS: dict[UnderscoredHeaders, str] = {
-    "refuse": "REJECT_REQUEST",
-    "drop": "DROP_HEADER",
-    "allow": "ALLOW",
-}
-ENVOY_DRAIN_SECONDS = 1
+ENVOY_DRAIN_SECONDS = 600
+"""How long connections of a listener that has changed or gone may take to end; they are told so with their next answer,
+and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
@@ -48,14 +43,13 @@ class NodeSettings:
     """What to run and where.
 
     build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
-    host, port: where Envoy listens; tls: whether it speaks TLS there. controller, echo: HOST:PORT, or None for none.
+    gateway: what Envoy listens on; rendered: the same as the engine takes it, in base64.
+    controller, echo: HOST:PORT, or None for none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
     come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     temporary: the folder in which executors have theirs. isolation: what they are kept from.
-    access_log_sample: the share of requests that have an access line; those of errors have one always.
-    underscored_headers: what becomes of requests with `_` in a header's name.
     log_level: of all processes but Envoy. edge: what clients may take of it.
     pass_env: names of variables that policies get, Python and Go ones.
     """
@@ -68,15 +62,11 @@ class NodeSettings:
     node_id: str
     temporary: Path
     edge: Edge = field(default_factory=edge)
-    host: str = "127.0.0.1"
-    port: int = 8080
-    tls: bool = False
+    gateway: Gateway = field(default_factory=Gateway)
+    rendered: str = ""
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None
     executors: int = 1
-    access_log: str = "/dev/stdout"
-    access_log_sample: float = 1.0
-    underscored_headers: UnderscoredHeaders = "refuse"
     log_level: LogLevel = "info"
     drain_seconds: float = 10.0
     executor_drain_seconds: float = 30.0
@@ -88,14 +78,9 @@ class NodeSettings:
     pass_env: tuple[str, ...] = ()
 
     @property
-    def address(self) -> str:
-        """HOST:PORT of Envoy's listener."""
-        return join_address(self.host, self.port)
-
-    @property
     def url(self) -> str:
-        """Where a client on this machine reaches the gateway."""
-        return url(self.address, "https" if self.tls else "http")
+        """Where a client on this machine reaches the first listener."""
+        return self.gateway.listeners[0].url
 
 
 @dataclass(frozen=True)
@@ -131,7 +116,7 @@ def addresses(roster: Roster) -> dict[str, list[str]]:
 
 
 def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
-    """All processes of a node at its start; also writes Envoy's bootstrap into the run directory."""
+    """All processes of a node at its start; also writes what they read into the run directory."""
     roster = first_executors(settings, run_dir)
     first = Generation(1, settings.build)
     return [
@@ -144,7 +129,7 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
-    """The controller of a node."""
+    """The controller of a node; also writes the Gateway's document into the run directory."""
     address, socket = settings.controller or "", run_dir.socket("controller")
     options: Flags = {
         "listen": address,
@@ -154,6 +139,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        "gateway": str(gateway.write_document(run_dir, settings.gateway)),
         "log-level": settings.log_level,
     }
     return ProcessSpec(
@@ -220,7 +206,7 @@ def executor(
 
 
 def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
-    """The policy engine that serves with these executors from its start."""
+    """The policy engine that serves with these executors from its start; also writes the rendered Gateway."""
     ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
     options: Flags = {
         "manifest": str(generation.build.manifest),
@@ -230,6 +216,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "peers": str(run_dir.peers),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
+        "gateway": str(gateway.write_rendered(run_dir, settings.rendered)),
         "drain-timeout": _duration(settings.drain_seconds),
         "executor-drain": _duration(settings.executor_drain_seconds),
         "generation": str(generation.number),
@@ -266,15 +253,9 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
     own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # it loses this name as soon as it is there
     fields = {
-        "host": settings.host,
-        "port": str(settings.port),
         "node_id": settings.node_id,
-        "access_log": settings.access_log,
-        "access_log_sample": str(round(settings.access_log_sample * MILLION)),
-        "underscored_headers": UNDERSCORED_HEADERS[settings.underscored_headers],
-        "request_headers_timeout": _duration(settings.edge.header_seconds),
-        "max_connections": str(settings.edge.connections),
-        "envoy_heap_bytes": str(settings.edge.heap),
+        "max_connections": str(settings.gateway.connections or settings.edge.connections),
+        "envoy_heap_bytes": str(settings.gateway.heap or settings.edge.heap),
         "admin_socket": str(own),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),
@@ -302,8 +283,8 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         writes_access_log=True,
         sockets=(own,),
         relay=admin,
-        listen=settings.address,
-        drain=EnvoyDrain(admin, settings.address, settings.drain_seconds, accepts_seconds),
+        listen=settings.gateway.addresses,
+        drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )
 

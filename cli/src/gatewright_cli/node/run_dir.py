@@ -96,11 +96,15 @@ class RunDir:
 
     def write(self, name: str, text: str) -> Path:
         """Writes a file atomically, 0600: a reader sees the old one or the new one, whole. It may be in a folder."""
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """As `write`."""
         path = self._own(name)
         scratch = self._own(str(path.relative_to(self.path).with_name(f".{path.name}.new")))
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
         return scratch.replace(path)
 
     def write_status(self, status: object) -> None:

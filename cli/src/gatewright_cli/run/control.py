@@ -5,7 +5,7 @@ Policies, and what they have started, are refused (peers.own_check).
 → {"command": "reload"}
 ← {"step": "building"} …
 ← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
-   "spent": {"build": 0.4, …}}        or {"reasons": ["…"]}
+   "spent": {"build": 0.4, …}, "listens": true}        or {"reasons": ["…"]}
 
 → {"command": "status"}
 ← {"status": {…}}                                       as in status.json, of this moment
@@ -52,6 +52,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     restarted: list[str] = []
     kept: list[str] = []
     spent: dict[str, float] = {}
+    listens: bool = False
     status: dict[str, Any] = {}
 
 
@@ -104,6 +105,7 @@ def _answer(done: Reloaded) -> Answer:
         restarted=list(changed.restarts),
         kept=list(changed.keeps),
         spent=done.spent,
+        listens=done.listens,
     )
 
 

@@ -18,6 +18,7 @@ from gatewright_cli.node.peers import own_check
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.run.control import SOCKET, Control, Status
+from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
 from gatewright_cli.run.reloading import ReloadError, Reloads
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.orphans import Orphans
@@ -30,7 +31,7 @@ class UpdateSources:
 
     generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
     `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
-    import of one policy may take in a build.
+    import of one policy may take in a build. gateway: what the node listens on.
     """
 
     generations: Generations
@@ -40,18 +41,20 @@ class UpdateSources:
     watch: bool = False
     limits: Limits = field(default_factory=Limits)
     import_seconds: float = 60.0
+    gateway: GatewaySource = field(default_factory=GatewaySource)
 
 
 @dataclass(frozen=True)
 class RunInterface:
     """What the rest of the run offers to live updates.
 
-    status: the run's status for the control socket. reloaded: called after each reload that succeeded. reload: set it
-    to ask for a reload. orphans: of this process.
+    status: the run's status for the control socket. listening: reloads what the node listens on. reloaded: called after
+    each reload that succeeded. reload: set it to ask for a reload. orphans: of this process.
     """
 
     status: Status
     reloaded: Callable[[], None]
+    listening: GatewayReloads | None = None
     reload: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: Orphans = field(default_factory=Orphans)
 
@@ -72,7 +75,7 @@ async def live_updates(
     builds = None
     if changes.manifest is not None:
         builds = BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, interface.orphans)
-    reloads = Reloads(changes.generations, executors, output, builds, management)
+    reloads = Reloads(changes.generations, executors, output, builds, management, interface.listening)
     reloads.reloaded = interface.reloaded
     at = run_dir.socket(SOCKET)
     control = Control(at, reloads, interface.status, own_check(at, output))
@@ -85,7 +88,8 @@ async def live_updates(
     if changes.watch and changes.manifest is not None:
         from gatewright_cli.run.watching import SourceWatcher  # here, because an image runs without the builder
 
-        tasks.append(asyncio.create_task(SourceWatcher(changes.manifest, reloads, output).run(), name="watch"))
+        watcher = SourceWatcher(changes.manifest, reloads, output, changes.gateway.file)
+        tasks.append(asyncio.create_task(watcher.run(), name="watch"))
     for task in tasks:
         task.add_done_callback(lambda done: _say_if_failed(done, output))
     await control.start()

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
+from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
@@ -66,7 +68,9 @@ class NodeRun:
         self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
-        self._interface = RunInterface(self._status_now, self._deployment.policies_changed, orphans=self._orphans)
+        self._engine = EngineAdmin(run_dir.socket("engine-admin"))
+        self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
+        self._interface = RunInterface(self._status_now, self._reloaded, self._listening, orphans=self._orphans)
         self._relays = [
             Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
             for process in self._supervisor.processes
@@ -106,6 +110,12 @@ class NodeRun:
     def _log_orphans(self, programs: dict[int, str]) -> None:
         some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
         self._output.event("orphaned processes are killed", "warning", count=len(programs), which=some)
+
+    def _reloaded(self) -> None:
+        self._deployment.policies_changed()
+        (envoy,) = (process for process in self._supervisor.processes if process.spec.name == "envoy")
+        envoy.spec = replace(envoy.spec, listen=self._listening.current.addresses)
+        self._write_status()
 
     @property
     def forced(self) -> bool:
@@ -147,13 +157,15 @@ class NodeRun:
             await self._deployment.follow()
 
     async def _until_envoy_acknowledges(self, end: float) -> None:
-        """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()).
+        """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()). Raises
+        DeployError where it does not take the Gateway.
 
         Its workers have it then: Envoy hands a configuration to them before it acknowledges it, and each takes it in
         before any connection that is made later.
         """
-        admin = EngineAdmin(self._run_dir.socket("engine-admin"))
-        while not (confirmed := await admin.envoy_acknowledged_all()) and time.monotonic() < end:
+        while not (confirmed := await self._engine.envoy_acknowledged_all()) and time.monotonic() < end:
+            if refused := await self._engine.gateway_refusal():
+                raise DeployError(f"Envoy does not listen as the Gateway says: {refused}")
             await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
@@ -165,6 +177,8 @@ class NodeRun:
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
             click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            for listener in settings.gateway.listeners[1:]:
+                click.echo(f"also {listener.url} (listener {listener.name})")
             if settings.controller:
                 click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
             for state, said in self._deployment.shortcomings():
@@ -223,12 +237,13 @@ class NodeRun:
         `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
         empty without a controller.
         """
-        settings = self._settings
+        settings, listeners = self._settings, self._listening.current.listeners
         return {
             "version": 1,
             "state": self._state,
             "pid": os.getpid(),
-            "url": settings.url,
+            "url": listeners[0].url,
+            "listeners": [{"name": one.name, "url": one.url} for one in listeners],
             "controller": ports.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatewright_cli.isolation.levels import Level
-from gatewright_cli.node import api_files, ports
+from gatewright_cli.node import api_files, gateway, ports
 from gatewright_cli.node.api_files import ApiFile, ApiFileError, RefusedFile
-from gatewright_cli.node.edge import Edge, edge
+from gatewright_cli.node.edge import HEADER_SECONDS, Edge, edge
 from gatewright_cli.node.executor_recycling import Limits
+from gatewright_cli.node.gateway import Listener
 from gatewright_cli.node.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT
-from gatewright_cli.node.processes import UnderscoredHeaders
 from gatewright_cli.supervision.log_output import LogFormat
 from gatewright_cli.supervision.records import LogLevel
 from gatewright_cli.supervision.specs import Scheduling
 
 APIS = "apis"
 PORT_OPTION = "--port (make run PORT=…)"
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Options:
     output: Path
     import_limit: float
     build_output: Path | None
-    host: str
-    port: int
+    gateway: Path | None
+    host: str | None
+    port: int | None
     controller_host: str
     controller_port: int
     no_controller: bool
@@ -41,9 +44,9 @@ class Options:
     executors: int
     node_id: str | None
     bootstrap: Path | None
-    access_log: str
-    access_log_sample: float
-    underscored_headers: UnderscoredHeaders
+    access_log: str | None
+    access_log_sample: float | None
+    underscored_headers: str | None
     drain_seconds: float
     log_format: LogFormat
     log_level: LogLevel
@@ -74,6 +77,21 @@ class Options:
         return edge(self.memory, self.body_memory, self.request_limit, self.max_connections)
 
     @property
+    def of_gateway(self) -> dict[str, object]:
+        """What is said of the Gateway, under the names that `gateway_file.effective` has for it."""
+        said = {
+            "host": self.host,
+            "port": self.port,
+            "access_log": self.access_log,
+            "access_log_sample": self.access_log_sample,
+            "underscored_headers": self.underscored_headers,
+            "max_connections": self.max_connections,
+        }
+        if self.edge.header_seconds < HEADER_SECONDS:
+            said["request_headers_timeout"] = f"{max(1, round(self.edge.header_seconds * 1000))}ms"
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
     def limits(self) -> Limits:
         """When executor processes are replaced."""
         resident = None if self.executor_memory_limit is None else int(self.executor_memory_limit)
@@ -81,7 +99,12 @@ class Options:
 
 
 def with_defaults(options: Options) -> Options:
-    """The options with what the manifest's folder says: the `apis` beside it, and the echo that one of them names."""
+    """The options with what the manifest's folder says: the `apis` and the `gateway.yaml` beside it, and the echo that
+    an API names.
+    """
+    written = options.manifest.parent.absolute() / gateway.FILE
+    if options.gateway is None and not options.build_output and written.is_file():
+        options = replace(options, gateway=written)
     beside = options.manifest.parent / APIS
     if options.apis is None and not (options.build_output or options.no_controller) and beside.is_dir():
         options = replace(options, apis=beside)
@@ -104,7 +127,7 @@ def with_ports(options: Options) -> Options:
     """The options with each port 0 replaced by a free one."""
     return replace(
         options,
-        port=options.port or ports.free_port(options.host),
+        port=ports.free_port(options.host or HOST) if options.port == 0 else options.port,
         controller_port=options.controller_port or ports.free_port(options.controller_host),
         echo_port=options.echo_port or ports.free_port(ECHO_HOST),
     )
@@ -120,9 +143,12 @@ def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
     return [at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
 
 
-def listeners(options: Options) -> dict[str, tuple[str, int]]:
-    """Option → host and port, for all that this run will listen on."""
-    found = {PORT_OPTION: (options.host, options.port)}
+def listeners(options: Options, on: Sequence[Listener]) -> dict[str, tuple[str, int]]:
+    """What chooses a port → host and port, for all that this run will listen on; `on` is what its gateway does."""
+    found = {}
+    for at, one in enumerate(on):
+        chosen_here = at == 0 and (options.gateway is None or options.port is not None)
+        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = (one.host, one.port)
     if not options.no_controller:
         found["--controller-port"] = (options.controller_host, options.controller_port)
     if options.with_echo:

@@ -18,10 +18,20 @@ from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.isolation import kernel_probe, levels
 from gatewright_cli.isolation.levels import Kernel
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import api_files, bootstrap, environment, forwarded, operator_secrets, ports
+from gatewright_cli.node import (
+    api_files,
+    bootstrap,
+    certificate_files,
+    environment,
+    forwarded,
+    gateway,
+    operator_secrets,
+    ports,
+)
 from gatewright_cli.node.api_files import ApiFileError, ApiFiles
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.forwarded import Forwarded, ForwardedError
+from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.options import Options, at_the_echo, listeners
@@ -31,11 +41,12 @@ from gatewright_cli.run.options import Options, at_the_echo, listeners
 class RunInputs:
     """What a run goes by besides its options, as it was found before anything was built or started.
 
-    files: the APIs to deploy. forwarded: options of its processes. envoy: the program. bootstrap: Envoy's template.
-    kernel: what there is to isolate with.
+    files: the APIs to deploy. gateway: what to listen on. forwarded: options of its processes. envoy: the program.
+    bootstrap: Envoy's template. kernel: what there is to isolate with.
     """
 
     files: ApiFiles
+    gateway: Gateway
     forwarded: Forwarded
     envoy: Path
     bootstrap: Path
@@ -45,7 +56,10 @@ class RunInputs:
 
 def check(options: Options, rest: Sequence[str]) -> RunInputs:
     """Raises PreflightError with every mistake that can be seen without building or starting anything."""
-    mistakes = [*port_mistakes(listeners(options)), *options.edge.mistakes()]
+    mistakes = [*options.edge.mistakes()]
+    with collecting(mistakes):
+        listening = gateway.effective(options.gateway, options.of_gateway)
+        mistakes += [*certificate_files.mistakes(listening), *port_mistakes(listeners(options, listening.listeners))]
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):
@@ -68,7 +82,7 @@ def check(options: Options, rest: Sequence[str]) -> RunInputs:
             build_output.load(options.build_output)
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
-    return RunInputs(files, flags, envoy, template, secrets, kernel_probe.probe())
+    return RunInputs(files, listening, flags, envoy, template, secrets, kernel_probe.probe())
 
 
 @contextlib.contextmanager
@@ -76,21 +90,21 @@ def collecting(mistakes: list[str]) -> Iterator[None]:
     """Adds what the body refuses to `mistakes` and goes on, so that all of them are said at once."""
     try:
         yield
-    except (ApiFileError, ForwardedError, PreflightError) as error:
+    except (ApiFileError, ForwardedError, GatewayError, PreflightError) as error:
         mistakes += error.mistakes
     except (BootstrapError, BuildOutputError, RunDirError) as error:
         mistakes.append(str(error))
 
 
 def port_mistakes(listeners: Mapping[str, tuple[str, int]]) -> Iterator[str]:
-    """`listeners`: the option that chooses the port → host and port."""
-    asked: dict[int, str] = {}
+    """`listeners`: what chooses the port → host and port."""
+    asked: dict[tuple[str, int], str] = {}
     for option, (host, port) in listeners.items():
-        if port in asked:
-            yield f"{asked[port]} and {option} are both {port}: choose different ones"
-            continue
-        asked[port] = option
-        if found := ports.obstacle(host, port):
+        both = [other for (at, taken), other in asked.items() if taken == port and gateway.overlap(at, host)]
+        asked[host, port] = option
+        if both:
+            yield f"{both[0]} and {option} are both {port}: choose different ones"
+        elif found := ports.obstacle(host, port):
             yield f"{found}: choose another with {option}"
 
 

@@ -21,8 +21,12 @@ from gatewright_cli.node.engine_admin import EngineRefusedError
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.management import DeployError, Management, PolicyImpact
 from gatewright_cli.node.phase_times import PhaseTimes
+from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayReloads, Prepared
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
+
+Reload = tuple[Difference, bool]
+"""What has changed of the build, and whether the listeners have."""
 
 
 class ReloadError(Exception):
@@ -37,7 +41,8 @@ class ReloadError(Exception):
 class Reloaded:
     """The generation that serves now, how long it took until it did, and what of the build needs a restart.
 
-    changed: what is otherwise than before. spent: seconds by the part of the reload that they went into.
+    changed: what is otherwise than before. spent: seconds by the part of the reload that they went into. listens:
+    whether the node listens on something else than before.
     """
 
     generation: int
@@ -45,12 +50,14 @@ class Reloaded:
     notes: tuple[str, ...] = ()
     changed: Difference = field(default_factory=Difference)
     spent: dict[str, float] = field(default_factory=dict)
+    listens: bool = False
 
 
 class Reloads:
     """Reloads of one run, one after the other. Close it.
 
     builds: makes the build first; None to take the output as it is. management: of the controller, if there is one.
+    listening: reloads what the node listens on.
     """
 
     def __init__(
@@ -60,7 +67,9 @@ class Reloads:
         output: LogOutput,
         builds: BuildRuns | None,
         management: Management | None,
+        listening: GatewayReloads | None = None,
     ) -> None:
+        self._listening = listening
         self._generations, self._executors, self._output = generations, executors, output
         self._builds, self._management = builds, management
         self._newest: asyncio.Task[Reloaded] | None = None
@@ -100,7 +109,7 @@ class Reloads:
     async def _logged(self, say: Callable[[str], None]) -> Reloaded:
         began, spent = time.monotonic(), PhaseTimes()
         try:
-            changed, notes = await self._reload(say, spent)
+            (changed, listens), notes = await self._reload(say, spent)
         except Exception as error:
             fault = [f"a fault of Gatewright's own: {error!r}"]
             refusal = error if isinstance(error, ReloadError) else ReloadError(fault)
@@ -109,7 +118,8 @@ class Reloads:
             raise refusal from error.__cause__ if refusal is error else error
         finally:
             self._committed = None
-        done = Reloaded(self._executors.generation.number, time.monotonic() - began, notes, changed, spent.seconds)
+        generation, seconds = self._executors.generation.number, time.monotonic() - began
+        done = Reloaded(generation, seconds, notes, changed, spent.seconds, listens)
         self._say_done(done)
         self.reloaded()
         return done
@@ -119,11 +129,40 @@ class Reloads:
         what = {"changed": done.changed.policies, "restarted": done.changed.restarts, "kept": done.changed.keeps}
         said: dict[str, object] = {name: list(values) for name, values in what.items() if values}
         said |= {"generation": done.generation, "took": f"{done.seconds:.2f}s"} | parts
-        self._output.event("reloaded" if done.changed else "nothing to reload", "info", **said)
+        if done.listens:
+            said["listeners"] = "changed"
+        self._output.event("reloaded" if done.changed or done.listens else "nothing to reload", "info", **said)
         for note in done.notes:
             self._output.event(note, "warning")
 
-    async def _reload(self, say: Callable[[str], None], spent: PhaseTimes) -> tuple[Difference, tuple[str, ...]]:
+    async def _reload(self, say: Callable[[str], None], spent: PhaseTimes) -> tuple[Reload, tuple[str, ...]]:
+        gateway = await self._read_gateway(spent)
+        changed, notes = await self._reload_policies(say, spent)
+        if gateway is None or self._listening is None:
+            return (changed, False), notes
+        say("changing listeners")
+        self._commit()
+        try:
+            with spent.measure("gateway"):
+                noted = await self._listening.apply(gateway)
+        except GatewayRefusedError as error:
+            done = ["the policies are reloaded, the listeners are not"] if changed else []
+            raise ReloadError([*done, *error.reasons]) from error
+        return (changed, True), (*notes, *noted)
+
+    async def _read_gateway(self, spent: PhaseTimes) -> Prepared | None:
+        """Another Gateway than the one that serves."""
+        if self._listening is None:
+            return None
+        try:
+            with spent.measure("gateway"):
+                return await self._listening.prepare()
+        except GatewayRefusedError as error:
+            raise ReloadError(error.reasons) from error
+
+    async def _reload_policies(
+        self, say: Callable[[str], None], spent: PhaseTimes
+    ) -> tuple[Difference, tuple[str, ...]]:
         noted = await self._build(say, spent)
         before = self._executors.generation
         with spent.measure("files"):

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import bootstrap, ports
+from gatewright_cli.node import gateway, ports
 from gatewright_cli.node.bootstrap import BootstrapError
+from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.management import Management
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.phase_times import PhaseTimes
@@ -29,6 +31,7 @@ from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.node.temporary_folders import TemporaryFolders
 from gatewright_cli.run import preflight
+from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
@@ -49,14 +52,18 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
+        rendering = gateway.rendering(inputs.gateway)  # beside the build
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
         temporary = TemporaryFolders.open()
         stack.callback(temporary.close)
-        changes = _changes(options, generations)
+        changes = _changes(options, generations, inputs.gateway)
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
-        refuse(list(preflight.port_mistakes(listeners(options))))  # building may have taken minutes
+        with spent.measure("gateway"):
+            settings = replace(settings, rendered=rendering.result())
+        ports_again = listeners(options, inputs.gateway.listeners)
+        refuse(list(preflight.port_mistakes(ports_again)))  # building may have taken minutes
         return _run_node(settings, inputs, options, changes, spent)
 
 
@@ -77,11 +84,12 @@ def _generations(options: Options) -> Generations:
     return Generations.open(output)
 
 
-def _changes(options: Options, generations: Generations) -> UpdateSources:
+def _changes(options: Options, generations: Generations, listening: Gateway) -> UpdateSources:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
+    source = GatewaySource(options.gateway and options.gateway.absolute(), options.of_gateway, listening)
     return UpdateSources(
-        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit
+        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit, source
     )
 
 
@@ -99,15 +107,10 @@ def node_settings(
         bootstrap_template=inputs.bootstrap,
         node_id=options.node_id or socket.gethostname(),
         edge=options.edge,
-        host=options.host,
-        port=options.port,
-        tls=bootstrap.speaks_tls(inputs.bootstrap),
+        gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
         echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
-        access_log=options.access_log,
-        access_log_sample=options.access_log_sample,
-        underscored_headers=options.underscored_headers,
         log_level=options.log_level,
         drain_seconds=options.drain_seconds,
         executor_drain_seconds=options.executor_drain,

@@ -1,4 +1,4 @@
-"""`gatewright run --watch`: reloads when build.yaml or a file of one of its policies has changed."""
+"""`gatewright run --watch`: reloads when build.yaml, a file of one of its policies or gateway.yaml has changed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class SourceWatcher:
     """Reloads on each change until it is cancelled. It begins with a reload, for a file may have been saved before the
     watch was set up. A file that is saved during a reload brings another one, which supersedes it."""
 
-    def __init__(self, manifest: Path, reloads: Reloads, output: LogOutput) -> None:
+    def __init__(self, manifest: Path, reloads: Reloads, output: LogOutput, gateway: Path | None = None) -> None:
         self._manifest, self._reloads, self._output = manifest.resolve(), reloads, output
+        self._gateway = gateway and gateway.resolve()
         self._folders: list[Path] = []
         self._changed = asyncio.Event()
         self._other_folders = asyncio.Event()
@@ -33,7 +34,9 @@ class SourceWatcher:
     async def run(self) -> None:
         """Until it is cancelled."""
         self._folders = policy_folders(self._manifest) or []
-        watching = asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._watch_folders())
+        watching = [asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._watch_folders())]
+        if self._gateway:
+            watching.append(asyncio.create_task(self._watch_gateway(self._gateway)))
         self._output.event("watching", manifest=str(self._manifest), folders=len(self._folders))
         try:
             async with asyncio.TaskGroup() as reloading:
@@ -51,15 +54,15 @@ class SourceWatcher:
             await self._reloads.reload()
 
     async def _watch_manifest(self) -> None:
-        """Its folder, for editors put a new file in the old one's place."""
-        folder, own = self._manifest.parent, OneFileFilter(self._manifest)
-        async for _ in change_events(
-            awatch(folder, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS)
-        ):
+        async for _ in file_events(self._manifest):
             folders = policy_folders(self._manifest) or self._folders
             if folders != self._folders:
                 self._folders = folders
                 self._other_folders.set()
+            self._changed.set()
+
+    async def _watch_gateway(self, file: Path) -> None:
+        async for _ in file_events(file):
             self._changed.set()
 
     async def _watch_folders(self) -> None:
@@ -91,6 +94,12 @@ class SourceWatcher:
                 self._other_folders.set()
                 self._changed.set()
                 return
+
+
+def file_events(file: Path) -> AsyncGenerator[None]:
+    """`change_events` of one file: of its folder, for editors put a new file in the old one's place."""
+    own = OneFileFilter(file)
+    return change_events(awatch(file.parent, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS))
 
 
 async def change_events(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenerator[None]:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from gatewright_cli.supervision import prctl
 
@@ -41,25 +41,37 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
         os._exit(status)
 
 
-def in_child(work: Callable[[], T]) -> T:
-    """What `work` returned: text, numbers, None, lists and dictionaries, as JSON has them. Where it fails, its
-    traceback is on stderr, and this process ends with the child's exit status. Call it before there are threads.
+class Forked(Generic[T]):
+    """What `work` returns in a child: text, numbers, None, lists and dictionaries, as JSON has them. Make it before
+    there are threads.
     """
-    read_end, write_end = os.pipe()
 
-    def tell() -> int:
-        os.close(read_end)
-        told = json.dumps(work()).encode()
-        with os.fdopen(write_end, "wb") as pipe:
-            pipe.write(told)
-        return 0
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._read_end, write_end = os.pipe()
 
-    pid = fork(tell, signal.SIGTERM)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as said:
-        told = said.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status != 0:
-        sys.exit(status if status > 0 else 128 - status)
-    result: T = json.loads(told)
-    return result
+        def tell() -> int:
+            os.close(self._read_end)
+            told = json.dumps(work()).encode()
+            with os.fdopen(write_end, "wb") as pipe:
+                pipe.write(told)
+            return 0
+
+        self._pid = fork(tell, signal.SIGTERM)
+        os.close(write_end)
+
+    def result(self) -> T:
+        """Waits for it. Where `work` fails, its traceback is on stderr, and this process ends with the child's exit
+        status.
+        """
+        with os.fdopen(self._read_end, "rb") as said:
+            told = said.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        if status != 0:
+            sys.exit(status if status > 0 else 128 - status)
+        result: T = json.loads(told)
+        return result
+
+
+def in_child(work: Callable[[], T]) -> T:
+    """What `work` returned in a child, as `Forked` has it."""
+    return Forked(work).result()

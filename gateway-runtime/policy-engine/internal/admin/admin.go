@@ -1,5 +1,6 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats, /chains and /executors; POST /executors makes other executor processes serve.
+// /healthz, /ready, /stats, /chains and /executors; POST /executors makes other executor processes serve, POST /gateway
+// another Gateway.
 package admin
 
 import (
@@ -34,6 +35,7 @@ type Sources struct {
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
 	Deploy      func(context.Context, Deployment) error
+	Gateway     func(context.Context) error // reads the Gateway's file again
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -53,7 +55,7 @@ type Executors struct {
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 }
 
-// Refusal is the answer of POST /executors with status 409: nothing has changed.
+// Refusal is the answer of POST /executors and POST /gateway with status 409: nothing has changed.
 type Refusal struct {
 	Reason string `json:"reason"`
 }
@@ -102,6 +104,13 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.chains()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
+	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
+		if err := sources.Gateway(r.Context()); err != nil {
+			answer(w, http.StatusConflict, Refusal{err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, sources.Node().Gateway)
+	})
 	return mux
 }
 

@@ -12,11 +12,12 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// apply takes an update through all stages: chains built, pending state to disk, clusters beside the old ones, routes,
+// apply takes an update through all stages: its Gateway, chains built, pending state to disk, clusters beside the old ones, routes,
 // last good state to disk, report. Old chains and then old clusters go later. What is refused is rejected, and the last
 // good version of its API stays. What takes long to build does not delay the others: it follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.stats.updates.Add(1)
+	n.applyGateway(ctx, update.GetGateway(), update.GetRevision())
 	outcomes := outcomes{}
 	outcome := outcomes.of(update.GetRevision())
 	p := planOf(n.running, update)

@@ -113,7 +113,8 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 }
 
 func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load()}
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load(),
+		GatewayDigest: *n.gatewayDigest.Load()}
 	known := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

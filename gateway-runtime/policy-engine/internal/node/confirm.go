@@ -10,9 +10,10 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// Restore restores the last good state: chains are built, and Envoy will be served once it connects. It waits for
+// Restore restores the last good state: the Gateway, chains are built, and Envoy will be served once it connects. It waits for
 // nothing but the policies' factories. What cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
+	n.restoreListening(ctx)
 	if pending, err := n.store.read(pendingFile); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -151,6 +152,8 @@ type scriptedEnvoy struct {
 	bad, held  map[string]bool // route operations it refuses; clusters it does not answer to
 	clusters   []string
 	routes     []string
+	listeners  []string
+	secrets    []string
 	unserved   []string // APIs that it answers for with 503
 	config     string   // the routes that it has acknowledged
 	transcript []string
@@ -187,6 +190,32 @@ func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error 
 		e.config = config.Version
 	}
 	return err
+}
+
+func (e *scriptedEnvoy) SetSecrets(_ context.Context, secrets xds.Resources) error {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	names := slices.Sorted(maps.Keys(secrets))
+	if slices.Equal(names, e.secrets) && len(names) == 0 {
+		return e.nobody()
+	}
+	e.secrets = names
+	return e.say("secrets "+strings.Join(names, " "), false, false)
+}
+
+func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources) error {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.listeners = slices.Sorted(maps.Keys(listeners))
+	refused := slices.ContainsFunc(e.listeners, func(name string) bool { return e.bad[name] })
+	return e.say("listeners "+strings.Join(e.listeners, " "), false, refused)
+}
+
+func (e *scriptedEnvoy) nobody() error {
+	if e.present {
+		return nil
+	}
+	return xds.ErrNoEnvoy
 }
 
 func (e *scriptedEnvoy) say(what string, held, refused bool) error {
@@ -273,6 +302,8 @@ type bench struct {
 
 	resolver Resolver // nil: nobody is asked
 	observer Observer // nil: nobody is told
+
+	gatewayFile *nodev1.Gateway // nil: there is none
 }
 
 const grace = 40 * time.Millisecond
@@ -285,8 +316,8 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
-		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond}})
+	node, err := New(Options{NodeID: "n", Gateway: b.gatewayFile, StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
+		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond, Watch: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -22,6 +23,8 @@ import (
 type Envoy interface {
 	SetClusters(ctx context.Context, clusters xds.Resources) error
 	SetRoutes(ctx context.Context, config xds.Resource) error
+	SetSecrets(ctx context.Context, secrets xds.Resources) error
+	SetListeners(ctx context.Context, listeners xds.Resources) error
 	Connected() <-chan struct{}
 }
 
@@ -43,6 +46,7 @@ type Options struct {
 	EngineVersion string
 	Controller    string // "unix:PATH" or "host:port"; empty: the node lives by its last good state alone
 	StateDir      string
+	Gateway       *nodev1.Gateway // to begin with; nil: the node listens nowhere until it is given one
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
@@ -68,6 +72,7 @@ type Timing struct {
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
 	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
+	Watch       time.Duration // between two looks at certificate files; 1 s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -77,7 +82,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
-		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Watch, certificates.DefaultPeriod},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -102,6 +107,9 @@ type Node struct {
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
+	listening    listening
+	certificates *certificates.Watcher // of the files of the Gateway
+
 	built          chan *build
 	renewed        chan struct{}
 	departures     chan departure
@@ -109,9 +117,11 @@ type Node struct {
 	cancel         context.CancelFunc
 	inbox          inbox
 	outbox         outbox
-	known          atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
-	served         atomic.Int64                        // APIs, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]       // of notReady; nil: nothing is wrong
+	known          atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
+	gatewayDigest  atomic.Pointer[string]               // for the next hello: of the Gateway that is served
+	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
+	served         atomic.Int64                         // APIs, for Stats
+	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
 	stats          counters
 }
 
@@ -129,6 +139,7 @@ func New(options Options) (*Node, error) {
 	}
 	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
+	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
 	n.chains = newChains(options, &n.policies, n.timing.Grace, n.depart)
 	n.publish()
 	return n, nil
@@ -176,6 +187,9 @@ func (n *Node) Run(ctx context.Context) {
 			}
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
+			n.confirmGateway(ctx)
+		case contents := <-n.certificates.Changes():
+			n.replaceCertificates(ctx, contents)
 		case gone := <-n.departures:
 			n.chains.departed(gone)
 		case <-sweep.C:
@@ -184,6 +198,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-n.renewed:
 			n.retryAll()
 		case <-retry.C:
+			n.retryGateway(ctx)
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
 			n.checkReadiness()
@@ -195,6 +210,7 @@ func (n *Node) Run(ctx context.Context) {
 // Close closes all policy instances. Run has returned, and no exchange is under way.
 func (n *Node) Close() {
 	n.cancel()
+	n.certificates.Close()
 	n.chains.builds.Wait()
 	for _, b := range n.arrived {
 		n.chains.discard(b)
@@ -225,6 +241,11 @@ func (n *Node) publish() {
 		known = append(known, refs[api])
 	}
 	n.known.Store(&known)
+	digest := ""
+	if good := n.listening.current.lastGood(); good != nil {
+		digest = good.message.GetDigest()
+	}
+	n.gatewayDigest.Store(&digest)
 	n.served.Store(int64(served))
 }
 
@@ -243,6 +264,15 @@ type Stats struct {
 	Applied             uint64 `json:"applied"`
 	Rejected            uint64 `json:"rejected"`
 	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
+
+	Gateway GatewayStats `json:"gateway"`
+}
+
+// GatewayStats are what the node makes of its Gateway.
+type GatewayStats struct {
+	Digest string `json:"digest"` // of the one that is served; "": none is
+	State  string `json:"state"`  // applied, rejected or pending: what became of the newest one; "": nothing was said of any yet
+	Reason string `json:"reason"` // for rejected and pending
 }
 
 // Stats returns the counters as they are now.
@@ -250,6 +280,6 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.stats.stateErrors.Load(),
+		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(),
 	}
 }

@@ -49,7 +49,8 @@ func planOf(now running, update *nodev1.Update) plan {
 	return p
 }
 
-// merge puts a newer update over one that is not being applied yet. Of each API, the newer bundle or removal counts.
+// merge puts a newer update over one that is not being applied yet. Of each API, the newer bundle or removal
+// counts, and the newer Gateway.
 func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	if queued == nil {
 		return newer
@@ -65,7 +66,10 @@ func merge(queued, newer *nodev1.Update) *nodev1.Update {
 			delete(removed, bundle.GetApi())
 		}
 	}
-	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed))}
+	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
+	if merged.Gateway == nil {
+		merged.Gateway = queued.GetGateway()
+	}
 	for _, api := range slices.Sorted(maps.Keys(bundles)) {
 		merged.Bundles = append(merged.Bundles, bundles[api])
 	}

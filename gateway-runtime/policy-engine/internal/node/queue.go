@@ -85,6 +85,9 @@ func (n *Node) expireLastGoodWaits(now time.Time) {
 // build parses the bundle and starts to build it; what was built comes back by n.built.
 func (n *Node) build(q *queuedAPI, outcomes outcomes) {
 	bundle, err := xds.ParseBundle(q.message)
+	if err == nil {
+		err = n.missingSecrets(bundle)
+	}
 	if err != nil {
 		n.reject(q, err, outcomes)
 		return
@@ -135,6 +138,9 @@ func (n *Node) nextRetry(now time.Time) time.Duration {
 		if q.build == nil && !q.retryAt.IsZero() {
 			next = min(next, max(0, q.retryAt.Sub(now)))
 		}
+	}
+	if q := n.listening.queued; q != nil {
+		next = min(next, max(0, q.retryAt.Sub(now)))
 	}
 	return next
 }

@@ -15,9 +15,11 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// The files of a state directory. Each is a line "gatewright-state 1 SHA256" and a serialized Update.
+// The files of a state directory. Each is a line "gatewright-state 1 SHA256" and a serialized Update; that of the Gateway
+// has a line with the digest of the file that it took the place of, and a serialized Gateway.
 const (
 	lastGoodFile = "last-good" // what an Envoy has taken, whole
+	gatewayFile  = "gateway"   // the Gateway that an Envoy has taken last
 	pendingFile  = "pending"   // the update that is being applied; left over from an engine that died while at it
 	stateMagic   = "gatewright-state 1 "
 )
@@ -38,6 +40,10 @@ func (s *store) write(name string, update *nodev1.Update) error {
 	if err != nil {
 		return fmt.Errorf("serialize %s: %w", name, err)
 	}
+	return s.writeContent(name, content)
+}
+
+func (s *store) writeContent(name string, content []byte) error {
 	digest := sha256.Sum256(content)
 	head := stateMagic + hex.EncodeToString(digest[:]) + "\n"
 	path := filepath.Join(s.directory, name)
@@ -49,6 +55,32 @@ func (s *store) write(name string, update *nodev1.Update) error {
 		return err
 	}
 	return s.sync()
+}
+
+// writeGateway keeps a Gateway that took the place of the file with a digest; "": of none.
+func (s *store) writeGateway(gateway *nodev1.Gateway, replaced string) error {
+	content, err := proto.Marshal(gateway)
+	if err != nil {
+		return fmt.Errorf("serialize %s: %w", gatewayFile, err)
+	}
+	return s.writeContent(gatewayFile, append([]byte(replaced+"\n"), content...))
+}
+
+// readGateway returns the Gateway that took the place of the file with this digest; nil, nil when there is none.
+func (s *store) readGateway(file string) (*nodev1.Gateway, error) {
+	content, err := s.readContent(gatewayFile)
+	if content == nil || err != nil {
+		return nil, err
+	}
+	replaced, body, _ := bytes.Cut(content, []byte("\n"))
+	if string(replaced) != file {
+		return nil, nil
+	}
+	gateway := &nodev1.Gateway{}
+	if err := proto.Unmarshal(body, gateway); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(s.directory, gatewayFile), err)
+	}
+	return gateway, nil
 }
 
 func writeSynced(path string, content []byte) error {
@@ -73,6 +105,19 @@ func (s *store) sync() error {
 
 // read returns a file's update; nil, nil when there is none. A damaged file is an error that names it.
 func (s *store) read(name string) (*nodev1.Update, error) {
+	content, err := s.readContent(name)
+	if content == nil || err != nil {
+		return nil, err
+	}
+	update := &nodev1.Update{}
+	if err := proto.Unmarshal(content, update); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(s.directory, name), err)
+	}
+	return update, nil
+}
+
+// readContent returns what stands below a file's first line; nil, nil when there is no file.
+func (s *store) readContent(name string) ([]byte, error) {
 	path := filepath.Join(s.directory, name)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,11 +131,7 @@ func (s *store) read(name string) (*nodev1.Update, error) {
 	if expected := stateMagic + hex.EncodeToString(digest[:]); string(head) != expected {
 		return nil, fmt.Errorf("%s is damaged: expected its first line to be %q, got another one", path, expected) // what it is may be a secret
 	}
-	update := &nodev1.Update{}
-	if err := proto.Unmarshal(body, update); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", path, err)
-	}
-	return update, nil
+	return body, nil
 }
 
 func (s *store) remove(name string) error {

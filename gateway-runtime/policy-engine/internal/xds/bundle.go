@@ -1,5 +1,6 @@
-// Package xds is the state that Envoy is given: clusters and one route configuration, composed from API bundles and
-// served by delta ADS. It knows bundles and Envoy's acknowledgements; it knows nothing of chains.
+// Package xds is the state that Envoy is given: clusters and one route configuration, composed from API bundles, the
+// listeners of a Gateway, and the certificates that both name; all served by delta ADS. It knows bundles, Gateways and
+// Envoy's acknowledgements; it knows nothing of chains.
 package xds
 
 import (
@@ -20,11 +21,16 @@ import (
 
 // The types that Envoy is served, in the order in which a new Envoy gets them.
 const (
-	ClusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-	RouteType   = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 )
 
-// RouteConfigName is the one route configuration that the listener asks for.
+// sendingOrder puts what is named before what names it.
+var sendingOrder = []string{SecretType, ClusterType, ListenerType, RouteType}
+
+// RouteConfigName is the one route configuration that listeners ask for.
 const RouteConfigName = "gatewright"
 
 // Resource is one xDS resource, serialized. Its version is a digest of its content.
@@ -45,6 +51,7 @@ type Bundle struct {
 	Hosts    []string  // sorted, in lower case; "*" is every host
 	Clusters Resources // by name, which says their content: old and new stand side by side
 	Names    Names     // that Envoy resolves for the clusters
+	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
 	routes   []byte    // a serialized RouteList, so that composing copies bytes
 	unserved bool      // it gives way to any other bundle of its context
 }
@@ -59,7 +66,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	bundle.routes, errs[1] = parseRoutes(message)
-	bundle.Clusters, bundle.Names, errs[2] = parseClusters(message.GetClusters())
+	errs[2] = bundle.parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
 	}
@@ -136,25 +143,32 @@ func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	return nil
 }
 
-func parseClusters(texts [][]byte) (Resources, Names, error) {
+func (b *Bundle) parseClusters(texts [][]byte) error {
 	var errs []error
-	resources, names := Resources{}, Names{}
+	b.Clusters, b.Names = Resources{}, Names{}
 	for i, text := range texts {
 		cluster := &clusterv3.Cluster{}
 		err := parse(text, cluster)
 		if err == nil {
-			err = checkCluster(cluster, resources)
+			err = checkCluster(cluster, b.Clusters)
+		}
+		var secrets []string
+		if err == nil {
+			secrets, err = secretsIn(cluster)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("clusters[%d] %q: %w", i, cluster.GetName(), err))
 			continue
 		}
-		resources[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
+		b.Secrets = append(b.Secrets, secrets...)
+		b.Clusters[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
 		if found := namesOf(cluster); len(found) > 0 {
-			names[cluster.GetName()] = found
+			b.Names[cluster.GetName()] = found
 		}
 	}
-	return resources, names, errors.Join(errs...)
+	slices.Sort(b.Secrets)
+	b.Secrets = slices.Compact(b.Secrets)
+	return errors.Join(errs...)
 }
 
 func namesOf(cluster *clusterv3.Cluster) []string {

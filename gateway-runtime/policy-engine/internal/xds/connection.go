@@ -43,7 +43,7 @@ func newConnection(s *state) *connection {
 // if it is a refusal. Types that nobody serves are ignored.
 func (c *connection) receive(request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
 	typeURL := request.GetTypeUrl()
-	if typeURL != ClusterType && typeURL != RouteType {
+	if !slices.Contains(sendingOrder, typeURL) {
 		return ""
 	}
 	sub := c.subscriptions[typeURL]
@@ -54,6 +54,7 @@ func (c *connection) receive(request *discoveryv3.DeltaDiscoveryRequest) (refuse
 		}
 		sub.wildcard = len(request.GetResourceNamesSubscribe()) == 0
 		c.subscriptions[typeURL] = sub
+		c.state.subscribed(c, typeURL)
 	} else {
 		sub.forget(request.GetResourceNamesSubscribe())
 	}
@@ -98,9 +99,9 @@ func (c *connection) receiveAnswer(sub *subscription, request *discoveryv3.Delta
 	return detail.GetMessage()
 }
 
-// next returns the next response that is due, or nil. Clusters go before routes.
+// next returns the next response that is due, or nil. What is named goes before what names it.
 func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
-	for _, typeURL := range []string{ClusterType, RouteType} {
+	for _, typeURL := range sendingOrder {
 		if sub := c.subscriptions[typeURL]; sub != nil {
 			if response := c.compare(typeURL, sub); response != nil {
 				return response

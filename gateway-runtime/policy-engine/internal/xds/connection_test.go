@@ -237,7 +237,7 @@ func TestTheAnswersOfAnEnvoyThatWasReplacedDoNotCount(t *testing.T) {
 
 func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
 	k := begin(t, fresh(t))
-	k.asks("type.googleapis.com/envoy.config.listener.v3.Listener", nil)
+	k.asks("type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", nil)
 	k.isSent("")
 	k.asks(ClusterType, nil)
 	k.answers(ClusterType, "77", "what?")

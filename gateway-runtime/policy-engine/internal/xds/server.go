@@ -25,7 +25,7 @@ type Server struct {
 	refusals  atomic.Int64
 }
 
-// NewServer makes a server for the Envoy with this node id. It starts with no cluster and no route.
+// NewServer makes a server for the Envoy with this node id. It starts with nothing to give.
 func NewServer(nodeID string, log *slog.Logger) (*Server, error) {
 	state, err := newState()
 	if err != nil {
@@ -45,9 +45,22 @@ func (s *Server) SetClusters(ctx context.Context, clusters Resources) error {
 	return s.state.waitAcknowledged(ctx, ClusterType, s.state.set(ClusterType, clusters))
 }
 
-// SetRoutes makes this Envoy's route configuration, like SetClusters.
+// SetRoutes makes this Envoy's route configuration, like SetClusters. Nothing is waited for
+// where no listener asks for it.
 func (s *Server) SetRoutes(ctx context.Context, config Resource) error {
 	return s.state.waitAcknowledged(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
+}
+
+// SetSecrets makes these the certificates and authorities that Envoy may ask for by name, like SetClusters. Nothing is
+// waited for while it asks for none.
+func (s *Server) SetSecrets(ctx context.Context, secrets Resources) error {
+	return s.state.waitAcknowledged(ctx, SecretType, s.state.set(SecretType, secrets))
+}
+
+// SetListeners makes these all of Envoy's listeners, like SetClusters. Of listeners that it refuses, Envoy may have taken
+// others of the same call: what it is to have is set again then.
+func (s *Server) SetListeners(ctx context.Context, listeners Resources) error {
+	return s.state.waitAcknowledged(ctx, ListenerType, s.state.set(ListenerType, listeners))
 }
 
 // Connected yields a value after an Envoy has connected. Several connections may yield one.
@@ -59,8 +72,12 @@ type Stats struct {
 	Streams            int64  `json:"streams"`
 	Refusals           int64  `json:"refusals"`
 	Clusters           int    `json:"clusters"`
+	Listeners          int    `json:"listeners"`
+	Secrets            int    `json:"secrets"`
 	ClusterGeneration  uint64 `json:"clusterGeneration"`
 	ClustersConfirmed  uint64 `json:"clustersConfirmed"`
+	ListenerGeneration uint64 `json:"listenerGeneration"`
+	ListenersConfirmed uint64 `json:"listenersConfirmed"`
 	RouteGeneration    uint64 `json:"routeGeneration"`
 	RoutesConfirmed    uint64 `json:"routesConfirmed"`
 	RouteConfigVersion string `json:"routeConfigVersion"`
@@ -70,10 +87,12 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	s.state.mutex.Lock()
 	defer s.state.mutex.Unlock()
-	clusters, routes := s.state.types[ClusterType], s.state.types[RouteType]
+	clusters, listeners, routes := s.state.types[ClusterType], s.state.types[ListenerType], s.state.types[RouteType]
 	return Stats{
 		EnvoyConnected: s.state.envoy != nil, Streams: s.streams.Load(), Refusals: s.refusals.Load(),
 		Clusters: len(clusters.resources), ClusterGeneration: clusters.generation, ClustersConfirmed: clusters.confirmed,
+		Listeners: len(listeners.resources), ListenerGeneration: listeners.generation, ListenersConfirmed: listeners.confirmed,
+		Secrets:         len(s.state.types[SecretType].resources),
 		RouteGeneration: routes.generation, RoutesConfirmed: routes.confirmed,
 		RouteConfigVersion: routes.resources[RouteConfigName].Version,
 	}

@@ -30,7 +30,11 @@ type desired struct {
 	confirmed  uint64 // the newest generation that the connected Envoy has acknowledged
 	refused    uint64 // the newest generation that it has refused
 	reason     string
+	subscribed bool // the connected Envoy has asked for something of this type
 }
+
+// answered reports whether the connected Envoy has acknowledged or refused what it shall have now.
+func (d *desired) answered() bool { return max(d.confirmed, d.refused) >= d.generation }
 
 // state is all that Envoy shall have, and what it has said to it. Every change of either closes `changed`.
 type state struct {
@@ -48,8 +52,10 @@ func newState() (*state, error) {
 	return &state{
 		changed: make(chan struct{}),
 		types: map[string]*desired{
-			ClusterType: {resources: Resources{}, generation: 1},
-			RouteType:   {resources: Resources{RouteConfigName: empty}, generation: 1},
+			SecretType:   {resources: Resources{}, generation: 1},
+			ClusterType:  {resources: Resources{}, generation: 1},
+			ListenerType: {resources: Resources{}, generation: 1},
+			RouteType:    {resources: Resources{RouteConfigName: empty}, generation: 1},
 		},
 	}, nil
 }
@@ -101,9 +107,18 @@ func (s *state) outcome(typeURL string, generation uint64) (changed <-chan struc
 		return nil, true, nil
 	case wanted.refused >= generation:
 		return nil, true, &RefusedError{TypeURL: typeURL, Reason: wanted.reason}
+	case s.unasked(typeURL):
+		return nil, true, nil
 	default:
 		return s.changed, false, nil
 	}
+}
+
+// unasked reports whether Envoy does without anything of a type that it asks for by name alone: no cluster and no listener
+// names a secret, no listener has routes. It says so before it acknowledges the listeners. The mutex is held.
+func (s *state) unasked(typeURL string) bool {
+	byName := typeURL == SecretType || typeURL == RouteType && s.types[ListenerType].answered()
+	return byName && !s.types[typeURL].subscribed
 }
 
 // connect makes envoy the one whose answers count. It has said nothing yet.
@@ -112,9 +127,18 @@ func (s *state) connect(envoy *connection) {
 	defer s.mutex.Unlock()
 	s.envoy = envoy
 	for _, wanted := range s.types {
-		wanted.confirmed, wanted.refused, wanted.reason = 0, 0, ""
+		wanted.confirmed, wanted.refused, wanted.reason, wanted.subscribed = 0, 0, "", false
 	}
 	s.broadcast()
+}
+
+// subscribed takes in that envoy has asked for a type.
+func (s *state) subscribed(envoy *connection, typeURL string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.envoy == envoy {
+		s.types[typeURL].subscribed = true
+	}
 }
 
 func (s *state) disconnect(envoy *connection) {

@@ -11,7 +11,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	// Clusters carry these in an Any: linked in so that they are checked too.
+	// Clusters and listeners carry these in an Any: linked in so that they are checked too.
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/quic/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 )
@@ -64,21 +67,26 @@ func validateAny(packed *anypb.Any) error {
 
 func validateFields(message protoreflect.Message) error {
 	var errs []error
+	eachInside(message, func(inner protoreflect.Message) { errs = append(errs, validateInside(inner)) })
+	return errors.Join(errs...)
+}
+
+// eachInside calls visit for each message that is a field of a message, or stands in a list or map that is one.
+func eachInside(message protoreflect.Message, visit func(protoreflect.Message)) {
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		switch {
 		case field.IsMap() && field.MapValue().Message() != nil:
 			value.Map().Range(func(_ protoreflect.MapKey, item protoreflect.Value) bool {
-				errs = append(errs, validateInside(item.Message()))
+				visit(item.Message())
 				return true
 			})
 		case field.IsList() && field.Message() != nil:
 			for i := range value.List().Len() {
-				errs = append(errs, validateInside(value.List().Get(i).Message()))
+				visit(value.List().Get(i).Message())
 			}
 		case !field.IsMap() && field.Message() != nil:
-			errs = append(errs, validateInside(value.Message()))
+			visit(value.Message())
 		}
 		return true
 	})
-	return errors.Join(errs...)
 }

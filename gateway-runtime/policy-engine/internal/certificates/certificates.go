@@ -1,0 +1,125 @@
+// Package certificates reads the certificates, keys and authorities that a Gateway names by their files, checks them, and
+// watches the files. It knows PEM and X.509; it knows nothing of Envoy. Keys stand in no error of its and in no log.
+package certificates
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+)
+
+// Certificate is a certificate with its private key, in PEM files.
+type Certificate struct {
+	File    string // the chain, the server's or client's own certificate first
+	KeyFile string
+}
+
+// Authority is certificates of authorities, and lists of what they have revoked, in PEM files.
+type Authority struct {
+	File           string
+	RevocationFile string // "": there is none
+}
+
+// Sources are files by the names that a Gateway has for them.
+type Sources struct {
+	Certificates map[string]Certificate
+	Authorities  map[string]Authority
+}
+
+// Empty reports whether there is nothing to read.
+func (s Sources) Empty() bool { return len(s.Certificates)+len(s.Authorities) == 0 }
+
+// Contents are what was read of sources, checked.
+type Contents struct {
+	Certificates map[string]Pair
+	Authorities  map[string]Trust
+}
+
+// Load reads and checks all files. What it returns is what could be read; the error names each source that could not,
+// with the file, what was expected, what it got, and the cure.
+func Load(sources Sources) (Contents, error) {
+	contents := Contents{Certificates: map[string]Pair{}, Authorities: map[string]Trust{}}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(sources.Certificates)) {
+		pair, err := sources.Certificates[name].load()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("certificate %s: %w", name, err))
+			continue
+		}
+		contents.Certificates[name] = pair
+	}
+	for _, name := range slices.Sorted(maps.Keys(sources.Authorities)) {
+		trust, err := sources.Authorities[name].load()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("authority %s: %w", name, err))
+			continue
+		}
+		contents.Authorities[name] = trust
+	}
+	return contents, errors.Join(errs...)
+}
+
+func (c Certificate) files() []string { return []string{c.File, c.KeyFile} }
+
+func (c Certificate) load() (Pair, error) {
+	chain, chainErr := read(c.File)
+	key, keyErr := read(c.KeyFile)
+	if err := errors.Join(chainErr, keyErr); err != nil {
+		return Pair{}, err
+	}
+	return parsePair(c, chain, key)
+}
+
+func (a Authority) files() []string {
+	if a.RevocationFile == "" {
+		return []string{a.File}
+	}
+	return []string{a.File, a.RevocationFile}
+}
+
+func (a Authority) load() (Trust, error) {
+	authorities, err := read(a.File)
+	if err != nil {
+		return Trust{}, err
+	}
+	var lists []byte
+	if a.RevocationFile != "" {
+		if lists, err = read(a.RevocationFile); err != nil {
+			return Trust{}, err
+		}
+	}
+	return parseTrust(a, authorities, lists)
+}
+
+// mostBytes of a file: one that is larger holds something else.
+const mostBytes = 8 << 20
+
+func read(file string) ([]byte, error) {
+	found, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: expected a PEM file, got none: put it there, or name another", file)
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
+	case !found.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: expected a file, got %s", file, found.Mode().Type())
+	case found.Size() > mostBytes:
+		return nil, fmt.Errorf("%s: expected a PEM file of at most %d bytes, got %d", file, mostBytes, found.Size())
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w: let the user of this process read it", file, cause(err))
+	}
+	return content, nil
+}
+
+// cause leaves out of a file's error the path, which stands before it already.
+func cause(err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return failed.Err
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package certificates
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// DefaultPeriod is how often files are looked at.
+const DefaultPeriod = time.Second
+
+// settled is how old a file's last change must be until its content is sure to be what was read: one that is written
+// again within a tick of the file system's clock looks the same.
+const settled = 2 * time.Second
+
+// Watcher looks at files, and says when what they hold has changed. A change that cannot be used leaves what was read
+// before, and is logged once; of a file that is being written, the next look decides. Close it.
+//
+// Files are looked at and not subscribed to: so any way of replacing them is seen, symbolic links on the way and file
+// systems of a network too. There is no goroutine while there is nothing to look at.
+type Watcher struct {
+	period  time.Duration
+	log     *slog.Logger
+	changes chan Contents
+
+	mutex  sync.Mutex
+	cancel context.CancelFunc // of the goroutine that looks; nil: there is none
+	done   chan struct{}
+}
+
+// NewWatcher makes a watcher; period 0 is DefaultPeriod.
+func NewWatcher(period time.Duration, log *slog.Logger) *Watcher {
+	if period <= 0 {
+		period = DefaultPeriod
+	}
+	return &Watcher{period: period, log: log, changes: make(chan Contents)}
+}
+
+// Changes yields all contents after some have changed.
+func (w *Watcher) Changes() <-chan Contents { return w.changes }
+
+// Watch looks at these files from now on, and at no others. held is what was read of them.
+func (w *Watcher) Watch(sources Sources, held Contents) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.stop()
+	if sources.Empty() {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.done = cancel, make(chan struct{})
+	watch := &watch{sources: sources, held: held.clone(), marks: map[string]mark{}, log: w.log}
+	go func(done chan struct{}) {
+		defer close(done)
+		w.run(ctx, watch)
+	}(w.done)
+}
+
+// Close ends it.
+func (w *Watcher) Close() {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.stop()
+}
+
+func (w *Watcher) stop() {
+	if w.cancel != nil {
+		w.cancel()
+		<-w.done
+		w.cancel = nil
+	}
+}
+
+func (w *Watcher) run(ctx context.Context, watch *watch) {
+	ticker := time.NewTicker(w.period)
+	defer ticker.Stop()
+	var out chan Contents // nil: nothing is to be told
+	for {
+		if watch.look(time.Now()) {
+			out = w.changes
+		}
+		for waiting := true; waiting; {
+			select {
+			case out <- watch.held.clone():
+				out = nil
+			case <-ticker.C:
+				waiting = false
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// watch is what one set of files is known to hold.
+type watch struct {
+	sources Sources
+	held    Contents
+	marks   map[string]mark // by "certificate NAME" and "authority NAME"
+	log     *slog.Logger
+	expiry  expiry
+}
+
+// mark is what a source's files looked like at the last look.
+type mark struct {
+	files  string
+	failed bool // what they hold cannot be used
+	logged bool // and that was logged
+	read   time.Time
+}
+
+// look reads again what looks different, and reports whether something of it is.
+func (w *watch) look(now time.Time) (changed bool) {
+	for _, name := range slices.Sorted(maps.Keys(w.sources.Certificates)) {
+		source := w.sources.Certificates[name]
+		changed = again(w, "certificate", name, source.files(), source.load, w.held.Certificates, Pair.same, now) || changed
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.sources.Authorities)) {
+		source := w.sources.Authorities[name]
+		changed = again(w, "authority", name, source.files(), source.load, w.held.Authorities, Trust.same, now) || changed
+	}
+	w.expiry.log(w.held, w.log, now)
+	return changed
+}
+
+// again reads one source again if its files look different from the last look, or may have been written since unseen.
+func again[C any](
+	w *watch, kind, name string, files []string, load func() (C, error), held map[string]C, same func(a, b C) bool, now time.Time,
+) (changed bool) {
+	key := kind + " " + name
+	before := w.marks[key]
+	looks, newest := lookOf(files)
+	if looks == before.files && before.read.Sub(newest) > settled && (!before.failed || before.logged) {
+		return false
+	}
+	content, err := load()
+	mark := mark{files: looks, failed: err != nil, read: now}
+	defer func() { w.marks[key] = mark }()
+	if err != nil {
+		// Files that are replaced one after the other do not fit for a moment: what is the same at the next look is meant.
+		if mark.logged = before.failed && before.files == looks; mark.logged && !before.logged {
+			w.log.Error("certificate files cannot be used; what they held before goes on being served", kind, name, "reason", err.Error())
+		}
+		return false
+	}
+	if old, has := held[name]; has && same(old, content) {
+		if before.logged {
+			w.log.Info("certificate files can be used again", kind, name)
+		}
+		return false
+	}
+	held[name] = content
+	w.log.Info("certificate files have changed, and are served", kind, name, "files", files)
+	return true
+}
+
+// lookOf is what files look like from outside, and the time of the newest change.
+func lookOf(files []string) (looks string, newest time.Time) {
+	for _, file := range files {
+		found, err := os.Stat(file)
+		if err != nil {
+			looks += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
+			continue
+		}
+		changed := found.ModTime()
+		var inode uint64
+		if system, ok := found.Sys().(*syscall.Stat_t); ok {
+			inode = system.Ino
+			if at := time.Unix(system.Ctim.Unix()); at.After(changed) {
+				changed = at
+			}
+		}
+		if changed.After(newest) {
+			newest = changed
+		}
+		looks += fmt.Sprintf("%d %d %d %d;", inode, found.Size(), found.ModTime().UnixNano(), changed.UnixNano())
+	}
+	return looks, newest
+}

@@ -1,0 +1,363 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/certificates"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// gatewayVersion is one Gateway on this node.
+type gatewayVersion struct {
+	message      *nodev1.Gateway
+	gateway      *xds.Gateway
+	contents     certificates.Contents // of its files, as they were read last
+	secrets      xds.Resources         // the same for Envoy
+	revision     uint64                // of the update that brought it; 0: it is the file's
+	acknowledged bool                  // an Envoy has taken it
+	previous     *gatewayVersion       // the acknowledged one before, until this one is acknowledged; else nil
+}
+
+// lastGood is the newest version that an Envoy has taken, or nil.
+func (v *gatewayVersion) lastGood() *gatewayVersion {
+	if v == nil || v.acknowledged {
+		return v
+	}
+	return v.previous
+}
+
+// listening is the node's Gateway: the one that Envoy is to have, and a newer one that is to be tried again.
+type listening struct {
+	current *gatewayVersion // nil: there is none, and no listener
+	queued  *queuedGateway  // nil: none waits
+}
+
+type queuedGateway struct {
+	message  *nodev1.Gateway
+	revision uint64
+	tries    int
+	retryAt  time.Time
+	reason   string // as it was reported
+}
+
+// applyGateway makes a Gateway of the controller's the node's, or reports why it is not: then the one before stays.
+func (n *Node) applyGateway(ctx context.Context, message *nodev1.Gateway, revision uint64) {
+	if message == nil {
+		return
+	}
+	if current := n.listening.current; current != nil && current.message.GetDigest() == message.GetDigest() {
+		n.listening.queued = nil
+		current.revision = revision
+		if current.acknowledged {
+			n.storeGateway(current)
+			n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
+		}
+		return
+	}
+	n.listening.queued = &queuedGateway{message: message, revision: revision}
+	n.tryGateway(ctx)
+}
+
+// ReplaceGateway makes a Gateway the node's, as an update of the controller's would, and returns once it is, or is not: then
+// with the reason.
+func (n *Node) ReplaceGateway(ctx context.Context, gateway *nodev1.Gateway) error {
+	n.gatewayStatus.Store(nil) // what is said from now on counts
+	n.inbox.add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: gateway})
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("nothing was said of it in time"))
+	defer cancel()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		status := n.gatewayStatus.Load()
+		if status.GetDigest() != gateway.GetDigest() {
+			continue
+		}
+		if status.GetState() != nodev1.ApiStatus_STATE_APPLIED {
+			return errors.New(status.GetReason())
+		}
+		return nil
+	}
+}
+
+// tryGateway takes the queued Gateway through all stages: checked, its files read, secrets and then listeners to Envoy, to
+// disk, report. An Envoy that refuses has the one before again.
+func (n *Node) tryGateway(ctx context.Context) {
+	q := n.listening.queued
+	candidate, err := n.readGateway(q.message, q.revision)
+	if err == nil {
+		err = n.setGateway(ctx, candidate)
+		if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+			n.restoreGateway(ctx)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		candidate.acknowledged = true
+		n.storeGateway(candidate) // before the hello says so
+		n.commitGateway(candidate)
+		n.reportGateway(candidate, nodev1.ApiStatus_STATE_APPLIED, "")
+	case errors.Is(err, xds.ErrNoEnvoy):
+		candidate.previous = n.listening.current.lastGood()
+		n.commitGateway(candidate)
+	default:
+		n.rejectGateway(q, err)
+	}
+}
+
+// readGateway checks a Gateway, and reads its files. Every one of them has to be there, and to be good.
+func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVersion, error) {
+	gateway, err := xds.ParseGateway(message)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.checkInUse(gateway); err != nil {
+		return nil, err
+	}
+	contents, err := certificates.Load(gateway.Sources)
+	if err != nil {
+		return nil, transientError{err}
+	}
+	return newGatewayVersion(message, gateway, contents, revision)
+}
+
+func newGatewayVersion(
+	message *nodev1.Gateway, gateway *xds.Gateway, contents certificates.Contents, revision uint64,
+) (*gatewayVersion, error) {
+	secrets, err := xds.Secrets(contents)
+	if err != nil {
+		return nil, err
+	}
+	return &gatewayVersion{message: message, gateway: gateway, contents: contents, secrets: secrets, revision: revision}, nil
+}
+
+// checkInUse refuses a Gateway without what the upstreams of APIs that run name. They may go on without it in a moment, by
+// the same update.
+func (n *Node) checkInUse(gateway *xds.Gateway) error {
+	var errs []error
+	for _, api := range slices.Sorted(maps.Keys(n.running)) {
+		for _, name := range n.running[api].bundle.Secrets {
+			if !gateway.HasSecret(name) {
+				errs = append(errs, transientError{fmt.Errorf("expected %q, which the upstream of API %s names, got a Gateway without it", name, api)})
+			}
+		}
+	}
+	return join(errs...)
+}
+
+// setGateway gives Envoy secrets and then listeners, and waits for its acknowledgement of each.
+func (n *Node) setGateway(ctx context.Context, v *gatewayVersion) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, fmt.Errorf("waited %s", n.timing.Acknowledge))
+	defer cancel()
+	secretsErr := n.options.Envoy.SetSecrets(ctx, v.secrets)
+	if secretsErr != nil && !errors.Is(secretsErr, xds.ErrNoEnvoy) {
+		return secretsErr
+	}
+	return errors.Join(n.options.Envoy.SetListeners(ctx, v.gateway.ListenersWith(v.secrets)), secretsErr)
+}
+
+// restoreGateway gives Envoy what it is to have again, after it has refused something else, of which it may have taken a part.
+func (n *Node) restoreGateway(ctx context.Context) {
+	before := n.listening.current
+	if before == nil {
+		before = &gatewayVersion{gateway: &xds.Gateway{}, secrets: xds.Resources{}}
+	}
+	if err := n.setGateway(ctx, before); err != nil && ctx.Err() == nil {
+		n.log.Error("Envoy has not taken the Gateway that it had before", "error", err.Error())
+	}
+}
+
+// commitGateway makes a version the current one. APIs that were refused for want of a certificate are tried again.
+func (n *Node) commitGateway(v *gatewayVersion) {
+	n.listening.current, n.listening.queued = v, nil
+	n.certificates.Watch(v.gateway.Sources, v.contents)
+	n.retryAll()
+	n.publish()
+}
+
+// rejectGateway reports why a Gateway is not taken. If that may pass it is pending, and tried again with back-off.
+func (n *Node) rejectGateway(q *queuedGateway, err error) {
+	state, reason := nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�")
+	if isTransient(err) {
+		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
+		q.tries++
+	} else {
+		n.listening.queued = nil
+	}
+	if reason == q.reason {
+		return
+	}
+	q.reason = reason
+	n.reportGateway(&gatewayVersion{message: q.message, revision: q.revision}, state, reason)
+}
+
+// restoreListening finds the Gateway that the node begins with: the one that it had last, if that took the place of the file
+// that there is now, else the file's. Nothing of it has to be good: what is missing is awaited.
+func (n *Node) restoreListening(ctx context.Context) {
+	message := n.options.Gateway
+	stored, err := n.store.readGateway(n.options.Gateway.GetDigest())
+	if err != nil {
+		n.log.Error("the last Gateway is damaged: it is ignored", "error", err.Error())
+	} else if stored != nil {
+		message = stored
+	}
+	if message == nil {
+		return
+	}
+	v, err := n.restoredGateway(message)
+	if err != nil && stored != nil {
+		n.log.Error("the last Gateway cannot be used: the file's takes its place", "reason", err.Error())
+		v, err = n.restoredGateway(n.options.Gateway)
+	}
+	if err != nil {
+		n.log.Error("the Gateway cannot be used: the node listens nowhere", "reason", err.Error())
+		return
+	}
+	if err := n.setGateway(ctx, v); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+		n.log.Error("Envoy has not taken the Gateway", "reason", err.Error())
+	}
+	n.commitGateway(v)
+}
+
+func (n *Node) restoredGateway(message *nodev1.Gateway) (*gatewayVersion, error) {
+	gateway, err := xds.ParseGateway(message)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := certificates.Load(gateway.Sources)
+	if err != nil {
+		n.log.Error("certificate files cannot be used; listeners that name them are closed until they can", "reason", err.Error())
+	}
+	return newGatewayVersion(message, gateway, contents, 0)
+}
+
+// confirmGateway waits for the acknowledgement of an Envoy that has just connected. If it refuses, and another one had not
+// taken it, the Gateway before comes back; else what Envoy takes of it is served, and it is tried again.
+func (n *Node) confirmGateway(ctx context.Context) {
+	v := n.listening.current
+	if v == nil {
+		return
+	}
+	err := n.setGateway(ctx, v)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, xds.ErrNoEnvoy):
+	case err == nil:
+		n.acknowledgeGateway(v)
+	case v.previous != nil:
+		n.commitGateway(v.previous)
+		n.restoreGateway(ctx)
+		n.rejectGateway(&queuedGateway{message: v.message, revision: v.revision}, err)
+	default:
+		q := &queuedGateway{message: v.message, revision: v.revision}
+		n.rejectGateway(q, transientError{err})
+		if n.listening.queued == nil {
+			n.listening.queued = q
+		}
+	}
+}
+
+func (n *Node) acknowledgeGateway(v *gatewayVersion) {
+	known := v.acknowledged
+	v.acknowledged, v.previous = true, nil
+	if !known {
+		n.storeGateway(v)
+	}
+	n.publish()
+	if !known {
+		n.reportGateway(v, nodev1.ApiStatus_STATE_APPLIED, "")
+	}
+}
+
+// retryGateway tries again what is due: a newer Gateway, or the current one that an Envoy has refused.
+func (n *Node) retryGateway(ctx context.Context) {
+	q, current := n.listening.queued, n.listening.current
+	switch {
+	case q == nil || q.retryAt.After(time.Now()):
+	case current == nil || q.message != current.message:
+		n.tryGateway(ctx)
+	default:
+		if err := n.setGateway(ctx, current); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+			n.rejectGateway(q, transientError{err})
+			return
+		}
+		n.listening.queued = nil
+		n.acknowledgeGateway(current)
+		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
+	}
+}
+
+// replaceCertificates serves what certificate files hold now, and opens the listeners that waited for it.
+func (n *Node) replaceCertificates(ctx context.Context, contents certificates.Contents) {
+	v := n.listening.current
+	secrets, err := xds.Secrets(contents)
+	if err == nil {
+		v.contents, v.secrets = contents, secrets
+		err = n.setGateway(ctx, v)
+	}
+	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
+		n.log.Error("Envoy has not taken what the certificate files hold now; it goes on with what they held before", "reason", err.Error())
+	}
+	n.retryAll()
+}
+
+// missingSecrets says what a bundle's clusters name and the node does not have. Envoy would wait for it, and hold back all
+// clusters.
+func (n *Node) missingSecrets(bundle *xds.Bundle) error {
+	var errs []error
+	current := n.listening.current
+	for _, name := range bundle.Secrets {
+		switch {
+		case current == nil || !current.gateway.HasSecret(name):
+			errs = append(errs, fmt.Errorf("upstream: expected a certificate or an authority that the Gateway has, got %q: name one of its, or add it to the Gateway", name))
+		case current.secrets[name].Name == "":
+			errs = append(errs, transientError{fmt.Errorf("upstream: the files of %q cannot be used; the engine's log says why", name)})
+		}
+	}
+	return join(errs...)
+}
+
+// reportGateway logs what became of a Gateway, and tells the controller.
+func (n *Node) reportGateway(v *gatewayVersion, state nodev1.ApiStatus_State, reason string) {
+	switch state {
+	case nodev1.ApiStatus_STATE_REJECTED:
+		n.log.Error("Gateway rejected", "revision", v.revision, "reason", reason)
+	case nodev1.ApiStatus_STATE_PENDING:
+		n.log.Warn("Gateway pending; it is retried", "revision", v.revision, "reason", reason)
+	default:
+		n.log.Info("Gateway applied", "revision", v.revision, "listeners", len(v.message.GetListeners()))
+	}
+	status := &nodev1.GatewayStatus{Digest: v.message.GetDigest(), State: state, Reason: reason}
+	n.gatewayStatus.Store(status)
+	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
+		Report: &nodev1.Report{Revision: v.revision, Gateway: status}}})
+}
+
+func (n *Node) gatewayStats() GatewayStats {
+	stats := GatewayStats{Digest: *n.gatewayDigest.Load()}
+	if status := n.gatewayStatus.Load(); status != nil {
+		stats.State = strings.ToLower(strings.TrimPrefix(status.GetState().String(), "STATE_"))
+		stats.Reason = status.GetReason()
+	}
+	return stats
+}
+
+// storeGateway keeps what Envoy has taken, beside the digest of the file that it took the place of.
+func (n *Node) storeGateway(v *gatewayVersion) {
+	if err := n.store.writeGateway(v.message, n.options.Gateway.GetDigest()); err != nil {
+		n.stats.stateErrors.Add(1)
+		n.log.Error("cannot store the Gateway: after a restart without controller the one before would come back",
+			"directory", n.store.directory, "error", err.Error())
+	}
+}

@@ -1,0 +1,286 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+)
+
+var ads = &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
+
+// gatewayWith has a listener of each name; those that end in "-tls" name the certificate "web".
+func gatewayWith(digest string, names ...string) *nodev1.Gateway {
+	gateway := &nodev1.Gateway{Digest: digest}
+	for i, name := range names {
+		chain := &listenerv3.FilterChain{}
+		if strings.HasSuffix(name, "-tls") {
+			chain.TransportSocket = socket(&tlsv3.DownstreamTlsContext{CommonTlsContext: namingCertificate("web")})
+		}
+		gateway.Listeners = append(gateway.Listeners, wire(&listenerv3.Listener{Name: name, FilterChains: []*listenerv3.FilterChain{chain},
+			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+				Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(8000 + i)}}}}}))
+	}
+	return gateway
+}
+
+func namingCertificate(name string) *tlsv3.CommonTlsContext {
+	return &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "certificate/" + name, SdsConfig: ads}}}
+}
+
+func socket(context proto.Message) *corev3.TransportSocket {
+	packed, err := anypb.New(context)
+	if err != nil {
+		panic(err)
+	}
+	return &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: packed}}
+}
+
+func withCertificate(gateway *nodev1.Gateway, paths map[string]string) *nodev1.Gateway {
+	gateway.Certificates = append(gateway.Certificates, &nodev1.Certificate{Name: "web", CertificateFile: paths["chain"], KeyFile: paths["key"]})
+	return gateway
+}
+
+func issue(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	issued := certificatestest.NewAuthority(t, "ca").Issue("web.example")
+	return certificatestest.Write(t, folder, map[string][]byte{"chain": issued.Chain, "key": issued.Key})
+}
+
+func (b *bench) gateway(revision uint64, gateway *nodev1.Gateway, bundles ...*nodev1.ApiBundle) {
+	b.t.Helper()
+	b.node.apply(b.t.Context(), &nodev1.Update{Revision: revision, Gateway: gateway, Bundles: bundles}, b.node.timing.Acknowledge)
+}
+
+// toldOfGateway are the reports about Gateways, and what is served.
+func (b *bench) toldOfGateway() []string {
+	var lines []string
+	for _, message := range b.node.outbox.drain() {
+		if status := message.GetReport().GetGateway(); status != nil {
+			line := fmt.Sprintf("%d %s %s", message.GetReport().GetRevision(), status.GetDigest(), strings.TrimPrefix(status.GetState().String(), "STATE_"))
+			lines = append(lines, strings.TrimSpace(line+" "+status.GetReason()))
+		}
+	}
+	return lines
+}
+
+func (b *bench) listens() string {
+	b.envoy.mutex.Lock()
+	defer b.envoy.mutex.Unlock()
+	return strings.Join(b.envoy.listeners, " ")
+}
+
+func TestAGatewayTakesThePlaceOfTheOneBefore(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "http"))
+	equal(t, "first", b.toldOfGateway(), "1 one APPLIED")
+	b.gateway(2, gatewayWith("two", "http", "other"))
+	equal(t, "second", b.toldOfGateway(), "2 two APPLIED")
+	b.gateway(3, gatewayWith("two", "http", "other"))
+	equal(t, "the same again", b.toldOfGateway(), "3 two APPLIED")
+	if got := b.node.hello().GetGatewayDigest(); got != "two" || b.listens() != "http other" {
+		t.Errorf("hello: %q, listeners: %q", got, b.listens())
+	}
+	b.node.Close()
+}
+
+func TestAGatewayThatEnvoyRefusesLeavesTheOneBefore(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "http"))
+	b.envoy.bad["bad"] = true
+	b.envoy.said()
+	b.toldOfGateway()
+	b.gateway(2, gatewayWith("two", "http", "bad"))
+	equal(t, "told", b.toldOfGateway(), "2 two REJECTED refused by Envoy: a bad route")
+	equal(t, "Envoy", b.envoy.said(), "listeners bad http: no", "listeners http: yes")
+	if got := b.node.hello().GetGatewayDigest(); got != "one" || b.listens() != "http" {
+		t.Errorf("hello: %q, listeners: %q", got, b.listens())
+	}
+	if stats := b.node.Stats().Gateway; stats.Digest != "one" || stats.State != "rejected" || stats.Reason == "" {
+		t.Errorf("%+v", stats)
+	}
+	b.node.Close()
+}
+
+func TestAGatewayThatCannotBeReadIsRejectedWithItsMistakes(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "a-tls", "a-tls"))
+	told := b.toldOfGateway()
+	if len(told) != 1 || !strings.HasPrefix(told[0], "1 one REJECTED") || !strings.Contains(told[0], `"certificate/web"`) {
+		t.Errorf("got %q", told)
+	}
+	b.node.Close()
+}
+
+func TestSecretsGoBeforeListenersAndAreReadAgain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	folder := t.TempDir()
+	b.envoy.said()
+	b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+	equal(t, "Envoy", b.envoy.said(), "secrets certificate/web: yes", "listeners a-tls: yes")
+	b.run()
+	issue(t, folder)
+	b.eventually("new secrets", func() bool { return strings.Contains(fmt.Sprint(b.envoy.said()), "secrets certificate/web: yes") })
+}
+
+func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	folder := t.TempDir()
+	paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
+	b.gateway(1, gatewayWith("one", "http"))
+	b.toldOfGateway()
+	b.gateway(2, withCertificate(gatewayWith("two", "a-tls"), paths))
+	told := b.toldOfGateway()
+	if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING certificate web: "+paths["chain"]+": expected a PEM file, got none") {
+		t.Fatalf("got %q", told)
+	}
+	b.run()
+	if b.listens() != "http" {
+		t.Errorf("listeners: %q", b.listens())
+	}
+	issue(t, folder)
+	b.eventually("applied", func() bool { return b.listens() == "a-tls" })
+	b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+}
+
+func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTheSame(t *testing.T) {
+	directory := t.TempDir()
+	begin := func(file string) *bench {
+		b := &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, gatewayFile: gatewayWith(file, file)}
+		return newBenchWith(t, b, directory)
+	}
+	first := begin("file-one")
+	if first.listens() != "file-one" {
+		t.Fatalf("listeners: %q", first.listens())
+	}
+	first.run()
+	first.envoy.connect()
+	first.eventually("the file's is served", func() bool { return first.node.hello().GetGatewayDigest() == "file-one" })
+	first.node.inbox.add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
+	first.eventually("the controller's is served", func() bool { return first.node.hello().GetGatewayDigest() == "controllers" })
+	if again := begin("file-one"); again.listens() != "controllers" {
+		t.Errorf("the same file: %q", again.listens())
+	}
+	if other := begin("file-two"); other.listens() != "file-two" {
+		t.Errorf("another file: %q", other.listens())
+	}
+}
+
+func TestADamagedGatewayIsIgnored(t *testing.T) {
+	directory := t.TempDir()
+	b := newBench(t, newScriptedEnvoy(true), directory)
+	b.gateway(1, gatewayWith("one", "http"))
+	b.node.Close()
+	path := filepath.Join(directory, gatewayFile)
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, content[:len(content)-1], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: nil}, directory)
+	if again.listens() != "" {
+		t.Errorf("listeners: %q", again.listens())
+	}
+	again.node.Close()
+}
+
+func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) {
+	folder := t.TempDir()
+	paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
+	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{},
+		gatewayFile: withCertificate(gatewayWith("file", "a-tls", "http"), paths)}, t.TempDir())
+	if b.listens() != "http" {
+		t.Fatalf("listeners: %q", b.listens())
+	}
+	b.run()
+	issue(t, folder)
+	b.eventually("the other is open", func() bool { return b.listens() == "a-tls http" })
+}
+
+func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "http"))
+	b.envoy.present = false
+	b.gateway(2, gatewayWith("two", "bad"))
+	equal(t, "nobody has said anything", b.toldOfGateway()[1:])
+	b.envoy.bad["bad"] = true
+	b.run()
+	b.envoy.connect()
+	b.eventually("the one before is back", func() bool { return b.listens() == "http" })
+	b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two REJECTED") })
+
+	b.envoy.mutex.Lock()
+	b.envoy.bad["http"] = true // its port, say, is another's for a while
+	b.envoy.mutex.Unlock()
+	b.envoy.connect()
+	b.eventually("pending", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one PENDING") })
+	b.envoy.mutex.Lock()
+	b.envoy.bad["http"] = false
+	b.envoy.mutex.Unlock()
+	b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
+}
+
+func naming(api, digest, certificate string) *nodev1.ApiBundle {
+	message := bundle(api, digest)
+	message.Clusters = [][]byte{wire(&clusterv3.Cluster{Name: api + "|" + digest,
+		TransportSocket: socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: namingCertificate(certificate)})})}
+	return message
+}
+
+func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "http"))
+	b.toldOfGateway()
+	b.gateway(2, nil, naming("orders", "1", "web"))
+	equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
+	if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
+		t.Errorf("got %q", reason)
+	}
+	b.run()
+	b.node.inbox.add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
+	b.eventually("it is served", func() bool {
+		return len(b.node.hello().GetBundles()) == 1 && b.node.hello().GetBundles()[0].GetDigest() == "1"
+	})
+}
+
+func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), naming("orders", "1", "web"))
+	b.toldOfGateway()
+	b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
+	told := b.toldOfGateway()
+	if len(told) != 1 || !strings.Contains(told[0], `2 two PENDING expected "certificate/web", which the upstream of API orders names`) {
+		t.Fatalf("got %q", told)
+	}
+	b.run()
+	b.eventually("it is served", func() bool { return b.listens() == "other" })
+}
+
+func TestAGatewayIsReplacedWithoutAController(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.run()
+	b.envoy.mutex.Lock()
+	b.envoy.bad["bad"] = true
+	b.envoy.mutex.Unlock()
+	for range 2 {
+		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("one", "http")); err != nil || b.listens() != "http" {
+			t.Errorf("%v, listeners: %q", err, b.listens())
+		}
+		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("two", "bad")); err == nil || err.Error() != "refused by Envoy: a bad route" {
+			t.Errorf("expected Envoy's reason, got %v", err)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package xds
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/certificates"
+)
+
+// Gateway is what a node listens on, decoded and checked once. It does not change.
+type Gateway struct {
+	Digest    string
+	Listeners Resources
+	Sources   certificates.Sources // the files of its certificates and authorities
+	needs     map[string][]string  // the secrets that a listener names, by its name
+}
+
+// ParseGateway decodes a Gateway and checks all of it that can be checked without Envoy and without its files. The error
+// lists every mistake with its place.
+func ParseGateway(message *nodev1.Gateway) (*Gateway, error) {
+	gateway := &Gateway{Digest: message.GetDigest(), Listeners: Resources{}, needs: map[string][]string{}}
+	errs := gateway.parseSources(message)
+	for i, text := range message.GetListeners() {
+		listener := &listenerv3.Listener{}
+		err := parse(text, listener)
+		if err == nil {
+			err = gateway.addListener(listener, text)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listeners[%d] %q: %w", i, listener.GetName(), err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return gateway, nil
+}
+
+// HasSecret reports whether the Gateway has the certificate or authority of an SDS name.
+func (g *Gateway) HasSecret(name string) bool {
+	_, certificate := g.Sources.Certificates[certificateOf(name)]
+	_, authority := g.Sources.Authorities[authorityOf(name)]
+	return certificate || authority
+}
+
+// ListenersWith are the listeners all of whose secrets are there: the others would hold up the start of an Envoy.
+func (g *Gateway) ListenersWith(secrets Resources) Resources {
+	complete := maps.Clone(g.Listeners)
+	maps.DeleteFunc(complete, func(name string, _ Resource) bool {
+		return slices.ContainsFunc(g.needs[name], func(secret string) bool { return secrets[secret].Name == "" })
+	})
+	return complete
+}
+
+func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error {
+	name := listener.GetName()
+	switch _, double := g.Listeners[name]; {
+	case name == "":
+		return errors.New("name: expected one, got none")
+	case double:
+		return errors.New("name: stands twice in the Gateway")
+	}
+	secrets, err := secretsIn(listener)
+	for _, secret := range secrets {
+		if !g.HasSecret(secret) {
+			err = errors.Join(err, fmt.Errorf("expected one of the Gateway's certificates and authorities (%s), got %q", g.known(), secret))
+		}
+	}
+	if err := errors.Join(err, checkRouteConfigs(listener)); err != nil {
+		return err
+	}
+	g.needs[name] = secrets
+	g.Listeners[name] = newResource(name, ListenerType, text)
+	return nil
+}
+
+// checkRouteConfigs refuses routes that nobody serves: a listener would wait for them for ever.
+func checkRouteConfigs(listener *listenerv3.Listener) error {
+	var errs []error
+	walk(listener, func(message proto.Message) {
+		manager, ok := message.(*hcmv3.HttpConnectionManager)
+		if !ok || manager.GetRds() == nil {
+			return
+		}
+		if rds := manager.GetRds(); rds.GetRouteConfigName() != RouteConfigName || rds.GetConfigSource().GetAds() == nil {
+			errs = append(errs, fmt.Errorf("rds: expected route_config_name %q by ads, got %q", RouteConfigName, rds.GetRouteConfigName()))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (g *Gateway) known() string {
+	var names []string
+	for name := range g.Sources.Certificates {
+		names = append(names, certificatePrefix+name)
+	}
+	for name := range g.Sources.Authorities {
+		names = append(names, authorityPrefix+name)
+	}
+	slices.Sort(names)
+	return fmt.Sprint(names)
+}
+
+func (g *Gateway) parseSources(message *nodev1.Gateway) (errs []error) {
+	g.Sources = certificates.Sources{Certificates: map[string]certificates.Certificate{}, Authorities: map[string]certificates.Authority{}}
+	for i, one := range message.GetCertificates() {
+		if err := checkSource(one.GetName(), g.Sources.Certificates, one.GetCertificateFile(), one.GetKeyFile()); err != nil {
+			errs = append(errs, fmt.Errorf("certificates[%d] %q: %w", i, one.GetName(), err))
+		}
+		g.Sources.Certificates[one.GetName()] = certificates.Certificate{File: one.GetCertificateFile(), KeyFile: one.GetKeyFile()}
+	}
+	for i, one := range message.GetAuthorities() {
+		files := []string{one.GetFile()}
+		if one.GetRevocationFile() != "" {
+			files = append(files, one.GetRevocationFile())
+		}
+		if err := checkSource(one.GetName(), g.Sources.Authorities, files...); err != nil {
+			errs = append(errs, fmt.Errorf("authorities[%d] %q: %w", i, one.GetName(), err))
+		}
+		g.Sources.Authorities[one.GetName()] = certificates.Authority{File: one.GetFile(), RevocationFile: one.GetRevocationFile()}
+	}
+	return errs
+}
+
+func checkSource[S any](name string, others map[string]S, files ...string) error {
+	var errs []error
+	if _, double := others[name]; double {
+		errs = append(errs, errors.New("name: stands twice in the Gateway"))
+	}
+	if name == "" {
+		errs = append(errs, errors.New("name: expected one, got none"))
+	}
+	for _, file := range files {
+		if !filepath.IsAbs(file) {
+			errs = append(errs, fmt.Errorf("expected the absolute path of a file, got %q", file))
+		}
+	}
+	return errors.Join(errs...)
+}

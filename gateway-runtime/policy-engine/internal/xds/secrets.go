@@ -1,0 +1,101 @@
+package xds
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"gatewright.dev/policy-engine/internal/certificates"
+)
+
+// What the SDS names of certificates and of authorities begin with.
+const (
+	certificatePrefix = "certificate/"
+	authorityPrefix   = "authority/"
+)
+
+func certificateOf(secret string) string { return nameAfter(certificatePrefix, secret) }
+func authorityOf(secret string) string   { return nameAfter(authorityPrefix, secret) }
+
+func nameAfter(prefix, secret string) string {
+	name, found := strings.CutPrefix(secret, prefix)
+	if !found {
+		return ""
+	}
+	return name
+}
+
+// Secrets are the contents of certificate files, as Envoy asks for them by SDS.
+func Secrets(contents certificates.Contents) (Resources, error) {
+	resources := Resources{}
+	for name, one := range contents.Certificates {
+		secret := &tlsv3.Secret{Name: certificatePrefix + name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: inline(one.Chain), PrivateKey: inline(one.Key)}}}
+		if err := resources.addSecret(secret); err != nil {
+			return nil, err
+		}
+	}
+	for name, one := range contents.Authorities {
+		trust := &tlsv3.CertificateValidationContext{TrustedCa: inline(one.Certificates)}
+		if len(one.RevocationLists) > 0 {
+			trust.Crl = inline(one.RevocationLists)
+			trust.OnlyVerifyLeafCertCrl = !one.EachHasList // else whoever is below an authority without a list is refused
+		}
+		secret := &tlsv3.Secret{Name: authorityPrefix + name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trust}}
+		if err := resources.addSecret(secret); err != nil {
+			return nil, err
+		}
+	}
+	return resources, nil
+}
+
+func (r Resources) addSecret(secret *tlsv3.Secret) error {
+	text, err := marshal(secret)
+	if err != nil {
+		return fmt.Errorf("serialize %s: %w", secret.GetName(), err)
+	}
+	r[secret.GetName()] = newResource(secret.GetName(), SecretType, text)
+	return nil
+}
+
+func inline(content []byte) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: content}}
+}
+
+// secretsIn are the SDS names in a message, at any depth, sorted. Only what the engine serves can be named: anything else
+// would be waited for for ever, or read from a file that the operator has not named.
+func secretsIn(message proto.Message) ([]string, error) {
+	var names []string
+	var errs []error
+	walk(message, func(inner proto.Message) {
+		config, ok := inner.(*tlsv3.SdsSecretConfig)
+		if !ok {
+			return
+		}
+		if config.GetSdsConfig().GetAds() == nil {
+			errs = append(errs, fmt.Errorf("secret %q: expected sds_config by ads", config.GetName()))
+		}
+		names = append(names, config.GetName())
+	})
+	slices.Sort(names)
+	return slices.Compact(names), errors.Join(errs...)
+}
+
+// walk calls visit for a message and all messages in it, inside of Any too; types that are not linked in stay closed.
+func walk(message proto.Message, visit func(proto.Message)) {
+	if packed, ok := message.(*anypb.Any); ok {
+		if inner, err := packed.UnmarshalNew(); err == nil {
+			walk(inner, visit)
+		}
+		return
+	}
+	visit(message)
+	eachInside(message.ProtoReflect(), func(inner protoreflect.Message) { walk(inner.Interface(), visit) })
+}
