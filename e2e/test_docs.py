@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from gatewright_controller.gateway_file import variable_of
+from gatewright_controller.model import GatewaySpec
+from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.settings import reference
 from sdk.policy import (
     ImmediateResponse,
@@ -303,7 +306,7 @@ def test_variables_that_are_named_are_read(path: Path) -> None:
         for each in (ROOT / part).rglob("*.*")
     ]
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
-    read += reference()
+    read += reference() + " ".join(map(variable_of, settings_fields(GatewaySpec, ("spec",))))
     assert {name for name in names if name not in read} == set()
 
 

@@ -6,6 +6,7 @@ The real Envoy reads what is rendered as a node would send it, byte for byte.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -29,6 +30,8 @@ from hypothesis import strategies as st
 pytestmark = pytest.mark.timeout(120)
 GOLDEN = Path(__file__).parent.parent / "testdata" / "gateways" / "golden"
 DEFAULT = GOLDEN / "default.in.yaml"
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "gateway.md"
+SAMPLE = r"^```yaml\n(.*?)^```"
 HTTP2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -97,8 +100,11 @@ def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
 
 
 def test_envoy_accepts_all_that_we_render(tmp_path: Path) -> None:
-    gateways = [rendered(source) for source in sorted(GOLDEN.glob("*.in.yaml"))]
-    assert envoys_opinion([one for gateway in gateways for one in gateway.listeners], tmp_path) == ""
+    texts = [source.read_bytes() for source in sorted(GOLDEN.glob("*.in.yaml"))]
+    texts += [sample.encode() for sample in re.findall(SAMPLE, HOW_TO.read_text(), re.MULTILINE | re.DOTALL)]
+    assert len(texts) >= 13
+    made = [node_pb2.Gateway.FromString(render(effective(parse_yaml(text), {}, {}))) for text in texts]
+    assert envoys_opinion([one for gateway in made for one in gateway.listeners], tmp_path) == ""
 
 
 def test_envoy_says_what_it_does_not_accept(tmp_path: Path) -> None:
@@ -160,6 +166,7 @@ LIMITS = some(
     headerCount=st.integers(10, 256),
     headerBytes=st.integers(8, 256).map(lambda kib: kib * 1024),
     concurrentStreams=st.integers(1, 10_000),
+    requestsPerSecond=st.integers(1, 1_000_000),
     requestsPerConnection=st.integers(1, 1_000_000_000),
 )
 TIMEOUTS = some(

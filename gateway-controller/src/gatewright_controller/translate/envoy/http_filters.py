@@ -6,7 +6,7 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import Compression, Listener
+from gatewright_controller.model import Compression, Limits, Listener
 from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.routes import (
@@ -34,14 +34,14 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener) -> list[JsonObject]:
+def http_filters(listener: Listener, limits: Limits) -> list[JsonObject]:
     """Those of a listener that serves APIs, or of one that redirects."""
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
-    first = [_refused_hosts(listener.hosts), _asked()]
+    first = [_refused_hosts(listener.hosts), _asked(), *_rate(limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
@@ -82,6 +82,24 @@ def _asked() -> JsonObject:
 def _kept(key: str, value: str) -> JsonObject:
     source = {"text_format_source": {"inline_string": value}}
     return {"object_key": key, "factory_key": "envoy.string", "format_string": source}
+
+
+def _rate(limits: Limits) -> list[JsonObject]:
+    """Of each connection by itself."""
+    if not limits.requests_per_second:
+        return []
+    rate = limits.requests_per_second
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    limited = extension(
+        "envoy.filters.http.local_ratelimit",
+        f"{FILTERS}.local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="gatewright",
+        token_bucket={"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"},
+        filter_enabled=always,
+        filter_enforced=always,
+        local_rate_limit_per_downstream_connection=True,
+    )
+    return [limited]
 
 
 def _lines_said() -> JsonObject:

@@ -28,9 +28,9 @@ def cel(expression: str) -> JsonObject:
     }
 
 
-def local_reply_config(*, hosts: bool) -> JsonObject:
-    """hosts: whether the listener has hosts of its own."""
-    return {"mappers": [*_of_hosts(hosts), *_by_flag(), *_by_details()]}
+def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
+    """hosts: whether the listener has hosts of its own. rate: whether the rate of requests is limited."""
+    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *_by_flag(), *_by_details()]}
 
 
 def _of_hosts(hosts: bool) -> list[JsonObject]:
@@ -41,6 +41,12 @@ def _of_hosts(hosts: bool) -> list[JsonObject]:
         detail = "This listener does not serve the host that the request is for."
         found.append(_problem(refused, "Misdirected Request", detail) | {"status_code": 421})
     return found
+
+
+def _of_rate(rate: bool) -> list[JsonObject]:
+    sentence = "More requests have come on this connection than it may make in a second."
+    refused = cel("response.code_details == 'local_rate_limited'")  # its flag is set when the answer has been made
+    return [_retried(_problem(refused, "Too Many Requests", sentence))] if rate else []
 
 
 def _by_flag() -> list[JsonObject]:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from gatewright_cli.node.certificate_files import mistakes
+from gatewright_cli.node.gateway import Gateway
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """web.pem and web.key, other.pem and other.key, and web.key encrypted."""
+    made = tmp_path_factory.mktemp("tls")
+    for name in ("web", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+             "-subj", f"/CN={name}", "-keyout", str(made / f"{name}.key"), "-out", str(made / f"{name}.pem")],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-in", str(made / "web.key"), "-passout", "pass:word",
+         "-out", str(made / "locked")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (made / "text").write_text("hello")
+    (made / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    return made
+
+
+def said(folder: Path, **spec: object) -> list[str]:
+    return [one.replace(f"{folder}/", "") for one in mistakes(Gateway({"spec": spec}))]
+
+
+def pair(folder: Path, chain: str, key: str) -> dict[str, dict[str, str]]:
+    return {"web": {"certificateFile": str(folder / chain), "keyFile": str(folder / key)}}
+
+
+def test_what_is_good_is_no_mistake(folder: Path) -> None:
+    authorities = {"clients": {"file": str(folder / "web.pem")}}
+    assert said(folder, certificates=pair(folder, "web.pem", "web.key"), authorities=authorities) == []
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "expected"),
+    [
+        ("none", "web.key", "none: expected a file that can be read, got: No such file or directory"),
+        ("web.pem", "none", "none: expected a file that can be read, got: No such file or directory"),
+        ("web.pem", ".", ": expected a file that can be read, got: Is a directory"),
+        ("web.pem", "other.key", "other.key: expected the key of the first certificate in web.pem, got another one"),
+        ("web.pem", "locked", "locked: expected a key without a passphrase, got an encrypted one: decrypt it (openssl"),
+        ("text", "web.key", "text: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"),
+        ("web.pem", "text", "text: expected a PEM block PRIVATE KEY, got none: name the certificate's key, in PEM"),
+        ("broken", "web.key", "expected a certificate and its key in PEM, got broken and web.key: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_said(folder: Path, chain: str, key: str, expected: str) -> None:
+    (mistake,) = said(folder, certificates=pair(folder, chain, key))
+    assert mistake.startswith("certificate web: ")
+    assert expected in mistake
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"file": "none"}, "none: expected a file that can be read, got: No such file or directory"),
+        ({"file": "text"}, "text: expected a PEM file of the certificates that sign others, got one without"),
+        ({"file": "broken"}, "broken: expected a PEM file of the certificates that sign others"),
+        ({"file": "web.pem", "revocationFile": "text"}, "text: expected a PEM file of revocation lists"),
+        ({"file": "web.pem", "revocationFile": "web.pem"}, "web.pem: expected a PEM file of revocation lists"),
+    ],
+)  # fmt: skip
+def test_an_authority_that_cannot_be_used_is_said(folder: Path, files: dict[str, str], expected: str) -> None:
+    named = {name: str(folder / file) for name, file in files.items()}
+    (mistake,) = said(folder, authorities={"clients": named})
+    assert mistake.startswith(f"authority clients: {expected}")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gatewright_cli.node import gateway
+from gatewright_cli.node.gateway import Gateway, GatewayError, Listener
+from gatewright_controller._gen import node_pb2
+
+WRITTEN = """
+apiVersion: gatewright.dev/v1
+kind: Gateway
+spec:
+  listeners:
+    - {name: http, address: "::", port: 80}
+    - {name: https, port: 443, protocol: https, tls: {certificates: [web]}}
+  certificates: {web: {certificateFile: /c.pem, keyFile: /k.pem}}
+  limits: {connections: 7, memory: 268435456}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "gateway.yaml").write_text(WRITTEN)
+    return tmp_path / "gateway.yaml"
+
+
+def test_without_a_file_it_is_one_listener() -> None:
+    assert gateway.effective(None, {}).listeners == (Listener("http"),) == Gateway().listeners
+
+
+def test_what_the_file_and_the_options_say(file: Path) -> None:
+    found = gateway.effective(file, {"port": 8081})
+    assert [one.url for one in found.listeners] == ["http://[::1]:8081", "https://127.0.0.1:443"]
+    assert (found.connections, found.heap, found.addresses) == (7, 268435456, "[::]:8081, 127.0.0.1:443")
+    assert found.files("certificates") == {"web": {"certificateFile": "/c.pem", "keyFile": "/k.pem"}}
+    assert found.files("authorities") == {}
+
+
+def test_mistakes_have_their_places(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT", "3")
+    file.write_text(WRITTEN.replace("port: 443", "port: many"))
+    with pytest.raises(GatewayError) as found:
+        gateway.effective(file, {"access_log_sample": 7})
+    (option,) = [one for one in found.value.mistakes if one.startswith("--access-log-sample: ")]
+    (variable,) = [one for one in found.value.mistakes if one.startswith("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT: ")]
+    assert f"{file}:7: spec.listeners[1].port: expected a whole number, got 'many'" in found.value.mistakes
+    assert str(file) not in option + variable
+
+
+@pytest.mark.parametrize(("text", "said"), [("[]", "expected a document with `kind: Gateway`"), ("{", "gateway.yaml:")])
+def test_what_is_no_document(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    with pytest.raises(GatewayError, match=said):
+        gateway.effective(file, {})
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"gateway\.yaml: expected a file, got no such file or directory"):
+        gateway.effective(tmp_path / "gateway.yaml", {})
+
+
+def test_what_is_rendered_is_what_an_engine_reads(file: Path) -> None:
+    found = gateway.effective(file, {})
+    message = node_pb2.Gateway.FromString(base64.b64decode(gateway.rendering(found).result()))
+    assert len(message.listeners) == 2
+    assert [one.name for one in message.certificates] == ["web"]
+
+
+def test_a_process_of_its_own_says_the_same(file: Path) -> None:
+    asked = json.dumps({"file": str(file), "options": {"port": 8081}})
+    command = [sys.executable, "-m", "gatewright_cli.node.gateway_process"]
+    said = subprocess.run(command, input=asked, capture_output=True, text=True, check=True).stdout
+    assert gateway.told(json.loads(said)) == gateway.effective(file, {"port": 8081})
+    assert json.loads(said)["rendered"] == gateway.rendering(gateway.effective(file, {"port": 8081})).result()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("127.0.0.1", "127.0.0.1", True), ("127.0.0.1", "0.0.0.0", True), ("::1", "::", True),  # noqa: S104
+        ("127.0.0.1", "127.0.0.2", False), ("0.0.0.0", "::", False), ("127.0.0.1", "::1", False),  # noqa: S104
+    ],
+)  # fmt: skip
+def test_hosts_that_take_from_each_other(one: str, other: str, both: bool) -> None:
+    assert gateway.overlap(one, other) is both
+    assert gateway.overlap(other, one) is both

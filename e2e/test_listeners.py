@@ -1,0 +1,346 @@
+"""What a node listens on: several listeners, certificates from files, and changes of both while requests come."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e import clients
+from e2e.certificates import Authority, authority
+from e2e.gateway import Json, api, attach, eventually, running
+from e2e.traffic import traffic
+from e2e.upstream import Upstream
+
+REQUESTS = 10_000
+ROTATIONS = 8
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write(file: Path, *listeners: Json, **spec: object) -> Path:
+    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": list(listeners), **spec}}
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def https(port: int, **more: object) -> Json:
+    return {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}, **more}
+
+
+def certificates(chain: Path, key: Path) -> Json:
+    return {"web": {"certificateFile": str(chain), "keyFile": str(key)}}
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Authority:
+    (tmp_path / "tls").mkdir()
+    return authority(tmp_path / "tls")
+
+
+@pytest.fixture
+def trust(ca: Authority) -> ssl.SSLContext:
+    return _trusting(ca)
+
+
+def _trusting(ca: Authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca.file)
+    return context
+
+
+def serial(port: int, trust: ssl.SSLContext) -> str:
+    """Of the certificate that a new connection is shown."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        trust.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+    ):
+        found = tls.getpeercert() or {}
+        return str(found["serialNumber"])
+
+
+def serial_of(chain: Path) -> str:
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", str(chain), "-noout", "-serial"], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.strip().removeprefix("serial=")
+
+
+def same(one: str, other: str) -> bool:
+    return int(one, 16) == int(other, 16)
+
+
+class Asking:
+    """Clients that ask for a URL until REQUESTS answers have come: by connections that they keep, or a new one each."""
+
+    def __init__(self, url: str, trust: ssl.SSLContext, at_least: int) -> None:
+        self.url, self.trust, self.at_least = url, trust, at_least
+        self.found: Counter[str] = Counter()
+        self.enough = threading.Event()
+        self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        with httpx.Client(verify=self.trust, timeout=10) as client:
+            while not self.enough.is_set():
+                self._count(client.get)
+
+    def anew(self) -> None:
+        while not self.enough.is_set():
+            with httpx.Client(verify=self.trust, timeout=10) as client:
+                self._count(client.get)
+
+    def _count(self, get: Callable[[str], httpx.Response]) -> None:
+        try:
+            said = str(get(self.url).status_code)
+        except httpx.HTTPError as error:
+            said = repr(error)
+        with self._lock:
+            self.found[said] += 1
+            if self.found.total() >= self.at_least:
+                self.enough.set()
+
+
+@contextmanager
+def asking(url: str, trust: ssl.SSLContext, at_least: int = REQUESTS) -> Iterator[Asking]:
+    asked = Asking(url, trust, at_least)
+    threads = [threading.Thread(target=run) for run in (asked.keep, asked.keep, asked.anew)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield asked
+    except BaseException:
+        asked.enough.set()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def test_certificates_are_rotated_without_a_failed_request(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    chain, key = ca.signed("web", "127.0.0.1")
+    port = free_port()
+    file = write(tmp_path / "gateway.yaml", https(port), certificates=certificates(chain, key))
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("rotated", upstream.url))
+        with asking(f"https://127.0.0.1:{port}/rotated/x", trust) as asked:
+            for number in range(ROTATIONS):
+                if number % 2:
+                    ca.signed("web", "127.0.0.1")  # written in place, the certificate before its key
+                else:
+                    for new, old in zip(ca.signed("next", "127.0.0.1"), (chain, key), strict=True):
+                        new.rename(old)
+                wanted = serial_of(chain)
+                eventually("the new one is shown", lambda wanted=wanted: same(serial(port, trust), wanted))
+        assert set(asked.found) == {"200"}, asked.found
+        assert asked.found.total() >= REQUESTS
+        chain.write_text("-----BEGIN CERTIFICATE-----\n")
+        broken = "certificate files cannot be used; what they held before goes on being served"
+        eventually("a broken file is said", lambda: gateway.logged(message=broken))
+        assert str(chain) in gateway.logged(message=broken)[0]["reason"]
+        assert same(serial(port, trust), wanted), "expected the old one to stay"
+        gateway.kill("envoy")
+        eventually("a new Envoy shows it too", lambda: _shows(port, trust, wanted), 30)
+        keys = key.read_text().splitlines()[1]
+        assert not [line for line in gateway.log if keys in line]
+        assert keys.encode() not in b"".join(
+            each.read_bytes() for each in (tmp_path / "state").rglob("*") if each.is_file()
+        )
+
+
+def _shows(port: int, trust: ssl.SSLContext, wanted: str) -> bool:
+    try:
+        return same(serial(port, trust), wanted)
+    except OSError:
+        return False
+
+
+def test_listeners_change_without_a_failed_request(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    web = certificates(*ca.signed("web", "127.0.0.1"))
+    first, second = free_port(), free_port()
+    http: Json = {"name": "http", "port": first}
+    file = write(tmp_path / "gateway.yaml", http)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(first)) as gateway:
+        gateway.deploy(
+            api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
+        )
+
+        def reload() -> str:
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        with traffic(f"http://127.0.0.1:{first}/changing/x", clients=4, pause=0.002) as (flow,):
+            write(file, http, https(second), certificates=web)
+            assert "listeners: as the Gateway says now" in reload()
+            secure = f"https://127.0.0.1:{second}"
+            assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
+            assert [each["url"] for each in gateway.status()["listeners"]] == [gateway.url, secure]
+            for idle in ("40s", "41s", "42s"):  # the listener that is under load
+                write(file, http, https(second), certificates=web, timeouts={"connectionIdle": idle})
+                reload()
+            write(file, http)
+            reload()
+            eventually("the port is closed", lambda: _is_closed(second))
+            assert "nothing to reload" in reload()
+            eventually("steady", flow.is_steady)
+        assert set(flow.counts()) == {200}, flow.problems[:3]
+
+
+def _is_closed(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_what_is_wrong_with_a_reload_leaves_the_listeners(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    port = free_port()
+    http: Json = {"name": "http", "port": port}
+    file = write(tmp_path / "gateway.yaml", http)
+    with (
+        running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        gateway.deploy(api("stays", upstream.url))
+
+        def refused(*listeners: Json, **spec: object) -> str:
+            write(file, *listeners, **spec)
+            done = gateway.reload()
+            assert done.returncode == 1
+            assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
+            return done.stderr
+
+        other = taken.getsockname()[1]
+        said = refused(http, {"name": "other", "port": other})
+        assert f"port {other} on 127.0.0.1 is taken (by " in said
+        assert f"choose another in {file}, listener other" in said
+        assert f"{file}:" in refused(http, {"name": "other", "port": "x"})
+        missing = tmp_path / "none.pem"
+        said = refused(http, https(free_port()), certificates=certificates(missing, missing))
+        assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in said
+        write(file, http)
+        assert "nothing to reload" in gateway.reload().stdout
+
+
+def test_what_envoy_refuses_is_said_and_the_listeners_stay(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """An address of another machine, by the management API: the node finds out."""
+    with running(build, tmp_path / "state") as gateway, gateway.controller() as client:
+        gateway.deploy(api("stays", upstream.url))
+        listeners = [{"name": "http", "port": gateway.port}, {"name": "far", "address": "192.0.2.1", "port": 8081}]
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
+        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
+        assert status["state"] == "rejected", status
+        assert "192.0.2.1" in status["reason"]
+        assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
+        listeners[1] = {"name": "near", "address": "127.0.0.1", "port": free_port()}
+        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
+        assert status["state"] == "deployed", status
+        assert httpx.get(f"http://127.0.0.1:{listeners[1]['port']}/stays/x").status_code == 200
+        gateway.kill("engine")
+        eventually("the engine is back", lambda: gateway.process_status("engine")["state"] == "ready", 30)
+        gateway.kill("envoy")
+        both = [f"{gateway.url}/stays/x", f"http://127.0.0.1:{listeners[1]['port']}/stays/x"]
+        eventually("both are back", lambda: [_status_of(url) for url in both] == [200, 200], 30)
+
+
+def _status_of(url: str) -> int:
+    try:
+        return httpx.get(url).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def test_a_node_listens_and_reloads_without_a_controller(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    web = certificates(*ca.signed("web", "127.0.0.1"))
+    port, secure = free_port(), free_port()
+    http: Json = {"name": "http", "port": port}
+    file = write(tmp_path / "gateway.yaml", http)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("kept", upstream.url))
+    alone = ("--no-controller", "--gateway", str(file), "--port", str(port))
+    with running(build, tmp_path / "state", *alone) as gateway:
+        assert httpx.get(f"{gateway.url}/kept/x").status_code == 200
+        write(file, http, https(secure), certificates=web)
+        assert gateway.reload().returncode == 0
+        assert httpx.get(f"https://127.0.0.1:{secure}/kept/x", verify=trust).status_code == 200
+        gateway.kill("engine")
+        eventually("the engine is back", lambda: gateway.process_status("engine")["state"] == "ready", 30)
+        gateway.kill("envoy")
+        eventually("a new Envoy has both", lambda: _status_of(f"{gateway.url}/kept/x") == 200, 30)
+        assert httpx.get(f"https://127.0.0.1:{secure}/kept/x", verify=trust).status_code == 200
+        write(file, http, https(secure, address="192.0.2.1"), certificates=web)
+        assert "192.0.2.1" in gateway.reload().stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, upstream: Upstream, host: str) -> None:
+    ports = free_port(), free_port(host)
+    listeners: tuple[Json, Json] = {"name": "one", "port": ports[0]}, {"name": "two", "address": host, "port": ports[1]}
+    file = write(tmp_path / "gateway.yaml", *listeners)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(ports[0])) as gateway:
+        gateway.deploy(api("stopping", upstream.url))
+        urls = [each["url"] for each in gateway.status()["listeners"]]
+        assert urls[1].endswith(f":{ports[1]}")
+        with (
+            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as one,
+            clients.asking(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
+        ):
+            eventually("traffic flows", lambda: min(one.answered, two.answered) > 200)
+            assert gateway.stop() == 0
+    for each in (one, two):
+        assert each.lost == []
+        assert each.first_refusal > each.last_answered_connect
+    assert "could not be drained" not in "".join(gateway.log)
+
+
+def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
+    chain, key = ca.signed("web", "127.0.0.1")
+    _, others = ca.signed("other", "127.0.0.1")
+    port = free_port()
+    named = {
+        "mismatched": {"certificateFile": str(chain), "keyFile": str(others)},
+        "absent": {"certificateFile": str(tmp_path / "none"), "keyFile": str(key)},
+    }
+    tls = {"certificates": ["mismatched", "absent"]}
+    file = write(
+        tmp_path / "gateway.yaml", {"name": "a", "port": port, "protocol": "https", "tls": tls}, certificates=named,
+        authorities={"text": {"file": str(file_with(tmp_path / "text", "hello"))}},
+    )  # fmt: skip
+    done = subprocess.run(
+        ["gatewright", "run", "--gateway", str(file), "--build", str(tmp_path / "nothing"), "--controller-port", "0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    for expected in (
+        f"certificate mismatched: {others}: expected the key of the first certificate in {chain}, got another one",
+        f"certificate absent: {tmp_path / 'none'}: expected a file that can be read, got: No such file or directory",
+        f"authority text: {tmp_path / 'text'}: expected a PEM file of the certificates that sign others",
+    ):
+        assert expected in said
+
+
+def file_with(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
