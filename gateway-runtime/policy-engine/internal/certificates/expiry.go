@@ -1,7 +1,6 @@
 package certificates
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -27,27 +26,33 @@ func (e *expiry) log(held Contents, log *slog.Logger, now time.Time) {
 }
 
 func (e *expiry) logOne(what, name string, end time.Time, log *slog.Logger, now time.Time) {
-	stage, level := stageOf(end, now)
+	stage, urgent := stageOf(end, now)
 	said := stage + end.String()
 	key := what + " " + name
 	if e.said[key] == said {
 		return
 	}
 	e.said[key] = said
-	if stage != "" {
-		log.Log(context.Background(), level, what+" "+stage+": replace its file", "name", name, "end", end.UTC().Format(time.RFC3339))
+	if stage == "" {
+		return
 	}
+	say := log.Warn
+	if urgent {
+		say = log.Error
+	}
+	say(what+" "+stage+": replace its file", "name", name, "end", end.UTC().Format(time.RFC3339))
 }
 
-func stageOf(end, now time.Time) (string, slog.Level) {
+// stageOf says in words how near an end is; "": not near.
+func stageOf(end, now time.Time) (stage string, urgent bool) {
 	switch left := end.Sub(now); {
 	case end.IsZero() || left > 30*day:
-		return "", 0
+		return "", false
 	case left > 7*day:
-		return "ends in less than 30 days", slog.LevelWarn
+		return "ends in less than 30 days", false
 	case left > 0:
-		return "ends in less than 7 days", slog.LevelError
+		return "ends in less than 7 days", true
 	default:
-		return "has expired", slog.LevelError
+		return "has expired", true
 	}
 }

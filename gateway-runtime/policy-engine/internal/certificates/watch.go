@@ -1,7 +1,6 @@
 package certificates
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,9 +30,9 @@ type Watcher struct {
 	log     *slog.Logger
 	changes chan Contents
 
-	mutex  sync.Mutex
-	cancel context.CancelFunc // of the goroutine that looks; nil: there is none
-	done   chan struct{}
+	mutex sync.Mutex
+	end   chan struct{} // closed to end the goroutine that looks; nil: there is none
+	done  chan struct{}
 }
 
 // NewWatcher makes a watcher; period 0 is DefaultPeriod.
@@ -55,13 +54,12 @@ func (w *Watcher) Watch(sources Sources, held Contents) {
 	if sources.Empty() {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.done = cancel, make(chan struct{})
+	w.end, w.done = make(chan struct{}), make(chan struct{})
 	watch := &watch{sources: sources, held: held.clone(), marks: map[string]mark{}, log: w.log}
-	go func(done chan struct{}) {
+	go func(end <-chan struct{}, done chan<- struct{}) {
 		defer close(done)
-		w.run(ctx, watch)
-	}(w.done)
+		w.run(end, watch)
+	}(w.end, w.done)
 }
 
 // Close ends it.
@@ -72,14 +70,14 @@ func (w *Watcher) Close() {
 }
 
 func (w *Watcher) stop() {
-	if w.cancel != nil {
-		w.cancel()
+	if w.end != nil {
+		close(w.end)
 		<-w.done
-		w.cancel = nil
+		w.end = nil
 	}
 }
 
-func (w *Watcher) run(ctx context.Context, watch *watch) {
+func (w *Watcher) run(end <-chan struct{}, watch *watch) {
 	ticker := time.NewTicker(w.period)
 	defer ticker.Stop()
 	var out chan Contents // nil: nothing is to be told
@@ -93,7 +91,7 @@ func (w *Watcher) run(ctx context.Context, watch *watch) {
 				out = nil
 			case <-ticker.C:
 				waiting = false
-			case <-ctx.Done():
+			case <-end:
 				return
 			}
 		}

@@ -44,7 +44,6 @@ type watched struct {
 	ca      *certificatestest.Authority
 	watcher *certificates.Watcher
 	log     *log
-	shown   certificatestest.Issued
 }
 
 func watch(t *testing.T, folder string) *watched {
