@@ -63,7 +63,8 @@ def test_unix_sockets(reaching: Gateway, sockets: Path) -> None:
         answers = {httpx.get(f"{reaching.url}/sockets/x").text for _ in range(40)}
         assert answers == {"a", "b"}
         assert set(a.hosts) == {"localhost"}
-    refused = reaching.controller().post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
+    with reaching.controller() as client:
+        refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
     assert refused.status_code == 422
     assert "allowedUpstreams" in refused.text
 
