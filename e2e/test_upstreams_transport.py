@@ -63,7 +63,8 @@ def test_unix_sockets(reaching: Gateway, sockets: Path) -> None:
         answers = {httpx.get(f"{reaching.url}/sockets/x").text for _ in range(40)}
         assert answers == {"a", "b"}
         assert set(a.hosts) == {"localhost"}
-    refused = reaching.controller().post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
+    with reaching.controller() as client:
+        refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
     assert refused.status_code == 422
     assert "allowedUpstreams" in refused.text
 
@@ -177,7 +178,7 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
         await asyncio.to_thread(reaching.deploy, document)
         found = []
         async with grpc.aio.insecure_channel(f"127.0.0.1:{reaching.port}") as channel:
-            stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+            stub = health_pb2_grpc.HealthStub(channel)
             serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
             for status, wanted in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
                 await servicer.set("orders.Orders", status)
@@ -189,7 +190,9 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
         end = time.monotonic() + 10
         while True:
             try:
-                await stub.Check(health_pb2.HealthCheckRequest(service="orders.Orders"), timeout=5)
+                await stub.Check(  # type: ignore[attr-defined]
+                    health_pb2.HealthCheckRequest(service="orders.Orders"), timeout=5
+                )
                 code = grpc.StatusCode.OK
             except grpc.aio.AioRpcError as error:
                 code = error.code()
@@ -263,7 +266,7 @@ def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: s
         names = Names(tmp_path, server=server.address)
         with running(build, tmp_path / "state", within=names.within) as gateway:
             dns = {"discovery": discovery, "refresh": "200ms"}
-            pool = {"url": f"http://orders.test:{a.port}", "dns": dns}
+            pool: Json = {"url": f"http://orders.test:{a.port}", "dns": dns}
             if discovery == "logical":
                 pool["maxRequestsPerConnection"] = 20
             gateway.deploy(toward("moving", pool))

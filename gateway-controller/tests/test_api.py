@@ -15,7 +15,6 @@ from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import from_document
 from gatewright_controller.store import StorageError, StoredApi
 from gatewright_controller.translate import EdgeSettings
-from gatewright_controller.validation import SecretNames
 from gatewright_controller.versions import attachments
 from gatewright_documents.values import JsonObject
 
@@ -597,18 +596,3 @@ async def test_a_storage_that_fails_is_a_problem_and_changes_nothing(
     assert "as it was" in answer.json()["detail"]
     assert [(record.message, record.exc_info) for record in caplog.records] == [("storage failed", None)]
     assert (await client.get("/v1/apis")).json() == {"apis": []}
-
-
-@pytest.mark.anyio
-async def test_an_upstream_names_what_the_gateway_has(
-    client: httpx.AsyncClient, controller: Controller, orders: JsonObject
-) -> None:
-    orders["spec"]["upstream"]["main"] = {"url": "https://orders", "tls": {"authority": "internal"}}
-    controller.secret_names = lambda: SecretNames(certificates=[], authorities=["partners"])
-    refused = await client.post("/v1/apis", json=orders)
-    assert refused.status_code == 422
-    assert "expected one that the Gateway names (partners), got 'internal'" in refused.text
-    controller.secret_names = lambda: SecretNames(certificates=[], authorities=["internal"])
-    assert (await client.post("/v1/apis", json=orders)).status_code == 201
-    controller.secret_names = lambda: None
-    assert (await client.put("/v1/apis/orders-v1", json=orders)).is_success

@@ -75,8 +75,8 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
 
 def with_secrets(value: Any) -> Any:
     """Secrets by a stream of their own: with `ads`, Envoy's mode of validation ends in a segmentation fault."""
-    stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
-    stream |= {"grpc_services": [{"envoy_grpc": {"cluster_name": "engine"}}]}
+    services = [{"envoy_grpc": {"cluster_name": "engine"}}]
+    stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": services}
     match value:
         case {"ads": {}, **rest}:
             return rest | {"api_config_source": stream}
