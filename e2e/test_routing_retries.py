@@ -80,7 +80,7 @@ def test_what_is_not_idempotent_is_sent_once(gateway: Gateway, pair: list[Target
     """The API says that it retries; for a POST that alone allows nothing."""
     target = pair[1]
     document = alone("once", target, method=method)
-    document["spec"] |= {"retries": {"on": ["reset", "serverError", 503], "attempts": 5}, "requestTimeout": "300ms"}
+    document["spec"] |= {"retries": {"conditions": ["reset", "serverError", 503], "attempts": 5}, "requestTimeout": "300ms"}
     gateway.deploy(document)
     target.status, target.reset, target.seconds = (
         503 if failure == "503" else 200,
@@ -133,7 +133,7 @@ def test_a_request_is_sent_as_often_as_attempts_says(
 def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int) -> None:
     target = pair[1]
     target.status = status
-    gateway.deploy(alone("conditions", target, retries={"on": on}))
+    gateway.deploy(alone("conditions", target, retries={"conditions": on}))
     assert httpx.get(f"{gateway.url}/conditions/a").status_code == status
     assert target.count == sent
 
@@ -250,7 +250,7 @@ def test_a_grpc_call_is_sent_again_where_that_is_allowed(gateway: Gateway, polic
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     once = {"method": "POST", "path": "/once.S/{method}"}
-    allowed = {"on": ["grpcUnavailable"], "methods": ["POST"], "attempts": 3}
+    allowed = {"conditions": ["grpcUnavailable"], "methods": ["POST"], "attempts": 3}
     again = {"method": "POST", "path": "/again.S/{method}", "retries": allowed}
     gateway.deploy(api("grpc-retried", f"grpc://127.0.0.1:{port}", policies, [once, again]))
     with grpc.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:

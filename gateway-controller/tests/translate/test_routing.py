@@ -59,7 +59,7 @@ def targets(path: str) -> st.SearchStrategy[str]:
 
 TIMES = st.sampled_from(["1ms", "250ms", "3s"])
 RETRIES = st.booleans() | said(
-    on=st.lists(st.sampled_from(NAMES) | st.integers(400, 599), min_size=1, max_size=4),
+    conditions=st.lists(st.sampled_from(NAMES) | st.integers(400, 599), min_size=1, max_size=4),
     attempts=st.integers(2, 10),
     perTryTimeout=TIMES,
     backOff=said(base=TIMES, max=st.just("3s")),
