@@ -80,7 +80,10 @@ def test_what_is_not_idempotent_is_sent_once(gateway: Gateway, pair: list[Target
     """The API says that it retries; for a POST that alone allows nothing."""
     target = pair[1]
     document = alone("once", target, method=method)
-    document["spec"] |= {"retries": {"on": ["reset", "serverError", 503], "attempts": 5}, "requestTimeout": "300ms"}
+    document["spec"] |= {
+        "retries": {"conditions": ["reset", "serverError", 503], "attempts": 5},
+        "requestTimeout": "300ms",
+    }
     gateway.deploy(document)
     target.status, target.reset, target.seconds = (
         503 if failure == "503" else 200,
@@ -133,7 +136,7 @@ def test_a_request_is_sent_as_often_as_attempts_says(
 def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int) -> None:
     target = pair[1]
     target.status = status
-    gateway.deploy(alone("conditions", target, retries={"on": on}))
+    gateway.deploy(alone("conditions", target, retries={"conditions": on}))
     assert httpx.get(f"{gateway.url}/conditions/a").status_code == status
     assert target.count == sent
 
@@ -199,13 +202,14 @@ def test_a_body_is_sent_again_if_it_is_small(
         assert good.count + bad.count == 10
 
 
-def test_nothing_is_sent_again_once_an_answer_has_begun(gateway: Gateway, pair: list[Target]) -> None:
+def test_nothing_is_sent_again_once_an_answer_has_begun(gateway: Gateway) -> None:
     """The connection ends in the middle of the body: the client is told so, and nobody is asked again."""
     listener = _Cut()
     gateway.deploy(api("begun", listener.url, [], [{"method": "GET", "path": "/*", "retries": {"attempts": 5}}]))
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{gateway.url}/begun/a")
     assert listener.count == 1
+    listener.close()
 
 
 class _Cut:
@@ -217,9 +221,16 @@ class _Cut:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
 
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
     def _serve(self) -> None:
         while True:
-            connection, _ = self._listener.accept()
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
             with connection:
                 connection.recv(65536)
                 self.count += 1
@@ -250,13 +261,13 @@ def test_a_grpc_call_is_sent_again_where_that_is_allowed(gateway: Gateway, polic
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     once = {"method": "POST", "path": "/once.S/{method}"}
-    allowed = {"on": ["grpcUnavailable"], "methods": ["POST"], "attempts": 3}
+    allowed = {"conditions": ["grpcUnavailable"], "methods": ["POST"], "attempts": 3}
     again = {"method": "POST", "path": "/again.S/{method}", "retries": allowed}
     gateway.deploy(api("grpc-retried", f"grpc://127.0.0.1:{port}", policies, [once, again]))
     with grpc.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-        assert channel.unary_unary("/grpc-retried/again.S/Get")(b"x", timeout=10) == b"x2"
+        assert channel.unary_unary("/grpc-retried/again.S/Get", bytes, bytes)(b"x", timeout=10) == b"x2"
         with pytest.raises(grpc.RpcError) as failed:
-            channel.unary_unary("/grpc-retried/once.S/Get")(b"x", timeout=10)
+            channel.unary_unary("/grpc-retried/once.S/Get", bytes, bytes)(b"x", timeout=10)
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
     assert calls.calls == {"/again.S/Get": 2, "/once.S/Get": 1}
     server.stop(0).wait()

@@ -226,6 +226,14 @@ def api_definition() -> str:
         "`spec`": api.ApiSpec,
         "`spec.upstream.NAME`": api.Upstream,
         "An operation": api.Operation,
+        "`split[]`": api.Split,
+        "`mirror[]`": api.Mirror,
+        "`retries`": api.Retries,
+        "`retries.backOff`": api.BackOff,
+        "`rewrite`": api.Rewrite,
+        "`websocket`": api.Websocket,
+        "`redirect`": api.OperationRedirect,
+        "`answer`": api.Answer,
         "An attachment of a policy": api.PolicyAttachment,
         "`onError` by class": api.OnErrorByClass,
     }
@@ -354,10 +362,11 @@ def default(value: object) -> str:
 
 
 def attribute_docs(kind: type) -> dict[str, str]:
-    """The strings that stand below the attributes of a class."""
+    """The strings that stand below the attributes of a class, and of those that it is made from."""
+    base = kind.__mro__[1]
+    said = attribute_docs(base) if issubclass(base, msgspec.Struct) and base is not msgspec.Struct else {}
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    said = {}
     for attribute, below in zip(tree.body, tree.body[1:], strict=False):
         match attribute, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

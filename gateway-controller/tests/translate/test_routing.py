@@ -9,13 +9,25 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
-from gatewright_controller.model import Rewrite
+from gatewright_controller.model import (
+    Answer,
+    BackOff,
+    Mirror,
+    Operation,
+    OperationRedirect,
+    Retries,
+    Rewrite,
+    Split,
+    Websocket,
+)
 from gatewright_controller.paths import parse_path
 from gatewright_controller.translate import translate
+from gatewright_controller.translate.forwarding import CONDITIONS
 from gatewright_controller.translate.rewrites import upstream_path
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject
@@ -59,7 +71,7 @@ def targets(path: str) -> st.SearchStrategy[str]:
 
 TIMES = st.sampled_from(["1ms", "250ms", "3s"])
 RETRIES = st.booleans() | said(
-    on=st.lists(st.sampled_from(NAMES) | st.integers(400, 599), min_size=1, max_size=4),
+    conditions=st.lists(st.sampled_from(NAMES) | st.integers(400, 599), min_size=1, max_size=4),
     attempts=st.integers(2, 10),
     perTryTimeout=TIMES,
     backOff=said(base=TIMES, max=st.just("3s")),
@@ -202,3 +214,19 @@ def test_each_pool_of_a_choice_has_one_route(definitions: Definitions) -> None:
     says = [route.metadata.filter_metadata["gatewright.choice"] for route in chosen]
     assert sorted({one["upstream"] for one in says}) == ["canary", "main"]
     assert len({(one["route"], one["upstream"]) for one in says}) == len(chosen) == 8  # a WebSocket's idle time too
+
+
+def test_the_reference_has_every_field_once() -> None:
+    """docs/reference/routes.md against the model."""
+    text = (ENGINE.parents[1] / "docs" / "reference" / "routes.md").read_text()
+    listed = re.findall(r"^\| `([\w.\[\]]+)`", text.partition("## ")[0], re.MULTILINE)
+    parts = {
+        "split[].": Split, "mirror[].": Mirror, "retries.": Retries, "retries.backOff.": BackOff, "rewrite.": Rewrite,
+        "websocket.": Websocket, "redirect.": OperationRedirect, "answer.": Answer,
+    }  # fmt: skip
+    known = [one.encode_name for one in msgspec.structs.fields(Operation)]
+    for prefix, kind in parts.items():
+        known += [prefix + one.encode_name for one in msgspec.structs.fields(kind)]
+    assert sorted(listed) == sorted(set(known) - {"method", "path", "policies", "retries.backOff"})
+    conditions = re.findall(r"^\| `(\w+)` \| .*\| `([\w-]+)` \|$", text.partition("## ")[2], re.MULTILINE)
+    assert dict(conditions) == CONDITIONS

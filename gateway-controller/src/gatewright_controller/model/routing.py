@@ -95,7 +95,7 @@ class BackOff(Strict, frozen=True):
 class Retries(Strict, frozen=True):
     """When a request is sent once more. Never once anything of an answer has gone to the client."""
 
-    on: Annotated[list[RetryCondition], Meta(min_length=1, max_length=50)] = msgspec.field(
+    conditions: Annotated[list[RetryCondition], Meta(min_length=1, max_length=50)] = msgspec.field(
         default_factory=lambda: ["connectFailure", "refusedStream", "reset", "gatewayError"]
     )
     """`connectFailure`: no connection could be opened. `refusedStream`: the upstream has not looked at the request
@@ -184,7 +184,7 @@ class Routing(Strict, frozen=True, kw_only=True):
             bool | Retries,
             Meta(
                 extra_json_schema=expecting(
-                    "true, false, or an object of on, attempts, perTryTimeout, backOff and methods"
+                    "true, false, or an object of conditions, attempts, perTryTimeout, backOff and methods"
                 )
             ),
         ]

@@ -131,8 +131,8 @@ class Forwarder:
 def _retrying(said: Retries) -> envoy.Retrying:
     base, longest = back_off_ms(said)
     return envoy.Retrying(
-        [CONDITIONS[one] for one in said.on if isinstance(one, str)],
-        [one for one in said.on if isinstance(one, int)],
+        [CONDITIONS[one] for one in said.conditions if isinstance(one, str)],
+        [one for one in said.conditions if isinstance(one, int)],
         said.attempts - 1,
         retried_methods(said),
         base,

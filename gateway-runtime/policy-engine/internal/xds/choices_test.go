@@ -12,7 +12,9 @@ import (
 const setState = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 
 // enabled is the entry of the filter that looks for a route again, with more of its configuration or none.
-func enabled(more string) string { return fmt.Sprintf(`,"gatewright.choice":{"@type":%q%s}`, setState, more) }
+func enabled(more string) string {
+	return fmt.Sprintf(`,"gatewright.choice":{"@type":%q%s}`, setState, more)
+}
 
 // says is the metadata of a route between whose pools policies choose.
 func says(group, upstream string) string {
