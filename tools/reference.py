@@ -381,6 +381,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "ResponseContext",
             "Headers",
             "Metadata",
+            "Peer",
             "PolicyMetadata",
             "TraceContext",
             "RequestStreamContext",

@@ -193,7 +193,7 @@ func TestTheCacheIsBoundedAndKeepsWhatIsUsed(t *testing.T) {
 		t.Errorf("expected at most 2048 certificates, got %d", size)
 	}
 	large := encode(bytes.Repeat([]byte("x"), 20<<10))
-	if must(cache.Read(large)) == must(cache.Read(large)) {
+	if first := must(cache.Read(large)); must(cache.Read(large)) == first {
 		t.Error("expected a large certificate not to be remembered")
 	}
 }

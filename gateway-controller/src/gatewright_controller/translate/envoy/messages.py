@@ -53,6 +53,7 @@ BOOL, STRING, MESSAGE = FIELD.TYPE_BOOL, FIELD.TYPE_STRING, FIELD.TYPE_MESSAGE
 GRPC_SERVICE = "envoy.config.core.v3.GrpcService"
 NEWER: dict[str, dict[str, tuple[int, int, str, str]]] = {
     "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor": {"allow_content_length_header": (26, BOOL, "", "")},
+    "envoy.extensions.filters.http.set_filter_state.v3.Config": {"clear_route_cache": (2, BOOL, "", "")},
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
         "grpc_service": (9, MESSAGE, f".{GRPC_SERVICE}", "envoy/config/core/v3/grpc_service.proto"),
         "log_name": (10, STRING, "", ""),
