@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
@@ -15,8 +15,8 @@ from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
+from gatewright_controller.translate.pools import MAIN, Pool
 from gatewright_controller.translate.timeouts import Timeouts
-from gatewright_controller.upstream import UpstreamUrl
 
 NOT_ALLOWED = json.dumps(
     {
@@ -68,8 +68,8 @@ class Target:
 
     api: str
     context: str
-    url: UpstreamUrl
-    cluster: str
+    pool: Callable[[str], Pool]
+    """Those of the API by their names."""
     access_log: AccessLog = "all"
     strict: bool = False
     """Whether a slash at the end makes no other path."""
@@ -116,12 +116,13 @@ def _operation_route(
 ) -> envoy.EnvoyMessage:
     heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
     match = envoy.route_match(place, (operation.method, "HEAD") if heads else (operation.method,))
+    pool = target.pool(MAIN)
     forward = envoy.Forward(
-        target.cluster,
-        target.url.authority,
+        pool.cluster,
+        pool.authority,
         operation.timeouts.request_ms,
         operation.timeouts.idle_ms,
-        rewrite(target),
+        rewrite(target.context, pool.base),
         policies_choose_authority=operation.chain is not None,
         websocket=_websocket(operation),
     )
@@ -213,10 +214,9 @@ def _pattern(segment: Segment) -> str:
     return "(?:/.*)?"
 
 
-def rewrite(target: Target) -> tuple[str, str] | None:
+def rewrite(context: str, base: str) -> tuple[str, str] | None:
     """Context to base path, by a regex: a prefix rewrite leaves alone what a policy made another route's path."""
-    context = "" if target.context == "/" else target.context
-    base = target.url.base
+    context = "" if context == "/" else context
     if context == base:
         return None
     if base:

@@ -20,9 +20,9 @@ from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.paths import check_context_of, check_operations, context_taken
 from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
-from gatewright_controller.validation.upstreams import check_upstreams
+from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
 
-__all__ = ["NO_PRIVATE_UPSTREAMS", "context_taken", "validate"]
+__all__ = ["NO_PRIVATE_UPSTREAMS", "SecretNames", "context_taken", "validate"]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 MOST_MISTAKES = 100
@@ -33,13 +33,15 @@ def validate(
     definitions: Definitions,
     contexts: Mapping[str, str],
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
+    secrets: SecretNames | None = None,
 ) -> Api:
-    """The API that the document says. `contexts`: those of the other APIs, each with its API's name.
+    """The API that the document says. `contexts`: those of the other APIs, each with its API's name. `secrets`: what
+    the Gateway names, None where it is not known; then nodes check it.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, upstreams))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, (upstreams, secrets)))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
@@ -49,10 +51,13 @@ def validate(
 
 
 def _meaning(
-    draft: Draft, definitions: Definitions, contexts: Mapping[str, str], upstreams: PrivateUpstreams
+    draft: Draft,
+    definitions: Definitions,
+    contexts: Mapping[str, str],
+    known: tuple[PrivateUpstreams, SecretNames | None],
 ) -> Iterator[Mistake]:
     yield from check_context_of(draft, contexts)
-    yield from check_upstreams(draft, upstreams)
+    yield from check_upstreams(draft, *known)
     yield from check_operations(draft)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
         for policy in policies:

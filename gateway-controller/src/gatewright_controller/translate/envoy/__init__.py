@@ -1,6 +1,6 @@
 """The one place that touches Envoy's protos, whose Python packages have no types: typed values in, messages out."""
 
-from gatewright_controller.translate.envoy.clusters import Tls, cluster
+from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
 from gatewright_controller.translate.envoy.listeners import listener
 from gatewright_controller.translate.envoy.routes import (
@@ -17,17 +17,19 @@ from gatewright_controller.translate.envoy.routes import (
 
 __all__ = [
     "Answer",
+    "Content",
     "EnvoyMessage",
     "ExtProc",
     "Filters",
     "Forward",
     "PathMatch",
-    "Tls",
+    "PoolTarget",
     "Websocket",
     "answering_route",
     "cluster",
     "forwarding_route",
     "listener",
+    "name_of",
     "route_match",
     "serialized",
 ]
