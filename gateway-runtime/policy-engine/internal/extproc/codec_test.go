@@ -209,7 +209,7 @@ func written(changes *chain.Changes, response bool) *servicev3.ProcessingRespons
 	if changes.Status != 0 {
 		status = "203"
 	}
-	for _, pseudo := range [][2]string{{":method", changes.Method}, {":path", changes.Path}, {":authority", changes.Authority}, {":status", status}} {
+	for _, pseudo := range [][2]string{{":method", changes.Method}, {":path", changes.Path}, {":status", status}} {
 		if pseudo[1] != "" {
 			mutation.SetHeaders = append(mutation.SetHeaders, setOptions(v1alpha.Headers{{Name: pseudo[0], Value: pseudo[1]}})...)
 		}

@@ -98,12 +98,12 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 	return out, nil
 }
 
+// headerMutation leaves `:authority` alone, which goes by metadata: Envoy looks for virtual hosts by it, and may do so again.
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
 	b.setHeaders(&changes.Headers)
 	b.pseudoHeader(":method", changes.Method)
 	b.pseudoHeader(":path", changes.Path)
-	b.pseudoHeader(":authority", changes.Authority)
 	if changes.Status != 0 {
 		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
 	}

@@ -7,9 +7,9 @@ import re
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import Compression, Listener
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
-from gatewright_controller.translate.envoy.routes import ACCESS_LOG, AUTHORITY_NAMESPACE, EXT_PROC
+from gatewright_controller.translate.envoy.routes import ACCESS_LOG, AUTHORITY_NAMESPACE, EXT_PROC, KEPT_PATH
 
 FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
@@ -37,20 +37,19 @@ def http_filters(listener: Listener) -> list[JsonObject]:
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
-    first = [_refused_hosts(listener.hosts), _asked()]
+    first = [_refused_hosts(listener.hosts)] if listener.hosts else []
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
-    return [*first, *certificate, _lines_said(), *compressed, _ext_proc([PEER_ATTRIBUTE] if peers else []), last]
+    policies = _ext_proc([PEER_ATTRIBUTE] if peers else [])
+    return [*first, *certificate, _kept_path(), _lines_said(), *compressed, policies, last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
-    rules: JsonObject = {"two-hosts": _denied({"header": TWO_HOSTS})}
-    if hosts:
-        own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
-        rules[OTHER_HOSTS] = _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})
+    own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
+    rules: JsonObject = {OTHER_HOSTS: _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})}
     return extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules={"action": "DENY", "policies": rules})
 
 
@@ -67,16 +66,11 @@ def host_pattern(hosts: list[str]) -> str:
     return f"(?i)(?:{alternatives})(?::[0-9]+)?"
 
 
-def _asked() -> JsonObject:
-    """What the client asked for, for the access log: routing rewrites both, and tells nobody upstream."""
-    kept = [_kept("gatewright.path", "%REQ(:PATH)%"), _kept("gatewright.authority", "%REQ(:AUTHORITY)%")]
-    kind = f"{FILTERS}.set_filter_state.v3.Config"
-    return extension("envoy.filters.http.set_filter_state", kind, on_request_headers=kept)
-
-
-def _kept(key: str, value: str) -> JsonObject:
-    source = {"text_format_source": {"inline_string": value}}
-    return {"object_key": key, "factory_key": "envoy.string", "format_string": source}
+def _kept_path() -> JsonObject:
+    """The path that the client asked for, for the access log: enabled by routes that rewrite it or have policies."""
+    kind, value = f"{FILTERS}.set_filter_state.v3.Config", {"text_format_source": {"inline_string": "%REQ(:PATH)%"}}
+    kept = {"object_key": KEPT_PATH, "factory_key": "envoy.string", "format_string": value}
+    return {**extension(KEPT_PATH, kind, on_request_headers=[kept]), "disabled": True}
 
 
 def _lines_said() -> JsonObject:

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import wrappers_pb2
@@ -20,6 +21,10 @@ EXT_PROC = "envoy.filters.http.ext_proc"
 
 ACCESS_LOG = "gatewright.access_log"
 """A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
+
+KEPT_PATH = "gatewright.path"
+"""A filter of listeners, set_filter_state, and the state in which it keeps the client's path for the access log. An
+entry of this name enables it on a route: on those whose policies or rewriting may change the path."""
 
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
@@ -131,6 +136,7 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     elif forward.websocket.refused:
         route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(struct({"refused": forward.websocket.refused}))
     if forward.rewrite:
+        _keep_path(route)
         route.route.regex_rewrite.pattern.CopyFrom(regex(forward.rewrite[0]))
         route.route.regex_rewrite.substitution = forward.rewrite[1]
     return cast("EnvoyMessage", route)
@@ -157,9 +163,16 @@ def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components
     route = route_components_pb2.Route(name=name, match=match)
     if filters.ext_proc:
         route.typed_per_filter_config[EXT_PROC].CopyFrom(packed_any(_per_route(filters.ext_proc)))
+        _keep_path(route)
     if filters.access_log != "all":
         route.typed_per_filter_config[ACCESS_LOG].CopyFrom(packed_any(_access_log(filters.access_log)))
     return route
+
+
+def _keep_path(route: route_components_pb2.Route) -> None:
+    """What there is to keep is the filter's own to say."""
+    enabled = cast("EnvoyMessage", set_filter_state_pb2.Config())
+    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(enabled))
 
 
 def _access_log(lines: str) -> EnvoyMessage:
