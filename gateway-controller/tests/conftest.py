@@ -10,6 +10,7 @@ import pytest
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
+from gatewright_controller.gateways import Gateways
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
@@ -73,8 +74,16 @@ async def controller(folder: Path) -> AsyncIterator[Controller]:
 
 
 @pytest.fixture
-async def client(controller: Controller) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(controller, max_request_bytes=20_000), raise_app_exceptions=False)
+async def gateways(controller: Controller) -> Gateways:
+    """Of a controller without a file."""
+    return Gateways(controller.store, controller.deployment, None)
+
+
+@pytest.fixture
+async def client(controller: Controller, gateways: Gateways) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(
+        create_app(controller, gateways, max_request_bytes=20_000), raise_app_exceptions=False
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client
 

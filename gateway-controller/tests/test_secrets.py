@@ -6,6 +6,7 @@ import httpx
 import pytest
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
+from gatewright_controller.gateways import Gateways
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
 
@@ -56,7 +57,7 @@ async def test_secrets_are_written_and_never_shown(
     assert len(answers[-2].json()["errors"]) == 2
     rewritten("v1.1.0", "v2.0.0")
     later = Controller(controller.store, controller._read_definitions, EdgeSettings())
-    transport = httpx.ASGITransport(create_app(later))
+    transport = httpx.ASGITransport(create_app(later, Gateways(later.store, later.deployment, None)))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as other:
         answers.append(await other.get("/v1/apis"))
     for text in (*(answer.text for answer in answers), caplog.text):

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
     parser.add_argument("--peers", metavar="FILE", help="the pids that may connect to the nodes' socket")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
+    parser.add_argument("--gateway", metavar="FILE", help="what nodes listen on")
     parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
     parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
     parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")

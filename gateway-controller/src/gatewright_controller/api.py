@@ -1,11 +1,10 @@
-"""The management API: /v1/apis, /v1/policies, /v1/nodes, /healthz."""
+"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /healthz."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -25,7 +24,10 @@ from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
+from gatewright_controller.gateway_api import GatewayEndpoints
+from gatewright_controller.gateways import Gateways
 from gatewright_controller.problems import HANDLERS, Problem
+from gatewright_controller.queries import wait as wait_seconds
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import attachments
@@ -37,15 +39,17 @@ PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
     "application/x-yaml": _yaml,
     "text/yaml": _yaml,
 }
-LONGEST_WAIT = 300.0
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(controller: Controller, *, token: str = "", max_request_bytes: int = 1024 * 1024) -> Starlette:
+def create_app(
+    controller: Controller, gateways: Gateways, *, token: str = "", max_request_bytes: int = 1024 * 1024
+) -> Starlette:
     """The ASGI application. An empty `token` asks for none, and is for loopback only."""
     endpoints = Endpoints(controller, max_request_bytes)
+    gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
@@ -59,6 +63,10 @@ def create_app(controller: Controller, *, token: str = "", max_request_bytes: in
             _route("POST", "/v1/policies/check", endpoints.check_policies),
             _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait"),
             _route("GET", "/v1/nodes", endpoints.list_nodes),
+            _route("GET", "/v1/gateway", gateway.get),
+            _route("PUT", "/v1/gateway", gateway.replace, "wait", "dry_run"),
+            _route("DELETE", "/v1/gateway", gateway.delete, "wait"),
+            _route("POST", "/v1/gateway/reload", gateway.reload, "wait", "dry_run"),
         ],
         middleware=[Middleware(Access, token=token)],
         exception_handlers=HANDLERS,
@@ -93,13 +101,13 @@ class Endpoints:
 
     async def list_apis(self, request: Request) -> Response:
         """`GET /v1/apis`: `{"apis": [resource, …]}`, by name, secrets masked."""
-        await self._deployment.wait_until_all_converged(_wait(request))
+        await self._deployment.wait_until_all_converged(wait_seconds(request))
         return JSONResponse({"apis": [self._resource(stored) for stored in await self._controller.list()]})
 
     async def create_api(self, request: Request) -> Response:
         """`POST /v1/apis`: 201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
-        wait = _wait(request)
-        async with self._document(request) as document:
+        wait = wait_seconds(request)
+        async with self.document(request) as document:
             stored = await self._controller.create(document)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
@@ -110,16 +118,16 @@ class Endpoints:
 
     async def replace_api(self, request: Request) -> Response:
         """`PUT /v1/apis/NAME`: the resource as it is now. A mask stands for the secret that is stored at its place."""
-        wait, name = _wait(request), request.path_params["name"]
+        wait, name = wait_seconds(request), request.path_params["name"]
         await self._controller.get(name)
-        async with self._document(request) as document:
+        async with self.document(request) as document:
             _refuse_rename(document, name)
             stored = await self._controller.replace(document)
         return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
         """`DELETE /v1/apis/NAME`: 204; with `wait` 202 where a node still runs it when time is up."""
-        wait, name = _wait(request), request.path_params["name"]
+        wait, name = wait_seconds(request), request.path_params["name"]
         await self._controller.delete(name)
         if wait and not await self._deployment.wait_until_removed(name, wait):
             return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
@@ -136,7 +144,7 @@ class Endpoints:
 
     async def reload_policies(self, request: Request) -> Response:
         """The definitions folder is read again. Without a body."""
-        wait = _wait(request)
+        wait = wait_seconds(request)
         prospect = await self._controller.reload_definitions()
         waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
         statuses = await asyncio.gather(*waits)
@@ -153,10 +161,15 @@ class Endpoints:
 
     async def list_nodes(self, _: Request) -> Response:
         """`GET /v1/nodes`: the connected nodes, and the APIs that each does not run, with reasons."""
-        return JSONResponse({"nodes": [_node(node) for _, node in sorted(self._deployment.nodes.items())]})
+        return JSONResponse({"nodes": [self._node(node) for _, node in sorted(self._deployment.nodes.items())]})
+
+    def _node(self, node: Node) -> JsonObject:
+        listening = self._deployment.gateway_on(node)
+        told = {"digest": node.gateway_applied, "state": listening.state, "reason": listening.reason}
+        return {**_node(node), "gateway": told}
 
     @contextlib.asynccontextmanager
-    async def _document(self, request: Request) -> AsyncIterator[JsonObject]:
+    async def document(self, request: Request) -> AsyncIterator[JsonObject]:
         """What the body holds. What is found to be wrong with it is told with its lines."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
@@ -192,17 +205,6 @@ class Endpoints:
 
     def _shown(self, stored: StoredApi) -> JsonObject:
         return masked(stored.api, stored.versions, self._controller.definitions)
-
-
-def _wait(request: Request) -> float:
-    text = request.query_params.get("wait", "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= LONGEST_WAIT:
-        raise Problem(400, f"expected wait to be seconds from 0 to {LONGEST_WAIT:g}, got {text!r}")
-    return seconds
 
 
 def _refuse_rename(document: JsonObject, name: str) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
+from gatewright_controller.finished import finished
 from gatewright_controller.model import Api, to_document
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
@@ -31,7 +31,6 @@ from gatewright_controller.versions import (
 )
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Controller:
 
         Raises `Invalid` like `check_definitions`, and then nothing has changed.
         """
-        return await _finished(self._reload_definitions())
+        return await finished(self._reload_definitions())
 
     async def _reload_definitions(self) -> Prospect:
         fresh = await asyncio.to_thread(self._read_definitions)
@@ -148,15 +147,15 @@ class Controller:
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""
-        return await _finished(self._write(document, self.store.create))
+        return await finished(self._write(document, self.store.create))
 
     async def replace(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `NoSuchApiError`."""
-        return await _finished(self._write(document, self.store.replace))
+        return await finished(self._write(document, self.store.replace))
 
     async def delete(self, name: str) -> None:
         """Raises `NoSuchApiError`."""
-        await _finished(self._delete(name))
+        await finished(self._delete(name))
 
     async def get(self, name: str) -> StoredApi:
         """Raises `NoSuchApiError`."""
@@ -219,8 +218,3 @@ def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
 def _of_api(name: str, mistake: Mistake) -> Mistake:
     cure = "change the API first, or give the policy a new version beside this one"
     return Mistake(f"API {name}: {mistake.field}", f"{mistake.message}; {cure}")
-
-
-async def _finished(write: Coroutine[None, None, T]) -> T:
-    """A client that goes away must not leave a write that is stored and was never handed on."""
-    return await asyncio.shield(asyncio.ensure_future(write))

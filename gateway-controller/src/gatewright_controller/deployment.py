@@ -65,6 +65,10 @@ class Node:
     unapplied: dict[str, Unapplied] = field(default_factory=dict)
     """By API, as the node reported it."""
     removing: set[str] = field(default_factory=set)
+    gateway_sent: str = ""
+    """The digest of a Gateway; at first of the one that the node says it serves."""
+    gateway_applied: str = ""
+    gateway_unapplied: Unapplied | None = None
     connected: bool = True
 
     @staticmethod
@@ -73,7 +77,10 @@ class Node:
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
         applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
-        return Node(hello.node_id, hello.engine_version, policies, sent, applied)
+        served = hello.gateway_digest
+        return Node(
+            hello.node_id, hello.engine_version, policies, sent, applied, gateway_sent=served, gateway_applied=served
+        )
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""
@@ -109,6 +116,7 @@ class Deployment:
         self.nodes: dict[str, Node] = {}
         self._desired: dict[str, Bundle] = {}
         self._suspended: dict[str, Bundle] = {}
+        self._gateway: node_pb2.Gateway | None = None
         self._changed = asyncio.Event()
         self._stopping = False
 
@@ -136,18 +144,41 @@ class Deployment:
         self._desired.pop(api, None)
         self._advance_revision(revision)
 
+    def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
+        """What nodes are to listen on; None: what each has."""
+        self._gateway = gateway
+        self._advance_revision(revision)
+
+    def gateway_status(self) -> ApiStatus:
+        """What the nodes together make of the Gateway: the worst state of any of them."""
+        return _together(tuple(self.gateway_on(node) for _, node in sorted(self.nodes.items())))
+
+    def gateway_on(self, node: Node) -> NodeStatus:
+        """What the node makes of the Gateway; of its own, where the controller has none."""
+        wanted = self._gateway.digest if self._gateway else node.gateway_applied
+        if (unapplied := node.gateway_unapplied) and unapplied.digest == wanted:
+            return NodeStatus(node.id, unapplied.state, unapplied.reason)
+        if node.gateway_applied == wanted:
+            return NodeStatus(node.id, "deployed")
+        return NodeStatus(node.id, "pending", "has not acknowledged it yet")
+
+    async def wait_until_gateway_converged(self, seconds: float) -> ApiStatus:
+        """The Gateway's status once every node has said what it makes of it, or after so many seconds."""
+        await self._wait_until(lambda: bool(self.nodes) and all(map(self._has_answered, self.nodes.values())), seconds)
+        return self.gateway_status()
+
+    def _has_answered(self, node: Node) -> bool:
+        wanted = self._gateway.digest if self._gateway else node.gateway_applied
+        unapplied = node.gateway_unapplied
+        return wanted in (node.gateway_applied, unapplied and unapplied.digest)
+
     def status(self, api: str) -> ApiStatus:
         """What the nodes together make of the API: the worst state of any of them."""
         if api in self._suspended:
             return ApiStatus("rejected", self._suspended[api].message.unserved)
         if (bundle := self._desired.get(api)) is None:
             return ApiStatus("pending", "it is being written or deleted")
-        nodes = tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items()))
-        for state in ("rejected", "pending"):
-            for node in nodes:
-                if node.state == state:
-                    return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
-        return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
+        return _together(tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items())))
 
     def is_removed(self, api: str) -> bool:
         """Whether no connected node runs it any more."""
@@ -220,9 +251,11 @@ class Deployment:
             del node.sent[api]
         node.removing.update(removed)
         node.sent.update({bundle.api: bundle.digest for bundle in bundles})
-        return node_pb2.Update(
-            revision=self.revision, bundles=[bundle.message for bundle in bundles], removed_apis=removed
-        )
+        gateway = self._gateway if self._gateway and self._gateway.digest != node.gateway_sent else None
+        if gateway:
+            node.gateway_sent = gateway.digest
+        messages = [bundle.message for bundle in bundles]
+        return node_pb2.Update(revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway)
 
     def report(self, node: Node, report: node_pb2.Report) -> None:
         """What the node says of the APIs it was sent."""
@@ -236,6 +269,8 @@ class Deployment:
                 node.unapplied.pop(status.api, None)
             elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
                 node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
+        if report.HasField("gateway"):
+            _report_gateway(node, report.gateway)
         self._notify()
 
     async def wait_for_change(self) -> None:
@@ -271,6 +306,21 @@ class Deployment:
         except TimeoutError:
             pass
         return condition()
+
+
+def _report_gateway(node: Node, status: node_pb2.GatewayStatus) -> None:
+    if status.state == node_pb2.ApiStatus.STATE_APPLIED:
+        node.gateway_applied, node.gateway_unapplied = status.digest, None
+    elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
+        node.gateway_unapplied = Unapplied(status.digest, state, status.reason)
+
+
+def _together(nodes: tuple[NodeStatus, ...]) -> ApiStatus:
+    for state in ("rejected", "pending"):
+        for node in nodes:
+            if node.state == state:
+                return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
+    return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
 
 
 def _node_status(node: Node, bundle: Bundle) -> NodeStatus:

@@ -60,7 +60,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         yield self._deployment.next_update(node)
         while self._deployment.is_current(node):
             update = self._deployment.next_update(node)
-            if update.bundles or update.removed_apis:
+            if update.bundles or update.removed_apis or update.HasField("gateway"):
                 yield update
             else:
                 await self._deployment.wait_for_change()
@@ -94,6 +94,7 @@ def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
         "revision": update.revision,
         "apis": [bundle.api for bundle in update.bundles][:20],
         "removed": list(update.removed_apis)[:20],
+        "gateway": update.gateway.digest[:12],
     }
 
 
@@ -101,6 +102,8 @@ def _log_unapplied(node: Node, report: node_pb2.Report) -> None:
     for status in report.apis:
         if state := UNAPPLIED_STATES.get(status.state):
             log.warning(f"API {state}", extra={"node": node.id, "api": status.api, "reason": status.reason})
+    if state := UNAPPLIED_STATES.get(report.gateway.state):
+        log.warning(f"Gateway {state}", extra={"node": node.id, "reason": report.gateway.reason})
 
 
 class NodeServer:

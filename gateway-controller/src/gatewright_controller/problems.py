@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from gatewright_controller.gateways import GatewayOfFileError, NoGatewayError
 from gatewright_controller.store import ApiExistsError, NoSuchApiError, StorageError
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,15 @@ def _on_missing(_: Request, error: Exception) -> Response:
     return problem_response(404, f"there is no API {error}; POST /v1/apis creates one")
 
 
+def _on_gateway_of_file(_: Request, error: Exception) -> Response:
+    cure = "change it there and reload, or move it away"
+    return problem_response(409, f"what nodes listen on is written in {error}; {cure}")
+
+
+def _on_no_gateway(_: Request, __: Exception) -> Response:
+    return problem_response(404, "no Gateway was written here; PUT /v1/gateway writes one")
+
+
 def _on_storage(request: Request, error: Exception) -> Response:
     assert isinstance(error, StorageError)
     log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
@@ -96,6 +106,8 @@ HANDLERS = {
     Unreadable: _on_unreadable,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
+    GatewayOfFileError: _on_gateway_of_file,
+    NoGatewayError: _on_no_gateway,
     StorageError: _on_storage,
     HTTPException: _on_http,
     Exception: _on_fault,

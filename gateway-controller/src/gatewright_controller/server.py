@@ -19,6 +19,7 @@ from gatewright_controller.api import create_app
 from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
+from gatewright_controller.gateways import Gateways
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
@@ -64,12 +65,14 @@ async def serve(settings: Settings) -> None:
         upstreams = _private_upstreams(settings, listener)
         controller = Controller(store, read_definitions, edge, parse_definitions, upstreams)
         controller.load()
-        await _run(controller, settings, listener)
+        gateways = Gateways(store, controller.deployment, Path(settings.gateway) if settings.gateway else None)
+        gateways.load()
+        await _run(controller, gateways, settings, listener)
     log.info("stopped")
 
 
-async def _run(controller: Controller, settings: Settings, listener: socket.socket) -> None:
-    app = create_app(controller, token=settings.token, max_request_bytes=settings.max_request_bytes)
+async def _run(controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket) -> None:
+    app = create_app(controller, gateways, token=settings.token, max_request_bytes=settings.max_request_bytes)
     config = uvicorn.Config(
         app,
         http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]

@@ -42,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     definitions: Annotated[
         str, described("Folder of policy definitions, the policy-definitions/ of a build's output.")
     ] = "policy-definitions"
+    gateway: Annotated[
+        str, described("File of the Gateway: what nodes listen on. None: what each node has by itself.")
+    ] = ""
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
         str, secret("Bearer token of the management API. Required unless it listens on loopback only.")

@@ -46,6 +46,15 @@ class StoredApi:
         return context_of(self.api)
 
 
+@dataclass(frozen=True)
+class StoredGateway:
+    """A Gateway as it was last written, a document that was valid then; `updated_at` is RFC 3339, UTC."""
+
+    document: JsonObject
+    revision: int
+    updated_at: str
+
+
 def context_of(api: Api) -> str:
     """The API's context with its version in it."""
     return paths.context_of(api.spec.context, api.spec.version)
@@ -106,6 +115,15 @@ class Store(Protocol):
     def contexts(self) -> dict[str, str]:
         """Each API's context, and the API's name."""
 
+    def gateway(self) -> StoredGateway | None:
+        """The Gateway that was written last, None where none was or it was deleted."""
+
+    def put_gateway(self, document: JsonObject) -> StoredGateway:
+        """In the place of the one that there is. The same again stays, with its revision."""
+
+    def delete_gateway(self) -> int | None:
+        """The revision of the deletion, None where there was none."""
+
     def close(self) -> None:
         """After this nothing else is called."""
 
@@ -125,6 +143,15 @@ CREATE TABLE apis (
 PRAGMA user_version = 3;
 """
 SCHEMA_VERSION = 3
+GATEWAY_TABLE = """
+CREATE TABLE IF NOT EXISTS gateway (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    document TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    updated_at TEXT NOT NULL
+);
+"""
+"""At most one row. A controller that does not know the table is not hurt by it, so it has no version of its own."""
 COLUMNS = "document, revision, created_at, updated_at, versions"
 Row = tuple[str, int, str, str, str]
 
@@ -193,6 +220,29 @@ class SqliteStore:
         with self._using():
             return dict(self._connection.execute("SELECT context, name FROM apis"))
 
+    def gateway(self) -> StoredGateway | None:
+        with self._using():
+            return self._gateway()
+
+    def put_gateway(self, document: JsonObject) -> StoredGateway:
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        if (same := self.gateway()) and same.document == document:
+            return same
+        with self._write() as (revision, now):
+            self._connection.execute("INSERT OR REPLACE INTO gateway VALUES (1, ?, ?, ?)", (text, revision, now))
+            return StoredGateway(document, revision, now)
+
+    def delete_gateway(self) -> int | None:
+        if self.gateway() is None:
+            return None
+        with self._write() as (revision, _):
+            self._connection.execute("DELETE FROM gateway")
+            return revision
+
+    def _gateway(self) -> StoredGateway | None:
+        row = self._connection.execute("SELECT document, revision, updated_at FROM gateway").fetchone()
+        return StoredGateway(json.loads(row[0]), row[1], row[2]) if row else None
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -254,6 +304,7 @@ def _connect(path: str) -> sqlite3.Connection:
         raise StoreError(
             f"{path}: expected a database of version {SCHEMA_VERSION}, got {version}; use a newer controller"
         )
+    connection.executescript(GATEWAY_TABLE)
     return connection
 
 

@@ -1,0 +1,14 @@
+"""Writes that end even though nobody waits for them any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def finished(write: Coroutine[None, None, T]) -> T:
+    """A client that goes away must not leave a write that is stored and was never handed on."""
+    return await asyncio.shield(asyncio.ensure_future(write))

@@ -1,0 +1,31 @@
+"""Query parameters of the management API."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.requests import Request
+
+from gatewright_controller.problems import Problem
+
+LONGEST_WAIT = 300.0
+
+
+def wait(request: Request) -> float:
+    """`?wait=SECONDS`; 0 where there is none. Raises `Problem`."""
+    text = request.query_params.get("wait", "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise Problem(400, f"expected wait to be seconds from 0 to {LONGEST_WAIT:g}, got {text!r}")
+    return seconds
+
+
+def dry_run(request: Request) -> bool:
+    """`?dry_run=true`. Raises `Problem`."""
+    text = request.query_params.get("dry_run", "false")
+    if text not in ("true", "false"):
+        raise Problem(400, f"expected dry_run to be true or false, got {text!r}")
+    return text == "true"
