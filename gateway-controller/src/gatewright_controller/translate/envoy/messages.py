@@ -7,6 +7,7 @@ their messages, with Envoy's numbers; they are fields like all others then.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, cast
 
@@ -43,6 +44,7 @@ KNOWN = (
     router_pb2, set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
 )  # fmt: skip
 LISTENER = "envoy.config.listener.v3.Listener"
+ANY = "google.protobuf.Any"
 TYPE = "type.googleapis.com/envoy"
 FIELD = descriptor_pb2.FieldDescriptorProto
 BOOL, STRING, MESSAGE = FIELD.TYPE_BOOL, FIELD.TYPE_STRING, FIELD.TYPE_MESSAGE
@@ -88,14 +90,45 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
-    """The message of this full name that the document describes. Raises `ParseError`, for which we are to blame."""
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
-    return cast("EnvoyMessage", json_format.ParseDict(document, made, descriptor_pool=pool()))
+    """The message of this full name that the document describes, the same bytes for the same one. Raises `ParseError`,
+    for which we are to blame."""
+    made = _new(kind)
+    json_format.ParseDict(document, made, descriptor_pool=pool())
+    _settle(made)
+    return cast("EnvoyMessage", made)
+
+
+def _new(kind: str) -> Any:
+    return message_factory.GetMessageClass(pool().FindMessageTypeByName(kind))()
+
+
+def _settle(made: Any) -> None:
+    """Packs anew whatever an Any within holds: parsing does so with the entries of maps in no order, another in each
+    process, and who compares two listeners would find them changed."""
+    if made.DESCRIPTOR.full_name == ANY:
+        held = _new(made.TypeName())
+        held.ParseFromString(made.value)
+        _settle(held)
+        made.value = held.SerializeToString(deterministic=True)
+        return
+    for field, value in made.ListFields():
+        for one in _messages(field, value):
+            _settle(one)
+
+
+def _messages(field: Any, value: Any) -> Iterable[Any]:
+    """Those that a field has, whatever it is."""
+    if field.message_type is None:
+        return []
+    if field.message_type.GetOptions().map_entry:
+        return value.values() if field.message_type.fields_by_name["value"].message_type else []
+    return value if field.is_repeated else [value]
 
 
 def document_of(kind: str, serialized: bytes) -> JsonObject:
     """The inverse of `message`, of what was serialized."""
-    read = message_factory.GetMessageClass(pool().FindMessageTypeByName(kind)).FromString(serialized)
+    read = _new(kind)
+    read.ParseFromString(serialized)
     text = json_format.MessageToJson(read, preserving_proto_field_name=True, descriptor_pool=pool())
     shown: JsonObject = json.loads(text)
     return shown
