@@ -91,7 +91,7 @@ def pool() -> descriptor_pool.DescriptorPool:
 
 def message(kind: str, document: JsonObject) -> EnvoyMessage:
     """The message of this full name that the document describes, the same bytes for the same one. Raises `ParseError`,
-    for which we are to blame."""
+    a mistake of ours."""
     made = _new(kind)
     json_format.ParseDict(document, made, descriptor_pool=pool())
     _settle(made)
