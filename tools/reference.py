@@ -47,7 +47,6 @@ def pages() -> dict[str, str]:
         "build-yaml.md": build_yaml(),
         "policy-definition.md": policy_definition(),
         "api-definition.md": api_definition(),
-        "upstreams.md": upstreams(),
         "gateway.md": gateway(),
         "upstreams.md": upstreams(),
         "statistics.md": go_structs.statistics(),
@@ -264,27 +263,6 @@ def upstreams() -> str:
 def gateway() -> str:
     sections = gateway_reference.sections(lambda schema: takes(schema, {}))
     return page("Gateway", gateway_reference.INTRODUCTION, *sections)
-
-
-def upstreams() -> str:
-    """Fields of pools, and Envoy's behind each: what stands after `Envoy:` in its docstring."""
-    named: dict[str, type[msgspec.Struct]] = {
-        "`spec.upstream.NAME`": api.Upstream,
-        "`targets[]`": api.Target,
-        "`loadBalancing`": api.LoadBalancing,
-        "`loadBalancing.hashOn`": api.HashOn,
-        "`healthCheck`": api.HealthCheck,
-        "`healthCheck.http`": api.HttpCheck,
-        "`healthCheck.grpc`": api.GrpcCheck,
-        "`healthCheck.tcp`": api.TcpCheck,
-        "`ejection`": api.Ejection,
-        "`circuitBreaker`": api.CircuitBreaker,
-        "`dns`": api.Dns,
-        "`tls`": api.UpstreamTls,
-        "`tcpKeepalive`": api.TcpKeepalive,
-    }
-    how_to = "How to use them is in [Pools of upstreams](../how-to/upstreams.md)."
-    return page("Fields of upstreams", how_to, structs(named))
 
 
 def structs(named: dict[str, type[msgspec.Struct]]) -> str:

@@ -119,7 +119,11 @@ def test_what_envoy_knows_of_upstreams() -> None:
         cluster("half|1", failing, {"cx_connect_fail": 0, "cx_total": 3}),
         cluster("unused|1", {}),
     ]
-    in_use = {"fine": ["back|1", "half|1", "unused|1"], "dead": ["dead|1"], "both": ["back|1", "dead|1", "unresolved|1"]}
+    in_use = {
+        "fine": ["back|1", "half|1", "unused|1"],
+        "dead": ["dead|1"],
+        "both": ["back|1", "dead|1", "unresolved|1"],
+    }
     dead = "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open"
     assert dict(upstreams._notes(clusters, in_use)) == {
         "dead": dead,

@@ -72,6 +72,14 @@ def test_golden(source: Path, request: pytest.FixtureRequest) -> None:
     assert made == yaml.safe_load(golden.read_text())
 
 
+def test_a_route_without_policies_meets_no_filter_but_the_router() -> None:
+    """Each costs all requests that it is made for: docs/decisions/0046-what-stands-before-the-router.md."""
+    (chain,) = document_of(LISTENER, rendered(DEFAULT).listeners[0])["filter_chains"]
+    (manager,) = chain["filters"]
+    filters = manager["typed_config"]["http_filters"]
+    assert [one["name"] for one in filters if not one.get("disabled")] == ["envoy.filters.http.router"]
+
+
 def cluster(name: str) -> JsonObject:
     options = {"@type": f"type.googleapis.com/{HTTP2}", "explicit_http_config": {"http2_protocol_options": {}}}
     return {"name": name, "type": "STATIC", "typed_extension_protocol_options": {HTTP2: options}}

@@ -24,11 +24,11 @@ var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
 // in characters.
 const answerBytes = 4 * 16384
 
-// forwardedHost tells upstreams the host that the client named, for they see their own. One that the client sends is
-// overwritten: nobody vouches for it. The bootstrap's set_filter_state has noted the authority before policies could
-// change it.
+// forwardedHost tells upstreams the host that the client named, for they see their own. Headers are added before the
+// host is rewritten, and an authority that a policy chose is in metadata, which only that rewriting reads. One that the
+// client sends is taken away by the listener: nobody vouches for it. The access log reads the client's host from here.
 var forwardedHost = &corev3.HeaderValueOption{
-	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%FILTER_STATE(gatewright.authority:PLAIN)%"},
+	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%REQ(:AUTHORITY)%"},
 	AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 }
 
@@ -38,7 +38,7 @@ var forwardedHost = &corev3.HeaderValueOption{
 // A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
 // not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
 // of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
-// one that is not served (Unserved) is 503.
+// one that is not served (Unserved) is 503. What has two Host headers is 400.
 func Compose(bundles []*Bundle) (Resource, error) {
 	config := &routev3.RouteConfiguration{
 		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
@@ -48,6 +48,7 @@ func Compose(bundles []*Bundle) (Resource, error) {
 	for _, host := range hostsOf(bundles) {
 		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
 	}
+	config.VirtualHosts = refuseTwoHosts(config.VirtualHosts)
 	text, err := marshal(config)
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)

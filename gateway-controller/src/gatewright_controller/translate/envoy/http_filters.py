@@ -7,13 +7,14 @@ import re
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import Compression, Limits, Listener
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.routes import (
     ACCESS_LOG,
     AUTHORITY_NAMESPACE,
     CHOICE,
     EXT_PROC,
+    KEPT_PATH,
     UPSTREAM_NAMESPACE,
     coalesced,
 )
@@ -41,21 +42,19 @@ def http_filters(listener: Listener, limits: Limits) -> list[JsonObject]:
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
-    first = [_refused_hosts(listener.hosts), _asked(), *_rate(limits)]
+    first = [*([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
     engine = _ext_proc([PEER_ATTRIBUTE] if peers else [])
-    return [*first, *certificate, _lines_said(), *compressed, engine, _choice(), last]
+    return [*first, *certificate, _kept_path(), _lines_said(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
-    rules: JsonObject = {"two-hosts": _denied({"header": TWO_HOSTS})}
-    if hosts:
-        own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
-        rules[OTHER_HOSTS] = _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})
+    own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
+    rules: JsonObject = {OTHER_HOSTS: _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})}
     return extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules={"action": "DENY", "policies": rules})
 
 
@@ -72,11 +71,11 @@ def host_pattern(hosts: list[str]) -> str:
     return f"(?i)(?:{alternatives})(?::[0-9]+)?"
 
 
-def _asked() -> JsonObject:
-    """What the client asked for, for the access log: routing rewrites both, and tells nobody upstream."""
-    kept = [_kept("gatewright.path", "%REQ(:PATH)%"), _kept("gatewright.authority", "%REQ(:AUTHORITY)%")]
+def _kept_path() -> JsonObject:
+    """The path that the client asked for, for the access log: enabled by routes that rewrite it or have policies."""
+    kept = [_kept(KEPT_PATH, "%REQ(:PATH)%")]
     kind = f"{FILTERS}.set_filter_state.v3.Config"
-    return extension("envoy.filters.http.set_filter_state", kind, on_request_headers=kept)
+    return {**extension(KEPT_PATH, kind, on_request_headers=kept), "disabled": True}
 
 
 def _kept(key: str, value: str) -> JsonObject:

@@ -10,7 +10,8 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.translate.envoy.messages import typed
 
 TWO_HOSTS: JsonObject = {"name": ":authority", "string_match": {"contains": ","}}
-"""Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused."""
+"""Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused. The first of all routes does that:
+internal/xds/twohosts.go."""
 
 OTHER_HOSTS = "other-hosts"
 """The rule that refuses requests for hosts that the listener has not."""

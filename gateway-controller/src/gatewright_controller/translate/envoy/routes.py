@@ -31,6 +31,10 @@ routes say between which it chooses: {"route": of which one, "upstream": the poo
 UPSTREAM_NAMESPACE = "gatewright.upstream"
 """Dynamic metadata in which the engine tells which pool a policy chose: {"value": "canary"}."""
 
+KEPT_PATH = "gatewright.path"
+"""A filter of listeners, set_filter_state, and the state in which it keeps the client's path for the access log. An
+entry of this name enables it on a route: on those whose policies or rewriting may change the path."""
+
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
 
@@ -219,6 +223,7 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     elif forward.websocket.refused:
         route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(struct({"refused": forward.websocket.refused}))
     if forward.rewrite:
+        _keep_path(route)
         _substitute(to.regex_rewrite, forward.rewrite)
     return cast("EnvoyMessage", route)
 
@@ -287,6 +292,7 @@ def redirecting_route(name: str, match: EnvoyMessage, redirect: Redirect, filter
     if redirect.port:
         to.port_redirect = redirect.port
     if redirect.path:
+        _keep_path(route)
         _substitute(to.regex_rewrite, redirect.path)
     return cast("EnvoyMessage", route)
 
@@ -306,9 +312,16 @@ def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components
     route = route_components_pb2.Route(name=name, match=match)
     if filters.ext_proc:
         route.typed_per_filter_config[EXT_PROC].CopyFrom(packed_any(_per_route(filters.ext_proc)))
+        _keep_path(route)
     if filters.access_log != "all":
         route.typed_per_filter_config[ACCESS_LOG].CopyFrom(packed_any(_access_log(filters.access_log)))
     return route
+
+
+def _keep_path(route: route_components_pb2.Route) -> None:
+    """What there is to keep is the filter's own to say."""
+    enabled = cast("EnvoyMessage", set_filter_state_pb2.Config())
+    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(enabled))
 
 
 def _access_log(lines: str) -> EnvoyMessage:
