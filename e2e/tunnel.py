@@ -1,4 +1,4 @@
-"""What speaks to a port in clear, to the byte and the frame, speaks to a listener with TLS: by a tunnel between them."""
+"""What speaks to a port in clear, to the byte and the frame, speaks to a listener with TLS: through a tunnel."""
 
 from __future__ import annotations
 
