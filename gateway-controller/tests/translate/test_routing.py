@@ -220,7 +220,7 @@ def test_the_reference_has_every_field_once() -> None:
     """docs/reference/routes.md against the model."""
     text = (ENGINE.parents[1] / "docs" / "reference" / "routes.md").read_text()
     listed = re.findall(r"^\| `([\w.\[\]]+)`", text.partition("## ")[0], re.MULTILINE)
-    parts = {
+    parts: dict[str, type[msgspec.Struct]] = {
         "split[].": Split, "mirror[].": Mirror, "retries.": Retries, "retries.backOff.": BackOff, "rewrite.": Rewrite,
         "websocket.": Websocket, "redirect.": OperationRedirect, "answer.": Answer,
     }  # fmt: skip
