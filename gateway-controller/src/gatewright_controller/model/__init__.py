@@ -11,6 +11,7 @@ from gatewright_controller.model.api import (
     to_document,
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
+from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.upstream import Upstream, UpstreamProtocol, Upstreams
 
@@ -18,12 +19,14 @@ __all__ = [
     "AccessLog",
     "Api",
     "ApiSpec",
+    "HeaderMatch",
     "Metadata",
     "Method",
     "OnError",
     "OnErrorByClass",
     "Operation",
     "PolicyAttachment",
+    "QueryMatch",
     "ResourceName",
     "Strict",
     "Timeout",

@@ -1,4 +1,4 @@
-"""An API's operations to Envoy routes, in the order of precedence: operations, generated OPTIONS, then 405.
+"""An API's operations to Envoy routes, in the order of precedence: operations, generated OPTIONS, then 404 and 405.
 
 A list holds no catch-all: the engine puts the routes of shorter contexts behind it (`/orders` before `/`).
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
 from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
+from gatewright_controller.translate.query import ambiguous, parameter_match
 from gatewright_controller.translate.timeouts import Timeouts
 from gatewright_controller.upstream import UpstreamUrl
 
@@ -25,6 +27,16 @@ NOT_ALLOWED = json.dumps(
         "status": 405,
         "detail": "Allow names the methods of this path.",
     }
+)
+STANDARD = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""What `Allow` names where any method is allowed."""
+MISMATCH = envoy.Problem(
+    404, "Not Found", "No operation at this path and method takes a request with these headers and query parameters."
+)
+AMBIGUOUS = envoy.Problem(
+    400,
+    "Bad Request",
+    "A query parameter that operations are chosen by stands twice, or is encoded where that is not needed.",
 )
 
 
@@ -44,6 +56,7 @@ class RoutedOperation:
     name: str
     chain: node_pb2.Chain | None
     timeouts: Timeouts
+    matches: Matches = NO_MATCHES
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,26 @@ class RoutedPath:
 
     template: PathTemplate
     operations: list[RoutedOperation]
+    """In the order of precedence."""
     preflight: RoutedAnswer | None
     """The generated OPTIONS, which runs the API's own policies; None where an operation answers OPTIONS."""
 
     @property
     def methods(self) -> set[str]:
-        """Those that requests may come with: HEAD where there is GET."""
-        named = {operation.method for operation in self.operations}
-        return named | {"HEAD"} if "GET" in named else named
+        """Those that requests may come with: HEAD where there is GET; of any, those of RFC 9110."""
+        return _answered(self.operations)
+
+    @property
+    def conditional(self) -> set[str]:
+        """Those of them for which a request may lack what operations match besides."""
+        return _answered(one for one in self.operations if one.matches)
+
+
+def _answered(operations: Iterable[RoutedOperation]) -> set[str]:
+    named = {operation.method for operation in operations}
+    if ANY_METHOD in named:
+        named = named | STANDARD
+    return named | {"HEAD"} if "GET" in named else named
 
 
 @dataclass(frozen=True)
@@ -75,17 +100,19 @@ class Target:
     """Whether a slash at the end makes no other path."""
 
 
-def operation_name(operation: Operation) -> str:
-    """`GET /items/{id}`: what it is called in route names, logs and statistics."""
-    return f"{operation.method} {operation.path}"
-
-
 def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operation]]:
     """The operations of each path together, in the order of precedence. `/{a}` and `/{b}` are one path."""
     groups: dict[PathTemplate, list[Operation]] = {}
-    for operation in sorted(operations, key=lambda one: one.method):
+    for operation in sorted(operations, key=_precedence):
         groups.setdefault(parse_path(operation.path).shape, []).append(operation)
     return dict(sorted(groups.items(), key=lambda group: group[0].precedence))
+
+
+def _precedence(operation: Operation) -> tuple[bool, bool, str, tuple[int, int]]:
+    """A named method before any, HEAD before the GET that would answer it; then the more matches the earlier. What is
+    equal stays in the order in which it is written."""
+    method = operation.method
+    return method == ANY_METHOD, method != "HEAD", method, matches_of(operation).precedence
 
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
@@ -94,12 +121,16 @@ def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy
     allowed = {routed.template: _allowed(routed, paths) for routed in paths}
     places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]
     for routed, place in places:
+        if target.strict:
+            yield from _ambiguity_routes(routed, place, target)
         for operation in routed.operations:
-            yield _operation_route(routed, place, operation, target)
+            yield from _operation_routes(routed, place, operation, target)
     for routed, place in places:
         if routed.preflight:
             yield _preflight_route(place, routed.preflight, allowed[routed.template], target)
     for routed, place in places:
+        if conditional := _conditional(routed, paths):
+            yield _mismatch_route(place, conditional, target)
         yield _refusing_route(place, allowed[routed.template], target)
 
 
@@ -111,27 +142,44 @@ def _places(template: PathTemplate, templates: set[PathTemplate], target: Target
         yield path_match(target.context, slashed)
 
 
-def _operation_route(
+def _operation_routes(
     routed: RoutedPath, place: envoy.PathMatch, operation: RoutedOperation, target: Target
-) -> envoy.EnvoyMessage:
-    heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
-    match = envoy.route_match(place, (operation.method, "HEAD") if heads else (operation.method,))
-    forward = envoy.Forward(
-        target.cluster,
-        target.url.authority,
-        operation.timeouts.request_ms,
-        operation.timeouts.idle_ms,
-        rewrite(target),
-        policies_choose_authority=operation.chain is not None,
-        websocket=_websocket(operation),
-    )
-    return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
+) -> Iterator[envoy.EnvoyMessage]:
+    for methods, websocket in _methods(routed, operation):
+        match = envoy.route_match(place, methods, *_values(operation.matches))
+        forward = envoy.Forward(
+            target.cluster,
+            target.url.authority,
+            operation.timeouts.request_ms,
+            operation.timeouts.idle_ms,
+            rewrite(target),
+            policies_choose_authority=operation.chain is not None,
+            websocket=websocket,
+        )
+        name, filters = route_name(target.api, operation), _filters(operation.chain, target)
+        yield envoy.forwarding_route(name, match, forward, filters)
+
+
+def _values(matches: Matches) -> tuple[list[envoy.ValueMatch], list[envoy.ValueMatch]]:
+    headers = [envoy.ValueMatch(one.name, one.kind, one.value, one.ignore_case) for one in matches.headers]
+    return headers, [parameter_match(one) for one in matches.query]
+
+
+def _methods(routed: RoutedPath, operation: RoutedOperation) -> Iterator[tuple[envoy.Methods, envoy.Websocket]]:
+    """What the operation's routes match, and whether they take WebSockets, which begin as a GET."""
+    none = envoy.Websocket(allowed=False)
+    if operation.method == ANY_METHOD:
+        yield envoy.Methods(("GET",)), _websocket(operation)
+        yield envoy.Methods(other=True), none
+    elif operation.method == "GET":
+        heads = all(other.method != "HEAD" or other.matches for other in routed.operations)
+        yield envoy.Methods(("GET", "HEAD") if heads else ("GET",)), _websocket(operation)
+    else:
+        yield envoy.Methods((operation.method,)), none
 
 
 def _websocket(operation: RoutedOperation) -> envoy.Websocket:
-    """A WebSocket begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
-    if operation.method != "GET":
-        return envoy.Websocket(allowed=False)
+    """Once it is open it has no bodies: who wants one would be passed by."""
     wanting = bodies_wanted(operation.chain) if operation.chain else []
     return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
 
@@ -140,9 +188,27 @@ def _preflight_route(
     place: envoy.PathMatch, preflight: RoutedAnswer, allowed: str, target: Target
 ) -> envoy.EnvoyMessage:
     """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
-    match = envoy.route_match(place, ("OPTIONS",))
+    match = envoy.route_match(place, envoy.Methods(("OPTIONS",)))
     answer = envoy.Answer(204, {"allow": allowed})
     return envoy.answering_route(route_name(target.api, preflight), match, answer, _filters(preflight.chain, target))
+
+
+def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target) -> Iterator[envoy.EnvoyMessage]:
+    for headers, query in ambiguous(operation.matches.query for operation in routed.operations):
+        match = envoy.route_match(place, envoy.EVERY_METHOD, headers, query)
+        yield envoy.refusing_route(f"{target.api}|400|", match, AMBIGUOUS, _filters(None, target))
+
+
+def _conditional(routed: RoutedPath, paths: Sequence[RoutedPath]) -> set[str]:
+    """Methods of the path with which a request may come and meet no operation, for want of what they match besides."""
+    return set().union(*(other.conditional for other in paths if other.template.covers(routed.template)))
+
+
+def _mismatch_route(place: envoy.PathMatch, methods: set[str], target: Target) -> envoy.EnvoyMessage:
+    """404: the method would be right, so that 405 would be a lie."""
+    others = methods >= STANDARD
+    match = envoy.route_match(place, envoy.Methods(sorted(methods), other=others))
+    return envoy.refusing_route(f"{target.api}|404|", match, MISMATCH, _filters(None, target))
 
 
 def _refusing_route(place: envoy.PathMatch, allowed: str, target: Target) -> envoy.EnvoyMessage:

@@ -7,7 +7,7 @@ values mean, wherever the structure allows a look.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.strict import mistakes_of
@@ -18,11 +18,12 @@ from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
-from gatewright_controller.validation.paths import check_context_of, check_operations, context_taken
+from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
+from gatewright_controller.validation.paths import check_context_of, check_operations
 from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
 from gatewright_controller.validation.upstreams import check_upstreams
 
-__all__ = ["NO_PRIVATE_UPSTREAMS", "context_taken", "validate"]
+__all__ = ["NO_PRIVATE_UPSTREAMS", "Claims", "context_taken", "validate"]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 MOST_MISTAKES = 100
@@ -31,15 +32,15 @@ MOST_MISTAKES = 100
 def validate(
     document: JsonObject,
     definitions: Definitions,
-    contexts: Mapping[str, str],
+    claims: Claims,
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
 ) -> Api:
-    """The API that the document says. `contexts`: those of the other APIs, each with its API's name.
+    """The API that the document says. `claims`: those of the other APIs.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, upstreams))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, claims, upstreams))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
@@ -48,10 +49,9 @@ def validate(
     return model.from_document(document)
 
 
-def _meaning(
-    draft: Draft, definitions: Definitions, contexts: Mapping[str, str], upstreams: PrivateUpstreams
-) -> Iterator[Mistake]:
-    yield from check_context_of(draft, contexts)
+def _meaning(draft: Draft, definitions: Definitions, claims: Claims, upstreams: PrivateUpstreams) -> Iterator[Mistake]:
+    yield from check_hosts(draft)
+    yield from check_context_of(draft, claims)
     yield from check_upstreams(draft, upstreams)
     yield from check_operations(draft)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):

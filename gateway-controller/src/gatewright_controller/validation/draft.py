@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import msgspec
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
-from gatewright_controller.model import PolicyAttachment, milliseconds
+from gatewright_controller.matches import Matches, all_matches, kinds_of
+from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, milliseconds
+
+M = TypeVar("M", HeaderMatch, QueryMatch)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,23 @@ class DraftTimeouts:
 
 
 @dataclass(frozen=True)
+class DraftMatch(Generic[M]):
+    """A match, and where it stands."""
+
+    field: str
+    written: M
+
+
+@dataclass(frozen=True)
+class DraftMatches:
+    """An operation's matches as far as they can be read. all: None where one of them cannot be."""
+
+    headers: list[DraftMatch[HeaderMatch]]
+    query: list[DraftMatch[QueryMatch]]
+    all: Matches | None
+
+
+@dataclass(frozen=True)
 class DraftOperation:
     """An operation as far as it can be read. field: where it stands."""
 
@@ -49,6 +71,13 @@ class DraftOperation:
     path: str | None
     policies: list[DraftPolicy]
     timeouts: DraftTimeouts
+    matches: DraftMatches
+
+    @property
+    def name(self) -> str:
+        """`GET /items [x-version=2]`, as far as it can be read."""
+        label = self.matches.all.label if self.matches.all else ""
+        return " ".join(filter(None, [self.method, self.path, label]))
 
 
 @dataclass(frozen=True)
@@ -56,6 +85,7 @@ class Draft:
     """A document that may be wrong anywhere: what can be read of it, with fields."""
 
     context: str | None
+    hosts: list[JsonValue]
     version: str | None
     url: str | None
     protocol: str | None
@@ -75,7 +105,7 @@ class Draft:
         timeouts = _draft_timeouts(spec, "spec")
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
         url, protocol = _text(main.get("url")), _text(main.get("protocol"))
-        return Draft(context, version, url, protocol, policies, operations, timeouts, strict)
+        return Draft(context, _list(spec.get("hosts")), version, url, protocol, policies, operations, timeouts, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -93,7 +123,26 @@ def _text(value: JsonValue) -> str | None:
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
     where, given = f"spec.operations[{index}]", _object(raw)
     method, path = _text(given.get("method")), _text(given.get("path"))
-    return DraftOperation(where, method, path, _draft_policies(given, where), _draft_timeouts(given, where))
+    policies, timeouts = _draft_policies(given, where), _draft_timeouts(given, where)
+    return DraftOperation(where, method, path, policies, timeouts, _draft_matches(given, where))
+
+
+def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
+    headers = list(_converted(given.get("headers"), f"{where}.headers", HeaderMatch))
+    query = list(_converted(given.get("query"), f"{where}.query", QueryMatch))
+    listed = len(_list(given.get("headers"))) + len(_list(given.get("query")))
+    named = [one.written for one in (*headers, *query)]
+    if len(named) < listed or any(len(kinds_of(one)) != 1 for one in named):
+        return DraftMatches(headers, query, None)
+    return DraftMatches(headers, query, all_matches([one.written for one in headers], [one.written for one in query]))
+
+
+def _converted(given: JsonValue, where: str, kind: type[M]) -> Iterator[DraftMatch[M]]:
+    for index, raw in enumerate(_list(given)):
+        try:
+            yield DraftMatch(f"{where}[{index}]", msgspec.convert(raw, kind))
+        except msgspec.ValidationError:  # which is said elsewhere
+            continue
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
-from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import wrappers_pb2
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
@@ -26,39 +25,6 @@ AUTHORITY_NAMESPACE = "gatewright.authority"
 
 UPGRADE_NAMESPACE = "gatewright.upgrade"
 """A route's metadata that the bootstrap's log of refused upgrades reads: {"refused": "why"}."""
-
-
-@dataclass(frozen=True)
-class PathMatch:
-    """`exact` and `regex` (RE2) match the whole path, `prefix` a path and all below it, `everything` any."""
-
-    kind: Literal["exact", "regex", "prefix", "everything"]
-    value: str = ""
-
-
-def route_match(path: PathMatch, methods: Sequence[str] = ()) -> EnvoyMessage:
-    """Requests to the path by one of the methods, or by any."""
-    match = route_components_pb2.RouteMatch()
-    match path.kind:
-        case "exact":
-            match.path = path.value
-        case "prefix":
-            match.path_separated_prefix = path.value
-        case "everything":
-            match.prefix = "/"
-        case _:
-            match.safe_regex.CopyFrom(regex(path.value))
-    if methods:
-        match.headers.append(_method_is(methods))
-    return cast("EnvoyMessage", match)
-
-
-def _method_is(methods: Sequence[str]) -> EnvoyMessage:
-    if len(methods) == 1:
-        wanted = string_pb2.StringMatcher(exact=methods[0])
-    else:
-        wanted = string_pb2.StringMatcher(safe_regex=regex("|".join(methods)))
-    return cast("EnvoyMessage", route_components_pb2.HeaderMatcher(name=":method", string_match=wanted))
 
 
 @dataclass(frozen=True)
@@ -92,6 +58,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What Envoy refuses by itself: RFC 9457, with the request's id."""
+
+    status: int
+    title: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -150,6 +125,21 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Fil
     if answer.body:
         route.direct_response.body.inline_string = answer.body
     route.response_headers_to_add.extend(header(*pair) for pair in sorted(answer.headers.items()))
+    return cast("EnvoyMessage", route)
+
+
+def refusing_route(name: str, match: EnvoyMessage, problem: Problem, filters: Filters) -> EnvoyMessage:
+    """A route that Envoy answers itself with a problem."""
+    route = _route(name, match, filters)
+    route.direct_response.status = problem.status
+    shown = {
+        "type": "about:blank",
+        "title": problem.title,
+        "detail": problem.detail,
+        "requestId": "%REQ(X-REQUEST-ID)%",
+    }
+    route.direct_response.body_format.json_format.update({**shown, "status": problem.status})
+    route.direct_response.body_format.content_type = "application/problem+json"
     return cast("EnvoyMessage", route)
 
 
