@@ -131,7 +131,7 @@ def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
     headers = list(_converted(given.get("headers"), f"{where}.headers", HeaderMatch))
     query = list(_converted(given.get("query"), f"{where}.query", QueryMatch))
     listed = len(_list(given.get("headers"))) + len(_list(given.get("query")))
-    named = [one.written for one in (*headers, *query)]
+    named: list[HeaderMatch | QueryMatch] = [*(one.written for one in headers), *(one.written for one in query)]
     if len(named) < listed or any(len(kinds_of(one)) != 1 for one in named):
         return DraftMatches(headers, query, None)
     return DraftMatches(headers, query, all_matches([one.written for one in headers], [one.written for one in query]))
