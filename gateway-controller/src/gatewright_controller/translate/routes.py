@@ -83,7 +83,7 @@ class RoutedPath:
 def _answered(operations: Iterable[RoutedOperation]) -> set[str]:
     named = {operation.method for operation in operations}
     if ANY_METHOD in named:
-        named = named | STANDARD
+        named = (named - {ANY_METHOD}) | STANDARD
     return named | {"HEAD"} if "GET" in named else named
 
 

@@ -39,8 +39,8 @@ PATH_AND_QUERY = ":path"
 
 @dataclass(frozen=True)
 class Methods:
-    """Those of a route. named: any of these, or without them any that is not refused. other: without lower-case
-    letters, which no method of a standard has, and not TRACE."""
+    """Those of a route: the named ones, or any where none is. other: besides them, all that have no lower-case letters,
+    as those of standards have none, and are not TRACE."""
 
     named: Sequence[str] = ()
     other: bool = False
@@ -73,7 +73,8 @@ def route_match(
 
 def _method_matches(methods: Methods) -> list[ValueMatch]:
     if methods.other:
-        return [ValueMatch(":method", "regex", "[^a-z]+"), ValueMatch(":method", "exact", "TRACE", not_=True)]
+        patterns = ["[^a-z]+", *(re.escape(one) for one in methods.named if one.upper() != one)]
+        return [ValueMatch(":method", "regex", "|".join(patterns)), ValueMatch(":method", "exact", "TRACE", not_=True)]
     if len(methods.named) > 1:
         return [ValueMatch(":method", "regex", "|".join(map(re.escape, methods.named)))]
     return [ValueMatch(":method", "exact", one) for one in methods.named]

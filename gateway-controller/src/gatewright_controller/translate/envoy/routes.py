@@ -124,7 +124,8 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Fil
     route.direct_response.status = answer.status
     if answer.body:
         route.direct_response.body.inline_string = answer.body
-    route.response_headers_to_add.extend(header(*pair) for pair in sorted(answer.headers.items()))
+    literal = ((name, value.replace("%", "%%")) for name, value in sorted(answer.headers.items()))
+    route.response_headers_to_add.extend(header(*pair) for pair in literal)
     return cast("EnvoyMessage", route)
 
 
