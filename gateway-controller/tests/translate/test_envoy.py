@@ -63,7 +63,11 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
     }
     filters = [{"name": "http", "typed_config": manager}]
     listeners = [{"address": {"pipe": {"path": str(listener)}}, "filter_chains": [{"filters": filters}]}]
-    return {"static_resources": {"listeners": listeners, "clusters": [*clusters, engine_cluster(ext_proc)]}}
+    layer = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 100000}}
+    return {
+        "static_resources": {"listeners": listeners, "clusters": [*clusters, engine_cluster(ext_proc)]},
+        "layered_runtime": {"layers": [layer]},
+    }
 
 
 def virtual_host(bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:

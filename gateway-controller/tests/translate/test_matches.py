@@ -11,9 +11,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 import pytest
@@ -97,7 +98,7 @@ def fits(one: Operation, request: Request) -> bool:
     return all(query_says(match, request.query) for match in one.query)
 
 
-def header_says(match: object, value: str) -> bool:
+def header_says(match: Any, value: str) -> bool:
     if getattr(match, "present", None) is True:
         return True
     for kind, holds in KINDS.items():
@@ -108,7 +109,7 @@ def header_says(match: object, value: str) -> bool:
     raise AssertionError(match)
 
 
-KINDS = {
+KINDS: dict[str, Callable[[str, str], bool]] = {
     "exact": lambda value, wanted: value == wanted,
     "prefix": lambda value, wanted: value.startswith(wanted),
     "suffix": lambda value, wanted: value.endswith(wanted),
@@ -117,10 +118,10 @@ KINDS = {
 }
 
 
-def query_says(match: object, query: str) -> bool:
-    name = match.name  # type: ignore[attr-defined]
+def query_says(match: Any, query: str) -> bool:
+    name = match.name
     values = [part.partition("=")[2] for part in query.split("&") if query and part.partition("=")[0] == name]
-    if match.absent is True:  # type: ignore[attr-defined]
+    if match.absent is True:
         return not values
     if not values:
         return False
@@ -131,12 +132,12 @@ def query_says(match: object, query: str) -> bool:
     return True
 
 
-def is_ambiguous(query: str, match: object) -> bool:
+def is_ambiguous(query: str, match: Any) -> bool:
     parts = [part.partition("=") for part in query.split("&") if query]
-    found = [part for part in parts if unquote(part[0]) == match.name]  # type: ignore[attr-defined]
-    plain = all(part[0] == match.name for part in found)  # type: ignore[attr-defined]
+    found = [part for part in parts if unquote(part[0]) == match.name]
+    plain = all(part[0] == match.name for part in found)
     needless = r"%(2[DE]|3\d|4[1-9A-F]|5[\dAF]|6[1-9A-F]|7[\dAE])"
-    as_sent = isinstance(match.regex, str) and any(re.search(needless, part[2], re.I) for part in found)  # type: ignore[attr-defined]
+    as_sent = isinstance(match.regex, str) and any(re.search(needless, part[2], re.I) for part in found)
     return len(found) > 1 or not plain or as_sent
 
 
@@ -162,9 +163,11 @@ def query_matches(name: str) -> st.SearchStrategy[JsonObject]:
     return st.builds(lambda said: {"name": name, **said}, text | others)
 
 
-def some(of: object, names: Sequence[str]) -> st.SearchStrategy[list[JsonObject]]:
+def some(
+    of: Callable[[str], st.SearchStrategy[JsonObject]], names: Sequence[str]
+) -> st.SearchStrategy[list[JsonObject]]:
     chosen = st.lists(st.sampled_from(names), max_size=2, unique=True)
-    return chosen.flatmap(lambda picked: st.tuples(*map(of, picked))).map(list)  # type: ignore[arg-type]
+    return chosen.flatmap(lambda picked: st.tuples(*map(of, picked))).map(list)
 
 
 OPERATIONS = st.fixed_dictionaries(
@@ -317,7 +320,7 @@ SETTINGS = settings(
 )
 
 
-@settings(SETTINGS, max_examples=12)
+@settings(SETTINGS, max_examples=8)
 @given(
     st.lists(st.tuples(st.lists(OPERATIONS, min_size=1, max_size=6), st.booleans()), min_size=4, max_size=8),
     st.lists(REQUESTS, min_size=20, max_size=60),
@@ -345,9 +348,11 @@ TEXTS_SENT = ["".join(parts) for length in range(4) for parts in itertools.produ
 def universe(*conditions: JsonObject) -> Iterator[Request]:
     """Every request that could tell the operations apart."""
     names = {one["name"].lower() for each in conditions for one in each.get("headers", [])}
-    headers = [[(), *(((name, text),) for text in TEXTS_SENT)] for name in sorted(names)]
+    headers: list[list[tuple[tuple[str, str], ...]]] = [
+        [(), *(((name, text),) for text in TEXTS_SENT)] for name in sorted(names)
+    ]
     asked = ["", *(f"p={text}" for text in [*TEXTS_SENT, "a+b"])] if any("query" in one for one in conditions) else [""]
-    for *lines, query in itertools.product(*headers, asked):
+    for lines, query in itertools.product(itertools.product(*headers), asked):
         yield Request("GET", "/x", tuple(itertools.chain(*lines)), query)
 
 
@@ -355,7 +360,7 @@ def has_regex(condition: JsonObject) -> bool:
     return any("regex" in one for kind in ("headers", "query") for one in condition.get(kind, []))
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=12)
 @given(st.lists(st.tuples(CONDITIONS, CONDITIONS), min_size=5, max_size=15))
 def test_what_is_called_distinct_is_routed_apart_and_what_is_not_is_refused_with_both_named(
     definitions: Definitions, pairs: list[tuple[JsonObject, JsonObject]]

@@ -7,10 +7,10 @@ else one that policies stand behind could be sent past them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from gatewright_controller.matches import Match
-from gatewright_controller.paths import is_plain
 from gatewright_controller.translate.envoy import PATH_AND_QUERY, ValueMatch
 
 ENCODED_UNRESERVED = r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])"
@@ -23,15 +23,11 @@ ENDS = r"(?:[=&].*)?"
 
 def parameter_match(match: Match) -> ValueMatch:
     """In requests, an exact value and a prefix may be encoded in any way; a regex is of what is sent."""
-    if match.kind == "exact":
-        return ValueMatch(match.name, "regex", spelled(match.value)) if match.value else _empty(match.name)
+    if match.kind == "exact" and match.value:
+        return ValueMatch(match.name, "regex", spelled(match.value))
     if match.kind == "prefix":
         return ValueMatch(match.name, "regex", f"{spelled(match.value)}.*")
     return ValueMatch(match.name, match.kind, match.value)
-
-
-def _empty(name: str) -> ValueMatch:
-    return ValueMatch(name, "exact", "")
 
 
 def spelled(text: str) -> str:
@@ -45,11 +41,7 @@ def _spelled(character: str) -> str:
         return rf"(?:\+|{encoded})"
     if not character.isascii() or not character.isprintable() or character in "&+#%":
         return encoded
-    return f"(?:{character if is_plain(character) and character != '.' else _class(character)}|{encoded})"
-
-
-def _class(character: str) -> str:
-    return f"\\{character}"
+    return f"(?:{re.escape(character)}|{encoded})"
 
 
 def _byte(value: int) -> str:
@@ -59,12 +51,14 @@ def _byte(value: int) -> str:
 def ambiguous(queries: Iterable[Iterable[Match]]) -> Iterator[tuple[tuple[ValueMatch, ...], tuple[ValueMatch, ...]]]:
     """Headers and query parameters of the requests that are to be refused, for operations that match these."""
     parameters = {(match.name, match.kind == "regex") for query in queries for match in query}
-    for name in sorted({name for name, _ in parameters}):
-        spelling = spelled(name)
-        yield (_path(f"{BEGINS}{spelling}(?:=[^&]*)?&(?:.*&)?{spelling}{ENDS}"),), ()
+    names = {name: spelled(name) for name in sorted({name for name, _ in parameters})}
+    if not names:
+        return
+    refused = [f"{spelling}(?:=[^&]*)?&(?:.*&)?{spelling}{ENDS}" for spelling in names.values()]
+    refused += [f"{names[name]}=[^&]*{ENCODED_UNRESERVED}.*" for name, as_sent in sorted(parameters) if as_sent]
+    yield (_path(f"{BEGINS}(?:{'|'.join(refused)})"),), ()
+    for name, spelling in names.items():  # of one, the path has it and the query has not: its name is encoded
         yield (_path(f"{BEGINS}{spelling}{ENDS}"),), (ValueMatch(name, "absent"),)
-        if (name, True) in parameters:
-            yield (_path(rf"{BEGINS}{spelling}=[^&]*{ENCODED_UNRESERVED}.*"),), ()
 
 
 def _path(pattern: str) -> ValueMatch:

@@ -74,11 +74,6 @@ class RoutedPath:
         """Those that requests may come with: HEAD where there is GET; of any, those of RFC 9110."""
         return _answered(self.operations)
 
-    @property
-    def conditional(self) -> set[str]:
-        """Those of them for which a request may lack what operations match besides."""
-        return _answered(one for one in self.operations if one.matches)
-
 
 def _answered(operations: Iterable[RoutedOperation]) -> set[str]:
     named = {operation.method for operation in operations}
@@ -200,8 +195,12 @@ def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target
 
 
 def _conditional(routed: RoutedPath, paths: Sequence[RoutedPath]) -> set[str]:
-    """Methods of the path with which a request may come and meet no operation, for want of what they match besides."""
-    return set().union(*(other.conditional for other in paths if other.template.covers(routed.template)))
+    """Methods of the path with which a request may come and meet no operation, for want of what they match besides; of
+    one that asks for more in one operation and for nothing in another, all requests meet one."""
+    covering = [one for other in paths if other.template.covers(routed.template) for one in other.operations]
+    asking = _answered(one for one in covering if one.matches)
+    always = _answered(one for one in covering if not one.matches)
+    return set() if asking <= always else asking
 
 
 def _mismatch_route(place: envoy.PathMatch, methods: set[str], target: Target) -> envoy.EnvoyMessage:
