@@ -92,5 +92,7 @@ def test_an_operator_can_allow_them() -> None:
 
 @pytest.mark.parametrize("entry", ["", "here", "169.254.1.1/16", "localhost:", "a:b", "http://x:80"])
 def test_what_allows_nothing_is_named(entry: str) -> None:
-    with pytest.raises(AllowedUpstreamError, match=r"expected HOST:PORT, or a network such as 169\.254\.0\.0/16, got"):
+    with pytest.raises(
+        AllowedUpstreamError, match=r"expected HOST:PORT, a network such as 169\.254\.0\.0/16, or unix:/path, got"
+    ):
         PrivateUpstreams.of([], [entry])

@@ -299,7 +299,10 @@ def test_an_operator_allows_upstreams_by_settings(start: Start, orders: JsonObje
     assert httpx.post(f"{url}/v1/apis", json=orders).status_code == 201
     wrong = start("--database", "sqlite::memory:", GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS="[here]")
     assert wrong.wait() == 1
-    assert "allowedUpstreams: expected HOST:PORT, or a network such as 169.254.0.0/16, got 'here'" in wrong.told()
+    assert (
+        "allowedUpstreams: expected HOST:PORT, a network such as 169.254.0.0/16, or unix:/path, got 'here'"
+        in wrong.told()
+    )
 
 
 def test_an_api_whose_upstream_is_private_now_is_suspended(start: Start, orders: JsonObject) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import to_document
-from gatewright_controller.validation import validate
+from gatewright_controller.validation import SecretNames, validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 
 BAD = Path(__file__).parent / "testdata" / "bad"
 TAKEN = {("*", "/taken/v1.0"): "taken-api", ("shop.example", "/taken/v1.0"): "shop-api"}
+SECRETS = SecretNames(certificates=["gateway"], authorities=["internal"])
 
 
 @pytest.mark.parametrize("path", sorted(BAD.glob("*.bad.yaml")), ids=lambda path: path.name)
@@ -19,7 +20,7 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
     text = path.read_text()
     expected = sorted(line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: "))
     with pytest.raises(Invalid) as caught:
-        validate(parse_yaml(text.encode()), definitions, TAKEN)
+        validate(parse_yaml(text.encode()), definitions, TAKEN, secrets=SECRETS)
     assert sorted(map(str, caught.value.mistakes)) == expected
     assert expected
 

@@ -85,6 +85,8 @@ class Schema:
                 for name in sorted(set(names) - set(known)):
                     field = format_path([*path, name], root)
                     yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
+            case Kind.PropertyNames(inner) if inner.instance in _keys(_within(public, path)):
+                yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
             case _:
                 yield self._wrong(error, format_path(path, root), _within(public, error.instance_path))
 
@@ -136,6 +138,10 @@ def _within(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
     return value
 
 
+def _keys(value: JsonValue) -> set[str]:
+    return set(value) if isinstance(value, dict) else set()
+
+
 def _meant(
     error: jsonschema_rs.ValidationError, branches: Sequence[Sequence[jsonschema_rs.ValidationError]]
 ) -> Sequence[jsonschema_rs.ValidationError]:
@@ -184,6 +190,8 @@ def _expected_size(kind: Kind) -> str | None:
         "maxLength": lambda limit: f"at most {limit} characters",
         "minItems": lambda limit: f"at least {limit} item{'' if limit == 1 else 's'}",
         "maxItems": lambda limit: f"at most {limit} item{'' if limit == 1 else 's'}",
+        "minProperties": lambda limit: f"at least {limit} key{'' if limit == 1 else 's'}",
+        "maxProperties": lambda limit: f"at most {limit} key{'' if limit == 1 else 's'}",
     }
     limit = kind.as_dict().get("limit")
     return sizes[kind.name](limit) if kind.name in sizes else None

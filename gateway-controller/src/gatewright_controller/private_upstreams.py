@@ -25,7 +25,18 @@ METADATA_ADDRESSES = tuple(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.
 """Of clouds whose metadata services are not link-local: Amazon's over IPv6, Alibaba's, Azure's."""
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 CURE = "an operator can allow it with `allowedUpstreams` in the controller's settings"
+SOCKET = "expected a Unix socket that the operator lets publishers name"
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:]+):(?P<port>[0-9]{1,5})")
+
+
+class SocketPath(str):
+    """Of a Unix socket, or with a slash at its end of a folder of sockets."""
+
+    __slots__ = ()
+
+    def covers(self, socket: str) -> bool:
+        """Whether this is the socket, or the socket is below this folder."""
+        return socket.startswith(self) if self.endswith("/") else socket == self
 
 
 class AllowedUpstreamError(ValueError):
@@ -39,7 +50,7 @@ class PrivateUpstreams:
     """
 
     own: tuple[tuple[str, int], ...] = ()
-    allowed: tuple[Network | tuple[Address | str, int], ...] = ()
+    allowed: tuple[Network | tuple[Address | str, int] | SocketPath, ...] = ()
 
     @classmethod
     def of(cls, own: Iterable[tuple[str, int]], allowed: Sequence[str]) -> PrivateUpstreams:
@@ -48,6 +59,8 @@ class PrivateUpstreams:
 
     def refusal(self, url: UpstreamUrl) -> str | None:
         """Why the upstream may not be named, as a mistake says it; None where it may."""
+        if url.socket:
+            return None if self._allows_socket(url.socket) else f"{SOCKET}, got unix:{url.socket}; {CURE}"
         address = _address(url.host)
         if self._is_allowed(url, address):
             return None
@@ -61,23 +74,30 @@ class PrivateUpstreams:
             return None
         return f"expected an upstream that publishers may name, got {url.authority}, {what}; {CURE}"
 
+    def _allows_socket(self, socket: str) -> bool:
+        return any(isinstance(one, SocketPath) and one.covers(socket) for one in self.allowed)
+
     def _is_allowed(self, url: UpstreamUrl, address: Address | None) -> bool:
         return any(
             one == (address or url.host.lower(), url.port)
             if isinstance(one, tuple)
-            else address is not None and address in one
+            else address is not None and not isinstance(one, SocketPath) and address in one
             for one in self.allowed
         )
 
 
-def _allowed(text: str) -> Network | tuple[Address | str, int]:
+def _allowed(text: str) -> Network | tuple[Address | str, int] | SocketPath:
+    if text.startswith("unix:/"):
+        return SocketPath(text.removeprefix("unix:"))
     if found := HOST_AND_PORT.fullmatch(text):
         host = found["host"].strip("[]").lower()
         return _address(host) or host, int(found["port"])
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise AllowedUpstreamError(f"expected HOST:PORT, or a network such as 169.254.0.0/16, got {text!r}") from None
+        raise AllowedUpstreamError(
+            f"expected HOST:PORT, a network such as 169.254.0.0/16, or unix:/path, got {text!r}"
+        ) from None
 
 
 def _address(host: str) -> Address | None:

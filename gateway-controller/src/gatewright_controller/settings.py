@@ -65,9 +65,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     allowed_upstreams: Annotated[
         list[str],
         described(
-            "Upstreams that publishers may name although they are private: HOST:PORT, or a network such as "
-            "169.254.0.0/16. Without being listed here the node's own private ports, link-local addresses and the "
-            "metadata services of clouds are refused."
+            "Upstreams that publishers may name although they are private: HOST:PORT, a network such as "
+            "169.254.0.0/16, unix:/path of a socket or unix:/path/ of a folder of them. Without being listed here the "
+            "node's own private ports, link-local addresses, the metadata services of clouds and Unix sockets are "
+            "refused."
         ),
     ] = []
     log_level: Annotated[

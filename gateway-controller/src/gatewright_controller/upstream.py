@@ -18,6 +18,9 @@ SECURE = ("https", "grpcs")
 GRPC = ("grpc", "grpcs")
 EXPECTED = "expected an http:// or https:// URL (for gRPC: grpc:// or grpcs://)"
 LONGEST = 2048
+SOCKET = re.compile(r"unix:(?://)?(?P<path>(/[A-Za-z0-9_.-]+)+)")
+LONGEST_SOCKET = 107
+"""Bytes of a path in `sockaddr_un` (unix(7))."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,19 @@ class UpstreamUrl:
     port: int
     base: str
     protocol: UpstreamProtocol = "http1"
+    socket: str = ""
+    """The path of a Unix socket; then there is neither host nor port."""
 
     @property
     def is_address(self) -> bool:
-        """An IP address: nothing to look up, and no server name to send."""
-        return _address(self.host) is not None
+        """An IP address or a socket: nothing to look up, and no server name to send."""
+        return bool(self.socket) or _address(self.host) is not None
 
     @property
     def authority(self) -> str:
         """What goes upstream as `:authority`: without a port that the scheme implies."""
+        if self.socket:
+            return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS["https" if self.secure else "http"] else f"{host}:{self.port}"
 
@@ -51,8 +58,11 @@ class UrlError(ValueError):
 def parse_url(url: str, said: UpstreamProtocol | None = None) -> UpstreamUrl:
     """Of an upstream, and what its `protocol` says, if anything.
 
-    Raises `UrlError` for all but http, https, grpc and grpcs URLs of a host, a port and a base path.
+    Raises `UrlError` for all but http, https, grpc and grpcs URLs of a host, a port and a base path, and the paths of
+    Unix sockets.
     """
+    if url.startswith("unix:"):
+        return UpstreamUrl(False, "", 0, "", said or "http1", _socket(url))
     parts, port = _split(url)
     if parts.scheme in ("ws", "wss"):
         instead = "https" if parts.scheme == "wss" else "http"
@@ -66,6 +76,15 @@ def parse_url(url: str, said: UpstreamProtocol | None = None) -> UpstreamUrl:
     protocol = said or ("http2" if parts.scheme in GRPC else "http1")
     port = port or PORTS[parts.scheme]
     return UpstreamUrl(parts.scheme in SECURE, _host(parts, url), port, _base(parts, url), protocol)
+
+
+def _socket(url: str) -> str:
+    found = SOCKET.fullmatch(url)
+    path = found["path"] if found else ""
+    if not path or len(path) > LONGEST_SOCKET or any(part in (".", "..") for part in path.split("/")):
+        expected = f"expected unix:/path/to/socket, of plain segments and at most {LONGEST_SOCKET} characters"
+        raise UrlError(f"{expected}, got {url[:120]!r}")
+    return path
 
 
 def is_grpc(url: str) -> bool:

@@ -17,6 +17,7 @@ from concurrent import futures
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -53,7 +54,8 @@ def plain(message: Message) -> JsonObject:
 
 def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: Path) -> JsonObject:
     """A static bootstrap with the bundles' routes and clusters, placed as a node's engine places them."""
-    clusters = [plain(cluster_pb2.Cluster.FromString(one)) for bundle in bundles for one in bundle.clusters]
+    shared = dict.fromkeys(one for bundle in bundles for one in bundle.clusters)
+    clusters = [with_secrets(plain(cluster_pb2.Cluster.FromString(one))) for one in shared]
     manager = {
         "@type": HTTP,
         "stat_prefix": "test",
@@ -63,11 +65,26 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
     }
     filters = [{"name": "http", "typed_config": manager}]
     listeners = [{"address": {"pipe": {"path": str(listener)}}, "filter_chains": [{"filters": filters}]}]
-    layer = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 100000}}
+    layer: JsonObject = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 100000}}
     return {
+        "node": {"id": "test", "cluster": "test"},
         "static_resources": {"listeners": listeners, "clusters": [*clusters, engine_cluster(ext_proc)]},
         "layered_runtime": {"layers": [layer]},
     }
+
+
+def with_secrets(value: Any) -> Any:
+    """Secrets by a stream of their own: with `ads`, Envoy's mode of validation ends in a segmentation fault."""
+    stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
+    stream |= {"grpc_services": [{"envoy_grpc": {"cluster_name": "engine"}}]}
+    match value:
+        case {"ads": {}, **rest}:
+            return rest | {"api_config_source": stream}
+        case dict():
+            return {key: with_secrets(item) for key, item in value.items()}
+        case list():
+            return [with_secrets(item) for item in value]
+    return value
 
 
 def virtual_host(bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:

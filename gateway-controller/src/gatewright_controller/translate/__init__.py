@@ -1,6 +1,8 @@
-"""Pure: an API and the policies' definitions in, the bundle that a node is sent out. Same input, same bytes."""
+"""Pure: an API and the policies' definitions in, the bundle that a node is sent out; a Gateway in, its listeners out.
+Same input, same bytes."""
 
 from gatewright_controller.translate.bundle import Bundle, translate, unserved
+from gatewright_controller.translate.gateway import translate_gateway
 from gatewright_controller.translate.settings import EdgeSettings
 
-__all__ = ["Bundle", "EdgeSettings", "translate", "unserved"]
+__all__ = ["Bundle", "EdgeSettings", "translate", "translate_gateway", "unserved"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
@@ -15,7 +13,7 @@ from gatewright_controller.model import Api, Operation
 from gatewright_controller.paths import PathTemplate, context_of
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import attach, chain
-from gatewright_controller.translate.clusters import cluster_name, render_cluster
+from gatewright_controller.translate.pools import MAIN, Pool, Pools
 from gatewright_controller.translate.routes import (
     RoutedAnswer,
     RoutedOperation,
@@ -26,7 +24,6 @@ from gatewright_controller.translate.routes import (
 )
 from gatewright_controller.translate.settings import EdgeSettings
 from gatewright_controller.translate.timeouts import timeouts
-from gatewright_controller.upstream import UpstreamUrl, parse_url
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
-    main = api.spec.upstream.main
-    url = parse_url(main.url, None if main.protocol is UNSET else main.protocol)
+    pools = Pools.of(api.spec.upstream, settings)
     paths = _routed_paths(api, definitions, settings)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
@@ -73,19 +69,25 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,
-        routes=[envoy.serialized(route) for route in render_routes(paths, _target(api, url, settings))],
-        clusters=[envoy.serialized(render_cluster(api.metadata.name, url, settings))],
+        routes=[envoy.serialized(route) for route in render_routes(paths, _target(api, pools.pool))],
+        clusters=[envoy.serialized(cluster) for cluster in pools.clusters(_used(api))],
         chains=_distinct(paths),
     )
     message.digest = _digest(message)
     return Bundle(message, _policies(message))
 
 
-def _target(api: Api, url: UpstreamUrl, settings: EdgeSettings) -> Target:
-    name = api.metadata.name
-    context = context_of(api.spec.context, api.spec.version)
+def _used(api: Api) -> set[str]:
+    """The pools that routes name; a policy may choose any."""
+    if api.spec.policies or any(operation.policies for operation in api.spec.operations):
+        return set(api.spec.upstream)
+    return {MAIN}
+
+
+def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
     spec = api.spec
-    return Target(name, context, url, cluster_name(name, url, settings), spec.access_log, spec.strict_paths)
+    context = context_of(spec.context, spec.version)
+    return Target(api.metadata.name, context, pool, spec.access_log, spec.strict_paths)
 
 
 def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RoutedPath]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
@@ -16,9 +16,9 @@ from gatewright_controller.model import AccessLog, Operation
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
+from gatewright_controller.translate.pools import MAIN, Pool
 from gatewright_controller.translate.query import ambiguous, parameter_match
 from gatewright_controller.translate.timeouts import Timeouts
-from gatewright_controller.upstream import UpstreamUrl
 
 NOT_ALLOWED = json.dumps(
     {
@@ -88,8 +88,8 @@ class Target:
 
     api: str
     context: str
-    url: UpstreamUrl
-    cluster: str
+    pool: Callable[[str], Pool]
+    """Those of the API by their names."""
     access_log: AccessLog = "all"
     strict: bool = False
     """Whether a slash at the end makes no other path."""
@@ -140,14 +140,15 @@ def _places(template: PathTemplate, templates: set[PathTemplate], target: Target
 def _operation_routes(
     routed: RoutedPath, place: envoy.PathMatch, operation: RoutedOperation, target: Target
 ) -> Iterator[envoy.EnvoyMessage]:
+    pool = target.pool(MAIN)
     for methods, websocket in _methods(routed, operation):
         match = envoy.route_match(place, methods, *_values(operation.matches))
         forward = envoy.Forward(
-            target.cluster,
-            target.url.authority,
+            pool.cluster,
+            pool.authority,
             operation.timeouts.request_ms,
             operation.timeouts.idle_ms,
-            rewrite(target),
+            rewrite(target.context, pool.base),
             policies_choose_authority=operation.chain is not None,
             websocket=websocket,
         )
@@ -278,10 +279,9 @@ def _pattern(segment: Segment) -> str:
     return "(?:/.*)?"
 
 
-def rewrite(target: Target) -> tuple[str, str] | None:
+def rewrite(context: str, base: str) -> tuple[str, str] | None:
     """Context to base path, by a regex: a prefix rewrite leaves alone what a policy made another route's path."""
-    context = "" if target.context == "/" else target.context
-    base = target.url.base
+    context = "" if context == "/" else context
     if context == base:
         return None
     if base:

@@ -21,9 +21,9 @@ from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
 from gatewright_controller.validation.paths import check_context_of, check_operations
 from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
-from gatewright_controller.validation.upstreams import check_upstreams
+from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
 
-__all__ = ["NO_PRIVATE_UPSTREAMS", "Claims", "context_taken", "validate"]
+__all__ = ["NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 MOST_MISTAKES = 100
@@ -34,13 +34,15 @@ def validate(
     definitions: Definitions,
     claims: Claims,
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
+    secrets: SecretNames | None = None,
 ) -> Api:
-    """The API that the document says. `claims`: those of the other APIs.
+    """The API that the document says. `claims`: those of the other APIs. `secrets`: what the Gateway names, None where
+    it is not known; then nodes check it.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, claims, upstreams))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, claims, (upstreams, secrets)))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
@@ -49,10 +51,12 @@ def validate(
     return model.from_document(document)
 
 
-def _meaning(draft: Draft, definitions: Definitions, claims: Claims, upstreams: PrivateUpstreams) -> Iterator[Mistake]:
+def _meaning(
+    draft: Draft, definitions: Definitions, claims: Claims, known: tuple[PrivateUpstreams, SecretNames | None]
+) -> Iterator[Mistake]:
     yield from check_hosts(draft)
     yield from check_context_of(draft, claims)
-    yield from check_upstreams(draft, upstreams)
+    yield from check_upstreams(draft, *known)
     yield from check_operations(draft)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
         for policy in policies:

@@ -11,9 +11,10 @@ from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
 from gatewright_controller.matches import Matches, all_matches, kinds_of
-from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, milliseconds
+from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
 
 M = TypeVar("M", HeaderMatch, QueryMatch)
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,25 @@ class DraftOperation:
 
 
 @dataclass(frozen=True)
+class DraftUpstream:
+    """A pool as far as it can be read. field: where it stands."""
+
+    field: str
+    name: str
+    keys: frozenset[str]
+    """Those that are written, whether or not they can be read."""
+    upstream: Upstream
+    """Without the fields that its structure refuses."""
+
+
+@dataclass(frozen=True)
 class Draft:
     """A document that may be wrong anywhere: what can be read of it, with fields."""
 
     context: str | None
     hosts: list[JsonValue]
     version: str | None
-    url: str | None
-    protocol: str | None
+    upstreams: list[DraftUpstream]
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
@@ -98,14 +110,14 @@ class Draft:
     def of(document: JsonObject) -> Draft:
         """What can be read of a document; None and empty lists where nothing can."""
         spec = _object(document.get("spec"))
-        main = _object(_object(spec.get("upstream")).get("main"))
+        upstreams = [_draft_upstream(name, raw) for name, raw in _object(spec.get("upstream")).items()]
         operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        url, protocol = _text(main.get("url")), _text(main.get("protocol"))
-        return Draft(context, _list(spec.get("hosts")), version, url, protocol, policies, operations, timeouts, strict)
+        hosts = _list(spec.get("hosts"))
+        return Draft(context, hosts, version, upstreams, policies, operations, timeouts, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -118,6 +130,11 @@ def _list(value: JsonValue) -> list[JsonValue]:
 
 def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
+    given = _object(raw)
+    return DraftUpstream(f"spec.upstream.{name}", name, frozenset(given), _readable(Upstream, given) or Upstream())
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
@@ -159,17 +176,17 @@ def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
     return [
         DraftPolicy(
             f"{where}.policies[{index}]",
-            _readable(_object(policy)),
+            _readable(PolicyAttachment, _object(policy)),
             isinstance(_object(policy).get("params", {}), dict),
         )
         for index, policy in enumerate(_list(raw.get("policies")))
     ]
 
 
-def _readable(raw: JsonObject) -> PolicyAttachment | None:
+def _readable(kind: type[S], raw: JsonObject) -> S | None:
     """`raw` without the fields that its structure refuses, or None if it needs one of them."""
     good: dict[str, JsonValue] = {}
-    for part in msgspec.structs.fields(PolicyAttachment):
+    for part in msgspec.structs.fields(kind):
         try:
             if part.encode_name in raw:
                 good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
@@ -177,4 +194,4 @@ def _readable(raw: JsonObject) -> PolicyAttachment | None:
             pass
         if part.required and part.name not in good:
             return None
-    return PolicyAttachment(**good)
+    return kind(**good)

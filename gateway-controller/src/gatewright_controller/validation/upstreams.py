@@ -2,26 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from gatewright_documents.mistake import Mistake
+from gatewright_documents.mistake import Mistake, shown
+from msgspec import UNSET
 
+from gatewright_controller.model import HashOn, HealthCheck, Upstream, milliseconds
 from gatewright_controller.private_upstreams import PrivateUpstreams
-from gatewright_controller.upstream import UrlError, is_grpc, parse_url
-from gatewright_controller.validation.draft import Draft
+from gatewright_controller.upstream import UpstreamUrl, UrlError, is_grpc, parse_url
+from gatewright_controller.validation.draft import Draft, DraftUpstream
+
+SHORTEST_MS = 100
+"""Between two checks or two lookups: a pool must not become a load by itself."""
 
 
-def check_upstreams(draft: Draft, upstreams: PrivateUpstreams) -> Iterator[Mistake]:
-    """Each has a URL that can be read, and that publishers may name."""
-    if draft.url is None:
-        return
-    try:
-        refusal = upstreams.refusal(parse_url(draft.url))
-    except UrlError as error:
-        refusal = str(error)
-    if refusal:
-        yield Mistake("spec.upstream.main.url", refusal)
-    elif is_grpc(draft.url) and draft.protocol in ("http1", "auto"):
+@dataclass(frozen=True)
+class SecretNames:
+    """What a Gateway names: its `spec.certificates` and `spec.authorities`."""
+
+    certificates: Collection[str]
+    authorities: Collection[str]
+
+
+@dataclass(frozen=True)
+class _Target:
+    field: str
+    text: str
+    url: UpstreamUrl
+
+    @property
+    def scheme(self) -> str:
+        return self.text.partition(":")[0].lower()
+
+
+def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNames | None) -> Iterator[Mistake]:
+    """There is the one of operations that name none; each can be built, of targets that publishers may name."""
+    if draft.upstreams and "main" not in (one.name for one in draft.upstreams):
+        names = ", ".join(one.name for one in draft.upstreams)
+        yield Mistake("spec.upstream", f"expected one named main, which operations use that name none, got {names}")
+    for drafted in draft.upstreams:
+        targets: list[_Target] = []
+        for found in _targets(drafted, upstreams):
+            if isinstance(found, Mistake):
+                yield found
+            else:
+                targets.append(found)
+        yield from _check_alike(drafted, targets)
+        yield from _check_balancing(drafted)
+        if drafted.upstream.health_check:
+            yield from _check_health(drafted, drafted.upstream.health_check, targets)
+        yield from _check_tls(drafted, targets, secrets)
+        yield from _check_dns(drafted, targets)
+        yield from _check_keepalive(drafted)
+
+
+def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_Target | Mistake]:
+    upstream = drafted.upstream
+    if {"url", "targets"} <= drafted.keys:
+        yield Mistake(drafted.field, "expected url, for one target, or targets, for several, got both; keep one")
+    elif not {"url", "targets"} & drafted.keys:
+        yield Mistake(f"{drafted.field}.url", "expected a URL, or targets with several, got nothing")
+    named = [(f"{drafted.field}.url", upstream.url)] if upstream.url is not UNSET else []
+    if upstream.targets is not UNSET:
+        named += [(f"{drafted.field}.targets[{index}].url", one.url) for index, one in enumerate(upstream.targets)]
+    for field, text in named:
+        try:
+            url = parse_url(text, upstream.protocol or None)
+            refusal = upstreams.refusal(url)
+        except UrlError as error:
+            refusal = str(error)
+        yield Mistake(field, refusal) if refusal else _Target(field, text, url)
+
+
+def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator[Mistake]:
+    """What is said once for all targets is so of each."""
+    first: dict[tuple[str, int, str], _Target] = {}
+    for target in targets:
+        if (target.scheme, target.url.base) != (targets[0].scheme, targets[0].url.base):
+            what = f"{targets[0].scheme}:…{targets[0].url.base}"
+            expected = f"expected the scheme and the base path of the first target, {what}"
+            yield Mistake(target.field, f"{expected}, got {target.text!r}; make it a pool of its own")
+        earlier = first.setdefault((target.url.host, target.url.port, target.url.socket), target)
+        if earlier is not target:
+            yield Mistake(target.field, f"expected each target once, got {target.text!r}, which {earlier.field} is too")
+    if targets and is_grpc(targets[0].text) and drafted.upstream.protocol in ("http1", "auto"):
         cure = "remove it, or write http:// or https://"
-        got = f"got {draft.protocol!r} with {draft.url!r}"
-        yield Mistake("spec.upstream.main.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
+        got = f"got {drafted.upstream.protocol!r} with {targets[0].text!r}"
+        yield Mistake(f"{drafted.field}.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
+    names = sorted({one.url.host for one in targets if not one.url.is_address})
+    if len(names) > 1 and "host" not in drafted.keys:
+        expected = "expected the Host header that all targets are sent, for they have different names"
+        yield Mistake(f"{drafted.field}.host", f"{expected} ({', '.join(names)}), got nothing")
+    port = (drafted.upstream.host or "").rpartition("]")[2].rpartition(":")[2]
+    if port.isdigit() and ":" in (drafted.upstream.host or "") and int(port) > 65535:
+        yield Mistake(f"{drafted.field}.host", f"expected a port from 1 to 65535, got {drafted.upstream.host!r}")
+
+
+def _check_balancing(drafted: DraftUpstream) -> Iterator[Mistake]:
+    said, field = drafted.upstream.load_balancing, f"{drafted.field}.loadBalancing.hashOn"
+    if said.algorithm != "ringHash" and said.hash_on:
+        yield Mistake(field, f"expected none with algorithm {said.algorithm}, got one; remove it, or say ringHash")
+    elif said.algorithm == "ringHash" and not said.hash_on:
+        yield Mistake(field, "expected header, cookie or clientAddress with algorithm ringHash, got nothing")
+    elif said.hash_on:
+        yield from _check_hash_on(said.hash_on, field)
+
+
+def _check_hash_on(said: HashOn, field: str) -> Iterator[Mistake]:
+    kinds = {"header": said.header, "cookie": said.cookie, "clientAddress": said.client_address}
+    given = [name for name, value in kinds.items() if value is not UNSET]
+    if len(given) != 1:
+        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}")
+    if said.cookie_ttl and not said.cookie:
+        yield Mistake(f"{field}.cookieTtl", "expected none without cookie, got one; remove it")
+
+
+def _check_health(drafted: DraftUpstream, said: HealthCheck, targets: Sequence[_Target]) -> Iterator[Mistake]:
+    field = f"{drafted.field}.healthCheck"
+    kinds = {"http": said.http, "grpc": said.grpc, "tcp": said.tcp}
+    given = [name for name, value in kinds.items() if value is not UNSET]
+    if len(given) != 1:
+        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}")
+    if said.grpc and targets and targets[0].url.protocol != "http2":
+        got = f"got protocol {targets[0].url.protocol}; say protocol: http2"
+        yield Mistake(f"{field}.grpc", f"expected a pool that speaks http2, {got}")
+    yield from _at_least(f"{field}.interval", said.interval)
+    for index, statuses in enumerate(said.http.expected_statuses if said.http else []):
+        first, _, last = statuses.partition("-")
+        if last and last < first:
+            yield Mistake(f"{field}.http.expectedStatuses[{index}]", f"expected {last}-{first}, got {statuses!r}")
+
+
+def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], secrets: SecretNames | None) -> Iterator[Mistake]:
+    field, said = f"{drafted.field}.tls", drafted.upstream.tls
+    if "tls" in drafted.keys and targets and not targets[0].url.secure:
+        yield Mistake(
+            field, f"expected none with {targets[0].text!r}, got one; write https:// or grpcs://, or remove it"
+        )
+    if secrets is None:
+        return
+    for name, key, known in (
+        (said.authority, "authority", secrets.authorities),
+        (said.client_certificate, "clientCertificate", secrets.certificates),
+    ):
+        if name is not UNSET and name not in known:
+            expected = f"expected one that the Gateway names ({', '.join(sorted(known)) or 'it names none'})"
+            yield Mistake(f"{field}.{key}", f"{expected}, got {shown(name)}")
+
+
+def _check_dns(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator[Mistake]:
+    field, said = f"{drafted.field}.dns", drafted.upstream.dns
+    yield from _at_least(f"{field}.refresh", said.refresh)
+    if said.discovery == "logical" and len(targets) > 1:
+        yield Mistake(f"{field}.discovery", f"expected strict with {len(targets)} targets, got 'logical'")
+    socket = next((one for one in targets if one.url.socket), None)
+    if socket and any(not one.url.is_address for one in targets):
+        yield Mistake(socket.field, f"expected no Unix socket beside targets with names, got {socket.text!r}")
+
+
+def _check_keepalive(drafted: DraftUpstream) -> Iterator[Mistake]:
+    said: Upstream = drafted.upstream
+    if not said.tcp_keepalive:
+        return
+    for name, value in (("time", said.tcp_keepalive.time), ("interval", said.tcp_keepalive.interval)):
+        if milliseconds(value) % 1000:
+            yield Mistake(f"{drafted.field}.tcpKeepalive.{name}", f"expected whole seconds, got {value!r}")
+
+
+def _at_least(field: str, said: str) -> Iterator[Mistake]:
+    if milliseconds(said) < SHORTEST_MS:
+        yield Mistake(field, f"expected at least {SHORTEST_MS}ms, got {said!r}")

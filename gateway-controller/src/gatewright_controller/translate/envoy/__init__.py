@@ -1,7 +1,8 @@
 """The one place that touches Envoy's protos, whose Python packages have no types: typed values in, messages out."""
 
-from gatewright_controller.translate.envoy.clusters import Tls, cluster
+from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
+from gatewright_controller.translate.envoy.listeners import listener
 from gatewright_controller.translate.envoy.matches import (
     EVERY_METHOD,
     PATH_AND_QUERY,
@@ -26,19 +27,22 @@ __all__ = [
     "EVERY_METHOD",
     "PATH_AND_QUERY",
     "Answer",
+    "Content",
     "EnvoyMessage",
     "ExtProc",
     "Filters",
     "Forward",
     "Methods",
     "PathMatch",
+    "PoolTarget",
     "Problem",
-    "Tls",
     "ValueMatch",
     "Websocket",
     "answering_route",
     "cluster",
     "forwarding_route",
+    "listener",
+    "name_of",
     "refusing_route",
     "route_match",
     "serialized",

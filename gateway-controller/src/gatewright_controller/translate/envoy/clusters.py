@@ -1,25 +1,34 @@
-"""Clusters: one upstream each."""
+"""Clusters: a pool of targets each."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
-from envoy.type.matcher.v3 import string_pb2
+from msgspec import UNSET
 
-from gatewright_controller.model import UpstreamProtocol
+from gatewright_controller.model import CircuitBreaker, Dns, TcpKeepalive, Upstream, UpstreamProtocol, milliseconds
+from gatewright_controller.translate.envoy.balancing import balance
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
+from gatewright_controller.translate.envoy.health import ejection, health_check
+from gatewright_controller.translate.envoy.upstream_tls import PoolTls, transport_sockets
+from gatewright_controller.upstream import UpstreamUrl
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Where a cluster has what it speaks."""
 
 UNLIMITED = 1_000_000
 """Envoy's defaults of 1,024 fail requests that policies hold; what bounds a node is its memory, not this."""
+
+RETRY_PERCENT, RETRY_LEAST = 25, 100
+"""Of the requests under way, and how many at once whatever is under way: enough for one target of a few that dies, and
+no storm where all do. Envoy's defaults are 3 at once."""
 
 HEADER_LINES, HEADER_KIB = 256, 256
 """What is taken of a response's headers, and with policies' changes; as the bootstrap has it for requests. Envoy's
@@ -31,75 +40,161 @@ BUFFER_BYTES = 32 << 10
 STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
 """The same with HTTP/2, for one response and for all of a connection; Envoy's defaults are 16 and 24 MiB."""
 
+FAMILIES = {"auto": 0, "ipv4": 1, "ipv6": 2, "preferIpv4": 3, "all": 4}
+OTHER = re.compile(r"[^A-Za-z0-9_]+")
+
 
 @dataclass(frozen=True)
-class Tls:
-    """`server_name` is sent and verified; an address is verified only. `trusted_ca` is a PEM file on the node."""
+class PoolTarget:
+    """One target of a pool; zone "" is none."""
 
-    server_name: str
-    is_address: bool
+    url: UpstreamUrl
+    weight: int
+    zone: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a cluster says. `connect_timeout_ms` is for pools that do not say; `trusted_ca`, a PEM file on the node,
+    for those that name no authority.
+    """
+
+    upstream: Upstream
+    targets: Sequence[PoolTarget]
+    protocol: UpstreamProtocol
+    connect_timeout_ms: int
     trusted_ca: str
 
+    @property
+    def authority(self) -> str:
+        """What targets are called, by health checks as by requests."""
+        return self.upstream.host or self.targets[0].url.authority
 
-def cluster(
-    name: str,
-    *,
-    host: str,
-    port: int,
-    is_address: bool,
-    connect_timeout_ms: int,
-    protocol: UpstreamProtocol,
-    tls: Tls | None,
-) -> EnvoyMessage:
-    """One upstream, at an address or at all addresses of a name."""
-    kind = cluster_pb2.Cluster.STATIC if is_address else cluster_pb2.Cluster.STRICT_DNS
-    built = cluster_pb2.Cluster(name=name, type=kind, connect_timeout=duration(connect_timeout_ms))
-    built.per_connection_buffer_limit_bytes.value = BUFFER_BYTES
-    built.load_assignment.cluster_name = name
-    built.load_assignment.endpoints.add().lb_endpoints.append(_endpoint(host, port))
-    threshold = built.circuit_breakers.thresholds.add()
-    for limit in (threshold.max_connections, threshold.max_pending_requests, threshold.max_requests):
-        limit.value = UNLIMITED
-    built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(
-        packed_any(_http_options(protocol, negotiated=tls is not None))
-    )
-    if tls:
-        built.transport_socket.name = "envoy.transport_sockets.tls"
-        built.transport_socket.typed_config.CopyFrom(packed_any(_tls(tls)))
+    @property
+    def tls(self) -> PoolTls | None:
+        """None in clear."""
+        return PoolTls(self.upstream.tls, self.trusted_ca) if self.targets[0].url.secure else None
+
+
+def cluster(content: Content) -> EnvoyMessage:
+    """A pool, named after a target and all of its content.
+
+    `orders-internal-8080|HASH`: dots would end the cluster's name in the names of Envoy's statistics.
+    """
+    built = _unnamed(content)
+    digest = hashlib.sha256(built.SerializeToString(deterministic=True)).hexdigest()[:32]
+    first = content.targets[0].url
+    built.name = f"{OTHER.sub('-', first.socket or first.authority).strip('-')[:64]}|{digest}"
+    built.load_assignment.cluster_name = built.name
     return cast("EnvoyMessage", built)
 
 
-def _http_options(protocol: UpstreamProtocol, *, negotiated: bool) -> EnvoyMessage:
-    """`auto` is what the upstream chooses where that is `negotiated`, by ALPN, else what the client speaks."""
+def name_of(built: EnvoyMessage) -> str:
+    """What routes call the cluster."""
+    return str(cast("cluster_pb2.Cluster", built).name)
+
+
+def _unnamed(content: Content) -> cluster_pb2.Cluster:
+    upstream = content.upstream
+    connect = milliseconds(upstream.connect_timeout) if upstream.connect_timeout else content.connect_timeout_ms
+    built = cluster_pb2.Cluster(connect_timeout=duration(connect))
+    built.per_connection_buffer_limit_bytes.value = BUFFER_BYTES
+    _add_targets(built, content)
+    _set_discovery(built, content.targets, upstream.dns)
+    balance(built, upstream.load_balancing, zoned=any(one.zone for one in content.targets))
+    _set_limits(built, upstream.circuit_breaker)
+    if upstream.health_check:
+        built.health_checks.append(
+            health_check(upstream.health_check, content.authority, content.protocol, secure=content.tls is not None)
+        )
+        built.ignore_health_on_host_removal = True
+    if watched := ejection(upstream.ejection):
+        built.outlier_detection.CopyFrom(watched)
+    if upstream.tcp_keepalive:
+        built.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(upstream.tcp_keepalive))
+    built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(packed_any(_http_options(content)))
+    transport_sockets(built, [one.url for one in content.targets], content.tls, upstream.proxy_protocol or "")
+    return built
+
+
+def _add_targets(built: cluster_pb2.Cluster, content: Content) -> None:
+    """Targets by zones, in the order in which they are named."""
+    for zone in dict.fromkeys(one.zone for one in content.targets):
+        targets = [one for one in content.targets if one.zone == zone]
+        locality = built.load_assignment.endpoints.add()
+        if zone:
+            locality.locality.zone = zone
+        if any(one.zone for one in content.targets):
+            locality.load_balancing_weight.value = sum(one.weight for one in targets)
+        for target in targets:
+            endpoint = locality.lb_endpoints.add()
+            endpoint.endpoint.address.CopyFrom(_address(target.url))
+            if target.weight != 1:
+                endpoint.load_balancing_weight.value = target.weight
+
+
+def _address(url: UpstreamUrl) -> EnvoyMessage:
+    if url.socket:
+        return cast("EnvoyMessage", address_pb2.Address(pipe=address_pb2.Pipe(path=url.socket)))
+    place = address_pb2.SocketAddress(address=url.host, port_value=url.port)
+    return cast("EnvoyMessage", address_pb2.Address(socket_address=place))
+
+
+def _set_discovery(built: cluster_pb2.Cluster, targets: Sequence[PoolTarget], dns: Dns) -> None:
+    if all(one.url.is_address for one in targets):
+        built.type = cluster_pb2.Cluster.STATIC
+        return
+    kinds = {"strict": cluster_pb2.Cluster.STRICT_DNS, "logical": cluster_pb2.Cluster.LOGICAL_DNS}
+    built.type = kinds[dns.discovery]
+    built.dns_refresh_rate.CopyFrom(duration(milliseconds(dns.refresh)))
+    built.respect_dns_ttl = dns.respect_ttl
+    built.dns_lookup_family = FAMILIES[dns.family]
+
+
+def _set_limits(built: cluster_pb2.Cluster, limits: CircuitBreaker) -> None:
+    threshold = built.circuit_breakers.thresholds.add()
+    threshold.max_connections.value = limits.max_connections or UNLIMITED
+    threshold.max_pending_requests.value = limits.max_pending_requests or UNLIMITED
+    threshold.max_requests.value = limits.max_requests or UNLIMITED
+    if limits.max_retries:
+        threshold.max_retries.value = limits.max_retries
+    else:
+        threshold.retry_budget.budget_percent.value = RETRY_PERCENT
+        threshold.retry_budget.min_retry_concurrency.value = RETRY_LEAST
+
+
+def _keepalive(said: TcpKeepalive) -> EnvoyMessage:
+    built = address_pb2.TcpKeepalive()
+    built.keepalive_time.value = milliseconds(said.time) // 1000
+    built.keepalive_interval.value = milliseconds(said.interval) // 1000
+    built.keepalive_probes.value = said.probes
+    return cast("EnvoyMessage", built)
+
+
+def _http_options(content: Content) -> EnvoyMessage:
+    """`auto` is what the upstream chooses where that is negotiated, by ALPN, else what the client speaks."""
     options = http_protocol_options_pb2.HttpProtocolOptions()
-    if protocol != "auto":
+    if content.protocol != "auto":
         spoken = options.explicit_http_config
     else:
-        spoken = options.auto_config if negotiated else options.use_downstream_protocol_config
-    if protocol != "http2":
+        spoken = options.auto_config if content.tls else options.use_downstream_protocol_config
+    if content.protocol != "http2":
         spoken.http_protocol_options.enable_trailers = True
-    if protocol != "http1":
+    if content.protocol != "http1":
         spoken.http2_protocol_options.allow_connect = True  # WebSockets, by RFC 8441
         spoken.http2_protocol_options.initial_stream_window_size.value = STREAM_WINDOW_BYTES
         spoken.http2_protocol_options.initial_connection_window_size.value = CONNECTION_WINDOW_BYTES
     options.common_http_protocol_options.max_headers_count.value = HEADER_LINES
     options.common_http_protocol_options.max_response_headers_kb.value = HEADER_KIB
+    _set_lifetimes(options.common_http_protocol_options, content.upstream)
     return cast("EnvoyMessage", options)
 
 
-def _endpoint(host: str, port: int) -> EnvoyMessage:
-    address = address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port))
-    endpoint = endpoint_components_pb2.Endpoint(address=address)
-    return cast("EnvoyMessage", endpoint_components_pb2.LbEndpoint(endpoint=endpoint))
-
-
-def _tls(tls: Tls) -> EnvoyMessage:
-    context = tls_pb2.UpstreamTlsContext(sni="" if tls.is_address else tls.server_name)
-    validation = context.common_tls_context.validation_context
-    validation.trusted_ca.filename = tls.trusted_ca
-    names = common_pb2.SubjectAltNameMatcher
-    validation.match_typed_subject_alt_names.add(
-        san_type=names.IP_ADDRESS if tls.is_address else names.DNS,
-        matcher=string_pb2.StringMatcher(exact=tls.server_name),
-    )
-    return cast("EnvoyMessage", context)
+def _set_lifetimes(common: http_protocol_options_pb2.HttpProtocolOptions, upstream: Upstream) -> None:
+    """Of connections."""
+    if upstream.idle_timeout is not UNSET:
+        common.idle_timeout.CopyFrom(duration(milliseconds(upstream.idle_timeout)))
+    if upstream.max_connection_age is not UNSET:
+        common.max_connection_duration.CopyFrom(duration(milliseconds(upstream.max_connection_age)))
+    if upstream.max_requests_per_connection is not UNSET:
+        common.max_requests_per_connection.value = upstream.max_requests_per_connection

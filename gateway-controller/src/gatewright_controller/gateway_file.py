@@ -1,0 +1,147 @@
+"""What a node is to listen on, for who starts nodes: a Gateway as it was written, the environment over it and options
+over both, as one document; and that document rendered. Pure, and without a controller.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from gatewright_documents.mistake import Invalid, Unreadable, format_path
+from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.yaml_reader import read_yaml
+from msgspec import UNSET
+
+from gatewright_controller.model import GatewaySpec, gateway_from_document, gateway_to_document
+from gatewright_controller.model.settings_fields import SettingsField, settings_fields
+from gatewright_controller.translate import translate_gateway
+from gatewright_controller.validation.gateway import validate_gateway
+
+PREFIX = "GATEWRIGHT_GATEWAY_"
+Path = tuple[str | int, ...]
+
+
+class Listening(NamedTuple):
+    """One listener: its name, where it listens, http or https, and whether that is TLS."""
+
+    name: str
+    host: str
+    port: int
+    protocol: str
+    tls: bool
+
+
+@dataclass(frozen=True)
+class BootstrapValues:
+    """What of a Gateway stands in Envoy's bootstrap, and changes with a restart only; None: as the node decides.
+
+    connections: of clients, at once. memory: bytes of Envoy's heap.
+    """
+
+    connections: int | None
+    memory: int | None
+
+
+def effective(document: JsonObject | None, environment: Mapping[str, str], options: Mapping[str, object]) -> JsonObject:
+    """The whole Gateway: `document` (None: none was written), under it the defaults, over it the environment, over that
+    the options of OPTIONS. Raises `Invalid`; what a variable or an option says wrongly is told under its name.
+    """
+    merged: JsonObject = copy.deepcopy(document) if document else dict(EMPTY)
+    said: dict[str, str] = {}
+    for label, path, value in (*_of_environment(environment), *_of_options(options)):
+        if _set(merged, path, value):
+            said[format_path(path)] = label
+    try:
+        return gateway_to_document(validate_gateway(merged))
+    except Invalid as invalid:
+        raise Invalid([replace(one, field=said.get(one.field, one.field)) for one in invalid.mistakes]) from None
+
+
+def render(document: JsonObject) -> bytes:
+    """The serialized node.v1.Gateway of an effective document, digest set. Same input, same bytes."""
+    return translate_gateway(gateway_from_document(document)).SerializeToString(deterministic=True)
+
+
+def listening(document: JsonObject) -> list[Listening]:
+    """The listeners of an effective document, in its order."""
+    spec = gateway_from_document(document).spec
+    return [Listening(one.name, one.address, one.port, one.protocol, one.protocol == "https") for one in spec.listeners]
+
+
+def bootstrap_values(document: JsonObject) -> BootstrapValues:
+    """What of an effective document stands in Envoy's bootstrap."""
+    limits = gateway_from_document(document).spec.limits
+    return BootstrapValues(
+        None if limits.connections is UNSET else limits.connections, None if limits.memory is UNSET else limits.memory
+    )
+
+
+EMPTY: JsonObject = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"}
+FIRST: Path = ("spec", "listeners", 0)
+
+
+def _access_log(path: object) -> JsonValue:
+    return [{"to": "stdout"}] if path == "/dev/stdout" else [{"to": "file", "path": str(path)}]
+
+
+OPTIONS: Mapping[str, tuple[str, Path, Callable[[object], JsonValue]]] = {
+    "host": ("--host", (*FIRST, "address"), str),
+    "port": ("--port", (*FIRST, "port"), lambda value: value),
+    "access_log": ("--access-log", ("spec", "accessLog", "destinations"), _access_log),
+    "access_log_sample": ("--access-log-sample", ("spec", "accessLog", "sample"), lambda value: value),
+    "underscored_headers": ("--underscored-headers", ("spec", "underscoredHeaders"), lambda value: value),
+    "request_headers_timeout": ("--request-limit", ("spec", "timeouts", "requestHeaders"), lambda value: value),
+    "max_connections": ("--max-connections", ("spec", "limits", "connections"), lambda value: value),
+    "memory": ("--memory", ("spec", "limits", "memory"), lambda value: value),
+    "source": ("source", ("metadata", "source"), str),
+}
+"""Shorthands of `gatewright run`: how the command line calls them, what they set, and from which value. host and port
+are the first listener's; access_log is a file's path, /dev/stdout for the logs; source is the file of `document`."""
+
+
+def _of_options(options: Mapping[str, object]) -> Iterator[tuple[str, Path, JsonValue]]:
+    for name, value in options.items():
+        label, path, made = OPTIONS[name]
+        yield label, path, made(value)
+
+
+def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Path, JsonValue]]:
+    """Variables of that prefix that name no field are not ours: an orchestrator adds some of its own."""
+    for field in settings_fields(GatewaySpec, ("spec",)):
+        variable = variable_of(field)
+        if variable and (text := environment.get(variable)) is not None:
+            yield variable, field.path, _plain(text, field)
+
+
+def variable_of(field: SettingsField) -> str:
+    """The environment variable of a field, "" where it has none: what is in lists and maps has none."""
+    return PREFIX + "_".join(field.names).upper() if field.reached and field.kind == "value" else ""
+
+
+def _plain(text: str, field: SettingsField) -> JsonValue:
+    if field.is_text:
+        return text
+    try:
+        return read_yaml(text.encode())
+    except Unreadable:
+        return text
+
+
+def _set(document: JsonObject, path: Path, value: JsonValue) -> bool:
+    """Whether there is a place for it: where the document is no document there, that is told anyway."""
+    here: JsonValue = document
+    for step, following in itertools.pairwise(path):
+        inside: JsonValue = [{"name": "http"}] if isinstance(following, int) else {}
+        if isinstance(here, dict):
+            here = here.setdefault(str(step), inside)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        else:
+            return False
+    if not isinstance(here, dict):
+        return False
+    here[str(path[-1])] = value
+    return True

@@ -1,0 +1,455 @@
+"""The `Gateway` resource as an operator writes it: what a node listens on. What values mean is checked in `validation`.
+
+Every field has a default and the comment that stands over it in the reference; `restart` marks those that Envoy cannot
+change in place, `behind` names Envoy's field.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from gatewright_documents.strict import expecting
+from gatewright_documents.values import JsonObject, JsonValue
+from msgspec import UNSET, Meta, UnsetType
+
+from gatewright_controller.model.common import ResourceName, Strict, Timeout
+
+Protocol = Literal["http", "https"]
+TlsVersion = Literal["1.2", "1.3"]
+Cipher = Literal[
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+]
+Encoding = Literal["br", "gzip", "zstd"]
+UnderscoredHeaders = Literal["refuse", "drop", "allow"]
+HostPattern = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+        max_length=253,
+        extra_json_schema=expecting("a host name in lower case, or '*.' and one, such as '*.example.com'"),
+    ),
+]
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9A-Fa-f:.]{2,45}$", extra_json_schema=expecting("an address such as 127.0.0.1, 0.0.0.0 or '::'")
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+FilePath = Annotated[
+    str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))
+]
+FIELD_SOURCES = (
+    "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
+    "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "protocol", "serverName", "tlsVersion",
+    "tlsCipher", "peerSubject", "peerFingerprint", "listener",
+)  # fmt: skip
+LINE_BEGINS = ("time", "level", "component", "message")
+"""What every line of the access log begins with."""
+HEADER_NAME = "[A-Za-z0-9-]{1,100}"
+FieldSource = Annotated[
+    str,
+    Meta(
+        pattern=rf"^({'|'.join(FIELD_SOURCES)}|(request|response)Header:{HEADER_NAME})$",
+        extra_json_schema=expecting(
+            f"one of {', '.join(FIELD_SOURCES)}, requestHeader:NAME or responseHeader:NAME",
+        ),
+    ),
+]
+DEFAULT_FIELDS = {
+    name: name
+    for name in (
+        "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
+        "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics",
+    )
+}  # fmt: skip
+
+
+def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
+    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
+
+    expected: as mistakes say it, where the limits do not say it well.
+    """
+    extra: JsonObject = {"x-behind": behind, "x-restart": restart, **(expecting(expected) if expected else {})}
+    return Meta(description=comment, extra_json_schema=extra, **limits)
+
+
+class ClientCertificates(Strict, frozen=True, kw_only=True):
+    """Whether clients of a listener show certificates."""
+
+    mode: Annotated[
+        Literal["require", "request"],
+        told(
+            "require: who shows none, or one that the authority has not signed, is not connected. request: who shows "
+            "none is connected, and policies see no `ctx.peer`.",
+            "DownstreamTlsContext.require_client_certificate",
+        ),
+    ] = "require"
+    authority: Annotated[
+        ResourceName,
+        told("A name of `authorities`: who signs the certificates.", "CommonTlsContext.validation_context_sds"),
+    ]
+
+
+class ListenerTls(Strict, frozen=True):
+    """TLS of an https listener."""
+
+    certificates: Annotated[
+        list[ResourceName],
+        told(
+            "Names of `certificates`. With several, the server name (SNI) that a client asks for decides; who asks for "
+            "none gets the first.",
+            "CommonTlsContext.tls_certificate_sds_secret_configs",
+            min_length=1,
+        ),
+    ]
+    min_version: Annotated[
+        TlsVersion, told("The oldest version of TLS that is spoken.", "TlsParameters.tls_minimum_protocol_version")
+    ] = "1.2"
+    ciphers: Annotated[
+        list[Cipher],
+        told(
+            "For TLS 1.2, in the order of preference; all have forward secrecy and authenticate what they encrypt. "
+            "TLS 1.3 has its own, which nobody chooses.",
+            "TlsParameters.cipher_suites",
+            min_length=1,
+        ),
+    ] = msgspec.field(default_factory=lambda: list(Cipher.__args__))  # type: ignore[attr-defined]
+    session_resumption: Annotated[
+        bool,
+        told(
+            "Clients that come again need no whole handshake: by tickets, whose keys Envoy makes at its start and no "
+            "other node has, and for TLS 1.2 by ids too.",
+            "DownstreamTlsContext.disable_stateless_session_resumption, disable_stateful_session_resumption",
+        ),
+    ] = True
+    client_certificates: Annotated[
+        ClientCertificates | UnsetType, told("Unset: no certificate is asked for.", "DownstreamTlsContext")
+    ] = UNSET
+
+
+class Redirect(Strict, frozen=True):
+    """A listener that answers each request with the same URL under https."""
+
+    port: Annotated[Port, told("Where https is, as clients see it.", "RedirectAction.port_redirect")] = 443
+    status: Annotated[
+        Literal[301, 302, 307, 308],
+        told("308 and 307 keep the method; 308 and 301 are for ever.", "RedirectAction.response_code"),
+    ] = 308
+
+
+class Compression(Strict, frozen=True):
+    """Responses that Envoy compresses for clients that accept it, after all policies."""
+
+    encodings: Annotated[
+        list[Encoding],
+        told("In the order of preference, where the client has none.", "Compressor.compressor_library", min_length=1),
+    ] = msgspec.field(default_factory=lambda: ["br", "gzip"])
+    min_bytes: Annotated[
+        int, told("Shorter bodies are left as they are.", "CommonDirectionConfig.min_content_length", ge=30, le=1 << 30)
+    ] = 1024
+    content_types: Annotated[
+        list[
+            Annotated[
+                str,
+                Meta(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", extra_json_schema=expecting("a type such as text/html")),
+            ]
+        ],
+        told("What is compressed.", "CommonDirectionConfig.content_type", min_length=1),
+    ] = msgspec.field(
+        default_factory=lambda: [
+            "application/javascript",
+            "application/json",
+            "application/problem+json",
+            "application/xml",
+            "image/svg+xml",
+            "text/css",
+            "text/html",
+            "text/javascript",
+            "text/plain",
+            "text/xml",
+        ]
+    )
+
+
+class ListenerLimits(Strict, frozen=True):
+    """What clients of one listener may take. Unset: no limit but those of the node."""
+
+    connections: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
+        told("At once; more are closed.", "ConnectionLimit.max_connections"),
+    ] = UNSET
+    connections_per_second: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
+        told("New ones, on average and in one burst; more are closed.", "LocalRateLimit.token_bucket"),
+    ] = UNSET
+
+
+class Listener(Strict, frozen=True):
+    """An address and a port that the node listens on."""
+
+    name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
+    address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
+    port: Annotated[Port, told("TCP.", "Listener.address")] = 8080
+    protocol: Annotated[
+        Protocol,
+        told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
+             "FilterChain.transport_socket"),
+    ] = "http"  # fmt: skip
+    hosts: Annotated[
+        list[HostPattern],
+        told(
+            "The hosts that it serves; '*.example.com' is any host below that one. A request for another host is "
+            "answered with 421, and with https who asks for another server name (SNI), or for none, is not connected. "
+            "Empty: any host.",
+            "FilterChainMatch.server_names, RBAC",
+        ),
+    ] = msgspec.field(default_factory=list)
+    tls: Annotated[ListenerTls | UnsetType, told("For https, and then required.", "FilterChain.transport_socket")] = (
+        UNSET
+    )
+    redirect: Annotated[
+        Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
+    ] = UNSET
+    proxy_protocol: Annotated[
+        bool,
+        told(
+            "Connections begin with a PROXY header, version 1 or 2, of one of `trustedProxies.networks`; all others "
+            "are closed.",
+            "envoy.filters.listener.proxy_protocol",
+        ),
+    ] = False
+    compression: Annotated[
+        Compression | UnsetType, told("Unset: responses go out as they are.", "envoy.filters.http.compressor")
+    ] = UNSET
+    limits: Annotated[ListenerLimits, told("Of this listener.", "")] = msgspec.field(default_factory=ListenerLimits)
+
+
+class Certificate(Strict, frozen=True):
+    """A certificate and its private key, files on the node that are watched."""
+
+    certificate_file: Annotated[
+        FilePath, told("PEM: the certificate itself first, then those that lead to its authority.", "TlsCertificate")
+    ]
+    key_file: Annotated[FilePath, told("PEM, without a passphrase.", "TlsCertificate.private_key")]
+
+
+class Authority(Strict, frozen=True):
+    """Certificates that sign others, and lists of what they have revoked."""
+
+    file: Annotated[FilePath, told("PEM, one or more certificates.", "CertificateValidationContext.trusted_ca")]
+    revocation_file: Annotated[
+        FilePath | UnsetType,
+        told("PEM, a list of each authority there is. Unset: nothing is revoked.", "CertificateValidationContext.crl"),
+    ] = UNSET
+
+
+class TrustedProxies(Strict, frozen=True):
+    """Who is believed in what it says of the client before it."""
+
+    hops: Annotated[
+        int,
+        told("So many proxies stand before every client: its address is that many from the end of x-forwarded-for.",
+             "HttpConnectionManager.xff_num_trusted_hops", ge=0, le=16),
+    ] = 0  # fmt: skip
+    networks: Annotated[
+        list[Annotated[str, Meta(max_length=64, extra_json_schema=expecting("a network such as 10.0.0.0/8"))]],
+        told(
+            "Proxies by their addresses: the client is the last in x-forwarded-for that is none of them, if the "
+            "connection comes from one. Either this or hops.",
+            "FilterChainMatch.source_prefix_ranges, XffConfig.xff_trusted_cidrs",
+        ),
+    ] = msgspec.field(default_factory=list)
+
+
+class Limits(Strict, frozen=True):
+    """What clients may take, on each listener."""
+
+    header_count: Annotated[
+        int, told("Lines of a request's headers; more are answered with 431.", "max_headers_count", ge=10, le=256)
+    ] = 256
+    header_bytes: Annotated[
+        int,
+        told("Of a request's headers together, whole KiB; more are answered with 431.", "max_request_headers_kb",
+             ge=8192, le=262_144, multiple_of=1024,
+             expected="whole KiB, a multiple of 1024 from 8192 to 262144"),
+    ] = 262_144  # fmt: skip
+    concurrent_streams: Annotated[
+        int,
+        told("Of one HTTP/2 connection; the client waits with more.", "Http2ProtocolOptions.max_concurrent_streams",
+             ge=1, le=10_000),
+    ] = 100  # fmt: skip
+    requests_per_connection: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000_000)] | UnsetType,
+        told("Then the connection is closed in good order. Unset: any number.",
+             "HttpProtocolOptions.max_requests_per_connection"),
+    ] = UNSET  # fmt: skip
+    connections: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
+        told("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
+             "may open.", "DownstreamConnectionsConfig.max_active_downstream_connections",
+             restart=True),
+    ] = UNSET  # fmt: skip
+    memory: Annotated[
+        Annotated[int, Meta(ge=128 * 2**20, le=2**50)] | UnsetType,
+        told("Bytes of Envoy's heap, from half of which on it defends itself. Unset: a third of what the node may "
+             "take.", "FixedHeapConfig.max_heap_size_bytes", restart=True),
+    ] = UNSET  # fmt: skip
+
+
+class Timeouts(Strict, frozen=True):
+    """How long clients may take. What an exchange may take is each API's."""
+
+    handshake: Annotated[
+        Timeout,
+        told("Of TLS, and of what precedes it: a PROXY header.",
+             "FilterChain.transport_socket_connect_timeout, Listener.listener_filters_timeout"),
+    ] = "10s"  # fmt: skip
+    request_headers: Annotated[
+        Timeout, told("From the first byte of a request to the end of its headers.", "request_headers_timeout")
+    ] = "10s"
+    connection_idle: Annotated[
+        Timeout, told("Of a connection without a request.", "HttpProtocolOptions.idle_timeout")
+    ] = "300s"
+    stream_idle: Annotated[
+        Timeout, told("Without a byte, before a route is found; then its own counts.", "stream_idle_timeout")
+    ] = "300s"
+    connection_maximum: Annotated[
+        Timeout | UnsetType,
+        told("Age at which a connection is closed in good order. Unset: any.",
+             "HttpProtocolOptions.max_connection_duration"),
+    ] = UNSET  # fmt: skip
+    drain: Annotated[
+        Timeout, told("Between the two times that an HTTP/2 client is told that its connection ends.", "drain_timeout")
+    ] = "1s"
+
+
+class Destination(Strict, frozen=True):
+    """Where lines of the access log go."""
+
+    to: Annotated[
+        Literal["stdout", "file", "otlp"],
+        told("stdout: to the logs of `gatewright run`. otlp: to a collector of OpenTelemetry, over gRPC in clear.",
+             "AccessLog.name"),
+    ] = "stdout"  # fmt: skip
+    path: Annotated[FilePath | UnsetType, told("Of a file, and then required.", "FileAccessLog.path")] = UNSET
+    format: Annotated[
+        Literal["json", "text"],
+        told("Of a file: JSON lines as on stdout, or `name=value` with spaces between.", "FileAccessLog.log_format"),
+    ] = "json"
+    collector: Annotated[
+        Annotated[
+            str,
+            Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", extra_json_schema=expecting("HOST:PORT")),
+        ]
+        | UnsetType,
+        told("HOST:PORT of an OTLP receiver, and then required.", "OpenTelemetryAccessLogConfig.grpc_service"),
+    ] = UNSET
+
+
+class AccessLogging(Strict, frozen=True):
+    """Lines about requests. What an API says of its own (`accessLog`) counts too."""
+
+    enabled: Annotated[bool, told("false: no lines.", "HttpConnectionManager.access_log")] = True
+    sample: Annotated[
+        float,
+        told("The share of requests that have a line; those answered with 500 and above always have one.",
+             "RuntimeFilter.percent_sampled", ge=0, le=1),
+    ] = 1.0  # fmt: skip
+    fields: Annotated[
+        dict[str, FieldSource],
+        told("Name → what it holds, behind time, level, component and message, which every line begins with.",
+             "SubstitutionFormatString.json_format", min_length=1),
+    ] = msgspec.field(default_factory=lambda: dict(DEFAULT_FIELDS))  # fmt: skip
+    destinations: Annotated[
+        list[Destination], told("Each line goes to all of them.", "HttpConnectionManager.access_log", min_length=1)
+    ] = msgspec.field(default_factory=lambda: [Destination()])
+
+
+class GatewaySpec(Strict, frozen=True):
+    """What a node listens on."""
+
+    listeners: Annotated[list[Listener], told("At least one.", "Listener", min_length=1, max_length=100)] = (
+        msgspec.field(default_factory=lambda: [Listener(name="http")])
+    )
+    certificates: Annotated[
+        dict[str, Certificate], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+    ] = msgspec.field(default_factory=dict)
+    authorities: Annotated[
+        dict[str, Authority], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+    ] = msgspec.field(default_factory=dict)
+    trusted_proxies: Annotated[TrustedProxies, told("Nobody, unless said: the client is who connects.", "")] = (
+        msgspec.field(default_factory=TrustedProxies)
+    )
+    limits: Annotated[Limits, told("What clients may take.", "")] = msgspec.field(default_factory=Limits)
+    timeouts: Annotated[Timeouts, told("How long clients may take.", "")] = msgspec.field(default_factory=Timeouts)
+    underscored_headers: Annotated[
+        UnderscoredHeaders,
+        told(
+            "Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ "
+            "for -.",
+            "HttpProtocolOptions.headers_with_underscores_action",
+        ),
+    ] = "refuse"
+    access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
+        default_factory=AccessLogging
+    )
+
+
+class GatewayMetadata(Strict, frozen=True):
+    """What a Gateway is called. A controller has one."""
+
+    name: ResourceName = "gateway"
+    source: str = ""
+    """The file that it was read from, where there is one; written by `gatewright run`."""
+
+
+class Gateway(Strict, frozen=True):
+    """One `Gateway` resource, as its operator writes it."""
+
+    api_version: Literal["gatewright.dev/v1"]
+    kind: Literal["Gateway"]
+    metadata: GatewayMetadata = msgspec.field(default_factory=GatewayMetadata)
+    spec: GatewaySpec = msgspec.field(default_factory=GatewaySpec)
+
+
+def gateway_from_document(document: JsonObject) -> Gateway:
+    """For documents that were validated before."""
+    return msgspec.convert(document, Gateway)
+
+
+def gateway_to_document(gateway: Gateway) -> JsonObject:
+    """The Gateway as plain values, fields with their defaults left out, but for what each listener is."""
+    document = _written(gateway)
+    spec = document.setdefault("spec", {})
+    spec["listeners"] = [
+        {"name": one.name, "address": one.address, "port": one.port, "protocol": one.protocol} | _written(one)
+        for one in gateway.spec.listeners
+    ]
+    return document
+
+
+def _written(struct: msgspec.Struct) -> JsonObject:
+    fields = ((field, getattr(struct, field.name)) for field in msgspec.structs.fields(struct))
+    return {field.encode_name: _plain(value) for field, value in fields if value != _default(field)}
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _plain(value: Any) -> JsonValue:
+    match value:
+        case msgspec.Struct():
+            return _written(value)
+        case list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,106 @@
+"""The fields of a resource, one after the other, with what stands about them in the model: for references, and for who
+sets them by name."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from gatewright_documents.values import JsonValue
+from msgspec import UNSET, Meta, UnsetType
+
+Kind = Literal["value", "struct", "list", "map", "choice"]
+
+
+@dataclass(frozen=True)
+class SettingsField:
+    """path: as documents spell it, with "[]" for any item of a list and "NAME" for any key of a map. names: as Python
+    does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of them, a `choice` to have one.
+    default: UNSET where there is none. reached: whether nothing but structs is above it. is_text: whether it is text.
+    """
+
+    path: tuple[str, ...]
+    names: tuple[str, ...]
+    kind: Kind
+    default: JsonValue | UnsetType
+    required: bool
+    reached: bool
+    comment: str
+    behind: str
+    restart: bool
+    is_text: bool
+
+
+def settings_fields(
+    struct: type[msgspec.Struct], path: tuple[str, ...] = (), names: tuple[str, ...] = (), reached: bool = True
+) -> Iterator[SettingsField]:
+    """In the order in which they are written down, those inside a field behind it."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        hint = hints[field.name]
+        kind, inner = _kind(hint)
+        one = _field(field, hint, kind, path, names, reached)
+        yield one
+        if inner is not None:
+            steps = {"list": ("[]",), "map": ("NAME",)}.get(kind, ())
+            yield from settings_fields(inner, one.path + steps, one.names, reached and kind == "struct")
+
+
+def _field(
+    field: msgspec.structs.FieldInfo,
+    hint: Any,
+    kind: Kind,
+    path: tuple[str, ...],
+    names: tuple[str, ...],
+    reached: bool,
+) -> SettingsField:
+    told = next((each for each in get_args(hint)[1:] if isinstance(each, Meta)), Meta())
+    extra = told.extra_json_schema or {}
+    return SettingsField(
+        (*path, field.encode_name),
+        (*names, field.name),
+        kind,
+        _default(field),
+        field.required,
+        reached,
+        told.description or "",
+        str(extra.get("x-behind", "")),
+        bool(extra.get("x-restart", False)),
+        _plain(hint) is str,
+    )
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.to_builtins(field.default_factory())
+    return UNSET if field.default in (msgspec.NODEFAULT, UNSET) else field.default
+
+
+def _plain(hint: Any) -> Any:
+    """A type without what is said about it, and without UNSET."""
+    if get_origin(hint) is Annotated:
+        return _plain(get_args(hint)[0])
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _plain(next(each for each in get_args(hint) if each is not UnsetType))
+    if get_origin(hint) is Literal and all(isinstance(each, str) for each in get_args(hint)):
+        return str
+    return hint
+
+
+def _kind(hint: Any) -> tuple[Kind, type[msgspec.Struct] | None]:
+    plain = _plain(hint)
+    if _is_struct(plain):
+        chosen = get_origin(get_args(hint)[0]) in (typing.Union, types.UnionType)
+        return ("choice" if chosen else "struct"), plain
+    inside = _plain(get_args(plain)[-1]) if get_origin(plain) in (list, dict) else None
+    if _is_struct(inside):
+        return ("list" if get_origin(plain) is list else "map"), inside
+    return "value", None
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

@@ -1,0 +1,149 @@
+"""Access logs: one line a request, or for a share of them, to each destination."""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.model import AccessLogging, Destination
+from gatewright_controller.translate.envoy.local_replies import cel
+from gatewright_controller.translate.envoy.messages import typed
+from gatewright_controller.translate.envoy.routes import ACCESS_LOG, UPGRADE_NAMESPACE
+
+MILLION = 1_000_000
+OPERATORS = {
+    "requestId": "%REQ(X-REQUEST-ID)%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%FILTER_STATE(gatewright.path:PLAIN)%",
+    "authority": "%FILTER_STATE(gatewright.authority:PLAIN)%",
+    "status": "%RESPONSE_CODE%",
+    "grpcStatus": "%GRPC_STATUS_NUMBER%",  # of gRPC requests only: their status is 200 whatever becomes of them
+    "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "durationMs": "%DURATION%",
+    "bytesReceived": "%BYTES_RECEIVED%",
+    "bytesSent": "%BYTES_SENT%",
+    "route": "%ROUTE_NAME%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "upstream": "%UPSTREAM_HOST%",
+    "analytics": "%DYNAMIC_METADATA(gatewright)%",
+    "protocol": "%PROTOCOL%",
+    "serverName": "%REQUESTED_SERVER_NAME%",
+    "tlsVersion": "%DOWNSTREAM_TLS_VERSION%",
+    "tlsCipher": "%DOWNSTREAM_TLS_CIPHER%",
+    "peerSubject": "%DOWNSTREAM_PEER_SUBJECT%",
+    "peerFingerprint": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
+}
+"""What a field holds, in Envoy's words."""
+
+BEGINS = {"time": "%START_TIME%", "level": "info", "component": "access", "message": "request"}
+"""Every line of ours begins with these: docs/reference/logs.md."""
+
+UPGRADE_REFUSED = {
+    "time": "%START_TIME%",
+    "level": "warning",
+    "component": "access",
+    "message": "upgrade refused",
+    "requestId": "%REQ(X-REQUEST-ID)%",
+    "path": "%REQ(:PATH)%",  # as the client sent it: no filter has run
+    "upgrade": "%REQ(UPGRADE)%",
+    "reason": f"%METADATA(ROUTE:{UPGRADE_NAMESPACE}:refused)%",
+    "route": "%ROUTE_NAME%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
+}
+
+
+def access_logs(settings: AccessLogging, listener: str) -> list[JsonObject]:
+    """Those of a listener of this name."""
+    if not settings.enabled:
+        return []
+    fields = BEGINS | {name: _operator(source, listener) for name, source in settings.fields.items()}
+    return [
+        logger
+        for destination in settings.destinations
+        for logger in (
+            _logger(destination, _wanted(settings.sample), fields),
+            # Why a WebSocket was refused, for who runs the gateway: the client is told that it was.
+            _logger(destination, _refused_upgrades(), UPGRADE_REFUSED),
+        )
+    ]
+
+
+def _operator(source: str, listener: str) -> str:
+    kind, _, name = source.partition(":")
+    if name:
+        return f"%{'REQ' if kind == 'requestHeader' else 'RESP'}({name.upper()})%"
+    return listener if source == "listener" else OPERATORS[source]
+
+
+def _logger(destination: Destination, chosen: JsonObject, fields: dict[str, str]) -> JsonObject:
+    if destination.to == "otlp":
+        return {
+            "name": "envoy.access_loggers.open_telemetry",
+            "filter": chosen,
+            "typed_config": _open_telemetry(str(destination.collector), fields),
+        }
+    path = "/dev/stdout" if destination.to == "stdout" else str(destination.path)
+    form = _text(fields) if destination.format == "text" else {"omit_empty_values": True, "json_format": fields}
+    file = typed("extensions.access_loggers.file.v3.FileAccessLog", path=path, log_format=form)
+    return {"name": "envoy.access_loggers.file", "filter": chosen, "typed_config": file}
+
+
+def _text(fields: dict[str, str]) -> JsonObject:
+    line = " ".join(f"{name}={value}" for name, value in fields.items())
+    return {"text_format_source": {"inline_string": f"{line}\n"}}
+
+
+def _open_telemetry(collector: str, fields: dict[str, str]) -> JsonObject:
+    """By gRPC's own library: a cluster would have to be in the bootstrap."""
+    attributes = [
+        {"key": name, "value": {"string_value": value}}
+        for name, value in fields.items()
+        if name not in ("time", "level", "message")
+    ]
+    return typed(
+        "extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
+        grpc_service={"google_grpc": {"target_uri": collector, "stat_prefix": "access_log"}, "timeout": "10s"},
+        log_name="gatewright",
+        body={"string_value": fields["message"]},
+        attributes={"values": attributes},
+    )
+
+
+def _said(lines: str) -> JsonObject:
+    """Whether the route's API says so, or nothing: docs/how-to/apis.md. No filter of metadata can say "is not"."""
+    matcher = {"filter": ACCESS_LOG, "path": [{"key": "lines"}], "value": {"string_match": {"exact": lines}}}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": True}}
+
+
+def _wanted(sample: float) -> JsonObject:
+    """What says nothing has lines, and nothing says "all": so a share of those, and all errors."""
+    share = {"numerator": round(sample * MILLION), "denominator": "MILLION"}
+    sampled = {
+        "runtime_key": "gatewright.access_log.sample",
+        "percent_sampled": share,
+        "use_independent_randomness": True,
+    }
+    worst = {"default_value": 500, "runtime_key": "gatewright.access_log.errors"}
+    failed = {"status_code_filter": {"comparison": {"op": "GE", "value": worst}}}
+    return _all(_said("errors"), _any(failed, _failed_grpc(), _all(_said("all"), {"runtime_filter": sampled})))
+
+
+def _failed_grpc() -> JsonObject:
+    """What is 500 and above to a gRPC client. Without the first filter: any request that is not gRPC."""
+    grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    statuses = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
+    return _all({"header_filter": {"header": grpc}}, {"grpc_status_filter": {"statuses": statuses}})
+
+
+def _refused_upgrades() -> JsonObject:
+    upgrade = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
+    refused = cel("response.code == 403 && response.code_details.matches('upgrade_failed|proxy_refused')")
+    return _all(upgrade, _said("errors"), refused)
+
+
+def _all(*filters: JsonObject) -> JsonObject:
+    return {"and_filter": {"filters": list(filters)}}
+
+
+def _any(*filters: JsonObject) -> JsonObject:
+    return {"or_filter": {"filters": list(filters)}}

@@ -1,0 +1,68 @@
+"""How targets are found to be down: asked by themselves, and by what becomes of clients' requests."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from envoy.config.cluster.v3 import outlier_detection_pb2
+from envoy.config.core.v3 import health_check_pb2
+from envoy.type.v3 import http_pb2, range_pb2
+
+from gatewright_controller.model import Ejection, HealthCheck, HttpCheck, UpstreamProtocol, milliseconds
+from gatewright_controller.translate.envoy.common import EnvoyMessage, duration
+
+SWEEP_MS = 10_000
+"""From one look at who may return to the next, at most."""
+
+
+def health_check(said: HealthCheck, host: str, protocol: UpstreamProtocol, *, secure: bool) -> EnvoyMessage:
+    """A check of each target. `host`: what it is called where the check does not say."""
+    built = health_check_pb2.HealthCheck()
+    interval = duration(milliseconds(said.interval))
+    for part in (built.interval, built.no_traffic_interval):  # Envoy's default without requests is 60 s
+        part.CopyFrom(interval)
+    built.timeout.CopyFrom(duration(milliseconds(said.timeout)))
+    built.unhealthy_threshold.value, built.healthy_threshold.value = said.unhealthy_threshold, said.healthy_threshold
+    built.interval_jitter_percent = 10
+    if said.http:
+        _set_http(built.http_health_check, said.http, host, http2=protocol == "http2")
+    elif said.grpc:
+        built.grpc_health_check.service_name, built.grpc_health_check.authority = said.grpc.service, host
+    else:
+        built.tcp_health_check.SetInParent()
+    if secure and said.http:
+        built.tls_options.alpn_protocols.append("h2" if protocol == "http2" else "http/1.1")
+    return cast("EnvoyMessage", built)
+
+
+def _set_http(built: health_check_pb2.HealthCheck.HttpHealthCheck, said: HttpCheck, host: str, *, http2: bool) -> None:
+    built.host, built.path = said.host or host, said.path
+    built.codec_client_type = http_pb2.HTTP2 if http2 else http_pb2.HTTP1
+    for statuses in said.expected_statuses:
+        first, _, last = statuses.partition("-")
+        built.expected_statuses.append(range_pb2.Int64Range(start=int(first), end=int(last or first) + 1))
+    # Without it, a status that is not expected is enough at the first time, whatever the threshold.
+    built.retriable_statuses.append(range_pb2.Int64Range(start=100, end=600))
+
+
+def ejection(said: Ejection) -> EnvoyMessage | None:
+    """None where nothing ejects a target. What Envoy enforces by default is said to be off, where it is."""
+    counted = (said.consecutive_local_failures, said.consecutive_gateway_errors, said.consecutive_5xx)
+    if not any(counted):
+        return None
+    base = milliseconds(said.base_time)
+    built = outlier_detection_pb2.OutlierDetection(split_external_local_origin_errors=True)
+    built.interval.CopyFrom(duration(max(min(SWEEP_MS, base // 2), 100)))
+    built.base_ejection_time.CopyFrom(duration(base))
+    built.max_ejection_time.CopyFrom(duration(max(base, 300_000)))
+    built.max_ejection_percent.value = said.max_percent
+    built.enforcing_success_rate.value = built.enforcing_local_origin_success_rate.value = 0
+    for count, consecutive, enforcing in (
+        (counted[0], built.consecutive_local_origin_failure, built.enforcing_consecutive_local_origin_failure),
+        (counted[1], built.consecutive_gateway_failure, built.enforcing_consecutive_gateway_failure),
+        (counted[2], built.consecutive_5xx, built.enforcing_consecutive_5xx),
+    ):
+        enforcing.value = 100 if count else 0
+        if count:
+            consecutive.value = count
+    return cast("EnvoyMessage", built)

@@ -1,0 +1,135 @@
+"""The HTTP filters of a listener, in the order in which requests meet them."""
+
+from __future__ import annotations
+
+import re
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.model import Compression, Listener
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
+from gatewright_controller.translate.envoy.messages import extension
+from gatewright_controller.translate.envoy.routes import ACCESS_LOG, AUTHORITY_NAMESPACE, EXT_PROC
+
+FILTERS = "extensions.filters.http"
+POLICY_ENGINE = "gatewright_policy_engine"
+"""A cluster of the bootstrap."""
+
+PEER = "gatewright.peer"
+"""Filter state, on listeners that ask for client certificates: the client's, PEM that is URL-encoded."""
+PEER_ATTRIBUTE = f"filter_state['{PEER}']"
+"""What the engine is sent it as: internal/extproc/incoming.go."""
+
+UPSTREAM_NAMESPACE = "gatewright.upstream"
+"""Dynamic metadata in which the engine tells a pool that a policy chose: {"value": NAME}."""
+
+LIBRARIES = {
+    "br": ("brotli", "extensions.compression.brotli.compressor.v3.Brotli"),
+    "gzip": ("gzip", "extensions.compression.gzip.compressor.v3.Gzip"),
+    "zstd": ("zstd", "extensions.compression.zstd.compressor.v3.Zstd"),
+}
+
+
+def http_filters(listener: Listener) -> list[JsonObject]:
+    """Those of a listener that serves APIs, or of one that redirects."""
+    last = extension(
+        "envoy.filters.http.router",
+        f"{FILTERS}.router.v3.Router",
+        suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
+    )
+    first = [_refused_hosts(listener.hosts), _asked()]
+    peers = bool(listener.tls and listener.tls.client_certificates)
+    if listener.redirect:
+        return [*first, last]
+    compressed = _compressors(listener.compression) if listener.compression else []
+    certificate = [_peer()] if peers else []
+    return [*first, *certificate, _lines_said(), *compressed, _ext_proc([PEER_ATTRIBUTE] if peers else []), last]
+
+
+def _refused_hosts(hosts: list[str]) -> JsonObject:
+    rules: JsonObject = {"two-hosts": _denied({"header": TWO_HOSTS})}
+    if hosts:
+        own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
+        rules[OTHER_HOSTS] = _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})
+    return extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules={"action": "DENY", "policies": rules})
+
+
+def _denied(permission: JsonObject) -> JsonObject:
+    return {"permissions": [permission], "principals": [{"any": True}]}
+
+
+def host_pattern(hosts: list[str]) -> str:
+    """RE2, of all of an authority: one of the hosts, in any case, with any port or none."""
+    alternatives = "|".join(
+        rf"[^.:\[\]]+(?:\.[^.:\[\]]+)*{re.escape(host[1:])}" if host.startswith("*.") else re.escape(host)
+        for host in hosts
+    )
+    return f"(?i)(?:{alternatives})(?::[0-9]+)?"
+
+
+def _asked() -> JsonObject:
+    """What the client asked for, for the access log: routing rewrites both, and tells nobody upstream."""
+    kept = [_kept("gatewright.path", "%REQ(:PATH)%"), _kept("gatewright.authority", "%REQ(:AUTHORITY)%")]
+    kind = f"{FILTERS}.set_filter_state.v3.Config"
+    return extension("envoy.filters.http.set_filter_state", kind, on_request_headers=kept)
+
+
+def _kept(key: str, value: str) -> JsonObject:
+    source = {"text_format_source": {"inline_string": value}}
+    return {"object_key": key, "factory_key": "envoy.string", "format_string": source}
+
+
+def _lines_said() -> JsonObject:
+    """What an API says of its access log lines: enabled, with the value, by the routes of those that say something."""
+    return {**extension(ACCESS_LOG, f"{FILTERS}.set_metadata.v3.Config"), "disabled": True}
+
+
+def _compressors(compression: Compression) -> list[JsonObject]:
+    """Before ext_proc: responses meet filters from the last to the first, and policies what is not compressed."""
+    common = {"min_content_length": compression.min_bytes, "content_type": compression.content_types}
+    return [
+        extension(
+            f"gatewright.compressor.{encoding}",
+            f"{FILTERS}.compressor.v3.Compressor",
+            response_direction_config={"common_config": common},
+            choose_first=position == 0,
+            compressor_library=extension(*LIBRARIES[encoding]),
+        )
+        for position, encoding in enumerate(compression.encodings)
+    ]
+
+
+def _peer() -> JsonObject:
+    """The client's certificate, for the engine to read: what it says stands in no header."""
+    text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
+    kept = {"object_key": PEER, "factory_key": "envoy.string", "skip_if_empty": True, "format_string": text}
+    return extension(PEER, f"{FILTERS}.set_filter_state.v3.Config", on_request_headers=[kept])
+
+
+def _ext_proc(attributes: list[str]) -> JsonObject:
+    """Enabled per route, which overrides the modes with what its chain needs: a request that matches none must not
+    reach the engine."""
+    mode = {
+        "request_header_mode": "SEND",  # with SKIP the first message would be response_headers
+        "response_header_mode": "SKIP",
+        "request_body_mode": "NONE",
+        "response_body_mode": "NONE",
+        "request_trailer_mode": "SKIP",
+        "response_trailer_mode": "SKIP",
+    }
+    configured = extension(
+        EXT_PROC,
+        f"{FILTERS}.ext_proc.v3.ExternalProcessor",
+        grpc_service={"envoy_grpc": {"cluster_name": POLICY_ENGINE, "skip_envoy_headers": True}},
+        failure_mode_allow=False,
+        status_on_error={"code": "ServiceUnavailable"},  # no engine, no policies, no answer but this
+        message_timeout="60s",  # per filter, not per route: attachments have their own, shorter ones
+        processing_mode=mode,
+        request_attributes=["xds.route_name", "source.address", *attributes],
+        route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
+        allow_content_length_header=True,
+        mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
+        # What access log, host_rewrite and cluster of a route read.
+        metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
+    )
+    return {**configured, "disabled": True}

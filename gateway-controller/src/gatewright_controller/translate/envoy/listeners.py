@@ -1,0 +1,184 @@
+"""Listeners: what a node listens on, and what of its clients' requests gets as far as a route."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.model import GatewaySpec, Listener, Redirect, milliseconds
+from gatewright_controller.translate.envoy.access_logs import access_logs
+from gatewright_controller.translate.envoy.common import EnvoyMessage
+from gatewright_controller.translate.envoy.downstream_tls import downstream_tls
+from gatewright_controller.translate.envoy.http_filters import http_filters
+from gatewright_controller.translate.envoy.local_replies import local_reply_config
+from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
+
+BUFFER_BYTES = 32 << 10
+"""What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
+
+UNSENT_BYTES = 128 << 10
+"""What the system takes of an answer before the client has room for it. It has one memory for all connections, and
+where that is full none of them goes on."""
+
+TCP, TCP_NOTSENT_LOWAT = 6, 25
+STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
+UNDERSCORED = {"refuse": "REJECT_REQUEST", "drop": "DROP_HEADER", "allow": "ALLOW"}
+MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+LISTENER_FILTERS = "extensions.filters.listener"
+ROUTES = "gatewright"
+"""The one route configuration, which the engine serves."""
+
+
+def listener(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
+    """The listener `one` of a Gateway. Its routes are those of all APIs, unless it redirects."""
+    document = {
+        "name": one.name,
+        "address": {"socket_address": {"address": one.address, "port_value": one.port}},
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "socket_options": [
+            {"level": TCP, "name": TCP_NOTSENT_LOWAT, "int_value": UNSENT_BYTES, "state": "STATE_LISTENING"}
+        ],
+        "filter_chains": list(_filter_chains(one, spec)),
+    }
+    if filters := list(_listener_filters(one)):
+        document["listener_filters"] = filters
+        document["listener_filters_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
+    return message(LISTENER, document)
+
+
+def _listener_filters(one: Listener) -> Iterator[JsonObject]:
+    """In order: what is refused, what the connection begins with, what it asks for."""
+    if one.limits.connections_per_second:
+        rate = one.limits.connections_per_second
+        bucket = {"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"}
+        kind = f"{LISTENER_FILTERS}.local_ratelimit.v3.LocalRateLimit"
+        name = "envoy.filters.listener.local_ratelimit"
+        yield extension(name, kind, stat_prefix=one.name, token_bucket=bucket)
+    if one.proxy_protocol:
+        kind = f"{LISTENER_FILTERS}.proxy_protocol.v3.ProxyProtocol"
+        yield extension("envoy.filters.listener.proxy_protocol", kind)
+    if one.tls and one.hosts:
+        yield extension("envoy.filters.listener.tls_inspector", f"{LISTENER_FILTERS}.tls_inspector.v3.TlsInspector")
+
+
+def _filter_chains(one: Listener, spec: GatewaySpec) -> Iterator[JsonObject]:
+    """One for what trusted proxies connect, where there are any, and one for all else. With PROXY headers, none but
+    trusted proxies may send them, and who they say connects may be a trusted proxy too."""
+    trusted = [_cidr(network) for network in spec.trusted_proxies.networks]
+    always: JsonObject = {"server_names": one.hosts} if one.tls and one.hosts else {}
+    if one.proxy_protocol:
+        always = {**always, "direct_source_prefix_ranges": trusted}
+    if trusted:
+        yield _filter_chain(one, spec, {**always, "source_prefix_ranges": trusted}, trusted)
+    yield _filter_chain(one, spec, always, [])
+
+
+def _cidr(network: str) -> JsonObject:
+    of = ipaddress.ip_network(network)
+    return {"address_prefix": str(of.network_address), "prefix_len": of.prefixlen}
+
+
+def _filter_chain(one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject]) -> JsonObject:
+    manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **_manager(one, spec, trusted))
+    chain: JsonObject = {"filters": [*_connection_limit(one), manager]}
+    if match:
+        chain["filter_chain_match"] = match
+    if one.tls:
+        chain["transport_socket"] = downstream_tls(one.tls)
+        chain["transport_socket_connect_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
+    return chain
+
+
+def _connection_limit(one: Listener) -> list[JsonObject]:
+    if not one.limits.connections:
+        return []
+    name, kind = "envoy.filters.network.connection_limit", "extensions.filters.network.connection_limit.v3"
+    limited = extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=one.limits.connections)
+    return [limited]
+
+
+def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
+    limits, timeouts = spec.limits, spec.timeouts
+    return {
+        "stat_prefix": "gatewright",
+        "codec_type": "AUTO",  # HTTP/1.1, and HTTP/2 by prior knowledge or ALPN
+        "http_protocol_options": {"enable_trailers": True, "allow_custom_methods": True},
+        # Without allow_connect: to a client whose WebSocket over HTTP/2 it refuses, Envoy answers nothing.
+        "http2_protocol_options": {
+            "max_concurrent_streams": limits.concurrent_streams,
+            "initial_stream_window_size": STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        },
+        "scheme_header_transformation": {"match_upstream": True},  # HTTP/2 upstreams with TLS are asked for https
+        # `..` and `//` would pass route policies by, and so would %2F.
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API has them: xds/front.go
+        "early_header_mutation_extensions": [_removed_headers()],
+        # No request_timeout: the engine bounds the time for bodies that it gathers.
+        "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
+        # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
+        "max_request_headers_kb": limits.header_bytes // 1024,
+        "common_http_protocol_options": _connections(spec),
+        "drain_timeout": seconds(milliseconds(timeouts.drain)),
+        "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
+        "http_filters": http_filters(one),
+        "local_reply_config": local_reply_config(hosts=bool(one.hosts)),
+        "access_log": access_logs(spec.access_log, one.name),
+        **_client_address(spec, trusted),
+        **_routes(one),
+    }
+
+
+def _connections(spec: GatewaySpec) -> JsonObject:
+    options: JsonObject = {
+        "max_headers_count": spec.limits.header_count,
+        "headers_with_underscores_action": UNDERSCORED[spec.underscored_headers],
+        # Of connections without a request, those too whose last answer is unread: it is done with, for HTTP/1.1.
+        "idle_timeout": seconds(milliseconds(spec.timeouts.connection_idle)),
+    }
+    if spec.limits.requests_per_connection:
+        options["max_requests_per_connection"] = spec.limits.requests_per_connection
+    if spec.timeouts.connection_maximum:
+        options["max_connection_duration"] = seconds(milliseconds(spec.timeouts.connection_maximum))
+    return options
+
+
+def _removed_headers() -> JsonObject:
+    """What steers Envoy, and what the gateway may say some day, is not for clients to say."""
+    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-envoy-", "x-gatewright-")]
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=mutations,
+    )
+
+
+def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
+    """Who is the client: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
+    if trusted:
+        kind = "extensions.http.original_ip_detection.xff.v3.XffConfig"
+        name = "envoy.http.original_ip_detection.xff"
+        found = extension(name, kind, xff_trusted_cidrs={"cidrs": trusted}, skip_xff_append=False)
+        return {"use_remote_address": False, "original_ip_detection_extensions": [found]}
+    return {"use_remote_address": True, "xff_num_trusted_hops": spec.trusted_proxies.hops}
+
+
+def _routes(one: Listener) -> JsonObject:
+    if one.redirect:
+        redirecting = {"name": one.name, "virtual_hosts": [_redirecting(one.redirect)]}
+        return {"route_config": redirecting, "strip_any_host_port": True}
+    source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    # Upgrades are the routes' business, where their policies want no body: then nothing passes a policy by.
+    return {"rds": {"route_config_name": ROUTES, "config_source": source}}
+
+
+def _redirecting(redirect: Redirect) -> JsonObject:
+    """What must be answered here all the same, such as challenges of ACME, has its route before the last one."""
+    codes = {301: "MOVED_PERMANENTLY", 302: "FOUND", 307: "TEMPORARY_REDIRECT", 308: "PERMANENT_REDIRECT"}
+    to: JsonObject = {"https_redirect": True, "response_code": codes[redirect.status]}
+    if redirect.port != 443:
+        to["port_redirect"] = redirect.port
+    return {"name": "redirect", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "redirect": to}]}

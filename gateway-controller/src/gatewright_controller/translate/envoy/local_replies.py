@@ -1,0 +1,100 @@
+"""What Envoy answers by itself, in the form that the engine's own answers have: application/problem+json.
+
+Mappers are tried in order. By response flag, for an immediate response of a policy has none of these.
+"""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.translate.envoy.messages import typed
+
+TWO_HOSTS: JsonObject = {"name": ":authority", "string_match": {"contains": ","}}
+"""Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused."""
+
+OTHER_HOSTS = "other-hosts"
+"""The rule that refuses requests for hosts that the listener has not."""
+
+CEL = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+
+
+def cel(expression: str) -> JsonObject:
+    """A filter of exchanges by an expression."""
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": typed(CEL, expression=expression),
+        }
+    }
+
+
+def local_reply_config(*, hosts: bool) -> JsonObject:
+    """hosts: whether the listener has hosts of its own."""
+    return {"mappers": [*_of_hosts(hosts), *_by_flag(), *_by_details()]}
+
+
+def _of_hosts(hosts: bool) -> list[JsonObject]:
+    two = {"header_filter": {"header": TWO_HOSTS}}
+    found = [_problem(two, "Bad Request", "The request has two Host headers.") | {"status_code": 400}]
+    if hosts:
+        refused = cel(f"response.code_details.startsWith('rbac_access_denied_matched_policy[{OTHER_HOSTS}]')")
+        detail = "This listener does not serve the host that the request is for."
+        found.append(_problem(refused, "Misdirected Request", detail) | {"status_code": 421})
+    return found
+
+
+def _by_flag() -> list[JsonObject]:
+    refused = {"header_filter": {"header": {"name": ":method", "present_match": False}}}
+    before = _problem(refused, "%LOCAL_REPLY_BODY%", "The request was refused before it was read.", request=False)
+    malformed = "The upstream's response is malformed, or its headers are too many or too large."
+    away = ("UH", "UF", "UO", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
+    return [
+        _problem(_flags("NR"), "Not Found", "There is no such route."),
+        _problem(_flags("UT"), "Gateway Timeout", "The upstream did not answer in time."),
+        # 408 where the request had not come in whole, else 504.
+        _problem(_flags("SI"), "Timeout", "Nothing has moved for longer than the idle timeout."),
+        _problem(_flags("UPE"), "Bad Gateway", malformed),
+        before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
+        _problem(_flags("DPE"), "Bad Request", "The request is malformed."),
+        _retried(_problem(_flags("OM"), "Service Unavailable", "The gateway is overloaded.")),
+        _problem(_flags(*away), "Service Unavailable", "The upstream is not available."),
+    ]
+
+
+def _by_details() -> list[JsonObject]:
+    """What has no flag. The engine's answers and its policies' have details of their own."""
+    away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
+    method = cel("response.code_details == 'direct_response' && response.code == 405")
+    upgrade = cel("response.code_details == 'upgrade_failed'")
+    details = "^(missing_host_header|path_normalization_failed|http[12][.])"
+    malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
+    what = "The request is malformed: its host, its path or its body."
+    return [
+        # The engine is away, or has failed: its own errors come as immediate responses, with other details.
+        _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
+        _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
+        _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
+        _without_empty(_problem(malformed, "Bad Request", what)),
+    ]
+
+
+def _flags(*flags: str) -> JsonObject:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _problem(chosen: JsonObject, title: str, detail: str, *, request: bool = True) -> JsonObject:
+    """request: whether there is one already, that has an id."""
+    said = {"type": "about:blank", "title": title, "detail": detail, "status": "%RESPONSE_CODE%"}
+    named = {"requestId": "%REQ(X-REQUEST-ID)%"} if request else {}
+    body = {"content_type": "application/problem+json", "json_format": said | named}
+    return {"filter": chosen, "body_format_override": body}
+
+
+def _without_empty(mapper: JsonObject) -> JsonObject:
+    """Not all of these have an id."""
+    return mapper | {"body_format_override": mapper["body_format_override"] | {"omit_empty_values": True}}
+
+
+def _retried(mapper: JsonObject) -> JsonObject:
+    again = {"header": {"key": "retry-after", "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return mapper | {"headers_to_add": [again]}

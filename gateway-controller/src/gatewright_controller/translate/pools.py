@@ -1,0 +1,74 @@
+"""An API's pools to clusters and what routes say of them.
+
+A cluster is named after its content, without the API's name: APIs with the same pool share one, and a changed one
+stands beside the old until routes have moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from gatewright_controller.model import Target, Upstream
+from gatewright_controller.translate import envoy
+from gatewright_controller.translate.settings import EdgeSettings
+from gatewright_controller.upstream import parse_url
+
+MAIN = "main"
+"""The pool of operations that name none."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a route says of a pool: its cluster, what goes upstream as `:authority`, and what stands there before paths:
+    "" or "/api". How requests are spread over its targets is the cluster's matter alone.
+    """
+
+    name: str
+    cluster: str
+    authority: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Those of one API."""
+
+    pools: Mapping[str, Pool]
+    messages: Mapping[str, envoy.EnvoyMessage]
+    """Clusters by the names of pools."""
+
+    @staticmethod
+    def of(upstreams: Mapping[str, Upstream], settings: EdgeSettings) -> Pools:
+        """Of an API's valid `spec.upstream`."""
+        messages = {name: envoy.cluster(_content(upstream, settings)) for name, upstream in upstreams.items()}
+        return Pools({name: _pool(name, upstreams[name], message) for name, message in messages.items()}, messages)
+
+    def pool(self, name: str) -> Pool:
+        """Raises `KeyError` for a name that the API has not."""
+        return self.pools[name]
+
+    def clusters(self, names: Collection[str]) -> Iterator[envoy.EnvoyMessage]:
+        """Those of the pools that are used, each once, by the clusters' names."""
+        used = {self.pools[name].cluster: self.messages[name] for name in names}
+        return (used[name] for name in sorted(used))
+
+
+def _content(upstream: Upstream, settings: EdgeSettings) -> envoy.Content:
+    targets = [envoy.PoolTarget(parse_url(one.url), one.weight, one.zone or "") for one in targets_of(upstream)]
+    protocol = parse_url(targets_of(upstream)[0].url, upstream.protocol or None).protocol
+    return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca)
+
+
+def _pool(name: str, upstream: Upstream, cluster: envoy.EnvoyMessage) -> Pool:
+    first = parse_url(targets_of(upstream)[0].url)
+    return Pool(name, envoy.name_of(cluster), upstream.host or first.authority, first.base)
+
+
+def targets_of(upstream: Upstream) -> list[Target]:
+    """Those of a valid pool: of one that has a `url` that one."""
+    if upstream.targets is not UNSET:
+        return upstream.targets
+    return [] if upstream.url is UNSET else [Target(url=upstream.url)]

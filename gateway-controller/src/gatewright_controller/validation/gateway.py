@@ -1,0 +1,253 @@
+"""What a Gateway says, checked: its fields by themselves, and what they say together.
+
+The document may be wrong anywhere: what cannot be read is told by its structure, and is passed over here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gatewright_documents.mistake import Invalid, Mistake, format_path, listed, shown
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject, JsonValue
+
+from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
+
+Mistakes = Iterator[Mistake]
+
+
+def validate_gateway(document: JsonObject) -> Gateway:
+    """The Gateway that the document says. Raises `Invalid` with every mistake."""
+    mistakes = [*mistakes_of(Gateway, document), *_meaning(Draft.of(document))]
+    if mistakes:
+        raise Invalid(mistakes)
+    return gateway_from_document(document)
+
+
+@dataclass(frozen=True)
+class DraftListener:
+    """A listener as far as it can be read. field: where it stands."""
+
+    field: str
+    raw: JsonObject
+
+    def text(self, name: str, default: str = "") -> str:
+        """A field that is text."""
+        value = self.raw.get(name, default)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def port(self) -> int:
+        """0 where it cannot be read."""
+        value = self.raw.get("port", 8080)
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    @property
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """None where it cannot be read."""
+        try:
+            return ipaddress.ip_address(self.text("address", "127.0.0.1"))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A document that may be wrong anywhere: what can be read of it."""
+
+    listeners: list[DraftListener]
+    certificates: list[str]
+    authorities: list[str]
+    proxies: JsonObject
+    access_log: JsonObject
+
+    @staticmethod
+    def of(document: JsonObject) -> Draft:
+        """What can be read of a document; empty where nothing can."""
+        spec = _object(document.get("spec"))
+        listeners = [
+            DraftListener(f"spec.listeners[{at}]", _object(one)) for at, one in enumerate(_list(spec.get("listeners")))
+        ]
+        certificates, authorities = (list(_object(spec.get(kind))) for kind in ("certificates", "authorities"))
+        proxies, access_log = _object(spec.get("trustedProxies")), _object(spec.get("accessLog"))
+        return Draft(listeners, certificates, authorities, proxies, access_log)
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: JsonValue) -> list[str]:
+    return [one for one in _list(value) if isinstance(one, str)]
+
+
+def _meaning(draft: Draft) -> Mistakes:
+    yield from _check_names(draft.listeners)
+    yield from _check_addresses(draft.listeners)
+    for one in draft.listeners:
+        yield from _check_protocol(one)
+        yield from _check_tls(one, draft)
+        yield from _check_twice(f"{one.field}.hosts", _texts(one.raw.get("hosts")))
+        compression = _object(one.raw.get("compression"))
+        yield from _check_twice(f"{one.field}.compression.encodings", _texts(compression.get("encodings")))
+        if one.raw.get("proxyProtocol") is True and not draft.proxies.get("networks"):
+            expected = "trustedProxies.networks with proxyProtocol, or any client could say who it is"
+            cure = "name the networks of the proxies that send PROXY headers"
+            yield Mistake.expecting(expected, "none", cure, field=f"{one.field}.proxyProtocol")
+    for kind, names in (("certificates", draft.certificates), ("authorities", draft.authorities)):
+        yield from _check_keys(["spec", kind], names, RESOURCE_NAME)
+    yield from _check_proxies(draft.proxies)
+    yield from _check_access_log(draft.access_log)
+
+
+def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:
+    seen: dict[str, str] = {}
+    for one in listeners:
+        name = one.text("name")
+        if name and seen.setdefault(name, one.field) != one.field:
+            got = f"{shown(name)} as in {seen[name]}"
+            yield Mistake.expecting("a name of its own", got, "rename one of the two", field=f"{one.field}.name")
+
+
+def _check_addresses(listeners: Sequence[DraftListener]) -> Mistakes:
+    before: list[DraftListener] = []
+    for one in listeners:
+        if one.address is None and one.text("address"):
+            expected = "an address such as 127.0.0.1, 0.0.0.0 or '::'"
+            yield Mistake.expecting(expected, shown(one.text("address")), field=f"{one.field}.address")
+        if other := next((other for other in before if _meet(one, other)), None):
+            got = f"{one.port} as in {other.field}"
+            cure = "choose another port, or another address"
+            yield Mistake.expecting("a port that no other listener has", got, cure, field=f"{one.field}.port")
+        before.append(one)
+
+
+def _meet(one: DraftListener, other: DraftListener) -> bool:
+    """Whether both would listen on one port of one address."""
+    if not one.port or one.port != other.port or one.address is None or other.address is None:
+        return False
+    if one.address.version != other.address.version:
+        return False
+    return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
+
+
+def _check_protocol(one: DraftListener) -> Mistakes:
+    protocol = one.text("protocol", "http")
+    if protocol == "https" and "tls" not in one.raw:
+        cure = "write tls: {certificates: [NAME]}, or protocol: http"
+        yield Mistake.expecting("tls with protocol https", "none", cure, field=f"{one.field}.tls")
+    if protocol == "http" and "tls" in one.raw:
+        cure = "write protocol: https, or remove tls"
+        yield Mistake.expecting("no tls with protocol http", "some", cure, field=f"{one.field}.tls")
+    if protocol == "https" and "redirect" in one.raw:
+        cure = "remove it, or write protocol: http"
+        yield Mistake.expecting("no redirect with protocol https", "one", cure, field=f"{one.field}.redirect")
+    if "redirect" in one.raw and "compression" in one.raw:
+        expected = "no compression with redirect, whose answers have no bodies"
+        yield Mistake.expecting(expected, "some", "remove it", field=f"{one.field}.compression")
+
+
+def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
+    tls = _object(one.raw.get("tls"))
+    field = f"{one.field}.tls"
+    certificates = _texts(tls.get("certificates"))
+    for at, name in enumerate(certificates):
+        yield from _check_known(f"{field}.certificates[{at}]", name, "certificates", draft.certificates)
+    yield from _check_twice(f"{field}.certificates", certificates)
+    yield from _check_twice(f"{field}.ciphers", _texts(tls.get("ciphers")))
+    asked = _object(tls.get("clientCertificates"))
+    if isinstance(authority := asked.get("authority"), str):
+        yield from _check_known(f"{field}.clientCertificates.authority", authority, "authorities", draft.authorities)
+
+
+def _check_known(field: str, name: str, kind: str, known: Sequence[str]) -> Mistakes:
+    if name not in known:
+        expected = f"a name of spec.{kind}: {listed(sorted(known))}"
+        yield Mistake.expecting(expected, shown(name), f"add it to spec.{kind}, or mend the name", field=field)
+
+
+def _check_twice(field: str, texts: Sequence[str]) -> Mistakes:
+    for at, text in enumerate(texts):
+        if text in texts[:at]:
+            yield Mistake.expecting(
+                "each once", f"{shown(text)} twice", "remove one of the two", field=f"{field}[{at}]"
+            )
+
+
+RESOURCE_NAME = (r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "1 to 63 lower-case letters, digits and inner hyphens")
+FIELD_NAME = (r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, '_', '.' and '-', such as 'user_agent'")
+
+
+def _check_keys(path: Sequence[str], keys: Iterable[str], wanted: tuple[str, str]) -> Mistakes:
+    """A schema says of a key that is wrong only where it is."""
+    for key in keys:
+        if not re.fullmatch(wanted[0], key):
+            yield Mistake.expecting(f"as a name {wanted[1]}", shown(key), field=format_path(path))
+
+
+def _check_proxies(proxies: JsonObject) -> Mistakes:
+    networks = _texts(proxies.get("networks"))
+    if networks and proxies.get("hops"):
+        cure = "leave one out: networks say who is believed, hops how many"
+        yield Mistake.expecting("hops or networks", "both", cure, field="spec.trustedProxies")
+    for at, text in enumerate(networks):
+        if expected := _expected_network(text):
+            field = f"spec.trustedProxies.networks[{at}]"
+            yield Mistake.expecting(expected, shown(text), field=field)
+
+
+def _expected_network(text: str) -> str:
+    """What a network should have been; "" where it is one."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            return str(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            return "a network such as 10.0.0.0/8, or an address"
+    return ""
+
+
+def _check_access_log(access_log: JsonObject) -> Mistakes:
+    names = list(_object(access_log.get("fields")))
+    yield from _check_keys(["spec", "accessLog", "fields"], names, FIELD_NAME)
+    for name in names:
+        if name in LINE_BEGINS:
+            expected = f"a name other than {', '.join(LINE_BEGINS)}, which each line begins with"
+            field = format_path(["spec", "accessLog", "fields", name])
+            yield Mistake.expecting(expected, shown(name), "rename it", field=field)
+    places: list[tuple[str, JsonValue]] = []
+    for at, raw in enumerate(_list(access_log.get("destinations"))):
+        destination = _object(raw)
+        field = f"spec.accessLog.destinations[{at}]"
+        yield from _check_destination(field, destination)
+        place = (str(destination.get("to", "stdout")), destination.get("path") or destination.get("collector"))
+        if place in places:
+            yield Mistake.expecting("each destination once", "it twice", "remove one of the two", field=field)
+        places.append(place)
+
+
+NEEDS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "file": ("path", lambda field: f"the absolute path of a file with {field}"),
+    "otlp": ("collector", lambda field: f"HOST:PORT with {field}"),
+}
+
+
+def _check_destination(field: str, destination: JsonObject) -> Mistakes:
+    to = destination.get("to", "stdout")
+    for kind, (name, expected) in NEEDS.items():
+        if to == kind and name not in destination:
+            yield Mistake.expecting(expected(f"to: {kind}"), "nothing", f"write {name}", field=f"{field}.{name}")
+        elif to != kind and name in destination:
+            cure = f"remove it, or write to: {kind}"
+            yield Mistake.expecting(f"no {name} without to: {kind}", "one", cure, field=f"{field}.{name}")
+    if destination.get("format") == "text" and to != "file":
+        cure = "gatewright run --log-format text makes text of what goes to stdout"
+        yield Mistake.expecting("json but for a file", "text", cure, field=f"{field}.format")
