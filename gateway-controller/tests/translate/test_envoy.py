@@ -67,9 +67,11 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
     }
     filters = [{"name": "http", "typed_config": manager}]
     listeners = [{"address": {"pipe": {"path": str(listener)}}, "filter_chains": [{"filters": filters}]}]
+    layer: JsonObject = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 100000}}
     return {
         "node": {"id": "test", "cluster": "test"},
         "static_resources": {"listeners": listeners, "clusters": [*clusters, engine_cluster(ext_proc)]},
+        "layered_runtime": {"layers": [layer]},
     }
 
 

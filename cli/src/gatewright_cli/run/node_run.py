@@ -15,7 +15,7 @@ import click
 from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, ports
-from gatewright_cli.node.api_files import ApiFiles
+from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.management import DeployError, Management
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
@@ -184,9 +184,9 @@ class NodeRun:
             for state, said in self._deployment.shortcomings():
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:
-                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {settings.url}{sample[1]}")
+                click.echo(sample.command(settings.url))
 
-    def _sample(self) -> tuple[str, str] | None:
+    def _sample(self) -> Sample | None:
         """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
         serving = [api for api in self._files.apis if api.sample and self._deployment.is_deployed(api.name)]
         serving.sort(key=lambda api: not api.is_at(self._settings.echo))
