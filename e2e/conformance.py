@@ -153,13 +153,17 @@ def write_twins(folder: Path) -> Path:
 
 
 def document(cases: list[Case], runtimes: tuple[str, ...], upstream: str) -> Json:
-    """An API with one operation for each case, whose policies are twins of these runtimes in turn."""
+    """An API with one operation for each case, whose policies are twins of these runtimes in turn.
+    Its upstreams, `main` and `canary`, are one server.
+    """
     operations = [
         case.operation
         | {"policies": [_attachment(each, runtimes[n % len(runtimes)]) for n, each in enumerate(case.policies)]}
         for case in cases
     ]
-    return api(CONTEXT.removeprefix("/"), upstream, operations=operations)
+    made = api(CONTEXT.removeprefix("/"), upstream, operations=operations)
+    made["spec"]["upstream"]["canary"] = {"url": upstream}
+    return made
 
 
 def _attachment(policy: Json, runtime: str) -> Json:

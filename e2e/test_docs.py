@@ -13,8 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from gatewright_controller.gateway_file import variable_of
+from gatewright_controller.model import GatewaySpec
+from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.settings import reference
 from sdk.policy import (
+    ImmediateResponse,
+    Peer,
     PolicyMetadata,
     RequestContext,
     RequestStreamContext,
@@ -166,6 +171,16 @@ def test_all_that_a_context_has_is_listed() -> None:
         assert {f"ctx.{name}" for name in vars(stream) if not name.startswith("_")} <= streamed
     for held in (TraceContext, PolicyMetadata):
         assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
+    assert set(Peer.__annotations__) <= set(inline(section(text, "Who the client is")))
+
+
+def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("ctx.peer"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    billing, other = (Peer(uris=(f"spiffe://example.org/{name}",)) for name in ("billing", "billing2"))
+    assert policy.on_request(testing.request(peer=billing), {}) is None
+    for peer in (other, None):
+        assert isinstance(policy.on_request(testing.request(peer=peer), {}), ImmediateResponse)
 
 
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
@@ -291,7 +306,7 @@ def test_variables_that_are_named_are_read(path: Path) -> None:
         for each in (ROOT / part).rglob("*.*")
     ]
     read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
-    read += reference()
+    read += reference() + " ".join(map(variable_of, settings_fields(GatewaySpec, ("spec",))))
     assert {name for name in names if name not in read} == set()
 
 

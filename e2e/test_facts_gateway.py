@@ -246,6 +246,10 @@ def test_two_host_headers_are_refused(gateway: Gateway, upstream: Upstream) -> N
         answer = raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
         assert problem(answer) == (400, "Bad Request")
         assert json.loads(answer.body)["detail"] == "The request has two Host headers."
+        assert raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a, b\r\n\r\n").status == 400
+    handshake = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n"
+    answer = raw(gateway.port, b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n" + handshake)
+    assert problem(answer) == (400, "Bad Request")
     assert upstream.received == []
 
 

@@ -4,6 +4,7 @@ renders, and one upstream."""
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -105,6 +106,34 @@ def test_new_connections_are_limited(limited: LoneListeners) -> None:
     assert 3 <= sum(answers) <= most
     assert not all(answers)
     eventually("one is admitted again", lambda: admitted(limited.ports["slow"]))
+
+
+def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> None:
+    def statuses(connection: socket.socket, count: int) -> list[int]:
+        found = []
+        for _ in range(count):
+            connection.sendall(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
+            answer = received(connection)
+            found.append(answer.status)
+            if answer.status == 429:
+                assert answer.headers["retry-after"] == "1"
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert "x-envoy-ratelimited" not in answer.headers
+        return found
+
+    with (
+        lone_listeners({"limits": {"requestsPerSecond": 5}}, upstream.port) as listeners,
+        connected(listeners.ports["http"]) as connection,
+        connected(listeners.ports["http"]) as other,
+    ):
+        begun = time.monotonic()
+        found = statuses(connection, 20)
+        most = 5 + 5 * int(time.monotonic() - begun + 1)
+        assert found[:5] == [200] * 5
+        assert 429 in found
+        assert found.count(200) == len(upstream.received) <= most
+        assert statuses(other, 5) == [200] * 5
+        eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
 
 def test_who_is_slow_is_not_waited_for(limited: LoneListeners) -> None:

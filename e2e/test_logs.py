@@ -17,7 +17,7 @@ import pytest
 from e2e.faults.processes import resident_of
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.upstream import Recorded, Reply, Upstream
-from e2e.wire import Shape, http2
+from e2e.wire import Shape, http1, http2
 
 FORM = re.compile(
     r'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"(debug|info|warning|error)",'
@@ -25,6 +25,7 @@ FORM = re.compile(
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MANY = 100_000
+CLAIM = [("x-forwarded-host", "evil.test"), ("x-envoy-original-path", "/evil")]
 WITHIN_SECONDS = 1.0
 SLACK_SECONDS = 2.0  # for a machine on which other tests run
 
@@ -33,7 +34,7 @@ def failing(request: Recorded) -> Reply:
     return Reply(503 if "fails" in request.target else 200)
 
 
-def with_setting(document: Json, **settings: str) -> Json:
+def with_setting(document: Json, **settings: object) -> Json:
     document["spec"] |= settings
     return document
 
@@ -62,6 +63,42 @@ def test_a_request_has_one_short_line_on_stdout(gateway: Gateway, upstream: Upst
     assert len(json.dumps(line)) < 500
     assert any('"path":"/short/x' in said for said in gateway.printed)
     assert not any('"path":"/short/x' in said for said in gateway.log)
+
+
+CHOSEN = {"path": "/asked/elsewhere", "query": "n=2", "authority": "elsewhere.test"}
+ASKED = {
+    "/asked/plain/a%20b?q=1": 200,  # goes upstream by another path, to another host
+    "/asked/chosen/x?q=1": 200,  # and a policy has chosen others
+    "/asked/refused/x?q=1": 403,
+    "/asked/plain/x%2fy?q=1": 307,  # Envoy rewrites it for the answer
+    "/asked/nowhere?q=1": 404,
+}
+
+
+def test_a_line_says_what_the_client_asked_for_whatever_became_of_it(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(asked_api("asked", upstream.url))
+    for path, status in ASKED.items():
+        answer = http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM))
+        assert answer.status == status, path
+    assert http1(gateway.port, "/asked/plain/x", Shape("asked", "OPTIONS", headers=CLAIM)).status == 204
+    gateway.deploy(asked_api("asked", "http://127.0.0.1:9"))
+    for path in ("/asked/plain/away", "/asked/chosen/away"):
+        assert http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM)).status == 503
+    paths = [*ASKED, "/asked/plain/x", "/asked/plain/away", "/asked/chosen/away"]
+    eventually("the lines come", lambda: len(gateway.access("asked")) == len(paths))
+    lines = gateway.access("asked")
+    assert [line["path"] for line in lines] == paths
+    assert {line["authority"] for line in lines} == {"test.local"}
+
+
+def asked_api(name: str, url: str) -> Json:
+    refusing, choosing = attach("deny-headers"), attach("retarget", CHOSEN)
+    operations: list[Json] = [
+        {"method": "GET", "path": "/plain/*"},
+        {"method": "GET", "path": "/chosen/*", "policies": [choosing]},
+        {"method": "GET", "path": "/refused/*", "policies": [refusing]},
+    ]
+    return with_setting(api(name, url, [], operations), strictPaths=False)
 
 
 def test_a_stop_loses_no_line(build: Path, tmp_path: Path, upstream: Upstream) -> None:

@@ -192,3 +192,18 @@ def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> 
     assert upstream.received.pop().target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
     assert http2(gateway.port, "/ascii/é", GET).status == 200
     assert upstream.received.pop().target == "/%C3%A9"
+
+
+@pytest.mark.parametrize("segment", ["{p%d}", "{p%d}/a-plain-word", "{p%d}/a:b!c'd(e)f@g"])
+def test_a_path_of_any_length_is_served(gateway: Gateway, upstream: Upstream, segment: str) -> None:
+    """As long as the controller lets it be."""
+    segments = [segment % number for number in range(1000)]
+    path = ""
+    while len(path) + len(segments[0]) < 1024:
+        path += f"/{segments.pop(0)}"
+    definition = api("long-paths", upstream.url, operations=[{"method": "GET", "path": path}])
+    definition["spec"]["context"] = "/" + "long-paths-" * 93
+    gateway.deploy(definition)
+    asked = path.replace("{", "").replace("}", "")
+    assert http1(gateway.port, definition["spec"]["context"] + asked, GET).status == 200
+    assert [request.target for request in upstream.received] == [asked]

@@ -86,6 +86,29 @@ def samples(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider
             yield gateway
 
 
+# ---------------------------------------------------------------- choose-upstream
+
+
+def test_who_asks_for_the_canary_gets_it_and_a_share_of_the_others(samples: Gateway, upstream: Upstream) -> None:
+    asks = {"name": "X-Canary", "values": ["1"]}
+    with Upstream() as canary:
+        for name, percent in (("none", 0), ("all", 100), ("half", 50)):
+            params = {"upstream": "canary", "header": asks, "percent": percent}
+            document = api(f"canary-{name}", upstream.url, [attach("choose-upstream", params)])
+            document["spec"]["upstream"]["canary"] = {"url": canary.url}
+            samples.deploy(document)
+        for name, headers in (("none", {"x-canary": "1"}), ("all", {})):
+            assert httpx.get(f"{samples.url}/canary-{name}/x", headers=headers).status_code == 200
+        assert (len(upstream.received), len(canary.received)) == (0, 2)
+        assert httpx.get(f"{samples.url}/canary-none/x", headers={"x-canary": "0"}).status_code == 200
+        assert (len(upstream.received), len(canary.received)) == (1, 2)
+        with httpx.Client() as client:
+            for _ in range(200):
+                assert client.get(f"{samples.url}/canary-half/x").status_code == 200
+        assert len(upstream.received) + len(canary.received) == 203
+        assert 60 < len(canary.received) < 145  # 102, and more than five times its deviation
+
+
 # ---------------------------------------------------------------- verify-hmac
 
 

@@ -48,6 +48,7 @@ def pages() -> dict[str, str]:
         "policy-definition.md": policy_definition(),
         "api-definition.md": api_definition(),
         "gateway.md": gateway(),
+        "upstreams.md": upstreams(),
         "statistics.md": go_structs.statistics(),
         "gatewright-policy.md": module("gatewright.policy"),
         "gatewright-testing.md": module("gatewright.testing"),
@@ -222,19 +223,46 @@ def api_definition() -> str:
         "The file": api.Api,
         "`metadata`": api.Metadata,
         "`spec`": api.ApiSpec,
-        "`spec.upstream`": api.Upstreams,
-        "`spec.upstream.main`": api.Upstream,
+        "`spec.upstream.NAME`": api.Upstream,
         "An operation": api.Operation,
+        "`split[]`": api.Split,
+        "`mirror[]`": api.Mirror,
+        "`retries`": api.Retries,
+        "`retries.backOff`": api.BackOff,
+        "`rewrite`": api.Rewrite,
+        "`websocket`": api.Websocket,
+        "`redirect`": api.OperationRedirect,
+        "`answer`": api.Answer,
         "An attachment of a policy": api.PolicyAttachment,
         "`onError` by class": api.OnErrorByClass,
     }
     return page("API definition", structs(named))
 
 
+def upstreams() -> str:
+    """Fields of pools, and Envoy's behind each: what stands after `Envoy:` in its docstring."""
+    named: dict[str, type[msgspec.Struct]] = {
+        "`spec.upstream.NAME`": api.Upstream,
+        "`targets[]`": api.Target,
+        "`loadBalancing`": api.LoadBalancing,
+        "`loadBalancing.hashOn`": api.HashOn,
+        "`healthCheck`": api.HealthCheck,
+        "`healthCheck.http`": api.HttpCheck,
+        "`healthCheck.grpc`": api.GrpcCheck,
+        "`healthCheck.tcp`": api.TcpCheck,
+        "`ejection`": api.Ejection,
+        "`circuitBreaker`": api.CircuitBreaker,
+        "`dns`": api.Dns,
+        "`tls`": api.UpstreamTls,
+        "`tcpKeepalive`": api.TcpKeepalive,
+    }
+    how_to = "How to use them is in [Pools of upstreams](../how-to/upstreams.md)."
+    return page("Fields of upstreams", how_to, structs(named))
+
+
 def gateway() -> str:
-    return page(
-        "Gateway", gateway_reference.INTRODUCTION, *gateway_reference.sections(lambda schema: takes(schema, {}))
-    )
+    sections = gateway_reference.sections(lambda schema: takes(schema, {}))
+    return page("Gateway", gateway_reference.INTRODUCTION, *sections)
 
 
 def structs(named: dict[str, type[msgspec.Struct]]) -> str:
@@ -250,12 +278,20 @@ def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
             code(field.encode_name),
             takes(properties[field.encode_name], titles),
             "required" if field.required else default(_default_of(field)),
-            said.get(field.name, ""),
+            *_meaning(said.get(field.name, "")),
         )
         for field in msgspec.structs.fields(kind)
     ]
-    columns = 4 if any(row[3] for row in rows) else 3
-    return table(("key", "takes", "default", "meaning")[:columns], [row[:columns] for row in rows])
+    if not rows:
+        return "It has no fields."
+    columns = 3 + any(row[3] for row in rows) + any(row[4] for row in rows)
+    return table(("key", "takes", "default", "meaning", "in Envoy")[:columns], [row[:columns] for row in rows])
+
+
+def _meaning(said: str) -> tuple[str, str]:
+    """What a field means, and Envoy's field behind it."""
+    meaning, _, behind = " ".join(said.split()).partition(" Envoy: ")
+    return meaning, behind
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> object:
@@ -279,6 +315,8 @@ def takes(schema: dict[str, Any], titles: dict[str, str]) -> str:
         return ", or ".join(takes(each, titles) for each in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(code(each) for each in schema["enum"])
+    if isinstance(inner := schema.get("additionalProperties"), dict):
+        return "an object of names: " + takes(inner, titles)
     if schema.get("type") == "array":
         return "a list: " + takes(schema["items"], titles)
     return NAMES.get(str(schema.get("type")), str(schema.get("type", "any value"))) + bounds(schema)
@@ -302,10 +340,11 @@ def default(value: object) -> str:
 
 
 def attribute_docs(kind: type) -> dict[str, str]:
-    """The strings that stand below the attributes of a class."""
+    """The strings that stand below the attributes of a class, and of those that it is made from."""
+    base = kind.__mro__[1]
+    said = attribute_docs(base) if issubclass(base, msgspec.Struct) and base is not msgspec.Struct else {}
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    said = {}
     for attribute, below in zip(tree.body, tree.body[1:], strict=False):
         match attribute, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
@@ -320,6 +359,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "ResponseContext",
             "Headers",
             "Metadata",
+            "Peer",
             "PolicyMetadata",
             "TraceContext",
             "RequestStreamContext",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -16,6 +17,12 @@ from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.probes import Accepts
 from gatewright_cli.supervision.records import LEVELS, Source
 from gatewright_cli.supervision.specs import ProcessSpec
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    with contextlib.suppress(ValueError):  # another component's tests have it too
+        parser.addoption("--update", action="store_true", help="rewrite the golden files with what the code makes")
+
 
 LIMIT_SECONDS = 60.0
 NO_MORE_THAN_A_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()

@@ -39,6 +39,7 @@ type action struct {
 	Query         *text          `json:"query"`
 	Method        *text          `json:"method"`
 	Authority     *text          `json:"authority"`
+	Upstream      *text          `json:"upstream"`
 	StatusCode    int            `json:"statusCode"`
 	Body          *text          `json:"body"`
 	Analytics     map[string]any `json:"analytics"`
@@ -96,6 +97,7 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	return &v1alpha.UpstreamRequestModifications{
 		Headers: a.headers(saw), Body: a.body(), AnalyticsMetadata: a.Analytics,
 		Path: (*string)(a.Path), Query: (*string)(a.Query), Method: (*string)(a.Method), Authority: (*string)(a.Authority),
+		Upstream: (*string)(a.Upstream),
 	}, nil
 }
 
@@ -243,6 +245,15 @@ func inRequest(req *v1alpha.RequestContext, name string) (any, error) {
 	}
 	if value, found := fields[name]; found {
 		return value, nil
+	}
+	switch {
+	case name == "upstream" && req.Upstream == "", name == "peer" && req.Peer == nil:
+		return nil, nil
+	case name == "upstream":
+		return req.Upstream, nil
+	case name == "peer":
+		written, err := req.Peer.JSON()
+		return json.RawMessage(written), err
 	}
 	return in(req.Headers, req.Body, req.Metadata, name)
 }

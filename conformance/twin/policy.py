@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from sdk.peer import encode_peer
 from sdk.policy import (
     Chunks,
     ImmediateResponse,
@@ -35,6 +36,7 @@ REQUEST_FIELDS = {
     "operation": "operation",
     "apiName": "api_name",
     "apiVersion": "api_version",
+    "upstream": "upstream",
 }
 
 
@@ -54,7 +56,7 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         append_headers=lines(action.get("appendHeaders", [])),
         body=octets(action.get("body")),
         analytics_metadata=action.get("analytics", {}),
-        **{name: text(action[name]) for name in ("path", "query", "method", "authority") if name in action},
+        **{name: text(action[name]) for name in ("path", "query", "method", "authority", "upstream") if name in action},
     )
 
 
@@ -195,7 +197,7 @@ def answer(action: dict[str, Any], headers: dict[str, list[bytes]]) -> Immediate
 def seen_in_request(ctx: RequestContext, name: str) -> Any:
     if name in REQUEST_FIELDS:
         return getattr(ctx, REQUEST_FIELDS[name])
-    return seen(ctx, name)
+    return json.loads(encode_peer(ctx.peer) or b"null") if name == "peer" else seen(ctx, name)
 
 
 def seen_in_response(ctx: ResponseContext, name: str) -> Any:

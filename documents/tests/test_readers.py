@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, format_path
-from gatewright_documents.yaml_reader import YAML_1_1, parse_yaml, read_yaml
+from gatewright_documents.yaml_reader import OPENAPI, YAML_1_1, parse_yaml, read_located_yaml, read_yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +31,34 @@ def test_yaml_has_the_types_of_json() -> None:
         "a": "2026-01-01", "b": "yes", "c": True, "d": 1.5, "e": 12345678901234567890,
         "f": None, "g": "off", "h": "x", "i": [None],
     }  # fmt: skip
+
+
+def test_openapi_has_the_types_of_json_and_keys_as_they_are_written() -> None:
+    keys, merged = (
+        b"200: {true: 1}, 4e2: 2, ~: 3, 2026-01-01: 2026-01-01, no: no",
+        b"a: &a {b: 1, 7: 2}, c: {<<: *a, b: 3}",
+    )
+    assert read_yaml(b"{%b, %b, '<<': 4}" % (keys, merged), OPENAPI) == {
+        "200": {"true": 1}, "4e2": 2, "~": 3, "2026-01-01": "2026-01-01", "no": "no",
+        "a": {"b": 1, "7": 2}, "c": {"b": 3, "7": 2}, "<<": 4,
+    }  # fmt: skip
+    with pytest.raises(Invalid, match="each key once in an object, got '200' twice"):
+        read_yaml(b'{200: a, "200": b}', OPENAPI)
+    with pytest.raises(Invalid, match="expected keys that are text, got an array"):
+        read_yaml(b"? [a]\n: b", OPENAPI)
+
+
+def test_who_reads_says_how_much_a_document_may_have() -> None:
+    yaml_text, json_text = b"a: [1, 2, 3]", b'{"a": [1, 2, 3]}'
+    for most in (4, 100):
+        refused = contextlib.nullcontext() if most == 100 else pytest.raises(Invalid, match="at most 4 values")
+        with refused:
+            read_located_yaml(yaml_text, most_values=most)
+        refused = contextlib.nullcontext() if most == 100 else pytest.raises(Invalid, match="at most 4 values")
+        with refused:
+            parse_json(json_text, most_values=most)
+    assert line_tree(json_text, 100).line == 1
+    assert line_tree(json_text, 4).line == 0
 
 
 def test_aliases_are_followed() -> None:

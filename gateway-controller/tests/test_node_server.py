@@ -119,6 +119,24 @@ async def test_a_conversation(deployment: Deployment, node: NodeStream) -> None:
     assert await deployment.wait_until_removed("a", 10)
 
 
+async def test_a_conversation_about_what_to_listen_on(deployment: Deployment, node: NodeStream) -> None:
+    deployment.set_gateway(node_pb2.Gateway(digest="1"), 1)
+    await node.write_raw(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", gateway_digest="1")))
+    assert await node.update() == node_pb2.Update(revision=1)
+    assert deployment.gateway_status().state == "deployed"
+    deployment.set_gateway(node_pb2.Gateway(digest="2"), 2)
+    assert (await node.update()).gateway.digest == "2"
+    assert deployment.gateway_status().state == "pending"
+    refused = node_pb2.GatewayStatus(digest="2", state=node_pb2.ApiStatus.STATE_REJECTED, reason="address in use")
+    await node.write_raw(node_pb2.NodeMessage(report=node_pb2.Report(gateway=refused)))
+    status = await deployment.wait_until_gateway_converged(10)
+    assert (status.state, status.reason) == ("rejected", "n1: address in use")
+    deployment.set_gateway(None, 3)
+    deployment.set_desired(bundle("a", "1"), 4)
+    assert not (await node.update()).HasField("gateway"), "expected each node to keep what it has"
+    assert deployment.gateway_status().state == "deployed"
+
+
 async def test_hello_is_answered_even_if_nothing_differs(deployment: Deployment, node: NodeStream) -> None:
     deployment.set_desired(bundle("a", "1"), 4)
     await node.hello(a="1")

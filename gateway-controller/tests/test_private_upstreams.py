@@ -96,3 +96,17 @@ def test_what_allows_nothing_is_named(entry: str) -> None:
         AllowedUpstreamError, match=r"expected HOST:PORT, a network such as 169\.254\.0\.0/16, or unix:/path, got"
     ):
         PrivateUpstreams.of([], [entry])
+
+
+@pytest.mark.parametrize(("entry", "socket", "allowed"), [
+    ("unix:/run/orders.sock", "/run/orders.sock", True),
+    ("unix:/run/orders.sock", "/run/orders.sock2", False),
+    ("unix:/run/orders/", "/run/orders/a.sock", True),
+    ("unix:/run/orders/", "/run/ordersX/a.sock", False),
+    ("unix:/run/orders", "/run/orders/a.sock", False),
+    ("127.0.0.1:80", "/run/orders.sock", False),
+    ("0.0.0.0/0", "/run/orders.sock", False),
+])  # fmt: skip
+def test_sockets_are_refused_unless_the_operator_has_them(entry: str, socket: str, allowed: bool) -> None:
+    refusal = PrivateUpstreams.of([], [entry]).refusal(parse_url(f"unix:{socket}"))
+    assert (refusal is None) is allowed

@@ -48,6 +48,12 @@ def test_every_flag_of_the_engine_is_there(pages: dict[str, str]) -> None:
     assert {flag for flag in flags if f"`--{flag}`" not in pages["processes.md"]} == set()
 
 
+def test_every_field_of_a_pool_has_envoys_behind_it(pages: dict[str, str]) -> None:
+    rows = [line for line in pages["upstreams.md"].splitlines() if line.startswith("| `")]
+    assert len(rows) > 50
+    assert [row for row in rows if row.split(" | ")[-1].strip(" |").count("`") < 2] == []
+
+
 def test_documents_and_counters_have_their_keys(pages: dict[str, str]) -> None:
     for page, keys in {
         "api-definition.md": ("strictPaths", "maxConcurrency", "requestTimeout", "badBody"),

@@ -10,6 +10,8 @@ from gatewright_cli.commands.apply_command import apply
 from gatewright_cli.commands.backup_command import backup
 from gatewright_cli.commands.build_command import build
 from gatewright_cli.commands.echo_command import echo
+from gatewright_cli.commands.export_command import export
+from gatewright_cli.commands.import_command import import_
 from gatewright_cli.commands.init_command import init
 from gatewright_cli.commands.reload_command import reload
 from gatewright_cli.commands.run_command import run
@@ -30,7 +32,7 @@ def cli() -> None:
     """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
 
 
-for command in (init, build, version, status, reload, apply, backup, echo, run):
+for command in (init, build, version, status, reload, apply, import_, export, backup, echo, run):
     cli.add_command(command)
 
 

@@ -114,13 +114,20 @@ def test_what_envoy_knows_of_upstreams() -> None:
         cluster("gatewright_xds", failing),
         {"name": "unresolved|1"},
         cluster("dead|1", failing),
+        cluster("nobodys|1", failing),
         cluster("back|1", failing | {"cx_active": 1}),
         cluster("half|1", failing, {"cx_connect_fail": 0, "cx_total": 3}),
         cluster("unused|1", {}),
     ]
-    assert dict(upstreams._notes(clusters)) == {
-        "unresolved": "its upstream has no address: the name does not resolve",
-        "dead": "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open",
+    in_use = {
+        "fine": ["back|1", "half|1", "unused|1"],
+        "dead": ["dead|1"],
+        "both": ["back|1", "dead|1", "unresolved|1"],
+    }
+    dead = "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open"
+    assert dict(upstreams._notes(clusters, in_use)) == {
+        "dead": dead,
+        "both": f"{dead}; its upstream has no address: the name does not resolve",
     }
 
 

@@ -17,9 +17,9 @@ MORE_TEXT = 1024 * 1024
 """So many characters more than it has bytes may a document have, once its aliases are written out."""
 
 
-def too_many_values(line: int = 0) -> Unreadable:
-    """More values than MAX_VALUES. line: where the first of these stands, 0 where nobody knows."""
-    expected = f"at most {MAX_VALUES} values, aliases written out"
+def too_many_values(line: int = 0, most: int = MAX_VALUES) -> Unreadable:
+    """More values than `most`. line: where the first of these stands, 0 where nobody knows."""
+    expected = f"at most {most} values, aliases written out"
     return Unreadable([Mistake.expecting(expected, cure="make it smaller", line=line)])
 
 
@@ -49,13 +49,13 @@ class _Open:
 
 
 class Budget:
-    """Counts the events of a YAML parser. `size`: bytes of the document.
+    """Counts the events of a YAML parser. `size`: bytes of the document. `most_values`: that it may have.
 
     Aliases count as what they stand for, which is what costs memory and time later.
     """
 
-    def __init__(self, size: int) -> None:
-        self._most_characters = size + MORE_TEXT
+    def __init__(self, size: int, most_values: int = MAX_VALUES) -> None:
+        self._most_characters, self._most_values = size + MORE_TEXT, most_values
         self._values = self._characters = 0
         self._open: list[_Open] = []
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -93,8 +93,8 @@ class Budget:
     def _add(self, values: int, characters: int, event: yaml.Event) -> None:
         self._values += values
         self._characters += characters
-        if self._values > MAX_VALUES:
-            raise too_many_values(line_of(event))
+        if self._values > self._most_values:
+            raise too_many_values(line_of(event), self._most_values)
         if self._characters > self._most_characters:
             expected = f"aliases that add at most {MORE_TEXT} characters"
             raise Invalid([Mistake.expecting(expected, cure="make it smaller", line=line_of(event))])

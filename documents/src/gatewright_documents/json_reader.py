@@ -9,6 +9,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from functools import partial
 
 from gatewright_documents.budget import (
     MAX_DEPTH,
@@ -30,14 +31,14 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 ESCAPED_SURROGATE = re.compile(rb"(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+")
 
 
-def parse_json(body: bytes, expected: str = "an object") -> JsonObject:
-    """A JSON object. `expected`: what it should be, in words.
+def parse_json(body: bytes, expected: str = "an object", most_values: int = MAX_VALUES) -> JsonObject:
+    """A JSON object. `expected`: what it should be, in words. `most_values`: that it may have.
 
     Raises `Unreadable` for anything else, for a key that stands twice, and for NaN.
     """
     try:
-        value = json.loads(body, object_pairs_hook=_object)
-        _Writable().check(value, 0)
+        value = json.loads(body, object_pairs_hook=partial(_object, most_values))
+        _Writable(most_values).check(value, 0)
         return as_object(value, expected)
     except RecursionError:
         raise Unreadable(too_deep().mistakes) from None
@@ -54,13 +55,14 @@ def parse_json(body: bytes, expected: str = "an object") -> JsonObject:
         raise _located(Invalid([long_number()]), body) from None
 
 
-def line_tree(body: bytes) -> LineTree:
+def line_tree(body: bytes, most_values: int = MAX_VALUES) -> LineTree:
     """Where the values stand of a document that has been read, JSON or YAML; at line 0 where that is not known.
 
     JSON's own parser tells no lines. Nearly all JSON is YAML, whose reader does.
     """
     try:
-        return read_located_yaml(ESCAPED_SURROGATE.sub(_unescaped, body))[1]  # in halves they are JSON and no YAML
+        whole = ESCAPED_SURROGATE.sub(_unescaped, body)  # in halves they are JSON and no YAML
+        return read_located_yaml(whole, most_values=most_values)[1]
     except Invalid:
         return LineTree(0)
 
@@ -81,9 +83,9 @@ def _located(invalid: Invalid, body: bytes) -> Unreadable:
     return Unreadable(invalid.located(line_tree(body).line_of).mistakes)
 
 
-def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    if len(pairs) > MAX_VALUES:
-        raise too_many_values()
+def _object(most_values: int, pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    if len(pairs) > most_values:
+        raise too_many_values(most=most_values)
     value = dict(pairs)
     if len(value) != len(pairs):
         seen = set[str]()
@@ -98,15 +100,15 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 class _Writable:
     """Refuses what the parser lets through and JSON in UTF-8 cannot say, or what is too much of it."""
 
-    def __init__(self) -> None:
-        self._values = 0
+    def __init__(self, most_values: int) -> None:
+        self._values, self._most_values = 0, most_values
         self._path: list[str | int] = []
 
     def check(self, value: JsonValue, depth: int) -> None:
         """Raises `Invalid`, with the field."""
         self._values += 1
-        if self._values > MAX_VALUES:
-            raise too_many_values()
+        if self._values > self._most_values:
+            raise too_many_values(most=self._most_values)
         match value:
             case dict() | list():
                 self._check_inside(value, depth)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from gatewright_documents.budget import MAX_KEY, MAX_NUMBER, Budget, line_of, long_key, long_number
+from gatewright_documents.budget import MAX_KEY, MAX_NUMBER, MAX_VALUES, Budget, line_of, long_key, long_number
 from gatewright_documents.line_tree import LineTree
 from gatewright_documents.mistake import Invalid, Mistake, Unreadable, shown
 from gatewright_documents.values import JsonObject, JsonValue
@@ -31,9 +31,14 @@ MAX_DIRECTIVES = 10
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a plain scalar stands for, by its first character: tags, and the patterns of their texts."""
+    """What a plain scalar stands for, by its first character: tags, and the patterns of their texts.
+
+    merges: whether the key `<<` merges. text_keys: keys are the text that is written, whatever it looks like.
+    """
 
     implicit: Mapping[str, list[tuple[str, re.Pattern[str]]]]
+    merges: bool = False
+    text_keys: bool = False
 
     def tag_of(self, text: str) -> str:
         """The tag of a plain scalar; that of text where no pattern matches."""
@@ -43,19 +48,21 @@ class Dialect:
         return TEXT
 
 
-def _dialect(tags: tuple[str, ...], booleans: str) -> Dialect:
+def _dialect(tags: tuple[str, ...], booleans: str, *, text_keys: bool = False) -> Dialect:
     """booleans: the first characters of the texts that stand for one."""
     implicit = {}
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items():
         known = [(tag, pattern) for tag, pattern in resolvers if tag in tags]
         implicit[first] = [(tag, pattern) for tag, pattern in known if tag != BOOLEAN or first in booleans]
-    return Dialect(implicit)
+    return Dialect(implicit, MERGE in tags, text_keys)
 
 
 JSON_TYPES = _dialect(tuple(SCALARS), "tTfF")
 """The types of JSON: `true` and `false` are booleans, `yes` and a date are text, `<<` is a key like others."""
 YAML_1_1 = _dialect((*SCALARS, MERGE, TIMESTAMP), "yYnNtTfFoO")
 """What policies' definitions have been written in from the start: `yes` is true, `<<` merges, a date is refused."""
+OPENAPI = _dialect((*SCALARS, MERGE), "tTfF", text_keys=True)
+"""As OpenAPI documents are written: the types of JSON, `200:` is a key like `"200":`, and `<<` merges."""
 
 
 def read_yaml(body: bytes, dialect: Dialect = JSON_TYPES) -> JsonValue:
@@ -72,11 +79,14 @@ def parse_yaml(body: bytes, expected: str = "an object") -> JsonObject:
 
 
 def read_located_yaml(
-    body: bytes, dialect: Dialect = JSON_TYPES, *, located: bool = True
+    body: bytes, dialect: Dialect = JSON_TYPES, *, located: bool = True, most_values: int = MAX_VALUES
 ) -> tuple[JsonValue, LineTree]:
-    """As `read_yaml`, and where everything stands; without `located` only where the document begins."""
+    """As `read_yaml`, and where everything stands; without `located` only where the document begins.
+
+    most_values: that the document may have.
+    """
     try:
-        return _Reader(body, dialect, located).read()
+        return _Reader(body, dialect, located, most_values).read()
     except Invalid as invalid:
         raise Unreadable(invalid.mistakes) from None
 
@@ -94,9 +104,9 @@ def not_utf8(error: UnicodeDecodeError) -> Mistake:
     return Mistake.expecting("text in UTF-8", f"a byte {error.object[error.start]:#04x}", "save it as UTF-8", line=line)
 
 
-def _events(body: bytes) -> Iterator[yaml.Event]:
+def _events(body: bytes, most_values: int) -> Iterator[yaml.Event]:
     """What a YAML document consists of, as far as the budget goes. Raises `Invalid`."""
-    budget = Budget(len(body))
+    budget = Budget(len(body), most_values)
     try:
         text = body.decode()
         if len(DIRECTIVE.findall(text)) > MAX_DIRECTIVES:  # libyaml holds each against all before
@@ -143,8 +153,8 @@ class _Open:
 class _Reader:
     """From events to a value. `located`: whether to remember where everything is."""
 
-    def __init__(self, body: bytes, dialect: Dialect, located: bool) -> None:
-        self._body, self._dialect, self._located = body, dialect, located
+    def __init__(self, body: bytes, dialect: Dialect, located: bool, most_values: int) -> None:
+        self._body, self._dialect, self._located, self._most_values = body, dialect, located, most_values
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[JsonValue, LineTree]] = {}
         self._constructor = yaml.constructor.SafeConstructor()
@@ -154,7 +164,7 @@ class _Reader:
 
     def read(self) -> tuple[JsonValue, LineTree]:
         """The document, None of an empty one, and its lines. Raises `Invalid`."""
-        for event in _events(self._body):
+        for event in _events(self._body, self._most_values):
             match event:
                 case yaml.ScalarEvent():
                     self._add_anchored(self._scalar(event), event)
@@ -234,15 +244,18 @@ class _Reader:
         tag = event.tag
         if tag is None:
             tag = self._dialect.tag_of(text) if event.implicit[0] else TEXT
-        if tag in (TEXT, "!"):
-            return text
-        if tag == MERGE and self._dialect is YAML_1_1:
+        if tag == MERGE and self._dialect.merges:
             return MERGE_KEY
+        if tag in (TEXT, "!") or (self._dialect.text_keys and self._expects_key()):
+            return text
         if tag == TIMESTAMP and event.tag is None:
             raise _mistake(event, "a value that JSON has", f"{shown(text)}, a date", "put it in quotes")
         if tag not in SCALARS:
             raise _wrong_tag(event, tag)
         return self._construct(tag, text, event)
+
+    def _expects_key(self) -> bool:
+        return bool(self._open) and isinstance(self._open[-1].value, dict) and self._open[-1].key is None
 
     def _construct(self, tag: str, text: str, event: yaml.ScalarEvent) -> JsonValue:
         if len(text) > MAX_NUMBER:

@@ -19,7 +19,7 @@ from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
 from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
-from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, context_taken, validate
+from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
 from gatewright_controller.versions import (
     Move,
     Versions,
@@ -58,6 +58,8 @@ class Controller:
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
         self._edge, self._upstreams = edge, upstreams
+        self.secret_names: Callable[[], SecretNames | None] = lambda: None
+        """What the Gateway names, for upstreams that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
 
     def load(self) -> None:
@@ -174,7 +176,8 @@ class Controller:
 
     def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
         document = self._with_secrets(document)
-        api = validate(document, self.definitions, self._contexts_beside(document), self._upstreams)
+        contexts, secrets = self._contexts_beside(document), self.secret_names()
+        api = validate(document, self.definitions, contexts, self._upstreams, secrets)
         versions = newest_versions(api, self.definitions)
         bundle = self._translated(with_exact_versions(api, versions))
         try:

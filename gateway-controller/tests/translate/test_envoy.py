@@ -29,7 +29,9 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
+from gatewright_controller.model import Listener
 from gatewright_controller.translate import EdgeSettings, translate
+from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
@@ -61,7 +63,7 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
         "stat_prefix": "test",
         "normalize_path": True,
         "route_config": {"name": "gatewright", "virtual_hosts": [virtual_host(bundles)]},
-        "http_filters": [ext_proc_filter(), {"name": "router", "typed_config": router()}],
+        "http_filters": [ext_proc_filter(), choice_filter(), {"name": "router", "typed_config": router()}],
     }
     filters = [{"name": "http", "typed_config": manager}]
     listeners = [{"address": {"pipe": {"path": str(listener)}}, "filter_chains": [{"filters": filters}]}]
@@ -73,8 +75,8 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
 
 def with_secrets(value: Any) -> Any:
     """Secrets by a stream of their own: with `ads`, Envoy's mode of validation ends in a segmentation fault."""
-    stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
-    stream |= {"grpc_services": [{"envoy_grpc": {"cluster_name": "engine"}}]}
+    services = [{"envoy_grpc": {"cluster_name": "engine"}}]
+    stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": services}
     match value:
         case {"ads": {}, **rest}:
             return rest | {"api_config_source": stream}
@@ -89,7 +91,25 @@ def virtual_host(bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
     lists = {bundle.context: {"action": route_list(bundle, bundles)} for bundle in bundles}
     path = {"@type": f"{TYPE}.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": ":path"}
     tree = {"input": {"name": "path", "typed_config": path}, "prefix_match_map": {"map": lists}}
-    return {"name": "all", "domains": ["*"], "matcher": {"matcher_tree": tree}}
+    return {"name": "all", "domains": ["*"], "matcher": choices_before({"matcher_tree": tree}, bundles)}
+
+
+def choices_before(tree: JsonObject, bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
+    """Where policies' choices lead, as the engine's choices.go has it."""
+    chosen = [route_components_pb2.Route.FromString(one) for bundle in bundles for one in bundle.chosen_routes]
+    if not chosen:
+        return tree
+    lists: dict[str, JsonObject] = {}
+    for route in chosen:
+        says = route.metadata.filter_metadata["gatewright.choice"]
+        routes = {"@type": f"{TYPE}.config.route.v3.RouteList", "routes": [plain(route)]}
+        lists[f"{says['route']}/{says['upstream']}"] = {"action": {"name": "routes", "typed_config": routes}}
+    kind = f"{TYPE}.extensions.matching.common_inputs.network.v3.FilterStateInput"
+    found = {"name": "choice", "typed_config": {"@type": kind, "key": "gatewright.choice"}}
+    one = {"single_predicate": {"input": found, "value_match": {"contains": "/"}}}
+    by_choice = {"matcher_tree": {"input": found, "exact_match_map": {"map": lists}}}
+    first = {"predicate": one, "on_match": {"matcher": by_choice}}
+    return {"matcher_list": {"matchers": [first]}, "on_no_match": {"matcher": tree}}
 
 
 def route_list(bundle: node_pb2.ApiBundle, bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
@@ -111,6 +131,12 @@ def ext_proc_filter() -> JsonObject:
         "metadata_options": {"receiving_namespaces": {"untyped": ["gatewright.authority"]}},
     }
     return {"name": "envoy.filters.http.ext_proc", "disabled": True, "typed_config": config}
+
+
+def choice_filter() -> JsonObject:
+    """The real one, which cannot be put into a message of xds-protos."""
+    (made,) = (one for one in http_filters(Listener(name="http")) if one["name"] == "gatewright.choice")
+    return made
 
 
 def router() -> JsonObject:

@@ -10,7 +10,9 @@ import yaml
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2  # noqa: F401 - Any needs it to be known
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2  # noqa: F401
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2  # noqa: F401
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
@@ -27,6 +29,8 @@ GOLDEN = Path(__file__).parent.parent / "testdata" / "golden"
 def readable(bundle: node_pb2.ApiBundle) -> JsonObject:
     shown = plain(bundle)
     shown["routes"] = [plain(route_components_pb2.Route.FromString(route)) for route in bundle.routes]
+    if bundle.chosen_routes:
+        shown["chosen_routes"] = [plain(route_components_pb2.Route.FromString(one)) for one in bundle.chosen_routes]
     shown["clusters"] = [plain(cluster_pb2.Cluster.FromString(cluster)) for cluster in bundle.clusters]
     for chain, message in zip(shown.get("chains", []), bundle.chains, strict=True):
         for attachment, sent in zip(chain["attachments"], message.attachments, strict=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,12 @@ def test_the_default_listener_is_the_one_that_tests_and_measurements_give_envoy(
 def test_a_field_that_envoy_does_not_have_is_no_message() -> None:
     with pytest.raises(ParseError, match="no field named"):
         message(LISTENER, {"nam": "x"})
+
+
+def test_the_same_gateway_is_the_same_bytes_in_any_process() -> None:
+    """Maps of protobuf have an order of their own in each process, and what an Any holds is bytes."""
+    code = (
+        "from gatewright_controller.gateway_file import effective, render; print(render(effective({}, {}, {})).hex())"
+    )
+    said = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
+    assert len(said) == 1

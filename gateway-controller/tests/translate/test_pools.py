@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2  # noqa: F401 - Any needs it to be known
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.private_upstreams import PrivateUpstreams
-from gatewright_controller.translate import translate
+from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject
+from google.protobuf.json_format import MessageToJson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .test_envoy import SETTINGS, Gateway
-
+SETTINGS = EdgeSettings(trusted_ca=str(Path(__file__).parent.parent / "testdata" / "ca.pem"))
 ALLOWED = PrivateUpstreams.of([], ["unix:/run/orders/"])
 
 
@@ -47,7 +50,7 @@ def test_apis_with_the_same_pool_share_a_cluster_whatever_their_base_paths(
 
 @pytest.mark.parametrize("change", [
     {"url": "http://orders.internal:8081"}, {"url": "https://orders.internal:8080"}, {"protocol": "http2"},
-    {"connectTimeout": "1s"}, {"healthCheck": {"tcp": {}}}, {"ejection": {"consecutiveLocalFailures": 6}},
+    {"connectTimeout": "1s"}, {"healthCheck": {"tcp": {}}}, {"ejection": {"consecutiveGatewayErrors": 6}},
     {"dns": {"refresh": "6s"}}, {"loadBalancing": {"algorithm": "random"}}, {"proxyProtocol": "v1"},
     {"circuitBreaker": {"maxRequests": 6}},
 ])  # fmt: skip
@@ -88,7 +91,6 @@ def test_targets_that_are_verified_by_their_own_names_have_sockets_of_their_own(
     assert [one.name for one in made.transport_socket_matches] == ["a.internal", "b.internal"]
     one_name = {"targets": targets, "host": "x", "tls": {"serverName": "orders"}}
     (made,) = clusters(named("a", orders, main=one_name), definitions)
-    assert made.transport_socket.name == "envoy.transport_sockets.tls"
     assert not made.transport_socket_matches
 
 
@@ -119,7 +121,7 @@ dns["family"] = st.sampled_from(["auto", "ipv4", "ipv6", "preferIpv4", "all"])
 limits = optional(maxConnections=counts, maxPendingRequests=counts, maxRequests=counts, maxRetries=counts)
 failures = st.integers(0, 1000)
 ejection = optional(
-    consecutiveLocalFailures=failures, consecutiveGatewayErrors=failures, consecutive5xx=failures,
+    consecutiveGatewayErrors=failures, consecutive5xx=failures,
     baseTime=st.sampled_from(["1ms", "30s", "9999999s"]), maxPercent=st.integers(1, 100),
 )  # fmt: skip
 keepalive = optional(time=st.sampled_from(["1s", "7200s"]), interval=st.just("2s"), probes=st.integers(1, 100))
@@ -149,25 +151,53 @@ def pools(draw: st.DrawFn) -> JsonObject:
         connectTimeout=times, idleTimeout=times, maxRequestsPerConnection=counts, maxConnectionAge=times,
         tcpKeepalive=keepalive, proxyProtocol=st.sampled_from(["v1", "v2"]),
     ))  # fmt: skip
-    checks = [st.fixed_dictionaries({"http": http_check}), st.just({"tcp": {}})]
+    checks: list[st.SearchStrategy[JsonObject]] = [st.fixed_dictionaries({"http": http_check}), st.just({"tcp": {}})]
     if pool.get("protocol", "http2" if grpc else "http1") == "http2":
         checks.append(st.fixed_dictionaries({"grpc": optional(service=st.just("orders.Orders"))}))
     if draw(st.booleans()):
         rest = optional(interval=times, timeout=times, unhealthyThreshold=st.integers(1, 100))
-        pool["healthCheck"] = draw(st.one_of(checks)) | draw(rest)
+        pool["healthCheck"] = {**draw(st.one_of(checks)), **draw(rest)}
     if scheme in ("https", "grpcs"):
         pool["tls"] = draw(tls)
     discovery = st.sampled_from(["strict", "logical"] if len(targets) == 1 else ["strict"])
     pool["dns"] = draw(optional(discovery=discovery, **dns))
+    if pool.get("loadBalancing") == {"algorithm": "random"}:
+        for target in targets:
+            target.pop("weight", None)
+    if scheme == "https" and pool.get("protocol") == "auto":
+        pool.pop("proxyProtocol", None)
     return pool | {"targets": targets, "host": "orders.example"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# With `ads`, Envoy's mode of validation ends in a segmentation fault: secrets come by a stream of their own.
+STREAM = '"api_config_source": {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [%s]}'
+SERVICE = '{"envoy_grpc": {"cluster_name": "engine"}}'
+ENGINE = {"name": "engine", "type": "STATIC", "load_assignment": {"cluster_name": "engine"}}
+
+
+def complaint(made: list[cluster_pb2.Cluster]) -> str:
+    """What `envoy --mode validate` has to say against the clusters; empty if nothing."""
+    plain = [json.loads(MessageToJson(one, preserving_proto_field_name=True)) for one in made]
+    unique = [*{one["name"]: one for one in plain}.values(), ENGINE]
+    document = {"node": {"id": "test", "cluster": "test"}, "static_resources": {"clusters": unique}}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "envoy.json"
+        file.write_text(json.dumps(document).replace('"ads": {}', STREAM % SERVICE))
+        command = ["envoy", "-c", str(file), "--use-dynamic-base-id", "-l", "error", "--mode", "validate"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(many=st.lists(pools(), min_size=20, max_size=40))
 def test_envoy_accepts_any_valid_pool(many: list[JsonObject], orders: JsonObject, definitions: Definitions) -> None:
     """Many at once: an Envoy takes longer to start than to look at a pool."""
     upstreams = {f"p{index}": pool for index, pool in enumerate(many)} | {"main": many[0]}
-    api = validate(named("a", orders, **upstreams), definitions, {}, ALLOWED)
-    with tempfile.TemporaryDirectory() as folder:
-        gateway = Gateway(Path(folder))
-        assert gateway.validate([translate(api, definitions, SETTINGS).message]) == ""
+    assert complaint(clusters(named("a", orders, **upstreams), definitions)) == ""
+
+
+def test_envoy_says_what_it_does_not_accept(orders: JsonObject, definitions: Definitions) -> None:
+    """That the test above can fail."""
+    (made,) = clusters(named("a", orders, main={"url": "https://10.0.0.1"}), definitions)
+    made.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address = "300.0.0.1"
+    assert "300.0.0.1" in complaint([made])

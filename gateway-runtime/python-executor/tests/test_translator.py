@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 from gatewright.action import MAX_BODY_BYTES
+from gatewright.peer import encode_peer
 from gatewright.policy import (
     FailureClass,
     ImmediateResponse,
     Metadata,
+    Peer,
     PolicyMetadata,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
@@ -49,6 +51,16 @@ def test_a_request_as_a_policy_sees_it() -> None:
     assert request_context(request_execution(1), ABOUT, None, 0.0).body is None
 
 
+def test_who_the_client_is_and_where_the_request_goes() -> None:
+    execution = request_execution(1)
+    ctx = request_context(execution, ABOUT, None, 0.0)
+    assert (ctx.peer, ctx.upstream) == (None, None)
+    peer = Peer("CN=é,O=a\\, b", "CN=ca", ("a,b", '"'), ("urn:\0",), ("a@b",), ("::1",), "00ff")
+    execution.peer, execution.upstream = encode_peer(peer), b"canary"
+    assert (ctx.peer, ctx.upstream) == (peer, "canary")
+    assert response_context(execution, ABOUT, None, 0.0).request.peer == peer
+
+
 def test_a_response_as_a_policy_sees_it() -> None:
     execution = response_execution(1, headers={"set-cookie": ["a=1", "b=2"]}, status=404)
     execution.response_body = b"no"
@@ -66,13 +78,14 @@ def test_all_that_a_request_modification_can_say() -> None:
         REQUEST(
             set_headers={"X-A": "é", "x-b": [b"\xff", "2"]}, remove_headers=["X-C", "x-d"],
             append_headers={"X-E": ("1",)}, body="text", path="/a/b", query="", method="PUT", authority="h:1",
-            analytics_metadata={"n": [1, None]},
+            upstream="canary", analytics_metadata={"n": [1, None]},
         )
     )  # fmt: skip
     assert action == pb.Action(
         id=7, set_headers=b"x-a\0\xc3\xa9\0x-b\0\xff\0x-b\x002\0", remove_headers=b"x-c\0x-d\0",
         append_headers=b"x-e\x001\0",
-        body=b"text", path=b"/a/b", query=b"", method=b"PUT", authority=b"h:1", analytics_metadata=b'{"n":[1,null]}',
+        body=b"text", path=b"/a/b", query=b"", method=b"PUT", authority=b"h:1", upstream=b"canary",
+        analytics_metadata=b'{"n":[1,null]}',
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from gatewright import testing
 from gatewright.policy import (
     FailureClass,
     ImmediateResponse,
+    Peer,
     Policy,
     PolicyMetadata,
     RequestAction,
@@ -15,6 +16,8 @@ from gatewright.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:  # noqa: ARG001
@@ -54,6 +57,17 @@ def test_a_request_says_what_came() -> None:
     assert ctx.headers is ctx.headers
     assert dict(ctx.metadata) == {"n": 1}
     assert ctx.policy.system_params == {}
+    assert (ctx.peer, ctx.upstream) == (None, None)
+
+
+@given(st.builds(Peer, *[st.text()] * 2, *[st.lists(st.text(), max_size=3).map(tuple)] * 4, st.text()))
+def test_a_peer_is_who_it_was_whatever_its_names_are(peer: Peer) -> None:
+    assert testing.request(peer=peer).peer == peer
+    assert testing.response(request=testing.request(peer=peer)).request.peer == peer
+
+
+def test_the_upstream_that_was_chosen() -> None:
+    assert testing.request(upstream="canary").upstream == "canary"
 
 
 def test_a_response_brings_its_request_along() -> None:
@@ -95,6 +109,7 @@ def test_an_invalid_trace_is_none(parent: str) -> None:
 def test_every_modification_starts_as_no_change() -> None:
     request, response, answer = UpstreamRequestModifications(), UpstreamResponseModifications(), ImmediateResponse(401)
     assert request.body is request.path is request.query is request.method is request.authority is None
+    assert request.upstream is None
     assert (response.body, response.status_code) == (None, None)
     assert (answer.headers, answer.body) == ({}, b"")
     assert request.set_headers is not UpstreamRequestModifications().set_headers

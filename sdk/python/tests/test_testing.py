@@ -56,6 +56,8 @@ REFUSED = [
     ('UpstreamRequestModifications(path="/a/%2e%2E/b")', "path: expected no dot segments"),
     ('UpstreamRequestModifications(method="CONNECT")', "method: expected"),
     ('UpstreamRequestModifications(authority="a b")', "authority: expected a host"),
+    ('UpstreamRequestModifications(upstream="")', "upstream: expected the name of an upstream"),
+    ("UpstreamRequestModifications(upstream=3)", "upstream: expected the name of an upstream"),
     ('UpstreamRequestModifications(analytics_metadata={"a": b""})', "expected a JSON value"),
     ("UpstreamResponseModifications()", "expected on_request to return UpstreamRequestModifications"),
     ("ImmediateResponse(102)", "status_code: expected an int from 200 to 599, got int 102"),

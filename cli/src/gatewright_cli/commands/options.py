@@ -23,3 +23,4 @@ IMPORT_LIMIT = click.option(
 RUN_DIR = click.option(
     "--run-dir", type=A_PATH, help="The directory that the node runs in. [default: that of the only one]"
 )
+FORCE = click.option("--force", is_flag=True, help="Replace the output file if it is there.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import upstreams
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, quarantined
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, clusters, quarantined
 from gatewright_cli.run import control
 
 
@@ -16,7 +16,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     With `quarantined`, `health`, `shortcomings`, and a `note` for each API whose upstream shows trouble.
     """
     found = control.status(run_dir) or written
-    noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET)
+    noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}

@@ -210,7 +210,9 @@ def _parsed(file: Path, content: bytes) -> ApiFile:
 def _upstreams(spec: dict[str, Any]) -> list[str]:
     named = spec.get("upstream")
     listed = [each for each in named.values() if isinstance(each, dict)] if isinstance(named, dict) else []
-    return [url for each in listed if isinstance(url := each.get("url"), str)]
+    targets = [one for each in listed if isinstance(named := each.get("targets"), list) for one in named]
+    urls = [each.get("url") for each in (*listed, *targets) if isinstance(each, dict)]
+    return [url for url in urls if isinstance(url, str)]
 
 
 def _sample(spec: dict[str, Any]) -> tuple[str, str] | None:

@@ -122,6 +122,12 @@ class EngineAdmin:
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
+    async def clusters(self) -> dict[str, list[str]]:
+        """Envoy's clusters of each API that runs. Raises LocalHttpError where the engine gives no answer."""
+        answer = await self._client.get("/clusters")
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=dict[str, list[str]])
+
     async def envoy_acknowledged_all(self) -> bool:
         """Whether Envoy has acknowledged the newest clusters, listeners and routes. False where the engine gives no
         answer.
@@ -175,6 +181,14 @@ class EngineAdmin:
             raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != 200:
             raise EngineRefusedError(_reason(answer))
+
+
+def clusters(socket: Path) -> dict[str, list[str]]:
+    """Envoy's clusters of each API that runs; none where the engine gives no answer."""
+    try:
+        return asyncio.run(EngineAdmin(socket).clusters())
+    except (LocalHttpError, msgspec.DecodeError):
+        return {}
 
 
 def quarantined(socket: Path) -> list[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ ENVOY_SOCKET = "envoy-admin.sock"
 Json = dict[str, Any]
 
 
-def notes(socket: Path) -> dict[str, str]:
-    """API → what stands in the way of its upstream; nothing of an API whose upstream has shown no trouble.
+def notes(socket: Path, in_use: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """API → what stands in the way of its upstreams; nothing of an API whose upstreams have shown no trouble. in_use:
+    the clusters of each API, which others may use too.
 
     From the counters of Envoy's admin interface (/clusters), which begin with its start. Empty where it is away.
     """
@@ -26,15 +27,15 @@ def notes(socket: Path) -> dict[str, str]:
         found: Json = msgspec.json.decode(answer.content)
     except (LocalHttpError, msgspec.DecodeError):
         return {}
-    return dict(_notes(found.get("cluster_statuses", [])))
+    return dict(_notes(found.get("cluster_statuses", []), in_use))
 
 
-def _notes(clusters: list[Json]) -> Iterator[tuple[str, str]]:
-    """A cluster of an API is named API|HASH."""
-    for cluster in clusters:
-        api, bar, _ = cluster["name"].partition("|")
-        if bar and (note := _note(cluster.get("host_statuses", []))):
-            yield api, note
+def _notes(clusters: list[Json], in_use: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    used = {name for names in in_use.values() for name in names}
+    noted = {one["name"]: _note(one.get("host_statuses", [])) for one in clusters if one["name"] in used}
+    for api, names in in_use.items():
+        if told := list(dict.fromkeys(note for name in names if (note := noted.get(name)))):
+            yield api, "; ".join(told)
 
 
 def _note(hosts: list[Json]) -> str:

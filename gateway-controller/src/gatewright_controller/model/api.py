@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Text, Timeout
 from gatewright_controller.model.policies import PolicyAttachment
+from gatewright_controller.model.routing import Answer, OperationRedirect, Routing
 from gatewright_controller.model.upstream import Upstreams
 
 AccessLog = Literal["all", "errors", "none"]
@@ -24,7 +25,7 @@ ApiVersion = Annotated[
 ]
 
 
-class Operation(Strict, frozen=True):
+class Operation(Routing, frozen=True):
     """One method at one path of the API, with its policies behind those of the API."""
 
     method: Method
@@ -34,9 +35,14 @@ class Operation(Strict, frozen=True):
     request_timeout: Timeout | UnsetType = UNSET
     idle_timeout: Timeout | UnsetType = UNSET
     """Both overrule the API's own."""
+    upstream: ResourceName | UnsetType = UNSET
+    """The pool that requests go to; unset: as the API's `split` has it, else `main`."""
+    redirect: OperationRedirect | UnsetType = UNSET
+    answer: Answer | UnsetType = UNSET
+    """With either of these nothing goes upstream."""
 
 
-class ApiSpec(Strict, frozen=True, kw_only=True):
+class ApiSpec(Routing, frozen=True, kw_only=True):
     """What an API is."""
 
     display_name: Text | UnsetType = UNSET

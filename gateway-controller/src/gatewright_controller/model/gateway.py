@@ -116,7 +116,7 @@ class ListenerTls(Strict, frozen=True):
     ciphers: Annotated[
         list[Cipher],
         told(
-            "For TLS 1.2, in the order of preference; all have forward secrecy and authenticate what they encrypt. "
+            "For TLS 1.2, in the order of preference; all have ECDHE, and authenticate what they encrypt. "
             "TLS 1.3 has its own, which nobody chooses.",
             "TlsParameters.cipher_suites",
             min_length=1,
@@ -290,6 +290,11 @@ class Limits(Strict, frozen=True):
         Annotated[int, Meta(ge=1, le=1_000_000_000)] | UnsetType,
         told("Then the connection is closed in good order. Unset: any number.",
              "HttpProtocolOptions.max_requests_per_connection"),
+    ] = UNSET  # fmt: skip
+    requests_per_second: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
+        told("Of one connection, on average and in one burst; more are answered with 429. Unset: any number.",
+             "LocalRateLimit.token_bucket, local_rate_limit_per_downstream_connection"),
     ] = UNSET  # fmt: skip
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,

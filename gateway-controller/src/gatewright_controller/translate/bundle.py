@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation
-from gatewright_controller.paths import PathTemplate, context_of
+from gatewright_controller.paths import PathTemplate, context_of, parse_path
 from gatewright_controller.translate import envoy
+from gatewright_controller.translate.actions import action, used_pools
 from gatewright_controller.translate.chains import attach, chain
-from gatewright_controller.translate.pools import MAIN, Pool, Pools
+from gatewright_controller.translate.pools import Pool, Pools
 from gatewright_controller.translate.routes import (
     RoutedAnswer,
     RoutedOperation,
@@ -20,6 +21,7 @@ from gatewright_controller.translate.routes import (
     Target,
     by_path,
     operation_name,
+    render_chosen_routes,
     render_routes,
 )
 from gatewright_controller.translate.settings import EdgeSettings
@@ -62,25 +64,19 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstream, settings)
-    paths = _routed_paths(api, definitions, settings)
+    paths, target = _routed_paths(api, definitions, settings), _target(api, pools.pool)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,
-        routes=[envoy.serialized(route) for route in render_routes(paths, _target(api, pools.pool))],
-        clusters=[envoy.serialized(cluster) for cluster in pools.clusters(_used(api))],
+        routes=[envoy.serialized(route) for route in render_routes(paths, target)],
+        chosen_routes=[envoy.serialized(route) for route in render_chosen_routes(paths, target)],
+        clusters=[envoy.serialized(cluster) for cluster in pools.clusters(used_pools(api))],
         chains=_distinct(paths),
     )
     message.digest = _digest(message)
     return Bundle(message, _policies(message))
-
-
-def _used(api: Api) -> set[str]:
-    """The pools that routes name; a policy may choose any."""
-    if api.spec.policies or any(operation.policies for operation in api.spec.operations):
-        return set(api.spec.upstream)
-    return {MAIN}
 
 
 def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
@@ -100,7 +96,8 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) ->
     def operation(one: Operation) -> RoutedOperation:
         name = operation_name(one)
         own = chain_of(name, [*shared, *attach(api, name, one.policies, definitions)])
-        return RoutedOperation(one.method, name, own, timeouts(api, one, definitions, settings))
+        times = timeouts(api, one, definitions, settings)
+        return RoutedOperation(one.method, name, own, times, action(api.spec, one), parse_path(one.path))
 
     def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):

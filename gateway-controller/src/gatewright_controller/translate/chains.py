@@ -14,6 +14,7 @@ from gatewright_controller.definitions import Definition, Definitions
 from gatewright_controller.model import Api, PolicyAttachment, milliseconds
 from gatewright_controller.paths import context_of
 from gatewright_controller.translate.identity import canonical, digest_of
+from gatewright_controller.translate.pools import MAIN
 
 ON_ERROR = {"fail": node_pb2.ON_ERROR_FAIL, "continue": node_pb2.ON_ERROR_CONTINUE}
 HEADERS = {HeaderMode.SKIP: node_pb2.HEADER_MODE_SKIP, HeaderMode.PROCESS: node_pb2.HEADER_MODE_PROCESS}
@@ -94,14 +95,16 @@ def _decodes(mode: node_pb2.ProcessingMode) -> bool:
 
 def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) -> node_pb2.Chain:
     """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
-    these hold, and whether responses may be encoded."""
+    these hold, whether responses may be encoded, and the pools that policies may choose."""
     context = context_of(api.spec.context, api.spec.version)
+    upstreams = sorted(api.spec.upstream)
     content: list[JsonValue] = [
         api.metadata.name,
         context,
         operation,
         [[one.instance, _content(one)] for one in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
+        *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
     ]
     return node_pb2.Chain(
         id=digest_of(content),
@@ -109,6 +112,7 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         operation=operation,
         attachments=attachments,
         processing_mode=_union([one.processing_mode for one in attachments]),
+        upstreams=upstreams,
     )
 
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import AccessLog, Operation
+from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
-from gatewright_controller.translate.chains import bodies_wanted, goes_on_when_crashed
-from gatewright_controller.translate.pools import MAIN, Pool
+from gatewright_controller.translate.actions import Action, Forwarding
+from gatewright_controller.translate.chains import goes_on_when_crashed
+from gatewright_controller.translate.forwarding import Forwarder
+from gatewright_controller.translate.pools import Pool
+from gatewright_controller.translate.rewrites import redirect_path
 from gatewright_controller.translate.timeouts import Timeouts
 
 NOT_ALLOWED = json.dumps(
@@ -44,6 +47,9 @@ class RoutedOperation:
     name: str
     chain: node_pb2.Chain | None
     timeouts: Timeouts
+    action: Action
+    path: PathTemplate
+    """With the names of its parameters."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy
     places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]
     for routed, place in places:
         for operation in routed.operations:
-            yield _operation_route(routed, place, operation, target)
+            yield from _operation_routes(routed, place, operation, target)
     for routed, place in places:
         if routed.preflight:
             yield _preflight_route(place, routed.preflight, allowed[routed.template], target)
@@ -111,30 +117,53 @@ def _places(template: PathTemplate, templates: set[PathTemplate], target: Target
         yield path_match(target.context, slashed)
 
 
-def _operation_route(
+def _operation_routes(
     routed: RoutedPath, place: envoy.PathMatch, operation: RoutedOperation, target: Target
-) -> envoy.EnvoyMessage:
+) -> Iterator[envoy.EnvoyMessage]:
     heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
     match = envoy.route_match(place, (operation.method, "HEAD") if heads else (operation.method,))
-    pool = target.pool(MAIN)
-    forward = envoy.Forward(
-        pool.cluster,
-        pool.authority,
-        operation.timeouts.request_ms,
-        operation.timeouts.idle_ms,
-        rewrite(target.context, pool.base),
-        policies_choose_authority=operation.chain is not None,
-        websocket=_websocket(operation),
+    name, filters = route_name(target.api, operation), _filters(operation.chain, target)
+    match operation.action:
+        case Forwarding():
+            yield from forwarder(operation, operation.action, target).routes(match)
+        case OperationRedirect():
+            yield envoy.redirecting_route(name, match, _redirect(operation.action, operation, target), filters)
+        case Answer():
+            answer = envoy.Answer(operation.action.status, operation.action.headers, operation.action.body)
+            yield envoy.answering_route(name, match, answer, filters)
+
+
+def forwarder(operation: RoutedOperation, action: Forwarding, target: Target) -> Forwarder:
+    """What makes an operation's routes to its pools."""
+    return Forwarder(
+        name=route_name(target.api, operation),
+        action=action,
+        method=operation.method,
+        path=operation.path,
+        context=target.context,
+        chain=operation.chain,
+        timeouts=operation.timeouts,
+        filters=_filters(operation.chain, target),
+        pool=target.pool,
     )
-    return envoy.forwarding_route(route_name(target.api, operation), match, forward, _filters(operation.chain, target))
 
 
-def _websocket(operation: RoutedOperation) -> envoy.Websocket:
-    """A WebSocket begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
-    if operation.method != "GET":
-        return envoy.Websocket(allowed=False)
-    wanting = bodies_wanted(operation.chain) if operation.chain else []
-    return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
+def render_chosen_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
+    """Where policies' choices send requests: the same for all places that an operation's path matches."""
+    for routed in paths:
+        for operation in routed.operations:
+            if isinstance(operation.action, Forwarding):
+                yield from forwarder(operation, operation.action, target).chosen_routes()
+
+
+def _redirect(said: OperationRedirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
+    return envoy.Redirect(
+        said.status,
+        said.scheme if isinstance(said.scheme, str) else None,
+        said.host if isinstance(said.host, str) else None,
+        said.port if isinstance(said.port, int) else None,
+        redirect_path(target.context, operation.path, said.path) if isinstance(said.path, str) else None,
+    )
 
 
 def _preflight_route(
@@ -212,13 +241,3 @@ def _pattern(segment: Segment) -> str:
         case Kind.PARAMETER:
             return "/[^/]+"
     return "(?:/.*)?"
-
-
-def rewrite(context: str, base: str) -> tuple[str, str] | None:
-    """Context to base path, by a regex: a prefix rewrite leaves alone what a policy made another route's path."""
-    context = "" if context == "/" else context
-    if context == base:
-        return None
-    if base:
-        return f"^{re.escape(context)}(/.*)?$", base.replace("\\", "\\\\") + r"\1"
-    return f"^{re.escape(context)}(?:/(.*))?$", r"/\1"

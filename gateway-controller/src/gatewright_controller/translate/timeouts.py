@@ -8,12 +8,15 @@ from msgspec import UNSET, UnsetType
 
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation, milliseconds
+from gatewright_controller.model.routing import waits_ms
+from gatewright_controller.translate.actions import Forwarding, action
 from gatewright_controller.translate.settings import EdgeSettings
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In milliseconds. `idle_ms` is at least what policies may take and the upstream until its answer begins."""
+    """In milliseconds. `request_ms` is that of each try; `idle_ms` is at least what policies may take and the upstream
+    until its answer begins."""
 
     request_ms: int
     idle_ms: int
@@ -26,12 +29,18 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     """
     attached = (*api.spec.policies, *operation.policies)
     policies = sum(definitions.resolve(one.name, one.version).work_ms(milliseconds(one.timeout)) for one in attached)
+    made = action(api.spec, operation)
+    retries = made.retries if isinstance(made, Forwarding) else None
+    tries, waits = (retries.attempts, waits_ms(retries)) if retries else (1, 0)
     request = _said(operation.request_timeout, api.spec.request_timeout)
     idle = _said(operation.idle_timeout, api.spec.idle_timeout)
+    if retries and not isinstance(retries.per_try_timeout, UnsetType):
+        request = milliseconds(retries.per_try_timeout)
     if request is None:
-        request = settings.request_timeout_ms if idle is None else min(settings.request_timeout_ms, idle - policies)
+        fits = settings.request_timeout_ms if idle is None else (idle - policies - waits) // tries
+        request = min(settings.request_timeout_ms, fits)
     if idle is None:
-        idle = max(settings.idle_timeout_ms, request + policies)
+        idle = max(settings.idle_timeout_ms, policies + tries * request + waits)
     return Timeouts(request, idle)
 
 

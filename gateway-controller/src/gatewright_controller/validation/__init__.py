@@ -20,6 +20,7 @@ from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.paths import check_context_of, check_operations, context_taken
 from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
+from gatewright_controller.validation.routing import check_routing
 from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
 
 __all__ = ["NO_PRIVATE_UPSTREAMS", "SecretNames", "context_taken", "validate"]
@@ -59,6 +60,7 @@ def _meaning(
     yield from check_context_of(draft, contexts)
     yield from check_upstreams(draft, *known)
     yield from check_operations(draft)
+    yield from check_routing(draft, definitions)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):
         for policy in policies:
             yield from check_policy(policy, definitions)

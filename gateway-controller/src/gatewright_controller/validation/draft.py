@@ -13,6 +13,8 @@ from gatewright_controller.model import PolicyAttachment, Upstream, milliseconds
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class DraftPolicy:
@@ -44,6 +46,37 @@ class DraftTimeouts:
 
 
 @dataclass(frozen=True)
+class DraftRouting:
+    """What an API or an operation says of its requests' ways, as far as it can be read. field: where it stands."""
+
+    field: str
+    raw: JsonObject
+
+    def says(self, name: str) -> bool:
+        """Whether the field is there, readable or not."""
+        return name in self.raw
+
+    def get(self, name: str, kind: type[T]) -> T | None:
+        """The field's value, or None where it is not there or is not of the kind."""
+        return _converted(self.raw.get(name), kind)
+
+    def items(self, name: str, kind: type[T]) -> list[T]:
+        """The field's items; none unless all can be read, so that places are those of the document."""
+        read = [_converted(one, kind) for one in _list(self.raw.get(name))]
+        items = [one for one in read if one is not None]
+        return items if len(items) == len(read) else []
+
+
+def _converted(value: JsonValue, kind: type[T]) -> T | None:
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+@dataclass(frozen=True)
 class DraftOperation:
     """An operation as far as it can be read. field: where it stands."""
 
@@ -52,6 +85,7 @@ class DraftOperation:
     path: str | None
     policies: list[DraftPolicy]
     timeouts: DraftTimeouts
+    routing: DraftRouting
 
 
 @dataclass(frozen=True)
@@ -76,6 +110,7 @@ class Draft:
     policies: list[DraftPolicy]
     operations: list[DraftOperation]
     timeouts: DraftTimeouts
+    routing: DraftRouting
     strict: bool
 
     @staticmethod
@@ -87,8 +122,9 @@ class Draft:
         policies = _draft_policies(spec, "spec")
         version = _text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
+        routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        return Draft(context, version, upstreams, policies, operations, timeouts, strict)
+        return Draft(context, version, upstreams, policies, operations, timeouts, routing, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -111,7 +147,8 @@ def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
     where, given = f"spec.operations[{index}]", _object(raw)
     method, path = _text(given.get("method")), _text(given.get("path"))
-    return DraftOperation(where, method, path, _draft_policies(given, where), _draft_timeouts(given, where))
+    policies, times = _draft_policies(given, where), _draft_timeouts(given, where)
+    return DraftOperation(where, method, path, policies, times, DraftRouting(where, given))
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:

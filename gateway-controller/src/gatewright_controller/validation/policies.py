@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
-from gatewright_controller.model import PolicyAttachment, milliseconds
+from gatewright_controller.model import PolicyAttachment, Retries, Websocket, milliseconds
+from gatewright_controller.model.routing import retried_methods, waits_ms
 from gatewright_controller.secrets import mask_mistakes
-from gatewright_controller.validation.draft import Draft, DraftPolicy
+from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, StatedTimeout
 
 CHAIN_LIMIT_MS = 60_000
 """The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
@@ -89,18 +91,48 @@ def check_idle_timeouts(draft: Draft, definitions: Definitions) -> Iterator[Mist
     base, told = _total(draft.policies, definitions), set[str]()
     for operation in draft.operations:
         said = operation.timeouts.over(draft.timeouts)
-        policies, request = base + _total(operation.policies, definitions), said.request.ms if said.request else 1
-        if said.idle is None or said.idle.ms >= policies + request or said.idle.field in told:
-            continue
-        told.add(said.idle.field)
-        parts = f"the policies' timeouts ({_seconds(policies)})"
-        if said.request:
-            parts += f" and requestTimeout ({_seconds(request)})"
-        yield Mistake(
-            said.idle.field,
-            f"expected at least the time that {parts} take for {operation.method} {operation.path}, "
-            f"got {_seconds(said.idle.ms)}",
-        )
+        policies, upstream = base + _total(operation.policies, definitions), _upstream_time(draft, operation)
+        websocket = operation.routing.get("websocket", Websocket) or draft.routing.get("websocket", Websocket)
+        for idle in (said.idle, _idle_of(websocket, operation, draft)):
+            if idle is None or idle.ms >= policies + upstream.ms or idle.field in told:
+                continue
+            told.add(idle.field)
+            parts = f"the policies' timeouts ({_seconds(policies)}){upstream.words}"
+            took = f"that {parts} take for {operation.method} {operation.path}"
+            yield Mistake(idle.field, f"expected at least the time {took}, got {_seconds(idle.ms)}")
+
+
+@dataclass(frozen=True)
+class UpstreamTime:
+    """What an upstream may take until its answer begins, all tries together, and how a mistake says that."""
+
+    ms: int
+    words: str
+
+
+def _upstream_time(draft: Draft, operation: DraftOperation) -> UpstreamTime:
+    said = operation.timeouts.over(draft.timeouts)
+    retries = _retries(draft, operation)
+    per_try = milliseconds(retries.per_try_timeout) if retries and isinstance(retries.per_try_timeout, str) else None
+    each = per_try or (said.request.ms if said.request else 1)
+    words = f" and requestTimeout ({_seconds(each)})" if said.request and per_try is None else ""
+    if not retries:
+        return UpstreamTime(each, words)
+    whole = each * retries.attempts + waits_ms(retries)
+    return UpstreamTime(whole, f" and {retries.attempts} attempts ({_seconds(whole)} with their backOff)")
+
+
+def _retries(draft: Draft, operation: DraftOperation) -> Retries | None:
+    routing = operation.routing if operation.routing.says("retries") else draft.routing
+    retries = Retries() if routing.get("retries", bool) else routing.get("retries", Retries)
+    return retries if retries and operation.method in retried_methods(retries) else None
+
+
+def _idle_of(websocket: Websocket | None, operation: DraftOperation, draft: Draft) -> StatedTimeout | None:
+    if websocket is None or not isinstance(websocket.idle_timeout, str) or operation.method != "GET":
+        return None
+    place = operation if operation.routing.get("websocket", Websocket) else draft
+    return StatedTimeout(f"{place.routing.field}.websocket.idleTimeout", milliseconds(websocket.idle_timeout))
 
 
 def _seconds(ms: int) -> str:

@@ -37,10 +37,7 @@ class _Target:
 
 
 def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNames | None) -> Iterator[Mistake]:
-    """There is the one of operations that name none; each can be built, of targets that publishers may name."""
-    if draft.upstreams and "main" not in (one.name for one in draft.upstreams):
-        names = ", ".join(one.name for one in draft.upstreams)
-        yield Mistake("spec.upstream", f"expected one named main, which operations use that name none, got {names}")
+    """Each can be built, of targets that publishers may name."""
     for drafted in draft.upstreams:
         targets: list[_Target] = []
         for found in _targets(drafted, upstreams):
@@ -50,6 +47,7 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNa
                 targets.append(found)
         yield from _check_alike(drafted, targets)
         yield from _check_balancing(drafted)
+        yield from _check_weights(drafted)
         if drafted.upstream.health_check:
             yield from _check_health(drafted, drafted.upstream.health_check, targets)
         yield from _check_tls(drafted, targets, secrets)
@@ -90,6 +88,9 @@ def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator
         cure = "remove it, or write http:// or https://"
         got = f"got {drafted.upstream.protocol!r} with {targets[0].text!r}"
         yield Mistake(f"{drafted.field}.protocol", f"expected http2 with a grpc:// or grpcs:// URL, {got}; {cure}")
+    if targets and targets[0].url.secure and drafted.upstream.protocol == "auto" and drafted.upstream.proxy_protocol:
+        expected = "expected http1 or http2 with proxyProtocol, behind which Envoy does not negotiate"
+        yield Mistake(f"{drafted.field}.protocol", f"{expected}, got 'auto'")
     names = sorted({one.url.host for one in targets if not one.url.is_address})
     if len(names) > 1 and "host" not in drafted.keys:
         expected = "expected the Host header that all targets are sent, for they have different names"
@@ -107,6 +108,16 @@ def _check_balancing(drafted: DraftUpstream) -> Iterator[Mistake]:
         yield Mistake(field, "expected header, cookie or clientAddress with algorithm ringHash, got nothing")
     elif said.hash_on:
         yield from _check_hash_on(said.hash_on, field)
+
+
+def _check_weights(drafted: DraftUpstream) -> Iterator[Mistake]:
+    if drafted.upstream.load_balancing.algorithm != "random":
+        return
+    for index, target in enumerate(drafted.upstream.targets or []):
+        if target.weight != 1:
+            expected = "expected none with algorithm random, which has no weights"
+            cure = "remove it, or say roundRobin"
+            yield Mistake(f"{drafted.field}.targets[{index}].weight", f"{expected}, got {target.weight}; {cure}")
 
 
 def _check_hash_on(said: HashOn, field: str) -> Iterator[Mistake]:

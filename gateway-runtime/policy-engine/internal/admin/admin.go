@@ -1,6 +1,6 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats, /chains and /executors; POST /executors makes other executor processes serve, POST /gateway
-// another Gateway.
+// /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
+// POST /gateway another Gateway.
 package admin
 
 import (
@@ -25,6 +25,7 @@ import (
 type Sources struct {
 	Ready     func() bool
 	Node      func() node.Stats
+	Clusters  func() map[string][]string // the answer of /clusters: Envoy's, by API
 	XDS       func() xds.Stats
 	Exchanges func() exchange.Stats
 	Policies  func() []exchange.ExecutionStats
@@ -102,6 +103,7 @@ func Handler(sources Sources) http.Handler {
 	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.stats()) })
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.chains()) })
+	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {

@@ -26,6 +26,7 @@ type actionScript struct {
 	RemoveHeaders                  []string
 	ManyHeaders                    struct{ Lines, Bytes int }
 	Path, Query, Method, Authority *scriptText
+	Upstream                       *scriptText
 	StatusCode                     int
 	Body                           *scriptText
 	Analytics                      map[string]any
@@ -77,7 +78,8 @@ func (c actionCase) refusal() error {
 		err = checkRequest(&v1alpha.UpstreamRequestModifications{
 			Headers: headers, AnalyticsMetadata: a.Analytics,
 			Path: (*string)(a.Path), Query: (*string)(a.Query), Method: (*string)(a.Method), Authority: (*string)(a.Authority),
-		}, "/orders")
+			Upstream: (*string)(a.Upstream),
+		}, "/orders", []string{"main", "canary"})
 	}
 	if err != nil {
 		return err

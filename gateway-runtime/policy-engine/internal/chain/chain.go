@@ -18,6 +18,7 @@ type Spec struct {
 	Context         string // the API's context: "/orders/v1.0", "/" for the root
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
+	Upstreams       []string      // names that a policy may choose by upstream
 	Bodies          *Budget       // for the bodies that it holds, of all chains together; nil: without a limit
 	RequestLimit    time.Duration // for a request's body to come in, where a policy wants it whole; 0: any time
 	Observer        Observer      // nil: there is none

@@ -292,6 +292,52 @@ func TestRequestParts(t *testing.T) {
 		send request method=PUT path=/orders/8?b=2 authority=other.example:80`)
 }
 
+func TestTheLastPolicyThatNamesAnUpstreamChoosesIt(t *testing.T) {
+	x := get()
+	x.request.Peer = &v1alpha.Peer{Subject: "CN=alice"}
+	chooses := func(name, upstream string) *chain.Instance {
+		return x.policy(&does{name: name, request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			x.say("%s: %q of %s", name, r.Upstream, r.Peer.Subject)
+			if upstream == "" {
+				return &v1alpha.UpstreamRequestModifications{}, nil
+			}
+			return &v1alpha.UpstreamRequestModifications{Upstream: &upstream}, nil
+		}, response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+			x.say("%s: came of %q for %s", name, r.Request.Upstream, r.Request.Peer.Subject)
+			return nil, nil
+		}}, "hH")
+	}
+	_ = x.run(t, chooses("one", "main"), chooses("two", "canary"), chooses("three", ""))
+	x.expect(t, `
+		one: request
+		one: "" of CN=alice
+		two: request
+		two: "main" of CN=alice
+		three: request
+		three: "canary" of CN=alice
+		send request upstream=canary
+		wait for the response
+		three: response 200
+		three: came of "canary" for CN=alice
+		two: response 200
+		two: came of "canary" for CN=alice
+		one: response 200
+		one: came of "canary" for CN=alice
+		send response`)
+}
+
+func TestAnUpstreamThatTheAPIDoesNotHaveIsABadAction(t *testing.T) {
+	x, other := get(), "other"
+	_ = x.run(t, x.onRequest("chooses", "h", &v1alpha.UpstreamRequestModifications{Upstream: &other}, nil))
+	x.expect(t, `
+		chooses: request
+		answer 500 policy_badAction [content-type:application/problem+json] {"type":"about:blank","title":"Internal Server Error","status":500,"detail":"A policy of the gateway failed.","requestId":"id-1"}`)
+	seen := x.observer.of("chooses:v1.0.0")
+	if len(seen) != 1 || seen[0].Failure == nil || seen[0].Failure.Message != `request modifications: upstream: expected one of the API's (canary, main), got "other"` {
+		t.Errorf("expected a failure that names the upstreams, got %+v", seen)
+	}
+}
+
 func TestEmptyQueryTakesTheQuestionMarkAway(t *testing.T) {
 	x, none := get(), ""
 	_ = x.run(t, x.onRequest("moves", "h", &v1alpha.UpstreamRequestModifications{Query: &none}, nil))

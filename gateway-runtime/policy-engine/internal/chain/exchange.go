@@ -20,6 +20,7 @@ type exchange struct {
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
+	upstream                       string                  // that they chose; "" for the route's own
 	sent                           *v1alpha.RequestContext // the request as responses' policies see it
 
 	response   message
@@ -128,7 +129,7 @@ func (x *exchange) release() {
 func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
 		RequestID: x.head.RequestID, Method: x.method, Path: x.path, Query: x.query, Scheme: x.head.Scheme,
-		Authority: x.authority, ClientAddress: x.head.ClientAddress, APIName: x.chain.spec.API,
+		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, APIName: x.chain.spec.API,
 		APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, Headers: x.request.headers.view,
 		Metadata: &x.metadata,
 	}
@@ -168,7 +169,7 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if m.Body != nil && x.running.step.streamRequest != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: body: expected none of a policy that streams the body; yield it")
 	}
-	if err := checkRequest(m, x.chain.spec.Context); err != nil {
+	if err := checkRequest(m, x.chain.spec.Context, x.chain.spec.Upstreams); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
 	}
 	if failure := x.request.change(m.Headers, m.Body); failure != nil {
@@ -178,6 +179,7 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	replace(&x.path, m.Path)
 	replace(&x.query, m.Query)
 	replace(&x.authority, m.Authority)
+	replace(&x.upstream, m.Upstream)
 	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
 	return nil
 }
@@ -211,7 +213,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.chain.readsResponse {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 	}
-	changes := Changes{Analytics: x.analytics}
+	changes := Changes{Analytics: x.analytics, Upstream: x.upstream}
 	x.analytics = nil
 	if x.method != x.head.Method {
 		changes.Method = x.method

@@ -74,10 +74,11 @@ type Head struct {
 	Headers v1alpha.Headers // in wire order, lower case, no pseudo-headers
 	Ended   bool            // there is no body and there are no trailers
 
-	Method, Scheme, Authority string // requests
-	Path                      string // requests; with the query
-	ClientAddress             string // requests; ip:port
-	RequestID                 string // requests
+	Method, Scheme, Authority string        // requests
+	Path                      string        // requests; with the query
+	ClientAddress             string        // requests; ip:port
+	Peer                      *v1alpha.Peer // requests; nil: the client has shown no certificate
+	RequestID                 string        // requests
 
 	Status int // responses
 }
@@ -89,6 +90,7 @@ type Changes struct {
 	Method    string // requests; "" is unchanged
 	Path      string // requests; with the query; "" is unchanged
 	Authority string // requests; "" is unchanged
+	Upstream  string // requests; the name of one of the chain's upstreams; "" is the route's own
 	Status    int    // responses; 0 is unchanged
 
 	// Body replaces a body that NextPiece was never asked for, or that did not exist. nil: it goes on unchanged.

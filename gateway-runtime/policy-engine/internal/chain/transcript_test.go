@@ -116,7 +116,7 @@ func (t *transcript) run(test *testing.T, instances ...*chain.Instance) error {
 func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...*chain.Instance) error {
 	test.Helper()
 	c, err := chain.New(chain.Spec{
-		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Instances: instances, Observer: &t.observer,
+		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Upstreams: []string{"canary", "main"}, Instances: instances, Observer: &t.observer,
 		EncodedResponses: t.encodes, RequestLimit: t.limit,
 	})
 	if err != nil {
@@ -173,7 +173,7 @@ func (t *transcript) Trailers(direction chain.Direction) (v1alpha.Headers, error
 func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) error {
 	line := []string{"send " + direction.String()}
 	for _, part := range []struct{ name, value string }{
-		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"status", number(c.Status)},
+		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"upstream", c.Upstream}, {"status", number(c.Status)},
 		{"remove", strings.Join(c.Headers.Remove, ",")}, {"set", list(c.Headers.Set)}, {"append", list(c.Headers.Append)},
 	} {
 		if part.value != "" {

@@ -21,7 +21,7 @@ var refusedNames = map[string]string{
 	"host": "use authority",
 }
 
-func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string) error {
+func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string, upstreams []string) error {
 	if err := checkHeaders(m.Headers, true); err != nil {
 		return err
 	}
@@ -38,6 +38,9 @@ func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string) er
 	}
 	if m.Authority != nil && !isAuthority(*m.Authority) {
 		return fmt.Errorf("authority: expected host or host:port, got %q", *m.Authority)
+	}
+	if m.Upstream != nil && !slices.Contains(upstreams, *m.Upstream) {
+		return fmt.Errorf("upstream: expected one of the API's (%s), got %q", strings.Join(upstreams, ", "), *m.Upstream)
 	}
 	for name, part := range map[string]*string{"path": m.Path, "query": m.Query, "authority": m.Authority} {
 		if part != nil && len(*part) > maxTargetBytes {

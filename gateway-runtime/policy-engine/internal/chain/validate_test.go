@@ -24,6 +24,9 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 	method := func(m string) v1alpha.UpstreamRequestModifications {
 		return v1alpha.UpstreamRequestModifications{Method: &m}
 	}
+	upstream := func(name string) v1alpha.UpstreamRequestModifications {
+		return v1alpha.UpstreamRequestModifications{Upstream: &name}
+	}
 	authority := func(a string) v1alpha.UpstreamRequestModifications {
 		return v1alpha.UpstreamRequestModifications{Authority: &a}
 	}
@@ -74,12 +77,17 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 		{authority("a.example:80"), ""},
 		{authority("[::1]:80"), ""},
 		{authority(""), "host"},
+		{upstream("canary"), ""},
+		{upstream("main"), ""},
+		{upstream("other"), `upstream: expected one of the API's (main, canary), got "other"`},
+		{upstream("Canary"), "one of the API's"},
+		{upstream(""), "one of the API's"},
 		{authority("a b"), "host"},
 		{authority("user@a"), "host"},
 		{v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"a": []any{1, nil, "b"}}}, ""},
 		{v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"a": math.NaN()}}, "JSON"},
 	} {
-		expect(t, c.modifications, checkRequest(&c.modifications, "/orders"), c.want)
+		expect(t, c.modifications, checkRequest(&c.modifications, "/orders", []string{"main", "canary"}), c.want)
 	}
 }
 

@@ -52,10 +52,12 @@ var valueChecks = map[string]func(string) error{
 	"headerValue": func(value string) error {
 		return checkHeader(v1alpha.Header{Name: "x-a", Value: latin1(value)}, true)
 	},
-	"path":      func(path string) error { return checkPath(path, "/orders") },
-	"query":     func(q string) error { return checkRequest(&v1alpha.UpstreamRequestModifications{Query: &q}, "/") },
-	"method":    func(m string) error { return checkRequest(&v1alpha.UpstreamRequestModifications{Method: &m}, "/") },
-	"authority": func(a string) error { return checkRequest(&v1alpha.UpstreamRequestModifications{Authority: &a}, "/") },
+	"path":   func(path string) error { return checkPath(path, "/orders") },
+	"query":  func(q string) error { return checkRequest(&v1alpha.UpstreamRequestModifications{Query: &q}, "/", nil) },
+	"method": func(m string) error { return checkRequest(&v1alpha.UpstreamRequestModifications{Method: &m}, "/", nil) },
+	"authority": func(a string) error {
+		return checkRequest(&v1alpha.UpstreamRequestModifications{Authority: &a}, "/", nil)
+	},
 }
 
 // latin1 is a value whose characters are bytes.

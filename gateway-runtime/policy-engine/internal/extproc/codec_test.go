@@ -39,7 +39,7 @@ var (
 	anyStruct = rapid.Custom(func(t *rapid.T) *structpb.Struct {
 		list := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewNumberValue(1)}})
 		values := rapid.SampledFrom([]*structpb.Value{structpb.NewStringValue("a|b"), structpb.NewBoolValue(true), list, {}, structpb.NewNullValue()})
-		names := rapid.SampledFrom([]string{"xds.route_name", "source.address", "other"})
+		names := rapid.SampledFrom([]string{"xds.route_name", "source.address", peerAttribute, "other"})
 		return &structpb.Struct{Fields: rapid.MapOfN(names, values, 0, 3).Draw(t, "fields")}
 	})
 )
@@ -84,6 +84,7 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	for _, group := range message.GetAttributes() {
 		want.route = group.GetFields()["xds.route_name"].GetStringValue()
 		want.client = group.GetFields()["source.address"].GetStringValue()
+		want.certificate = group.GetFields()[peerAttribute].GetStringValue()
 	}
 	headers, body := message.GetRequestHeaders(), message.GetRequestBody()
 	switch message.GetRequest().(type) {
@@ -186,7 +187,8 @@ var anyChanges = rapid.Custom(func(t *rapid.T) *chain.Changes {
 		Headers: v1alpha.HeaderModifications{Set: anyList.Draw(t, "set"), Append: anyList.Draw(t, "append"),
 			Remove: rapid.SliceOfN(rapid.SampledFrom([]string{"x-c", "x-d"}), 0, 3).Draw(t, "remove")},
 		Method: text.Draw(t, "method"), Path: text.Draw(t, "path"), Authority: text.Draw(t, "authority"),
-		Status: rapid.SampledFrom([]int{0, 203}).Draw(t, "status"),
+		Upstream: text.Draw(t, "upstream"),
+		Status:   rapid.SampledFrom([]int{0, 203}).Draw(t, "status"),
 	}
 	if rapid.Bool().Draw(t, "replaces the body") {
 		body := bytes.Repeat([]byte("x"), rapid.SampledFrom([]int{0, 1, 200, 20000, 3 << 20}).Draw(t, "size"))
@@ -209,7 +211,7 @@ func written(changes *chain.Changes, response bool) *servicev3.ProcessingRespons
 	if changes.Status != 0 {
 		status = "203"
 	}
-	for _, pseudo := range [][2]string{{":method", changes.Method}, {":path", changes.Path}, {":authority", changes.Authority}, {":status", status}} {
+	for _, pseudo := range [][2]string{{":method", changes.Method}, {":path", changes.Path}, {":status", status}} {
 		if pseudo[1] != "" {
 			mutation.SetHeaders = append(mutation.SetHeaders, setOptions(v1alpha.Headers{{Name: pseudo[0], Value: pseudo[1]}})...)
 		}
@@ -233,6 +235,9 @@ func withResponse(answer *servicev3.HeadersResponse, changes *chain.Changes, res
 	namespaces := map[string]any{}
 	if changes.Authority != "" {
 		namespaces[authorityNamespace] = map[string]any{"value": changes.Authority}
+	}
+	if changes.Upstream != "" {
+		namespaces[upstreamNamespace] = map[string]any{"value": changes.Upstream}
 	}
 	if changes.Analytics != nil {
 		namespaces[analyticsNamespace] = changes.Analytics

@@ -86,12 +86,12 @@ func (w *world) startEngine(socket string) (string, func()) {
 	table := &chain.Table{}
 	for name, instances := range scenarios {
 		table.Put(must(chain.New(chain.Spec{
-			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances,
+			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances, Upstreams: []string{"canary", "main"},
 			EncodedResponses: strings.HasPrefix(name, "encodes-"),
 		})))
 	}
 	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
-	server := extproc.NewServer(exchange.NewServer(table, w.counters)).GRPC()
+	server := extproc.NewServer(exchange.NewServer(table, w.counters), slog.New(slog.DiscardHandler)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop

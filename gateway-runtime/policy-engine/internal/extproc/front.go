@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/clientcert"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -27,6 +28,7 @@ const pieceSize = 64 << 10
 // its own; the others wait until it has received one, and look again.
 type front struct {
 	stream  Stream
+	peers   *clientcert.Cache
 	head    chain.Head
 	sending sync.Mutex // one message goes out at a time
 
@@ -79,6 +81,11 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	}
 	f.head = f.message.head
 	f.head.ClientAddress = f.message.client
+	if f.message.certificate != "" {
+		if f.head.Peer, err = f.peers.Read(f.message.certificate); err != nil {
+			return exchange.Opening{}, fmt.Errorf("ext_proc: %w", err)
+		}
+	}
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
 	f.directions[chain.Request].mode, f.directions[chain.Response].mode = f.message.requestMode, f.message.responseMode
 	f.directions[chain.Request].ended = f.message.ended

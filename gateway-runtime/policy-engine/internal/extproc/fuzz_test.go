@@ -49,7 +49,7 @@ var (
 func asAttribute(entry []byte) []byte {
 	named := fields(map[protowire.Number]look{1: all})(entry)
 	name := &wrapperspb.StringValue{} // its text is field 1, as names are
-	if proto.Unmarshal(named, name) == nil && slices.Contains([]string{"xds.route_name", "source.address"}, name.GetValue()) {
+	if proto.Unmarshal(named, name) == nil && slices.Contains([]string{"xds.route_name", "source.address", peerAttribute}, name.GetValue()) {
 		return fields(map[protowire.Number]look{1: all, 2: asValue})(entry)
 	}
 	return named

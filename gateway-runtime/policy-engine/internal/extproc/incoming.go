@@ -22,6 +22,7 @@ type incoming struct {
 	trailers string // HttpTrailers, encoded: few chains read them
 
 	route, client             string // of the first message
+	certificate               string // the client's, if its listener asks for one
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
 
@@ -239,7 +240,7 @@ func (m *incoming) takeModes(message []byte) error {
 // takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
 func (m *incoming) takeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
-	m.route, m.client = "", ""
+	m.route, m.client, m.certificate = "", "", ""
 	_, group, err := entryOf(text)
 	for err == nil && group != "" {
 		var f field[string]
@@ -249,6 +250,9 @@ func (m *incoming) takeAttributes(text string) error {
 	}
 	return err
 }
+
+// peerAttribute is what listeners that ask for client certificates have among ext_proc's request_attributes.
+const peerAttribute = "filter_state['gatewright.peer']"
 
 func (m *incoming) takeAttribute(text string) error {
 	name, value, err := entryOf(text)
@@ -260,6 +264,8 @@ func (m *incoming) takeAttribute(text string) error {
 		m.route, err = stringOf(value)
 	case "source.address":
 		m.client, err = stringOf(value)
+	case peerAttribute:
+		m.certificate, err = stringOf(value)
 	}
 	return err
 }

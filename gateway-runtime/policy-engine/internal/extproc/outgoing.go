@@ -17,11 +17,12 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, unless a policy
-// has chosen one: it reads the field "value" of the authority namespace.
+// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
+// upstream, unless a policy has chosen another: it reads the field "value" of the namespaces of authority and upstream.
 const (
 	analyticsNamespace = "gatewright"
 	authorityNamespace = "gatewright.authority"
+	upstreamNamespace  = "gatewright.upstream"
 )
 
 // outgoing is a ProcessingResponse, encoded: what stands before a body, and the body, which is the last field of all that
@@ -75,7 +76,7 @@ const (
 
 func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
 	b := make(builder, 0, room)
-	if err := b.metadata(changes.Analytics, changes.Authority); err != nil {
+	if err := b.metadata(changes.Analytics, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
 	if changes.Body != nil {
@@ -98,12 +99,12 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 	return out, nil
 }
 
+// headerMutation leaves `:authority` alone, which goes by metadata: Envoy looks for virtual hosts by it, and may do so again.
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
 	b.setHeaders(&changes.Headers)
 	b.pseudoHeader(":method", changes.Method)
 	b.pseudoHeader(":path", changes.Path)
-	b.pseudoHeader(":authority", changes.Authority)
 	if changes.Status != 0 {
 		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
 	}
@@ -202,7 +203,7 @@ func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
 	b := make(builder, 0, room)
-	if err := b.metadata(answer.Analytics, ""); err != nil {
+	if err := b.metadata(answer.Analytics, "", ""); err != nil {
 		return out, err
 	}
 	start := b.open(immediateResponse)
@@ -228,15 +229,17 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	return options
 }
 
-// metadata writes the analytics, whatever JSON can say, and the authority that a policy chose, if any.
-func (b *builder) metadata(analytics map[string]any, authority string) (err error) {
-	if authority == "" && len(analytics) == 0 {
+// metadata writes the analytics, whatever JSON can say, and the authority and the upstream that policies chose, if any.
+func (b *builder) metadata(analytics map[string]any, authority, upstream string) (err error) {
+	if authority == "" && upstream == "" && len(analytics) == 0 {
 		return nil
 	}
 	fields := map[string]*structpb.Value{}
 	if authority != "" {
-		chosen := map[string]*structpb.Value{"value": structpb.NewStringValue(authority)}
-		fields[authorityNamespace] = structpb.NewStructValue(&structpb.Struct{Fields: chosen})
+		fields[authorityNamespace] = chosen(authority)
+	}
+	if upstream != "" {
+		fields[upstreamNamespace] = chosen(upstream)
 	}
 	if len(analytics) > 0 {
 		values, err := structOf(analytics)
@@ -248,6 +251,11 @@ func (b *builder) metadata(analytics map[string]any, authority string) (err erro
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
 	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // one message after another is both, merged
 	return err
+}
+
+// chosen is what a policy chose, as a route reads it.
+func chosen(value string) *structpb.Value {
+	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
 }
 
 func structOf(object map[string]any) (*structpb.Struct, error) {

@@ -286,6 +286,10 @@ var scenarios = map[string][]*chain.Instance{
 		path, query, method, authority := "/reroute/elsewhere", "q=1", "PUT", "other.example"
 		return &v1alpha.UpstreamRequestModifications{Path: &path, Query: &query, Method: &method, Authority: &authority}
 	}))},
+	"chooses-upstream": {policy("chooses", onRequest, requestDoes(func(r *v1alpha.RequestContext) v1alpha.RequestAction {
+		upstream := r.Headers.Get("x-upstream")
+		return &v1alpha.UpstreamRequestModifications{Upstream: &upstream}
+	}))},
 	"headers": {policy("headers", onRequest|onResponse, fake{
 		request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 			return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{

@@ -11,20 +11,27 @@ package extproc
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gatewright.dev/policy-engine/internal/clientcert"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
 // Server answers Envoy's ext_proc streams, one for each HTTP exchange.
-type Server struct{ exchanges *exchange.Server }
+type Server struct {
+	exchanges *exchange.Server
+	peers     *clientcert.Cache
+}
 
 // NewServer makes a server of what takes exchanges through their chains.
-func NewServer(exchanges *exchange.Server) *Server { return &Server{exchanges} }
+func NewServer(exchanges *exchange.Server, log *slog.Logger) *Server {
+	return &Server{exchanges, clientcert.NewCache(log)}
+}
 
 // Stream is one ext_proc stream: messages, encoded.
 type Stream interface {
@@ -49,7 +56,7 @@ func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(strea
 // Process takes one HTTP exchange through its chain. An error is the status of the stream, for which Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream})
+	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers})
 	switch {
 	case err == nil:
 		return nil

@@ -74,6 +74,27 @@ func TestPathMethodAndAuthority(t *testing.T) {
 	})
 }
 
+// TestUpstreamThatAPolicyChooses: Envoy has it where routes read it, and no header of a client's gets there.
+func TestUpstreamThatAPolicyChooses(t *testing.T) {
+	needEnvoy(t)
+	for upstream, want := range map[string]any{"canary": "canary", "main": "main", "": nil} {
+		chain := map[bool]string{true: "chooses-upstream", false: "headers"}[upstream != ""]
+		path := "/" + chain + "/for-" + upstream
+		reply, _ := do(t, "http1", false, func(r *http.Request) {
+			r.Header.Set("X-Upstream", upstream)
+			r.Header.Set("Gatewright.upstream", "evil")
+			r.Header.Set("X-Gatewright-Upstream", "evil")
+		}, "GET", path, nil)
+		if line := the.accessLine(t, path); reply.StatusCode != 200 || line["upstream"] != want {
+			t.Errorf("%q: expected 200 and %v, got %d and %v", upstream, want, reply.StatusCode, line)
+		}
+	}
+	reply, arrived := do(t, "http1", false, func(r *http.Request) { r.Header.Set("X-Upstream", "evil") }, "GET", "/chooses-upstream/evil", nil)
+	if reply.StatusCode != 500 || arrived != nil || strings.Contains(reply.body, "canary") {
+		t.Errorf("expected 500 without a word of upstreams, and nothing upstream, got %d %s %v", reply.StatusCode, reply.body, arrived)
+	}
+}
+
 // TestFailure: the client learns the request's id, and nothing of the policy.
 func TestFailure(t *testing.T) {
 	reply, arrived := do(t, "http1", false, nil, "GET", "/panics/x", nil)

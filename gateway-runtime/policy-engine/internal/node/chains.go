@@ -130,7 +130,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Observer: c.observer,
-		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(),
+		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
 	})
 	if err != nil {
 		return nil, []error{err}

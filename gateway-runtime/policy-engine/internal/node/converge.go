@@ -112,10 +112,13 @@ func (n *Node) clusters(next, beside running) xds.Resources {
 }
 
 func names(group []*version) string {
-	var all []string
+	found := map[string]bool{} // APIs share clusters
 	for _, candidate := range group {
-		all = append(all, slices.Sorted(maps.Keys(candidate.bundle.Clusters))...)
+		for name := range candidate.bundle.Clusters {
+			found[name] = true
+		}
 	}
+	all := slices.Sorted(maps.Keys(found))
 	if len(all) > 5 {
 		return fmt.Sprintf("%s and %d more", strings.Join(all[:5], ", "), len(all)-5)
 	}

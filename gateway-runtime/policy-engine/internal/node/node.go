@@ -122,6 +122,7 @@ type Node struct {
 	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
 	served         atomic.Int64                         // APIs, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
+	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
 	stats          counters
 }
 
@@ -246,6 +247,7 @@ func (n *Node) publish() {
 		digest = good.message.GetDigest()
 	}
 	n.gatewayDigest.Store(&digest)
+	n.publishClusters()
 	n.served.Store(int64(served))
 }
 

@@ -89,7 +89,7 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 
 func requestRoom(req *v1alpha.RequestContext) int {
 	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(req.Query) + len(req.Scheme) + len(req.Authority) +
-		len(req.ClientAddress) + len(req.Operation) + headersRoom(req.Headers) + len(req.Body)
+		len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + headersRoom(req.Headers) + len(req.Body)
 }
 
 func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
@@ -102,13 +102,30 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	m.Authority = text.text(req.Authority)
 	m.ClientAddress = text.text(req.ClientAddress)
 	m.Operation = text.text(req.Operation)
+	m.Upstream = text.text(req.Upstream)
+	if m.Peer, err = peerJSON(req.Peer); err != nil {
+		return err
+	}
 	m.RequestBody = text.body(req.Body)
 	m.RequestHeaders, err = text.headers(req.Headers)
 	return err
 }
 
+// peerJSON is nil where the client has shown no certificate. A peer is made once, and asked for its text by each
+// execution.
+func peerJSON(peer *v1alpha.Peer) ([]byte, error) {
+	if peer == nil {
+		return nil, nil
+	}
+	text, err := peer.JSON()
+	if err != nil {
+		return nil, v1alpha.Failf(v1alpha.ClassException, "peer of the request: %v", err)
+	}
+	return text, nil
+}
+
 func (e *execution) measure(text *textBuilder) error {
-	e.size = len(text.buffer) + len(e.message.Metadata) + messageRoom
+	e.size = len(text.buffer) + len(e.message.Metadata) + len(e.message.Peer) + messageRoom
 	e.alone = len(e.message.RequestBody) > aloneBodyBytes || len(e.message.ResponseBody) > aloneBodyBytes
 	if e.size > maxExecutionBytes {
 		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "expected an execution of at most %d bytes, got %d; lower maxBodyBytes", maxExecutionBytes, e.size)
@@ -137,7 +154,7 @@ func requestAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata
 	return &v1alpha.UpstreamRequestModifications{
 		Headers: read.headers, Body: read.body, AnalyticsMetadata: read.analytics,
 		Path: optionalText(action.Path), Query: optionalText(action.Query),
-		Method: optionalText(action.Method), Authority: optionalText(action.Authority),
+		Method: optionalText(action.Method), Authority: optionalText(action.Authority), Upstream: optionalText(action.Upstream),
 	}, nil
 }
 
@@ -148,7 +165,7 @@ func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadat
 		return nil, err
 	}
 	if changesTarget(action) {
-		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no path, query, method or authority from on_response, got one")
+		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no path, query, method, authority or upstream from on_response, got one")
 	}
 	if err := mergeMetadata(metadata, action); err != nil {
 		return nil, err
@@ -257,7 +274,7 @@ func immediateResponse(answer *executorv1.ImmediateResponse, analytics map[strin
 }
 
 func changesTarget(action *executorv1.Action) bool {
-	return action.Path != nil || action.Query != nil || action.Method != nil || action.Authority != nil
+	return action.Path != nil || action.Query != nil || action.Method != nil || action.Authority != nil || action.Upstream != nil
 }
 
 func optionalText(value []byte) *string {

@@ -37,6 +37,8 @@ func wantRequest(t *testing.T, got *executorv1.Execution) {
 	wantBytes(t, "authority", got.GetAuthority(), "api.example")
 	wantBytes(t, "client address", got.GetClientAddress(), "10.0.0.1:5000")
 	wantBytes(t, "operation", got.GetOperation(), "GET /{id}")
+	wantBytes(t, "upstream", got.GetUpstream(), "canary")
+	wantBytes(t, "peer", got.GetPeer(), `{"subject":"CN=a","issuer":"","dnsNames":["a.example"],"uris":null,"emailAddresses":null,"ipAddresses":null,"fingerprint":"00ff"}`)
 	wantBytes(t, "headers", got.GetRequestHeaders(), "accept\x00*/*\x00x-bin\x00\xff\xfe\x00accept\x00\x00")
 }
 
@@ -59,16 +61,16 @@ func TestRequestTravels(t *testing.T) {
 	c.answer(&executorv1.Action{
 		Id: got.GetId(), RemoveHeaders: []byte("x-bin\x00x-b\x00"), SetHeaders: []byte("x-a\x001\x00x-a\x00\xff\x00"),
 		AppendHeaders: []byte("via\x00gw\x00"), Body: []byte("new"), Path: []byte("/orders/v1.0/8"), Query: []byte(""), Method: []byte("PUT"),
-		Authority: []byte("b.example"), AnalyticsMetadata: []byte(`{"tier":"gold"}`), MetadataSet: []byte(`{"n":2}`), MetadataRemoved: []string{"old"},
+		Authority: []byte("b.example"), Upstream: []byte("main"), AnalyticsMetadata: []byte(`{"tier":"gold"}`), MetadataSet: []byte(`{"n":2}`), MetadataRemoved: []string{"old"},
 	})
 	result := receive(t, done, "the action")
-	body, path, query, method, authority := []byte("new"), "/orders/v1.0/8", "", "PUT", "b.example"
+	body, path, query, method, authority, upstream := []byte("new"), "/orders/v1.0/8", "", "PUT", "b.example", "main"
 	want := &v1alpha.UpstreamRequestModifications{
 		Headers: v1alpha.HeaderModifications{
 			Remove: []string{"x-bin", "x-b"}, Set: []v1alpha.Header{{Name: "x-a", Value: "1"}, {Name: "x-a", Value: "\xff"}},
 			Append: []v1alpha.Header{{Name: "via", Value: "gw"}},
 		},
-		Body: &body, Path: &path, Query: &query, Method: &method, Authority: &authority, AnalyticsMetadata: map[string]any{"tier": "gold"},
+		Body: &body, Path: &path, Query: &query, Method: &method, Authority: &authority, Upstream: &upstream, AnalyticsMetadata: map[string]any{"tier": "gold"},
 	}
 	if result.err != nil || !reflect.DeepEqual(result.action, want) {
 		t.Fatalf("expected %+v, got %+v, %v", want, result.action, result.err)
@@ -167,6 +169,7 @@ func TestBadActionsChangeNothing(t *testing.T) {
 		"analytics metadata as a list":      {action: &executorv1.Action{AnalyticsMetadata: []byte("[1]")}},
 		"metadata as a list":                {action: &executorv1.Action{MetadataSet: []byte("[1]")}},
 		"a status from on_request":          {action: &executorv1.Action{StatusCode: 404}},
+		"an upstream from on_response":      {action: &executorv1.Action{Upstream: []byte("main")}, response: true},
 		"a path from on_response":           {action: &executorv1.Action{Path: []byte("/x")}, response: true},
 		"bad headers from on_response, too": {action: &executorv1.Action{SetHeaders: []byte("x")}, response: true},
 	}

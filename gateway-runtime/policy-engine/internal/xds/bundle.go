@@ -53,6 +53,7 @@ type Bundle struct {
 	Names    Names     // that Envoy resolves for the clusters
 	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
 	routes   []byte    // a serialized RouteList, so that composing copies bytes
+	chosen   chosen    // where policies' choices send requests
 	unserved bool      // it gives way to any other bundle of its context
 }
 
@@ -65,7 +66,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
-	bundle.routes, errs[1] = parseRoutes(message)
+	bundle.routes, bundle.chosen, errs[1] = parseRoutes(message)
 	errs[2] = bundle.parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
@@ -107,37 +108,57 @@ func isHostPattern(host string) bool {
 	return host == everyHost || (inner != "" && len(host)-len(inner) <= 1 && !strings.ContainsAny(inner, "*:/ "))
 }
 
-func parseRoutes(message *nodev1.ApiBundle) ([]byte, error) {
+func parseRoutes(message *nodev1.ApiBundle) ([]byte, chosen, error) {
 	chains := make(map[string]*nodev1.Chain, len(message.GetChains()))
 	for _, chain := range message.GetChains() {
 		chains[chain.GetId()] = chain
 	}
+	routes, err := parseList("routes", message.GetRoutes(), chains)
+	targets, targetsErr := parseList("chosen_routes", message.GetChosenRoutes(), chains)
+	if err := errors.Join(err, targetsErr); err != nil {
+		return nil, nil, err
+	}
+	found, err := parseChosen(targets)
+	if err == nil {
+		err = checkChoices(routes, chains, found)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	front := front(message.GetApi(), message.GetStrictPaths(), routes)
+	list, err := marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, front)})
+	return list, found.serialized, err
+}
+
+// parseList decodes the routes of a field, and holds each to its chain.
+func parseList(field string, texts [][]byte, chains map[string]*nodev1.Chain) ([]*routev3.Route, error) {
 	var errs []error
-	list := &routev3.RouteList{}
-	for i, text := range message.GetRoutes() {
+	routes := make([]*routev3.Route, 0, len(texts)+1)
+	for i, text := range texts {
 		route := &routev3.Route{}
 		if err := parse(text, route); err != nil {
-			errs = append(errs, fmt.Errorf("routes[%d] %q: %w", i, route.GetName(), err))
+			errs = append(errs, fmt.Errorf("%s[%d] %q: %w", field, i, route.GetName(), err))
 		} else if err := checkRoute(route, chains); err != nil {
-			errs = append(errs, fmt.Errorf("routes[%d]: %w", i, err))
+			errs = append(errs, fmt.Errorf("%s[%d]: %w", field, i, err))
 		}
-		list.Routes = append(list.Routes, route)
+		routes = append(routes, route)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	list.Routes = slices.Insert(list.Routes, 0, front(message.GetApi(), message.GetStrictPaths(), list.Routes))
-	return marshal(list)
+	return routes, errors.Join(errs...)
+}
+
+// chainID is what a route's name ends in.
+func chainID(route *routev3.Route) string {
+	return route.GetName()[strings.LastIndexByte(route.GetName(), '|')+1:]
 }
 
 // checkRoute holds a route to the chain that its name ends in: a chain that is not in the bundle would be answered 503.
 func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
-	id := route.GetName()[strings.LastIndexByte(route.GetName(), '|')+1:]
+	id := chainID(route)
 	chain := chains[id]
 	if id != "" && chain == nil {
 		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, or nothing after the last |, got %q", route.GetName(), id)
 	}
-	if err := errors.Join(checkExtProc(route, chain), checkUpgrades(route, chain)); err != nil {
+	if err := errors.Join(checkExtProc(route, chain), checkUpgrades(route, chain), checkChoice(route, chain)); err != nil {
 		return fmt.Errorf("name %q: %w", route.GetName(), err)
 	}
 	return nil

@@ -12,17 +12,23 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // envoysOwn is what Envoy adds to requests by itself, and what is none of upstream's business.
 var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
 
-// forwardedHost tells upstreams the host that the client named, for they see their own. One that the client sends is
-// overwritten: nobody vouches for it. The bootstrap's set_filter_state has noted the authority before policies could
-// change it.
+// answerBytes is what an API's fixed answer may have; Envoy's default is 4096. It is held by the controller's validation,
+// in characters.
+const answerBytes = 4 * 16384
+
+// forwardedHost tells upstreams the host that the client named, for they see their own. Headers are added before the
+// host is rewritten, and an authority that a policy chose is in metadata, which only that rewriting reads. One that the
+// client sends is taken away by the listener: nobody vouches for it. The access log reads the client's host from here.
 var forwardedHost = &corev3.HeaderValueOption{
-	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%FILTER_STATE(gatewright.authority:PLAIN)%"},
+	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%REQ(:AUTHORITY)%"},
 	AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 }
 
@@ -32,15 +38,17 @@ var forwardedHost = &corev3.HeaderValueOption{
 // A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
 // not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
 // of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
-// one that is not served (Unserved) is 503.
+// one that is not served (Unserved) is 503. What has two Host headers is 400.
 func Compose(bundles []*Bundle) (Resource, error) {
 	config := &routev3.RouteConfiguration{
 		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
-		IgnorePortInHostMatching: true,
+		IgnorePortInHostMatching:       true,
+		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
 	for _, host := range hostsOf(bundles) {
 		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
 	}
+	config.VirtualHosts = refuseTwoHosts(config.VirtualHosts)
 	text, err := marshal(config)
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
@@ -68,11 +76,14 @@ func hostsOf(bundles []*Bundle) []string {
 }
 
 func virtualHost(host string, bundles []*Bundle) *routev3.VirtualHost {
-	tree := map[string]*xdsmatcherv3.Matcher_OnMatch{}
+	tree, choices := map[string]*xdsmatcherv3.Matcher_OnMatch{}, chosen{}
 	for context, owners := range ownersOn(host, bundles) {
 		tree[context] = underContext(context, owners)
+		for _, owner := range owners {
+			maps.Copy(choices, owner.chosen)
+		}
 	}
-	return &routev3.VirtualHost{Name: host, Domains: []string{host}, Matcher: prefixTree(tree)}
+	return &routev3.VirtualHost{Name: host, Domains: []string{host}, Matcher: choicesBefore(prefixTree(tree), choices)}
 }
 
 // ownersOn says which bundles own each context on a host: those with the most specific of the patterns that cover it.
@@ -123,26 +134,27 @@ func routeList(owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
 	for _, bundle := range owners {
 		texts = append(texts, bundle.routes)
 	}
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
-		Name:        "routes",
-		TypedConfig: &anypb.Any{TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteList", Value: bytes.Join(texts, nil)},
-	}}}
+	return serializedList(bytes.Join(texts, nil))
 }
 
-var pathInput = mustInput(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
+var pathInput = mustInput("path", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
 
-func mustInput(message *matcherv3.HttpRequestHeaderMatchInput) *xdscorev3.TypedExtensionConfig {
+func mustInput(name string, message proto.Message) *xdscorev3.TypedExtensionConfig {
 	packed, err := anypb.New(message)
 	if err != nil {
 		panic(err) // a constant message always serializes
 	}
-	return &xdscorev3.TypedExtensionConfig{Name: "path", TypedConfig: packed}
+	return &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: packed}
 }
 
 func pathIs(match *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	return matches(pathInput, match)
+}
+
+func matches(input *xdscorev3.TypedExtensionConfig, match *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 		SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-			Input:   pathInput,
+			Input:   input,
 			Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: match},
 		},
 	}}

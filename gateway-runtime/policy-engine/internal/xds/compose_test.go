@@ -147,6 +147,7 @@ func answers(t fails, config *routev3.RouteConfiguration, patterns []string, hos
 }
 
 func onPath(matcher *xdsmatcherv3.Matcher, path string) *xdsmatcherv3.Matcher_OnMatch {
+	matcher = matcher.GetOnNoMatch().GetMatcher() // of requests that have one Host header
 	tree := matcher.GetMatcherTree().GetPrefixMatchMap().GetMap()
 	for end := len(path); end > 0; end-- {
 		on := tree[path[:end]]
@@ -199,6 +200,32 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTwoHostsAreRefusedOnEveryHost: also on those that no API names, and whatever the path.
+func TestTwoHostsAreRefusedOnEveryHost(t *testing.T) {
+	server, directory := startServer(t)
+	envoy := envoytest.Start(t, directory)
+	waitConnected(t, server)
+	for name, bundles := range map[string][]*xds.Bundle{
+		"named":    {answering(t, "a", "/a", "a.example", "*.b.example")},
+		"everyone": {answering(t, "a", "/a", "a.example"), answering(t, "b", "/a")},
+		"none":     {},
+	} {
+		if err := server.SetRoutes(within(t, 20*time.Second), compose(t, bundles...)); err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range []string{"a.example,b.example", "a.example,x.b.example", "x,a.example:80", ","} {
+			for _, path := range []string{"/a", "/nowhere"} {
+				if status, body := envoy.Get(host, path); status != 400 || !strings.Contains(body, "two Host headers") {
+					t.Errorf("%s: %s%s: expected 400, got %d %q", name, host, path, status, body)
+				}
+			}
+		}
+	}
+	if status, _ := envoy.Get("a.example", "/nowhere"); status != 404 {
+		t.Errorf("expected what no API claims to be 404 still, got %d", status)
+	}
 }
 
 func TestComposingIsStable(t *testing.T) {

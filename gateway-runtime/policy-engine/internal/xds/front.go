@@ -3,6 +3,7 @@ package xds
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -10,6 +11,12 @@ import (
 
 // accessLogFilter is the filter in the bootstrap that tells the access log what an API says of it.
 const accessLogFilter = "gatewright.access_log"
+
+// pathFilter is the filter of listeners that keeps the client's path for the access log, on routes whose requests may
+// lose it: by policies, or by rewriting, that of a redirect too. An entry of this name enables it on a route.
+const pathFilter = "gatewright.path"
+
+var pathKept = mustAny(&setfilterstatev3.Config{})
 
 // escapedSlash is what must not reach an upstream: it would decode another path than the one whose policies have run.
 const escapedSlash = `%(?:2[Ff]|5[Cc])`
@@ -35,11 +42,15 @@ func front(api string, strict bool, routes []*routev3.Route) *routev3.Route {
 					Pattern: &matcherv3.RegexMatcher{Regex: escapedSlash}, Substitution: "/",
 				}},
 			}},
+			TypedPerFilterConfig: map[string]*anypb.Any{pathFilter: pathKept},
 		}
 	}
 	if len(routes) > 0 {
 		if lines := routes[0].GetTypedPerFilterConfig()[accessLogFilter]; lines != nil {
-			made.TypedPerFilterConfig = map[string]*anypb.Any{accessLogFilter: lines}
+			if made.TypedPerFilterConfig == nil {
+				made.TypedPerFilterConfig = map[string]*anypb.Any{}
+			}
+			made.TypedPerFilterConfig[accessLogFilter] = lines
 		}
 	}
 	return made

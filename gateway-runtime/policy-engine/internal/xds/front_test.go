@@ -71,6 +71,9 @@ func TestWithoutStrictPathsAnEscapedSlashIsSentOnToAPlainOne(t *testing.T) {
 	if front.GetRedirect() == nil {
 		t.Fatalf("expected a redirect, got %v", front)
 	}
+	if front.GetTypedPerFilterConfig()["gatewright.path"] == nil {
+		t.Error("expected the path to be kept for the access log: Envoy rewrites it before it answers")
+	}
 	matches := regexp.MustCompile("^(?:" + front.GetMatch().GetSafeRegex().GetRegex() + ")$")
 	for path, want := range map[string]bool{"/a/%2Fb": true, "/a%2f": true, "/a/%5cb": true, "/a/%5Cb%2f": true, "/a/b": false, "/a/%252f;x": false} {
 		if got := matches.MatchString(path); got != want {

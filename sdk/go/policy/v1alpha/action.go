@@ -24,6 +24,7 @@ type UpstreamRequestModifications struct {
 	Query             *string        // without "?"; "" removes it; at most 32 KiB
 	Method            *string        // a token other than CONNECT
 	Authority         *string        // host or host:port
+	Upstream          *string        // the name of one of the API's upstreams: "canary"; any other one is refused
 	AnalyticsMetadata map[string]any // JSON values, to Envoy's dynamic metadata, and from there to the access log
 }
 

@@ -16,8 +16,14 @@ type RequestContext struct {
 	Scheme string
 	// Authority is the host, with ":port" if the client named one.
 	Authority string
-	// ClientAddress is ip:port of the connection's other end, IPv6 in brackets: a proxy's own, where one is in front.
+	// ClientAddress is ip:port of the client, IPv6 in brackets: of the connection's other end, or of whom a proxy names
+	// that the Gateway trusts (trustedProxies, PROXY protocol), with port 0 where it names none. No other header counts.
 	ClientAddress string
+	// Peer is who the client is by its certificate, which the gateway has verified; nil on listeners that ask for none,
+	// and of clients that have shown none where they need not.
+	Peer *Peer
+	// Upstream is the name of the API's upstream that the policies before have chosen; "" for the operation's own.
+	Upstream string
 	// APIName is metadata.name of the API: "orders-v1".
 	APIName string
 	// APIVersion is spec.version of the API: "v1.0".

@@ -182,3 +182,19 @@ func TestALeaseLastsUntilTheExchangeEnds(t *testing.T) {
 		t.Fatalf("expected one that is taken after the end to be released at once, got %d", released)
 	}
 }
+
+func TestAPeerAsJSONIsMadeOnce(t *testing.T) {
+	peer := &v1alpha.Peer{Subject: "CN=é", DNSNames: []string{"a,b"}, URIs: []string{}, EmailAddresses: []string{}, IPAddresses: []string{"::1"}, Fingerprint: "00ff"}
+	var all sync.WaitGroup
+	texts := make([][]byte, 8)
+	for n := range texts {
+		all.Go(func() { texts[n], _ = peer.JSON() })
+	}
+	all.Wait()
+	want := `{"subject":"CN=é","issuer":"","dnsNames":["a,b"],"uris":[],"emailAddresses":[],"ipAddresses":["::1"],"fingerprint":"00ff"}`
+	for _, text := range texts {
+		if string(text) != want || &text[0] != &texts[0][0] {
+			t.Errorf("expected the same %s each time, got %s", want, text)
+		}
+	}
+}

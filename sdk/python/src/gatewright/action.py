@@ -62,8 +62,9 @@ MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
 def check(hook: str, returned: object) -> None:
     """Raises ActionError where the gateway would refuse what on_request or on_response has returned.
 
-    Two things it does not see: a path must stay under the API's context, which is the API's to say; and a message may
-    have MAX_HEADER_LINES and MAX_HEADER_BYTES of headers, those that it came with included.
+    Three things it does not see: a path must stay under the API's context, and an upstream must be one of its own,
+    which is the API's to say; and a message may have MAX_HEADER_LINES and MAX_HEADER_BYTES of headers, those that it
+    came with included.
     """
     if isinstance(returned, ImmediateResponse):
         _check_immediate(returned)
@@ -114,6 +115,10 @@ TARGETS = {
     "query": (re.compile(r"[!\"$-~]*"), 'a query like "a=b%20c", of ASCII without fragment, spaces and controls'),
     "method": (re.compile(rf"(?!CONNECT$)(?:{TOKEN.pattern})", re.IGNORECASE), 'a method like "GET", but CONNECT'),
     "authority": (re.compile(r"[!$%&'()*+\-.0-:=A-Z\[\]_a-z~]+"), 'a host like "api.example.com:8080"'),
+    "upstream": (
+        re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"),
+        'the name of an upstream of the API, like "canary"',
+    ),
 }
 """The fields of UpstreamRequestModifications that say where a request goes: what each has to look like."""
 

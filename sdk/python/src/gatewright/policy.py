@@ -35,6 +35,7 @@ from typing import Any, Protocol, TypeAlias
 from gatewright.headers import Headers, HeaderValue
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
+from gatewright.peer import Peer, parse_peer
 from gatewright.trace import TraceContext, parse_trace
 from gatewright.trailers import Trailers
 
@@ -52,6 +53,7 @@ __all__ = [
     "OnRequestStream",
     "OnResponse",
     "OnResponseStream",
+    "Peer",
     "Policy",
     "PolicyMetadata",
     "Prepare",
@@ -100,6 +102,9 @@ class UpstreamRequestModifications:
     method: str | None = None
     authority: str | None = None
     """The host that upstream sees, with a port if it needs one."""
+    upstream: str | None = None
+    """The name of one of the API's upstreams, to which the request goes: "canary". Any other one is refused; the last
+    policy that names one chooses."""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     """For the access log, where it stands in `analytics`."""
 
@@ -196,6 +201,10 @@ class RequestFields(Protocol):
     def request_headers(self) -> bytes: ...
     @property
     def metadata(self) -> bytes: ...  # of the exchange, as JSON
+    @property
+    def peer(self) -> bytes: ...  # as JSON
+    @property
+    def upstream(self) -> bytes: ...
 
 
 class ResponseFields(Protocol):
@@ -318,8 +327,24 @@ class RequestContext:
 
     @property
     def client_address(self) -> str:
-        """ip:port of the connection's other end, IPv6 in brackets: [::1]:4711. A proxy's own, where one is in front."""
+        """ip:port of the client, IPv6 in brackets: [::1]:4711. The connection's other end, or whom a proxy names that
+        the Gateway trusts (`trustedProxies`, PROXY protocol), with port 0 where it names none. No other header counts.
+        """
         return _text(self._fields.client_address)
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who the client is by its certificate, which the gateway has verified: subject, other names, fingerprint.
+
+        None on listeners that ask for no certificates, and of clients that have shown none where they need not. No
+        header of a client says anything of it.
+        """
+        return parse_peer(self._fields.peer)
+
+    @property
+    def upstream(self) -> str | None:
+        """The name of the API's upstream that the policies before have chosen; None for the operation's own."""
+        return _text(self._fields.upstream) or None
 
     @property
     def request_id(self) -> str:

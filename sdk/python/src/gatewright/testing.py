@@ -40,6 +40,7 @@ from typing import Any, overload
 from gatewright import action
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
+from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
     HeaderValue,
     ImmediateResponse,
@@ -183,6 +184,8 @@ def request(
     scheme: str = "http",
     authority: str = "localhost",
     client_address: str = "127.0.0.1:40000",
+    peer: Peer | None = None,
+    upstream: str | None = None,
     request_id: str = "test-request",
     operation: str = "",
     policy: PolicyMetadata | None = None,
@@ -191,7 +194,8 @@ def request(
     """The context of an on_request.
 
     By default a GET of `/` on `http://localhost` from 127.0.0.1:40000 without headers and body, with the request id
-    `test-request` and the metadata {}. `operation` defaults to the method and the path, `policy` to test:v0.0.0.
+    `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the
+    path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     """
     fields = _Fields(
@@ -205,6 +209,8 @@ def request(
         operation=_raw(operation or f"{method} {path}"),
         request_headers=header_blob(headers),
         metadata=json.dumps(dict(metadata or {})).encode(),
+        peer=encode_peer(peer),
+        upstream=_raw(upstream or ""),
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
     return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
@@ -414,6 +420,8 @@ class _Fields:
     operation: bytes = b""
     request_headers: bytes = b""
     metadata: bytes = b""
+    peer: bytes = b""
+    upstream: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

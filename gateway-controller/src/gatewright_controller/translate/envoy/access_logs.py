@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import AccessLogging, Destination
 from gatewright_controller.translate.envoy.local_replies import cel
 from gatewright_controller.translate.envoy.messages import typed
-from gatewright_controller.translate.envoy.routes import ACCESS_LOG, UPGRADE_NAMESPACE
+from gatewright_controller.translate.envoy.routes import ACCESS_LOG, KEPT_PATH, UPGRADE_NAMESPACE
 
 MILLION = 1_000_000
+
+
+def _first_of(*operators: tuple[str, str]) -> str:
+    """The first of the operators that has a value."""
+    named = [{"command": command, "param": param} for command, param in operators]
+    return f"%COALESCE({json.dumps({'operators': named})})%"
+
+
 OPERATORS = {
     "requestId": "%REQ(X-REQUEST-ID)%",
     "method": "%REQ(:METHOD)%",
-    "path": "%FILTER_STATE(gatewright.path:PLAIN)%",
-    "authority": "%FILTER_STATE(gatewright.authority:PLAIN)%",
+    "path": _first_of(("FILTER_STATE", f"{KEPT_PATH}:PLAIN"), ("REQ", ":PATH")),
+    # The first once the request goes upstream, whose host is another.
+    "authority": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
     "status": "%RESPONSE_CODE%",
     "grpcStatus": "%GRPC_STATUS_NUMBER%",  # of gRPC requests only: their status is 200 whatever becomes of them
     "flags": "%RESPONSE_FLAGS%",

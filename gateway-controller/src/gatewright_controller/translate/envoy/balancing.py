@@ -11,6 +11,9 @@ from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2
 from gatewright_controller.model import HashOn, LoadBalancing, milliseconds
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
 
+MERGE_MS = 100
+"""In which changes of targets' health become one for the workers. Envoy's 1 s is a second of failed requests."""
+
 ALGORITHMS = {
     "roundRobin": cluster_pb2.Cluster.ROUND_ROBIN,
     "leastRequest": cluster_pb2.Cluster.LEAST_REQUEST,
@@ -21,6 +24,7 @@ ALGORITHMS = {
 def balance(built: cluster_pb2.Cluster, said: LoadBalancing, *, zoned: bool) -> None:
     """Never over what is known to be down: Envoy's default of 50 % gives all targets requests once half are."""
     built.common_lb_config.healthy_panic_threshold.SetInParent()
+    built.common_lb_config.update_merge_window.CopyFrom(duration(MERGE_MS))
     if said.algorithm != "ringHash" or not said.hash_on:
         built.lb_policy = ALGORITHMS[said.algorithm]
         if zoned:

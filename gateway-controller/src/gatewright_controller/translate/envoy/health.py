@@ -11,8 +11,10 @@ from envoy.type.v3 import http_pb2, range_pb2
 from gatewright_controller.model import Ejection, HealthCheck, HttpCheck, UpstreamProtocol, milliseconds
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration
 
-SWEEP_MS = 10_000
-"""From one look at who may return to the next, at most."""
+SWEEP_MS, SHORTEST_SWEEP_MS = 10_000, 100
+"""From one look at who may return to the next, at most and at least."""
+LONGEST_MS = 300_000
+"""That a target is out, unless `baseTime` is longer."""
 
 
 def health_check(said: HealthCheck, host: str, protocol: UpstreamProtocol, *, secure: bool) -> EnvoyMessage:
@@ -46,21 +48,27 @@ def _set_http(built: health_check_pb2.HealthCheck.HttpHealthCheck, said: HttpChe
 
 
 def ejection(said: Ejection) -> EnvoyMessage | None:
-    """None where nothing ejects a target. What Envoy enforces by default is said to be off, where it is."""
-    counted = (said.consecutive_local_failures, said.consecutive_gateway_errors, said.consecutive_5xx)
-    if not any(counted):
+    """None where nothing ejects a target. What Envoy enforces by default is said to be off, where it is.
+
+    What is of local origin counts as an answer of 503 or 504. Counted apart, a connection that opens would be a
+    success: a target that takes connections and resets them would stay.
+    """
+    if not said.consecutive_gateway_errors and not said.consecutive_5xx:
         return None
     base = milliseconds(said.base_time)
-    built = outlier_detection_pb2.OutlierDetection(split_external_local_origin_errors=True)
-    built.interval.CopyFrom(duration(max(min(SWEEP_MS, base // 2), 100)))
+    built = outlier_detection_pb2.OutlierDetection()
+    built.interval.CopyFrom(duration(max(min(SWEEP_MS, base // 2), SHORTEST_SWEEP_MS)))
     built.base_ejection_time.CopyFrom(duration(base))
-    built.max_ejection_time.CopyFrom(duration(max(base, 300_000)))
+    built.max_ejection_time.CopyFrom(duration(max(base, LONGEST_MS)))
     built.max_ejection_percent.value = said.max_percent
-    built.enforcing_success_rate.value = built.enforcing_local_origin_success_rate.value = 0
+    built.enforcing_success_rate.value = 0
     for count, consecutive, enforcing in (
-        (counted[0], built.consecutive_local_origin_failure, built.enforcing_consecutive_local_origin_failure),
-        (counted[1], built.consecutive_gateway_failure, built.enforcing_consecutive_gateway_failure),
-        (counted[2], built.consecutive_5xx, built.enforcing_consecutive_5xx),
+        (
+            said.consecutive_gateway_errors,
+            built.consecutive_gateway_failure,
+            built.enforcing_consecutive_gateway_failure,
+        ),
+        (said.consecutive_5xx, built.consecutive_5xx, built.enforcing_consecutive_5xx),
     ):
         enforcing.value = 100 if count else 0
         if count:

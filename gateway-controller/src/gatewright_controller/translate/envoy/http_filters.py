@@ -6,10 +6,18 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import Compression, Listener
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, TWO_HOSTS
+from gatewright_controller.model import Compression, Limits, Listener
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
-from gatewright_controller.translate.envoy.routes import ACCESS_LOG, AUTHORITY_NAMESPACE, EXT_PROC
+from gatewright_controller.translate.envoy.routes import (
+    ACCESS_LOG,
+    AUTHORITY_NAMESPACE,
+    CHOICE,
+    EXT_PROC,
+    KEPT_PATH,
+    UPSTREAM_NAMESPACE,
+    coalesced,
+)
 
 FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
@@ -20,9 +28,6 @@ PEER = "gatewright.peer"
 PEER_ATTRIBUTE = f"filter_state['{PEER}']"
 """What the engine is sent it as: internal/extproc/incoming.go."""
 
-UPSTREAM_NAMESPACE = "gatewright.upstream"
-"""Dynamic metadata in which the engine tells a pool that a policy chose: {"value": NAME}."""
-
 LIBRARIES = {
     "br": ("brotli", "extensions.compression.brotli.compressor.v3.Brotli"),
     "gzip": ("gzip", "extensions.compression.gzip.compressor.v3.Gzip"),
@@ -30,27 +35,26 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener) -> list[JsonObject]:
+def http_filters(listener: Listener, limits: Limits) -> list[JsonObject]:
     """Those of a listener that serves APIs, or of one that redirects."""
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
-    first = [_refused_hosts(listener.hosts), _asked()]
+    first = [*([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
-    return [*first, *certificate, _lines_said(), *compressed, _ext_proc([PEER_ATTRIBUTE] if peers else []), last]
+    engine = _ext_proc([PEER_ATTRIBUTE] if peers else [])
+    return [*first, *certificate, _kept_path(), _lines_said(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
-    rules: JsonObject = {"two-hosts": _denied({"header": TWO_HOSTS})}
-    if hosts:
-        own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
-        rules[OTHER_HOSTS] = _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})
+    own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
+    rules: JsonObject = {OTHER_HOSTS: _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})}
     return extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules={"action": "DENY", "policies": rules})
 
 
@@ -67,16 +71,34 @@ def host_pattern(hosts: list[str]) -> str:
     return f"(?i)(?:{alternatives})(?::[0-9]+)?"
 
 
-def _asked() -> JsonObject:
-    """What the client asked for, for the access log: routing rewrites both, and tells nobody upstream."""
-    kept = [_kept("gatewright.path", "%REQ(:PATH)%"), _kept("gatewright.authority", "%REQ(:AUTHORITY)%")]
+def _kept_path() -> JsonObject:
+    """The path that the client asked for, for the access log: enabled by routes that rewrite it or have policies."""
+    kept = [_kept(KEPT_PATH, "%REQ(:PATH)%")]
     kind = f"{FILTERS}.set_filter_state.v3.Config"
-    return extension("envoy.filters.http.set_filter_state", kind, on_request_headers=kept)
+    return {**extension(KEPT_PATH, kind, on_request_headers=kept), "disabled": True}
 
 
 def _kept(key: str, value: str) -> JsonObject:
     source = {"text_format_source": {"inline_string": value}}
     return {"object_key": key, "factory_key": "envoy.string", "format_string": source}
+
+
+def _rate(limits: Limits) -> list[JsonObject]:
+    """Of each connection by itself."""
+    if not limits.requests_per_second:
+        return []
+    rate = limits.requests_per_second
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    limited = extension(
+        "envoy.filters.http.local_ratelimit",
+        f"{FILTERS}.local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="gatewright",
+        token_bucket={"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"},
+        filter_enabled=always,
+        filter_enforced=always,
+        local_rate_limit_per_downstream_connection=True,
+    )
+    return [limited]
 
 
 def _lines_said() -> JsonObject:
@@ -129,7 +151,16 @@ def _ext_proc(attributes: list[str]) -> JsonObject:
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
-        # What access log, host_rewrite and cluster of a route read.
+        # What access log and host_rewrite of a route read, and the filter behind this one.
         metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
     )
     return {**configured, "disabled": True}
+
+
+def _choice() -> JsonObject:
+    """Enabled by the routes between whose pools policies choose: Envoy looks for the route again by this alone, so that
+    nothing that policies have made of a request leads to a route with others. The engine's choices.go places them."""
+    chosen = coalesced("DYNAMIC_METADATA", f"{UPSTREAM_NAMESPACE}:value", "METADATA", f"ROUTE:{CHOICE}:upstream")
+    key = _kept(CHOICE, f"%METADATA(ROUTE:{CHOICE}:route)%/{chosen}")
+    kind = f"{FILTERS}.set_filter_state.v3.Config"
+    return {**extension(CHOICE, kind, on_request_headers=[key], clear_route_cache=True), "disabled": True}

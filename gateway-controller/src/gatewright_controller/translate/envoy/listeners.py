@@ -12,7 +12,7 @@ from gatewright_controller.translate.envoy.access_logs import access_logs
 from gatewright_controller.translate.envoy.common import EnvoyMessage
 from gatewright_controller.translate.envoy.downstream_tls import downstream_tls
 from gatewright_controller.translate.envoy.http_filters import http_filters
-from gatewright_controller.translate.envoy.local_replies import local_reply_config
+from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
 
 BUFFER_BYTES = 32 << 10
@@ -124,8 +124,8 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "common_http_protocol_options": _connections(spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
-        "http_filters": http_filters(one),
-        "local_reply_config": local_reply_config(hosts=bool(one.hosts)),
+        "http_filters": http_filters(one, limits),
+        "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
         "access_log": access_logs(spec.access_log, one.name),
         **_client_address(spec, trusted),
         **_routes(one),
@@ -147,8 +147,10 @@ def _connections(spec: GatewaySpec) -> JsonObject:
 
 
 def _removed_headers() -> JsonObject:
-    """What steers Envoy, and what the gateway may say some day, is not for clients to say."""
-    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-envoy-", "x-gatewright-")]
+    """What steers Envoy, and what the gateway may say some day, is not for clients to say. Routes set x-forwarded-host
+    to the host that the client named."""
+    steering = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-envoy-", "x-gatewright-")]
+    mutations = [*steering, {"remove": "x-forwarded-host"}]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
@@ -181,4 +183,5 @@ def _redirecting(redirect: Redirect) -> JsonObject:
     to: JsonObject = {"https_redirect": True, "response_code": codes[redirect.status]}
     if redirect.port != 443:
         to["port_redirect"] = redirect.port
-    return {"name": "redirect", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "redirect": to}]}
+    refused: JsonObject = {"match": {"prefix": "/", "headers": [TWO_HOSTS]}, "direct_response": {"status": 400}}
+    return {"name": "redirect", "domains": ["*"], "routes": [refused, {"match": {"prefix": "/"}, "redirect": to}]}

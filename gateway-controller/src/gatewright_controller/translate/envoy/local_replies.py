@@ -10,7 +10,8 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.translate.envoy.messages import typed
 
 TWO_HOSTS: JsonObject = {"name": ":authority", "string_match": {"contains": ","}}
-"""Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused."""
+"""Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused. The first of all routes does that:
+internal/xds/twohosts.go."""
 
 OTHER_HOSTS = "other-hosts"
 """The rule that refuses requests for hosts that the listener has not."""
@@ -28,9 +29,9 @@ def cel(expression: str) -> JsonObject:
     }
 
 
-def local_reply_config(*, hosts: bool) -> JsonObject:
-    """hosts: whether the listener has hosts of its own."""
-    return {"mappers": [*_of_hosts(hosts), *_by_flag(), *_by_details()]}
+def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
+    """hosts: whether the listener has hosts of its own. rate: whether the rate of requests is limited."""
+    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *_by_flag(), *_by_details()]}
 
 
 def _of_hosts(hosts: bool) -> list[JsonObject]:
@@ -43,11 +44,18 @@ def _of_hosts(hosts: bool) -> list[JsonObject]:
     return found
 
 
+def _of_rate(rate: bool) -> list[JsonObject]:
+    sentence = "More requests have come on this connection than it may make in a second."
+    refused = cel("response.code_details == 'local_rate_limited'")  # its flag is set when the answer has been made
+    return [_retried(_problem(refused, "Too Many Requests", sentence))] if rate else []
+
+
 def _by_flag() -> list[JsonObject]:
     refused = {"header_filter": {"header": {"name": ":method", "present_match": False}}}
     before = _problem(refused, "%LOCAL_REPLY_BODY%", "The request was refused before it was read.", request=False)
     malformed = "The upstream's response is malformed, or its headers are too many or too large."
-    away = ("UH", "UF", "UO", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
+    full = "The upstream has as many requests as it is given at once."
+    away = ("UH", "UF", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
     return [
         _problem(_flags("NR"), "Not Found", "There is no such route."),
         _problem(_flags("UT"), "Gateway Timeout", "The upstream did not answer in time."),
@@ -57,6 +65,7 @@ def _by_flag() -> list[JsonObject]:
         before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
         _problem(_flags("DPE"), "Bad Request", "The request is malformed."),
         _retried(_problem(_flags("OM"), "Service Unavailable", "The gateway is overloaded.")),
+        _retried(_problem(_flags("UO"), "Service Unavailable", full)),  # a circuit breaker of the API's pool
         _problem(_flags(*away), "Service Unavailable", "The upstream is not available."),
     ]
 
@@ -64,8 +73,10 @@ def _by_flag() -> list[JsonObject]:
 def _by_details() -> list[JsonObject]:
     """What has no flag. The engine's answers and its policies' have details of their own."""
     away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
-    method = cel("response.code_details == 'direct_response' && response.code == 405")
+    # Not one that an API answers by itself.
+    method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
+    whole = cel("response.code_details == 'max_duration_timeout'")
     details = "^(missing_host_header|path_normalization_failed|http[12][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
     what = "The request is malformed: its host, its path or its body."
@@ -73,6 +84,7 @@ def _by_details() -> list[JsonObject]:
         # The engine is away, or has failed: its own errors come as immediate responses, with other details.
         _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
         _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
+        _problem(whole, "Timeout", "The exchange took longer than it may."),  # 408 or 504, as with SI
         _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
         _without_empty(_problem(malformed, "Bad Request", what)),
     ]

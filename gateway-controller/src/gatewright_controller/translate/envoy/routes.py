@@ -9,8 +9,11 @@ from typing import Literal, cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from envoy.type.v3 import percent_pb2
 from google.protobuf import wrappers_pb2
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
@@ -21,11 +24,26 @@ EXT_PROC = "envoy.filters.http.ext_proc"
 ACCESS_LOG = "gatewright.access_log"
 """A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
 
+CHOICE = "gatewright.choice"
+"""A filter of the listener, behind ext_proc, that turns to the route of the pool that a policy chose. Also what the
+routes say between which it chooses: {"route": of which one, "upstream": the pool's name}."""
+
+UPSTREAM_NAMESPACE = "gatewright.upstream"
+"""Dynamic metadata in which the engine tells which pool a policy chose: {"value": "canary"}."""
+
+KEPT_PATH = "gatewright.path"
+"""A filter of listeners, set_filter_state, and the state in which it keeps the client's path for the access log. An
+entry of this name enables it on a route: on those whose policies or rewriting may change the path."""
+
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
 
 UPGRADE_NAMESPACE = "gatewright.upgrade"
 """A route's metadata that the bootstrap's log of refused upgrades reads: {"refused": "why"}."""
+
+
+HOST_SELECTIONS = 5
+"""How often another target is looked for than those that have failed, before one of these is asked again."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,26 @@ def route_match(path: PathMatch, methods: Sequence[str] = ()) -> EnvoyMessage:
     return cast("EnvoyMessage", match)
 
 
+def narrowed(match: EnvoyMessage, *, millionths: int | None = None, websocket: bool = False) -> EnvoyMessage:
+    """The same for a part of its requests, or for those that ask for a WebSocket.
+
+    A request's number, which decides whether it is of a part, is the same for all routes that it is tried on.
+    """
+    part = route_components_pb2.RouteMatch()
+    part.CopyFrom(match)
+    if millionths is not None:
+        part.runtime_fraction.default_value.CopyFrom(_fraction(millionths))
+    if websocket:
+        asked = string_pb2.StringMatcher(exact="websocket", ignore_case=True)
+        part.headers.append(route_components_pb2.HeaderMatcher(name="upgrade", string_match=asked))
+    return cast("EnvoyMessage", part)
+
+
+def _fraction(millionths: int) -> EnvoyMessage:
+    fraction = percent_pb2.FractionalPercent
+    return cast("EnvoyMessage", fraction(numerator=millionths, denominator=fraction.MILLION))
+
+
 def _method_is(methods: Sequence[str]) -> EnvoyMessage:
     if len(methods) == 1:
         wanted = string_pb2.StringMatcher(exact=methods[0])
@@ -70,19 +108,65 @@ class Websocket:
 
 
 @dataclass(frozen=True)
+class Mirroring:
+    """A cluster that is sent copies of this part of requests."""
+
+    cluster: str
+    authority: str
+    millionths: int
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """When a request is sent again. conditions: words of Envoy's `retry_on`, and statuses."""
+
+    conditions: Sequence[str]
+    statuses: Sequence[int]
+    times: int
+    methods: Sequence[str]
+    base_ms: int
+    longest_ms: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the routes between which a policy's choice decides this one is."""
+
+    route: str
+    upstream: str
+
+
+@dataclass(frozen=True)
 class Forward:
     """To a cluster. `rewrite` is an RE2 pattern and its substitution for the path; None: the path stays."""
 
     cluster: str
     authority: str
     request_timeout_ms: int
-    """From the end of the request until the response begins."""
+    """From the end of the request until the response begins, each time that it is sent."""
     idle_timeout_ms: int
     """Without a byte in either direction."""
     rewrite: tuple[str, str] | None
     policies_choose_authority: bool
     """Whether `authority` is what goes upstream only as long as no policy chose another one."""
     websocket: Websocket
+    stream_timeout_ms: int | None = None
+    """For all of an exchange; None: any."""
+    retries: Retrying | None = None
+    mirrors: Sequence[Mirroring] = ()
+    choice: Choice | None = None
+    """None: policies choose no pool."""
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Where a client is sent; None: what it asked for stays. `path` is as a `Forward`'s rewrite."""
+
+    status: int
+    scheme: str | None
+    host: str | None
+    port: int | None
+    path: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -116,31 +200,101 @@ class Filters:
 def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: Filters) -> EnvoyMessage:
     """A route to a cluster, with the time that a request may take and the authority that the upstream is given."""
     route = _route(name, match, filters)
-    route.route.cluster = forward.cluster
+    to = route.route
+    to.cluster = forward.cluster
     # Envoy's `timeout` cuts a response that is under way. The one for a try ends with the response's headers.
-    route.route.timeout.CopyFrom(duration(0))
-    route.route.retry_policy.per_try_timeout.CopyFrom(duration(forward.request_timeout_ms))
-    route.route.idle_timeout.CopyFrom(duration(forward.idle_timeout_ms))
+    to.timeout.CopyFrom(duration(0))
+    to.retry_policy.per_try_timeout.CopyFrom(duration(forward.request_timeout_ms))
+    to.idle_timeout.CopyFrom(duration(forward.idle_timeout_ms))
+    if forward.stream_timeout_ms is not None:
+        to.max_stream_duration.max_stream_duration.CopyFrom(duration(forward.stream_timeout_ms))
+    if forward.retries:
+        _retry(to.retry_policy, forward.retries)
+    to.request_mirror_policies.extend(map(_mirror, forward.mirrors))
     if forward.policies_choose_authority:
-        route.route.host_rewrite = _chosen_or_own_authority()
+        to.host_rewrite = _chosen_or_own_authority()
         route.metadata.filter_metadata[AUTHORITY_NAMESPACE].CopyFrom(struct({"value": forward.authority}))
     else:
-        route.route.host_rewrite_literal = forward.authority
+        to.host_rewrite_literal = forward.authority
+    if forward.choice:
+        _let_policies_choose(route, forward.choice)
     if forward.websocket.allowed:
-        route.route.upgrade_configs.add(upgrade_type="websocket")
+        to.upgrade_configs.add(upgrade_type="websocket")
     elif forward.websocket.refused:
         route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(struct({"refused": forward.websocket.refused}))
     if forward.rewrite:
-        route.route.regex_rewrite.pattern.CopyFrom(regex(forward.rewrite[0]))
-        route.route.regex_rewrite.substitution = forward.rewrite[1]
+        _keep_path(route)
+        _substitute(to.regex_rewrite, forward.rewrite)
     return cast("EnvoyMessage", route)
+
+
+def _retry(policy: route_components_pb2.RetryPolicy, retries: Retrying) -> None:
+    """The methods are looked at when the request goes upstream: a policy may have changed them."""
+    conditions = [*retries.conditions, *(["retriable-status-codes"] if retries.statuses else [])]
+    policy.retry_on = ",".join(conditions)
+    policy.retriable_status_codes.extend(retries.statuses)
+    policy.num_retries.value = retries.times
+    policy.retriable_request_headers.append(_method_is(retries.methods))
+    policy.retry_back_off.base_interval.CopyFrom(duration(retries.base_ms))
+    policy.retry_back_off.max_interval.CopyFrom(duration(retries.longest_ms))
+    others = policy.retry_host_predicate.add(name="envoy.retry_host_predicates.previous_hosts")
+    others.typed_config.CopyFrom(packed_any(cast("EnvoyMessage", previous_hosts_pb2.PreviousHostsPredicate())))
+    policy.host_selection_retry_max_attempts = HOST_SELECTIONS
+
+
+def _mirror(mirror: Mirroring) -> EnvoyMessage:
+    policy = route_components_pb2.RouteAction.RequestMirrorPolicy(
+        cluster=mirror.cluster, host_rewrite_literal=mirror.authority, disable_shadow_host_suffix_append=True
+    )
+    policy.runtime_fraction.default_value.CopyFrom(_fraction(mirror.millionths))
+    policy.trace_sampled.value = False
+    return cast("EnvoyMessage", policy)
+
+
+def _let_policies_choose(route: route_components_pb2.Route, choice: Choice) -> None:
+    told = struct({"route": choice.route, "upstream": choice.upstream})
+    route.metadata.filter_metadata[CHOICE].CopyFrom(told)
+    enabled = set_filter_state_pb2.Config()  # the listener's own has what there is to do
+    route.typed_per_filter_config[CHOICE].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
+
+
+def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str, str]) -> None:
+    into.pattern.CopyFrom(regex(substitution[0]))
+    into.substitution = substitution[1]
 
 
 def _chosen_or_own_authority() -> str:
     """A literal would overwrite what a policy set: Envoy rewrites hosts after all filters have run."""
-    places = [f"{kind}:{AUTHORITY_NAMESPACE}:value" for kind in ("DYNAMIC", "ROUTE")]
-    operators = [{"command": "METADATA", "param": place} for place in places]
+    own, chosen = f"ROUTE:{AUTHORITY_NAMESPACE}:value", f"DYNAMIC:{AUTHORITY_NAMESPACE}:value"
+    return coalesced("METADATA", chosen, "METADATA", own)
+
+
+def coalesced(*commands: str) -> str:
+    """What the first of the commands, each with its parameter, gives that gives anything."""
+    operators = [{"command": one, "param": param} for one, param in zip(commands[::2], commands[1::2], strict=True)]
     return f"%COALESCE({json.dumps({'operators': operators})})%"
+
+
+def redirecting_route(name: str, match: EnvoyMessage, redirect: Redirect, filters: Filters) -> EnvoyMessage:
+    """A route that sends clients elsewhere, after the policies of its chain."""
+    route = _route(name, match, filters)
+    action = route_components_pb2.RedirectAction
+    codes = {
+        301: action.MOVED_PERMANENTLY, 302: action.FOUND, 303: action.SEE_OTHER,
+        307: action.TEMPORARY_REDIRECT, 308: action.PERMANENT_REDIRECT,
+    }  # fmt: skip
+    to = route.redirect
+    to.response_code = codes[redirect.status]
+    if redirect.scheme:
+        to.scheme_redirect = redirect.scheme
+    if redirect.host:
+        to.host_redirect = redirect.host
+    if redirect.port:
+        to.port_redirect = redirect.port
+    if redirect.path:
+        _keep_path(route)
+        _substitute(to.regex_rewrite, redirect.path)
+    return cast("EnvoyMessage", route)
 
 
 def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Filters) -> EnvoyMessage:
@@ -149,7 +303,8 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Fil
     route.direct_response.status = answer.status
     if answer.body:
         route.direct_response.body.inline_string = answer.body
-    route.response_headers_to_add.extend(header(*pair) for pair in sorted(answer.headers.items()))
+    pairs = sorted(answer.headers.items())
+    route.response_headers_to_add.extend(header(name, value.replace("%", "%%")) for name, value in pairs)
     return cast("EnvoyMessage", route)
 
 
@@ -157,9 +312,16 @@ def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components
     route = route_components_pb2.Route(name=name, match=match)
     if filters.ext_proc:
         route.typed_per_filter_config[EXT_PROC].CopyFrom(packed_any(_per_route(filters.ext_proc)))
+        _keep_path(route)
     if filters.access_log != "all":
         route.typed_per_filter_config[ACCESS_LOG].CopyFrom(packed_any(_access_log(filters.access_log)))
     return route
+
+
+def _keep_path(route: route_components_pb2.Route) -> None:
+    """What there is to keep is the filter's own to say."""
+    enabled = cast("EnvoyMessage", set_filter_state_pb2.Config())
+    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(enabled))
 
 
 def _access_log(lines: str) -> EnvoyMessage:

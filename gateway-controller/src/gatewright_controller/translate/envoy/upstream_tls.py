@@ -38,9 +38,9 @@ def transport_sockets(
     """One for all targets; where they are verified by their own names, and these differ, one for each name."""
     names = dict.fromkeys("" if tls is None else tls.said.server_name or one.host for one in targets)
     sockets = {name: _socket(name, tls, proxy_protocol) for name in names}
+    if first := next(iter(sockets.values())):  # Envoy looks at this one to see whether `auto` is possible
+        built.transport_socket.CopyFrom(first)
     if len(sockets) == 1:
-        if socket := next(iter(sockets.values())):
-            built.transport_socket.CopyFrom(socket)
         return
     for name, socket in sockets.items():
         match = built.transport_socket_matches.add(name=name, match=struct({"name": name}))

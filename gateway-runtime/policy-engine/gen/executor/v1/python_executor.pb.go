@@ -607,8 +607,12 @@ type Execution struct {
 	ResponseHeaders []byte `protobuf:"bytes,16,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"` // header blob
 	ResponseBody    []byte `protobuf:"bytes,17,opt,name=response_body,json=responseBody,proto3,oneof" json:"response_body,omitempty"`
 	Metadata        []byte `protobuf:"bytes,18,opt,name=metadata,proto3" json:"metadata,omitempty"` // JSON object: the exchange's metadata; empty for {}
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Who the client is by its verified certificate, as a JSON object: subject, issuer, dnsNames, uris, emailAddresses,
+	// ipAddresses, fingerprint. Empty: it has shown none.
+	Peer          []byte `protobuf:"bytes,19,opt,name=peer,proto3" json:"peer,omitempty"`
+	Upstream      []byte `protobuf:"bytes,20,opt,name=upstream,proto3" json:"upstream,omitempty"` // that policies have chosen; empty: the operation's own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Execution) Reset() {
@@ -763,6 +767,20 @@ func (x *Execution) GetResponseBody() []byte {
 func (x *Execution) GetMetadata() []byte {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Execution) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Execution) GetUpstream() []byte {
+	if x != nil {
+		return x.Upstream
 	}
 	return nil
 }
@@ -1096,6 +1114,7 @@ type Action struct {
 	// Of streams alone: changes of the trailers, applied in the order remove, set.
 	RemoveTrailers []byte `protobuf:"bytes,16,opt,name=remove_trailers,json=removeTrailers,proto3" json:"remove_trailers,omitempty"` // name NUL name NUL
 	SetTrailers    []byte `protobuf:"bytes,17,opt,name=set_trailers,json=setTrailers,proto3" json:"set_trailers,omitempty"`          // header blob
+	Upstream       []byte `protobuf:"bytes,18,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`                             // request phase: the name of one of the API's upstreams
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1245,6 +1264,13 @@ func (x *Action) GetRemoveTrailers() []byte {
 func (x *Action) GetSetTrailers() []byte {
 	if x != nil {
 		return x.SetTrailers
+	}
+	return nil
+}
+
+func (x *Action) GetUpstream() []byte {
+	if x != nil {
+		return x.Upstream
 	}
 	return nil
 }
@@ -1707,7 +1733,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xe4\x04\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\x94\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -1729,7 +1755,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x06status\x18\x0f \x01(\rR\x06status\x12)\n" +
 	"\x10response_headers\x18\x10 \x01(\fR\x0fresponseHeaders\x12(\n" +
 	"\rresponse_body\x18\x11 \x01(\fH\x01R\fresponseBody\x88\x01\x01\x12\x1a\n" +
-	"\bmetadata\x18\x12 \x01(\fR\bmetadataB\x0f\n" +
+	"\bmetadata\x18\x12 \x01(\fR\bmetadata\x12\x12\n" +
+	"\x04peer\x18\x13 \x01(\fR\x04peer\x12\x1a\n" +
+	"\bupstream\x18\x14 \x01(\fR\bupstreamB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xe1\x02\n" +
 	"\n" +
@@ -1759,7 +1787,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x12on_response_stream\x18\a \x01(\bR\x10onResponseStream\"g\n" +
 	"\x0eInstanceStatus\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x129\n" +
-	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xc8\x05\n" +
+	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xf6\x05\n" +
 	"\x06Action\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x0eremove_headers\x18\x02 \x01(\fR\rremoveHeaders\x12\x1f\n" +
@@ -1780,13 +1808,15 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\fmetadata_set\x18\x0e \x01(\fR\vmetadataSet\x12)\n" +
 	"\x10metadata_removed\x18\x0f \x03(\tR\x0fmetadataRemoved\x12'\n" +
 	"\x0fremove_trailers\x18\x10 \x01(\fR\x0eremoveTrailers\x12!\n" +
-	"\fset_trailers\x18\x11 \x01(\fR\vsetTrailersB\a\n" +
+	"\fset_trailers\x18\x11 \x01(\fR\vsetTrailers\x12\x1f\n" +
+	"\bupstream\x18\x12 \x01(\fH\x05R\bupstream\x88\x01\x01B\a\n" +
 	"\x05_bodyB\a\n" +
 	"\x05_pathB\b\n" +
 	"\x06_queryB\t\n" +
 	"\a_methodB\f\n" +
 	"\n" +
-	"_authority\"b\n" +
+	"_authorityB\v\n" +
+	"\t_upstream\"b\n" +
 	"\x11ImmediateResponse\x12\x1f\n" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x12\x18\n" +

@@ -1098,7 +1098,11 @@ type ApiBundle struct {
 	Unserved string `protobuf:"bytes,9,opt,name=unserved,proto3" json:"unserved,omitempty"`
 	// Whether paths that an upstream may read as others (";", escaped slashes, doubly encoded characters) are refused.
 	// Without it only escaped slashes are anything special: the client is sent to the unescaped path.
-	StrictPaths   bool `protobuf:"varint,10,opt,name=strict_paths,json=strictPaths,proto3" json:"strict_paths,omitempty"`
+	StrictPaths bool `protobuf:"varint,10,opt,name=strict_paths,json=strictPaths,proto3" json:"strict_paths,omitempty"`
+	// envoy.config.route.v3.Route, serialized: where a policy's choice of an upstream sends a request. Each of `routes` among
+	// whose pools policies choose says in its metadata "gatewright.choice" which one it is ("route") and whose pool it is
+	// ("upstream"); here is one for each pool of its chain, that of its own too, with the same metadata.
+	ChosenRoutes  [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1201,6 +1205,13 @@ func (x *ApiBundle) GetStrictPaths() bool {
 		return x.StrictPaths
 	}
 	return false
+}
+
+func (x *ApiBundle) GetChosenRoutes() [][]byte {
+	if x != nil {
+		return x.ChosenRoutes
+	}
+	return nil
 }
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
@@ -1582,7 +1593,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xa5\x02\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xca\x02\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -1594,7 +1605,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
 	"\bunserved\x18\t \x01(\tR\bunserved\x12!\n" +
 	"\fstrict_paths\x18\n" +
-	" \x01(\bR\vstrictPaths\"\x8f\x02\n" +
+	" \x01(\bR\vstrictPaths\x12#\n" +
+	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\"\x8f\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +

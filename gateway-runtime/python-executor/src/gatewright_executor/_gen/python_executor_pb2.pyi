@@ -122,7 +122,7 @@ class ConfigureInstance(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata")
+    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata", "peer", "upstream")
     ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,8 @@ class Execution(_message.Message):
     RESPONSE_HEADERS_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_BODY_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
     id: int
     instance: int
     phase: Phase
@@ -159,7 +161,9 @@ class Execution(_message.Message):
     response_headers: bytes
     response_body: bytes
     metadata: bytes
-    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+    peer: bytes
+    upstream: bytes
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
     __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit")
@@ -218,7 +222,7 @@ class InstanceStatus(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Action(_message.Message):
-    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed", "remove_trailers", "set_trailers")
+    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed", "remove_trailers", "set_trailers", "upstream")
     ID_FIELD_NUMBER: _ClassVar[int]
     REMOVE_HEADERS_FIELD_NUMBER: _ClassVar[int]
     SET_HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -236,6 +240,7 @@ class Action(_message.Message):
     METADATA_REMOVED_FIELD_NUMBER: _ClassVar[int]
     REMOVE_TRAILERS_FIELD_NUMBER: _ClassVar[int]
     SET_TRAILERS_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
     id: int
     remove_headers: bytes
     set_headers: bytes
@@ -253,7 +258,8 @@ class Action(_message.Message):
     metadata_removed: _containers.RepeatedScalarFieldContainer[str]
     remove_trailers: bytes
     set_trailers: bytes
-    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ...) -> None: ...
+    upstream: bytes
+    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ..., upstream: _Optional[bytes] = ...) -> None: ...
 
 class ImmediateResponse(_message.Message):
     __slots__ = ("status_code", "headers", "body")

@@ -159,7 +159,7 @@ def failure_message(failure: Failure) -> pb.Failure:
 def _encode_returned(out: list[bytes], phase: int, returned: object) -> None:
     if isinstance(returned, UpstreamRequestModifications) and phase == pb.PHASE_REQUEST:
         _encode_modifications(out, returned)
-        if not returned.path is returned.query is returned.method is returned.authority is None:
+        if not returned.path is returned.query is returned.method is returned.authority is returned.upstream is None:
             _encode_target(out, returned)
     elif isinstance(returned, UpstreamResponseModifications) and phase == pb.PHASE_RESPONSE:
         _encode_modifications(out, returned)

@@ -1,0 +1,130 @@
+"""`gatewright import` and `gatewright export`: files and the controller on one side, `openapi` on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import msgspec
+import yaml
+from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_documents.json_reader import line_tree, parse_json
+from gatewright_documents.mistake import Invalid, listed
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import parse_yaml
+
+from gatewright_cli.commands import apply_apis
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node import api_files
+from gatewright_cli.node.api_files import ApiFile, RefusedFile
+from gatewright_cli.node.management import NoAnswerError
+from gatewright_cli.openapi import MAX_BYTES, Choices, exported, imported
+
+STDIN = "-"
+STDIN_NAME = "stdin"
+MOST_NOTES = 50
+
+
+@dataclass(frozen=True)
+class ImportedText:
+    """text: of the API. notes: a line each."""
+
+    text: str
+    notes: list[str]
+
+
+def import_document(document: Path, choices: Choices) -> ImportedText:
+    """The document's API. Raises PreflightError with all that is to be changed."""
+    file = STDIN_NAME if str(document) == STDIN else str(document)
+    try:
+        found = imported(_bytes(document), file, choices)
+    except Invalid as invalid:
+        raise PreflightError([str(one) for one in sorted(invalid.mistakes, key=lambda one: one.line)]) from None
+    notes = [f"{file}{f':{note.line}' if note.line else ''}: note: {note.message}" for note in found.notes]
+    if len(notes) > MOST_NOTES:
+        notes = [*notes[:MOST_NOTES], f"{file}: note: {len(notes) - MOST_NOTES} more like these"]
+    return ImportedText(found.text, notes)
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file, or on standard input; one byte more than is allowed at most."""
+    try:
+        if str(path) == STDIN:
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PreflightError([f"{path}: {error.strerror}: check the path"]) from error
+
+
+def export_api(what: str, server: str, run_dir: Path | None, controller: str | None, *, json: bool) -> str:
+    """The OpenAPI document, in YAML or JSON, of an API in a file or of a running gateway. Raises PreflightError."""
+    _check_server(server)
+    is_file = what == STDIN or "." in what or "/" in what
+    try:
+        document = _of_file(Path(what)) if is_file else asyncio.run(_of_gateway(what, run_dir, controller))
+        described = exported(document, server)
+    except Invalid as invalid:
+        raise PreflightError([str(replace(one, file=one.file or what)) for one in invalid.mistakes]) from None
+    if json:
+        return msgspec.json.format(msgspec.json.encode(described)).decode() + "\n"
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check_server(server: str) -> None:
+    try:
+        if server:
+            parse_url(server)
+    except UrlError as error:
+        raise PreflightError([f"--server: {error}"]) from None
+
+
+def _of_file(path: Path) -> JsonObject:
+    """The only API in a file. Raises Invalid, with lines, and PreflightError."""
+    found = api_files.documents(Path(STDIN_NAME) if str(path) == STDIN else path, _bytes(path))
+    if mistakes := [said for one in found if isinstance(one, RefusedFile) for said in one.sentences]:
+        raise PreflightError(mistakes)
+    apis = [one for one in found if isinstance(one, ApiFile)]
+    if len(apis) > 1:
+        names = ", ".join(one.name for one in apis)
+        raise PreflightError(
+            [f"{path}: expected one API, got {names}: export one after the other from a running gateway"]
+        )
+    (api,) = apis
+    document = (parse_json if api.path.suffix == ".json" else parse_yaml)(api.content)
+    try:
+        exported(document)
+    except Invalid as invalid:
+        lines = line_tree(api.content)
+        below = [api_files.below(replace(one, line=lines.line_of(one.field)), api.above) for one in invalid.mistakes]
+        raise Invalid([replace(one, file=str(api.path)) for one in below]) from None
+    return document
+
+
+async def _of_gateway(name: str, run_dir: Path | None, controller: str | None) -> JsonObject:
+    try:
+        apis = await apply_apis.target(run_dir, controller).management.apis()
+    except NoAnswerError as error:
+        raise PreflightError([str(error)]) from None
+    if name not in apis:
+        known = listed(sorted(apis))
+        raise PreflightError([f"expected the name of an API that the gateway has, {known}, got {name!r}: mend it"])
+    stored = apis[name]
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": stored.metadata, "spec": stored.spec}
+
+
+def write(text: str, output: Path | None, *, force: bool) -> None:
+    """Prints the text, or makes a file of it; with force one that is there is replaced. Raises PreflightError."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise PreflightError([f"{output} is already there: choose another file, or replace it with --force"]) from None
+    except OSError as error:
+        raise PreflightError([f"{output}: {error.strerror}: choose another file"]) from error

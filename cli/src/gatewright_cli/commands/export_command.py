@@ -1,0 +1,44 @@
+"""`gatewright export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import A_PATH, FORCE
+
+
+@click.command()
+@click.argument("api")
+@click.option("--format", "_format", type=click.Choice(["openapi"]), default="openapi", show_default=True)
+@click.option(
+    "-o", "--output", type=A_PATH, help="A file, which is made; JSON if it ends so. [default: standard output]"
+)
+@click.option(
+    "--server", metavar="URL", default="", help="The gateway as clients know it. [default: none, a relative URL]"
+)
+@click.option("--run-dir", type=A_PATH, help="The directory of the run. [default: that of the only one]")
+@click.option(
+    "--controller",
+    metavar="URL",
+    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+)
+@FORCE
+def export(
+    api: str,
+    _format: str,
+    output: Path | None,
+    server: str,
+    run_dir: Path | None,
+    controller: str | None,
+    force: bool,
+) -> None:
+    """Make an OpenAPI 3.1 document of an API: one that a running gateway has, by its name, or that of a file.
+
+    A name has no dots and slashes; - is standard input. Upstreams and policies are left out.
+    """
+    from gatewright_cli.commands.convert import export_api, write
+
+    json = output is not None and output.suffix == ".json"
+    write(export_api(api, server, run_dir, controller, json=json), output, force=force)

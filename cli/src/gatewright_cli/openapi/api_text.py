@@ -1,0 +1,85 @@
+"""An `Api` resource as the YAML that a person goes on writing: in its usual order, with comments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_reader import YAML_1_1, read_yaml
+
+from gatewright_cli.openapi.source import UNPRINTABLE, one_line
+
+PLAIN = re.compile(r"[A-Za-z/](([A-Za-z0-9/._~{} -]|:(?=[/0-9]))*[A-Za-z0-9/._~{}-])?|/[A-Za-z0-9/._~{}*-]*")
+LONGEST_COMMENT = 160
+
+
+@dataclass(frozen=True)
+class Comments:
+    """top: above all. upstream: above its URL. policies: above the API's policies. operations: of each."""
+
+    top: tuple[str, ...]
+    upstream: tuple[str, ...]
+    policies: tuple[str, ...]
+    operations: tuple[tuple[str, ...], ...]
+
+
+def api_text(document: JsonObject, comments: Comments) -> str:
+    """The document with the comments, each of them one line."""
+    return "".join(f"{line}\n" for line in _lines(document, comments))
+
+
+def _lines(document: JsonObject, comments: Comments) -> Iterator[str]:
+    spec = document["spec"]
+    yield from commented(comments.top, "")
+    yield f"apiVersion: {scalar(document['apiVersion'])}"
+    yield f"kind: {scalar(document['kind'])}"
+    yield f"metadata: {{name: {scalar(document['metadata']['name'], quoted=True)}}}"
+    yield "spec:"
+    for key in ("displayName", "version", "context"):
+        yield f"  {key}: {scalar(spec[key])}"
+    yield "  upstream:"
+    yield "    main:"
+    yield from commented(comments.upstream, "      ")
+    yield f"      url: {scalar(spec['upstream']['main']['url'])}"
+    if "strictPaths" in spec:
+        yield f"  strictPaths: {scalar(spec['strictPaths'])}"
+    if comments.policies:
+        yield from commented(comments.policies, "  ")
+        yield "  policies: []"
+    yield "  operations:"
+    for operation, said in zip(spec["operations"], comments.operations, strict=True):
+        yield from commented(said, "    ")
+        yield f"    - method: {scalar(operation['method'])}"
+        yield f"      path: {scalar(operation['path'])}"
+
+
+def commented(texts: Iterable[str], indent: str) -> Iterator[str]:
+    """Each text as a comment of one line, cut where it is long."""
+    for text in texts:
+        line = one_line(text)
+        cut = line if len(line) <= LONGEST_COMMENT else f"{line[: LONGEST_COMMENT - 1]}…"
+        yield f"{indent}# {cut}"
+
+
+def scalar(value: str | bool | int, *, quoted: bool = False) -> str:
+    """A value as YAML has it in one line, plain where that is the same in every dialect. quoted: never plain, unless
+    it is made of letters, digits and hyphens.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):
+        return text
+    if PLAIN.fullmatch(value) and _is_text(value) and not (quoted and re.search("[^a-z0-9-]", value)):
+        return value
+    return UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def _is_text(value: str) -> bool:
+    """Whether YAML 1.1 takes it for text too."""
+    try:
+        return bool(read_yaml(value.encode(), YAML_1_1) == value)
+    except Invalid:
+        return False

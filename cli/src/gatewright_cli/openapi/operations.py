@@ -1,0 +1,115 @@
+"""Path items as operations of an `Api`, in the document's order, each with what its author should know as comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gatewright_controller.paths import PathSyntaxError, parse_path
+from gatewright_documents.mistake import shown
+from gatewright_documents.values import JsonObject, KeyPath
+
+from gatewright_cli.openapi.paths import Translated, translated
+from gatewright_cli.openapi.security import requirements
+from gatewright_cli.openapi.servers import own_servers
+from gatewright_cli.openapi.source import Source
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
+NOT_OURS = ("trace",)
+LOOSE_CURE = "import with --no-strict-paths, or change the path"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An operation. where: in the document."""
+
+    method: str
+    path: str
+    where: KeyPath
+    comments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """under: a path whose operations alone count, without it; "" for all. strict: whether `strictPaths` holds. url: of
+    the document's first server.
+    """
+
+    under: str
+    strict: bool
+    url: str
+
+
+def operations(source: Source, scope: Scope) -> list[Found]:
+    """All that the document has; what is wrong or to be noted is told to `source`."""
+    first: dict[tuple[str, object], Found] = {}
+    for found in _all(source, scope):
+        earlier = first.setdefault((found.method, parse_path(found.path).shape), found)
+        if earlier is not found:
+            before = f"{earlier.method} {earlier.path}, which line {source.line(earlier.where)} has"
+            source.note(found.where, f"left out: {found.where[1]!r} is the same route as {before}")
+    return list(first.values())
+
+
+def _all(source: Source, scope: Scope) -> Iterator[Found]:
+    for path in source.object_at("paths"):
+        if path.startswith("x-"):
+            continue
+        where: KeyPath = ("paths", path)
+        change = _path(source, where, path, scope)
+        if change:
+            yield from _of_item(source, where, path, change, scope)
+
+
+def _path(source: Source, where: KeyPath, path: str, scope: Scope) -> Translated | None:
+    """The path as ours, below `under`; None where it is not there, or a mistake."""
+    try:
+        change = translated(path)
+    except PathSyntaxError as error:
+        source.wrong(where, str(error).removeprefix("expected "), cure="change the path")
+        return None
+    doubtful = parse_path(change.path).doubtful
+    if scope.under:
+        if change.path != scope.under and not change.path.startswith(f"{scope.under}/"):
+            return None
+        change = Translated(change.path[len(scope.under) :] or "/", change.changes)
+    if scope.strict and doubtful:
+        expected = "no ';' and no doubly encoded character under strictPaths, which is the default"
+        source.wrong(where, expected, shown(path), LOOSE_CURE)
+        return None
+    return change
+
+
+def _of_item(source: Source, where: KeyPath, path: str, change: Translated, scope: Scope) -> Iterator[Found]:
+    located = source.resolved(source.at(where), where)
+    if located is None:
+        return
+    if not isinstance(located.value, dict):
+        source.wrong(where, "an object with operations", shown(located.value), "mend it")
+        return
+    about = [f"{path!r} in the document: {one}" for one in change.changes]
+    for one in about:
+        source.note(where, one)
+    item: JsonObject = located.value
+    for name, operation in item.items():
+        at = (*where, name) if located.path == where else (*located.path, name)
+        if name in NOT_OURS:
+            source.note(at, f"left out: {name.upper()} {path}, a method that the gateway does not pass on")
+        elif name in METHODS and isinstance(operation, dict):
+            comments = _comments(source, at, located.path, operation, scope)
+            yield Found(name.upper(), change.path, at, (*comments, *about))
+        elif name in METHODS:
+            source.wrong(at, "an object that describes an operation", shown(operation), "mend it")
+
+
+def _comments(source: Source, at: KeyPath, item: KeyPath, operation: JsonObject, scope: Scope) -> Iterator[str]:
+    said = operation.get("summary") or operation.get("description")
+    texts = [str(text) for text in (operation.get("operationId"), said) if text]
+    if operation.get("deprecated") is True:
+        texts.append("deprecated")
+    if texts:
+        yield ": ".join(texts)
+    yield from requirements(source, (*at, "security"))
+    if own := own_servers(source, at, scope.url) or own_servers(source, item, scope.url):
+        source.note(at, f"has a server of its own, {own}, and goes to the API's upstream all the same")
+        yield f"server in the document: {own}"

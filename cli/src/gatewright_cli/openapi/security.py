@@ -1,0 +1,74 @@
+"""Security requirements of a document as comments: what was asked of clients there, and which policy asks it here."""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
+
+from gatewright_cli.openapi.source import Source
+
+JWT = "a policy such as verify-jwt"
+TOKEN = "a policy such as verify-jwt or introspect-token"  # noqa: S105 - a hint
+OWN = "a policy of your own"
+
+
+def requirements(source: Source, path: KeyPath, title: str = "security") -> tuple[str, ...]:
+    """What `security`, found at path, says, and which policies ask it; empty where nothing is said."""
+    asked = source.at(path)
+    if not isinstance(asked, list):
+        return ()
+    alternatives = [one for one in asked if isinstance(one, dict)]
+    if not any(alternatives):
+        return (f"{title}: none",)
+    said = [" and ".join(_scheme(source, name, scopes) for name, scopes in one.items()) for one in alternatives if one]
+    source.note(("components", "securitySchemes"), "security becomes comments: no policy is attached that asks for it")
+    schemes = dict.fromkeys(name for one in alternatives for name in one)
+    hints = (f"for {name}, attach {_policy(_definition(source, name))}" for name in schemes)
+    optional = " (or none)" if len(said) < len(alternatives) else ""
+    return f"{title}: {' or '.join(said)}{optional}", *hints
+
+
+def _definition(source: Source, name: str) -> JsonObject:
+    path: KeyPath = ("components", "securitySchemes", name)
+    found = source.at(path)
+    if isinstance(found, dict) and "$ref" in found:
+        located = source.resolved(found, path)
+        found = located.value if located else None
+    return found if isinstance(found, dict) else {}
+
+
+def _scheme(source: Source, name: str, scopes: JsonValue) -> str:
+    scheme = _definition(source, name)
+    words = [_kind(scheme)]
+    if isinstance(scopes, list) and scopes:
+        words.append("scopes " + " ".join(map(str, scopes)))
+    return f"{name} ({', '.join(words)})"
+
+
+def _kind(scheme: JsonObject) -> str:
+    match scheme.get("type"):
+        case "apiKey":
+            return f"API key, {scheme.get('in')} {scheme.get('name')}"
+        case "http":
+            form = scheme.get("bearerFormat")
+            return f"HTTP {scheme.get('scheme')}" + (f", {form}" if form else "")
+        case "oauth2":
+            return "OAuth 2"
+        case "openIdConnect":
+            return f"OpenID Connect, {scheme.get('openIdConnectUrl')}"
+        case "mutualTLS":
+            return "client certificate"
+        case None:
+            return "not defined in components.securitySchemes"
+        case other:
+            return str(other)
+
+
+def _policy(scheme: JsonObject) -> str:
+    match scheme.get("type"):
+        case "openIdConnect":
+            return JWT
+        case "oauth2":
+            return TOKEN
+        case "http" if str(scheme.get("scheme")).lower() == "bearer":
+            return JWT if "jwt" in str(scheme.get("bearerFormat")).lower() else TOKEN
+    return OWN

@@ -1,0 +1,106 @@
+"""What becomes of an operation's requests, once the API's own choices stand in for those that it does not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from msgspec import UNSET
+
+from gatewright_controller.model import (
+    Answer,
+    Api,
+    ApiSpec,
+    Mirror,
+    Operation,
+    OperationRedirect,
+    Retries,
+    Rewrite,
+    Websocket,
+    milliseconds,
+)
+from gatewright_controller.model.routing import retried_methods
+from gatewright_controller.translate.pools import MAIN
+
+WHOLE = 1_000_000
+"""Parts of requests are counted in millionths."""
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """To pools by their names, each with its weight."""
+
+    pools: tuple[tuple[str, int], ...]
+    mirrors: tuple[Mirror, ...] = ()
+    retries: Retries | None = None
+    rewrite: Rewrite = field(default_factory=Rewrite)
+    stream_timeout_ms: int | None = None
+    websocket: bool = True
+    """Whether one may open where nothing else keeps it from that."""
+    websocket_idle_ms: int | None = None
+    """None: as for all else."""
+
+    @property
+    def named(self) -> set[str]:
+        """Pools that routes name without a policy's doing."""
+        return {name for name, _ in self.pools} | {one.upstream for one in self.mirrors}
+
+    def shares(self) -> Iterator[tuple[str, int]]:
+        """Pools in order, each with the millionths of all requests that it takes together with those before it."""
+        total, taken = sum(weight for _, weight in self.pools), 0
+        for name, weight in self.pools:
+            taken += weight
+            yield name, round(taken * WHOLE / total)
+
+
+Action = Forwarding | OperationRedirect | Answer
+
+
+def action(spec: ApiSpec, operation: Operation) -> Action:
+    """The operation's own choices before those of its API."""
+    if operation.redirect is not UNSET:
+        return operation.redirect
+    if operation.answer is not UNSET:
+        return operation.answer
+    mirror = spec.mirror if operation.mirror is UNSET else operation.mirror
+    rewrite = spec.rewrite if operation.rewrite is UNSET else operation.rewrite
+    whole = spec.stream_timeout if operation.stream_timeout is UNSET else operation.stream_timeout
+    websocket = spec.websocket if operation.websocket is UNSET else operation.websocket
+    idle = websocket.idle_timeout if isinstance(websocket, Websocket) else UNSET
+    return Forwarding(
+        _pools(spec, operation),
+        () if mirror is UNSET else tuple(mirror),
+        _retries(spec, operation),
+        Rewrite() if rewrite is UNSET else rewrite,
+        None if whole is UNSET else milliseconds(whole),
+        websocket is not False,
+        None if idle is UNSET else milliseconds(idle),
+    )
+
+
+def _pools(spec: ApiSpec, operation: Operation) -> tuple[tuple[str, int], ...]:
+    if operation.upstream is not UNSET:
+        return ((operation.upstream, 1),)
+    split = spec.split if operation.split is UNSET else operation.split
+    return ((MAIN, 1),) if split is UNSET else tuple((one.upstream, one.weight) for one in split)
+
+
+def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:
+    """None where none of its requests may be sent twice."""
+    said = spec.retries if operation.retries is UNSET else operation.retries
+    if said is UNSET or said is False:
+        return None
+    retries = Retries() if said is True else said
+    return retries if operation.method in retried_methods(retries) else None
+
+
+def used_pools(api: Api) -> set[str]:
+    """Those that routes may send requests to: where an operation has policies, these may choose any of the API's."""
+    used = set[str]()
+    for operation in api.spec.operations:
+        made = action(api.spec, operation)
+        if isinstance(made, Forwarding):
+            used |= made.named
+            if api.spec.policies or operation.policies:
+                used |= api.spec.upstream.keys()
+    return used

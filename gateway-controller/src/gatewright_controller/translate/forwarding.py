@@ -1,0 +1,140 @@
+"""Routes of an operation that goes upstream: one for each pool that it is split over, and, where it has policies, those
+between which their choice decides.
+
+All that a request is to a pool (its cluster, its authority, its base path) stands on a route, so each pool has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.model import Retries
+from gatewright_controller.model.routing import back_off_ms, retried_methods
+from gatewright_controller.paths import PathTemplate
+from gatewright_controller.translate import envoy
+from gatewright_controller.translate.actions import WHOLE, Forwarding
+from gatewright_controller.translate.chains import bodies_wanted
+from gatewright_controller.translate.identity import digest_of
+from gatewright_controller.translate.pools import Pool
+from gatewright_controller.translate.rewrites import upstream_path
+from gatewright_controller.translate.timeouts import Timeouts
+
+CONDITIONS = {
+    "connectFailure": "connect-failure",
+    "refusedStream": "refused-stream",
+    "reset": "reset",
+    "gatewayError": "gateway-error",
+    "serverError": "5xx",
+    "grpcCancelled": "cancelled",
+    "grpcDeadlineExceeded": "deadline-exceeded",
+    "grpcInternal": "internal",
+    "grpcResourceExhausted": "resource-exhausted",
+    "grpcUnavailable": "unavailable",
+}
+"""What an API says, in Envoy's words."""
+
+
+@dataclass(frozen=True)
+class Forwarder:
+    """Of one operation. filters: what the node's filters do on all its routes."""
+
+    name: str
+    action: Forwarding
+    method: str
+    path: PathTemplate
+    context: str
+    chain: node_pb2.Chain | None
+    timeouts: Timeouts
+    filters: envoy.Filters
+    pool: Callable[[str], Pool]
+
+    def routes(self, match: envoy.EnvoyMessage) -> Iterator[envoy.EnvoyMessage]:
+        """Those that take requests as they come, in order of precedence."""
+        for idle_ms in self._idle_times:
+            # The idle time of a WebSocket is that of its route, so it has one of its own.
+            asked = envoy.narrowed(match, websocket=True) if idle_ms is not None else match
+            for name, millionths in self.action.shares():
+                part = asked if millionths == WHOLE else envoy.narrowed(asked, millionths=millionths)
+                yield self._route(part, name, idle_ms, self._group(idle_ms))
+
+    def chosen_routes(self) -> Iterator[envoy.EnvoyMessage]:
+        """Those that take requests once policies have run."""
+        for idle_ms in self._idle_times:
+            if group := self._group(idle_ms):
+                for name in self._choices:
+                    yield self._route(self._anything, name, idle_ms, group)
+
+    @property
+    def _idle_times(self) -> list[int | None]:
+        """None stands for the operation's own."""
+        own = self.action.websocket_idle_ms
+        return [None] if own is None or not self._websocket.allowed else [own, None]
+
+    @property
+    def _choices(self) -> list[str]:
+        """Pools among which its policies choose."""
+        names = list(self.chain.upstreams) if self.chain else []
+        return names if len(names) > 1 else []
+
+    def _group(self, idle_ms: int | None) -> str:
+        """Names, after their content, the routes between which a choice decides; "" where nobody chooses."""
+        made = [self._route(self._anything, name, idle_ms, "") for name in self._choices]
+        return digest_of([envoy.serialized(route).hex() for route in made]) if made else ""
+
+    @cached_property
+    def _anything(self) -> envoy.EnvoyMessage:
+        return envoy.route_match(envoy.PathMatch("everything"))
+
+    def _route(self, match: envoy.EnvoyMessage, name: str, idle_ms: int | None, group: str) -> envoy.EnvoyMessage:
+        forward = self._forward(self.pool(name))
+        if idle_ms is not None:
+            forward = replace(forward, idle_timeout_ms=idle_ms)
+        if group:
+            forward = replace(forward, choice=envoy.Choice(group, name))
+        return envoy.forwarding_route(self.name, match, forward, self.filters)
+
+    def _forward(self, pool: Pool) -> envoy.Forward:
+        host = self.action.rewrite.host
+        return envoy.Forward(
+            pool.cluster,
+            host if isinstance(host, str) else pool.authority,
+            self.timeouts.request_ms,
+            self.timeouts.idle_ms,
+            upstream_path(self.context, pool.base, self.path, self.action.rewrite),
+            policies_choose_authority=self.chain is not None,
+            websocket=self._websocket,
+            stream_timeout_ms=self.action.stream_timeout_ms,
+            retries=_retrying(self.action.retries) if self.action.retries else None,
+            mirrors=self._mirrors(pool),
+        )
+
+    def _mirrors(self, pool: Pool) -> list[envoy.Mirroring]:
+        """None to the pool itself, which a policy may have chosen: a request would be sent to it twice."""
+        others = [(self.pool(one.upstream), one.percent) for one in self.action.mirrors if one.upstream != pool.name]
+        return [
+            envoy.Mirroring(other.cluster, other.authority, max(1, round(percent * WHOLE / 100)))
+            for other, percent in others
+        ]
+
+    @cached_property
+    def _websocket(self) -> envoy.Websocket:
+        """One begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
+        if self.method != "GET" or not self.action.websocket:
+            return envoy.Websocket(allowed=False)
+        wanting = bodies_wanted(self.chain) if self.chain else []
+        return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
+
+
+def _retrying(said: Retries) -> envoy.Retrying:
+    base, longest = back_off_ms(said)
+    return envoy.Retrying(
+        [CONDITIONS[one] for one in said.conditions if isinstance(one, str)],
+        [one for one in said.conditions if isinstance(one, int)],
+        said.attempts - 1,
+        retried_methods(said),
+        base,
+        longest,
+    )

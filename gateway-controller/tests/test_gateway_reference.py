@@ -1,0 +1,43 @@
+"""docs/reference/gateway.md is what the model says, and the samples of docs/how-to/gateway.md are Gateways."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gatewright_controller.gateway_file import effective, render
+from gatewright_controller.gateways import RESTART
+from gatewright_documents.yaml_reader import parse_yaml
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "gateway.md"
+HOW_TO = ROOT / "docs" / "how-to" / "gateway.md"
+SAMPLES = re.findall(r"^```yaml\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_is_what_the_model_says(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    command = [sys.executable, str(ROOT / "tools" / "reference.py"), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60)
+    made = (tmp_path / "gateway.md").read_text()
+    if request.config.getoption("--update"):
+        PAGE.write_text(made)
+    assert PAGE.read_text() == made, "after a change of model/gateway.py run pytest with --update"
+
+
+def test_what_waits_for_a_restart_is_marked() -> None:
+    assert RESTART == (("spec", "limits", "connections"), ("spec", "limits", "memory"))
+    assert PAGE.read_text().count("*Restart.*") == len(RESTART)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_are_gateways(sample: str) -> None:
+    assert render(effective(parse_yaml(sample.encode()), {}, {}))
+
+
+def test_there_are_samples() -> None:
+    assert len(SAMPLES) >= 5
+    first = SAMPLES[0].split("spec:\n")[1]
+    assert len(first.splitlines()) <= 10, "expected two listeners in ten lines"

@@ -1,0 +1,4 @@
+package clientcert
+
+// Size is how many certificates are remembered.
+func (c *Cache) Size() int { return len(c.recent) + len(c.older) }

@@ -1,0 +1,43 @@
+package xds_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// TestBundlesOfTheControllerAreTaken holds the checks here to what the controller renders: its tests put bundles into a
+// folder, and name that (gateway-controller/tests/translate/test_routing.py).
+func TestBundlesOfTheControllerAreTaken(t *testing.T) {
+	folder := os.Getenv("GATEWRIGHT_BUNDLES")
+	if folder == "" {
+		t.Skip("no GATEWRIGHT_BUNDLES: the controller's tests set it")
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*.bundle"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("expected bundles in %s, got none: %v", folder, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file) //nolint:gosec // a test's folder
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := &nodev1.ApiBundle{}
+		if err := proto.Unmarshal(text, message); err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := xds.ParseBundle(message)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if _, err := xds.Compose([]*xds.Bundle{parsed}); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}

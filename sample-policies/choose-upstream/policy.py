@@ -1,0 +1,34 @@
+"""Sends requests with a certain header, or a share of all requests, to another upstream of the API: a canary.
+
+    upstream: canary
+    header: {name: X-Canary, values: ["1"]}   # who asks for it
+    percent: 5                                # and one in twenty of the others
+    sticky: true                              # the same clients each time
+
+What the header says is a client's word: it chooses among the upstreams that this attachment names, and no others.
+"""
+
+import hashlib
+import random
+from typing import Any
+
+from sdk.policy import RequestAction, RequestContext, UpstreamRequestModifications
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    if asks(ctx, params) or position(ctx, params["sticky"]) * 100 < params["percent"]:
+        return UpstreamRequestModifications(upstream=params["upstream"])
+    return None
+
+
+def asks(ctx: RequestContext, params: dict[str, Any]) -> bool:
+    header = params.get("header")
+    return header is not None and not set(header["values"]).isdisjoint(ctx.headers.get_all(header["name"]))
+
+
+def position(ctx: RequestContext, sticky: bool) -> float:
+    """From 0 to below 1, evenly; of one client address always the same, in any process."""
+    if not sticky:
+        return random.random()  # noqa: S311 - nobody is to be kept from guessing it
+    address = ctx.client_address.rpartition(":")[0]
+    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:6]) / 2**48
