@@ -90,7 +90,7 @@ def splits(draw: st.DrawFn) -> list[JsonObject]:
 @st.composite
 def operations(draw: st.DrawFn) -> JsonObject:
     path = draw(paths())
-    method = draw(st.sampled_from(["GET", "POST", "PUT", "DELETE"]))
+    method = draw(st.sampled_from(["GET", "POST", "PUT", "DELETE", "*"]))
     attached = [{"name": name, "version": "v1", "timeout": "10ms"} for name in draw(POLICIES)]
     made: JsonObject = {"method": method, "path": path, "policies": attached}
     kind = draw(st.sampled_from(["forward", "forward", "forward", "redirect", "answer"]))
