@@ -26,6 +26,7 @@ from gatewright_controller.model.gateway import (
     gateway_from_document,
     gateway_to_document,
 )
+from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
@@ -76,6 +77,7 @@ __all__ = [
     "GatewaySpec",
     "GrpcCheck",
     "HashOn",
+    "HeaderMatch",
     "HealthCheck",
     "HttpCheck",
     "Limits",
@@ -90,6 +92,7 @@ __all__ = [
     "Operation",
     "OperationRedirect",
     "PolicyAttachment",
+    "QueryMatch",
     "Redirect",
     "ResourceName",
     "Retries",
