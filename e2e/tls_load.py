@@ -93,6 +93,8 @@ class Http2Client:
             for event in self._received(connection, stream):
                 if isinstance(event, h2.events.ResponseReceived):
                     status = int(dict(event.headers or [])[b":status"])
+                elif isinstance(event, h2.events.DataReceived):
+                    self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
                 elif isinstance(event, h2.events.StreamReset):
                     raise ConnectionError(f"reset: {event.error_code}")
                 elif isinstance(event, h2.events.StreamEnded):
