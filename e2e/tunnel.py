@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import threading
 from collections.abc import Coroutine, Iterator
@@ -25,20 +26,24 @@ def tunnel(port: int, trust: ssl.SSLContext, alpn: str, server_name: str = "127.
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=10)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        here = writer
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            there = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=server_name)
-            chosen = there[1].get_extra_info("ssl_object").selected_alpn_protocol()
-            assert chosen == alpn, chosen
-            ways = [asyncio.ensure_future(_copy(reader, there[1])), asyncio.ensure_future(_copy(there[0], writer))]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            ended = ways[1].done()  # a client that is told to go is told all
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            there[1].transport.abort()
-            if not ended:
-                writer.transport.abort()
-        writer.close()
+            there_reader, there = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=trust, server_hostname=server_name
+            )
+            try:
+                chosen = there.get_extra_info("ssl_object").selected_alpn_protocol()
+                assert chosen == alpn, chosen
+                up, down = (asyncio.ensure_future(_copy(*ends)) for ends in ((reader, there), (there_reader, here)))
+                await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+                if not down.done():  # else the client has yet to be told all that there was
+                    here.transport.abort()
+                for way in (up, down):
+                    way.cancel()
+                await asyncio.gather(up, down, return_exceptions=True)
+            finally:
+                there.transport.abort()
+        here.close()
 
     async def close() -> None:
         server.close()
@@ -46,6 +51,8 @@ def tunnel(port: int, trust: ssl.SSLContext, alpn: str, server_name: str = "127.
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.01)  # transports that were aborted say so with the next turn of the loop
+        gc.collect()  # while there is a loop that writers may close in
 
     server = run(asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20))
     try:
