@@ -168,8 +168,8 @@ def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstre
     """Of the one under load; others come and go beside it. What has changed holds for new connections at once."""
     site.gateway.deploy(api("limited", upstream.url, [attach("mark", {"name": "m"})]))
     other = {**site.https, "name": "other", "port": free_port()}
-    with tls_load(f"{site.url}/limited/x", site.trust, 1_500) as load:
-        for number in (20, 30, 40):
+    with tls_load(f"{site.url}/limited/x", site.trust, 1_000, pause=0.005) as load:
+        for number in (20, 30):
             site.reload(limits={"headerCount": number})
             for lines, status in ((number - 15, 200), (number + 5, 431)):
                 headers = {f"x-{each}": "1" for each in range(lines)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ GOAWAY = 7
 class Load:
     """found: answers by status; what there was in place of one, in words."""
 
-    def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], at_least: int) -> None:
-        self.url, self.at_least = url, at_least
+    def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], at_least: int, pause: float) -> None:
+        self.url, self.at_least, self.pause = url, at_least, pause
         self.found: Counter[str] = Counter()
         self.ended = False
         self._trust = trust
@@ -58,6 +59,7 @@ class Load:
             said = repr(error)
         with self._lock:
             self.found[said] += 1
+        time.sleep(self.pause)
 
 
 class Http2Client:
@@ -143,12 +145,14 @@ class Http2Client:
 
 
 @contextmanager
-def tls_load(url: str, trust: Callable[[], ssl.SSLContext], at_least: int) -> Iterator[Load]:
+def tls_load(url: str, trust: Callable[[], ssl.SSLContext], at_least: int, pause: float = 0) -> Iterator[Load]:
     """Two clients over HTTP/1.1, one that keeps its connection and one that does not, and one over HTTP/2.
 
-    They go on until the block has ended and `at_least` requests have been answered. trust: makes a client's context.
+    They go on until the block has ended and `at_least` requests have been answered.
+
+    trust: makes a client's context. pause: s of each client between two requests.
     """
-    load = Load(url, trust, at_least)
+    load = Load(url, trust, at_least, pause)
     threads = [threading.Thread(target=run) for run in (load.keep, load.keep_http2, load.anew)]
     for thread in threads:
         thread.start()
