@@ -53,7 +53,14 @@ def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def failed(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
-    """The cases that fail, as SECTION: WHAT, and how many there are in all."""
+    """The cases that fail twice, as SECTION: WHAT, and how many there are in all. A case that waits may fail once."""
+    first, count = failed_once(h2spec, port, path, folder)
+    again, _ = failed_once(h2spec, port, path, folder)
+    return first & again, count
+
+
+def failed_once(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
+    """The same of one run."""
     report = folder / f"{port}.xml"
     command = [str(h2spec), "-t", "-k", "-S", "-p", str(port), "-P", path, "-o", "2", "-j", str(report)]
     subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
