@@ -46,6 +46,7 @@ class Clients:
                     refusals += 1
                     continue
                 except OSError as error:
+                    connection.close()  # of a handshake that has failed, http.client keeps the socket
                     self._lose(f"connect: {error!r}", began)
                     continue
             self._ask(connection, began)
