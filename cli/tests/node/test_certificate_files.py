@@ -1,28 +1,27 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from gatewright_cli.node.certificate_files import mistakes
 from gatewright_cli.node.gateway import Gateway
+
+from e2e.certificates import authority
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """web.pem and web.key, other.pem and other.key, and web.key encrypted."""
     made = tmp_path_factory.mktemp("tls")
+    signs = authority(made)
     for name in ("web", "other"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-keyout", str(made / f"{name}.key"), "-out", str(made / f"{name}.pem")],
-            check=True, capture_output=True,
-        )  # fmt: skip
-    subprocess.run(
-        ["openssl", "pkcs8", "-topk8", "-in", str(made / "web.key"), "-passout", "pass:word",
-         "-out", str(made / "locked")],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        signs.signed(name, f"{name}.example")
+    key = serialization.load_pem_private_key((made / "web.key").read_bytes(), None)
+    locking = serialization.BestAvailableEncryption(b"word")
+    (made / "locked").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locking)
+    )
     (made / "text").write_text("hello")
     (made / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     return made

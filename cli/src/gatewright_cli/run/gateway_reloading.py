@@ -25,7 +25,9 @@ from gatewright_cli.supervision.orphans import Orphans
 
 @dataclass(frozen=True)
 class GatewaySource:
-    """Where a Gateway comes from: its file, None for none; the options over it; and what was made of both at first."""
+    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options over
+    it; and what was made of both at first.
+    """
 
     file: Path | None = None
     options: Mapping[str, object] = field(default_factory=dict)
@@ -65,8 +67,8 @@ class GatewayReloads:
         """What the node listens on now."""
 
     async def prepare(self) -> Prepared | None:
-        """Raises GatewayRefusedError. None where there is no file, or nothing has changed in it."""
-        if self._source.file is None:
+        """Raises GatewayRefusedError. None where there has been no file, or nothing has changed in it."""
+        if self._source.file is None or not (self.current.source or self._source.file.exists()):
             return None
         found = await self._find_out()
         try:
