@@ -25,8 +25,8 @@ from gatewright_cli.supervision.orphans import Orphans
 
 @dataclass(frozen=True)
 class GatewaySource:
-    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options over
-    it; and what was made of both at first.
+    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options
+    over it; and what was made of both at first.
     """
 
     file: Path | None = None
