@@ -113,7 +113,7 @@ def test_hosts_change_under_load_and_no_request_fails(gateway: Gateway, upstream
     """A host that stays is served throughout, by one API or by the other, while others come and go."""
     gateway.deploy(on(upstream, "load-every", "/load"))
     with traffic(f"{gateway.url}/load/x", clients=8, pause=0.002, host="kept.load.example") as (flow,):
-        for turn in range(5):
+        for turn in range(3):
             gateway.deploy(on(upstream, "load-named", "/load", "kept.load.example", f"n{turn}.load.example"))
             gateway.deploy(on(upstream, "load-other", "/load", f"other{turn}.load.example", "*.load.example"))
             gateway.deploy(on(upstream, "load-named", "/load", f"n{turn}.load.example"))
