@@ -253,6 +253,21 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	}
 }
 
+func TestRoutesThatNoListenerAsksForAreNotWaitedFor(t *testing.T) {
+	server, directory := startServer(t)
+	port := envoytest.FreePort(t)
+	redirecting := `"routeConfig":{"virtualHosts":[{"name":"all","domains":["*"],"routes":[{"match":{"prefix":"/"},"redirect":{"httpsRedirect":true}}]}]}`
+	listeners := listenersOf(t, listenerWith(t, "http", port, "", redirecting))
+	_ = server.SetListeners(t.Context(), listeners)
+	envoytest.StartWithoutListener(t, directory, port)
+	waitConnected(t, server)
+	must(t, server.SetListeners(within(t, 20*time.Second), listeners))
+	must(t, server.SetRoutes(within(t, 20*time.Second), compose(t, answering(t, "a", "/a"))))
+	if stats := server.Stats(); stats.RoutesConfirmed != stats.RouteGeneration {
+		t.Errorf("expected nothing to be open, got %+v", stats)
+	}
+}
+
 func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	server, directory := startServer(t)
 	port := envoytest.FreePort(t)
