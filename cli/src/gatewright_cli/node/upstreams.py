@@ -49,8 +49,14 @@ def _failing(host: Json) -> str:
     """One with an open connection is there, whatever has failed before."""
     counted = {each["name"]: int(each.get("value", 0)) for each in host.get("stats", [])}
     failed, tried, active = (counted.get(name, 0) for name in ("cx_connect_fail", "cx_total", "cx_active"))
-    address = host.get("address", {}).get("socket_address", {})
-    where = f"{address.get('address')}:{address.get('port_value')}"
     if not failed or active:
         return ""
-    return f"{failed} of {tried} connections to its upstream {where} failed, none is open"
+    return f"{failed} of {tried} connections to its upstream {_where(host.get('address', {}))} failed, none is open"
+
+
+def _where(address: Json) -> str:
+    """HOST:PORT, or the path of a Unix socket."""
+    if "pipe" in address:
+        return str(address["pipe"].get("path"))
+    at = address.get("socket_address", {})
+    return f"{at.get('address')}:{at.get('port_value')}"
