@@ -48,7 +48,7 @@ type Bundle struct {
 	API      string
 	Digest   string
 	Context  string    // "/orders", "/" for the root
-	Hosts    []string  // sorted, in lower case; "*" is every host
+	Hosts    []string  // sorted, in lower case, without a dot at the end; "*" is every host
 	Clusters Resources // by name, which says their content: old and new stand side by side
 	Names    Names     // that Envoy resolves for the clusters
 	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
@@ -97,7 +97,7 @@ func parseHosts(hosts []string) ([]string, error) {
 		if !isHostPattern(host) {
 			errs = append(errs, fmt.Errorf(`hosts[%d]: expected "a.example", "*.a.example", "a.*" or "*", got %q`, i, host))
 		}
-		parsed = append(parsed, strings.ToLower(host))
+		parsed = append(parsed, strings.TrimSuffix(strings.ToLower(host), "."))
 	}
 	slices.Sort(parsed)
 	return slices.Compact(parsed), errors.Join(errs...)

@@ -84,7 +84,7 @@ func virtualHosts(bundles []*Bundle) []*routev3.VirtualHost {
 
 // domains are what a host is called: with a dot at its end it is the same one (RFC 1034, 3.1).
 func domains(host string) []string {
-	if strings.HasSuffix(host, "*") || strings.HasSuffix(host, ".") {
+	if strings.HasSuffix(host, "*") {
 		return []string{host}
 	}
 	return []string{host, host + "."}
