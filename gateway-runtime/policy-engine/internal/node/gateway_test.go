@@ -267,7 +267,7 @@ func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.shelf.slow = make(chan struct{})
 	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())))
-	slow := naming("web")
+	slow := namingWeb()
 	slow.Chains[0].Attachments[0].Parameters = []byte(`{"slow":true}`)
 	b.gateway(2, nil, slow)
 	b.gateway(3, gatewayWith("two", "http"))
@@ -283,7 +283,7 @@ func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
 
 func TestAGatewayWaitsForWhatAVersionNamesThatMayComeBack(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), naming("web"))
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
 	b.envoy.present = false
 	b.gateway(2, nil, bundle("orders", "2"))
 	b.toldOfGateway()
@@ -350,11 +350,11 @@ func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T
 	b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
 }
 
-// naming is the first bundle of the API orders, whose upstream names a certificate.
-func naming(certificate string) *nodev1.ApiBundle {
+// namingWeb is the first bundle of the API orders, whose upstream names the certificate "web".
+func namingWeb() *nodev1.ApiBundle {
 	message := bundle("orders", "1")
 	message.Clusters = [][]byte{wire(&clusterv3.Cluster{Name: "orders|1",
-		TransportSocket: socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: namingCertificate(certificate)})})}
+		TransportSocket: socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: namingCertificate("web")})})}
 	return message
 }
 
@@ -362,7 +362,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.gateway(1, gatewayWith("one", "http"))
 	b.toldOfGateway()
-	b.gateway(2, nil, naming("web"))
+	b.gateway(2, nil, namingWeb())
 	equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
 	if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
 		t.Errorf("got %q", reason)
@@ -376,7 +376,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 
 func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), naming("web"))
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
 	b.toldOfGateway()
 	b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
 	told := b.toldOfGateway()
