@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,12 @@ def prepared(content: bytes) -> Prepared:
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    opened = RunDir.open(tmp_path / "run")
+def run_dir() -> Iterator[RunDir]:
+    opened = RunDir.open(None)
     gateway.write_document(opened, FIRST)
     opened.write_bytes(gateway.RENDERED, b"first")
-    return opened
+    yield opened
+    opened.remove()
 
 
 def reloads(run_dir: RunDir, engine: Engine) -> GatewayReloads:
