@@ -165,6 +165,13 @@ def test_targets_that_are_left_out_are_noted_while_others_serve() -> None:
     assert dict(upstreams._notes([found], {"orders": ["pool|1"]})) == {"orders": said}
 
 
+def test_an_upstream_at_a_unix_socket_is_named_by_its_path() -> None:
+    dead = cluster("dead|1", {"cx_connect_fail": 1, "cx_total": 1, "cx_active": 0})
+    dead["host_statuses"][0]["address"] = {"pipe": {"path": "/run/app.sock"}}
+    said = "1 of 1 connections to its upstream /run/app.sock failed, none is open"
+    assert dict(upstreams._notes([dead], {"dead": ["dead|1"]})) == {"dead": said}
+
+
 @pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])
 def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
     executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "locked").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locking)
     )
+    os.mkfifo(made / "pipe")
+    with (made / "large").open("wb") as large:
+        large.truncate(1 << 40)
     (made / "text").write_text("hello")
     (made / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     return made
@@ -46,6 +50,8 @@ def test_what_is_good_is_no_mistake(folder: Path) -> None:
         ("none", "web.key", "none: expected a file that can be read, got: No such file or directory"),
         ("web.pem", "none", "none: expected a file that can be read, got: No such file or directory"),
         ("web.pem", ".", ": expected a file that can be read, got: Is a directory"),
+        ("pipe", "web.key", "pipe: expected a file that can be read, got a pipe or a device"),
+        ("large", "web.key", "large: expected a PEM file of at most 8388608 bytes, got 1099511627776"),
         ("web.pem", "other.key", "other.key: expected the key of the first certificate in web.pem, got another one"),
         ("web.pem", "locked", "locked: expected a key without a passphrase, got an encrypted one: decrypt it (openssl"),
         ("text", "web.key", "text: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"),

@@ -46,6 +46,10 @@ class Listener:
         """Where a client on this machine reaches it."""
         return url(self.address, "https" if self.tls else "http")
 
+    def overlaps(self, other: Listener) -> bool:
+        """Whether one of the two takes what is meant for the other."""
+        return self.port == other.port and overlap(self.host, other.host)
+
 
 @dataclass(frozen=True)
 class Gateway:
