@@ -268,3 +268,32 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca
 def file_with(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+def test_a_listener_gets_another_address_or_name_on_its_port(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Without a failed request where it listens on before and after."""
+    port, other = free_port(), free_port()
+    file = write(tmp_path / "gateway.yaml", {"name": "http", "port": port})
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("stays", upstream.url))
+
+        def listening(*listeners: Json) -> None:
+            write(file, *listeners)
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            for one in listeners:
+                eventually(
+                    f"{one} is there",
+                    lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
+                )
+
+        with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.002) as (flow,):
+            listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
+            listening({"name": "http", "port": port})
+            listening({"name": "renamed", "port": port})
+            listening({"name": "renamed", "port": port}, {"name": "second", "port": other})
+            # Two that change places are refused by Envoy: they go by way of a third port.
+            write(file, {"name": "second", "port": port}, {"name": "renamed", "port": other})
+            assert "duplicate address" in gateway.reload().stderr
+            eventually("steady", flow.is_steady)
+        assert set(flow.counts()) == {200}, flow.problems[:3]
