@@ -16,7 +16,7 @@ from typing import Any
 
 from gatewright_cli.node import certificate_files, gateway, ports
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
-from gatewright_cli.node.gateway import Gateway, GatewayError
+from gatewright_cli.node.gateway import Gateway, GatewayError, Listener
 from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.launch_plan import launched
@@ -109,9 +109,13 @@ class GatewayReloads:
 
     def _obstacles(self, read: Gateway) -> list[str]:
         """Who has the ports that are not ours yet."""
-        ours = {(one.host, one.port) for one in self.current.listeners}
-        others = [one for one in read.listeners if (one.host, one.port) not in ours]
-        found = [(one.name, ports.obstacle(one.host, one.port)) for one in others]
+        ours = {place for one in self.current.listeners for place in _places(one)}
+        found = [
+            (one.name, ports.obstacle(host, port, udp=udp))
+            for one in read.listeners
+            for host, port, udp in _places(one)
+            if (host, port, udp) not in ours
+        ]
         return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
 
     async def _find_out(self) -> dict[str, Any]:
@@ -135,3 +139,8 @@ class GatewayReloads:
             raise GatewayRefusedError([f"{self._source.file} was not read, by a fault of Gatewright's own: {fault}"])
         found: dict[str, Any] = json.loads(said)
         return found
+
+
+def _places(one: Listener) -> list[tuple[str, int, bool]]:
+    """Host, port and whether that is UDP, of each socket of a listener."""
+    return [(one.host, one.port, udp) for udp in ((False, True) if one.http3 else (False,))]

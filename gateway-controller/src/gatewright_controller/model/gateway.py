@@ -197,7 +197,9 @@ class Listener(Strict, frozen=True):
 
     name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
     address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
-    port: Annotated[Port, told("TCP; each listener has its own.", "Listener.address")] = 8080
+    port: Annotated[
+        Port, told("TCP, and with `http3` UDP too; each listener has its own.", "Listener.address")
+    ] = 8080
     protocol: Annotated[
         Protocol,
         told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
@@ -215,6 +217,13 @@ class Listener(Strict, frozen=True):
     tls: Annotated[ListenerTls | UnsetType, told("For https, and then required.", "FilterChain.transport_socket")] = (
         UNSET
     )
+    http3: Annotated[
+        bool,
+        told(
+            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP tell clients of it by alt-svc.",
+            "Listener.udp_listener_config, QuicDownstreamTransport",
+        ),
+    ] = False
     redirect: Annotated[
         Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
     ] = UNSET

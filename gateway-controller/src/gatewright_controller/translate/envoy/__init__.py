@@ -2,7 +2,7 @@
 
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
-from gatewright_controller.translate.envoy.listeners import listener
+from gatewright_controller.translate.envoy.listeners import listeners
 from gatewright_controller.translate.envoy.routes import (
     Answer,
     Choice,
@@ -38,7 +38,7 @@ __all__ = [
     "answering_route",
     "cluster",
     "forwarding_route",
-    "listener",
+    "listeners",
     "name_of",
     "narrowed",
     "redirecting_route",
