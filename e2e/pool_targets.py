@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 from e2e.certificates import Authority
 
 T = TypeVar("T")
-Mode = Literal["fine", "503", "500", "reset", "silent", "gone"]
+Mode = Literal["fine", "503", "500", "reset", "slow", "silent", "gone"]
 HEALTH = "/health"
+SLOW_SECONDS = 0.1
 
 
 class Target:
@@ -121,6 +122,8 @@ class Target:
             self.under_way += 1
             await self._released.wait()
             self.under_way -= 1
+        if self._mode == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
         status = self._mode if self._mode in ("500", "503") else "200"
         body = self.name.encode()
         writer.write(b"HTTP/1.1 %s X\r\ncontent-length: %d\r\n\r\n%s" % (status.encode(), len(body), body))

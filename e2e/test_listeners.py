@@ -9,11 +9,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
+from cryptography import x509
 
 from e2e import clients
 from e2e.certificates import Authority, authority
@@ -74,14 +76,15 @@ def serial(port: int, trust: ssl.SSLContext) -> str:
 
 
 def serial_of(chain: Path) -> str:
-    shown = subprocess.run(
-        ["openssl", "x509", "-in", str(chain), "-noout", "-serial"], capture_output=True, text=True, check=True
-    )
-    return shown.stdout.strip().removeprefix("serial=")
+    return f"{x509.load_pem_x509_certificates(chain.read_bytes())[0].serial_number:X}"
 
 
 def same(one: str, other: str) -> bool:
     return int(one, 16) == int(other, 16)
+
+
+def shows(port: int, trust: ssl.SSLContext, wanted: str) -> bool:
+    return same(serial(port, trust), wanted)
 
 
 class Asking:
@@ -146,7 +149,7 @@ def test_certificates_are_rotated_without_a_failed_request(
                     for new, old in zip(ca.signed("next", "127.0.0.1"), (chain, key), strict=True):
                         new.rename(old)
                 wanted = serial_of(chain)
-                eventually("the new one is shown", lambda wanted=wanted: same(serial(port, trust), wanted))
+                eventually("the new one is shown", partial(shows, port, trust, wanted))
         assert set(asked.found) == {"200"}, asked.found
         assert asked.found.total() >= REQUESTS
         chain.write_text("-----BEGIN CERTIFICATE-----\n")

@@ -169,6 +169,21 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
         assert failures <= 5 + 2 * CLIENTS
 
 
+@pytest.mark.parametrize(("algorithm", "least", "most"), [("leastRequest", 0, 0.3), ("roundRobin", 0.4, 0.6)])
+def test_a_slow_target_gets_fewer_requests_unless_they_take_turns(
+    pooled: Gateway, algorithm: str, least: float, most: float
+) -> None:
+    with targets("a", "b") as made:
+        pooled.deploy(pool("slow", made, loadBalancing={"algorithm": algorithm}))
+        made[1].become("slow")
+        with traffic(f"{pooled.url}/slow/x", clients=8, pause=0.005) as (flow,):
+            eventually("enough are asked", lambda: len(flow.answers) > 400, 30)
+        shares = counted(made)
+        share = shares["b"] / shares.total()
+        assert least < share < most
+        assert set(flow.counts()) == {200}
+
+
 def test_statuses_of_an_application_eject_nobody_unless_said(pooled: Gateway) -> None:
     with targets("a", "b") as made:
         pooled.deploy(pool("provoked", made))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import struct
@@ -249,7 +250,7 @@ class NameServer:
 @contextmanager
 def name_server() -> Iterator[NameServer]:
     try:
-        made = NameServer("127.53.0.1")
+        made = NameServer(f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}")  # other workers have others
     except PermissionError:
         pytest.skip("this user may not listen on port 53")
     try:

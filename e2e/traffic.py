@@ -21,6 +21,7 @@ class Traffic:
     url: str
     answers: list[tuple[float, int | str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    host: str | None = None
 
     def counts(self) -> Counter[int | str]:
         return Counter(status for _, status in self.answers)
@@ -41,7 +42,7 @@ class Traffic:
 
     def _one(self, client: httpx.Client) -> None:
         try:
-            answer = client.get(self.url)
+            answer = client.get(self.url, headers={"host": self.host} if self.host else None)
         except httpx.HTTPError as error:
             self.answers.append((time.monotonic(), "error"))
             self.problems.append(repr(error))
@@ -52,10 +53,11 @@ class Traffic:
 
 
 @contextmanager
-def traffic(*urls: str, clients: int = 2, pause: float = 0.01) -> Iterator[list[Traffic]]:
-    """Clients that ask each URL one request after another, until the block ends."""
+def traffic(*urls: str, clients: int = 2, pause: float = 0.01, host: str | None = None) -> Iterator[list[Traffic]]:
+    """Clients that ask each URL one request after another, until the block ends. host: what they name, if not the
+    URL's."""
     ended = threading.Event()
-    flows = [Traffic(url) for url in urls]
+    flows = [Traffic(url, host=host) for url in urls]
     threads = [threading.Thread(target=flow.run, args=(ended, pause)) for flow in flows for _ in range(clients)]
     for thread in threads:
         thread.start()

@@ -28,6 +28,7 @@ class Shape:
     data: Sequence[bytes] = ()
     trailers: Headers = field(default_factory=list)
     chunked: bool = False  # HTTP/1.1: chunked although there is no data, or with trailers
+    host: str = "test.local"
 
     @property
     def body(self) -> bytes:
@@ -69,7 +70,7 @@ def raw(port: int, request: bytes) -> Answer:
 
 
 def http1_bytes(path: str, shape: Shape) -> bytes:
-    lines = [f"{shape.method} {path} HTTP/1.1", "host: test.local", *(f"{k}: {v}" for k, v in shape.headers)]
+    lines = [f"{shape.method} {path} HTTP/1.1", f"host: {shape.host}", *(f"{k}: {v}" for k, v in shape.headers)]
     if shape.chunked or shape.trailers:
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in shape.data if chunk)
         trailers = "".join(f"{k}: {v}\r\n" for k, v in shape.trailers).encode()
@@ -123,7 +124,7 @@ class _Http2:
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
         self._h2.initiate_connection()
         self._stream = self._h2.get_next_available_stream_id()
-        head = [(":method", shape.method), (":path", path), (":scheme", "http"), (":authority", "test.local")]
+        head = [(":method", shape.method), (":path", path), (":scheme", "http"), (":authority", shape.host)]
         self._pieces = [piece[i : i + 16384] for piece in shape.data for i in range(0, max(len(piece), 1), 16384)]
         self._ended = not self._pieces and not shape.trailers
         self._done = False

@@ -259,7 +259,7 @@ spec:
       policies:
         - {name: add-headers, version: v1,
            timeout: soon}
-    - method: FETCH
+    - method: FET CH
 """
 
 

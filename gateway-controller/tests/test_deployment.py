@@ -136,6 +136,13 @@ async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None
     assert "the node's build has no policy log-message:v1.0.0" in deployment.status("a").reason
 
 
+async def test_what_cannot_run_is_so_on_its_own_hosts() -> None:
+    own = unserved("a", "/a", "v1", "no longer valid", ["b.example", "a.example"])
+    assert list(own.message.hosts) == ["a.example", "b.example"]
+    assert list(own.unserved("other").message.hosts) == ["a.example", "b.example"]
+    assert own.digest != unserved("a", "/a", "v1", "no longer valid").digest
+
+
 async def test_a_node_with_another_definition_is_named() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1", POLICY), 1)

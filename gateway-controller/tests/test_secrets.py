@@ -66,6 +66,38 @@ async def test_secrets_are_written_and_never_shown(
 
 
 @pytest.mark.anyio
+async def test_a_secret_is_that_of_its_operation_among_those_that_differ_by_matches(
+    client: httpx.AsyncClient, controller: Controller, rewritten: Callable[..., None], orders: JsonObject
+) -> None:
+    rewritten("v1.0.0", "v1.1.0", parameters=HAS_SECRETS)
+    await client.post("/v1/policies/reload")
+
+    def operation(secret: str, **matches: object) -> JsonObject:
+        policies = [{"name": "log-message", "version": "v1", "params": {"password": secret}}]
+        return {"method": "GET", "path": "/x", "policies": policies, **matches}
+
+    two = [{"name": "x-b", "present": True}, {"name": "X-A", "exact": "1"}]
+    orders["spec"]["operations"] = [
+        operation("both", headers=two),
+        operation("query", query=[{"name": "v", "exact": "1"}]),
+        operation("none"),
+    ]
+    shown = (await client.post("/v1/apis", json=orders)).json()
+    shown["spec"]["operations"].reverse()
+    shown["spec"]["operations"][2]["headers"].reverse()  # in another order, and spelled otherwise, it is the same
+    shown["spec"]["operations"][2]["headers"][0]["name"] = "x-a"
+    changed = await client.put("/v1/apis/orders-v1", json=shown)
+    assert changed.status_code == 200, changed.text
+    stored = controller.store.get("orders-v1").api.spec.operations
+    assert [one.policies[0].params["password"] for one in stored] == ["none", "query", "both"]
+    shown["spec"]["operations"][1]["query"][0]["exact"] = "2"
+    refused = await client.put("/v1/apis/orders-v1", json=shown)
+    assert [one["field"] for one in refused.json()["errors"]] == ["spec.operations[1].policies[0].params.password"]
+    shown["spec"]["operations"][1]["query"] = [{"name": "v", "nonsense": 1}, 7]
+    assert (await client.put("/v1/apis/orders-v1", json=shown)).status_code == 422
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_mask_never_becomes_a_value_of_another_version(
     client: httpx.AsyncClient, rewritten: Callable[..., None], orders: JsonObject, gone: bool

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,9 +26,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 NAMES = st.sampled_from(["a", "b", "c"])
 CONTEXTS = st.sampled_from(["/x", "/y", "/z"])
+HOSTS = st.lists(st.sampled_from(["a.example", "b.example", "*.example"]), max_size=2, unique=True)
 
 
-def api(name: str, context: str) -> Api:
+def api(name: str, context: str, hosts: Sequence[str] = ()) -> Api:
     return from_document(
         {
             "apiVersion": "gatewright.dev/v1",
@@ -37,11 +38,16 @@ def api(name: str, context: str) -> Api:
             "spec": {
                 "version": "v1",
                 "context": context,
+                "hosts": list(hosts),
                 "upstream": {"main": {"url": "http://orders"}},
                 "operations": [{"method": "GET", "path": "/"}],
             },
         }
     )
+
+
+def claims(one: Api) -> set[tuple[str, str]]:
+    return {(host, one.spec.context) for host in one.spec.hosts or ["*"]}
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -53,32 +59,34 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[str, Api] = {}
         self.revision = 0
 
-    @rule(name=NAMES, context=CONTEXTS)
-    def create(self, name: str, context: str) -> None:
+    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS)
+    def create(self, name: str, context: str, hosts: list[str]) -> None:
+        written = api(name, context, hosts)
         if name in self.model:
             with pytest.raises(ApiExistsError):
-                self.store.create(api(name, context))
-        elif owner := self.owner(name, context):
-            with pytest.raises(ContextTakenError, match=f"{context} is {owner}'s"):
-                self.store.create(api(name, context))
+                self.store.create(written)
+        elif owner := self.owner(written):
+            with pytest.raises(ContextTakenError, match=f"{context} on .* is {owner}'s"):
+                self.store.create(written)
         else:
-            self.written(self.store.create(api(name, context)).revision)
-            self.model[name] = api(name, context)
+            self.written(self.store.create(written).revision)
+            self.model[name] = written
 
-    @rule(name=NAMES, context=CONTEXTS)
-    def replace(self, name: str, context: str) -> None:
+    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS)
+    def replace(self, name: str, context: str, hosts: list[str]) -> None:
+        written = api(name, context, hosts)
         if name not in self.model:
             with pytest.raises(NoSuchApiError):
-                self.store.replace(api(name, context))
-        elif self.owner(name, context):
+                self.store.replace(written)
+        elif self.owner(written):
             with pytest.raises(ContextTakenError):
-                self.store.replace(api(name, context))
-        elif self.model[name] == api(name, context):
+                self.store.replace(written)
+        elif self.model[name] == written:
             before = self.store.get(name)
-            assert self.store.replace(api(name, context)) == before
+            assert self.store.replace(written) == before
         else:
-            self.written(self.store.replace(api(name, context)).revision)
-            self.model[name] = api(name, context)
+            self.written(self.store.replace(written).revision)
+            self.model[name] = written
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
@@ -93,11 +101,16 @@ class StoreMachine(RuleBasedStateMachine):
     def agrees(self) -> None:
         if hasattr(self, "store"):
             assert [stored.api for stored in self.store.list()] == [self.model[name] for name in sorted(self.model)]
-            assert self.store.contexts() == {one.spec.context: name for name, one in self.model.items()}
+            claimed = [(claim, name) for name, one in self.model.items() for claim in claims(one)]
+            assert self.store.claims() == dict(claimed)
+            assert len(self.store.claims()) == len(claimed)
             assert self.store.revision == self.revision
 
-    def owner(self, name: str, context: str) -> str | None:
-        return next((other for other, one in self.model.items() if one.spec.context == context and other != name), None)
+    def owner(self, written: Api) -> str | None:
+        """Names of those that have one of its claims, as a pattern."""
+        others = [name for name, one in self.model.items() if name != written.metadata.name]
+        found = [name for name in others if claims(written) & claims(self.model[name])]
+        return f"({'|'.join(found)})" if found else None
 
     def written(self, revision: int) -> None:
         assert revision == self.revision + 1
@@ -167,7 +180,7 @@ def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="version 3, got 99"):
+    with pytest.raises(StoreError, match="version 4, got 99"):
         SqliteStore(str(path))
 
 
@@ -249,15 +262,36 @@ def test_a_database_of_version_1_asks_for_the_major_versions_of_what_it_had(path
         store.close()
 
 
-def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:
-    store = open_store(f"sqlite:{path}")
-    store.create(api("a", "/x"))
-    store.close()
+VERSION_2 = VERSION_1.replace("updated_at TEXT NOT NULL\n", "updated_at TEXT NOT NULL,\n    versions TEXT NOT NULL\n")
+
+
+def older(path: Path, version: int, *apis: tuple[str, JsonObject]) -> None:
+    """A database of version 2 or 3 with these APIs: context in it, and document."""
+    path.parent.mkdir()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
-        context = "UPDATE apis SET context = '/v1:x', document = json_set(document, '$.spec.context', '/v1:x')"
-        connection.execute(context)
+        connection.executescript(VERSION_2.replace("user_version = 1", f"user_version = {version}"))
+        for context, document in apis:
+            row = (document["metadata"]["name"], context, json.dumps(document), 5, "2026-01-01", "2026-02-01", "[]")
+            connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     connection.close()
+
+
+def test_apis_of_version_3_have_their_contexts_on_every_host(path: Path) -> None:
+    older(path, 3, ("/x", to_document(api("a", "/x"))), ("/y", to_document(api("b", "/y"))))
+    for _ in range(2):
+        store = open_store(f"sqlite:{path}")
+        assert store.claims() == {("*", "/x"): "a", ("*", "/y"): "b"}
+        assert [(one.name, one.context, one.revision) for one in store.list()] == [("a", "/x", 5), ("b", "/y", 5)]
+        store.close()
+    store = open_store(f"sqlite:{path}")
+    with pytest.raises(ContextTakenError):
+        store.create(api("c", "/x"))
+    store.create(api("c", "/x", ["a.example"]))
+    store.close()
+
+
+def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:
+    older(path, 2, ("/v1:x", to_document(api("a", "/v1:x"))))
     for _ in range(2):
         store = open_store(f"sqlite:{path}")
         (stored,) = store.list()

@@ -11,7 +11,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 
 BAD = Path(__file__).parent / "testdata" / "bad"
-TAKEN = {"/taken/v1.0": "taken-api"}
+TAKEN = {("*", "/taken/v1.0"): "taken-api", ("shop.example", "/taken/v1.0"): "shop-api"}
 SECRETS = SecretNames(certificates=["gateway"], authorities=["internal"])
 
 

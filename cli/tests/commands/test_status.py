@@ -83,6 +83,11 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
     rows = [line.split() for line in lines]
     assert ["envoy", "ready", "7", "0"] in rows
     assert ["orders", "v1", "/orders", "deployed", "no", "address"] in rows
+    out = io.StringIO()
+    status_table.write(status(apis=[{**api("deployed"), "hosts": ["shop.example", "*.shop.example"]}]), out)
+    rows += [line.split() for line in out.getvalue().splitlines()]
+    assert ["orders", "v1", "shop.example/orders", "deployed"] in rows
+    assert ["*.shop.example/orders"] in rows
     assert any(f"the [red]server\\x1b[31m is away {'x' * 300}" in line for line in lines)
     assert ["?", "rejected", "apis/a.yaml:3:", "not", "YAML"] in rows
     assert ["apis/a.yaml:", "spec.x:", "bad"] in rows

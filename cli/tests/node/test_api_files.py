@@ -29,13 +29,32 @@ def api(tmp_path: Path, operations: str = "[]", upstream: str = "http://127.0.0.
         ("[{method: POST, path: /}, {method: GET, path: '/{id}'}]", ("GET", "/orders/v1.0/try")),
         ("[{method: GET, path: '/{id}'}, {method: HEAD, path: /all}]", ("HEAD", "/orders/v1.0/all")),
         ("[{method: GET, path: /files/*}]", ("GET", "/orders/v1.0/files/try")),
+        ("[{method: GET, path: /, query: [{name: a, exact: b}]}]", None),
         ("[{method: DELETE, path: /}]", None),
         ("[]", None),
         ("nonsense", None),
     ],
 )
 def test_the_request_to_try_changes_nothing(tmp_path: Path, operations: str, expected: tuple[str, str] | None) -> None:
-    assert api(tmp_path, operations).sample == expected
+    found = api(tmp_path, operations).sample
+    assert (found and found[:2]) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "command"),
+    [
+        ("[shop.example, other.example]", "curl -i -H 'Host: shop.example' http://localhost:8080/orders/v1.0/all"),
+        ("['*.shop.example']", "curl -i -H 'Host: try.shop.example' http://localhost:8080/orders/v1.0/all"),
+        ("['*.shop.example', shop.example]", "curl -i -H 'Host: shop.example' http://localhost:8080/orders/v1.0/all"),
+        ("[]", "curl -i http://localhost:8080/orders/v1.0/all"),
+        ("nonsense", "curl -i http://localhost:8080/orders/v1.0/all"),
+    ],
+)
+def test_the_request_to_try_names_a_host_that_the_api_has(tmp_path: Path, hosts: str, command: str) -> None:
+    asking = "{method: GET, path: /first, headers: [{name: x-a, exact: '1'}]}"
+    found = api(tmp_path, f"[{asking}, {{method: GET, path: /all}}]\n  hosts: {hosts}").sample
+    assert found is not None
+    assert found.command("http://localhost:8080") == command
 
 
 def test_a_folder_in_order_of_names(tmp_path: Path) -> None:

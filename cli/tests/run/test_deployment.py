@@ -76,7 +76,7 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
         assert yaml.startswith(f"{folder}/yaml.yaml:1: expected a YAML document: ")
         assert policy.startswith(f"{folder}/policy.yaml:9: spec.policies[0].name: expected a policy of this build")
         assert found.report() == [
-            {"name": "good", "version": "v1.0", "context": "/good/v1.0", "state": "pending",
+            {"name": "good", "version": "v1.0", "hosts": [], "context": "/good/v1.0", "state": "pending",
              "reason": "no node is connected"}
         ]  # fmt: skip
         assert [(file["api"], file["state"]) for file in found.refused_files()] == [
@@ -98,7 +98,7 @@ def test_a_refused_file_is_tried_again_when_it_is_saved(bench: Bench) -> None:
         found = Deployment(management, load(path), read, bench.output)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
-        written(bench.folder, "wrong", API.replace("GET", "FETCH"))
+        written(bench.folder, "wrong", API.replace("GET", "get"))
         await bench.until(lambda: "wrong.yaml:9: spec.operations[0].method" in str(found.shortcomings()))
         written(bench.folder, "wrong")
         await bench.until(lambda: [api["name"] for api in found.report()] == ["wrong"])

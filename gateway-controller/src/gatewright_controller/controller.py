@@ -79,7 +79,8 @@ class Controller:
                 "API suspended",
                 extra={"api": stored.name, "reason": str(invalid)},
             )
-            suspended = unserved(stored.name, stored.context, stored.api.spec.version, f"no longer valid: {invalid}")
+            spec, reason = stored.api.spec, f"no longer valid: {invalid}"
+            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts)
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, self._translated(api), stored.revision)
@@ -176,14 +177,14 @@ class Controller:
 
     def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
         document = self._with_secrets(document)
-        contexts, secrets = self._contexts_beside(document), self.secret_names()
-        api = validate(document, self.definitions, contexts, self._upstreams, secrets)
+        claims, secrets = self._claims_beside(document), self.secret_names()
+        api = validate(document, self.definitions, claims, self._upstreams, secrets)
         versions = newest_versions(api, self.definitions)
         bundle = self._translated(with_exact_versions(api, versions))
         try:
             return write(api, versions), bundle
         except ContextTakenError as error:
-            raise Invalid([context_taken(error.context, error.api)]) from None
+            raise Invalid([context_taken(error.host, error.context, error.api)]) from None
 
     def _with_secrets(self, document: JsonObject) -> JsonObject:
         """The document with the secrets that the stored API has, where it has their masks."""
@@ -193,9 +194,9 @@ class Controller:
         except NoSuchApiError:
             return document
 
-    def _contexts_beside(self, document: JsonObject) -> dict[str, str]:
+    def _claims_beside(self, document: JsonObject) -> dict[tuple[str, str], str]:
         own = _name_of(document)
-        return {context: name for context, name in self.store.contexts().items() if name != own}
+        return {claim: name for claim, name in self.store.claims().items() if name != own}
 
     def _translated(self, api: Api) -> Bundle:
         return translate(api, self.definitions, self._edge)

@@ -24,6 +24,7 @@ from gatewright_controller.model import Gateway, GatewaySpec, gateway_from_docum
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.store import Store, StoredGateway
 from gatewright_controller.translate import translate_gateway, translate_listener
+from gatewright_controller.validation import SecretNames
 from gatewright_controller.validation.gateway import validate_gateway
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,13 @@ class Gateways:
     def load(self) -> None:
         """Hands it to the nodes."""
         self._offer()
+
+    def secret_names(self) -> SecretNames | None:
+        """What the current Gateway names for the TLS of upstreams; None where there is none."""
+        if self._current is None:
+            return None
+        spec = gateway_from_document(self._current.document).spec
+        return SecretNames(spec.certificates or {}, spec.authorities or {})
 
     @property
     def current(self) -> CurrentGateway:

@@ -9,12 +9,14 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import msgspec
 from gatewright_documents.mistake import Mistake, format_path
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller.definitions import Definition, Definitions
-from gatewright_controller.model import Api, PolicyAttachment, to_document
+from gatewright_controller.matches import all_matches, name_of, operation_name
+from gatewright_controller.model import Api, HeaderMatch, PolicyAttachment, QueryMatch, to_document
 from gatewright_controller.versions import Versions, attachments
 
 T = TypeVar("T")
@@ -69,7 +71,7 @@ def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | Non
 
 def _positioned(api: Api) -> Iterator[tuple[Position, PolicyAttachment]]:
     levels = [("", api.spec.policies)]
-    levels += [(f"{one.method} {one.path}", one.policies) for one in api.spec.operations]
+    levels += [(operation_name(one), one.policies) for one in api.spec.operations]
     for level, policies in levels:
         yield from _numbered(level, policies, lambda one: one.name)
 
@@ -80,8 +82,21 @@ def _positioned_documents(document: JsonObject) -> Iterator[tuple[Position, Json
         return
     yield from _numbered("", _objects(spec.get("policies")), lambda one: str(one.get("name")))
     for operation in _objects(spec.get("operations")):
-        level = f"{operation.get('method')} {operation.get('path')}"
+        level = _level(operation)
         yield from _numbered(level, _objects(operation.get("policies")), lambda one: str(one.get("name")))
+
+
+def _level(operation: JsonObject) -> str:
+    """The operation's name. One whose matches cannot be read has none that is stored."""
+    name = name_of(str(operation.get("method")), str(operation.get("path")))
+    if not operation.get("headers") and not operation.get("query"):
+        return name
+    try:
+        headers = msgspec.convert(operation.get("headers", []), list[HeaderMatch])
+        query = msgspec.convert(operation.get("query", []), list[QueryMatch])
+        return f"{name} {all_matches(headers, query).label}"
+    except (msgspec.ValidationError, IndexError):
+        return f"{name} ?"
 
 
 def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[tuple[Position, T]]:

@@ -66,6 +66,7 @@ async def serve(settings: Settings) -> None:
         controller = Controller(store, read_definitions, edge, parse_definitions, upstreams)
         controller.load()
         gateways = Gateways(store, controller.deployment, Path(settings.gateway) if settings.gateway else None)
+        controller.secret_names = gateways.secret_names
         gateways.load()
         await _run(controller, gateways, settings, listener)
     log.info("stopped")

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller import paths
+from gatewright_controller import hosts, paths
 from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.versions import Versions, attachments, with_exact_versions
 
@@ -69,11 +69,11 @@ class NoSuchApiError(LookupError):
 
 
 class ContextTakenError(Exception):
-    """Another API, named `api`, has the context."""
+    """Another API, named `api`, has the context on the host; that is a pattern."""
 
-    def __init__(self, context: str, api: str) -> None:
-        self.context, self.api = context, api
-        super().__init__(f"{context} is {api}'s")
+    def __init__(self, host: str, context: str, api: str) -> None:
+        self.host, self.context, self.api = host, context, api
+        super().__init__(f"{context} on {host} is {api}'s")
 
 
 class StorageError(Exception):
@@ -112,8 +112,8 @@ class Store(Protocol):
     def list(self) -> list[StoredApi]:
         """All, by name."""
 
-    def contexts(self) -> dict[str, str]:
-        """Each API's context, and the API's name."""
+    def claims(self) -> dict[tuple[str, str], str]:
+        """Host pattern and context → the name of the API that has both; `*` is every host."""
 
     def gateway(self) -> StoredGateway | None:
         """The Gateway that was written last, None where none was or it was deleted."""
@@ -128,21 +128,34 @@ class Store(Protocol):
         """After this nothing else is called."""
 
 
-SCHEMA = """
-CREATE TABLE revision (value INTEGER NOT NULL);
-INSERT INTO revision VALUES (0);
-CREATE TABLE apis (
+APIS = """
     name TEXT PRIMARY KEY,
-    context TEXT NOT NULL UNIQUE,
     document TEXT NOT NULL,
     revision INTEGER NOT NULL,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     versions TEXT NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = 3;
 """
-SCHEMA_VERSION = 3
+CLAIMS = """
+CREATE TABLE claims (
+    host TEXT NOT NULL,
+    context TEXT NOT NULL,
+    api TEXT NOT NULL,
+    PRIMARY KEY (host, context)
+) WITHOUT ROWID
+"""
+CLAIMS_INDEX = "CREATE INDEX claims_of ON claims (api)"
+SCHEMA = ";".join(
+    [
+        "CREATE TABLE revision (value INTEGER NOT NULL)",
+        "INSERT INTO revision VALUES (0)",
+        f"CREATE TABLE apis ({APIS}) WITHOUT ROWID",
+        CLAIMS,
+        CLAIMS_INDEX,
+        "PRAGMA user_version = 4;",
+    ]
+)
+SCHEMA_VERSION = 4
 GATEWAY_TABLE = """
 CREATE TABLE IF NOT EXISTS gateway (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -180,9 +193,9 @@ class SqliteStore:
         with self._write() as (revision, now):
             if self._row(api.metadata.name):
                 raise ApiExistsError(api.metadata.name)
-            self._refuse_taken(api)
-            row = (api.metadata.name, context_of(api), _encode(api), revision, now, now, json.dumps(versions))
-            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._claim(api)
+            row = (api.metadata.name, _encode(api), revision, now, now, json.dumps(versions))
+            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
             return StoredApi(api, revision, now, now, versions)
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
@@ -191,9 +204,9 @@ class SqliteStore:
             return same
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)
-            self._refuse_taken(api)
-            row = (context_of(api), _encode(api), revision, now, json.dumps(versions), api.metadata.name)
-            columns = "context = ?, document = ?, revision = ?, updated_at = ?, versions = ?"
+            self._claim(api)
+            row = (_encode(api), revision, now, json.dumps(versions), api.metadata.name)
+            columns = "document = ?, revision = ?, updated_at = ?, versions = ?"
             self._connection.execute(f"UPDATE apis SET {columns} WHERE name = ?", row)  # noqa: S608 - a constant
             return StoredApi(api, revision, old.created_at, now, versions)
 
@@ -205,6 +218,7 @@ class SqliteStore:
         with self._write() as (revision, _):
             self._existing(name)
             self._connection.execute("DELETE FROM apis WHERE name = ?", (name,))
+            self._connection.execute("DELETE FROM claims WHERE api = ?", (name,))
             return revision
 
     def get(self, name: str) -> StoredApi:
@@ -216,9 +230,10 @@ class SqliteStore:
             rows = self._connection.execute(f"SELECT {COLUMNS} FROM apis ORDER BY name")  # noqa: S608 - a constant
             return [_decode(row) for row in rows]
 
-    def contexts(self) -> dict[str, str]:
+    def claims(self) -> dict[tuple[str, str], str]:
         with self._using():
-            return dict(self._connection.execute("SELECT context, name FROM apis"))
+            rows = self._connection.execute("SELECT host, context, api FROM claims")
+            return {(host, context): api for host, context, api in rows}
 
     def gateway(self) -> StoredGateway | None:
         with self._using():
@@ -281,11 +296,15 @@ class SqliteStore:
             raise NoSuchApiError(name)
         return _decode(row)
 
-    def _refuse_taken(self, api: Api) -> None:
+    def _claim(self, api: Api) -> None:
+        """The API's context on each of its hosts, in place of what it had before."""
         context, name = context_of(api), api.metadata.name
-        statement = "SELECT name FROM apis WHERE context = ? AND name <> ?"
-        if row := self._connection.execute(statement, (context, name)).fetchone():
-            raise ContextTakenError(context, row[0])
+        self._connection.execute("DELETE FROM claims WHERE api = ?", (name,))
+        for host in hosts.patterns_of(api.spec.hosts):
+            statement = "SELECT api FROM claims WHERE host = ? AND context = ?"
+            if row := self._connection.execute(statement, (host, context)).fetchone():
+                raise ContextTakenError(host, context, row[0])
+            self._connection.execute("INSERT INTO claims VALUES (?, ?, ?)", (host, context, name))
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -339,7 +358,23 @@ def _keep_loose_paths(connection: sqlite3.Connection) -> None:
     log.info("database brought to version 3: the APIs in it have strictPaths: false")
 
 
-STEPS = (_ask_by_major_version, _keep_loose_paths)
+def _claim_contexts(connection: sqlite3.Connection) -> None:
+    """From version 3, in which a context was one API's on every host."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"CREATE TABLE moved ({APIS}) WITHOUT ROWID")
+    columns = f"name, {COLUMNS}"
+    connection.execute(f"INSERT INTO moved ({columns}) SELECT {columns} FROM apis")  # noqa: S608 - constants
+    connection.execute(CLAIMS)
+    connection.execute(f"INSERT INTO claims SELECT '{hosts.EVERY_HOST}', context, name FROM apis")  # noqa: S608
+    connection.execute("DROP TABLE apis")
+    connection.execute("ALTER TABLE moved RENAME TO apis")
+    connection.execute(CLAIMS_INDEX)
+    connection.execute("PRAGMA user_version = 4")
+    connection.execute("COMMIT")
+    log.info("database brought to version 4: a context is an API's on its hosts")
+
+
+STEPS = (_ask_by_major_version, _keep_loose_paths, _claim_contexts)
 """From each version to the next."""
 
 

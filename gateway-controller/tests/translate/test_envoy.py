@@ -29,7 +29,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
-from gatewright_controller.model import Listener
+from gatewright_controller.model import Limits, Listener
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.validation import validate
@@ -67,9 +67,11 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
     }
     filters = [{"name": "http", "typed_config": manager}]
     listeners = [{"address": {"pipe": {"path": str(listener)}}, "filter_chains": [{"filters": filters}]}]
+    layer: JsonObject = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 100000}}
     return {
         "node": {"id": "test", "cluster": "test"},
         "static_resources": {"listeners": listeners, "clusters": [*clusters, engine_cluster(ext_proc)]},
+        "layered_runtime": {"layers": [layer]},
     }
 
 
@@ -135,7 +137,7 @@ def ext_proc_filter() -> JsonObject:
 
 def choice_filter() -> JsonObject:
     """The real one, which cannot be put into a message of xds-protos."""
-    (made,) = (one for one in http_filters(Listener(name="http")) if one["name"] == "gatewright.choice")
+    (made,) = (one for one in http_filters(Listener(name="http"), Limits()) if one["name"] == "gatewright.choice")
     return made
 
 

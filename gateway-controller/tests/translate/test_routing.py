@@ -90,7 +90,7 @@ def splits(draw: st.DrawFn) -> list[JsonObject]:
 @st.composite
 def operations(draw: st.DrawFn) -> JsonObject:
     path = draw(paths())
-    method = draw(st.sampled_from(["GET", "POST", "PUT", "DELETE"]))
+    method = draw(st.sampled_from(["GET", "POST", "PUT", "DELETE", "*"]))
     attached = [{"name": name, "version": "v1", "timeout": "10ms"} for name in draw(POLICIES)]
     made: JsonObject = {"method": method, "path": path, "policies": attached}
     kind = draw(st.sampled_from(["forward", "forward", "forward", "redirect", "answer"]))
@@ -220,7 +220,7 @@ def test_the_reference_has_every_field_once() -> None:
     """docs/reference/routes.md against the model."""
     text = (ENGINE.parents[1] / "docs" / "reference" / "routes.md").read_text()
     listed = re.findall(r"^\| `([\w.\[\]]+)`", text.partition("## ")[0], re.MULTILINE)
-    parts = {
+    parts: dict[str, type[msgspec.Struct]] = {
         "split[].": Split, "mirror[].": Mirror, "retries.": Retries, "retries.backOff.": BackOff, "rewrite.": Rewrite,
         "websocket.": Websocket, "redirect.": OperationRedirect, "answer.": Answer,
     }  # fmt: skip

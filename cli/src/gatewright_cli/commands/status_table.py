@@ -61,7 +61,7 @@ def _isolation(found: dict[str, Any] | None) -> str:
 
 def _apis(status: RunStatus) -> list[list[object]]:
     apis = [
-        [api["name"], api["version"], api["context"], api["state"], api["reason"] or api.get("note", "")]
+        [api["name"], api["version"], _places(api), api["state"], api["reason"] or api.get("note", "")]
         for api in status["apis"]
     ]
     files = [
@@ -69,6 +69,11 @@ def _apis(status: RunStatus) -> list[list[object]]:
         for file in status["refusedFiles"]
     ]
     return [*apis, *files]
+
+
+def _places(api: dict[str, Any]) -> str:
+    """Its context, on each of its hosts; alone where it has every one."""
+    return "\n".join(f"{host}{api['context']}" for host in api.get("hosts", [])) or str(api["context"])
 
 
 def _said(file: str, mistake: dict[str, object]) -> str:

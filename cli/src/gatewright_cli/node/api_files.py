@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gatewright_controller import API_DOCUMENT
@@ -34,19 +34,32 @@ class ApiFileError(Exception):
         self.mistakes = mistakes
 
 
+class Sample(NamedTuple):
+    """A request that only reads. host: what it is to name; "" where any host will do."""
+
+    method: str
+    path: str
+    host: str = ""
+
+    def command(self, url: str) -> str:
+        """For people to try, at the node's URL."""
+        host = f"-H 'Host: {self.host}' " if self.host else ""
+        return f"curl {'-I' if self.method == 'HEAD' else '-i'} {host}{url}{self.path}"
+
+
 @dataclass(frozen=True)
 class ApiFile:
     """One API as it is on disk.
 
     content: of its document, which begins behind `above` lines of the file. upstreams: the URLs that it names.
-    sample: (method, path) of a request that only reads, if it has one. stamp: of the file when it was read.
+    sample: a request that only reads, if it has one. stamp: of the file when it was read.
     """
 
     path: Path
     name: str
     content: bytes
     upstreams: tuple[str, ...] = ()
-    sample: tuple[str, str] | None = None
+    sample: Sample | None = None
     stamp: Stamp = None
     above: int = 0
 
@@ -215,11 +228,21 @@ def _upstreams(spec: dict[str, Any]) -> list[str]:
     return [url for url in urls if isinstance(url, str)]
 
 
-def _sample(spec: dict[str, Any]) -> tuple[str, str] | None:
-    """The first operation that only reads, one without path parameters before one with."""
+def _sample(spec: dict[str, Any]) -> Sample | None:
+    """The first operation that only reads and asks for no header or parameter; one without path parameters first."""
     context = str(spec.get("context", "")).replace("$version", str(spec.get("version", ""))).rstrip("/")
     operations = spec.get("operations")
     listed = [o for o in operations if isinstance(o, dict)] if isinstance(operations, list) else []
-    reading = [(str(o["method"]), context + str(o.get("path", "/"))) for o in listed if o.get("method") in READING]
+    plain = [o for o in listed if o.get("method") in READING and not o.get("headers") and not o.get("query")]
+    reading = [(str(o["method"]), context + str(o.get("path", "/"))) for o in plain]
     reading.sort(key=lambda operation: "{" in operation[1])
-    return (reading[0][0], PARAMETER.sub("try", reading[0][1]) or "/") if reading else None
+    if not reading:
+        return None
+    return Sample(reading[0][0], PARAMETER.sub("try", reading[0][1]) or "/", _host(spec.get("hosts")))
+
+
+def _host(hosts: object) -> str:
+    """One that the API is served on: of a wildcard, one below it."""
+    named = [host for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
+    named.sort(key=lambda host: host.startswith("*"))
+    return named[0].replace("*", "try", 1) if named else ""

@@ -48,6 +48,11 @@ class StoredApi(msgspec.Struct, frozen=True):
         """The path that its operations are below, with its version filled in."""
         return str(self.spec.get("context", "")).replace("$version", self.version)
 
+    @property
+    def hosts(self) -> list[str]:
+        """Those that it is served on; none: every one."""
+        return [str(host) for host in self.spec.get("hosts", [])]
+
     def same_as(self, other: StoredApi) -> bool:
         """Whether both are the same document; status and revision aside."""
         return (self.metadata, self.spec) == (other.metadata, other.spec)

@@ -43,7 +43,7 @@ class NodeSettings:
     """What to run and where.
 
     build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
-    gateway: what Envoy listens on; rendered: the same as the engine takes it, in base64.
+    gateway: what Envoy listens on.
     controller, echo: HOST:PORT, or None for none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
@@ -63,7 +63,6 @@ class NodeSettings:
     temporary: Path
     edge: Edge = field(default_factory=edge)
     gateway: Gateway = field(default_factory=Gateway)
-    rendered: str = ""
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None
     executors: int = 1
@@ -206,7 +205,7 @@ def executor(
 
 
 def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
-    """The policy engine that serves with these executors from its start; also writes the rendered Gateway."""
+    """The policy engine that serves with these executors from its start. It needs the rendered Gateway by then."""
     ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
     options: Flags = {
         "manifest": str(generation.build.manifest),
@@ -216,7 +215,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "peers": str(run_dir.peers),
         "node-id": settings.node_id,
         "state-dir": str(settings.state_dir / "engine"),
-        "gateway": str(gateway.write_rendered(run_dir, settings.rendered)),
+        "gateway": str(run_dir.path / gateway.RENDERED),
         "drain-timeout": _duration(settings.drain_seconds),
         "executor-drain": _duration(settings.executor_drain_seconds),
         "generation": str(generation.number),

@@ -65,12 +65,13 @@ class Deployment:
 
     # ------------------------------------------------------------ what there is
 
-    def report(self) -> list[dict[str, str]]:
-        """For status.json: name, version, context, state, reason of each API that the controller has."""
+    def report(self) -> list[dict[str, object]]:
+        """For status.json: name, version, hosts, context, state, reason of each API that the controller has."""
         return [
             {
                 "name": name,
                 "version": api.version,
+                "hosts": api.hosts,
                 "context": api.context,
                 "state": api.status.state,
                 "reason": api.status.reason,

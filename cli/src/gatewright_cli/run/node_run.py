@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import click
 from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, ports
-from gatewright_cli.node.api_files import ApiFiles
+from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.node.gateway import write_rendered
 from gatewright_cli.node.management import DeployError, Management
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers, own_check
@@ -45,7 +47,7 @@ class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
     management: of the node's controller, if it has one. files: what to deploy; read: reads one of them again.
-    strict: the start fails where an API is not deployed.
+    rendered: waits for the Gateway as the engine takes it. strict: the start fails where an API is not deployed.
     spent: what the time before was used for; this run adds its own parts and logs them.
     """
 
@@ -59,10 +61,12 @@ class NodeRun:
         output: LogOutput,
         changes: UpdateSources,
         spent: PhaseTimes,
+        rendered: Callable[[], str],
         strict: bool = False,
     ) -> None:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
         self._changes, self._spent, self._strict = changes, spent, strict
+        self._rendered = rendered
         self._state = "starting"
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
@@ -134,7 +138,8 @@ class NodeRun:
         self._output.event("variables that no process gets", "debug", names=withheld)
         for relay in self._relays:
             await relay.start()
-        self._spent.seconds |= {one.name: one.seconds for one in await self._supervisor.start()}
+        started = await self._supervisor.start({"engine": self._write_gateway})
+        self._spent.seconds |= {one.name: one.seconds for one in started}
         async with live_updates(
             self._changes,
             self._settings,
@@ -155,6 +160,9 @@ class NodeRun:
             self._set_state("running")
             self._announce_ready()
             await self._deployment.follow()
+
+    async def _write_gateway(self) -> None:
+        write_rendered(self._run_dir, await asyncio.to_thread(self._rendered))
 
     async def _until_envoy_acknowledges(self, end: float) -> None:
         """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()). Raises
@@ -187,9 +195,9 @@ class NodeRun:
             for state, said in self._deployment.shortcomings():
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:
-                click.echo(f"curl {'-I' if sample[0] == 'HEAD' else '-i'} {settings.url}{sample[1]}")
+                click.echo(sample.command(settings.url))
 
-    def _sample(self) -> tuple[str, str] | None:
+    def _sample(self) -> Sample | None:
         """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
         serving = [api for api in self._files.apis if api.sample and self._deployment.is_deployed(api.name)]
         serving.sort(key=lambda api: not api.is_at(self._settings.echo))

@@ -7,7 +7,6 @@ import contextlib
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
+from gatewright_cli.supervision.forked import Forked
 from gatewright_cli.supervision.log_output import LogOutput
 
 FORCED_STATUS = 130
@@ -52,7 +52,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
-        rendering = gateway.rendering(inputs.gateway)  # beside the build
+        rendering = gateway.rendering(inputs.gateway)  # beside the build and the controller's start
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -60,11 +60,9 @@ def run(options: Options, rest: Sequence[str]) -> int:
         stack.callback(temporary.close)
         changes = _changes(options, generations, inputs.gateway)
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
-        with spent.measure("gateway"):
-            settings = replace(settings, rendered=rendering.result())
         ports_again = listeners(options, inputs.gateway.listeners)
         refuse(list(preflight.port_mistakes(ports_again)))  # building may have taken minutes
-        return _run_node(settings, inputs, options, changes, spent)
+        return _run_node(settings, inputs, options, changes, spent, rendering)
 
 
 def _keep_private() -> None:
@@ -142,7 +140,12 @@ def _mistakes_ofbuild(options: Options) -> list[str]:
 
 
 def _run_node(
-    settings: NodeSettings, inputs: RunInputs, options: Options, changes: UpdateSources, spent: PhaseTimes
+    settings: NodeSettings,
+    inputs: RunInputs,
+    options: Options,
+    changes: UpdateSources,
+    spent: PhaseTimes,
+    rendering: Forked[str],
 ) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
@@ -153,7 +156,8 @@ def _run_node(
     try:
         read = partial(read_again, options)
         management = _management(settings, inputs.secrets, run_dir)
-        running = NodeRun(settings, run_dir, management, inputs.files, read, output, changes, spent, options.strict)
+        node = settings, run_dir, management, inputs.files, read, output, changes, spent
+        running = NodeRun(*node, rendering.result, options.strict)
         failure = asyncio.run(running.run())
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright_cli.supervision.log_output import LogOutput
@@ -34,11 +34,16 @@ class Supervisor:
         self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
         self.processes = [self._managed(spec) for spec in specs]
 
-    async def start(self) -> list[Started]:
-        """Raises StartError for the first process that cannot be started; those before it run on until stop."""
+    async def start(self, before: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> list[Started]:
+        """Raises StartError for the first process that cannot be started; those before it run on until stop.
+
+        before: what is to be done before a process of this name starts.
+        """
         started = []
         for process in list(self.processes):
             began = time.monotonic()
+            if before and process.spec.name in before:
+                await before[process.spec.name]()
             await process.start()
             started.append(Started(process.spec.name, time.monotonic() - began))
         return started

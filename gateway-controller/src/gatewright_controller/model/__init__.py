@@ -27,6 +27,7 @@ from gatewright_controller.model.gateway import (
     gateway_from_document,
     gateway_to_document,
 )
+from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
@@ -77,6 +78,7 @@ __all__ = [
     "GatewaySpec",
     "GrpcCheck",
     "HashOn",
+    "HeaderMatch",
     "HealthCheck",
     "HttpCheck",
     "Limits",
@@ -91,6 +93,7 @@ __all__ = [
     "Operation",
     "OperationRedirect",
     "PolicyAttachment",
+    "QueryMatch",
     "Redirect",
     "ResourceName",
     "Retries",

@@ -10,12 +10,19 @@ from gatewright_documents.values import JsonObject
 from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Text, Timeout
+from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import PolicyAttachment
 from gatewright_controller.model.routing import Answer, OperationRedirect, Routing
 from gatewright_controller.model.upstream import Upstreams
 
 AccessLog = Literal["all", "errors", "none"]
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Method = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$",
+        extra_json_schema=expecting("a method such as GET or PURGE, or '*' for any"),
+    ),
+]
 ApiVersion = Annotated[
     str,
     Meta(
@@ -29,8 +36,13 @@ class Operation(Routing, frozen=True):
     """One method at one path of the API, with its policies behind those of the API."""
 
     method: Method
+    """`GET`, which answers HEAD too where no operation does; `PURGE` or any other token but CONNECT and TRACE, in this
+    case; `*` for any of them without lower-case letters that has no operation of its own."""
     path: str
     """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
+    headers: Annotated[list[HeaderMatch], Meta(max_length=16)] = msgspec.field(default_factory=list)
+    query: Annotated[list[QueryMatch], Meta(max_length=16)] = msgspec.field(default_factory=list)
+    """What else a request has for it to be this operation's: all of them."""
     policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
     request_timeout: Timeout | UnsetType = UNSET
     idle_timeout: Timeout | UnsetType = UNSET
@@ -49,6 +61,8 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     version: ApiVersion
     context: str
     """`/orders/$version`: the prefix of all the API's paths; `$version` stands for `version`."""
+    hosts: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    """`shop.example`, `*.shop.example`: the hosts that the API is served on, at any port; none: on every one."""
     upstream: Upstreams
     policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""

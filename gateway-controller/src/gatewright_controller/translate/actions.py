@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
+from gatewright_controller.matches import ANY_METHOD
 from gatewright_controller.model import (
     Answer,
     Api,
@@ -91,7 +92,7 @@ def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:
     if said is UNSET or said is False:
         return None
     retries = Retries() if said is True else said
-    return retries if operation.method in retried_methods(retries) else None
+    return retries if operation.method in (ANY_METHOD, *retried_methods(retries)) else None
 
 
 def used_pools(api: Api) -> set[str]:

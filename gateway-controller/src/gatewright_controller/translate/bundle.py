@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
+from gatewright_controller.matches import ANY_METHOD, matches_of, operation_name
 from gatewright_controller.model import Api, Operation
 from gatewright_controller.paths import PathTemplate, context_of, parse_path
 from gatewright_controller.translate import envoy
@@ -20,7 +21,6 @@ from gatewright_controller.translate.routes import (
     RoutedPath,
     Target,
     by_path,
-    operation_name,
     render_chosen_routes,
     render_routes,
 )
@@ -47,12 +47,12 @@ class Bundle:
 
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
-        return unserved(self.api, self.message.context, self.message.version, reason)
+        return unserved(self.api, self.message.context, self.message.version, reason, self.message.hosts)
 
 
-def unserved(api: str, context: str, version: str, reason: str) -> Bundle:
+def unserved(api: str, context: str, version: str, reason: str, hosts: Sequence[str] = ()) -> Bundle:
     """An API that cannot be run, and why: where nothing else of it runs, a node answers 503 under the context."""
-    message = node_pb2.ApiBundle(api=api, context=context, version=version, unserved=reason)
+    message = node_pb2.ApiBundle(api=api, hosts=sorted(hosts), context=context, version=version, unserved=reason)
     message.digest = _digest(message)
     return Bundle(message, frozenset())
 
@@ -67,6 +67,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
     paths, target = _routed_paths(api, definitions, settings), _target(api, pools.pool)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
+        hosts=sorted(api.spec.hosts),
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,
@@ -88,7 +89,7 @@ def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
 def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RoutedPath]:
     shared = attach(api, "", api.spec.policies, definitions)
     groups = by_path(api.spec.operations)
-    answered = [template for template, group in groups.items() if any(one.method == "OPTIONS" for one in group)]
+    answered = [template for template, group in groups.items() if any(map(_answers_options, group))]
 
     def chain_of(name: str, attachments: list[node_pb2.Attachment]) -> node_pb2.Chain | None:
         return chain(api, name, attachments) if attachments else None
@@ -97,7 +98,9 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) ->
         name = operation_name(one)
         own = chain_of(name, [*shared, *attach(api, name, one.policies, definitions)])
         times = timeouts(api, one, definitions, settings)
-        return RoutedOperation(one.method, name, own, times, action(api.spec, one), parse_path(one.path))
+        return RoutedOperation(
+            one.method, name, own, times, action(api.spec, one), parse_path(one.path), matches_of(one)
+        )
 
     def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):
@@ -108,6 +111,11 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) ->
         RoutedPath(template, [operation(one) for one in group], preflight(template, group[0].path))
         for template, group in groups.items()
     ]
+
+
+def _answers_options(operation: Operation) -> bool:
+    """Whether it does so for every request."""
+    return operation.method in ("OPTIONS", ANY_METHOD) and not matches_of(operation)
 
 
 def _distinct(paths: list[RoutedPath]) -> list[node_pb2.Chain]:

@@ -1,4 +1,4 @@
-"""An API's operations to Envoy routes, in the order of precedence: operations, generated OPTIONS, then 405.
+"""An API's operations to Envoy routes, in the order of precedence: operations, generated OPTIONS, then 404 and 405.
 
 A list holds no catch-all: the engine puts the routes of shorter contexts behind it (`/orders` before `/`).
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
 from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
 from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
@@ -18,6 +19,7 @@ from gatewright_controller.translate.actions import Action, Forwarding
 from gatewright_controller.translate.chains import goes_on_when_crashed
 from gatewright_controller.translate.forwarding import Forwarder
 from gatewright_controller.translate.pools import Pool
+from gatewright_controller.translate.query import ambiguous, parameter_match
 from gatewright_controller.translate.rewrites import redirect_path
 from gatewright_controller.translate.timeouts import Timeouts
 
@@ -28,6 +30,16 @@ NOT_ALLOWED = json.dumps(
         "status": 405,
         "detail": "Allow names the methods of this path.",
     }
+)
+STANDARD = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""What `Allow` names where any method is allowed."""
+MISMATCH = envoy.Problem(
+    404, "Not Found", "No operation at this path and method takes a request with these headers and query parameters."
+)
+AMBIGUOUS = envoy.Problem(
+    400,
+    "Bad Request",
+    "A query parameter that operations are chosen by stands twice, or is encoded where that is not needed.",
 )
 
 
@@ -50,6 +62,7 @@ class RoutedOperation:
     action: Action
     path: PathTemplate
     """With the names of its parameters."""
+    matches: Matches = NO_MATCHES
 
 
 @dataclass(frozen=True)
@@ -58,14 +71,21 @@ class RoutedPath:
 
     template: PathTemplate
     operations: list[RoutedOperation]
+    """In the order of precedence."""
     preflight: RoutedAnswer | None
     """The generated OPTIONS, which runs the API's own policies; None where an operation answers OPTIONS."""
 
     @property
     def methods(self) -> set[str]:
-        """Those that requests may come with: HEAD where there is GET."""
-        named = {operation.method for operation in self.operations}
-        return named | {"HEAD"} if "GET" in named else named
+        """Those that requests may come with: HEAD where there is GET; of any, those of RFC 9110."""
+        return _answered(self.operations)
+
+
+def _answered(operations: Iterable[RoutedOperation]) -> set[str]:
+    named = {operation.method for operation in operations}
+    if ANY_METHOD in named:
+        named = (named - {ANY_METHOD}) | STANDARD
+    return named | {"HEAD"} if "GET" in named else named
 
 
 @dataclass(frozen=True)
@@ -81,17 +101,19 @@ class Target:
     """Whether a slash at the end makes no other path."""
 
 
-def operation_name(operation: Operation) -> str:
-    """`GET /items/{id}`: what it is called in route names, logs and statistics."""
-    return f"{operation.method} {operation.path}"
-
-
 def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operation]]:
     """The operations of each path together, in the order of precedence. `/{a}` and `/{b}` are one path."""
     groups: dict[PathTemplate, list[Operation]] = {}
-    for operation in sorted(operations, key=lambda one: one.method):
+    for operation in sorted(operations, key=_precedence):
         groups.setdefault(parse_path(operation.path).shape, []).append(operation)
     return dict(sorted(groups.items(), key=lambda group: group[0].precedence))
+
+
+def _precedence(operation: Operation) -> tuple[bool, bool, str, tuple[int, int]]:
+    """A named method before any, HEAD before the GET that would answer it; then the more matches the earlier. What is
+    equal stays in the order in which it is written."""
+    method = operation.method
+    return method == ANY_METHOD, method != "HEAD", method, matches_of(operation).precedence
 
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
@@ -100,12 +122,16 @@ def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy
     allowed = {routed.template: _allowed(routed, paths) for routed in paths}
     places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]
     for routed, place in places:
+        if target.strict:
+            yield from _ambiguity_routes(routed, place, target)
         for operation in routed.operations:
             yield from _operation_routes(routed, place, operation, target)
     for routed, place in places:
         if routed.preflight:
             yield _preflight_route(place, routed.preflight, allowed[routed.template], target)
     for routed, place in places:
+        if conditional := _conditional(routed, paths):
+            yield _mismatch_route(place, conditional, target)
         yield _refusing_route(place, allowed[routed.template], target)
 
 
@@ -120,25 +146,45 @@ def _places(template: PathTemplate, templates: set[PathTemplate], target: Target
 def _operation_routes(
     routed: RoutedPath, place: envoy.PathMatch, operation: RoutedOperation, target: Target
 ) -> Iterator[envoy.EnvoyMessage]:
-    heads = operation.method == "GET" and all(other.method != "HEAD" for other in routed.operations)
-    match = envoy.route_match(place, (operation.method, "HEAD") if heads else (operation.method,))
     name, filters = route_name(target.api, operation), _filters(operation.chain, target)
-    match operation.action:
-        case Forwarding():
-            yield from forwarder(operation, operation.action, target).routes(match)
-        case OperationRedirect():
-            yield envoy.redirecting_route(name, match, _redirect(operation.action, operation, target), filters)
-        case Answer():
-            answer = envoy.Answer(operation.action.status, operation.action.headers, operation.action.body)
-            yield envoy.answering_route(name, match, answer, filters)
+    for methods, first in _methods(routed, operation):
+        match = envoy.route_match(place, methods, *_values(operation.matches))
+        match operation.action:
+            case Forwarding():
+                yield from forwarder(operation, operation.action, first, target).routes(match)
+            case OperationRedirect():
+                yield envoy.redirecting_route(name, match, _redirect(operation.action, operation, target), filters)
+            case Answer():
+                answer = envoy.Answer(operation.action.status, operation.action.headers, operation.action.body)
+                yield envoy.answering_route(name, match, answer, filters)
 
 
-def forwarder(operation: RoutedOperation, action: Forwarding, target: Target) -> Forwarder:
-    """What makes an operation's routes to its pools."""
+def _values(matches: Matches) -> tuple[list[envoy.ValueMatch], list[envoy.ValueMatch]]:
+    headers = [envoy.ValueMatch(one.name, one.kind, one.value, one.ignore_case) for one in matches.headers]
+    return headers, [parameter_match(one) for one in matches.query]
+
+
+def _methods(routed: RoutedPath, operation: RoutedOperation) -> Iterator[tuple[envoy.Methods, str]]:
+    """What the operation's routes match, and the method that says what becomes of them: of any, GET has a route of its
+    own, for a WebSocket begins as one."""
+    if operation.method == ANY_METHOD and isinstance(operation.action, Forwarding):
+        yield envoy.Methods(("GET",)), "GET"
+        yield envoy.Methods(other=True), ANY_METHOD
+    elif operation.method == ANY_METHOD:
+        yield envoy.Methods(other=True), ANY_METHOD
+    elif operation.method == "GET":
+        heads = all(other.method != "HEAD" or other.matches for other in routed.operations)
+        yield envoy.Methods(("GET", "HEAD") if heads else ("GET",)), "GET"
+    else:
+        yield envoy.Methods((operation.method,)), operation.method
+
+
+def forwarder(operation: RoutedOperation, action: Forwarding, method: str, target: Target) -> Forwarder:
+    """What makes an operation's routes to its pools, of requests with the method."""
     return Forwarder(
         name=route_name(target.api, operation),
         action=action,
-        method=operation.method,
+        method=method,
         path=operation.path,
         context=target.context,
         chain=operation.chain,
@@ -149,11 +195,15 @@ def forwarder(operation: RoutedOperation, action: Forwarding, target: Target) ->
 
 
 def render_chosen_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
-    """Where policies' choices send requests: the same for all places that an operation's path matches."""
+    """Where policies' choices send requests: the same for all places that an operation's path matches, each once."""
+    made: dict[bytes, envoy.EnvoyMessage] = {}
     for routed in paths:
         for operation in routed.operations:
             if isinstance(operation.action, Forwarding):
-                yield from forwarder(operation, operation.action, target).chosen_routes()
+                for _, method in _methods(routed, operation):
+                    for route in forwarder(operation, operation.action, method, target).chosen_routes():
+                        made.setdefault(envoy.serialized(route), route)
+    yield from made.values()
 
 
 def _redirect(said: OperationRedirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
@@ -170,9 +220,31 @@ def _preflight_route(
     place: envoy.PathMatch, preflight: RoutedAnswer, allowed: str, target: Target
 ) -> envoy.EnvoyMessage:
     """For API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
-    match = envoy.route_match(place, ("OPTIONS",))
+    match = envoy.route_match(place, envoy.Methods(("OPTIONS",)))
     answer = envoy.Answer(204, {"allow": allowed})
     return envoy.answering_route(route_name(target.api, preflight), match, answer, _filters(preflight.chain, target))
+
+
+def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target) -> Iterator[envoy.EnvoyMessage]:
+    for headers, query in ambiguous(operation.matches.query for operation in routed.operations):
+        match = envoy.route_match(place, envoy.EVERY_METHOD, headers, query)
+        yield envoy.refusing_route(f"{target.api}|400|", match, AMBIGUOUS, _filters(None, target))
+
+
+def _conditional(routed: RoutedPath, paths: Sequence[RoutedPath]) -> set[str]:
+    """Methods of the path with which a request may come and meet no operation, for want of what they match besides; of
+    one that asks for more in one operation and for nothing in another, all requests meet one."""
+    covering = [one for other in paths if other.template.covers(routed.template) for one in other.operations]
+    asking = _answered(one for one in covering if one.matches)
+    always = _answered(one for one in covering if not one.matches)
+    return set() if asking <= always else asking
+
+
+def _mismatch_route(place: envoy.PathMatch, methods: set[str], target: Target) -> envoy.EnvoyMessage:
+    """404: the method would be right, so that 405 would be a lie."""
+    others = methods >= STANDARD
+    match = envoy.route_match(place, envoy.Methods(sorted(methods), other=others))
+    return envoy.refusing_route(f"{target.api}|404|", match, MISMATCH, _filters(None, target))
 
 
 def _refusing_route(place: envoy.PathMatch, allowed: str, target: Target) -> envoy.EnvoyMessage:

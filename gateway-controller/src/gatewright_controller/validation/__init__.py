@@ -7,7 +7,7 @@ values mean, wherever the structure allows a look.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.strict import mistakes_of
@@ -18,12 +18,13 @@ from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
-from gatewright_controller.validation.paths import check_context_of, check_operations, context_taken
+from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
+from gatewright_controller.validation.paths import check_context_of, check_operations
 from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
 from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
 
-__all__ = ["NO_PRIVATE_UPSTREAMS", "SecretNames", "context_taken", "validate"]
+__all__ = ["NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 MOST_MISTAKES = 100
@@ -32,17 +33,17 @@ MOST_MISTAKES = 100
 def validate(
     document: JsonObject,
     definitions: Definitions,
-    contexts: Mapping[str, str],
+    claims: Claims,
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
     secrets: SecretNames | None = None,
 ) -> Api:
-    """The API that the document says. `contexts`: those of the other APIs, each with its API's name. `secrets`: what
-    the Gateway names, None where it is not known; then nodes check it.
+    """The API that the document says. `claims`: those of the other APIs. `secrets`: what the Gateway names, None where
+    it is not known; then nodes check it.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, contexts, (upstreams, secrets)))
+    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, claims, (upstreams, secrets)))
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
@@ -52,12 +53,10 @@ def validate(
 
 
 def _meaning(
-    draft: Draft,
-    definitions: Definitions,
-    contexts: Mapping[str, str],
-    known: tuple[PrivateUpstreams, SecretNames | None],
+    draft: Draft, definitions: Definitions, claims: Claims, known: tuple[PrivateUpstreams, SecretNames | None]
 ) -> Iterator[Mistake]:
-    yield from check_context_of(draft, contexts)
+    yield from check_hosts(draft)
+    yield from check_context_of(draft, claims)
     yield from check_upstreams(draft, *known)
     yield from check_operations(draft)
     yield from check_routing(draft, definitions)

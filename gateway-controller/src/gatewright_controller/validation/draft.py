@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
-from gatewright_controller.model import PolicyAttachment, Upstream, milliseconds
+from gatewright_controller.matches import Matches, all_matches, kinds_of
+from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
 
+M = TypeVar("M", HeaderMatch, QueryMatch)
 S = TypeVar("S", bound=msgspec.Struct)
 
 T = TypeVar("T")
@@ -77,6 +80,23 @@ def _converted(value: JsonValue, kind: type[T]) -> T | None:
 
 
 @dataclass(frozen=True)
+class DraftMatch(Generic[M]):
+    """A match, and where it stands."""
+
+    field: str
+    written: M
+
+
+@dataclass(frozen=True)
+class DraftMatches:
+    """An operation's matches as far as they can be read. all: None where one of them cannot be."""
+
+    headers: list[DraftMatch[HeaderMatch]]
+    query: list[DraftMatch[QueryMatch]]
+    all: Matches | None
+
+
+@dataclass(frozen=True)
 class DraftOperation:
     """An operation as far as it can be read. field: where it stands."""
 
@@ -86,6 +106,13 @@ class DraftOperation:
     policies: list[DraftPolicy]
     timeouts: DraftTimeouts
     routing: DraftRouting
+    matches: DraftMatches
+
+    @property
+    def name(self) -> str:
+        """`GET /items [x-version=2]`, as far as it can be read."""
+        label = self.matches.all.label if self.matches.all else ""
+        return " ".join(filter(None, [self.method, self.path, label]))
 
 
 @dataclass(frozen=True)
@@ -105,6 +132,7 @@ class Draft:
     """A document that may be wrong anywhere: what can be read of it, with fields."""
 
     context: str | None
+    hosts: list[JsonValue]
     version: str | None
     upstreams: list[DraftUpstream]
     policies: list[DraftPolicy]
@@ -124,7 +152,8 @@ class Draft:
         timeouts = _draft_timeouts(spec, "spec")
         routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
         context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        return Draft(context, version, upstreams, policies, operations, timeouts, routing, strict)
+        hosts = _list(spec.get("hosts"))
+        return Draft(context, hosts, version, upstreams, policies, operations, timeouts, routing, strict)
 
 
 def _object(value: JsonValue) -> JsonObject:
@@ -148,7 +177,26 @@ def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
     where, given = f"spec.operations[{index}]", _object(raw)
     method, path = _text(given.get("method")), _text(given.get("path"))
     policies, times = _draft_policies(given, where), _draft_timeouts(given, where)
-    return DraftOperation(where, method, path, policies, times, DraftRouting(where, given))
+    routing, matches = DraftRouting(where, given), _draft_matches(given, where)
+    return DraftOperation(where, method, path, policies, times, routing, matches)
+
+
+def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
+    headers = list(_converted_matches(given.get("headers"), f"{where}.headers", HeaderMatch))
+    query = list(_converted_matches(given.get("query"), f"{where}.query", QueryMatch))
+    listed = len(_list(given.get("headers"))) + len(_list(given.get("query")))
+    named: list[HeaderMatch | QueryMatch] = [*(one.written for one in headers), *(one.written for one in query)]
+    if len(named) < listed or any(len(kinds_of(one)) != 1 for one in named):
+        return DraftMatches(headers, query, None)
+    return DraftMatches(headers, query, all_matches([one.written for one in headers], [one.written for one in query]))
+
+
+def _converted_matches(given: JsonValue, where: str, kind: type[M]) -> Iterator[DraftMatch[M]]:
+    for index, raw in enumerate(_list(given)):
+        try:
+            yield DraftMatch(f"{where}[{index}]", msgspec.convert(raw, kind))
+        except msgspec.ValidationError:  # which is said elsewhere
+            continue
 
 
 def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gatewright_documents.mistake import Mistake
 
 from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.validation.draft import Draft, DraftOperation
+from gatewright_controller.validation.hosts import Claims, check_claims
+from gatewright_controller.validation.matches import check_matches, check_method, check_reach
 
 
-def check_context_of(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mistake]:
-    """`contexts`: those of the other APIs, each with its API's name."""
+def check_context_of(draft: Draft, claims: Claims) -> Iterator[Mistake]:
+    """`claims`: those of the other APIs."""
     if draft.context is None:
         return
     try:
@@ -19,20 +21,16 @@ def check_context_of(draft: Draft, contexts: Mapping[str, str]) -> Iterator[Mist
     except PathSyntaxError as error:
         yield Mistake("spec.context", str(error))
         return
-    resolved = context_of(draft.context, draft.version or "v1")
-    if resolved in contexts and draft.version is not None:
-        yield context_taken(resolved, contexts[resolved])
-
-
-def context_taken(context: str, api: str) -> Mistake:
-    """Two APIs at one context: which one a request meets would be chance."""
-    return Mistake("spec.context", f"expected a context that no other API has, got {context!r}, which is {api}'s")
+    if draft.version is not None:
+        yield from check_claims(draft, context_of(draft.context, draft.version), claims)
 
 
 def check_operations(draft: Draft) -> Iterator[Mistake]:
-    """Paths that can be read, and each route once."""
-    first: dict[tuple[str, PathTemplate], DraftOperation] = {}
+    """Methods and paths that can be read, and routes that requests can meet."""
+    readable: list[tuple[DraftOperation, PathTemplate]] = []
     for drafted in draft.operations:
+        yield from check_method(drafted)
+        yield from check_matches(drafted)
         if drafted.path is None:
             continue
         try:
@@ -42,10 +40,8 @@ def check_operations(draft: Draft) -> Iterator[Mistake]:
             continue
         if draft.strict and template.doubtful:
             yield _never_asked_for(drafted, template)
-        earlier = first.setdefault((drafted.method or drafted.field, template.shape), drafted)
-        if earlier is not drafted:
-            route = f"{drafted.method} {drafted.path}"
-            yield Mistake(drafted.field, f"expected each route once, got {route}, which {earlier.field} has already")
+        readable.append((drafted, template))
+    yield from check_reach(readable)
 
 
 def _never_asked_for(drafted: DraftOperation, template: PathTemplate) -> Mistake:

@@ -10,6 +10,7 @@ from gatewright_documents.mistake import Mistake
 from msgspec import UNSET
 
 from gatewright_controller.definitions import Definitions, UnknownPolicyError
+from gatewright_controller.matches import ANY_METHOD
 from gatewright_controller.model import (
     Answer,
     Mirror,
@@ -130,7 +131,7 @@ def _check_methods(operation: DraftOperation) -> Iterator[Mistake]:
     if retries is None or operation.method is None:
         return
     methods = retried_methods(retries)
-    if operation.method not in methods:
+    if operation.method not in (ANY_METHOD, *methods):
         expected = f"expected methods with {operation.method}, whose requests may do twice what they do once"
         cure = f"say methods: [{operation.method}] if they may be sent twice"
         yield Mistake(f"{operation.field}.retries", f"{expected}, got {', '.join(methods)}; {cure}")
@@ -141,7 +142,7 @@ def _check_websocket(draft: Draft, operation: DraftOperation, definitions: Defin
     if not routing.get("websocket", bool) and routing.get("websocket", Websocket) is None:
         return
     where = f"{operation.field}.websocket"
-    if operation.method not in ("GET", None):
+    if operation.method not in ("GET", ANY_METHOD, None):
         yield Mistake(where, f"expected none for {operation.method}, since a WebSocket begins as a GET; remove it")
     elif wanting := _wanting_bodies([*draft.policies, *operation.policies], definitions):
         expected = "expected none where a policy wants a body, which a WebSocket has not"

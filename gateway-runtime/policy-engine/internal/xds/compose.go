@@ -2,10 +2,10 @@ package xds
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
@@ -32,10 +32,11 @@ var forwardedHost = &corev3.HeaderValueOption{
 	AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 }
 
-// Compose places the routes of all bundles in the one route configuration: a virtual host for each host name, and in
-// it a prefix tree from context to routes, so that a request costs the same with 10 and with 10,000 APIs.
+// Compose places the routes of all bundles in the one route configuration: a virtual host for the host names that the
+// same bundles cover, and in it a prefix tree from context to routes, so that a request costs the same with 10 and with
+// 10,000 APIs.
 //
-// A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
+// A host is one whatever its port, the case of its letters and a dot at its end. A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
 // not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
 // of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
 // one that is not served (Unserved) is 503. What has two Host headers is 400.
@@ -45,10 +46,7 @@ func Compose(bundles []*Bundle) (Resource, error) {
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
-	for _, host := range hostsOf(bundles) {
-		config.VirtualHosts = append(config.VirtualHosts, virtualHost(host, bundles))
-	}
-	config.VirtualHosts = refuseTwoHosts(config.VirtualHosts)
+	config.VirtualHosts = refuseTwoHosts(virtualHosts(bundles))
 	text, err := marshal(config)
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
@@ -65,45 +63,31 @@ func Clusters(bundles []*Bundle) Resources {
 	return all
 }
 
-func hostsOf(bundles []*Bundle) []string {
-	names := map[string]bool{}
-	for _, bundle := range bundles {
-		for _, host := range bundle.Hosts {
-			names[host] = true
+// virtualHosts are one for each set of bundles that cover a host: all hosts of an API that is alone on them share one.
+func virtualHosts(bundles []*Bundle) []*routev3.VirtualHost {
+	var made []*routev3.VirtualHost
+	byOwners := map[string]*routev3.VirtualHost{}
+	patterns, under := byPattern(bundles), map[*Bundle]*xdsmatcherv3.Matcher_OnMatch{}
+	for _, host := range slices.Sorted(maps.Keys(patterns)) {
+		owned := ownersOn(host, patterns)
+		key := owned.key()
+		same := byOwners[key]
+		if same == nil {
+			same = &routev3.VirtualHost{Name: host, Matcher: owned.tree(under)}
+			byOwners[key] = same
+			made = append(made, same)
 		}
+		same.Domains = append(same.Domains, domains(host)...)
 	}
-	return slices.Sorted(maps.Keys(names))
+	return made
 }
 
-func virtualHost(host string, bundles []*Bundle) *routev3.VirtualHost {
-	tree, choices := map[string]*xdsmatcherv3.Matcher_OnMatch{}, chosen{}
-	for context, owners := range ownersOn(host, bundles) {
-		tree[context] = underContext(context, owners)
-		for _, owner := range owners {
-			maps.Copy(choices, owner.chosen)
-		}
+// domains are what a host is called: with a dot at its end it is the same one (RFC 1034, 3.1).
+func domains(host string) []string {
+	if strings.HasSuffix(host, "*") || strings.HasSuffix(host, ".") {
+		return []string{host}
 	}
-	return &routev3.VirtualHost{Name: host, Domains: []string{host}, Matcher: choicesBefore(prefixTree(tree), choices)}
-}
-
-// ownersOn says which bundles own each context on a host: those with the most specific of the patterns that cover it.
-func ownersOn(host string, bundles []*Bundle) map[string][]*Bundle {
-	owners, ranks := map[string][]*Bundle{}, map[string]rank{}
-	for _, bundle := range bundles {
-		best, covered := bestRank(bundle.Hosts, host)
-		if !bundle.unserved {
-			best.served = 1
-		}
-		order := best.compare(ranks[bundle.Context])
-		switch {
-		case !covered || (order < 0 && owners[bundle.Context] != nil):
-		case order > 0:
-			owners[bundle.Context], ranks[bundle.Context] = []*Bundle{bundle}, best
-		default:
-			owners[bundle.Context] = append(owners[bundle.Context], bundle)
-		}
-	}
-	return owners
+	return []string{host, host + "."}
 }
 
 // underContext sends what lies under context, by whole segments, to its owners' routes. When the path goes on inside a
@@ -129,7 +113,6 @@ func underContext(context string, owners []*Bundle) *xdsmatcherv3.Matcher_OnMatc
 
 // routeList joins the serialized lists of the owners: protobuf appends repeated fields of concatenated messages.
 func routeList(owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
-	slices.SortFunc(owners, func(a, b *Bundle) int { return cmp.Compare(a.API, b.API) })
 	texts := make([][]byte, 0, len(owners))
 	for _, bundle := range owners {
 		texts = append(texts, bundle.routes)

@@ -3,6 +3,7 @@ package xds_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,9 @@ var (
 	segments = []string{"orders", "ordersX", "o", "v1.0", "v1.0.1", "a"}
 	hosts    = []string{"*", "a.example", "b.example", "*.example", "a.*", "*.b.example"}
 	asked    = []string{"a.example", "b.example", "c.example", "a.other", "x.b.example", "other"}
+	// spelled are other ways to name a host: the port, the case, and a dot at the end change nothing.
+	spelled = []func(string) string{strings.ToUpper, func(h string) string { return h + ":8080" }, func(h string) string { return h + "." },
+		func(h string) string { return strings.ToUpper(h) + ".:1" }, func(h string) string { return h }}
 )
 
 func somePath(t *rapid.T, label string) string {
@@ -139,7 +143,7 @@ func answers(t fails, config *routev3.RouteConfiguration, patterns []string, hos
 	t.Helper()
 	name := virtualHostByModel(patterns, host)
 	for _, virtual := range config.GetVirtualHosts() {
-		if virtual.GetName() == name {
+		if slices.Contains(virtual.GetDomains(), name) {
 			return firstRoute(t, onPath(virtual.GetMatcher(), path))
 		}
 	}
@@ -195,6 +199,7 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 		for range 20 {
 			host, path := rapid.SampledFrom(asked).Draw(r, "host"), aPath(r)
 			want := ownerByModel(bundles, patterns, host, path)
+			host = rapid.SampledFrom(spelled).Draw(r, "spelling")(host)
 			if status, got := envoy.Get(host, path); got != want && (want != "" || status != 404) {
 				r.Fatalf("%s%s: expected %q, got %d %q", host, path, want, status, got)
 			}
@@ -225,6 +230,27 @@ func TestTwoHostsAreRefusedOnEveryHost(t *testing.T) {
 	}
 	if status, _ := envoy.Get("a.example", "/nowhere"); status != 404 {
 		t.Errorf("expected what no API claims to be 404 still, got %d", status)
+	}
+}
+
+func TestHostsOfTheSameBundlesShareAVirtualHost(t *testing.T) {
+	config := &routev3.RouteConfiguration{}
+	all := []*xds.Bundle{answering(t, "shop", "/", "a.example", "b.example"), answering(t, "blog", "/blog", "b.example", "c.example", "*.c.example"), answering(t, "every", "/every")}
+	if err := proto.Unmarshal(compose(t, all...).Body.GetValue(), config); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, virtual := range config.GetVirtualHosts() {
+		tree := virtual.GetMatcher().GetOnNoMatch().GetMatcher() // of requests that have one Host header
+		contexts := slices.Sorted(maps.Keys(tree.GetMatcherTree().GetPrefixMatchMap().GetMap()))
+		got = append(got, fmt.Sprint(virtual.GetDomains(), contexts))
+	}
+	want := []string{
+		"[*] [/every]", "[*.c.example *.c.example. c.example c.example.] [/blog /every]",
+		"[a.example a.example.] [/ /every]", "[b.example b.example.] [/ /blog /every]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("expected %q, got %q", want, got)
 	}
 }
 

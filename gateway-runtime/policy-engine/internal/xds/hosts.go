@@ -2,17 +2,17 @@ package xds
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
 const everyHost = "*"
 
-// rank orders host patterns as Envoy does: a name, then "*.a.example", then "a.*", then "*"; the longer first. Of the same
-// pattern, what is served comes before what is not.
-type rank struct{ kind, length, served int }
+// rank orders host patterns as Envoy does: a name, then "*.a.example", then "a.*", then "*"; the longer first.
+type rank struct{ kind, length int }
 
 func (r rank) compare(other rank) int {
-	return cmp.Or(cmp.Compare(r.kind, other.kind), cmp.Compare(r.length, other.length), cmp.Compare(r.served, other.served))
+	return cmp.Or(cmp.Compare(r.kind, other.kind), cmp.Compare(r.length, other.length))
 }
 
 func rankOf(pattern string) rank {
@@ -28,26 +28,33 @@ func rankOf(pattern string) rank {
 	}
 }
 
-// bestRank returns the rank of the most specific of the patterns that cover host, itself a name or a pattern.
-func bestRank(patterns []string, host string) (best rank, covered bool) {
-	for _, pattern := range patterns {
-		if r := rankOf(pattern); covers(pattern, host) && (!covered || r.compare(best) > 0) {
-			best, covered = r, true
+// covering are the patterns, of those that there are, that match all that host matches: itself a name or a pattern. The
+// most specific first. It looks up what may be one, whatever the number of patterns.
+func covering[T any](host string, patterns map[string]T) []string {
+	var found []string
+	for _, candidate := range candidates(host) {
+		if _, there := patterns[candidate]; there {
+			found = append(found, candidate)
 		}
 	}
-	return best, covered
+	slices.SortFunc(found, func(a, b string) int { return rankOf(b).compare(rankOf(a)) })
+	return found
 }
 
-// covers reports whether all that host, a name or a pattern, matches is matched by pattern.
-func covers(pattern, host string) bool {
-	switch {
-	case pattern == host || pattern == everyHost:
-		return true
-	case strings.HasPrefix(pattern, "*"):
-		return len(host) >= len(pattern) && !strings.HasSuffix(host, "*") && strings.HasSuffix(host, pattern[1:])
-	case strings.HasSuffix(pattern, "*"):
-		return len(host) >= len(pattern) && !strings.HasPrefix(host, "*") && strings.HasPrefix(host, pattern[:len(pattern)-1])
-	default:
-		return false
+// candidates are the patterns that can cover a host: it, and with a star in place of its beginning or its end.
+func candidates(host string) []string {
+	all := []string{host}
+	for at := range host {
+		if at > 0 && !strings.HasSuffix(host, "*") {
+			all = append(all, "*"+host[at:])
+		}
+		if at > 0 && !strings.HasPrefix(host, "*") {
+			all = append(all, host[:at]+"*")
+		}
 	}
+	if host != everyHost {
+		all = append(all, everyHost)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

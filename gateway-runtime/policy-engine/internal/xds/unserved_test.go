@@ -22,19 +22,21 @@ func unserved(t *testing.T, api, context string, hosts ...string) *xds.Bundle {
 func TestWhatIsNotServedIsAnswered503UnderItsContextAlone(t *testing.T) {
 	server, directory := startServer(t)
 	config := compose(t, answering(t, "root", "/"), unserved(t, "away", "/away"), answering(t, "below", "/away/below"),
-		answering(t, "moved", "/taken"), unserved(t, "astray", "/taken"), unserved(t, "named", "/named", "n.example"))
+		answering(t, "moved", "/taken"), unserved(t, "astray", "/taken"), unserved(t, "named", "/named", "n.example"),
+		answering(t, "wide", "/both"), unserved(t, "narrow", "/both", "n.example"))
 	_ = server.SetRoutes(t.Context(), config)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
 		t.Fatal(err)
 	}
-	for path, api := range map[string]string{"/": "root", "/awayX": "root", "/away/below/1": "below", "/taken/1": "moved", "/named": "root"} {
+	for path, api := range map[string]string{"/": "root", "/awayX": "root", "/away/below/1": "below", "/taken/1": "moved", "/named": "root", "/both": "wide"} {
 		if status, body := envoy.Get("a", path); body != api {
 			t.Errorf("%s: expected %q, got %d %q", path, api, status, body)
 		}
 	}
-	for host, path := range map[string]string{"a": "/away?x", "b": "/away", "c": "/away/1", "n.example": "/named/x"} {
+	for _, asked := range [][2]string{{"a", "/away?x"}, {"b", "/away"}, {"c", "/away/1"}, {"n.example", "/named/x"}, {"n.example", "/both/x"}} {
+		host, path := asked[0], asked[1]
 		status, headers, body, err := envoy.Ask(host, path)
 		var problem struct {
 			Title, Detail, RequestID string

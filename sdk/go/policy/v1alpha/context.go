@@ -28,7 +28,7 @@ type RequestContext struct {
 	APIName string
 	// APIVersion is spec.version of the API: "v1.0".
 	APIVersion string
-	// Operation is the API's operation that matched: "GET /{id}".
+	// Operation is the API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query.
 	Operation string
 	// Headers are in wire order, names in lower case, without pseudo-headers.
 	Headers Headers

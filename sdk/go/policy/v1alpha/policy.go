@@ -45,7 +45,7 @@ type Metadata struct {
 	APIVersion     string        // spec.version of that API: "v1.0"
 	SystemParams   Params        // what the operator, not the API publisher, sets
 	MaxConcurrency int           // executions of this instance at once, 0 where it names none: no limit for a Go policy
-	Operation      string        // that the policy is attached to, "GET /{id}"; empty where it is attached to the API
+	Operation      string        // that the policy is attached to, "GET /{id}" or "GET /{id} [x-version=2]"; empty where it is attached to the API
 	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
 	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
 }

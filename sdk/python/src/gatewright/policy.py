@@ -236,7 +236,7 @@ class PolicyMetadata:
     """What the operator sets for this policy, defaults applied; {} where the definition has no `systemParameters`.
     Read-only at any depth."""
     operation: str = ""
-    """The operation that the policy is attached to: GET /{id}. "" where it is attached to the API."""
+    """The operation that the policy is attached to: GET /{id}, or GET /{id} [x-version=2]. "" where it is the API's."""
 
 
 def _text(value: bytes) -> str:
@@ -363,7 +363,7 @@ class RequestContext:
 
     @property
     def operation(self) -> str:
-        """The API's operation that matched: "GET /{id}"."""
+        """The API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query."""
         return _text(self._fields.operation)
 
     @property

@@ -3,6 +3,14 @@
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
 from gatewright_controller.translate.envoy.listeners import listeners
+from gatewright_controller.translate.envoy.matches import (
+    EVERY_METHOD,
+    PATH_AND_QUERY,
+    Methods,
+    PathMatch,
+    ValueMatch,
+    route_match,
+)
 from gatewright_controller.translate.envoy.routes import (
     Answer,
     Choice,
@@ -10,7 +18,7 @@ from gatewright_controller.translate.envoy.routes import (
     Filters,
     Forward,
     Mirroring,
-    PathMatch,
+    Problem,
     Redirect,
     Retrying,
     Websocket,
@@ -18,10 +26,12 @@ from gatewright_controller.translate.envoy.routes import (
     forwarding_route,
     narrowed,
     redirecting_route,
-    route_match,
+    refusing_route,
 )
 
 __all__ = [
+    "EVERY_METHOD",
+    "PATH_AND_QUERY",
     "Answer",
     "Choice",
     "Content",
@@ -29,11 +39,14 @@ __all__ = [
     "ExtProc",
     "Filters",
     "Forward",
+    "Methods",
     "Mirroring",
     "PathMatch",
     "PoolTarget",
+    "Problem",
     "Redirect",
     "Retrying",
+    "ValueMatch",
     "Websocket",
     "answering_route",
     "cluster",
@@ -42,6 +55,7 @@ __all__ = [
     "name_of",
     "narrowed",
     "redirecting_route",
+    "refusing_route",
     "route_match",
     "serialized",
 ]

@@ -129,7 +129,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
     return {
         "stat_prefix": "gatewright",
         "codec_type": "AUTO",  # HTTP/1.1, and HTTP/2 by prior knowledge or ALPN
-        "http_protocol_options": {"enable_trailers": True},
+        "http_protocol_options": {"enable_trailers": True, "allow_custom_methods": True},
         # Without allow_connect: to a client whose WebSocket over HTTP/2 it refuses, Envoy answers nothing.
         "http2_protocol_options": {
             "max_concurrent_streams": limits.concurrent_streams,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
@@ -17,6 +17,7 @@ from envoy.type.v3 import percent_pb2
 from google.protobuf import wrappers_pb2
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
+from gatewright_controller.translate.envoy.matches import method_match
 
 EXT_PROC = "envoy.filters.http.ext_proc"
 """The filter's name in the bootstrap. An entry of this name enables the filter on a route."""
@@ -46,31 +47,6 @@ HOST_SELECTIONS = 5
 """How often another target is looked for than those that have failed, before one of these is asked again."""
 
 
-@dataclass(frozen=True)
-class PathMatch:
-    """`exact` and `regex` (RE2) match the whole path, `prefix` a path and all below it, `everything` any."""
-
-    kind: Literal["exact", "regex", "prefix", "everything"]
-    value: str = ""
-
-
-def route_match(path: PathMatch, methods: Sequence[str] = ()) -> EnvoyMessage:
-    """Requests to the path by one of the methods, or by any."""
-    match = route_components_pb2.RouteMatch()
-    match path.kind:
-        case "exact":
-            match.path = path.value
-        case "prefix":
-            match.path_separated_prefix = path.value
-        case "everything":
-            match.prefix = "/"
-        case _:
-            match.safe_regex.CopyFrom(regex(path.value))
-    if methods:
-        match.headers.append(_method_is(methods))
-    return cast("EnvoyMessage", match)
-
-
 def narrowed(match: EnvoyMessage, *, millionths: int | None = None, websocket: bool = False) -> EnvoyMessage:
     """The same for a part of its requests, or for those that ask for a WebSocket.
 
@@ -89,14 +65,6 @@ def narrowed(match: EnvoyMessage, *, millionths: int | None = None, websocket: b
 def _fraction(millionths: int) -> EnvoyMessage:
     fraction = percent_pb2.FractionalPercent
     return cast("EnvoyMessage", fraction(numerator=millionths, denominator=fraction.MILLION))
-
-
-def _method_is(methods: Sequence[str]) -> EnvoyMessage:
-    if len(methods) == 1:
-        wanted = string_pb2.StringMatcher(exact=methods[0])
-    else:
-        wanted = string_pb2.StringMatcher(safe_regex=regex("|".join(methods)))
-    return cast("EnvoyMessage", route_components_pb2.HeaderMatcher(name=":method", string_match=wanted))
 
 
 @dataclass(frozen=True)
@@ -179,6 +147,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What Envoy refuses by itself: RFC 9457, with the request's id."""
+
+    status: int
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class ExtProc:
     """What of an exchange goes to the engine. Request headers always do: without them no chain is found."""
 
@@ -234,7 +211,7 @@ def _retry(policy: route_components_pb2.RetryPolicy, retries: Retrying) -> None:
     policy.retry_on = ",".join(conditions)
     policy.retriable_status_codes.extend(retries.statuses)
     policy.num_retries.value = retries.times
-    policy.retriable_request_headers.append(_method_is(retries.methods))
+    policy.retriable_request_headers.append(method_match(retries.methods))
     policy.retry_back_off.base_interval.CopyFrom(duration(retries.base_ms))
     policy.retry_back_off.max_interval.CopyFrom(duration(retries.longest_ms))
     others = policy.retry_host_predicate.add(name="envoy.retry_host_predicates.previous_hosts")
@@ -305,6 +282,21 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Fil
         route.direct_response.body.inline_string = answer.body
     pairs = sorted(answer.headers.items())
     route.response_headers_to_add.extend(header(name, value.replace("%", "%%")) for name, value in pairs)
+    return cast("EnvoyMessage", route)
+
+
+def refusing_route(name: str, match: EnvoyMessage, problem: Problem, filters: Filters) -> EnvoyMessage:
+    """A route that Envoy answers itself with a problem."""
+    route = _route(name, match, filters)
+    route.direct_response.status = problem.status
+    shown = {
+        "type": "about:blank",
+        "title": problem.title,
+        "detail": problem.detail,
+        "requestId": "%REQ(X-REQUEST-ID)%",
+    }
+    route.direct_response.body_format.json_format.update({**shown, "status": problem.status})
+    route.direct_response.body_format.content_type = "application/problem+json"
     return cast("EnvoyMessage", route)
 
 

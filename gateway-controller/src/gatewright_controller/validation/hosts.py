@@ -1,0 +1,43 @@
+"""What an API says of its hosts, and whether its context is free on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gatewright_documents.mistake import Mistake
+
+from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host, patterns_of
+from gatewright_controller.validation.draft import Draft
+
+Claims = Mapping[tuple[str, str], str]
+"""Host pattern and context → the name of the API that has both; the pattern is `*` for an API without hosts."""
+
+
+def check_hosts(draft: Draft) -> Iterator[Mistake]:
+    """Each is a pattern in its one spelling, and stands once."""
+    first: dict[str, int] = {}
+    for index, host in enumerate(draft.hosts):
+        if not isinstance(host, str):
+            continue
+        try:
+            check_host(host)
+        except HostSyntaxError as error:
+            yield Mistake(f"spec.hosts[{index}]", str(error))
+            continue
+        if (earlier := first.setdefault(host, index)) != index:
+            yield Mistake(f"spec.hosts[{index}]", f"expected each host once, got {host!r}, as spec.hosts[{earlier}]")
+
+
+def check_claims(draft: Draft, context: str, claims: Claims) -> Iterator[Mistake]:
+    """`claims`: those of the other APIs. Those of the same pattern only: of two patterns the narrower one is asked."""
+    for host in patterns_of([host for host in draft.hosts if isinstance(host, str)]):
+        if (host, context) in claims:
+            yield context_taken(host, context, claims[host, context])
+
+
+def context_taken(host: str, context: str, api: str) -> Mistake:
+    """Two APIs at one context of one host: which one a request meets would be chance."""
+    where = "" if host == EVERY_HOST else f" on the host {host!r}"
+    return Mistake(
+        "spec.context", f"expected a context that no other API has{where}, got {context!r}, which is {api}'s"
+    )

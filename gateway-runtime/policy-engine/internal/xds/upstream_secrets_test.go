@@ -1,0 +1,46 @@
+package xds_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+const (
+	bySDS       = `"sdsConfig":{"ads":{},"resourceApiVersion":"V3"}`
+	upstreamTLS = `{"name":"tls","typedConfig":{"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+		"commonTlsContext":{"tlsCertificateSdsSecretConfigs":[{"name":"certificate/gateway",SDS}],
+			"combinedValidationContext":{"defaultValidationContext":{},"validationContextSdsSecretConfig":{"name":"authority/internal",SDS}}}}}`
+	proxied = `{"name":"proxy","typedConfig":{
+		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+		"transportSocket":TLS}}`
+)
+
+func withSocket(socket, sds string) string { return strings.ReplaceAll(socket, "SDS", sds) }
+
+func TestSecretsThatClustersNameAreFoundWhereverTheyStand(t *testing.T) {
+	for place, text := range map[string]string{
+		"alone":                     `{"name":"a","type":"STATIC","transportSocket":` + upstreamTLS + `}`,
+		"for some endpoints":        `{"name":"a","type":"STATIC","transportSocketMatches":[{"name":"m","transportSocket":` + upstreamTLS + `}]}`,
+		"behind the PROXY protocol": `{"name":"a","type":"STATIC","transportSocket":` + strings.ReplaceAll(proxied, "TLS", upstreamTLS) + `}`,
+	} {
+		message := answeringMessage(t, "a", "/a")
+		message.Clusters = [][]byte{cluster(t, withSocket(text, bySDS))}
+		if found := bundle(t, message).Secrets; !slices.Equal(found, []string{"authority/internal", "certificate/gateway"}) {
+			t.Errorf("%s: expected both names, got %q", place, found)
+		}
+	}
+}
+
+func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
+	file := `"sdsConfig":{"pathConfigSource":{"path":"/etc/secret"}}`
+	text := withSocket(`{"name":"a","type":"STATIC","transportSocket":`+strings.ReplaceAll(proxied, "TLS", upstreamTLS)+`}`, file)
+	message := answeringMessage(t, "a", "/a")
+	message.Clusters = [][]byte{cluster(t, text)}
+	if _, err := xds.ParseBundle(&nodev1.ApiBundle{Api: "a", Context: "/a", Routes: message.GetRoutes(), Clusters: message.GetClusters()}); err == nil {
+		t.Error("expected a secret from a file to be refused")
+	}
+}
