@@ -28,6 +28,9 @@ STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
 UNDERSCORED = {"refuse": "REJECT_REQUEST", "drop": "DROP_HEADER", "allow": "ALLOW"}
 MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 LISTENER_FILTERS = "extensions.filters.listener"
+WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
+"""Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
+
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
 
@@ -61,7 +64,7 @@ def _over_udp(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
         "name": f"{one.name}/http3",  # no name that a listener of the Gateway may have
         "address": {"socket_address": address},
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
-        "udp_listener_config": quic.udp_listener(spec.timeouts),
+        "udp_listener_config": quic.udp_listener(spec.limits, spec.timeouts),
         "filter_chains": list(_filter_chains(one, spec, udp=True)),
     }
     return message(LISTENER, document)
@@ -85,7 +88,7 @@ def _listener_filters(one: Listener) -> Iterator[JsonObject]:
 def _filter_chains(one: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
     """One for what trusted proxies connect, where there are any, and one for all else. With PROXY headers, none but
     trusted proxies may send them, and who they say connects may be a trusted proxy too."""
-    trusted = [_cidr(network) for network in spec.trusted_proxies.networks]
+    trusted = [] if udp else [_cidr(network) for network in spec.trusted_proxies.networks]
     always: JsonObject = {"server_names": one.hosts} if one.tls and one.hosts else {}
     if one.proxy_protocol:
         always = {**always, "direct_source_prefix_ranges": trusted}
@@ -102,7 +105,7 @@ def _cidr(network: str) -> JsonObject:
 def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
-    settings = _manager(one, spec, trusted) | (quic.codec(spec.limits) if udp else {})
+    settings = _manager(one, spec, trusted) | ({**quic.CODEC, **WHO_CONNECTS} if udp else {})
     settings["http_filters"] = http_filters(one, spec.limits, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     chain: JsonObject = {"filters": [*_connection_limit(one), manager]}
@@ -189,7 +192,7 @@ def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
         name = "envoy.http.original_ip_detection.xff"
         found = extension(name, kind, xff_trusted_cidrs={"cidrs": trusted}, skip_xff_append=False)
         return {"use_remote_address": False, "original_ip_detection_extensions": [found]}
-    return {"use_remote_address": True, "xff_num_trusted_hops": spec.trusted_proxies.hops}
+    return {**WHO_CONNECTS, "xff_num_trusted_hops": spec.trusted_proxies.hops}
 
 
 def _routes(one: Listener) -> JsonObject:

@@ -18,26 +18,24 @@ ADVERTISED_SECONDS = 86_400
 """How long clients may remember that there is HTTP/3: one that finds none goes on over TCP."""
 
 
-def udp_listener(timeouts: Timeouts) -> JsonObject:
+CODEC: JsonObject = {"codec_type": "HTTP3", "http3_protocol_options": {}}
+"""Of a connection manager. Without allow_extended_connect, as over HTTP/2; streams and windows are the listener's."""
+
+
+def udp_listener(limits: Limits, timeouts: Timeouts) -> JsonObject:
     """For all else that Envoy may be told of QUIC its defaults are those that it recommends."""
-    keepalive = {"max_interval": f"{PROBED_SECONDS}s", "initial_interval": f"{PROBED_SECONDS}s"}
+    protocol: JsonObject = {
+        "max_concurrent_streams": limits.concurrent_streams,
+        "initial_stream_window_size": STREAM_WINDOW_BYTES,
+        "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        "connection_keepalive": {"max_interval": f"{PROBED_SECONDS}s", "initial_interval": f"{PROBED_SECONDS}s"},
+    }
     options: JsonObject = {
-        "quic_protocol_options": {"connection_keepalive": keepalive},
+        "quic_protocol_options": protocol,
         "idle_timeout": f"{SILENT_SECONDS}s",
         "crypto_handshake_timeout": seconds(milliseconds(timeouts.handshake)),
     }
     return {"quic_options": options, "downstream_socket_config": {"prefer_gro": True}}
-
-
-def codec(limits: Limits) -> JsonObject:
-    """Of a connection manager, in the place of what others have."""
-    options: JsonObject = {
-        "max_concurrent_streams": limits.concurrent_streams,
-        "initial_stream_window_size": STREAM_WINDOW_BYTES,
-        "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
-    }
-    # Without allow_extended_connect, as over HTTP/2.
-    return {"codec_type": "HTTP3", "http3_protocol_options": {"quic_protocol_options": options}}
 
 
 def alt_svc(listener: Listener) -> JsonObject:
