@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
@@ -100,12 +100,22 @@ class Exchange:
             self.ended = event.stream_ended
 
 
+class Http(H3Connection):
+    """Notes GOAWAY, which aioquic passes over."""
+
+    leaving = False
+
+    def _handle_control_frame(self, frame_type: int, frame_data: bytes) -> None:
+        self.leaving = self.leaving or frame_type == FrameType.GOAWAY
+        super()._handle_control_frame(frame_type, frame_data)
+
+
 class Client(QuicConnectionProtocol):
     """One connection."""
 
     def __init__(self, quic: QuicConnection) -> None:
         super().__init__(quic)
-        self.http = H3Connection(quic)
+        self.http = Http(quic)
         self.exchanges: dict[int, Exchange] = {}
         self.closed: ConnectionTerminated | None = None
 
@@ -137,6 +147,11 @@ class Client(QuicConnectionProtocol):
     def streams_allowed(self) -> int:
         """How many exchanges the server has allowed, from the first one on."""
         return int(self._quic._remote_max_streams_bidi)  # noqa: SLF001
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the server has asked for no more requests (GOAWAY)."""
+        return self.http.leaving
 
     def begin(self, headers: Iterable[tuple[str, str]], *, end: bool) -> Exchange:
         """A request of these headers, pseudo-headers among them, sent as they are."""
