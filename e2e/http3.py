@@ -10,19 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.buffer import Buffer
 from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamReset
+from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived, StreamReset
 from aioquic.tls import SessionTicket
 
 Headers = list[tuple[str, str]]
 CONNECT_SECONDS = 5
+CONTROL, GOAWAY = 3, bytes([FrameType.GOAWAY])
+"""The server's control stream is its first one; Envoy sends that frame by itself."""
 
 
 class RefusedError(Exception):
     """The connection ended, or never was one."""
+
+
+class UnservedError(RefusedError):
+    """The server has not looked at the request, and said so: a client asks again, on another connection."""
 
 
 class ResetError(Exception):
@@ -100,36 +107,36 @@ class Exchange:
             self.ended = event.stream_ended
 
 
-class Http(H3Connection):
-    """Notes GOAWAY, which aioquic passes over."""
-
-    leaving = False
-
-    def _handle_control_frame(self, frame_type: int, frame_data: bytes) -> None:
-        self.leaving = self.leaving or frame_type == FrameType.GOAWAY
-        super()._handle_control_frame(frame_type, frame_data)
-
-
 class Client(QuicConnectionProtocol):
     """One connection."""
 
     def __init__(self, quic: QuicConnection) -> None:
         super().__init__(quic)
-        self.http = Http(quic)
+        self.http = H3Connection(quic)
         self.exchanges: dict[int, Exchange] = {}
         self.closed: ConnectionTerminated | None = None
+        self.unserved_from: int | None = None
+        """The first stream that the server will not serve, once it has said so: GOAWAY, RFC 9114, 5.2."""
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if isinstance(event, ConnectionTerminated):
             self.closed = event
-            for exchange in self.exchanges.values():
-                exchange.take(RefusedError(f"{event.error_code:#x} {event.reason_phrase}"))
+            for stream, exchange in self.exchanges.items():
+                unserved = self.unserved_from is not None and stream >= self.unserved_from
+                refused = UnservedError if unserved else RefusedError
+                exchange.take(refused(f"{event.error_code:#x} {event.reason_phrase}"))
+        if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL and event.data[:1] == GOAWAY:
+            self.unserved_from = Buffer(data=event.data[2:]).pull_uint_var()  # aioquic passes it over
         if isinstance(event, StreamReset) and event.stream_id in self.exchanges:
             self.exchanges[event.stream_id].take(ResetError(f"{event.error_code:#x}"))
         for made in self.http.handle_event(event):
             stream = getattr(made, "stream_id", None)
             if stream in self.exchanges:
                 self.exchanges[stream].take(made)
+
+    def vanish(self) -> None:
+        """Leaves without a word: nothing is sent any more."""
+        self._transport.abort()
 
     @property
     def certificate(self) -> str:
@@ -147,11 +154,6 @@ class Client(QuicConnectionProtocol):
     def streams_allowed(self) -> int:
         """How many exchanges the server has allowed, from the first one on."""
         return int(self._quic._remote_max_streams_bidi)  # noqa: SLF001
-
-    @property
-    def leaving(self) -> bool:
-        """Whether the server has asked for no more requests (GOAWAY)."""
-        return self.http.leaving
 
     def begin(self, headers: Iterable[tuple[str, str]], *, end: bool) -> Exchange:
         """A request of these headers, pseudo-headers among them, sent as they are."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from aioquic.tls import SessionTicket
+
+from gatewright_controller.translate.envoy import quic
 
 from e2e import raw_http
 from e2e.certificates import Authority, authority
@@ -224,6 +227,21 @@ def test_connections_of_a_listener_are_limited(secured: LoneListeners, trusted: 
     run(two())
 
 
+def test_connections_of_a_node_are_those_of_each_listener(trusted: Authority, upstream: Upstream) -> None:
+    """Envoy counts those of TCP alone."""
+    spec = {"listeners": [https("open", 8443)], "limits": {"connections": 1}}
+
+    async def two(port: int) -> None:
+        async with connected(port, trusted.file) as first:
+            assert (await first.get("/x")).status == 200
+            with pytest.raises(RefusedError):
+                async with connected(port, trusted.file, seconds=1):
+                    pass
+
+    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+        run(two(listeners.ports["open/http3"]))
+
+
 def test_requests_in_a_second_are_limited(secured: LoneListeners, trusted: Authority) -> None:
     async def many() -> list[int]:
         async with connected(secured.ports["open/http3"], trusted.file) as connection:
@@ -241,6 +259,37 @@ def test_clients_are_told_how_many_streams(secured: LoneListeners, trusted: Auth
             return connection.streams_allowed
 
     assert run(told()) in range(7, 9)  # what is done makes place for another
+
+
+def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
+    trusted: Authority, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is still there says so when asked; who is not is gone after that time."""
+    monkeypatch.setattr(quic, "SILENT_SECONDS", 3)
+    monkeypatch.setattr(quic, "PROBED_SECONDS", 1)
+
+    def slow(_: object) -> Reply:
+        time.sleep(5)
+        return Reply(200, [], b"at last")
+
+    upstream.reply = slow
+
+    async def ask(port: int) -> bytes:
+        async with connected(port, trusted.file) as connection:
+            return (await connection.get("/x")).body
+
+    async def vanish(port: int) -> None:
+        async with connected(port, trusted.file) as connection:
+            await connection.get("/x")
+            connection.vanish()
+
+    spec = {"listeners": [https("open", 8443)]}
+    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+        port = listeners.ports["open/http3"]
+        assert run(ask(port)) == b"at last"
+        upstream.reset()
+        run(vanish(port))
+        eventually("it is gone", lambda: listeners.stat("^http.gatewright.downstream_cx_active$") == 0, 15)
 
 
 # ---------------------------------------------------------------- what nobody should send

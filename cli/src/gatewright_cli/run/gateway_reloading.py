@@ -61,6 +61,7 @@ class GatewayReloads:
     ) -> None:
         self._source, self._run_dir, self._orphans = source, run_dir, orphans
         self._management, self._admin = management, admin
+        self._udp = {place for place in _places(source.first) if place[2]}
         self.current = source.first
         """What the node listens on now."""
 
@@ -95,6 +96,7 @@ class GatewayReloads:
                     await self._management.reload_gateway()
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
+        self._udp |= {place for place in _places(prepared.gateway) if place[2]}
         return notes
 
     async def _tell(self) -> list[str]:
@@ -109,12 +111,11 @@ class GatewayReloads:
 
     def _obstacles(self, read: Gateway) -> list[str]:
         """Who has the ports that are not ours yet."""
-        ours = {place for one in self.current.listeners for place in _places(one)}
+        ours = _places(self.current) | self._udp  # Envoy keeps those for as long as it drains connections of them
         found = [
             (one.name, ports.obstacle(host, port, udp=udp))
             for one in read.listeners
-            for host, port, udp in _places(one)
-            if (host, port, udp) not in ours
+            for host, port, udp in sorted(_places_of(one) - ours)
         ]
         return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
 
@@ -141,6 +142,10 @@ class GatewayReloads:
         return found
 
 
-def _places(one: Listener) -> list[tuple[str, int, bool]]:
-    """Host, port and whether that is UDP, of each socket of a listener."""
-    return [(one.host, one.port, udp) for udp in ((False, True) if one.http3 else (False,))]
+def _places(of: Gateway) -> set[tuple[str, int, bool]]:
+    """Host, port and whether that is UDP, of each socket."""
+    return {place for one in of.listeners for place in _places_of(one)}
+
+
+def _places_of(one: Listener) -> set[tuple[str, int, bool]]:
+    return {(one.host, one.port, udp) for udp in ((False, True) if one.http3 else (False,))}

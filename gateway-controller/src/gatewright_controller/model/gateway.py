@@ -184,7 +184,7 @@ class ListenerLimits(Strict, frozen=True):
 
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
-        told("At once; more are closed.", "ConnectionLimit.max_connections"),
+        told("At once; more are closed. Those of HTTP/3 are counted apart.", "ConnectionLimit.max_connections"),
     ] = UNSET
     connections_per_second: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
@@ -308,7 +308,7 @@ class Limits(Strict, frozen=True):
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
         told("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
-             "may open.", "DownstreamConnectionsConfig.max_active_downstream_connections",
+             "may open. Those of HTTP/3 are not among them: each listener has as many of these.", "DownstreamConnectionsConfig.max_active_downstream_connections",
              restart=True),
     ] = UNSET  # fmt: skip
     memory: Annotated[

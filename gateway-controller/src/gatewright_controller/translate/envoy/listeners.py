@@ -108,7 +108,8 @@ def _filter_chain(
     settings = _manager(one, spec, trusted) | ({**quic.CODEC, **WHO_CONNECTS} if udp else {})
     settings["http_filters"] = http_filters(one, spec.limits, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
-    chain: JsonObject = {"filters": [*_connection_limit(one), manager]}
+    most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
+    chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
     if match:
         chain["filter_chain_match"] = match
     if one.tls and udp:
@@ -119,12 +120,9 @@ def _filter_chain(
     return chain
 
 
-def _connection_limit(one: Listener) -> list[JsonObject]:
-    if not one.limits.connections:
-        return []
+def _connection_limit(one: Listener, most: int) -> JsonObject:
     name, kind = "envoy.filters.network.connection_limit", "extensions.filters.network.connection_limit.v3"
-    limited = extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=one.limits.connections)
-    return [limited]
+    return extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=most)
 
 
 def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:

@@ -14,6 +14,9 @@ SILENT_SECONDS, PROBED_SECONDS = 300, 60
 """Nothing ends a connection of UDP but a packet that says so, or silence. A client with a request is asked for a sign
 of life, so that an answer may pause for longer."""
 
+CONNECTIONS = 50_000
+"""Of a listener, where neither it nor the Gateway says how many: what the bootstrap counts is TCP's alone."""
+
 ADVERTISED_SECONDS = 86_400
 """How long clients may remember that there is HTTP/3: one that finds none goes on over TCP."""
 
