@@ -23,7 +23,7 @@ def manager(bootstrap: object) -> dict[str, object]:
 def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
     ours = bootstrap(TEMPLATE, DEFAULT, 8081, "/plain", "127.0.0.1:9")
     assert "$" not in json.dumps(ours)
-    for text in ("filters.http.ext_proc", "xds", "ads"):
+    for text in ("filters.http.ext_proc", "gatewright_xds", "ads", "rds"):
         assert text not in json.dumps(ours)
     actions = json.loads(json.dumps(ours))["overload_manager"]["actions"]
     assert actions == THEIRS["overload_manager"]["actions"]
