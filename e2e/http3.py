@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aioquic._buffer import Buffer
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.buffer import Buffer
 from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
@@ -71,8 +71,8 @@ class Exchange:
 
     def cancel(self) -> None:
         """Wants no more of the answer: H3_REQUEST_CANCELLED, RFC 9114, 8.1."""
-        self._client._quic.stop_stream(self._stream, 0x10C)  # noqa: SLF001 - aioquic has no other way
-        self._client._quic.reset_stream(self._stream, 0x10C)  # noqa: SLF001
+        self._client._quic.stop_stream(self._stream, 0x10C)
+        self._client._quic.reset_stream(self._stream, 0x10C)
         self._client.transmit()
 
     async def head(self) -> Answer:
@@ -121,12 +121,12 @@ class Client(QuicConnectionProtocol):
     def quic_event_received(self, event: QuicEvent) -> None:
         if isinstance(event, ConnectionTerminated):
             self.closed = event
-            for stream, exchange in self.exchanges.items():
-                unserved = self.unserved_from is not None and stream >= self.unserved_from
+            for number, exchange in self.exchanges.items():
+                unserved = self.unserved_from is not None and number >= self.unserved_from
                 refused = UnservedError if unserved else RefusedError
                 exchange.take(refused(f"{event.error_code:#x} {event.reason_phrase}"))
         if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL and event.data[:1] == GOAWAY:
-            self.unserved_from = Buffer(data=event.data[2:]).pull_uint_var()  # aioquic passes it over
+            self.unserved_from = int(Buffer(data=event.data[2:]).pull_uint_var())  # aioquic passes it over
         if isinstance(event, StreamReset) and event.stream_id in self.exchanges:
             self.exchanges[event.stream_id].take(ResetError(f"{event.error_code:#x}"))
         for made in self.http.handle_event(event):
@@ -136,12 +136,13 @@ class Client(QuicConnectionProtocol):
 
     def vanish(self) -> None:
         """Leaves without a word: nothing is sent any more."""
+        assert self._transport
         self._transport.abort()
 
     @property
     def certificate(self) -> str:
         """The server's, its serial number in hex."""
-        shown = self._quic.tls._peer_certificate  # noqa: SLF001 - aioquic shows it nowhere else
+        shown = self._quic.tls._peer_certificate
         assert shown
         return f"{shown.serial_number:X}"
 
@@ -153,7 +154,7 @@ class Client(QuicConnectionProtocol):
     @property
     def streams_allowed(self) -> int:
         """How many exchanges the server has allowed, from the first one on."""
-        return int(self._quic._remote_max_streams_bidi)  # noqa: SLF001
+        return int(self._quic._remote_max_streams_bidi)
 
     def begin(self, headers: Iterable[tuple[str, str]], *, end: bool) -> Exchange:
         """A request of these headers, pseudo-headers among them, sent as they are."""

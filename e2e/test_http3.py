@@ -7,12 +7,10 @@ import asyncio
 import json
 import time
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from aioquic.tls import SessionTicket
-
 from gatewright_controller.translate.envoy import quic
 
 from e2e import raw_http
@@ -42,7 +40,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("stranger"), "stranger")
 
 
-def https(name: str, port: int, *, certificates: tuple[str, ...] = ("main",), tls: Json | None = None, **more: object) -> Json:
+def https(
+    name: str, port: int, *, certificates: tuple[str, ...] = ("main",), tls: Json | None = None, **more: object
+) -> Json:
     secured = {"certificates": list(certificates), **(tls or {})}
     return {"name": name, "port": port, "protocol": "https", "http3": True, "tls": secured, **more}
 
@@ -54,9 +54,7 @@ def secured(trusted: Authority, recording_upstream: Upstream) -> Iterator[LoneLi
     spec = {
         "listeners": [
             https("open", 8443),
-            https(
-                "hosts", 8444, certificates=("main", "wildcard"), hosts=["api.example.com", "*.example.com"]
-            ),
+            https("hosts", 8444, certificates=("main", "wildcard"), hosts=["api.example.com", "*.example.com"]),
             https("partners", 8445, tls={"clientCertificates": asked}),
             https("mixed", 8446, tls={"clientCertificates": {"mode": "request", **asked}}),
             https("few", 8447, limits={"connections": 1}),
@@ -100,12 +98,10 @@ def line(listeners: LoneListeners, path: str) -> Json:
 # ---------------------------------------------------------------- what TCP says
 
 
-def test_answers_over_tcp_tell_of_http3(secured: LoneListeners, trusted: Authority, upstream: Upstream) -> None:
+def test_answers_over_tcp_tell_of_http3(secured: LoneListeners, trusted: Authority) -> None:
     """The port is the listener's, whichever the test got: 8444. Envoy's own answers too; not those over HTTP/3."""
     for host, status in (("api.example.com", 200), ("evil.example", 421)):
-        answer = raw_http.request(
-            secured.ports["hosts"], host, tls=client(trusted), server_name="api.example.com"
-        )
+        answer = raw_http.request(secured.ports["hosts"], host, tls=client(trusted), server_name="api.example.com")
         assert answer.status == status
         assert answer.headers["alt-svc"] == 'h3=":8444"; ma=86400'
     asked = Asker(secured, trusted, "hosts").get("/x", server_name="api.example.com", host="api.example.com")
@@ -140,7 +136,9 @@ def test_another_server_name_is_not_connected(secured: LoneListeners, trusted: A
         run(Asker(secured, trusted, "hosts").get("/x", server_name=name, host="api.example.com", seconds=1))
 
 
-@pytest.mark.parametrize(("host", "status"), [("api.example.com:8443", 200), ("evil.example", 421), ("example.com", 421)])
+@pytest.mark.parametrize(
+    ("host", "status"), [("api.example.com:8443", 200), ("evil.example", 421), ("example.com", 421)]
+)
 def test_another_host_is_421(
     secured: LoneListeners, trusted: Authority, upstream: Upstream, host: str, status: int
 ) -> None:

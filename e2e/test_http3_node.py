@@ -9,9 +9,10 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -221,7 +222,9 @@ def test_what_is_refused_over_http2_is_refused(
 
     async def ask(connection: Client) -> int:
         try:
-            return (await connection.begin([*pseudo.items(), *(usual.items() - pseudo.items())], end=True).whole()).status
+            return (
+                await connection.begin([*pseudo.items(), *(usual.items() - pseudo.items())], end=True).whole()
+            ).status
         except (RefusedError, ResetError):
             return 0
 
@@ -281,9 +284,13 @@ def test_certificates_are_rotated_without_a_failed_request(own: Node, upstream: 
         for _ in range(3):
             chain, _ = own.ca.signed("web", "127.0.0.1")
             serial = f"{x509.load_pem_x509_certificate(chain.read_bytes()).serial_number:X}"
-            eventually("the new one is shown", lambda serial=serial: own.run(_certificate) == serial)
+            eventually("the new one is shown", partial(_is_shown, own, serial))
         eventually("requests have come", lambda: flow["200"] > 500)
     assert set(flow) == {"200"}, flow
+
+
+def _is_shown(node: Node, serial: str) -> bool:
+    return bool(node.run(_certificate) == serial)
 
 
 async def _certificate(connection: Client) -> str:
@@ -293,60 +300,72 @@ async def _certificate(connection: Client) -> str:
 # ---------------------------------------------------------------- changes
 
 
+class Asking:
+    """One client that keeps its connection until it is told that this ends, and one with a new one each time.
+
+    found: answers by their status; "told to end": connections, what was not looked at by then is asked again.
+    """
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.found: Counter[str] = Counter()
+        self.ended = threading.Event()
+        self._node, self._path = node, path
+
+    def run(self) -> None:
+        asyncio.run(self._both())
+
+    async def _both(self) -> None:
+        await asyncio.gather(self._counted(self._keep), self._counted(self._anew))
+
+    async def _counted(self, ask: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        while not self.ended.is_set():
+            try:
+                async with connected(self._node.port, self._node.ca.file) as connection:
+                    await ask(connection)
+            except UnservedError:
+                self.found["told to end"] += 1
+            except (RefusedError, ResetError) as error:
+                self.found[repr(error)] += 1
+
+    async def _keep(self, connection: Client) -> None:
+        while not self.ended.is_set():
+            if connection.unserved_from is not None:
+                self.found["told to end"] += 1
+                return
+            await self._anew(connection)
+
+    async def _anew(self, connection: Client) -> None:
+        self.found[str((await connection.get(self._path)).status)] += 1
+
+
 @contextmanager
 def asking(node: Node, path: str) -> Iterator[Counter[str]]:
-    """One client that keeps its connection until that ends in good order, and one with a new one each time. Answers by
-    status; "told to end": connections. What the server had not looked at by then is asked again."""
-    found: Counter[str] = Counter()
-    ended = threading.Event()
-
-    async def keep() -> None:
-        while not ended.is_set():
-            async with connected(node.port, node.ca.file) as connection:
-                while not ended.is_set() and connection.unserved_from is None:
-                    found[str((await connection.get(path)).status)] += 1
-                found["told to end"] += not ended.is_set()
-
-    async def anew() -> None:
-        while not ended.is_set():
-            async with connected(node.port, node.ca.file) as connection:
-                found[str((await connection.get(path)).status)] += 1
-
-    async def counted(asked: Any) -> None:
-        while not ended.is_set():
-            try:
-                await asked()
-            except UnservedError:
-                found["told to end"] += 1
-            except (RefusedError, ResetError) as error:
-                found[repr(error)] += 1
-
-    def both() -> None:
-        async def run() -> None:
-            await asyncio.gather(counted(keep), counted(anew))
-
-        asyncio.run(run())
-
-    thread = threading.Thread(target=both)
+    asked = Asking(node, path)
+    thread = threading.Thread(target=asked.run)
     thread.start()
     try:
-        yield found
+        yield asked.found
     finally:
-        ended.set()
+        asked.ended.set()
         thread.join()
 
 
 def test_listeners_change_without_a_failed_request(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})]))
+    own.gateway.deploy(
+        api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
+    )
     with asking(own, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
-            ended = flow["told to end"]
+            told = flow["told to end"]
             own.write(timeouts={"connectionIdle": idle})
             own.reload()
-            before = flow["200"]
-            eventually("it goes on", lambda before=before: flow["200"] > before + 50)
-            eventually("connections of before are told to end", lambda ended=ended: flow["told to end"] > ended, 30)
+            eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
+            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", told), 30)
     assert set(flow) == {"200", "told to end"}, flow
+
+
+def _has_more(flow: Counter[str], what: str, than: int) -> bool:
+    return flow[what] > than
 
 
 def test_http3_comes_and_goes(own: Node, upstream: Upstream) -> None:

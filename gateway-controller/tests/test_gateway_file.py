@@ -62,7 +62,7 @@ def test_what_is_rendered_is_the_same_each_time() -> None:
     message = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {})))
     again = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {})))
     assert message == again
-    assert len(message.listeners) == 2
+    assert len(message.listeners) == 3
     assert [(one.name, one.certificate_file, one.key_file) for one in message.certificates] == [
         ("main", "/tls/main.pem", "/tls/main.key")
     ]

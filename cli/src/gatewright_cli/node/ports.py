@@ -62,7 +62,9 @@ def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
         return f"{host} is no address of this machine ({error.strerror})"
     with socket.socket(family, kind, protocol) as probe:
         if not udp:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of closed connections is no owner
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # what is left of closed connections is no owner
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as Envoy's `::`
         try:

@@ -148,7 +148,9 @@ def listeners(options: Options, on: Sequence[Listener]) -> dict[str, Place]:
     found = {}
     for at, one in enumerate(on):
         chosen_here = at == 0 and (options.gateway is None or options.port is not None)
-        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = Place(one.host, one.port, udp=one.http3)
+        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = Place(
+            one.host, one.port, udp=one.http3
+        )
     if not options.no_controller:
         found["--controller-port"] = Place(options.controller_host, options.controller_port)
     if options.with_echo:

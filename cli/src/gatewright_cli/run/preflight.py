@@ -26,7 +26,6 @@ from gatewright_cli.node import (
     forwarded,
     gateway,
     operator_secrets,
-    ports,
 )
 from gatewright_cli.node.api_files import ApiFileError, ApiFiles
 from gatewright_cli.node.bootstrap import BootstrapError

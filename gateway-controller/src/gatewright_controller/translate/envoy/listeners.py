@@ -36,8 +36,10 @@ ROUTES = "gatewright"
 
 
 def listeners(one: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
-    """What Envoy listens with for the listener `one` of a Gateway: TCP, and UDP with HTTP/3. Its routes are those of all
-    APIs, unless it redirects."""
+    """What Envoy listens with for the listener `one` of a Gateway: TCP, and UDP with HTTP/3.
+
+    Its routes are those of all APIs, unless it redirects.
+    """
     return [_over_tcp(one, spec), *([_over_udp(one, spec)] if one.http3 else [])]
 
 
@@ -105,7 +107,7 @@ def _cidr(network: str) -> JsonObject:
 def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
-    settings = _manager(one, spec, trusted) | ({**quic.CODEC, **WHO_CONNECTS} if udp else {})
+    settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
     settings["http_filters"] = http_filters(one, spec.limits, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))

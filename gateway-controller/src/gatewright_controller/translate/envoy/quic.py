@@ -21,8 +21,14 @@ ADVERTISED_SECONDS = 86_400
 """How long clients may remember that there is HTTP/3: one that finds none goes on over TCP."""
 
 
-CODEC: JsonObject = {"codec_type": "HTTP3", "http3_protocol_options": {}}
-"""Of a connection manager. Without allow_extended_connect, as over HTTP/2; streams and windows are the listener's."""
+def codec() -> JsonObject:
+    """Of a connection manager. Without allow_extended_connect, as over HTTP/2. Signs of life are asked for as is said
+    here, whatever the listener says; streams and windows are as the listener says."""
+    probes = {"max_interval": f"{PROBED_SECONDS}s", "initial_interval": f"{PROBED_SECONDS}s"}
+    return {
+        "codec_type": "HTTP3",
+        "http3_protocol_options": {"quic_protocol_options": {"connection_keepalive": probes}},
+    }
 
 
 def udp_listener(limits: Limits, timeouts: Timeouts) -> JsonObject:
@@ -31,7 +37,6 @@ def udp_listener(limits: Limits, timeouts: Timeouts) -> JsonObject:
         "max_concurrent_streams": limits.concurrent_streams,
         "initial_stream_window_size": STREAM_WINDOW_BYTES,
         "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
-        "connection_keepalive": {"max_interval": f"{PROBED_SECONDS}s", "initial_interval": f"{PROBED_SECONDS}s"},
     }
     options: JsonObject = {
         "quic_protocol_options": protocol,
