@@ -26,13 +26,22 @@ def write(status: RunStatus, file: TextIO) -> None:
     _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
     if controller := status.get("controller"):
         _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
-    for rows, columns in ((_processes(status), PROCESS), (_apis(status), API), (_quarantined(status), QUARANTINE)):
+    tables = (
+        (_processes(status), PROCESS),
+        (_listeners(status), LISTENER),
+        (_certificates(status), CERTIFICATE),
+        (_apis(status), API),
+        (_quarantined(status), QUARANTINE),
+    )
+    for rows, columns in tables:
         if rows:
             _print(console, Text())
             _print(console, _table(columns, rows))
 
 
 PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LISTENS ON")
+LISTENER = ("LISTENER", "URL")
+CERTIFICATE = ("CERTIFICATE", "KIND", "ENDS", "DAYS LEFT")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
 QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
 
@@ -57,6 +66,17 @@ def _isolation(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
+
+
+def _listeners(status: RunStatus) -> list[list[object]]:
+    return [[one["name"], one["url"]] for one in status.get("listeners", [])]
+
+
+def _certificates(status: RunStatus) -> list[list[object]]:
+    return [
+        [one["name"], one["kind"], one["ends"], one["daysLeft"] if one["daysLeft"] >= 0 else "expired"]
+        for one in status.get("certificates", [])
+    ]
 
 
 def _apis(status: RunStatus) -> list[list[object]]:

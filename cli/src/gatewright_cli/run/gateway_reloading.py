@@ -16,7 +16,7 @@ from typing import Any
 
 from gatewright_cli.node import certificate_files, gateway, ports
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
-from gatewright_cli.node.gateway import Gateway, GatewayError, Listener
+from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.launch_plan import launched
@@ -25,7 +25,9 @@ from gatewright_cli.supervision.orphans import Orphans
 
 @dataclass(frozen=True)
 class GatewaySource:
-    """Where a Gateway comes from: its file, None for none; the options over it; and what was made of both at first."""
+    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options
+    over it; and what was made of both at first.
+    """
 
     file: Path | None = None
     options: Mapping[str, object] = field(default_factory=dict)
@@ -61,13 +63,13 @@ class GatewayReloads:
     ) -> None:
         self._source, self._run_dir, self._orphans = source, run_dir, orphans
         self._management, self._admin = management, admin
-        self._udp = {place for place in _places(source.first) if place[2]}
+        self._udp = _over_udp(source.first)
         self.current = source.first
         """What the node listens on now."""
 
     async def prepare(self) -> Prepared | None:
-        """Raises GatewayRefusedError. None where there is no file, or nothing has changed in it."""
-        if self._source.file is None:
+        """Raises GatewayRefusedError. None where there has been no file, or nothing has changed in it."""
+        if self._source.file is None or not (self.current.source or self._source.file.exists()):
             return None
         found = await self._find_out()
         try:
@@ -91,12 +93,11 @@ class GatewayReloads:
         except (DeployError, EngineRefusedError) as error:
             gateway.write_document(self._run_dir, before)
             self._run_dir.write_bytes(gateway.RENDERED, kept)
-            if self._management is not None:
-                with contextlib.suppress(DeployError):  # it says in its status what it has
-                    await self._management.reload_gateway()
+            with contextlib.suppress(DeployError, EngineRefusedError):  # they say in their status what they have
+                await self._tell()  # else what is pending would be listened on some day
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
-        self._udp |= {place for place in _places(prepared.gateway) if place[2]}
+        self._udp |= _over_udp(prepared.gateway)
         return notes
 
     async def _tell(self) -> list[str]:
@@ -110,13 +111,12 @@ class GatewayReloads:
         return waits + ([f"the Gateway is {status.state}: {status.reason}"] if status.state != DEPLOYED else [])
 
     def _obstacles(self, read: Gateway) -> list[str]:
-        """Who has the ports that are not ours yet."""
-        ours = _places(self.current) | self._udp  # Envoy keeps those for as long as it drains connections of them
-        found = [
-            (one.name, ports.obstacle(host, port, udp=udp))
-            for one in read.listeners
-            for host, port, udp in sorted(_places_of(one) - ours)
-        ]
+        """Who has the ports that are not ours yet. Where we listen on a part of an address, Envoy finds out itself."""
+        others = [one for one in read.listeners if not any(map(one.overlaps, self.current.listeners))]
+        found = [(one.name, ports.obstacle(one.host, one.port)) for one in others]
+        drained = self._udp  # Envoy keeps a port of UDP for as long as connections of it are drained
+        over_udp = [one for one in read.listeners if one.http3 and (one.host, one.port) not in drained]
+        found += [(one.name, ports.obstacle(one.host, one.port, udp=True)) for one in over_udp]
         return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
 
     async def _find_out(self) -> dict[str, Any]:
@@ -142,10 +142,6 @@ class GatewayReloads:
         return found
 
 
-def _places(of: Gateway) -> set[tuple[str, int, bool]]:
-    """Host, port and whether that is UDP, of each socket."""
-    return {place for one in of.listeners for place in _places_of(one)}
-
-
-def _places_of(one: Listener) -> set[tuple[str, int, bool]]:
-    return {(one.host, one.port, udp) for udp in ((False, True) if one.http3 else (False,))}
+def _over_udp(listening: Gateway) -> set[tuple[str, int]]:
+    """Host and port of each listener with HTTP/3."""
+    return {(one.host, one.port) for one in listening.listeners if one.http3}

@@ -36,13 +36,7 @@ func behindTwoHosts(others *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher {
 	joined := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}}
 	made := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
 		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-			Predicate: &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
-				SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-					Input:   authorityInput,
-					Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: joined},
-				},
-			}},
-			OnMatch: twoHosts,
+			Predicate: matches(authorityInput, joined), OnMatch: twoHosts,
 		}},
 	}}}
 	if others != nil {
