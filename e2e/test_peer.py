@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from e2e import http3
 from e2e.certificates import Authority, authority
 from e2e.client_certificates import (
     ALL_KINDS,
@@ -44,6 +46,15 @@ class Door:
         with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{self.gateway.port}{path}", headers=FORGED)
 
+    def ask_over_http3(self, path: str, shown: ClientCertificate | None) -> http3.Answer:
+        async def asked() -> http3.Answer:
+            files = (shown.file, shown.key_file) if shown else None
+            port, trusted = self.gateway.port, self.signer.file
+            async with http3.connected(port, trusted, server_name="localhost", certificate=files) as connection:
+                return await connection.get(path, *FORGED.items(), host="localhost")
+
+        return asyncio.run(asked())
+
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
@@ -66,6 +77,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
                     "name": "mtls",
                     "address": "127.0.0.1",
                     "protocol": "https",
+                    "http3": True,
                     "tls": {"certificates": ["own"], "clientCertificates": asked},
                 },
             ],
@@ -102,8 +114,14 @@ def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
     door: Door, alice: ClientCertificate, upstream: Upstream, runtime: str
 ) -> None:
     door.gateway.deploy(api(f"who-{runtime}", upstream.url, [seen(runtime)]))
-    for http2 in (False, True):
-        assert door.ask(f"/who-{runtime}/x", alice, http2=http2).status_code == 200
+    path = f"/who-{runtime}/x"
+    for version in (1, 2, 3):
+        status = (
+            door.ask_over_http3(path, alice).status
+            if version == 3
+            else door.ask(path, alice, http2=version == 2).status_code
+        )
+        assert status == 200
         assert told(upstream) == {
             "subject": HARD_SUBJECT_TEXT,
             "issuer": "CN=authority",
@@ -121,12 +139,16 @@ def test_without_a_certificate_there_is_no_peer(door: Door, upstream: Upstream, 
     door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [seen(runtime)]))
     assert door.ask(f"/nobody-{runtime}/x", None).status_code == 200
     assert told(upstream) is None
+    assert door.ask_over_http3(f"/nobody-{runtime}/x", None).status == 200
+    assert told(upstream) is None
 
 
 def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_path: Path, upstream: Upstream) -> None:
     stranger = client_certificate(authority(tmp_path), "alice", *ALL_KINDS)
     with pytest.raises(httpx.TransportError):
         door.ask("/x", stranger)
+    with pytest.raises(http3.RefusedError):
+        door.ask_over_http3("/x", stranger)
     assert upstream.received == []
 
 

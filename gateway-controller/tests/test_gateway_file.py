@@ -18,7 +18,7 @@ kind: Gateway
 spec:
   listeners:
     - {name: open, address: 10.0.0.1, port: 80, redirect: {}}
-    - {name: safe, address: 10.0.0.1, port: 443, protocol: https, tls: {certificates: [main]}}
+    - {name: safe, address: 10.0.0.1, port: 443, protocol: https, http3: true, tls: {certificates: [main]}}
   certificates: {main: {certificateFile: /tls/main.pem, keyFile: /tls/main.key}}
   limits: {concurrentStreams: 50}
 """
@@ -27,7 +27,7 @@ spec:
 
 def test_without_a_file_there_is_one_listener_on_loopback() -> None:
     document = effective(None, {}, {})
-    assert listening(document) == [("http", "127.0.0.1", 8080, "http", False)]
+    assert listening(document) == [("http", "127.0.0.1", 8080, "http", False, False)]
     assert (bootstrap_values(document).connections, bootstrap_values(document).memory) == (None, None)
 
 
@@ -44,7 +44,9 @@ def test_options_go_over_the_environment_and_that_over_the_file() -> None:
     spec = document["spec"]
     assert spec["limits"] == {"concurrentStreams": 60, "connections": 800}
     assert (spec["timeouts"], spec["trustedProxies"]) == ({"drain": "3s"}, {"networks": ["10.0.0.0/8"]})
-    assert listening(document) == [("open", "::", 80, "http", False), ("safe", "10.0.0.1", 443, "https", True)]
+    assert listening(document) == [
+        ("open", "::", 80, "http", False, False), ("safe", "10.0.0.1", 443, "https", True, True)
+    ]  # fmt: skip
     assert bootstrap_values(document).connections == 800
     assert document["metadata"]["source"] == "/etc/gateway.yaml"
     assert WRITTEN["spec"]["limits"] == {"concurrentStreams": 50}, "expected what was written to stay"
@@ -60,7 +62,7 @@ def test_what_is_rendered_is_the_same_each_time() -> None:
     message = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {})))
     again = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {})))
     assert message == again
-    assert len(message.listeners) == 2
+    assert len(message.listeners) == 3
     assert [(one.name, one.certificate_file, one.key_file) for one in message.certificates] == [
         ("main", "/tls/main.pem", "/tls/main.key")
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.ports import free_port
+from gatewright_cli.node.ports import Place, free_port
 from gatewright_cli.run.preflight import StateDir, check, port_mistakes
 
 from cli.tests.run.test_options import options
@@ -15,7 +15,7 @@ from cli.tests.run.test_options import options
 def test_every_taken_port_is_named_with_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         taken = [server.getsockname()[1] for server in (one, two)]
-        listeners = {"--port": ("127.0.0.1", taken[0]), "--echo-port": ("127.0.0.1", taken[1])}
+        listeners = {"--port": Place("127.0.0.1", taken[0]), "--echo-port": Place("127.0.0.1", taken[1])}
         said = list(port_mistakes(listeners))
     assert [
         mistake.startswith(f"port {port} on 127.0.0.1 is taken (by ") for mistake, port in zip(said, taken, strict=True)
@@ -25,8 +25,19 @@ def test_every_taken_port_is_named_with_its_option() -> None:
 
 def test_one_port_for_two() -> None:
     port = free_port("127.0.0.1")
-    listeners = {"--port": ("127.0.0.1", port), "--echo-port": ("127.0.0.1", port)}
+    listeners = {"--port": Place("127.0.0.1", port), "--echo-port": Place("127.0.0.1", port)}
     assert list(port_mistakes(listeners)) == [f"--port and --echo-port are both {port}: choose different ones"]
+
+
+def test_a_port_of_udp_that_is_taken_is_named_with_its_owner() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        assert list(port_mistakes({"--port": Place("127.0.0.1", port)})) == []
+        (said,) = port_mistakes({"--port": Place("127.0.0.1", port, udp=True)})
+    assert said.startswith(f"UDP port {port} on 127.0.0.1 is taken (by ")
+    assert f"pid {os.getpid()})" in said
+    assert said.endswith("choose another with --port")
 
 
 def test_a_state_directory_belongs_to_one_node(tmp_path: Path) -> None:

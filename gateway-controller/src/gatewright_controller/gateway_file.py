@@ -24,13 +24,15 @@ Path = tuple[str | int, ...]
 
 
 class Listening(NamedTuple):
-    """One listener: its name, where it listens, http or https, and whether that is TLS."""
+    """One listener: its name, where it listens, http or https, whether that is TLS, and whether there is HTTP/3 on the
+    same port of UDP."""
 
     name: str
     host: str
     port: int
     protocol: str
     tls: bool
+    http3: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ def render(document: JsonObject) -> bytes:
 def listening(document: JsonObject) -> list[Listening]:
     """The listeners of an effective document, in its order."""
     spec = gateway_from_document(document).spec
-    return [Listening(one.name, one.address, one.port, one.protocol, one.protocol == "https") for one in spec.listeners]
+    return [
+        Listening(one.name, one.address, one.port, one.protocol, one.protocol == "https", one.http3)
+        for one in spec.listeners
+    ]
 
 
 def bootstrap_values(document: JsonObject) -> BootstrapValues:

@@ -23,7 +23,7 @@ from gatewright_controller.finished import finished
 from gatewright_controller.model import Gateway, GatewaySpec, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.store import Store, StoredGateway
-from gatewright_controller.translate import translate_gateway
+from gatewright_controller.translate import translate_gateway, translate_listener
 from gatewright_controller.validation import SecretNames
 from gatewright_controller.validation.gateway import validate_gateway
 
@@ -186,12 +186,11 @@ def _source(document: JsonObject) -> str:
     return source
 
 
-def _listeners(document: JsonObject | None) -> dict[str, bytes]:
+def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
     if document is None:
         return {}
-    gateway = gateway_from_document(document)
-    rendered = translate_gateway(gateway).listeners
-    return {one.name: rendered[at] for at, one in enumerate(gateway.spec.listeners)}
+    spec = gateway_from_document(document).spec
+    return {one.name: translate_listener(one, spec) for one in spec.listeners}
 
 
 def _restart(started: JsonObject, document: JsonObject) -> tuple[str, ...]:

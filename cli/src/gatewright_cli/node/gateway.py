@@ -29,12 +29,13 @@ RENDERED = "gateway.binpb"
 
 @dataclass(frozen=True)
 class Listener:
-    """One listener of the gateway."""
+    """One listener of the gateway. http3: on the same port of UDP as well."""
 
     name: str
     host: str = "127.0.0.1"
     port: int = 8080
     tls: bool = False
+    http3: bool = False
 
     @property
     def address(self) -> str:
@@ -131,7 +132,7 @@ def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str
     except Invalid as invalid:
         return {"mistakes": [str(one) for one in invalid.mistakes]}
     values = gateway_file.bootstrap_values(document)
-    listeners = [[one.name, one.host, one.port, one.tls] for one in gateway_file.listening(document)]
+    listeners = [[one.name, one.host, one.port, one.tls, one.http3] for one in gateway_file.listening(document)]
     return {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 ECHO_PORT = 9091
 ECHO_HOST = "127.0.0.1"
@@ -13,6 +14,19 @@ ECHO_NAMES = (ECHO_HOST, "localhost")
 """Where the echo upstream of a run listens, and what an API's upstream calls that."""
 
 TCP_LISTEN = "0A"
+UDP_OPEN = "07"
+
+
+class Place(NamedTuple):
+    """Where something listens: TCP, and UDP on the same port where `udp` says so."""
+
+    host: str
+    port: int
+    udp: bool = False
+
+    def obstacle(self) -> str | None:
+        """Why nothing can listen there, in words; None if it can."""
+        return obstacle(self.host, self.port) or (obstacle(self.host, self.port, udp=True) if self.udp else None)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -35,23 +49,28 @@ def url(address: str, scheme: str = "http") -> str:
     return f"{scheme}://{join_address(here, port)}"
 
 
-def obstacle(host: str, port: int) -> str | None:
-    """Why nothing can listen there, in words; None if it can.
+def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
+    """Why nothing can listen there, on TCP or on UDP, in words; None if it can.
 
     Asked without SO_REUSEPORT: with it, a second Envoy would silently share the port of the first.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+        )[0]
     except socket.gaierror as error:
         return f"{host} is no address of this machine ({error.strerror})"
     with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of closed connections is no owner
+        if not udp:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # what is left of closed connections is no owner
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as Envoy's `::`
         try:
             probe.bind(address)
         except OSError as error:
-            return _explain(error, host, port)
+            return _explain(error, host, port, udp=udp)
     return None
 
 
@@ -65,15 +84,17 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _explain(error: OSError, host: str, port: int) -> str:
+def _explain(error: OSError, host: str, port: int, *, udp: bool) -> str:
+    what = f"{'UDP ' if udp else ''}port {port}"
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken (by {owner(port) or 'a process that this user may not see'})"
-    return f"port {port} on {host} cannot be opened ({os.strerror(error.errno or 0)})"
+        return f"{what} on {host} is taken (by {owner(port, udp=udp) or 'a process that this user may not see'})"
+    return f"{what} on {host} cannot be opened ({os.strerror(error.errno or 0)})"
 
 
-def owner(port: int) -> str | None:
-    """The program and process id that listens on a TCP port, from /proc; None where that cannot be seen."""
-    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+def owner(port: int, *, udp: bool = False) -> str | None:
+    """The program and process id that listens on a TCP port, or on one of UDP, from /proc; None where that cannot be
+    seen."""
+    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port, udp=udp)}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(entry.readlink()) in inodes for entry in (process / "fd").iterdir()):
@@ -83,12 +104,13 @@ def owner(port: int) -> str | None:
     return None
 
 
-def _listening_inodes(port: int) -> set[str]:
+def _listening_inodes(port: int, *, udp: bool) -> set[str]:
     found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    tables, listening = (("udp", "udp6"), UDP_OPEN) if udp else (("tcp", "tcp6"), TCP_LISTEN)
+    for table in tables:
         try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+            rows = [line.split() for line in (Path("/proc/net") / table).read_text().splitlines()[1:]]
         except OSError:
             continue
-        found |= {row[9] for row in rows if row[3] == TCP_LISTEN and int(row[1].rpartition(":")[2], 16) == port}
+        found |= {row[9] for row in rows if row[3] == listening and int(row[1].rpartition(":")[2], 16) == port}
     return found

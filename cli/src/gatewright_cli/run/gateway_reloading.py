@@ -63,6 +63,7 @@ class GatewayReloads:
     ) -> None:
         self._source, self._run_dir, self._orphans = source, run_dir, orphans
         self._management, self._admin = management, admin
+        self._udp = _over_udp(source.first)
         self.current = source.first
         """What the node listens on now."""
 
@@ -96,6 +97,7 @@ class GatewayReloads:
                 await self._tell()  # else what is pending would be listened on some day
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
+        self._udp |= _over_udp(prepared.gateway)
         return notes
 
     async def _tell(self) -> list[str]:
@@ -112,6 +114,9 @@ class GatewayReloads:
         """Who has the ports that are not ours yet. Where we listen on a part of an address, Envoy finds out itself."""
         others = [one for one in read.listeners if not any(map(one.overlaps, self.current.listeners))]
         found = [(one.name, ports.obstacle(one.host, one.port)) for one in others]
+        drained = self._udp  # Envoy keeps a port of UDP for as long as connections of it are drained
+        over_udp = [one for one in read.listeners if one.http3 and (one.host, one.port) not in drained]
+        found += [(one.name, ports.obstacle(one.host, one.port, udp=True)) for one in over_udp]
         return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
 
     async def _find_out(self) -> dict[str, Any]:
@@ -135,3 +140,8 @@ class GatewayReloads:
             raise GatewayRefusedError([f"{self._source.file} was not read, by a fault of Gatewright's own: {fault}"])
         found: dict[str, Any] = json.loads(said)
         return found
+
+
+def _over_udp(listening: Gateway) -> set[tuple[str, int]]:
+    """Host and port of each listener with HTTP/3."""
+    return {(one.host, one.port) for one in listening.listeners if one.http3}

@@ -187,6 +187,9 @@ class NodeRun:
             click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
             for listener in settings.gateway.listeners[1:]:
                 click.echo(f"also {listener.url} (listener {listener.name})")
+            for listener in settings.gateway.listeners:
+                if listener.http3:
+                    click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
             if settings.controller:
                 click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
             for state, said in self._deployment.shortcomings():
@@ -251,7 +254,7 @@ class NodeRun:
             "state": self._state,
             "pid": os.getpid(),
             "url": listeners[0].url,
-            "listeners": [{"name": one.name, "url": one.url} for one in listeners],
+            "listeners": [{"name": one.name, "url": one.url, "http3": one.http3} for one in listeners],
             "controller": ports.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,

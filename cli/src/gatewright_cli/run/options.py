@@ -12,7 +12,7 @@ from gatewright_cli.node.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.node.edge import HEADER_SECONDS, Edge, edge
 from gatewright_cli.node.executor_recycling import Limits
 from gatewright_cli.node.gateway import Listener
-from gatewright_cli.node.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT
+from gatewright_cli.node.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
 from gatewright_cli.supervision.log_output import LogFormat
 from gatewright_cli.supervision.records import LogLevel
 from gatewright_cli.supervision.specs import Scheduling
@@ -150,14 +150,16 @@ def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
     return [at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
 
 
-def listeners(options: Options, on: Sequence[Listener]) -> dict[str, tuple[str, int]]:
-    """What chooses a port → host and port, for all that this run will listen on; `on` is what its gateway does."""
+def listeners(options: Options, on: Sequence[Listener]) -> dict[str, Place]:
+    """What chooses a port → where that is, for all that this run will listen on; `on` is what its gateway does."""
     found = {}
     for at, one in enumerate(on):
         chosen_here = at == 0 and (options.gateway is None or options.port is not None)
-        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = (one.host, one.port)
+        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = Place(
+            one.host, one.port, udp=one.http3
+        )
     if not options.no_controller:
-        found["--controller-port"] = (options.controller_host, options.controller_port)
+        found["--controller-port"] = Place(options.controller_host, options.controller_port)
     if options.with_echo:
-        found["--echo-port"] = (ECHO_HOST, options.echo_port)
+        found["--echo-port"] = Place(ECHO_HOST, options.echo_port)
     return found

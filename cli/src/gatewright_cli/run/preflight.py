@@ -26,13 +26,13 @@ from gatewright_cli.node import (
     forwarded,
     gateway,
     operator_secrets,
-    ports,
 )
 from gatewright_cli.node.api_files import ApiFileError, ApiFiles
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.forwarded import Forwarded, ForwardedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.ports import Place
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.options import Options, at_the_echo, listeners
 
@@ -96,15 +96,16 @@ def collecting(mistakes: list[str]) -> Iterator[None]:
         mistakes.append(str(error))
 
 
-def port_mistakes(listeners: Mapping[str, tuple[str, int]]) -> Iterator[str]:
-    """`listeners`: what chooses the port → host and port."""
+def port_mistakes(listeners: Mapping[str, Place]) -> Iterator[str]:
+    """`listeners`: what chooses the port → where that is."""
     asked: dict[tuple[str, int], str] = {}
-    for option, (host, port) in listeners.items():
+    for option, place in listeners.items():
+        host, port = place.host, place.port
         both = [other for (at, taken), other in asked.items() if taken == port and gateway.overlap(at, host)]
         asked[host, port] = option
         if both:
             yield f"{both[0]} and {option} are both {port}: choose different ones"
-        elif found := ports.obstacle(host, port):
+        elif found := place.obstacle():
             yield f"{found}: choose another with {option}"
 
 

@@ -23,6 +23,7 @@ from gatewright_controller.model.gateway import (
     Listener,
     ListenerTls,
     Redirect,
+    Timeouts,
     gateway_from_document,
     gateway_to_document,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "TcpCheck",
     "TcpKeepalive",
     "Timeout",
+    "Timeouts",
     "Upstream",
     "UpstreamProtocol",
     "UpstreamTls",

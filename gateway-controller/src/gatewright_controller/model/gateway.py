@@ -184,7 +184,7 @@ class ListenerLimits(Strict, frozen=True):
 
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
-        told("At once; more are closed.", "ConnectionLimit.max_connections"),
+        told("At once; more are closed. Those of HTTP/3 are counted apart.", "ConnectionLimit.max_connections"),
     ] = UNSET
     connections_per_second: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
@@ -197,7 +197,7 @@ class Listener(Strict, frozen=True):
 
     name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
     address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
-    port: Annotated[Port, told("TCP; each listener has its own.", "Listener.address")] = 8080
+    port: Annotated[Port, told("TCP, and with `http3` UDP too; each listener has its own.", "Listener.address")] = 8080
     protocol: Annotated[
         Protocol,
         told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
@@ -215,6 +215,13 @@ class Listener(Strict, frozen=True):
     tls: Annotated[ListenerTls | UnsetType, told("For https, and then required.", "FilterChain.transport_socket")] = (
         UNSET
     )
+    http3: Annotated[
+        bool,
+        told(
+            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP tell clients of it by alt-svc.",
+            "Listener.udp_listener_config, QuicDownstreamTransport",
+        ),
+    ] = False
     redirect: Annotated[
         Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
     ] = UNSET
@@ -299,7 +306,8 @@ class Limits(Strict, frozen=True):
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
         told("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
-             "may open.", "DownstreamConnectionsConfig.max_active_downstream_connections",
+             "may open. Those of HTTP/3 are not among them: each listener has as many of these.",
+             "DownstreamConnectionsConfig.max_active_downstream_connections",
              restart=True),
     ] = UNSET  # fmt: skip
     memory: Annotated[

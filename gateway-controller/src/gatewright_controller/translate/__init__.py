@@ -2,7 +2,7 @@
 Same input, same bytes."""
 
 from gatewright_controller.translate.bundle import Bundle, translate, unserved
-from gatewright_controller.translate.gateway import translate_gateway
+from gatewright_controller.translate.gateway import translate_gateway, translate_listener
 from gatewright_controller.translate.settings import EdgeSettings
 
-__all__ = ["Bundle", "EdgeSettings", "translate", "translate_gateway", "unserved"]
+__all__ = ["Bundle", "EdgeSettings", "translate", "translate_gateway", "translate_listener", "unserved"]

@@ -7,7 +7,7 @@ import hashlib
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Gateway
+from gatewright_controller.model import Gateway, GatewaySpec, Listener
 from gatewright_controller.translate import envoy
 
 
@@ -15,7 +15,7 @@ def translate_gateway(gateway: Gateway) -> node_pb2.Gateway:
     """The message of a valid Gateway. Same input, same bytes."""
     spec = gateway.spec
     message = node_pb2.Gateway(
-        listeners=[envoy.serialized(envoy.listener(one, spec)) for one in spec.listeners],
+        listeners=[text for one in spec.listeners for text in translate_listener(one, spec)],
         certificates=[
             node_pb2.Certificate(name=name, certificate_file=one.certificate_file, key_file=one.key_file)
             for name, one in sorted(spec.certificates.items())
@@ -31,3 +31,8 @@ def translate_gateway(gateway: Gateway) -> node_pb2.Gateway:
     )
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
     return message
+
+
+def translate_listener(one: Listener, spec: GatewaySpec) -> list[bytes]:
+    """What Envoy listens with for a listener, serialized. Same input, same bytes."""
+    return [envoy.serialized(each) for each in envoy.listeners(one, spec)]

@@ -94,6 +94,7 @@ def _meaning(draft: Draft) -> Mistakes:
     for one in draft.listeners:
         yield from _check_protocol(one)
         yield from _check_tls(one, draft)
+        yield from _check_http3(one)
         yield from _check_twice(f"{one.field}.hosts", _texts(one.raw.get("hosts")))
         compression = _object(one.raw.get("compression"))
         yield from _check_twice(f"{one.field}.compression.encodings", _texts(compression.get("encodings")))
@@ -165,6 +166,21 @@ def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
     asked = _object(tls.get("clientCertificates"))
     if isinstance(authority := asked.get("authority"), str):
         yield from _check_known(f"{field}.clientCertificates.authority", authority, "authorities", draft.authorities)
+
+
+def _check_http3(one: DraftListener) -> Mistakes:
+    if one.raw.get("http3") is not True:
+        return
+    if one.text("protocol", "http") == "http":
+        cure = "write protocol: https, or remove http3"
+        yield Mistake.expecting("no http3 with protocol http", "true", cure, field=f"{one.field}.http3")
+    if one.raw.get("proxyProtocol") is True:
+        expected = "no proxyProtocol with http3: QUIC has no PROXY headers"
+        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.proxyProtocol")
+    if "connectionsPerSecond" in _object(one.raw.get("limits")):
+        expected = "no connectionsPerSecond with http3: Envoy counts connections of TCP alone"
+        cure = "remove one of the two, or write limits.connections"
+        yield Mistake.expecting(expected, "some", cure, field=f"{one.field}.limits.connectionsPerSecond")
 
 
 def _check_known(field: str, name: str, kind: str, known: Sequence[str]) -> Mistakes:

@@ -2,7 +2,7 @@
 
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
-from gatewright_controller.translate.envoy.listeners import listener
+from gatewright_controller.translate.envoy.listeners import listeners
 from gatewright_controller.translate.envoy.matches import (
     EVERY_METHOD,
     PATH_AND_QUERY,
@@ -51,7 +51,7 @@ __all__ = [
     "answering_route",
     "cluster",
     "forwarding_route",
-    "listener",
+    "listeners",
     "name_of",
     "narrowed",
     "redirecting_route",

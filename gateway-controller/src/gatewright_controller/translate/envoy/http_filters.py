@@ -9,6 +9,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.model import Compression, Limits, Listener
 from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
+from gatewright_controller.translate.envoy.quic import alt_svc
 from gatewright_controller.translate.envoy.routes import (
     ACCESS_LOG,
     AUTHORITY_NAMESPACE,
@@ -35,14 +36,15 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener, limits: Limits) -> list[JsonObject]:
-    """Those of a listener that serves APIs, or of one that redirects."""
+def http_filters(listener: Listener, limits: Limits, *, udp: bool = False) -> list[JsonObject]:
+    """Those of a listener that serves APIs, or of one that redirects. udp: of its HTTP/3."""
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
-    first = [*([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(limits)]
+    told = [alt_svc(listener)] if listener.http3 and not udp else []
+    first = [*told, *([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import GatewaySpec, Listener, Redirect, milliseconds
+from gatewright_controller.translate.envoy import quic
 from gatewright_controller.translate.envoy.access_logs import access_logs
 from gatewright_controller.translate.envoy.common import EnvoyMessage
-from gatewright_controller.translate.envoy.downstream_tls import downstream_tls
+from gatewright_controller.translate.envoy.downstream_tls import downstream_quic, downstream_tls
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
@@ -27,12 +28,22 @@ STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
 UNDERSCORED = {"refuse": "REJECT_REQUEST", "drop": "DROP_HEADER", "allow": "ALLOW"}
 MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 LISTENER_FILTERS = "extensions.filters.listener"
+WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
+"""Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
+
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
 
 
-def listener(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
-    """The listener `one` of a Gateway. Its routes are those of all APIs, unless it redirects."""
+def listeners(one: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
+    """What Envoy listens with for the listener `one` of a Gateway: TCP, and UDP with HTTP/3.
+
+    Its routes are those of all APIs, unless it redirects.
+    """
+    return [_over_tcp(one, spec), *([_over_udp(one, spec)] if one.http3 else [])]
+
+
+def _over_tcp(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
     document = {
         "name": one.name,
         "address": {"socket_address": {"address": one.address, "port_value": one.port}},
@@ -45,6 +56,19 @@ def listener(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
     if filters := list(_listener_filters(one)):
         document["listener_filters"] = filters
         document["listener_filters_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
+    return message(LISTENER, document)
+
+
+def _over_udp(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
+    """No listener filters: QUIC says the server name by itself, and has none of the others."""
+    address = {"protocol": "UDP", "address": one.address, "port_value": one.port}
+    document: JsonObject = {
+        "name": f"{one.name}/http3",  # no name that a listener of the Gateway may have
+        "address": {"socket_address": address},
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        "udp_listener_config": quic.udp_listener(spec.limits, spec.timeouts),
+        "filter_chains": list(_filter_chains(one, spec, udp=True)),
+    }
     return message(LISTENER, document)
 
 
@@ -63,16 +87,16 @@ def _listener_filters(one: Listener) -> Iterator[JsonObject]:
         yield extension("envoy.filters.listener.tls_inspector", f"{LISTENER_FILTERS}.tls_inspector.v3.TlsInspector")
 
 
-def _filter_chains(one: Listener, spec: GatewaySpec) -> Iterator[JsonObject]:
+def _filter_chains(one: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
     """One for what trusted proxies connect, where there are any, and one for all else. With PROXY headers, none but
     trusted proxies may send them, and who they say connects may be a trusted proxy too."""
-    trusted = [_cidr(network) for network in spec.trusted_proxies.networks]
+    trusted = [] if udp else [_cidr(network) for network in spec.trusted_proxies.networks]
     always: JsonObject = {"server_names": one.hosts} if one.tls and one.hosts else {}
     if one.proxy_protocol:
         always = {**always, "direct_source_prefix_ranges": trusted}
     if trusted:
-        yield _filter_chain(one, spec, {**always, "source_prefix_ranges": trusted}, trusted)
-    yield _filter_chain(one, spec, always, [])
+        yield _filter_chain(one, spec, {**always, "source_prefix_ranges": trusted}, trusted, udp=udp)
+    yield _filter_chain(one, spec, always, [], udp=udp)
 
 
 def _cidr(network: str) -> JsonObject:
@@ -80,23 +104,27 @@ def _cidr(network: str) -> JsonObject:
     return {"address_prefix": str(of.network_address), "prefix_len": of.prefixlen}
 
 
-def _filter_chain(one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject]) -> JsonObject:
-    manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **_manager(one, spec, trusted))
-    chain: JsonObject = {"filters": [*_connection_limit(one), manager]}
+def _filter_chain(
+    one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
+) -> JsonObject:
+    settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
+    settings["http_filters"] = http_filters(one, spec.limits, udp=udp)
+    manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
+    most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
+    chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
     if match:
         chain["filter_chain_match"] = match
-    if one.tls:
+    if one.tls and udp:
+        chain["transport_socket"] = downstream_quic(one.tls)
+    elif one.tls:
         chain["transport_socket"] = downstream_tls(one.tls)
         chain["transport_socket_connect_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
     return chain
 
 
-def _connection_limit(one: Listener) -> list[JsonObject]:
-    if not one.limits.connections:
-        return []
+def _connection_limit(one: Listener, most: int) -> JsonObject:
     name, kind = "envoy.filters.network.connection_limit", "extensions.filters.network.connection_limit.v3"
-    limited = extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=one.limits.connections)
-    return [limited]
+    return extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=most)
 
 
 def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
@@ -124,7 +152,6 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "common_http_protocol_options": _connections(spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
-        "http_filters": http_filters(one, limits),
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
         "access_log": access_logs(spec.access_log, one.name),
         **_client_address(spec, trusted),
@@ -165,7 +192,7 @@ def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
         name = "envoy.http.original_ip_detection.xff"
         found = extension(name, kind, xff_trusted_cidrs={"cidrs": trusted}, skip_xff_append=False)
         return {"use_remote_address": False, "original_ip_detection_extensions": [found]}
-    return {"use_remote_address": True, "xff_num_trusted_hops": spec.trusted_proxies.hops}
+    return {**WHO_CONNECTS, "xff_num_trusted_hops": spec.trusted_proxies.hops}
 
 
 def _routes(one: Listener) -> JsonObject:

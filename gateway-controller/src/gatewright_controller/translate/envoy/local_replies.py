@@ -77,7 +77,7 @@ def _by_details() -> list[JsonObject]:
     method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
     whole = cel("response.code_details == 'max_duration_timeout'")
-    details = "^(missing_host_header|path_normalization_failed|http[12][.])"
+    details = "^(missing_host_header|path_normalization_failed|http[123][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
     what = "The request is malformed: its host, its path or its body."
     return [

@@ -20,6 +20,7 @@ from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
 from envoy.extensions.compression.zstd.compressor.v3 import zstd_pb2
 from envoy.extensions.filters.http.compressor.v3 import compressor_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as header_filter_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
@@ -32,6 +33,7 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
+from envoy.extensions.transport_sockets.quic.v3 import quic_transport_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from gatewright_documents.values import JsonObject
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
@@ -41,9 +43,9 @@ from gatewright_controller.translate.envoy.common import EnvoyMessage
 
 KNOWN = (
     brotli_pb2, cel_pb2, compressor_pb2, connection_limit_pb2, ext_proc_pb2, file_pb2, gzip_pb2,
-    header_mutation_pb2, http_connection_manager_pb2, listener_pb2, local_rate_limit_pb2, local_ratelimit_pb2,
-    logs_service_pb2, proxy_protocol_pb2, rbac_pb2, router_pb2, set_filter_state_pb2, set_metadata_pb2,
-    tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
+    header_filter_pb2, header_mutation_pb2, http_connection_manager_pb2, listener_pb2, local_rate_limit_pb2,
+    local_ratelimit_pb2, logs_service_pb2, proxy_protocol_pb2, quic_transport_pb2, rbac_pb2, router_pb2,
+    set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
 )  # fmt: skip
 ANY = "google.protobuf.Any"
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -54,6 +56,9 @@ GRPC_SERVICE = "envoy.config.core.v3.GrpcService"
 NEWER: dict[str, dict[str, tuple[int, int, str, str]]] = {
     "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor": {"allow_content_length_header": (26, BOOL, "", "")},
     "envoy.extensions.filters.http.set_filter_state.v3.Config": {"clear_route_cache": (2, BOOL, "", "")},
+    "envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport": {
+        "enable_resumption": (3, MESSAGE, ".google.protobuf.BoolValue", ""),
+    },
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
         "grpc_service": (9, MESSAGE, f".{GRPC_SERVICE}", "envoy/config/core/v3/grpc_service.proto"),
         "log_name": (10, STRING, "", ""),
