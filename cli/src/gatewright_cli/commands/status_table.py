@@ -26,7 +26,13 @@ def write(status: RunStatus, file: TextIO) -> None:
     _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
     if controller := status.get("controller"):
         _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
-    for rows, columns in ((_processes(status), PROCESS), (_apis(status), API), (_quarantined(status), QUARANTINE)):
+    tables = (
+        (_processes(status), PROCESS),
+        (_apis(status), API),
+        (_certificates(status), CERTIFICATE),
+        (_quarantined(status), QUARANTINE),
+    )
+    for rows, columns in tables:
         if rows:
             _print(console, Text())
             _print(console, _table(columns, rows))
@@ -34,6 +40,7 @@ def write(status: RunStatus, file: TextIO) -> None:
 
 PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LISTENS ON")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
+CERTIFICATE = ("CERTIFICATE", "HOSTS", "ENDS", "NEXT", "ERROR")
 QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
 
 
@@ -69,6 +76,14 @@ def _apis(status: RunStatus) -> list[list[object]]:
         for file in status["refusedFiles"]
     ]
     return [*apis, *files]
+
+
+def _certificates(status: RunStatus) -> list[list[object]]:
+    """NEXT: when it is obtained, renewed or tried again."""
+    return [
+        [one["name"], " ".join(one["hosts"]), one["notAfter"] or "not obtained", one["next"], one["error"]]
+        for one in status.get("certificates", [])
+    ]
 
 
 def _places(api: dict[str, Any]) -> str:
