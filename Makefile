@@ -11,7 +11,7 @@ SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test go-tests python-tests check format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test wheels wheel-test clean
+.PHONY: help setup run build test go-tests python-tests check format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ image-test: setup ## build the container image and run it, without a container e
 
 openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go module proxy)
 	pytest -q -s --timeout 900 e2e/check_openapi.py $(ARGS)
+
+h2spec-test: setup ## h2spec against a listener with TLS, and against plain Envoy (Go module proxy)
+	pytest -q -s --timeout 900 e2e/check_h2spec.py $(ARGS)
 
 wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
 	python tools/wheels.py dist

@@ -18,6 +18,7 @@ from bench import (
     ratios,
     report,
     sanity,
+    secure,
     settings,
     streams,
     table,
@@ -58,9 +59,15 @@ def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> Non
         ratios.write(samples)
 
 
-COMMANDS = {"executor": executors.main, "costs": costs.main, "edit": edit.main, "streams": streams.main}
+COMMANDS = {
+    "executor": executors.main,
+    "costs": costs.main,
+    "edit": edit.main,
+    "streams": streams.main,
+    "tls": secure.main,
+}
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-streams and large bodies."""
+streams and large bodies, TLS."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

@@ -21,13 +21,16 @@ START_SECONDS = 900.0
 
 
 @contextlib.contextmanager
-def gateway(settings: Settings, apis: Path, folder: Path, tree: Path | None = None) -> Iterator[Target]:
+def gateway(
+    settings: Settings, apis: Path, folder: Path, tree: Path | None = None, document: Path | None = None
+) -> Iterator[Target]:
     """Builds and runs a node until it is ready: this tree's, or that of another work tree, with the
-    programs of its own environment."""
+    programs of its own environment. document: its Gateway, if it is not the default one."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         run_dir = Path(home) / "run"
         started = command(settings, apis.absolute(), Path(home), run_dir, tree)
+        started += ["--gateway", str(document)] if document else []
         with running(started, log, environment(tree), tree) as process:
             _await_ready(process, log)
             status = run_dir / "status.json"

@@ -42,7 +42,8 @@ class Result:
 @dataclass(frozen=True)
 class Load:
     """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
-    times an answer's body has the mark; with none it may have anything."""
+    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, who has signed
+    its certificate. anew: a connection for each request, and with TLS a whole handshake."""
 
     url: str
     connections: int
@@ -53,6 +54,8 @@ class Load:
     body: int = 0
     mark: str = ""
     marks: int = 0
+    authority: Path | None = None
+    anew: bool = False
 
 
 def build(folder: Path) -> Path:
@@ -99,6 +102,8 @@ def generate_command(binary: Path, load: Load) -> list[str]:
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
     amount = ["-connections", str(load.connections), "-rate", str(load.rate), "-body", str(load.body)]
     amount += ["-mark", load.mark, "-marks", str(load.marks)]
+    amount += ["-authority", str(load.authority)] if load.authority else []
+    amount += ["-anew"] if load.anew else []
     return [str(binary), "generate", "-url", load.url, *amount, *times, *sent, *expected]
 
 

@@ -6,13 +6,15 @@ import datetime
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Authority:
     def file(self) -> Path:
         return self.folder / f"{self.name}.pem"
 
-    def signed(self, name: str, *hosts: str) -> tuple[Path, Path]:
+    def signed(self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec") -> tuple[Path, Path]:
         """The files of a certificate for these host names and addresses, and of its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_general(host) for host in hosts])
         built = _builder(name, self.certificate.subject, key.public_key())
         certificate = built.add_extension(alternatives, critical=False).sign(self.key, hashes.SHA256())
@@ -42,6 +44,17 @@ class Authority:
             )
         )
         return chain, key_file
+
+    def revoke(self, *certificates: x509.Certificate) -> Path:
+        """The file of a new list that has these, and no others."""
+        now = datetime.datetime.now(datetime.UTC)
+        built = x509.CertificateRevocationListBuilder(self.certificate.subject, now - DAY, now + DAY)
+        for each in certificates:
+            revoked = x509.RevokedCertificateBuilder(each.serial_number, now - DAY).build()
+            built = built.add_revoked_certificate(revoked)
+        file, made = self.folder / f"{self.name}.crl", self.folder / f"{self.name}.crl.new"
+        made.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return made.rename(file)
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
@@ -57,7 +70,7 @@ def authority(folder: Path, name: str = "authority") -> Authority:
     return made
 
 
-def _builder(name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(name: str, issuer: x509.Name, key: PublicKey) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()

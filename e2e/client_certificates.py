@@ -46,6 +46,10 @@ class ClientCertificate:
     der: bytes
 
     @property
+    def certificate(self) -> x509.Certificate:
+        return x509.load_der_x509_certificate(self.der)
+
+    @property
     def pem(self) -> str:
         return ssl.DER_cert_to_PEM_cert(self.der)
 
@@ -56,16 +60,20 @@ class ClientCertificate:
 
 
 def client_certificate(
-    authority: Authority, name: str, *names: x509.GeneralName, subject: Sequence[x509.NameAttribute[str]] = ()
+    authority: Authority,
+    name: str,
+    *names: x509.GeneralName,
+    subject: Sequence[x509.NameAttribute[str]] = (),
+    ended: bool = False,
 ) -> ClientCertificate:
-    """One with these alternative names; without a subject, its common name is `name`."""
+    """One with these alternative names; without a subject, its common name is `name`. ended: an hour ago."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     own = x509.Name(subject or [x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder(authority.certificate.subject, own, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
+        .not_valid_after(now - datetime.timedelta(hours=1) if ended else now + DAY)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -7,6 +7,7 @@ else is a lost request, and stands in `lost` in words.
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ class Clients:
 
     url: str
     keep_alive: bool
+    trust: ssl.SSLContext | None = None
     answered: int = 0
     lost: list[str] = field(default_factory=list)
     last_answered_connect: float = 0.0
@@ -51,6 +53,10 @@ class Clients:
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
+        if self.trust:
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS, context=self.trust
+            )
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
 
     def _ask(self, connection: http.client.HTTPConnection, connected: float) -> None:
@@ -80,9 +86,11 @@ class Clients:
 
 
 @contextmanager
-def asking(url: str, *, keep_alive: bool, clients: int = 8) -> Iterator[Clients]:
-    """Runs clients beside the block, which has to stop the gateway: they end when they are refused."""
-    flow = Clients(url, keep_alive)
+def asking(url: str, *, keep_alive: bool, clients: int = 8, trust: ssl.SSLContext | None = None) -> Iterator[Clients]:
+    """Runs clients beside the block, which has to stop the gateway: they end when they are refused.
+
+    trust: for a URL of https."""
+    flow = Clients(url, keep_alive, trust)
     threads = [threading.Thread(target=flow.run, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()

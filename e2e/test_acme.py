@@ -170,7 +170,7 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
     found = json.loads(shown.stdout)
     assert shown.returncode == 3
     assert found["shortcomings"] == ["1 certificate not obtained or renewed"]
-    assert found["certificates"][0]["error"] == told["error"]
+    assert found["acme"][0]["error"] == told["error"]
     (logged,) = obtaining.logged(component="controller", level="error")[:1]
     assert logged["message"] == "certificate cannot be obtained; what is served stays"
     site.pebble.start()  # another authority, to whom the account is unknown

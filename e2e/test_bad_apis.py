@@ -30,7 +30,7 @@ def test_parameters_are_held_against_the_schema(gateway: Gateway, upstream: Upst
 
 
 def test_three_mistakes_at_once_are_three_messages(gateway: Gateway) -> None:
-    operations = [{"method": "FETCH", "path": "no-slash"}]
+    operations = [{"method": "FETCH IT", "path": "no-slash"}]
     errors = refused(gateway, api("bad", "nonsense", [], operations))
     assert {"spec.upstream.main.url", "spec.operations[0].method", "spec.operations[0].path"} <= errors.keys()
 

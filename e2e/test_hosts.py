@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from h2.config import H2Configuration
 
 from e2e.gateway import Gateway, Json, api, attach, eventually
 from e2e.traffic import traffic
@@ -113,7 +115,7 @@ def test_hosts_change_under_load_and_no_request_fails(gateway: Gateway, upstream
     """A host that stays is served throughout, by one API or by the other, while others come and go."""
     gateway.deploy(on(upstream, "load-every", "/load"))
     with traffic(f"{gateway.url}/load/x", clients=8, pause=0.002, host="kept.load.example") as (flow,):
-        for turn in range(5):
+        for turn in range(3):
             gateway.deploy(on(upstream, "load-named", "/load", "kept.load.example", f"n{turn}.load.example"))
             gateway.deploy(on(upstream, "load-other", "/load", f"other{turn}.load.example", "*.load.example"))
             gateway.deploy(on(upstream, "load-named", "/load", f"n{turn}.load.example"))
@@ -124,3 +126,17 @@ def test_hosts_change_under_load_and_no_request_fails(gateway: Gateway, upstream
     assert asked(http1, gateway, "kept.load.example", "/load/x") == (200, "load-every")
     names = {json.dumps(request.values("x-order")[0].decode()) for request in upstream.received}
     assert names >= {'"load-every()"', '"load-named()"', '"load-other()"'}, names
+
+
+@pytest.mark.parametrize("beside", ["narrow.example", "two.example"])
+def test_over_http2_a_host_beside_the_authority_counts_for_nothing(
+    gateway: Gateway, upstream: Upstream, beside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a client would choose one API by the one, and have policies or upstream see the other (RFC 9113, 8.3.1)."""
+    config = partial(H2Configuration, validate_outbound_headers=False)  # h2 would not send it
+    monkeypatch.setattr("h2.config.H2Configuration", config)
+    gateway.deploy(on(upstream, "authority", "/authority", "two.example"))
+    gateway.deploy(on(upstream, "other-host", "/authority", "narrow.example"))
+    answer = http2(gateway.port, "/authority/x", Shape("host", "GET", host="two.example", headers=[("host", beside)]))
+    assert (answer.status, answer.value("x-order")) == (200, "authority()")
+    assert upstream.received[-1].value("x-forwarded-host") == "two.example"

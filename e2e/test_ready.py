@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from e2e.certificates import authority
 from e2e.closed_port import SharedPortServer, closed_port
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
@@ -112,21 +113,9 @@ def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: 
             connection.close()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, chain
-
-
-def test_listeners_of_a_file_one_of_them_with_tls(
-    build: Path, tmp_path: Path, upstream: Upstream, certificate: tuple[Path, Path]
-) -> None:
-    key, chain = certificate
+def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    signs = authority(tmp_path)
+    chain, key = signs.signed("web", "127.0.0.1")
     https = free_port()
     written = {
         "apiVersion": "gatewright.dev/v1",
@@ -142,7 +131,7 @@ def test_listeners_of_a_file_one_of_them_with_tls(
     (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(written))
     apis = write_apis(tmp_path / "apis", api("secret", upstream.url))
     with running(build, tmp_path / "state", *apis, "--gateway", str(tmp_path / "gateway.yaml")) as gateway:
-        trusted = ssl.create_default_context(cafile=str(chain))
+        trusted = ssl.create_default_context(cafile=str(signs.file))
         assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
         assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
         eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)

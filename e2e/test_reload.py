@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually, running
 from e2e.policy_project import PolicyProject
+from e2e.test_listeners import free_port
 from e2e.upstream import Recorded, Reply, Upstream
 
 STAMP = """\
@@ -357,3 +359,12 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         gateway.deploy(api("added", upstream.url, [attach("added")]))
         project.write_policy("added", STAMP, words_py=words("watched too"))
         eventually("a new folder is watched", lambda: word(f"{gateway.url}/added/x") == "watched too", 30)
+        other = free_port()
+        listeners = [{"name": "http", "port": gateway.port}, {"name": "other", "port": other}]
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
+        (tmp_path / "gateway.yaml").write_text(json.dumps(document))
+        eventually("a gateway.yaml that was not there", lambda: gateway.logged(message="reloaded", listeners="changed"))
+        assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"
+        (tmp_path / "gateway.yaml").write_text("")
+        eventually("an empty one is refused", lambda: [r for r in gateway.records() if "got null" in r["message"]])
+        assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"

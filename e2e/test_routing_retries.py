@@ -37,7 +37,7 @@ def pair(both: list[Target]) -> list[Target]:
 def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:
     """A pool of both targets, neither of which is taken out for its failures."""
     document = api(name, "", list(policies), [{"method": method, "path": "/*", **operation}])
-    pool = {"targets": [{"url": target.url} for target in pair], "ejection": {"consecutiveLocalFailures": 0}}
+    pool = {"targets": [{"url": target.url} for target in pair], "ejection": {"consecutiveGatewayErrors": 0}}
     document["spec"]["upstream"] = {"main": pool | {"loadBalancing": {"algorithm": "roundRobin"}}}
     return document
 

@@ -14,6 +14,7 @@ import yaml
 from e2e.certificates import Authority, authority
 from e2e.gateway import Gateway, Json, api, eventually, running
 from e2e.pool_targets import Target, tls_of
+from e2e.test_listeners import free_port
 from e2e.traffic import traffic
 
 
@@ -98,3 +99,34 @@ def test_a_name_that_the_gateway_has_not_is_refused(secured: Secured, proxied: J
         answer = client.post("/v1/apis", json=document)
     assert answer.status_code == 422
     assert "expected one that the Gateway names (internal), got 'other'" in answer.text
+
+
+def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Path) -> None:
+    """Also once the listener has gone, whose certificate its connections keep for a while."""
+    signs = authority(tmp_path)
+    chain, key = signs.signed("both", "127.0.0.1")
+    tls = {"certificates": ["both"], "clientCertificates": {"mode": "request", "authority": "both"}}
+    http, secure = (
+        {"name": "http", "port": 8080},
+        {"name": "https", "port": free_port(), "protocol": "https", "tls": tls},
+    )
+    spec = {
+        "listeners": [http, secure],
+        "certificates": {"both": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "authorities": {"both": {"file": str(signs.file)}},
+    }
+    file, target = tmp_path / "gateway.yaml", Target("both")
+    file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+    target.tls = tls_of(signs, "target", "127.0.0.1")
+    target.tls.load_verify_locations(signs.file)
+    target.tls.verify_mode = ssl.CERT_REQUIRED
+    with target, running(build, tmp_path / "state", "--gateway", str(file), "--port", "0") as gateway:
+        gateway.deploy(toward("both", target, authority="both", clientCertificate="both"))
+        assert httpx.get(f"{gateway.url}/both/x").text == "both"
+        spec["listeners"] = [http]
+        file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+        assert gateway.reload().returncode == 0
+        gateway.deploy(toward("another", target, authority="both"))
+        assert httpx.get(f"{gateway.url}/another/x").status_code == 503, "it shows no certificate"
+        gateway.deploy(toward("another", target, authority="both", clientCertificate="both"))
+        assert httpx.get(f"{gateway.url}/another/x").text == "both"

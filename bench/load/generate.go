@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func sleep(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// connection sends one request after the other over one keep-alive connection.
+// connection sends one request after the other over one keep-alive connection, or each over a new one.
 type connection struct {
 	plan     plan
 	span     span
@@ -99,7 +100,7 @@ func (c *connection) exchange(ctx context.Context) error {
 		c.hangUp()
 		return err
 	}
-	if c.response.ConnectionClose() {
+	if c.plan.anew || c.response.ConnectionClose() {
 		c.hangUp()
 	}
 	return c.check()
@@ -112,6 +113,9 @@ func (c *connection) dial(ctx context.Context) error {
 	socket, err := (&net.Dialer{Deadline: deadline}).DialContext(context.WithoutCancel(ctx), "tcp", c.plan.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
+	}
+	if c.plan.tls != nil {
+		socket = tls.Client(socket, c.plan.tls) // shakes hands with the first bytes that are sent
 	}
 	c.socket, c.reader = socket, bufio.NewReader(socket)
 	return socket.SetDeadline(deadline)

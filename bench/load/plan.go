@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 )
 
@@ -16,6 +21,8 @@ type plan struct {
 	expect      []header
 	mark        string // that each answer's body has so many times; "": whatever it has
 	marks       int
+	anew        bool        // each request has a connection, and with TLS a whole handshake, of its own
+	tls         *tls.Config // nil: in clear
 	connections int
 	rate        float64 // requests per second over all connections; 0: a closed loop
 	warmup      time.Duration
@@ -27,7 +34,9 @@ func parsePlan(arguments []string) (plan, error) {
 	var p plan
 	var headers, expect headerFlag
 	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
-	target := flags.String("url", "", "http://HOST:PORT/PATH")
+	target := flags.String("url", "", "http://HOST:PORT/PATH, or https")
+	authority := flags.String("authority", "", "for https: a PEM file with who has signed the certificate")
+	flags.BoolVar(&p.anew, "anew", false, "a new connection for each request")
 	flags.IntVar(&p.connections, "connections", 1, "connections, each with one request under way")
 	body := flags.Int("body", 0, "bytes of each request's body; 0: a GET, without one")
 	flags.Float64Var(&p.rate, "rate", 0, "requests per second (an open loop, bounded by the connections); 0: a closed loop")
@@ -42,13 +51,38 @@ func parsePlan(arguments []string) (plan, error) {
 		return plan{}, err
 	}
 	p.expect = expect
-	return p.complete(*target, headers, *body)
+	p, err := p.complete(*target, headers, *body)
+	if err != nil {
+		return plan{}, err
+	}
+	return p.secured(*target, *authority)
+}
+
+// secured has the plan speak TLS where the URL says so. Sessions are not resumed.
+func (p plan) secured(target, authority string) (plan, error) {
+	if !strings.HasPrefix(target, "https:") {
+		return p, nil
+	}
+	file, err := os.ReadFile(authority)
+	if err != nil {
+		return plan{}, fmt.Errorf("-authority: expected a PEM file for https: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(file) {
+		return plan{}, fmt.Errorf("-authority: expected certificates in PEM, got none in %s", authority)
+	}
+	host, _, err := net.SplitHostPort(p.address)
+	if err != nil {
+		return plan{}, fmt.Errorf("-url: %w", err)
+	}
+	p.tls = &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	return p, nil
 }
 
 func (p plan) complete(target string, headers []header, body int) (plan, error) {
 	where, err := url.Parse(target)
-	if err != nil || where.Scheme != "http" || where.Port() == "" {
-		return plan{}, fmt.Errorf("-url: expected http://HOST:PORT/PATH, got %q", target)
+	if err != nil || where.Scheme != "http" && where.Scheme != "https" || where.Port() == "" {
+		return plan{}, fmt.Errorf("-url: expected http://HOST:PORT/PATH or https, got %q", target)
 	}
 	if p.connections < 1 || p.duration <= 0 || p.rate < 0 || body < 0 {
 		return plan{}, fmt.Errorf("expected -connections ≥ 1, -duration > 0, -rate ≥ 0, -body ≥ 0; got %d, %s, %g, %d",

@@ -29,7 +29,8 @@ func TestPlanWithABodyIsAPost(t *testing.T) {
 
 func TestPlanRefuses(t *testing.T) {
 	for want, arguments := range map[string][]string{
-		"-url: expected":            {"-url", "https://127.0.0.1:80/"},
+		"-url: expected":            {"-url", "ftp://127.0.0.1:80/"},
+		"-authority: expected":      {"-url", "https://127.0.0.1:80/", "-authority", "/none"},
 		`got "http://127.0.0.1/"`:   {"-url", "http://127.0.0.1/"},
 		"-connections ≥ 1":          {"-url", "http://127.0.0.1:80/", "-connections", "0"},
 		"-rate ≥ 0":                 {"-url", "http://127.0.0.1:80/", "-rate", "-1"},

@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from gatewright_controller.paths import PathSyntaxError, check_context, context_of, parse_path
+from gatewright_controller.paths import PathIndex, PathSyntaxError, check_context, context_of, parse_path
 from gatewright_controller.translate.envoy import PathMatch
 from gatewright_controller.translate.routes import path_match
 from hypothesis import given
@@ -33,6 +33,15 @@ def matches(match: PathMatch, path: str) -> bool:
 def test_what_is_covered_matches_too(one: str, other: str, path: str) -> None:
     if parse_path(one).covers(parse_path(other)) and matches(path_match("/", parse_path(other)), path):
         assert matches(path_match("/", parse_path(one)), path)
+
+
+@given(st.lists(TEMPLATES, max_size=12), TEMPLATES)
+def test_an_index_finds_what_a_look_at_each_would(written: list[str], path: str) -> None:
+    templates, wanted = {parse_path(one).shape for one in written}, parse_path(path).shape
+    index = PathIndex(templates)
+    assert sorted(index.covering(wanted), key=str) == sorted((one for one in templates if one.covers(wanted)), key=str)
+    assert index.is_met(wanted) is any(one.meets(wanted) for one in templates)
+    assert (wanted in index) is (wanted in templates)
 
 
 @given(TEMPLATES)

@@ -51,3 +51,17 @@ def test_the_same_path_by_another_method_or_depth_is_another_route(
 def test_any_shape_of_nonsense_is_invalid_and_nothing_worse(document: JsonObject, definitions: Definitions) -> None:
     with pytest.raises(Invalid):
         validate(document, definitions, {})
+
+
+def test_policies_choose_among_a_bounded_number_of_routes(orders: JsonObject, definitions: Definitions) -> None:
+    orders["spec"]["upstream"] = {f"p{at}": {"url": f"http://10.0.0.{at}"} for at in range(100)}
+    orders["spec"]["operations"] = [{"method": "GET", "path": f"/{at}", "upstream": "p1"} for at in range(101)]
+    with pytest.raises(Invalid) as caught:
+        validate(orders, definitions, {})
+    assert [str(one) for one in caught.value.mistakes] == [
+        "spec.upstream: expected at most 10000 choices of policies, operations with policies times upstreams, "
+        "got 101 times 100, which is 10100; make several APIs of it, or name fewer upstreams"
+    ]
+    orders["spec"]["operations"][0] |= {"redirect": {"path": "/"}}
+    orders["spec"]["operations"][0].pop("upstream")
+    validate(orders, definitions, {})

@@ -33,6 +33,10 @@ def api(state: str, reason: str = "", **more: str) -> dict[str, Any]:
     return {"name": "orders", "version": "v1", "context": "/orders", "state": state, "reason": reason, **more}
 
 
+def certificate(name: str, days: int) -> dict[str, Any]:
+    return {"kind": "certificate", "name": name, "ends": "2026-11-27T15:09:37Z", "daysLeft": days}
+
+
 REFUSED = {
     "file": "apis/a.yaml",
     "api": "",
@@ -41,7 +45,7 @@ REFUSED = {
 }
 
 
-def certificate(failures: int = 0) -> dict[str, Any]:
+def obtained(failures: int = 0) -> dict[str, Any]:
     return {
         "name": "web",
         "hosts": ["a.example", "b.example"],
@@ -67,8 +71,12 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(apis=[api("rejected")]), Health.DEGRADED, ["1 of 1 APIs not deployed"]),
         (status(refusedFiles=[REFUSED]), Health.DEGRADED, ["1 API file refused"]),
         (status(quarantined=[QUARANTINED]), Health.DEGRADED, ["1 policy instance under quarantine"]),
-        (status(certificates=[certificate()]), Health.HEALTHY, []),
-        (status(certificates=[certificate(3)]), Health.DEGRADED, ["1 certificate not obtained or renewed"]),
+        (status(acme=[obtained()]), Health.HEALTHY, []),
+        (status(acme=[obtained(3)]), Health.DEGRADED, ["1 certificate not obtained or renewed"]),
+        (status(certificates=[certificate("web", 3)]), Health.HEALTHY, []),
+        (status(certificates=[certificate("web", -1)]), Health.DEGRADED, ["certificate web has expired"]),
+        (status(certificates=[certificate("a", -1), certificate("b", -9)]), Health.DEGRADED,
+         ["certificate a and certificate b have expired"]),
         (status(process("controller", "restarting")), Health.DEGRADED, ["controller is restarting"]),
         (status(process("executor-default-0", "starting")), Health.DEGRADED, ["executor-default-0 is starting"]),
         (status(process("envoy", "restarting")), Health.NOT_SERVING, ["envoy is restarting"]),
@@ -76,7 +84,7 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(state="starting"), Health.NOT_SERVING, ["the run is starting"]),
         (status(state="stopping"), Health.NOT_SERVING, ["the run is stopping"]),
     ],
-)
+)  # fmt: skip
 def test_how_a_run_is(found: dict[str, Any], expected: Health, said: list[str]) -> None:
     assert health(found) is expected
     assert shortcomings(found) == said
@@ -93,7 +101,7 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
         apis=[pending, api("deployed", note="no address")],
         refusedFiles=[REFUSED],
         quarantined=[QUARANTINED],
-        certificates=[certificate()],
+        acme=[obtained()],
     )
     status_table.write(found, out)
     lines = out.getvalue().splitlines()
@@ -112,6 +120,17 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
     assert ["apis/a.yaml:", "spec.x:", "bad"] in rows
     assert ["web", "a.example", "b.example", "not", "obtained", "2026-01-01T00:00:00Z"] in rows
     assert ["harm:v1.0.0", "orders", "3", "10s"] in rows
+
+
+def test_listeners_and_certificates_have_tables() -> None:
+    out = io.StringIO()
+    listeners = [{"name": "http", "url": "http://127.0.0.1:80"}, {"name": "https", "url": "https://127.0.0.1:443"}]
+    status_table.write(status(listeners=listeners, certificates=[certificate("web", 3), certificate("old", -2)]), out)
+    rows = [line.split() for line in out.getvalue().splitlines()]
+    assert ["LISTENER", "URL"] in rows
+    assert ["https", "https://127.0.0.1:443"] in rows
+    assert ["web", "certificate", "2026-11-27T15:09:37Z", "3"] in rows
+    assert ["old", "certificate", "2026-11-27T15:09:37Z", "expired"] in rows
 
 
 class Terminal(io.StringIO):
@@ -154,6 +173,23 @@ def test_what_envoy_knows_of_upstreams() -> None:
         "dead": dead,
         "both": f"{dead}; its upstream has no address: the name does not resolve",
     }
+
+
+def test_targets_that_are_left_out_are_noted_while_others_serve() -> None:
+    found = cluster("pool|1", {}, {}, {})
+    found["host_statuses"][0]["health_status"] = {"failed_active_health_check": True, "failed_outlier_check": True}
+    found["host_statuses"][1] |= {"address": {"pipe": {"path": "/run/orders.sock"}}}
+    found["host_statuses"][1]["health_status"] = {"failed_outlier_check": True}
+    found["host_statuses"][2]["health_status"] = {"eds_health_status": "HEALTHY"}
+    said = "127.0.0.1:9 fails its health check; /run/orders.sock is ejected for its failures: 1 of 3 targets left"
+    assert dict(upstreams._notes([found], {"orders": ["pool|1"]})) == {"orders": said}
+
+
+def test_an_upstream_at_a_unix_socket_is_named_by_its_path() -> None:
+    dead = cluster("dead|1", {"cx_connect_fail": 1, "cx_total": 1, "cx_active": 0})
+    dead["host_statuses"][0]["address"] = {"pipe": {"path": "/run/app.sock"}}
+    said = "1 of 1 connections to its upstream /run/app.sock failed, none is open"
+    assert dict(upstreams._notes([dead], {"dead": ["dead|1"]})) == {"dead": said}
 
 
 @pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])

@@ -1,28 +1,31 @@
 from __future__ import annotations
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from gatewright_cli.node.certificate_files import mistakes, unobtained
 from gatewright_cli.node.gateway import Gateway
+
+from e2e.certificates import authority
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """web.pem and web.key, other.pem and other.key, and web.key encrypted."""
     made = tmp_path_factory.mktemp("tls")
+    signs = authority(made)
     for name in ("web", "other"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-keyout", str(made / f"{name}.key"), "-out", str(made / f"{name}.pem")],
-            check=True, capture_output=True,
-        )  # fmt: skip
-    subprocess.run(
-        ["openssl", "pkcs8", "-topk8", "-in", str(made / "web.key"), "-passout", "pass:word",
-         "-out", str(made / "locked")],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        signs.signed(name, f"{name}.example")
+    key = serialization.load_pem_private_key((made / "web.key").read_bytes(), None)
+    locking = serialization.BestAvailableEncryption(b"word")
+    (made / "locked").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locking)
+    )
+    os.mkfifo(made / "pipe")
+    with (made / "large").open("wb") as large:
+        large.truncate(1 << 40)
     (made / "text").write_text("hello")
     (made / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     return made
@@ -47,6 +50,8 @@ def test_what_is_good_is_no_mistake(folder: Path) -> None:
         ("none", "web.key", "none: expected a file that can be read, got: No such file or directory"),
         ("web.pem", "none", "none: expected a file that can be read, got: No such file or directory"),
         ("web.pem", ".", ": expected a file that can be read, got: Is a directory"),
+        ("pipe", "web.key", "pipe: expected a file that can be read, got a pipe or a device"),
+        ("large", "web.key", "large: expected a PEM file of at most 8388608 bytes, got 1099511627776"),
         ("web.pem", "other.key", "other.key: expected the key of the first certificate in web.pem, got another one"),
         ("web.pem", "locked", "locked: expected a key without a passphrase, got an encrypted one: decrypt it (openssl"),
         ("text", "web.key", "text: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"),

@@ -52,7 +52,11 @@ def test_mistakes_have_their_places(file: Path, monkeypatch: pytest.MonkeyPatch)
     assert str(file) not in option + variable
 
 
-@pytest.mark.parametrize(("text", "said"), [("[]", "expected a document with `kind: Gateway`"), ("{", "gateway.yaml:")])
+@pytest.mark.parametrize(("text", "said"), [
+    ("[]", "expected a document with `kind: Gateway`, got an array; write one"),
+    ("", "expected a document with `kind: Gateway`, got null; write one"),
+    ("{", "gateway.yaml:"),
+])  # fmt: skip
 def test_what_is_no_document(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(GatewayError, match=said):

@@ -7,8 +7,10 @@ A path has many spellings: `/a:b` is `/a%3Ab`, `/caf%C3%A9` is `/caf%c3%a9`. Env
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 from urllib.parse import unquote
 
 LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
@@ -54,12 +56,12 @@ class PathTemplate:
         kinds = tuple(segment.kind for segment in self.segments)
         return self.ends_in_wildcard, kinds, tuple(segment.text for segment in self.segments)
 
-    @property
+    @cached_property
     def ends_in_wildcard(self) -> bool:
         """Whether it matches everything below its other segments: `/files/*`."""
         return bool(self.segments) and self.segments[-1].kind is Kind.WILDCARD
 
-    @property
+    @cached_property
     def fixed(self) -> tuple[Segment, ...]:
         """All but the wildcard."""
         return self.segments[:-1] if self.ends_in_wildcard else self.segments
@@ -104,6 +106,45 @@ class PathTemplate:
         else:
             fits = len(mine) == len(theirs) and self.trailing_slash == other.trailing_slash
         return fits and all(_meets(one, another) for one, another in zip(mine, theirs, strict=False))
+
+
+class PathIndex:
+    """The templates of an API by their first literals: there may be a thousand, of which few have to do with a path."""
+
+    def __init__(self, templates: Iterable[PathTemplate]) -> None:
+        self._all = frozenset(templates)
+        self._found: dict[int, dict[str, list[PathTemplate]]] = {}
+        """By the place of the first literal, -1 where there is none, and its text."""
+        for template in self._all:
+            literals = (at for at, segment in enumerate(template.fixed) if segment.kind is Kind.LITERAL)
+            at = next(literals, -1)
+            text = "" if at < 0 else template.fixed[at].text
+            self._found.setdefault(at, {}).setdefault(text, []).append(template)
+
+    def __contains__(self, template: PathTemplate) -> bool:
+        return template in self._all
+
+    def covering(self, template: PathTemplate) -> Iterator[PathTemplate]:
+        """Those that match every path of this one; itself too, if it is there."""
+        for at, texts in self._found.items():
+            segment = _fixed_at(template, at)
+            if at < 0 or (segment and segment.kind is Kind.LITERAL):
+                near = texts.get(segment.text if segment else "", ())
+                yield from (one for one in near if one.covers(template))
+
+    def is_met(self, template: PathTemplate) -> bool:
+        """Whether some path matches this one and one of them."""
+        for at, texts in self._found.items():
+            segment = _fixed_at(template, at)
+            literal = segment and segment.kind is Kind.LITERAL
+            near = [texts.get(segment.text, [])] if segment and literal else texts.values()
+            if any(one.meets(template) for some in near for one in some):
+                return True
+        return False
+
+
+def _fixed_at(template: PathTemplate, at: int) -> Segment | None:
+    return template.fixed[at] if 0 <= at < len(template.fixed) else None
 
 
 def _covers(one: Segment, other: Segment) -> bool:

@@ -231,7 +231,7 @@ def gateways(draw: st.DrawFn) -> JsonObject:
 
 
 @given(documents=st.lists(gateways(), min_size=10, max_size=20))
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_envoy_accepts_whatever_is_valid(documents: list[JsonObject]) -> None:
     """Many Gateways for each Envoy: it takes longer to start than to read them."""
     made = [node_pb2.Gateway.FromString(render(effective(document, {}, {}))) for document in documents]

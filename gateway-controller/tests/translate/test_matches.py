@@ -21,7 +21,7 @@ import pytest
 from envoy.config.route.v3 import route_components_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.matches import matches_of, operation_name
-from gatewright_controller.model import Api, Operation
+from gatewright_controller.model import Api, HeaderMatch, Operation
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
@@ -345,15 +345,25 @@ CONDITIONS = st.just(dict[str, object]()) | ONE | BOTH | TWO
 TEXTS_SENT = ["".join(parts) for length in range(4) for parts in itertools.product("abA", repeat=length)]
 
 
-def universe(*conditions: JsonObject) -> Iterator[Request]:
-    """Every request that could tell the operations apart."""
-    names = {one["name"].lower() for each in conditions for one in each.get("headers", [])}
-    headers: list[list[tuple[tuple[str, str], ...]]] = [
-        [(), *(((name, text),) for text in TEXTS_SENT)] for name in sorted(names)
+def universe(*operations: Operation) -> Iterator[Request]:
+    """A request of each kind that the operations' matches tell apart."""
+    headers: dict[str, list[HeaderMatch]] = {}
+    for match in itertools.chain(*(one.headers for one in operations)):
+        headers.setdefault(match.name.lower(), []).append(match)
+    lines = [
+        [(), *(((name, text),) for text in told_apart(matches, header_says, TEXTS_SENT))]
+        for name, matches in sorted(headers.items())
     ]
-    asked = ["", *(f"p={text}" for text in [*TEXTS_SENT, "a+b"])] if any("query" in one for one in conditions) else [""]
-    for lines, query in itertools.product(itertools.product(*headers), asked):
-        yield Request("GET", "/x", tuple(itertools.chain(*lines)), query)
+    queries = list(itertools.chain(*(one.query for one in operations)))
+    asked = ["", *told_apart(queries, query_says, [f"p={text}" for text in [*TEXTS_SENT, "a+b"]])] if queries else [""]
+    for header, query in itertools.product(itertools.product(*lines), asked):
+        yield Request("GET", "/x", tuple(itertools.chain(*header)), query)
+
+
+def told_apart(matches: Sequence[Any], says: Callable[[Any, str], bool], texts: Sequence[str]) -> list[str]:
+    """One of the texts for each way in which the matches may answer."""
+    there = [match for match in matches if match.absent is not True]
+    return list({tuple(says(match, text) for match in there): text for text in texts}.values())
 
 
 def has_regex(condition: JsonObject) -> bool:
@@ -371,7 +381,7 @@ def test_what_is_called_distinct_is_routed_apart_and_what_is_not_is_refused_with
         operations = [
             validate(document("a", [one]), definitions, {}).spec.operations[0] for one in written["spec"]["operations"]
         ]
-        met = {outcome(operations, True, request): request for request in universe(*pair)}
+        met = {outcome(operations, True, request): request for request in universe(*operations)}
         try:
             api = validate(written, definitions, {})
         except Invalid as invalid:

@@ -31,6 +31,15 @@ func readGateway(path string) (*nodev1.Gateway, error) {
 	return gateway, nil
 }
 
+// gatewayDigest is that of the Gateway's file as it is now; "" where there is none, or none that can be read.
+func (e *Engine) gatewayDigest() string {
+	gateway, err := readGateway(e.options.Gateway)
+	if err != nil {
+		return ""
+	}
+	return gateway.GetDigest()
+}
+
 // reloadGateway reads the Gateway's file again and makes it the node's, as long as no controller says otherwise. An error
 // says why nothing has changed.
 func (e *Engine) reloadGateway(ctx context.Context) error {

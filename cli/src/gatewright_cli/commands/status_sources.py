@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
-from gatewright_cli.node import upstreams
+from gatewright_cli.node import envoy_listeners, upstreams
 from gatewright_cli.node.engine_admin import ENGINE_SOCKET, clusters, quarantined
 from gatewright_cli.run import control
 
@@ -13,10 +14,14 @@ from gatewright_cli.run import control
 def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     """`written` is what the run last wrote of itself: for one that does not answer.
 
-    With `quarantined`, `health`, `shortcomings`, and a `note` for each API whose upstream shows trouble.
+    With `quarantined`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams show
+    trouble.
+    `listeners` are what Envoy has, where it says so: the management API may have changed them.
     """
     found = control.status(run_dir) or written
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
+    if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
+        found |= {"listeners": served.listeners, "certificates": served.certificates}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}

@@ -28,8 +28,10 @@ def write(status: RunStatus, file: TextIO) -> None:
         _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
     tables = (
         (_processes(status), PROCESS),
-        (_apis(status), API),
+        (_listeners(status), LISTENER),
         (_certificates(status), CERTIFICATE),
+        (_obtained(status), OBTAINED),
+        (_apis(status), API),
         (_quarantined(status), QUARANTINE),
     )
     for rows, columns in tables:
@@ -39,8 +41,10 @@ def write(status: RunStatus, file: TextIO) -> None:
 
 
 PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LISTENS ON")
+LISTENER = ("LISTENER", "URL")
+CERTIFICATE = ("CERTIFICATE", "KIND", "ENDS", "DAYS LEFT")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
-CERTIFICATE = ("CERTIFICATE", "HOSTS", "ENDS", "NEXT", "ERROR")
+OBTAINED = ("BY ACME", "HOSTS", "ENDS", "NEXT", "ERROR")
 QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
 
 
@@ -66,6 +70,17 @@ def _isolation(found: dict[str, Any] | None) -> str:
     return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
 
 
+def _listeners(status: RunStatus) -> list[list[object]]:
+    return [[one["name"], one["url"]] for one in status.get("listeners", [])]
+
+
+def _certificates(status: RunStatus) -> list[list[object]]:
+    return [
+        [one["name"], one["kind"], one["ends"], one["daysLeft"] if one["daysLeft"] >= 0 else "expired"]
+        for one in status.get("certificates", [])
+    ]
+
+
 def _apis(status: RunStatus) -> list[list[object]]:
     apis = [
         [api["name"], api["version"], _places(api), api["state"], api["reason"] or api.get("note", "")]
@@ -78,11 +93,11 @@ def _apis(status: RunStatus) -> list[list[object]]:
     return [*apis, *files]
 
 
-def _certificates(status: RunStatus) -> list[list[object]]:
+def _obtained(status: RunStatus) -> list[list[object]]:
     """NEXT: when it is obtained, renewed or tried again."""
     return [
         [one["name"], " ".join(one["hosts"]), one["notAfter"] or "not obtained", one["next"], one["error"]]
-        for one in status.get("certificates", [])
+        for one in status.get("acme", [])
     ]
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from gatewright_cli.node.gateway import Gateway
+
+MOST_BYTES = 8 << 20
+"""As in the engine: internal/certificates."""
 
 
 def mistakes(gateway: Gateway) -> Iterator[str]:
@@ -76,8 +80,15 @@ def _pem(what: str, file: str, block: str, content: str) -> Iterator[str]:
 
 
 def _unreadable(what: str, file: str) -> Iterator[str]:
+    """Looks before it reads: a pipe would be waited for, a device has no end."""
     try:
-        _text(file)
+        found = Path(file).stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            yield f"{what}: {file}: expected a file that can be read, got a pipe or a device"
+        elif found.st_size > MOST_BYTES:
+            yield f"{what}: {file}: expected a PEM file of at most {MOST_BYTES} bytes, got {found.st_size}"
+        else:
+            _text(file)
     except OSError as error:
         yield f"{what}: {file}: expected a file that can be read, got: {error.strerror}"
 

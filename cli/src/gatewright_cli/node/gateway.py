@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gatewright_documents.mistake import Invalid
+from gatewright_documents.mistake import Invalid, shown
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.node.ports import join_address, url
@@ -47,6 +47,10 @@ class Listener:
         """Where a client on this machine reaches it."""
         return url(self.address, "https" if self.tls else "http")
 
+    def overlaps(self, other: Listener) -> bool:
+        """Whether one of the two takes what is meant for the other."""
+        return self.port == other.port and overlap(self.host, other.host)
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -69,6 +73,12 @@ class Gateway:
     def obtained(self) -> list[str]:
         """Names of the certificates that are obtained by ACME."""
         return [name for name, one in self._named("certificates").items() if "acme" in one]
+
+    @property
+    def source(self) -> str:
+        """The file that it was read from, "" for none."""
+        metadata = self.document.get("metadata")
+        return str(metadata.get("source", "")) if isinstance(metadata, dict) else ""
 
     def files(self, kind: str) -> dict[str, dict[str, str]]:
         """The `certificates` or the `authorities` that are files, by name."""
@@ -123,8 +133,9 @@ def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str
     try:
         read = read_file(file, str(file), JSON_TYPES) if file else None
         written = None if read is None else read.value
-        if written is not None and not isinstance(written, dict):
-            return {"mistakes": [f"{file}: expected a document with `kind: Gateway`"]}
+        if read is not None and not isinstance(written, dict):  # an empty one too: an editor may be about to fill it
+            return {"mistakes": [f"{file}: expected a document with `kind: Gateway`, got {shown(written)}; write one"]}
+        assert written is None or isinstance(written, dict)
         try:
             named = {**options, "source": str(file)} if file else dict(options)
             document = gateway_file.effective(written, os.environ, named)

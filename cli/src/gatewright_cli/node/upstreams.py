@@ -20,7 +20,8 @@ def notes(socket: Path, in_use: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """API → what stands in the way of its upstreams; nothing of an API whose upstreams have shown no trouble. in_use:
     the clusters of each API, which others may use too.
 
-    From the counters of Envoy's admin interface (/clusters), which begin with its start. Empty where it is away.
+    From Envoy's admin interface (/clusters): health checks, ejections, and counters, which begin with its start. Empty
+    where it is away.
     """
     try:
         answer = asyncio.run(http_client(socket).get("/clusters", {"format": "json"}))
@@ -41,16 +42,31 @@ def _notes(clusters: list[Json], in_use: Mapping[str, Sequence[str]]) -> Iterato
 def _note(hosts: list[Json]) -> str:
     if not hosts:
         return "its upstream has no address: the name does not resolve"
+    out = [said for host in hosts if (said := _out(host))]
+    if out:
+        return f"{'; '.join(out)}: {len(hosts) - len(out)} of {len(hosts)} targets left"
     failing = [said for host in hosts if (said := _failing(host))]
     return "; ".join(failing) if len(failing) == len(hosts) else ""
+
+
+def _out(host: Json) -> str:
+    """A target that is sent nothing, as long as others of its pool are there."""
+    said = host.get("health_status", {})
+    if said.get("failed_active_health_check"):
+        return f"{_where(host)} fails its health check"
+    return f"{_where(host)} is ejected for its failures" if said.get("failed_outlier_check") else ""
+
+
+def _where(host: Json) -> str:
+    address = host.get("address", {})
+    place = address.get("socket_address", {})
+    return str(address.get("pipe", {}).get("path") or f"{place.get('address')}:{place.get('port_value')}")
 
 
 def _failing(host: Json) -> str:
     """One with an open connection is there, whatever has failed before."""
     counted = {each["name"]: int(each.get("value", 0)) for each in host.get("stats", [])}
     failed, tried, active = (counted.get(name, 0) for name in ("cx_connect_fail", "cx_total", "cx_active"))
-    address = host.get("address", {}).get("socket_address", {})
-    where = f"{address.get('address')}:{address.get('port_value')}"
     if not failed or active:
         return ""
-    return f"{failed} of {tried} connections to its upstream {where} failed, none is open"
+    return f"{failed} of {tried} connections to its upstream {_where(host)} failed, none is open"

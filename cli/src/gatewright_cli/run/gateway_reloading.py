@@ -25,7 +25,8 @@ from gatewright_cli.supervision.orphans import Orphans
 
 @dataclass(frozen=True)
 class GatewaySource:
-    """Where a Gateway comes from: its file, None for none; the options over it; and what was made of both at first.
+    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options
+    over it; and what was made of both at first.
 
     state_dir: has what is obtained by ACME.
     """
@@ -69,8 +70,8 @@ class GatewayReloads:
         """What the node listens on now."""
 
     async def prepare(self) -> Prepared | None:
-        """Raises GatewayRefusedError. None where there is no file, or nothing has changed in it."""
-        if self._source.file is None:
+        """Raises GatewayRefusedError. None where there has been no file, or nothing has changed in it."""
+        if self._source.file is None or not (self.current.source or self._source.file.exists()):
             return None
         found = await self._find_out()
         try:
@@ -95,9 +96,8 @@ class GatewayReloads:
         except (DeployError, EngineRefusedError) as error:
             gateway.write_document(self._run_dir, before)
             self._run_dir.write_bytes(gateway.RENDERED, kept)
-            if self._management is not None:
-                with contextlib.suppress(DeployError):  # it says in its status what it has
-                    await self._management.reload_gateway()
+            with contextlib.suppress(DeployError, EngineRefusedError):  # they say in their status what they have
+                await self._tell()  # else what is pending would be listened on some day
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
         return notes
@@ -113,9 +113,8 @@ class GatewayReloads:
         return waits + ([f"the Gateway is {status.state}: {status.reason}"] if status.state != DEPLOYED else [])
 
     def _obstacles(self, read: Gateway) -> list[str]:
-        """Who has the ports that are not ours yet."""
-        ours = {(one.host, one.port) for one in self.current.listeners}
-        others = [one for one in read.listeners if (one.host, one.port) not in ours]
+        """Who has the ports that are not ours yet. Where we listen on a part of an address, Envoy finds out itself."""
+        others = [one for one in read.listeners if not any(map(one.overlaps, self.current.listeners))]
         found = [(one.name, ports.obstacle(one.host, one.port)) for one in others]
         return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
 

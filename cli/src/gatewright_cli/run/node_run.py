@@ -254,7 +254,7 @@ class NodeRun:
         """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
 
         `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
-        empty without a controller. `certificates`: those that are obtained by ACME, as they were at the last question.
+        empty without a controller. `acme`: certificates that are obtained by it, as they were at the last question.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -271,7 +271,7 @@ class NodeRun:
             "processes": [process.status() for process in self._supervisor.processes],
             "apis": self._deployment.report(),
             "refusedFiles": self._deployment.refused_files(),
-            "certificates": self._certificates,
+            "acme": self._certificates,
         }
 
 

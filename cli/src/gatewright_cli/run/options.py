@@ -102,8 +102,8 @@ def with_defaults(options: Options) -> Options:
     """The options with what the manifest's folder says: the `apis` and the `gateway.yaml` beside it, and the echo that
     an API names.
     """
-    written = options.manifest.parent.absolute() / gateway.FILE
-    if options.gateway is None and not options.build_output and written.is_file():
+    written = gateway_place(options)
+    if written is not None and written.is_file():
         options = replace(options, gateway=written)
     beside = options.manifest.parent / APIS
     if options.apis is None and not (options.build_output or options.no_controller) and beside.is_dir():
@@ -111,6 +111,13 @@ def with_defaults(options: Options) -> Options:
     if options.with_echo is None:
         options = replace(options, with_echo=options.apis is not None and _names_a_free_echo(options, options.apis))
     return options
+
+
+def gateway_place(options: Options) -> Path | None:
+    """Where the file of the Gateway is, or would be if somebody writes one; None: nowhere."""
+    if options.gateway is not None:
+        return options.gateway.absolute()
+    return None if options.build_output else options.manifest.parent.absolute() / gateway.FILE
 
 
 def _names_a_free_echo(options: Options, apis: Path) -> bool:

@@ -33,7 +33,7 @@ from gatewright_cli.run import preflight
 from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
-from gatewright_cli.run.options import Options, listeners, read_again, with_defaults, with_ports
+from gatewright_cli.run.options import Options, gateway_place, listeners, read_again, with_defaults, with_ports
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
 from gatewright_cli.supervision.forked import Forked
@@ -85,7 +85,7 @@ def _generations(options: Options) -> Generations:
 def _changes(options: Options, generations: Generations, listening: Gateway, state_dir: Path) -> UpdateSources:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
-    source = GatewaySource(options.gateway and options.gateway.absolute(), options.of_gateway, listening, state_dir)
+    source = GatewaySource(gateway_place(options), options.of_gateway, listening, state_dir)
     return UpdateSources(
         generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit, source
     )

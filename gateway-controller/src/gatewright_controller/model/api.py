@@ -31,6 +31,8 @@ ApiVersion = Annotated[
     ),
 ]
 
+MATCHES_FORM = {"x-cure": "its form is [{name: x-version, exact: '2'}]"}
+
 
 class Operation(Routing, frozen=True):
     """One method at one path of the API, with its policies behind those of the API."""
@@ -40,8 +42,12 @@ class Operation(Routing, frozen=True):
     case; `*` for any of them without lower-case letters that has no operation of its own."""
     path: str
     """`/`, `/items`, `/{id}`, `/files/*`: under the context, by segments."""
-    headers: Annotated[list[HeaderMatch], Meta(max_length=16)] = msgspec.field(default_factory=list)
-    query: Annotated[list[QueryMatch], Meta(max_length=16)] = msgspec.field(default_factory=list)
+    headers: Annotated[list[HeaderMatch], Meta(max_length=16, extra_json_schema=MATCHES_FORM)] = msgspec.field(
+        default_factory=list
+    )
+    query: Annotated[list[QueryMatch], Meta(max_length=16, extra_json_schema=MATCHES_FORM)] = msgspec.field(
+        default_factory=list
+    )
     """What else a request has for it to be this operation's: all of them."""
     policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
     request_timeout: Timeout | UnsetType = UNSET

@@ -10,6 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
 
+SPLIT_FORM = {"x-cure": "its form is [{upstream: main, weight: 9}, {upstream: canary, weight: 1}]"}
+MIRROR_FORM = {"x-cure": "its form is [{upstream: shadow, percent: 10}]"}
 RetryName = Literal[
     "connectFailure",
     "refusedStream",
@@ -175,9 +177,9 @@ class Websocket(Strict, frozen=True):
 class Routing(Strict, frozen=True, kw_only=True):
     """What becomes of requests. An API's own holds for all its operations, as far as these do not say otherwise."""
 
-    split: Annotated[list[Split], Meta(min_length=1, max_length=20)] | UnsetType = UNSET
+    split: Annotated[list[Split], Meta(min_length=1, max_length=20, extra_json_schema=SPLIT_FORM)] | UnsetType = UNSET
     """The pools that requests are spread over, at random by weight; in place of one `upstream`."""
-    mirror: Annotated[list[Mirror], Meta(max_length=5)] | UnsetType = UNSET
+    mirror: Annotated[list[Mirror], Meta(max_length=5, extra_json_schema=MIRROR_FORM)] | UnsetType = UNSET
     """Pools that are sent copies of requests."""
     retries: (
         Annotated[

@@ -81,8 +81,14 @@ class Forwarder:
 
     def _group(self, idle_ms: int | None) -> str:
         """Names, after their content, the routes between which a choice decides; "" where nobody chooses."""
-        made = [self._route(self._anything, name, idle_ms, "") for name in self._choices]
-        return digest_of([envoy.serialized(route).hex() for route in made]) if made else ""
+        if idle_ms not in self._groups:
+            made = [self._route(self._anything, name, idle_ms, "") for name in self._choices]
+            self._groups[idle_ms] = digest_of([envoy.serialized(route).hex() for route in made]) if made else ""
+        return self._groups[idle_ms]
+
+    @cached_property
+    def _groups(self) -> dict[int | None, str]:
+        return {}
 
     @cached_property
     def _anything(self) -> envoy.EnvoyMessage:

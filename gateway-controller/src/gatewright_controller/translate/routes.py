@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
 from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
-from gatewright_controller.paths import Kind, PathTemplate, Segment, is_plain, parse_path, spellings
+from gatewright_controller.paths import Kind, PathIndex, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import Action, Forwarding
 from gatewright_controller.translate.chains import goes_on_when_crashed
@@ -99,6 +99,8 @@ class Target:
     access_log: AccessLog = "all"
     strict: bool = False
     """Whether a slash at the end makes no other path."""
+    forwarders: dict[tuple[str, str], Forwarder] = field(default_factory=dict)
+    """Made so far, by operation and method: what policies choose between is worked out once for all of its routes."""
 
 
 def by_path(operations: Sequence[Operation]) -> dict[PathTemplate, list[Operation]]:
@@ -118,9 +120,11 @@ def _precedence(operation: Operation) -> tuple[bool, bool, str, tuple[int, int]]
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
     """All of an API's routes, in the order in which Envoy is to try them."""
-    templates = {routed.template for routed in paths}
-    allowed = {routed.template: _allowed(routed, paths) for routed in paths}
-    places = [(routed, place) for routed in paths for place in _places(routed.template, templates, target)]
+    found = {routed.template: routed for routed in paths}
+    index = PathIndex(found)
+    covering = {template: [found[one] for one in index.covering(template)] for template in found}
+    allowed = {routed.template: _allowed(covering[routed.template]) for routed in paths}
+    places = [(routed, place) for routed in paths for place in _places(routed.template, index, target)]
     for routed, place in places:
         if target.strict:
             yield from _ambiguity_routes(routed, place, target)
@@ -130,16 +134,16 @@ def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy
         if routed.preflight:
             yield _preflight_route(place, routed.preflight, allowed[routed.template], target)
     for routed, place in places:
-        if conditional := _conditional(routed, paths):
+        if conditional := _conditional(covering[routed.template]):
             yield _mismatch_route(place, conditional, target)
         yield _refusing_route(place, allowed[routed.template], target)
 
 
-def _places(template: PathTemplate, templates: set[PathTemplate], target: Target) -> Iterator[envoy.PathMatch]:
+def _places(template: PathTemplate, index: PathIndex, target: Target) -> Iterator[envoy.PathMatch]:
     """What a path of the API matches. In a strict one, no looser path takes it for having a slash more or less."""
     yield path_match(target.context, template)
     slashed = template.slashed
-    if target.strict and slashed and slashed not in templates and any(one.meets(slashed) for one in templates):
+    if target.strict and slashed and slashed not in index and index.is_met(slashed):
         yield path_match(target.context, slashed)
 
 
@@ -181,7 +185,9 @@ def _methods(routed: RoutedPath, operation: RoutedOperation) -> Iterator[tuple[e
 
 def forwarder(operation: RoutedOperation, action: Forwarding, method: str, target: Target) -> Forwarder:
     """What makes an operation's routes to its pools, of requests with the method."""
-    return Forwarder(
+    if made := target.forwarders.get((operation.name, method)):
+        return made
+    target.forwarders[operation.name, method] = made = Forwarder(
         name=route_name(target.api, operation),
         action=action,
         method=method,
@@ -192,6 +198,7 @@ def forwarder(operation: RoutedOperation, action: Forwarding, method: str, targe
         filters=_filters(operation.chain, target),
         pool=target.pool,
     )
+    return made
 
 
 def render_chosen_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:
@@ -231,12 +238,12 @@ def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target
         yield envoy.refusing_route(f"{target.api}|400|", match, AMBIGUOUS, _filters(None, target))
 
 
-def _conditional(routed: RoutedPath, paths: Sequence[RoutedPath]) -> set[str]:
+def _conditional(covering: Sequence[RoutedPath]) -> set[str]:
     """Methods of the path with which a request may come and meet no operation, for want of what they match besides; of
     one that asks for more in one operation and for nothing in another, all requests meet one."""
-    covering = [one for other in paths if other.template.covers(routed.template) for one in other.operations]
-    asking = _answered(one for one in covering if one.matches)
-    always = _answered(one for one in covering if not one.matches)
+    operations = [one for other in covering for one in other.operations]
+    asking = _answered(one for one in operations if one.matches)
+    always = _answered(one for one in operations if not one.matches)
     return set() if asking <= always else asking
 
 
@@ -254,9 +261,8 @@ def _refusing_route(place: envoy.PathMatch, allowed: str, target: Target) -> env
     return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), _filters(None, target))
 
 
-def _allowed(routed: RoutedPath, paths: Sequence[RoutedPath]) -> str:
-    covering = (other.methods for other in paths if other.template.covers(routed.template))
-    return ", ".join(sorted({"OPTIONS"}.union(*covering)))
+def _allowed(covering: Sequence[RoutedPath]) -> str:
+    return ", ".join(sorted({"OPTIONS"}.union(*(other.methods for other in covering))))
 
 
 def route_name(api: str, operation: RoutedOperation | RoutedAnswer) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gatewright.definition import BodyMode
 from gatewright_documents.mistake import Mistake
@@ -31,6 +31,7 @@ GOES_UPSTREAM = ("upstream", "split", "mirror", "retries", "rewrite", "streamTim
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 ENVOYS = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 """Headers that say how a message is transferred."""
+MOST_CHOICES = 10_000
 MOST_PARAMETERS = 8
 """RE2's substitutions know nine groups; one is the wildcard's."""
 
@@ -44,6 +45,7 @@ def check_routing(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
     if rewrite and isinstance(rewrite.path, str):
         expected = "expected prefix or host for a whole API, whose operations have different paths"
         yield Mistake("spec.rewrite.path", f"{expected}, got {rewrite.path!r}; say it at the operation")
+    bases = {one.name: base for one in draft.upstreams if (base := _base(one.upstream)) is not None}
     for operation in draft.operations:
         yield from _check_exclusions(operation.routing)
         yield from _check_common(operation.routing, operation)
@@ -51,7 +53,8 @@ def check_routing(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
         yield from _check_websocket(draft, operation, definitions)
         yield from _check_redirect(operation)
         yield from _check_answer(operation)
-        yield from _check_mirrored(draft, operation)
+        yield from _check_mirrored(draft, operation, bases)
+    yield from _check_choices(draft)
 
 
 def _check_common(routing: DraftRouting, operation: DraftOperation | None) -> Iterator[Mistake]:
@@ -242,12 +245,11 @@ def _check_answer(operation: DraftOperation) -> Iterator[Mistake]:
         )
 
 
-def _check_mirrored(draft: Draft, operation: DraftOperation) -> Iterator[Mistake]:
-    """A copy has the path that the request has upstream, so the base paths are to be the same."""
+def _check_mirrored(draft: Draft, operation: DraftOperation, bases: Mapping[str, str]) -> Iterator[Mistake]:
+    """A copy has the path that the request has upstream, so the base paths are to be the same. bases: of the pools."""
     if operation.routing.says("redirect") or operation.routing.says("answer"):
         return
     routing = operation.routing if operation.routing.says("mirror") else draft.routing
-    bases = {one.name: base for one in draft.upstreams if (base := _base(one.upstream)) is not None}
     targets = _pools(draft, operation)
     reached = {*targets, *(bases if draft.policies or operation.policies else ())}
     for where, name in _mirrors(routing):
@@ -259,6 +261,19 @@ def _check_mirrored(draft: Draft, operation: DraftOperation) -> Iterator[Mistake
             expected = f"expected an upstream with the base path of {others[0]} ({bases[others[0]] or 'none'})"
             got = f"{name!r}, whose base path is {bases[name] or 'none'}"
             yield Mistake(where, f"{expected}, to which {operation.method} {operation.path} may go, got {got}")
+
+
+def _check_choices(draft: Draft) -> Iterator[Mistake]:
+    """Each is a route of its own."""
+    choosing = [
+        one
+        for one in draft.operations
+        if (draft.policies or one.policies) and not (one.routing.says("redirect") or one.routing.says("answer"))
+    ]
+    if (count := len(choosing) * len(draft.upstreams)) > MOST_CHOICES and len(draft.upstreams) > 1:
+        expected = f"expected at most {MOST_CHOICES} choices of policies, operations with policies times upstreams"
+        got = f"got {len(choosing)} times {len(draft.upstreams)}, which is {count}"
+        yield Mistake("spec.upstream", f"{expected}, {got}; make several APIs of it, or name fewer upstreams")
 
 
 def _pools(draft: Draft, operation: DraftOperation) -> set[str]:

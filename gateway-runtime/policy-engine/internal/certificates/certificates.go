@@ -5,10 +5,12 @@ package certificates
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // Certificate is a certificate with its private key, in PEM files.
@@ -97,23 +99,47 @@ func (a Authority) load() (Trust, error) {
 // mostBytes of a file: one that is larger holds something else.
 const mostBytes = 8 << 20
 
+// read opens a file before it looks at what it is, so that it looks at what it reads; and does not wait for it, as for the
+// other end of a pipe.
 func read(file string) ([]byte, error) {
-	found, err := os.Stat(file)
+	opened, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: expected a PEM file, got none: put it there, or name another", file)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: cannot be read: %w: let the user of this process read it", file, cause(err))
 	case err != nil:
 		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
-	case !found.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: expected a file, got %s", file, found.Mode().Type())
-	case found.Size() > mostBytes:
-		return nil, fmt.Errorf("%s: expected a PEM file of at most %d bytes, got %d", file, mostBytes, found.Size())
 	}
-	content, err := os.ReadFile(file)
+	defer func() { _ = opened.Close() }()
+	found, err := opened.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w: let the user of this process read it", file, cause(err))
+		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
+	}
+	if !found.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: expected a file, got %s: name a PEM file", file, kindOf(found.Mode()))
+	}
+	content, err := io.ReadAll(io.LimitReader(opened, mostBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
+	}
+	if len(content) > mostBytes {
+		return nil, fmt.Errorf("%s: expected a PEM file of at most %d bytes, got more: name another", file, mostBytes)
 	}
 	return content, nil
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	default:
+		return "something else"
+	}
 }
 
 // cause leaves out of a file's error the path, which stands before it already.

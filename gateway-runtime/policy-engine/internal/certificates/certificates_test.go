@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,12 +69,18 @@ func TestWhatCannotBeUsedIsSaidWithFileAndCure(t *testing.T) {
 		"one-and-a-half": append(bytes.Clone(issued.Chain), ca.PEM[:len(ca.PEM)/2]...), "encrypted": encrypted, "text": []byte("hello"), "empty": nil,
 		"weak": weak.Chain, "weakKey": weak.Key, "odd": odd.Chain, "oddKey": odd.Key, "ca": ca.PEM, "crl": ca.Revoke(), "otherCRL": other.Revoke()})
 	none, folder := filepath.Join(t.TempDir(), "none"), t.TempDir()
+	pipe := filepath.Join(folder, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		sources  certificates.Sources
 		expected []string
 	}{
 		{oneCertificate(none, paths["key"]), []string{"certificate web: " + none + ": expected a PEM file, got none: put it there"}},
-		{oneCertificate(folder, paths["key"]), []string{folder + ": expected a file, got d"}},
+		{oneCertificate(folder, paths["key"]), []string{folder + ": expected a file, got a directory: name a PEM file"}},
+		{oneCertificate(pipe, paths["key"]), []string{pipe + ": expected a file, got a pipe"}}, // with nobody at its other end
+		{oneCertificate("/dev/zero", paths["key"]), []string{"/dev/zero: expected a file, got a device"}},
 		{oneCertificate(paths["chain"], paths["secondKey"]), []string{paths["secondKey"] + ": expected the private key of the first certificate in " + paths["chain"], "CN=web.example", "got another one"}},
 		{oneCertificate(paths["half"], paths["key"]), []string{paths["half"] + ": expected whole PEM blocks"}},
 		{oneCertificate(paths["one-and-a-half"], paths["key"]), []string{paths["one-and-a-half"] + ": expected whole PEM blocks"}},

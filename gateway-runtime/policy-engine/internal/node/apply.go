@@ -114,7 +114,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 			continue
 		}
 		q.build = nil
-		err := n.chains.acquire(b)
+		err := n.acquire(b, q.bundle)
 		if errors.Is(err, errStale) || err != nil && q.renewed {
 			n.startBuild(q)
 			continue
@@ -132,6 +132,15 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 	}
 	n.arrived = nil
 	return candidates
+}
+
+// acquire makes chains of what was built. The Gateway may have changed since the build began.
+func (n *Node) acquire(b *build, bundle *xds.Bundle) error {
+	if err := n.missingSecrets(bundle); err != nil {
+		n.chains.discard(b)
+		return err
+	}
+	return n.chains.acquire(b)
 }
 
 func (n *Node) stage(ctx context.Context, candidates []*version, step step, outcomes outcomes) {

@@ -149,11 +149,12 @@ func wire(message proto.Message) []byte {
 type scriptedEnvoy struct {
 	mutex      sync.Mutex
 	present    bool
-	bad, held  map[string]bool // route operations it refuses; clusters it does not answer to
+	bad, held  map[string]bool // routes and listeners that it refuses, and "secrets"; clusters and listeners that it does not answer to
 	clusters   []string
 	routes     []string
 	listeners  []string
 	secrets    []string
+	secretsNow xds.Resources
 	unserved   []string // APIs that it answers for with 503
 	config     string   // the routes that it has acknowledged
 	routed     string   // their content
@@ -200,8 +201,8 @@ func (e *scriptedEnvoy) SetSecrets(_ context.Context, secrets xds.Resources) err
 	if slices.Equal(names, e.secrets) && len(names) == 0 {
 		return e.nobody()
 	}
-	e.secrets = names
-	return e.say("secrets "+strings.Join(names, " "), false, false)
+	e.secrets, e.secretsNow = names, secrets
+	return e.say("secrets "+strings.Join(names, " "), false, e.bad["secrets"])
 }
 
 func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources) error {
@@ -209,7 +210,8 @@ func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources)
 	defer e.mutex.Unlock()
 	e.listeners = slices.Sorted(maps.Keys(listeners))
 	refused := slices.ContainsFunc(e.listeners, func(name string) bool { return e.bad[name] })
-	return e.say("listeners "+strings.Join(e.listeners, " "), false, refused)
+	held := slices.ContainsFunc(e.listeners, func(name string) bool { return e.held[name] })
+	return e.say("listeners "+strings.Join(e.listeners, " "), held, refused)
 }
 
 func (e *scriptedEnvoy) nobody() error {
@@ -305,6 +307,7 @@ type bench struct {
 	observer Observer // nil: nobody is told
 
 	gatewayFile *nodev1.Gateway // nil: there is none
+	fileNow     func() string   // its digest now; nil: it does not change
 }
 
 const grace = 40 * time.Millisecond
@@ -317,7 +320,7 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", Gateway: b.gatewayFile, StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
+	node, err := New(Options{NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
 		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond, Watch: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)

@@ -56,16 +56,26 @@ func (n *Node) applyGateway(ctx context.Context, message *nodev1.Gateway, revisi
 		return
 	}
 	if current := n.listening.current; current != nil && current.message.GetDigest() == message.GetDigest() {
-		n.listening.queued = nil
-		current.revision = revision
-		if current.acknowledged {
-			n.storeGateway(current)
-			n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
-		}
+		n.keepGateway(current, revision)
 		return
 	}
 	n.listening.queued = &queuedGateway{message: message, revision: revision}
 	n.tryGateway(ctx)
+}
+
+// keepGateway is told by another update that a version is to stay. What waited to take its place does so no more; that an
+// Envoy has refused it is tried again as before, and reported anew.
+func (n *Node) keepGateway(current *gatewayVersion, revision uint64) {
+	current.revision = revision
+	if q := n.listening.queued; q != nil && q.message == current.message {
+		q.revision, q.reason, q.retryAt = revision, "", time.Now()
+		return
+	}
+	n.listening.queued = nil
+	if current.acknowledged {
+		n.storeGateway(current)
+		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
+	}
 }
 
 // ReplaceGateway makes a Gateway the node's, as an update of the controller's would, and returns once it is, or is not: then
@@ -151,7 +161,7 @@ func newGatewayVersion(
 func (n *Node) checkInUse(gateway *xds.Gateway) error {
 	var errs []error
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
-		for _, name := range n.running[api].bundle.Secrets {
+		for _, name := range n.running[api].secrets() {
 			if !gateway.HasSecret(name) {
 				errs = append(errs, transientError{fmt.Errorf("expected %q, which the upstream of API %s names, got a Gateway without it", name, api)})
 			}
@@ -259,15 +269,22 @@ func (n *Node) confirmGateway(ctx context.Context) {
 	case err == nil:
 		n.acknowledgeGateway(v)
 	case v.previous != nil:
+		newer := n.listening.queued
 		n.commitGateway(v.previous)
 		n.restoreGateway(ctx)
-		n.rejectGateway(&queuedGateway{message: v.message, revision: v.revision}, err)
+		n.refuseConnected(newer, v, err)
 	default:
-		q := &queuedGateway{message: v.message, revision: v.revision}
-		n.rejectGateway(q, transientError{err})
-		if n.listening.queued == nil {
-			n.listening.queued = q
-		}
+		n.refuseConnected(n.listening.queued, v, transientError{err})
+	}
+}
+
+// refuseConnected rejects a version that an Envoy has refused as it connected. A newer one that waits goes on doing so.
+func (n *Node) refuseConnected(newer *queuedGateway, v *gatewayVersion, err error) {
+	q := &queuedGateway{message: v.message, revision: v.revision}
+	n.listening.queued = q
+	n.rejectGateway(q, err)
+	if newer != nil {
+		n.listening.queued = newer
 	}
 }
 
@@ -291,23 +308,39 @@ func (n *Node) retryGateway(ctx context.Context) {
 	case current == nil || q.message != current.message:
 		n.tryGateway(ctx)
 	default:
-		if err := n.setGateway(ctx, current); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-			n.rejectGateway(q, transientError{err})
-			return
-		}
-		n.listening.queued = nil
-		n.acknowledgeGateway(current)
-		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
+		n.retryCurrent(ctx, q, current)
 	}
 }
 
-// replaceCertificates serves what certificate files hold now, and opens the listeners that waited for it.
+func (n *Node) retryCurrent(ctx context.Context, q *queuedGateway, current *gatewayVersion) {
+	err := n.setGateway(ctx, current)
+	switch {
+	case errors.Is(err, xds.ErrNoEnvoy):
+		n.listening.queued = nil // the next Envoy to connect is asked
+	case err != nil:
+		n.rejectGateway(q, transientError{err})
+	case current.acknowledged: // by an Envoy before
+		n.listening.queued = nil
+		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
+	default:
+		n.listening.queued = nil
+		n.acknowledgeGateway(current)
+	}
+}
+
+// replaceCertificates serves what certificate files hold now, and opens the listeners that waited for it. What Envoy
+// refuses is not kept: another Envoy, which has nothing from before, is given what the last one took.
 func (n *Node) replaceCertificates(ctx context.Context, contents certificates.Contents) {
 	v := n.listening.current
+	before, heldBefore := v.secrets, v.contents
 	secrets, err := xds.Secrets(contents)
 	if err == nil {
 		v.contents, v.secrets = contents, secrets
 		err = n.setGateway(ctx, v)
+	}
+	if _, refused := errors.AsType[*xds.RefusedError](err); refused {
+		v.contents, v.secrets = heldBefore, before
+		n.restoreGateway(ctx)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
 		n.log.Error("Envoy has not taken what the certificate files hold now; it goes on with what they held before", "reason", err.Error())
@@ -356,9 +389,14 @@ func (n *Node) gatewayStats() GatewayStats {
 	return stats
 }
 
-// storeGateway keeps what Envoy has taken, beside the digest of the file that it took the place of.
+// storeGateway keeps what Envoy has taken, beside the digest of the file that it takes the place of: as that is now, for it
+// may have been written anew since the node began with it.
 func (n *Node) storeGateway(v *gatewayVersion) {
-	if err := n.store.writeGateway(v.message, n.options.Gateway.GetDigest()); err != nil {
+	file := n.options.Gateway.GetDigest()
+	if n.options.GatewayDigest != nil {
+		file = n.options.GatewayDigest()
+	}
+	if err := n.store.writeGateway(v.message, file); err != nil {
 		n.stats.stateErrors.Add(1)
 		n.log.Error("cannot store the Gateway: after a restart without controller the one before would come back",
 			"directory", n.store.directory, "error", err.Error())

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 )
 
@@ -201,6 +204,120 @@ func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTh
 	}
 }
 
+func TestAFileThatWasReloadedAndThenTakenBackWhileTheNodeWasDownCounts(t *testing.T) {
+	directory, file := t.TempDir(), "file-one"
+	begin := func() *bench {
+		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith(file, file), fileNow: func() string { return file }}
+		return newBenchWith(t, b, directory)
+	}
+	first := begin()
+	file = "file-two"
+	first.gateway(1, gatewayWith("file-two", "file-two"))
+	first.node.Close()
+	file = "file-one"
+	if again := begin(); again.listens() != "file-one" {
+		t.Errorf("expected what the file says, got %q", again.listens())
+	}
+}
+
+func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
+	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
+	b.envoy.bad["http"] = true // its port is another's for a while
+	newBenchWith(t, b, t.TempDir())
+	b.node.confirmGateway(t.Context())
+	equal(t, "told", b.toldOfGateway(), "0 one PENDING refused by Envoy: a bad route")
+	b.gateway(7, gatewayWith("one", "http"))
+	b.node.retryGateway(t.Context())
+	equal(t, "told anew", b.toldOfGateway(), "7 one PENDING refused by Envoy: a bad route")
+	b.envoy.bad["http"] = false
+	b.run()
+	b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "7 one APPLIED") })
+}
+
+func TestNobodysSilenceIsNoAcknowledgementOfAGateway(t *testing.T) {
+	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
+	b.envoy.bad["http"] = true
+	newBenchWith(t, b, t.TempDir())
+	b.node.confirmGateway(t.Context())
+	b.toldOfGateway()
+	b.envoy.present = false
+	b.node.listening.queued.retryAt = time.Now()
+	b.node.retryGateway(t.Context())
+	equal(t, "told", b.toldOfGateway())
+	if digest := b.node.hello().GetGatewayDigest(); digest != "" {
+		t.Errorf("expected none that an Envoy has taken, got %q", digest)
+	}
+	b.node.Close()
+}
+
+func TestAGatewayThatAnEnvoyLeavesUnansweredAsItConnectsIsTriedAgain(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, gatewayWith("one", "http"))
+	b.envoy.present = false
+	b.gateway(2, gatewayWith("two", "slow"))
+	b.toldOfGateway()
+	b.envoy.present, b.envoy.held["slow"] = true, true
+	b.node.confirmGateway(t.Context())
+	told := b.toldOfGateway()
+	if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING") || b.listens() != "http" {
+		t.Fatalf("told: %q, listeners: %q", told, b.listens())
+	}
+	b.envoy.held["slow"] = false
+	b.run()
+	b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+}
+
+func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	folder := t.TempDir()
+	b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+	good := b.envoy.secretsNow["certificate/web"].Version
+	issue(t, folder)
+	contents, err := certificates.Load(b.node.listening.current.gateway.Sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.envoy.bad["secrets"] = true
+	b.node.replaceCertificates(t.Context(), contents)
+	b.envoy.bad["secrets"] = false
+	b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
+	if got := b.envoy.secretsNow["certificate/web"].Version; got != good {
+		t.Errorf("expected the one that Envoy took, got another one")
+	}
+	b.node.Close()
+}
+
+func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.shelf.slow = make(chan struct{})
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())))
+	slow := namingWeb()
+	slow.Chains[0].Attachments[0].Parameters = []byte(`{"slow":true}`)
+	b.gateway(2, nil, slow)
+	b.gateway(3, gatewayWith("two", "http"))
+	b.toldOfGateway()
+	b.run()
+	close(b.shelf.slow)
+	b.eventually("it is rejected", func() bool { return slices.Contains(b.reported(), "2 orders 1 REJECTED") })
+	if clusters, _ := b.envoy.serves(); len(clusters) > 0 {
+		t.Errorf("expected no cluster that would wait for what nobody has, got %q", clusters)
+	}
+	b.eventually("what was built is closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
+}
+
+func TestAGatewayWaitsForWhatAVersionNamesThatMayComeBack(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
+	b.envoy.present = false
+	b.gateway(2, nil, bundle("orders", "2"))
+	b.toldOfGateway()
+	b.gateway(3, gatewayWith("two", "other"))
+	if told := b.toldOfGateway(); len(told) != 1 || !strings.Contains(told[0], `3 two PENDING expected "certificate/web"`) {
+		t.Errorf("got %q", told)
+	}
+	b.node.Close()
+}
+
 func TestADamagedGatewayIsIgnored(t *testing.T) {
 	directory := t.TempDir()
 	b := newBench(t, newScriptedEnvoy(true), directory)
@@ -257,10 +374,11 @@ func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T
 	b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
 }
 
-func naming(api, digest, certificate string) *nodev1.ApiBundle {
-	message := bundle(api, digest)
-	message.Clusters = [][]byte{wire(&clusterv3.Cluster{Name: api + "|" + digest,
-		TransportSocket: socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: namingCertificate(certificate)})})}
+// namingWeb is the first bundle of the API orders, whose upstream names the certificate "web".
+func namingWeb() *nodev1.ApiBundle {
+	message := bundle("orders", "1")
+	message.Clusters = [][]byte{wire(&clusterv3.Cluster{Name: "orders|1",
+		TransportSocket: socket(&tlsv3.UpstreamTlsContext{CommonTlsContext: namingCertificate("web")})})}
 	return message
 }
 
@@ -268,7 +386,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.gateway(1, gatewayWith("one", "http"))
 	b.toldOfGateway()
-	b.gateway(2, nil, naming("orders", "1", "web"))
+	b.gateway(2, nil, namingWeb())
 	equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
 	if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
 		t.Errorf("got %q", reason)
@@ -282,7 +400,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 
 func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), naming("orders", "1", "web"))
+	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
 	b.toldOfGateway()
 	b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
 	told := b.toldOfGateway()

@@ -46,7 +46,8 @@ type Options struct {
 	EngineVersion string
 	Controller    string // "unix:PATH" or "host:port"; empty: the node lives by its last good state alone
 	StateDir      string
-	Gateway       *nodev1.Gateway // to begin with; nil: the node listens nowhere until it is given one
+	Gateway       *nodev1.Gateway // to begin with, of a file; nil: the node listens nowhere until it is given one
+	GatewayDigest func() string   // of that file as it is now; nil: it does not change
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit

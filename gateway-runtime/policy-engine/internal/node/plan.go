@@ -25,6 +25,16 @@ func (v *version) lastGood() *version {
 	return v.previous
 }
 
+// secrets are those that it names, or the version before that it may give way to again; sorted.
+func (v *version) secrets() []string {
+	if v.previous == nil {
+		return v.bundle.Secrets
+	}
+	all := slices.Concat(v.bundle.Secrets, v.previous.bundle.Secrets)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // running are the versions that Envoy is to serve, by API.
 type running map[string]*version
 

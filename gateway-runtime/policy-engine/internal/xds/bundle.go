@@ -48,7 +48,7 @@ type Bundle struct {
 	API      string
 	Digest   string
 	Context  string    // "/orders", "/" for the root
-	Hosts    []string  // sorted, in lower case; "*" is every host
+	Hosts    []string  // sorted, in lower case, without a dot at the end; "*" is every host
 	Clusters Resources // by name, which says their content: old and new stand side by side
 	Names    Names     // that Envoy resolves for the clusters
 	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
@@ -97,7 +97,7 @@ func parseHosts(hosts []string) ([]string, error) {
 		if !isHostPattern(host) {
 			errs = append(errs, fmt.Errorf(`hosts[%d]: expected "a.example", "*.a.example", "a.*" or "*", got %q`, i, host))
 		}
-		parsed = append(parsed, strings.ToLower(host))
+		parsed = append(parsed, strings.TrimSuffix(strings.ToLower(host), "."))
 	}
 	slices.Sort(parsed)
 	return slices.Compact(parsed), errors.Join(errs...)
@@ -158,10 +158,32 @@ func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	if id != "" && chain == nil {
 		return fmt.Errorf("name %q: expected the id of one of the bundle's chains at its end, or nothing after the last |, got %q", route.GetName(), id)
 	}
-	if err := errors.Join(checkExtProc(route, chain), checkUpgrades(route, chain), checkChoice(route, chain)); err != nil {
+	if err := errors.Join(checkExtProc(route, chain), checkUpgrades(route, chain), checkChoice(route, chain), checkClusters(route),
+		checkInline(route.GetDirectResponse().GetBody())); err != nil {
 		return fmt.Errorf("name %q: %w", route.GetName(), err)
 	}
 	return nil
+}
+
+// checkClusters holds a route to clusters that it names itself: a header would let clients choose.
+func checkClusters(route *routev3.Route) error {
+	var errs []error
+	for i, one := range route.GetRoute().GetWeightedClusters().GetClusters() {
+		if one.GetClusterHeader() != "" {
+			errs = append(errs, fmt.Errorf("route.weighted_clusters.clusters[%d].cluster_header: expected none, got %q", i, one.GetClusterHeader()))
+		}
+	}
+	for i, mirror := range route.GetRoute().GetRequestMirrorPolicies() {
+		if mirror.GetClusterHeader() != "" {
+			errs = append(errs, fmt.Errorf("route.request_mirror_policies[%d].cluster_header: expected none, got %q", i, mirror.GetClusterHeader()))
+		}
+	}
+	switch by := route.GetRoute().GetClusterSpecifier().(type) {
+	case nil, *routev3.RouteAction_Cluster, *routev3.RouteAction_WeightedClusters:
+	default:
+		errs = append(errs, fmt.Errorf("route: expected cluster or weighted_clusters, got %T", by))
+	}
+	return errors.Join(errs...)
 }
 
 func (b *Bundle) parseClusters(texts [][]byte) error {

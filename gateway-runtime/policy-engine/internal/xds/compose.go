@@ -13,7 +13,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -36,10 +35,11 @@ var forwardedHost = &corev3.HeaderValueOption{
 // same bundles cover, and in it a prefix tree from context to routes, so that a request costs the same with 10 and with
 // 10,000 APIs.
 //
-// A host is one whatever its port, the case of its letters and a dot at its end. A path belongs to the longest context that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1",
-// not "/ordersX"), whether or not one of its routes matches. On a named host, the APIs of that name come before those
-// of wildcards and of every host with the same context. What no API claims is Envoy's 404; what lies under the context of
-// one that is not served (Unserved) is 503. What has two Host headers is 400.
+// A host is one whatever its port, the case of its letters and a dot at its end. A path belongs to the longest context
+// that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1", not "/ordersX"), whether or not one of its
+// routes matches. On a named host, the APIs of that name come before those of wildcards and of every host with the same
+// context. What no API claims is Envoy's 404; what lies under the context of one that is not served (Unserved) is 503.
+// What has two Host headers is 400.
 //
 // challenges: those of ACME are answered on every host, before any API.
 func Compose(bundles []*Bundle, challenges bool) (Resource, error) {
@@ -86,7 +86,7 @@ func virtualHosts(bundles []*Bundle) []*routev3.VirtualHost {
 
 // domains are what a host is called: with a dot at its end it is the same one (RFC 1034, 3.1).
 func domains(host string) []string {
-	if strings.HasSuffix(host, "*") || strings.HasSuffix(host, ".") {
+	if strings.HasSuffix(host, "*") {
 		return []string{host}
 	}
 	return []string{host, host + "."}
@@ -125,11 +125,7 @@ func routeList(owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
 var pathInput = mustInput("path", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
 
 func mustInput(name string, message proto.Message) *xdscorev3.TypedExtensionConfig {
-	packed, err := anypb.New(message)
-	if err != nil {
-		panic(err) // a constant message always serializes
-	}
-	return &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: packed}
+	return &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: mustAny(message)}
 }
 
 func pathIs(match *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {

@@ -267,6 +267,18 @@ func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
 	}
 }
 
+func TestAHostWithADotAtItsEndIsTheOneWithout(t *testing.T) {
+	config := &routev3.RouteConfiguration{}
+	composed := compose(t, answering(t, "a", "/a", "a.example"), answering(t, "b", "/b", "A.example."))
+	if err := proto.Unmarshal(composed.Body.GetValue(), config); err != nil {
+		t.Fatal(err)
+	}
+	// Envoy refuses a route configuration with a domain that stands twice.
+	if got := config.GetVirtualHosts()[0].GetDomains(); !slices.Equal(got, []string{"a.example", "a.example."}) || len(config.GetVirtualHosts()) != 2 {
+		t.Errorf("expected one virtual host beside that of every host, got %q of %d", got, len(config.GetVirtualHosts()))
+	}
+}
+
 func TestHostsOfTheSameBundlesShareAVirtualHost(t *testing.T) {
 	config := &routev3.RouteConfiguration{}
 	all := []*xds.Bundle{answering(t, "shop", "/", "a.example", "b.example"), answering(t, "blog", "/blog", "b.example", "c.example", "*.c.example"), answering(t, "every", "/every")}

@@ -77,7 +77,7 @@ func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error 
 			err = errors.Join(err, fmt.Errorf("expected one of the Gateway's certificates and authorities (%s), got %q", g.known(), secret))
 		}
 	}
-	if err := errors.Join(err, checkRouteConfigs(listener)); err != nil {
+	if err := errors.Join(err, checkManagers(listener)); err != nil {
 		return err
 	}
 	g.needs[name] = secrets
@@ -85,8 +85,9 @@ func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error 
 	return nil
 }
 
-// checkRouteConfigs refuses routes that nobody serves: a listener would wait for them for ever.
-func checkRouteConfigs(listener *listenerv3.Listener) error {
+// checkManagers holds what serves HTTP to the routes that there are, and to their policies: routes that nobody serves
+// would be waited for for ever, and without the filter that asks the engine no policy would run.
+func checkManagers(listener *listenerv3.Listener) error {
 	var errs []error
 	walk(listener, func(message proto.Message) {
 		manager, ok := message.(*hcmv3.HttpConnectionManager)
@@ -95,6 +96,12 @@ func checkRouteConfigs(listener *listenerv3.Listener) error {
 		}
 		if rds := manager.GetRds(); rds.GetRouteConfigName() != RouteConfigName || rds.GetConfigSource().GetAds() == nil {
 			errs = append(errs, fmt.Errorf("rds: expected route_config_name %q by ads, got %q", RouteConfigName, rds.GetRouteConfigName()))
+		}
+		if !slices.ContainsFunc(manager.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == extProcFilter }) {
+			errs = append(errs, fmt.Errorf("http_filters: expected %s, got none: no policy would run", extProcFilter))
+		}
+		if len(manager.GetUpgradeConfigs()) > 0 {
+			errs = append(errs, errors.New("upgrade_configs: expected none, since routes have them, where no policy wants a body"))
 		}
 	})
 	return errors.Join(errs...)

@@ -18,6 +18,8 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3" // the listener names it in an Any
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
@@ -37,9 +39,14 @@ func listenerWith(t fails, name string, port int, tls, routes string) []byte {
 	return serialized(t, &listenerv3.Listener{}, fmt.Sprintf(`{"name":%q,"address":{"socketAddress":{"address":"127.0.0.1","portValue":%d}},
 		"filterChains":[{%s"filters":[{"name":"envoy.filters.network.http_connection_manager","typedConfig":{
 			"@type":"type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-			"statPrefix":"gatewright",%s,"httpFilters":[{"name":"envoy.filters.http.router","typedConfig":{
-				"@type":"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}}]}]}`, name, port, tls, routes))
+			"statPrefix":"gatewright",%s,"httpFilters":[%s{"name":"envoy.filters.http.router","typedConfig":{
+				"@type":"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}}]}]}`, name, port, tls, routes, engineAsked))
 }
+
+// engineAsked is the filter that asks the engine, on routes with policies.
+const engineAsked = `{"name":"envoy.filters.http.ext_proc","disabled":true,"typedConfig":{
+	"@type":"type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor",
+	"grpcService":{"googleGrpc":{"targetUri":"127.0.0.1:1","statPrefix":"engine"}}}},`
 
 // withTLS is a transport socket with these certificates, and an authority for clients where it is named.
 func withTLS(authority string, certificates ...string) string {
@@ -246,6 +253,21 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	}
 }
 
+func TestRoutesThatNoListenerAsksForAreNotWaitedFor(t *testing.T) {
+	server, directory := startServer(t)
+	port := envoytest.FreePort(t)
+	redirecting := `"routeConfig":{"virtualHosts":[{"name":"all","domains":["*"],"routes":[{"match":{"prefix":"/"},"redirect":{"httpsRedirect":true}}]}]}`
+	listeners := listenersOf(t, listenerWith(t, "http", port, "", redirecting))
+	_ = server.SetListeners(t.Context(), listeners)
+	envoytest.StartWithoutListener(t, directory, port)
+	waitConnected(t, server)
+	must(t, server.SetListeners(within(t, 20*time.Second), listeners))
+	must(t, server.SetRoutes(within(t, 20*time.Second), compose(t, answering(t, "a", "/a"))))
+	if stats := server.Stats(); stats.RoutesConfirmed != stats.RouteGeneration {
+		t.Errorf("expected nothing to be open, got %+v", stats)
+	}
+}
+
 func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	server, directory := startServer(t)
 	port := envoytest.FreePort(t)
@@ -312,6 +334,21 @@ func TestKindsOfKeysThatEnvoyTakes(t *testing.T) {
 	}
 }
 
+// withoutEngine is a listener without its first HTTP filter.
+func withoutEngine(t *testing.T, text []byte) []byte {
+	t.Helper()
+	read := &listenerv3.Listener{}
+	must(t, proto.Unmarshal(text, read))
+	manager := &hcmv3.HttpConnectionManager{}
+	packed := read.GetFilterChains()[0].GetFilters()[0].GetTypedConfig()
+	must(t, packed.UnmarshalTo(manager))
+	manager.HttpFilters = manager.GetHttpFilters()[1:]
+	must(t, packed.MarshalFrom(manager))
+	changed, err := proto.Marshal(read)
+	must(t, err)
+	return changed
+}
+
 func TestAGatewayIsCheckedBeforeEnvoySeesIt(t *testing.T) {
 	good := listener(t, "https", 1, withTLS("authority/clients", "certificate/web"))
 	for _, c := range []struct {
@@ -323,6 +360,10 @@ func TestAGatewayIsCheckedBeforeEnvoySeesIt(t *testing.T) {
 		{&nodev1.Gateway{Listeners: [][]byte{listener(t, "", 1, "")}}, []string{`listeners[0] "": name: expected one`}},
 		{&nodev1.Gateway{Listeners: [][]byte{[]byte("\xff")}}, []string{"listeners[0]", "decode"}},
 		{&nodev1.Gateway{Listeners: [][]byte{listenerWith(t, "a", 1, "", `"rds":{"routeConfigName":"other","configSource":`+ads+`}`)}}, []string{`expected route_config_name "gatewright" by ads, got "other"`}},
+		{&nodev1.Gateway{Listeners: [][]byte{listenerWith(t, "a", 1, "", `"upgradeConfigs":[{"upgradeType":"websocket"}],"rds":{"routeConfigName":"gatewright","configSource":`+ads+`}`)}},
+			[]string{"upgrade_configs: expected none, since routes have them"}},
+		{&nodev1.Gateway{Listeners: [][]byte{withoutEngine(t, listener(t, "a", 1, ""))}},
+			[]string{"http_filters: expected envoy.filters.http.ext_proc, got none: no policy would run"}},
 		{&nodev1.Gateway{Listeners: [][]byte{listener(t, "a", 1, strings.Replace(withTLS("", "certificate/web"), ads, `{"pathConfigSource":{"path":"/etc/shadow"}}`, 1))},
 			Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}}}, []string{`secret "certificate/web": expected sds_config by ads`}},
 		{&nodev1.Gateway{Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "c", KeyFile: "/k"}, {Name: "web", CertificateFile: "/c", KeyFile: ""}}},

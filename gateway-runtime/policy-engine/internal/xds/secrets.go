@@ -70,22 +70,37 @@ func inline(content []byte) *corev3.DataSource {
 }
 
 // secretsIn are the SDS names in a message, at any depth, sorted. Only what the engine serves can be named: anything else
-// would be waited for for ever, or read from a file that the operator has not named.
+// would be waited for for ever, or read from a file that the operator has not named. The node's own authorities are the
+// one file that Envoy reads itself.
 func secretsIn(message proto.Message) ([]string, error) {
 	var names []string
 	var errs []error
+	nodesOwn := map[*corev3.DataSource]bool{}
 	walk(message, func(inner proto.Message) {
-		config, ok := inner.(*tlsv3.SdsSecretConfig)
-		if !ok {
-			return
+		switch typed := inner.(type) {
+		case *tlsv3.SdsSecretConfig:
+			if typed.GetSdsConfig().GetAds() == nil {
+				errs = append(errs, fmt.Errorf("secret %q: expected sds_config by ads", typed.GetName()))
+			}
+			names = append(names, typed.GetName())
+		case *tlsv3.CertificateValidationContext:
+			nodesOwn[typed.GetTrustedCa()] = true
+		case *corev3.DataSource:
+			if !nodesOwn[typed] {
+				errs = append(errs, checkInline(typed))
+			}
 		}
-		if config.GetSdsConfig().GetAds() == nil {
-			errs = append(errs, fmt.Errorf("secret %q: expected sds_config by ads", config.GetName()))
-		}
-		names = append(names, config.GetName())
 	})
 	slices.Sort(names)
 	return slices.Compact(names), errors.Join(errs...)
+}
+
+// checkInline refuses what is to be read on the node.
+func checkInline(source *corev3.DataSource) error {
+	if source.GetFilename() == "" && source.GetEnvironmentVariable() == "" {
+		return nil
+	}
+	return fmt.Errorf("expected what is inline or named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
 }
 
 // walk calls visit for a message and all messages in it, inside of Any too; types that are not linked in stay closed.

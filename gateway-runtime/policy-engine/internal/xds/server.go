@@ -88,12 +88,16 @@ func (s *Server) Stats() Stats {
 	s.state.mutex.Lock()
 	defer s.state.mutex.Unlock()
 	clusters, listeners, routes := s.state.types[ClusterType], s.state.types[ListenerType], s.state.types[RouteType]
+	routesConfirmed := routes.confirmed
+	if s.state.envoy != nil && s.state.unasked(RouteType) {
+		routesConfirmed = routes.generation // no listener has routes: there is nothing to wait for
+	}
 	return Stats{
 		EnvoyConnected: s.state.envoy != nil, Streams: s.streams.Load(), Refusals: s.refusals.Load(),
 		Clusters: len(clusters.resources), ClusterGeneration: clusters.generation, ClustersConfirmed: clusters.confirmed,
 		Listeners: len(listeners.resources), ListenerGeneration: listeners.generation, ListenersConfirmed: listeners.confirmed,
 		Secrets:         len(s.state.types[SecretType].resources),
-		RouteGeneration: routes.generation, RoutesConfirmed: routes.confirmed,
+		RouteGeneration: routes.generation, RoutesConfirmed: routesConfirmed,
 		RouteConfigVersion: routes.resources[RouteConfigName].Version,
 	}
 }

@@ -44,3 +44,42 @@ func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
 		t.Error("expected a secret from a file to be refused")
 	}
 }
+
+func TestNothingOfTheNodeIsReadButItsAuthorities(t *testing.T) {
+	const context = `{"name":"a","type":"STATIC","transportSocket":{"name":"tls","typedConfig":{
+		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","commonTlsContext":{%s}}}}`
+	for said, field := range map[string]string{
+		"":            `"validationContext":{"trustedCa":{"filename":"/etc/ssl/certs/ca-certificates.crt"}}`,
+		"/etc/shadow": `"tlsCertificates":[{"certificateChain":{"inlineString":"x"},"privateKey":{"filename":"/etc/shadow"}}]`,
+		"TOKEN":       `"tlsCertificates":[{"certificateChain":{"inlineString":"x"},"privateKey":{"environmentVariable":"TOKEN"}}]`,
+		"/etc/crl":    `"validationContext":{"trustedCa":{"filename":"/etc/ca"},"crl":{"filename":"/etc/crl"}}`,
+	} {
+		message := answeringMessage(t, "a", "/a")
+		message.Clusters = [][]byte{cluster(t, strings.Replace(context, "%s", field, 1))}
+		expectMistake(t, message, said)
+	}
+	message := answeringMessage(t, "a", "/a")
+	message.Routes = [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/"},"directResponse":{"status":200,"body":{"filename":"/etc/passwd"}}}`)}
+	expectMistake(t, message, "/etc/passwd")
+}
+
+func TestNoHeaderOfAClientChoosesACluster(t *testing.T) {
+	for said, action := range map[string]string{
+		"":                           `"cluster":"c","requestMirrorPolicies":[{"cluster":"c"}]`,
+		"route: expected cluster or": `"clusterHeader":"x-cluster"`,
+		"weighted_clusters.clusters[0].cluster_header: expected none": `"weightedClusters":{"clusters":[{"clusterHeader":"x-cluster","weight":1}]}`,
+		"request_mirror_policies[0].cluster_header: expected none":    `"cluster":"c","requestMirrorPolicies":[{"clusterHeader":"x-cluster"}]`,
+	} {
+		message := answeringMessage(t, "a", "/a")
+		message.Routes = [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/"},"route":{`+action+`}}`)}
+		expectMistake(t, message, said)
+	}
+}
+
+// expectMistake expects an error that says this; "": none.
+func expectMistake(t *testing.T, message *nodev1.ApiBundle, said string) {
+	t.Helper()
+	if _, err := xds.ParseBundle(message); (err == nil) != (said == "") || err != nil && !strings.Contains(err.Error(), said) {
+		t.Errorf("expected a mistake that says %q, got %v", said, err)
+	}
+}

@@ -6,26 +6,10 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import ListenerTls
 from gatewright_controller.translate.envoy.messages import extension
+from gatewright_controller.translate.envoy.sds import authority_secret, certificate_secret
 
 VERSIONS = {"1.2": "TLSv1_2", "1.3": "TLSv1_3"}
 ALPN = ["h2", "http/1.1"]
-SECRET_SECONDS = 5
-"""A listener that waits for a certificate is not to hold up Envoy's start, and the other listeners, for ever."""
-
-
-def certificate_secret(name: str) -> JsonObject:
-    """Where a certificate of the Gateway comes from."""
-    return _secret(f"certificate/{name}")
-
-
-def authority_secret(name: str) -> JsonObject:
-    """Where an authority of the Gateway comes from."""
-    return _secret(f"authority/{name}")
-
-
-def _secret(name: str) -> JsonObject:
-    source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": f"{SECRET_SECONDS}s"}
-    return {"name": name, "sds_config": source}
 
 
 def downstream_tls(tls: ListenerTls) -> JsonObject:

@@ -12,9 +12,12 @@ from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
+from gatewright_documents.values import JsonObject
+from google.protobuf.json_format import ParseDict
 
 from gatewright_controller.model import UpstreamTls
 from gatewright_controller.translate.envoy.common import EnvoyMessage, packed_any, struct
+from gatewright_controller.translate.envoy.sds import authority_secret, certificate_secret
 from gatewright_controller.upstream import UpstreamUrl
 
 MATCH = "envoy.transport_socket_match"
@@ -76,10 +79,10 @@ def _tls(name: str, tls: PoolTls) -> EnvoyMessage:
     # Envoy's own maximum is 1.2 towards upstreams.
     common.tls_params.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
     if tls.said.client_certificate:
-        common.tls_certificate_sds_secret_configs.append(_by_sds(f"certificate/{tls.said.client_certificate}"))
+        common.tls_certificate_sds_secret_configs.append(_secret(certificate_secret(tls.said.client_certificate)))
     if tls.said.authority:
         validation = common.combined_validation_context.default_validation_context
-        by_sds = _by_sds(f"authority/{tls.said.authority}")
+        by_sds = _secret(authority_secret(tls.said.authority))
         common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(by_sds)
     else:
         validation = common.validation_context
@@ -91,9 +94,5 @@ def _tls(name: str, tls: PoolTls) -> EnvoyMessage:
     return cast("EnvoyMessage", context)
 
 
-def _by_sds(name: str) -> EnvoyMessage:
-    """A secret that the node's engine serves under this name."""
-    built = secret_pb2.SdsSecretConfig(name=name)
-    built.sds_config.ads.SetInParent()
-    built.sds_config.resource_api_version = 2  # V3
-    return cast("EnvoyMessage", built)
+def _secret(said: JsonObject) -> EnvoyMessage:
+    return cast("EnvoyMessage", ParseDict(said, secret_pb2.SdsSecretConfig()))
