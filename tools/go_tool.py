@@ -47,3 +47,14 @@ GOLANGCI_LINT = GoTool("golangci-lint", "github.com/golangci/golangci-lint/v2", 
 ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint", "/cmd/actionlint", "v1.7.12")
 PROTOC_GEN_GO = GoTool("protoc-gen-go", "google.golang.org/protobuf", "/cmd/protoc-gen-go", "v1.36.12")
 PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "", "v1.6.2")
+PEBBLE = GoTool("pebble", "github.com/letsencrypt/pebble/v2", "/cmd/pebble", "v2.10.3")
+CHALLTESTSRV = GoTool("pebble-challtestsrv", PEBBLE.module, "/cmd/pebble-challtestsrv", PEBBLE.version)
+
+
+def main(name: str) -> None:
+    """Prints the path of a program that tests need."""
+    print({tool.name: tool for tool in (PEBBLE, CHALLTESTSRV)}[name].binary())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

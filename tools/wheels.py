@@ -106,6 +106,8 @@ def pyproject() -> str:
         'license-files = ["LICENSE"]',
         'requires-python = ">=3.11"',
         f"dependencies = {json.dumps(dependencies(projects, sdk))}",
+        "[project.optional-dependencies]",
+        *(f"{name} = {json.dumps(lines)}" for name, lines in extras().items()),
         "[project.scripts]",
         *(f"{name} = {json.dumps(target)}" for name, target in cli["scripts"].items()),
         "[build-system]",
@@ -133,6 +135,14 @@ def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
     own = {each["name"] for each in (*projects, sdk)}
     asked = {line for each in projects for line in each["dependencies"] if NAME.match(line)[0] not in own}  # type: ignore[index]
     return sorted([*asked, f"{sdk['name']}=={sdk['version']}"])
+
+
+def extras() -> dict[str, list[str]]:
+    """What the parts ask for by choice, under the names that they have for it."""
+    found: dict[str, list[str]] = {}
+    for part in PARTS:
+        found |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+    return found
 
 
 def for_this_platform(pure: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,29 @@ def test_listeners_share_no_port_of_an_address(one: str, other: str, met: bool) 
         return
     with pytest.raises(Invalid, match=r"spec.listeners\[1\].port: expected a port that no other listener has"):
         validate_gateway(document)
+
+
+def asking(**listener: object) -> JsonObject:
+    listeners = [{"name": "http", **listener}]
+    certificates = {"web": {"acme": {"hosts": ["a.example.org"], "termsOfServiceAgreed": True}}}
+    spec = {"listeners": listeners, "certificates": certificates}
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
+
+
+def test_without_the_packages_acme_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert validate_gateway(asking())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(Invalid, match=r"web\.acme: expected the packages that speak ACME, got none; .*\[acme"):
+        validate_gateway(asking())
+
+
+@pytest.mark.parametrize(
+    ("hosts", "answered"),
+    [([], True), (["a.example.org"], True), (["*.example.org"], True), (["*.a.example.org", "b.example.org"], False)],
+)
+def test_some_listener_answers_challenges_for_each_host(hosts: list[str], answered: bool) -> None:
+    if answered:
+        assert validate_gateway(asking(hosts=hosts))
+        return
+    with pytest.raises(Invalid, match=r"hosts\[0\]: expected a listener with protocol: http that serves a.example.org"):
+        validate_gateway(asking(hosts=hosts))

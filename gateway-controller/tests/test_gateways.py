@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.acme.certificates import AcmeCertificates
 from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.deployment import Deployment, Node
@@ -56,8 +57,10 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 
 @asynccontextmanager
-async def api(controller: Controller, file: Path | None) -> AsyncIterator[httpx.AsyncClient]:
-    gateways = Gateways(controller.store, controller.deployment, file)
+async def api(
+    controller: Controller, file: Path | None, acme: AcmeCertificates | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    gateways = Gateways(controller.store, controller.deployment, file, acme)
     gateways.load()
     transport = httpx.ASGITransport(create_app(controller, gateways), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -211,3 +214,34 @@ async def test_what_is_no_longer_valid_is_not_used(controller: Controller, file:
     controller.store.put_gateway({**written(), "later": 1})
     async with api(controller, file(port=8000)) as client:
         assert (await client.get("/v1/gateway")).json()["status"]["origin"] == "run"
+
+
+def asking_for_a_certificate() -> JsonObject:
+    return written(certificates={"web": {"acme": {"hosts": ["a.example"], "termsOfServiceAgreed": True}}})
+
+
+async def test_a_controller_that_answers_no_challenges_obtains_nothing(controller: Controller) -> None:
+    async with api(controller, None) as client:
+        answer = await client.put("/v1/gateway", json=asking_for_a_certificate())
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["field"] == "spec.certificates.web.acme"
+        assert "expected a controller that obtains certificates, got one without" in error["message"]
+        assert (await client.get("/v1/gateway")).status_code == 404
+
+
+async def test_nodes_are_told_of_a_certificate_that_is_obtained_once_it_has_a_placeholder(
+    controller: Controller, tmp_path: Path
+) -> None:
+    acme = AcmeCertificates(tmp_path / "acme", asyncio.Event().wait)
+    async with api(controller, None, acme) as client:
+        node = connected(controller.deployment)
+        answer = await client.put("/v1/gateway", json=asking_for_a_certificate())
+        told = answer.json()["status"]["certificates"]["web"]
+        assert (told["hosts"], told["obtained"], told["error"]) == (["a.example"], False, "")
+        sent = controller.deployment.next_update(node).gateway
+        assert sent.answers_challenges
+        (one,) = sent.certificates
+        assert one.certificate_file == one.key_file == str(tmp_path / "acme" / "certificates" / "web.pem")
+        assert "PRIVATE KEY" in Path(one.key_file).read_text()
+        assert "PRIVATE KEY" not in answer.text

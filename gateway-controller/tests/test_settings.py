@@ -36,7 +36,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
     told = [str(mistake) for mistake in caught.value.mistakes]
-    assert told[0].startswith("lisen: expected one of allowedUpstreams, connectTimeout, database")
+    assert told[0].startswith("lisen: expected one of acmeFolder, allowedUpstreams, challengesListen, connect")
     assert told[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
         "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",

@@ -43,6 +43,20 @@ REFUSED = {
     "state": "rejected",
     "mistakes": [{"message": "not YAML", "field": "", "line": 3}, {"message": "bad", "field": "spec.x", "line": 0}],
 }
+
+
+def obtained(failures: int = 0) -> dict[str, Any]:
+    return {
+        "name": "web",
+        "hosts": ["a.example", "b.example"],
+        "obtained": False,
+        "notAfter": "",
+        "next": "2026-01-01T00:00:00Z",
+        "failures": failures,
+        "error": "no such host" if failures else "",
+    }
+
+
 QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "deaths": 3, "leftMs": 9600}
 
 
@@ -57,6 +71,8 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(apis=[api("rejected")]), Health.DEGRADED, ["1 of 1 APIs not deployed"]),
         (status(refusedFiles=[REFUSED]), Health.DEGRADED, ["1 API file refused"]),
         (status(quarantined=[QUARANTINED]), Health.DEGRADED, ["1 policy instance under quarantine"]),
+        (status(acme=[obtained()]), Health.HEALTHY, []),
+        (status(acme=[obtained(3)]), Health.DEGRADED, ["1 certificate not obtained or renewed"]),
         (status(certificates=[certificate("web", 3)]), Health.HEALTHY, []),
         (status(certificates=[certificate("web", -1)]), Health.DEGRADED, ["certificate web has expired"]),
         (status(certificates=[certificate("a", -1), certificate("b", -9)]), Health.DEGRADED,
@@ -82,7 +98,10 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
     out = io.StringIO()
     pending = api("pending", "the [red]server\x1b[31m is away " + "x" * 300)
     found = status(
-        apis=[pending, api("deployed", note="no address")], refusedFiles=[REFUSED], quarantined=[QUARANTINED]
+        apis=[pending, api("deployed", note="no address")],
+        refusedFiles=[REFUSED],
+        quarantined=[QUARANTINED],
+        acme=[obtained()],
     )
     status_table.write(found, out)
     lines = out.getvalue().splitlines()
@@ -99,6 +118,7 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
     assert any(f"the [red]server\\x1b[31m is away {'x' * 300}" in line for line in lines)
     assert ["?", "rejected", "apis/a.yaml:3:", "not", "YAML"] in rows
     assert ["apis/a.yaml:", "spec.x:", "bad"] in rows
+    assert ["web", "a.example", "b.example", "not", "obtained", "2026-01-01T00:00:00Z"] in rows
     assert ["harm:v1.0.0", "orders", "3", "10s"] in rows
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from gatewright_cli.node.certificate_files import mistakes
+from gatewright_cli.node.certificate_files import mistakes, unobtained
 from gatewright_cli.node.gateway import Gateway
 
 from e2e.certificates import authority
@@ -79,3 +79,16 @@ def test_an_authority_that_cannot_be_used_is_said(folder: Path, files: dict[str,
     named = {name: str(folder / file) for name, file in files.items()}
     (mistake,) = said(folder, authorities={"clients": named})
     assert mistake.startswith(f"authority clients: {expected}")
+
+
+def test_what_is_obtained_has_no_files_and_needs_a_controller(folder: Path) -> None:
+    acme = {"web": {"acme": {"hosts": ["a.example"], "termsOfServiceAgreed": True}}}
+    assert said(folder, certificates=acme) == []
+    gateway = Gateway({"spec": {"certificates": acme | pair(folder, "web.pem", "web.key")}})
+    assert list(unobtained(gateway, controller=False)) == []
+    gateway = Gateway({"spec": {"certificates": acme}})
+    assert list(unobtained(gateway, controller=True)) == []
+    assert list(unobtained(gateway, controller=False)) == [
+        "certificate web: expected a controller, which obtains it by acme, got --no-controller:"
+        " leave --no-controller out, or name certificateFile and keyFile"
+    ]

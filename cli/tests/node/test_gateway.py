@@ -68,19 +68,20 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         gateway.effective(tmp_path / "gateway.yaml", {})
 
 
-def test_what_is_rendered_is_what_an_engine_reads(file: Path) -> None:
+def test_what_is_rendered_is_what_an_engine_reads(file: Path, tmp_path: Path) -> None:
     found = gateway.effective(file, {})
-    message = node_pb2.Gateway.FromString(base64.b64decode(gateway.rendering(found).result()))
+    message = node_pb2.Gateway.FromString(base64.b64decode(gateway.rendering(found, tmp_path).result()))
     assert len(message.listeners) == 2
     assert [one.name for one in message.certificates] == ["web"]
 
 
-def test_a_process_of_its_own_says_the_same(file: Path) -> None:
-    asked = json.dumps({"file": str(file), "options": {"port": 8081}})
+def test_a_process_of_its_own_says_the_same(file: Path, tmp_path: Path) -> None:
+    asked = json.dumps({"file": str(file), "options": {"port": 8081}, "stateDir": str(tmp_path)})
     command = [sys.executable, "-m", "gatewright_cli.node.gateway_process"]
     said = subprocess.run(command, input=asked, capture_output=True, text=True, check=True).stdout
     assert gateway.told(json.loads(said)) == gateway.effective(file, {"port": 8081})
-    assert json.loads(said)["rendered"] == gateway.rendering(gateway.effective(file, {"port": 8081})).result()
+    rendered = gateway.rendering(gateway.effective(file, {"port": 8081}), tmp_path).result()
+    assert json.loads(said)["rendered"] == rendered
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
         f" --token-file {run_dir.path}/management-token"
         f" --system-parameters-file {run_dir.path}/system-parameters.yaml"
-        f" --gateway {run_dir.path}/gateway.json --log-level info"
+        f" --gateway {run_dir.path}/gateway.json --acme-folder /state/acme"
+        f" --challenges-listen unix:{run_dir.path}/challenges.sock --log-level info"
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (

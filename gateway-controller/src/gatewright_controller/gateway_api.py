@@ -68,5 +68,6 @@ class GatewayEndpoints:
             "origin": current.origin,
             "restart": list(self._gateways.restart()),
             "nodes": [dataclasses.asdict(node) for node in status.nodes],
+            "certificates": self._gateways.certificates(),
         }
         return {**current.document, "status": {**told, **written}}

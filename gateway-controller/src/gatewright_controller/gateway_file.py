@@ -8,6 +8,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
 from typing import NamedTuple
 
 from gatewright_documents.mistake import Invalid, Unreadable, format_path
@@ -15,6 +16,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import read_yaml
 from msgspec import UNSET
 
+from gatewright_controller.acme.folder import OBTAINED
 from gatewright_controller.model import GatewaySpec, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import SettingsField, settings_fields
 from gatewright_controller.validation.gateway import validate_gateway
@@ -61,11 +63,23 @@ def effective(document: JsonObject | None, environment: Mapping[str, str], optio
         raise Invalid([replace(one, field=said.get(one.field, one.field)) for one in invalid.mistakes]) from None
 
 
-def render(document: JsonObject) -> bytes:
-    """The serialized node.v1.Gateway of an effective document, digest set. Same input, same bytes."""
+def render(document: JsonObject, obtained: FilePath = OBTAINED) -> bytes:
+    """The serialized node.v1.Gateway of an effective document, digest set. Same input, same bytes.
+
+    obtained: the folder of what the controller obtains by ACME.
+    """
     from gatewright_controller.translate import translate_gateway  # here, for Envoy's types take half a second
 
-    return translate_gateway(gateway_from_document(document)).SerializeToString(deterministic=True)
+    return translate_gateway(gateway_from_document(document), obtained).SerializeToString(deterministic=True)
+
+
+def write_placeholders(document: JsonObject, obtained: FilePath) -> None:
+    """Stand-ins for certificates of an effective document that are to be obtained by ACME and were not yet."""
+    from gatewright_controller.acme.certificates import wanted_by
+    from gatewright_controller.acme.placeholder import write_placeholders
+
+    asked = wanted_by(gateway_from_document(document))
+    write_placeholders(obtained, {name: one.hosts for name, one in asked.items()})
 
 
 def listening(document: JsonObject) -> list[Listening]:

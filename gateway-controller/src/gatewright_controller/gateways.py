@@ -18,6 +18,7 @@ from gatewright_documents.mistake import Invalid, Mistake, format_path, shown
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET
 
+from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
 from gatewright_controller.model import Gateway, GatewaySpec, gateway_from_document, gateway_to_document
@@ -62,9 +63,15 @@ class GatewayChange:
 
 
 class Gateways:
-    """One for each controller. file: an effective document; None: there is none. Raises `Invalid` for a wrong one."""
+    """One for each controller. file: an effective document; None: there is none. Raises `Invalid` for a wrong one.
 
-    def __init__(self, store: Store, deployment: Deployment, file: Path | None) -> None:
+    acme: obtains certificates; None: by this controller none are.
+    """
+
+    def __init__(
+        self, store: Store, deployment: Deployment, file: Path | None, acme: AcmeCertificates | None = None
+    ) -> None:
+        self._acme = acme
         self._store, self._deployment, self._file = store, deployment, file
         self._started = self._written = _read(file) if file else None
         self._writing = asyncio.Lock()
@@ -105,6 +112,7 @@ class Gateways:
                 _refuse_restart(self._started, written)
             change = self._change(written)
             if not dry_run:
+                await self._prepare(written)
                 stored = await asyncio.to_thread(self._store.put_gateway, written)
                 self._current = CurrentGateway(stored.document, "api", stored)
                 self._offer()
@@ -119,6 +127,8 @@ class Gateways:
             if await asyncio.to_thread(self._store.delete_gateway) is None:
                 raise NoGatewayError
             self._current = self._chosen(self._written, None)
+            if self._current:
+                await self._prepare(self._current.document)
             self._offer()
 
     async def reload(self, *, dry_run: bool = False) -> GatewayChange:
@@ -134,6 +144,7 @@ class Gateways:
             assert chosen is not None
             change = self._change(chosen.document)
             if not dry_run:
+                await self._prepare(chosen.document)
                 self._written, self._current = written, chosen
                 self._offer()
             return change
@@ -145,9 +156,28 @@ class Gateways:
             return CurrentGateway(stored.document, "api", stored)
         return CurrentGateway(written, "run") if written else None
 
+    def certificates(self) -> dict[str, JsonObject]:
+        """How the certificates are that are obtained by ACME, by name: `AcmeCertificates.status`."""
+        return self._acme.status() if self._acme else {}
+
+    async def _prepare(self, document: JsonObject) -> None:
+        """Nodes take a Gateway whose certificates are there. Raises `Invalid` where nobody would obtain them."""
+        asked = wanted_by(gateway_from_document(document))
+        if self._acme:
+            await self._acme.prepare(asked)
+        elif asked:
+            cure = "start the controller with --challenges-listen and --peers, or name files"
+            fields = [format_path(["spec", "certificates", name, "acme"]) for name in asked]
+            expected = "a controller that obtains certificates"
+            raise Invalid([Mistake.expecting(expected, "one without", cure, field=field) for field in fields])
+
     def _offer(self) -> None:
-        message = translate_gateway(gateway_from_document(self._current.document)) if self._current else None
+        gateway = gateway_from_document(self._current.document) if self._current else None
+        folder = {"obtained": self._acme.folder} if self._acme else {}
+        message = translate_gateway(gateway, **folder) if gateway else None
         self._deployment.set_gateway(message, self._store.revision)
+        if self._acme:
+            self._acme.want(gateway)
         if message:
             log.info("Gateway set", extra={"digest": message.digest[:12], "restart": list(self.restart())})
 

@@ -8,17 +8,20 @@ import functools
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import uvicorn
 from gatewright_documents.mistake import Invalid, Mistake
 
 from gatewright_controller.access import is_loopback
+from gatewright_controller.acme.certificates import AcmeCertificates, listening
+from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.api import create_app
 from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
+from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
@@ -65,10 +68,12 @@ async def serve(settings: Settings) -> None:
         upstreams = _private_upstreams(settings, listener)
         controller = Controller(store, read_definitions, edge, parse_definitions, upstreams)
         controller.load()
-        gateways = Gateways(store, controller.deployment, Path(settings.gateway) if settings.gateway else None)
-        controller.secret_names = gateways.secret_names
-        gateways.load()
-        await _run(controller, gateways, settings, listener)
+        file = Path(settings.gateway) if settings.gateway else None
+        async with _obtaining(settings, controller.deployment) as acme:
+            gateways = Gateways(store, controller.deployment, file, acme)
+            controller.secret_names = gateways.secret_names
+            gateways.load()
+            await _run(controller, gateways, settings, listener)
     log.info("stopped")
 
 
@@ -96,6 +101,27 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _obtaining(settings: Settings, deployment: Deployment) -> AsyncIterator[AcmeCertificates | None]:
+    """Obtains certificates meanwhile; None where no challenge could be answered."""
+    if not settings.challenges_listen or not settings.peers:
+        yield None
+        return
+    folder = Path(settings.acme_folder).absolute()
+    socket_path = Path(settings.challenges_listen.removeprefix("unix:"))
+    socket_path.unlink(missing_ok=True)
+    answers = challenge_socket(socket_path, folder, Path(settings.peers))
+    acme = AcmeCertificates(folder, functools.partial(listening, deployment))
+    await answers.start()
+    keeping = asyncio.create_task(acme.run(), name="certificates")
+    try:
+        yield acme
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await answers.close()
 
 
 def _private_upstreams(settings: Settings, listener: socket.socket) -> PrivateUpstreams:

@@ -45,6 +45,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     gateway: Annotated[
         str, described("File of the Gateway: what nodes listen on. None: what each node has by itself.")
     ] = ""
+    acme_folder: Annotated[
+        str, described("Folder of what is obtained by ACME: certificates, their keys, accounts.")
+    ] = "acme"
+    challenges_listen: Annotated[
+        str,
+        described(
+            "unix:PATH where Envoy asks for answers to challenges of ACME; it needs `peers`. None: no certificates are "
+            "obtained."
+        ),
+    ] = ""
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
         str, secret("Bearer token of the management API. Required unless it listens on loopback only.")

@@ -85,6 +85,9 @@ def cluster(name: str) -> JsonObject:
     return {"name": name, "type": "STATIC", "typed_extension_protocol_options": {HTTP2: options}}
 
 
+CLUSTERS = ("xds", "policy_engine", "challenges")
+
+
 def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
     """What `envoy --mode validate` has to say against the listeners; empty if nothing. One bootstrap holds them all,
     so each has another name and port there."""
@@ -92,7 +95,7 @@ def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
     base = {
         "node": {"id": "test", "cluster": "test"},
         "dynamic_resources": {"ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [stream]}},
-        "static_resources": {"clusters": [cluster("gatewright_xds"), cluster("gatewright_policy_engine")]},
+        "static_resources": {"clusters": [cluster(f"gatewright_{name}") for name in CLUSTERS]},
     }
     bootstrap = ParseDict(base, bootstrap_pb2.Bootstrap())
     for at, one in enumerate(listeners):

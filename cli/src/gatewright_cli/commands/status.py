@@ -47,6 +47,8 @@ def _shortcomings(status: RunStatus) -> Iterator[str]:
         yield f"{down} of {len(apis)} APIs not deployed"
     if refused := len(status["refusedFiles"]):
         yield f"{refused} API {'file' if refused == 1 else 'files'} refused"
+    if failing := sum(one["failures"] > 0 for one in status.get("acme", [])):
+        yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
     if quarantined := len(status.get("quarantined", [])):
         yield f"{quarantined} policy {'instance' if quarantined == 1 else 'instances'} under quarantine"
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]

@@ -30,6 +30,7 @@ def write(status: RunStatus, file: TextIO) -> None:
         (_processes(status), PROCESS),
         (_listeners(status), LISTENER),
         (_certificates(status), CERTIFICATE),
+        (_obtained(status), OBTAINED),
         (_apis(status), API),
         (_quarantined(status), QUARANTINE),
     )
@@ -43,6 +44,7 @@ PROCESS = ("PROCESS", "STATE", "PID", "RESTARTS", "GENERATION", "ISOLATION", "LI
 LISTENER = ("LISTENER", "URL")
 CERTIFICATE = ("CERTIFICATE", "KIND", "ENDS", "DAYS LEFT")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
+OBTAINED = ("BY ACME", "HOSTS", "ENDS", "NEXT", "ERROR")
 QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
 
 
@@ -89,6 +91,14 @@ def _apis(status: RunStatus) -> list[list[object]]:
         for file in status["refusedFiles"]
     ]
     return [*apis, *files]
+
+
+def _obtained(status: RunStatus) -> list[list[object]]:
+    """NEXT: when it is obtained, renewed or tried again."""
+    return [
+        [one["name"], " ".join(one["hosts"]), one["notAfter"] or "not obtained", one["next"], one["error"]]
+        for one in status.get("acme", [])
+    ]
 
 
 def _places(api: dict[str, Any]) -> str:

@@ -24,6 +24,13 @@ def mistakes(gateway: Gateway) -> Iterator[str]:
             yield from _pem(authority, revoked, "X509 CRL", "of revocation lists")
 
 
+def unobtained(gateway: Gateway, *, controller: bool) -> Iterator[str]:
+    """A sentence for each certificate that nobody would obtain. controller: whether the node has one."""
+    for name in [] if controller else gateway.obtained:
+        cure = "leave --no-controller out, or name certificateFile and keyFile"
+        yield f"certificate {name}: expected a controller, which obtains it by acme, got --no-controller: {cure}"
+
+
 def _pair(what: str, chain: str, key: str) -> Iterator[str]:
     wrong = [*_unreadable(what, chain), *_unreadable(what, key)]
     yield from wrong

@@ -24,6 +24,7 @@ FILE = "gateway.yaml"
 """Beside the manifest."""
 DOCUMENT = "gateway.json"
 RENDERED = "gateway.binpb"
+ACME = "acme"
 """In the run directory: the document for the controller, and what it is to a node's engine."""
 
 
@@ -70,13 +71,21 @@ class Gateway:
         return ", ".join(one.address for one in self.listeners)
 
     @property
+    def obtained(self) -> list[str]:
+        """Names of the certificates that are obtained by ACME."""
+        return [name for name, one in self._named("certificates").items() if "acme" in one]
+
+    @property
     def source(self) -> str:
         """The file that it was read from, "" for none."""
         metadata = self.document.get("metadata")
         return str(metadata.get("source", "")) if isinstance(metadata, dict) else ""
 
     def files(self, kind: str) -> dict[str, dict[str, str]]:
-        """The `certificates` or the `authorities`, by name."""
+        """The `certificates` or the `authorities` that are files, by name."""
+        return {name: one for name, one in self._named(kind).items() if "acme" not in one}
+
+    def _named(self, kind: str) -> dict[str, dict[str, Any]]:
         spec = self.document.get("spec")
         found = spec.get(kind) if isinstance(spec, dict) else None
         return {str(name): dict(one) for name, one in found.items()} if isinstance(found, dict) else {}
@@ -95,9 +104,15 @@ def effective(file: Path | None, options: Mapping[str, object]) -> Gateway:
     return told(in_child(lambda: tell_effective(file, options)))
 
 
-def rendering(gateway: Gateway) -> Forked[str]:
-    """It, rendered as engines take it, in base64: takes half a second, in a child."""
-    return Forked(lambda: tell_rendered(gateway.document))
+def rendering(gateway: Gateway, state_dir: Path) -> Forked[str]:
+    """It, rendered as engines take it, in base64: takes half a second, in a child. What is to be obtained by ACME, and
+    was not yet, has a placeholder in the state directory then."""
+    return Forked(lambda: tell_rendered(gateway.document, state_dir))
+
+
+def acme_folder(state_dir: Path) -> Path:
+    """Of what is obtained by ACME."""
+    return state_dir.absolute() / ACME
 
 
 def write_document(run_dir: RunDir, gateway: Gateway) -> Path:
@@ -149,11 +164,12 @@ def told(found: dict[str, Any]) -> Gateway:
     return Gateway(found["document"], listeners, found["connections"], found["heap"])
 
 
-def tell_rendered(document: JsonObject) -> str:
-    """For a process of its own: the document rendered, in base64."""
+def tell_rendered(document: JsonObject, state_dir: Path) -> str:
+    """For a process of its own: the document rendered, in base64, and placeholders written."""
     from gatewright_controller import gateway_file
 
-    return base64.b64encode(gateway_file.render(document)).decode()
+    gateway_file.write_placeholders(document, acme_folder(state_dir))
+    return base64.b64encode(gateway_file.render(document, acme_folder(state_dir))).decode()
 
 
 def overlap(one: str, other: str) -> bool:

@@ -2,7 +2,7 @@
 
     python -m gatewright_cli.node.gateway_process
 
-stdin: {"file": PATH or null, "options": {…}}. stdout: what `gateway.told` reads, and "rendered".
+stdin: {"file": PATH or null, "options": {…}, "stateDir": PATH}. stdout: what `gateway.told` reads, and "rendered".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     file = Path(asked["file"]) if asked["file"] else None
     found = gateway.tell_effective(file, asked["options"])
     if "mistakes" not in found:
-        found["rendered"] = gateway.tell_rendered(found["document"])
+        found["rendered"] = gateway.tell_rendered(found["document"], Path(asked["stateDir"]))
     json.dump(found, sys.stdout)
 
 

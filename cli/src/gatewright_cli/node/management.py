@@ -123,12 +123,25 @@ class GatewayChange(msgspec.Struct, frozen=True):
     restart: tuple[str, ...] = ()
 
 
+class ObtainedCertificate(msgspec.Struct, frozen=True, rename="camel"):
+    """How a certificate is that is obtained by ACME. not_after, next: RFC 3339, "" for none; next: when it is obtained,
+    renewed or tried again; failures: since the last success; error: why the last one."""
+
+    hosts: tuple[str, ...]
+    obtained: bool
+    not_after: str
+    next: str
+    failures: int
+    error: str
+
+
 class GatewayStatus(msgspec.Struct, frozen=True):
     """What nodes have made of it: state as an API's."""
 
     state: str
     reason: str = ""
     change: GatewayChange = GatewayChange()
+    certificates: dict[str, ObtainedCertificate] = {}
 
 
 class _GatewayAnswer(msgspec.Struct):
@@ -197,6 +210,13 @@ class Management:
         if answer.is_error:
             raise DeployError("\n".join(_sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
+
+    async def certificates(self) -> dict[str, ObtainedCertificate]:
+        """Those that are obtained by ACME, by name. Raises NoAnswerError."""
+        answer = await self._ask("GET", "/v1/gateway")
+        if answer.is_error:
+            raise NoAnswerError(_said(answer))
+        return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
 
     async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""

@@ -34,6 +34,8 @@ ENVOY_DRAIN_SECONDS = 600
 """How long connections of a listener that has changed or gone may take to end; they are told so with their next answer,
 and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
+CHALLENGES = "challenges"
+"""A socket of the controller's, for Envoy: answers to challenges of ACME."""
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
@@ -129,7 +131,8 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """The controller of a node; also writes the Gateway's document into the run directory."""
-    address, socket = settings.controller or "", run_dir.socket("controller")
+    address = settings.controller or ""
+    socket, challenges = run_dir.socket("controller"), run_dir.socket(CHALLENGES)
     options: Flags = {
         "listen": address,
         "node-listen": f"unix:{socket}",
@@ -139,6 +142,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
+        "acme-folder": str(gateway.acme_folder(settings.state_dir)),
+        "challenges-listen": f"unix:{challenges}",
         "log-level": settings.log_level,
     }
     return ProcessSpec(
@@ -149,7 +154,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         ready=Answers("/healthz", base=url(address)),
         alive=Answers("/healthz", base=url(address), any_status=True),
         silence_seconds=settings.silence_seconds,
-        sockets=(socket,),
+        sockets=(socket, challenges),
         listen=address,
         cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
     )
@@ -260,6 +265,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "admin_socket": str(own),
         "ext_proc_socket": str(ext_proc),
         "xds_socket": str(xds),
+        "challenges_socket": str(run_dir.socket(CHALLENGES)),
     }
     written = run_dir.write("bootstrap.yaml", bootstrap.render(settings.bootstrap_template, fields))
     options: Flags = {

@@ -27,11 +27,14 @@ from gatewright_cli.supervision.orphans import Orphans
 class GatewaySource:
     """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options
     over it; and what was made of both at first.
+
+    state_dir: has what is obtained by ACME.
     """
 
     file: Path | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     first: Gateway = field(default_factory=Gateway)
+    state_dir: Path = field(default_factory=Path)
 
 
 class GatewayRefusedError(Exception):
@@ -78,7 +81,8 @@ class GatewayReloads:
             raise GatewayRefusedError(error.mistakes) from error
         if read.document == self.current.document:
             return None
-        if mistakes := [*certificate_files.mistakes(read), *self._obstacles(read)]:
+        unobtained = certificate_files.unobtained(read, controller=self._management is not None)
+        if mistakes := [*certificate_files.mistakes(read), *unobtained, *self._obstacles(read)]:
             raise GatewayRefusedError(mistakes)
         return Prepared(read, found["rendered"])
 
@@ -128,7 +132,10 @@ class GatewayReloads:
                 stderr=asyncio.subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             started(process.pid)
-        asked = json.dumps({"file": str(self._source.file), "options": dict(self._source.options)})
+        source = self._source
+        asked = json.dumps(
+            {"file": str(source.file), "options": dict(source.options), "stateDir": str(source.state_dir)}
+        )
         try:
             said, wrong = await process.communicate(asked.encode())
         except asyncio.CancelledError:

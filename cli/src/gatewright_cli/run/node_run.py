@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.gateway import write_rendered
-from gatewright_cli.node.management import DeployError, Management
+from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers, own_check
 from gatewright_cli.node.phase_times import PhaseTimes
@@ -68,6 +69,7 @@ class NodeRun:
         self._changes, self._spent, self._strict = changes, spent, strict
         self._rendered = rendered
         self._state = "starting"
+        self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
         self._management = management
@@ -237,7 +239,16 @@ class NodeRun:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._deployment.refresh()
+                await self._refresh_certificates()
         return self._status()
+
+    async def _refresh_certificates(self) -> None:
+        """Those that are obtained by ACME, where there is a controller, which does that."""
+        if self._management is None:
+            return
+        with contextlib.suppress(NoAnswerError):
+            found = await self._management.certificates()
+            self._certificates = [{"name": name, **msgspec.to_builtins(one)} for name, one in found.items()]
 
     def _write_status(self) -> None:
         self._run_dir.write_status(self._status())
@@ -246,7 +257,7 @@ class NodeRun:
         """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
 
         `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
-        empty without a controller.
+        empty without a controller. `acme`: certificates that are obtained by it, as they were at the last question.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -263,6 +274,7 @@ class NodeRun:
             "processes": [process.status() for process in self._supervisor.processes],
             "apis": self._deployment.report(),
             "refusedFiles": self._deployment.refused_files(),
+            "acme": self._certificates,
         }
 
 

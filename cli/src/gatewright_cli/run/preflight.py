@@ -59,7 +59,9 @@ def check(options: Options, rest: Sequence[str]) -> RunInputs:
     mistakes = [*options.edge.mistakes()]
     with collecting(mistakes):
         listening = gateway.effective(options.gateway, options.of_gateway)
-        mistakes += [*certificate_files.mistakes(listening), *port_mistakes(listeners(options, listening.listeners))]
+        mistakes += certificate_files.mistakes(listening)
+        mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
+        mistakes += port_mistakes(listeners(options, listening.listeners))
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):

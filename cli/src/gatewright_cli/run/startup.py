@@ -52,13 +52,13 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
-        rendering = gateway.rendering(inputs.gateway)  # beside the build and the controller's start
+        rendering = gateway.rendering(inputs.gateway, state_dir.path)  # beside the build and the controller's start
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
         temporary = TemporaryFolders.open()
         stack.callback(temporary.close)
-        changes = _changes(options, generations, inputs.gateway)
+        changes = _changes(options, generations, inputs.gateway, state_dir.path)
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
         ports_again = listeners(options, inputs.gateway.listeners)
         refuse(list(preflight.port_mistakes(ports_again)))  # building may have taken minutes
@@ -82,10 +82,10 @@ def _generations(options: Options) -> Generations:
     return Generations.open(output)
 
 
-def _changes(options: Options, generations: Generations, listening: Gateway) -> UpdateSources:
+def _changes(options: Options, generations: Generations, listening: Gateway, state_dir: Path) -> UpdateSources:
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
-    source = GatewaySource(gateway_place(options), options.of_gateway, listening)
+    source = GatewaySource(gateway_place(options), options.of_gateway, listening, state_dir)
     return UpdateSources(
         generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit, source
     )

@@ -154,16 +154,18 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
 
 class Gateway(_message.Message):
-    __slots__ = ("digest", "listeners", "certificates", "authorities")
+    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_CHALLENGES_FIELD_NUMBER: _ClassVar[int]
     digest: str
     listeners: _containers.RepeatedScalarFieldContainer[bytes]
     certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
     authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
-    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ...) -> None: ...
+    answers_challenges: bool
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ...) -> None: ...
 
 class Certificate(_message.Message):
     __slots__ = ("name", "certificate_file", "key_file")

@@ -239,13 +239,59 @@ class Listener(Strict, frozen=True):
     limits: Annotated[ListenerLimits, told("Of this listener.", "")] = msgspec.field(default_factory=ListenerLimits)
 
 
+class Acme(Strict, frozen=True, kw_only=True):
+    """A certificate that the gateway obtains by itself, and renews (RFC 8555, http-01)."""
+
+    hosts: Annotated[
+        list[HostPattern],
+        told(
+            "What the certificate is for. The authority asks for each of them at port 80, which must lead to a "
+            "listener with `protocol: http`.",
+            "TlsCertificate",
+            min_length=1,
+            max_length=100,
+        ),
+    ]
+    terms_of_service_agreed: Annotated[
+        bool,
+        told(
+            "true: you agree to the terms of service of the directory's authority. Required.",
+            "RFC 8555: newAccount.termsOfServiceAgreed",
+        ),
+    ]
+    directory: Annotated[
+        str,
+        told("The authority's directory. Unset: Let's Encrypt's.", "RFC 8555: directory",
+             pattern=r"^https://[^\s]+$", max_length=2048,
+             expected="a URL such as https://acme.example.com/directory"),
+    ] = "https://acme-v02.api.letsencrypt.org/directory"  # fmt: skip
+    directory_authority: Annotated[
+        FilePath | UnsetType,
+        told("PEM: who signs the certificate of a private directory. Unset: the authorities that everybody trusts.",
+             "RFC 8555: directory, by TLS"),
+    ] = UNSET  # fmt: skip
+    email: Annotated[
+        Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra_json_schema=expecting("an address"))]
+        | UnsetType,
+        told("Where the authority writes to about the account, if it does.", "RFC 8555: newAccount.contact"),
+    ] = UNSET
+    key_type: Annotated[
+        Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-4096"],
+        told("Of the certificate's key, which is made anew each time.", "TlsCertificate.private_key"),
+    ] = "ecdsa-p256"
+
+
 class Certificate(Strict, frozen=True):
-    """A certificate and its private key, files on the node that are watched."""
+    """A certificate and its private key: files on the node that are watched, or `acme` in their place."""
 
     certificate_file: Annotated[
-        FilePath, told("PEM: the certificate itself first, then those that lead to its authority.", "TlsCertificate")
-    ]
-    key_file: Annotated[FilePath, told("PEM, without a passphrase.", "TlsCertificate.private_key")]
+        FilePath | UnsetType,
+        told("PEM: the certificate itself first, then those that lead to its authority.", "TlsCertificate"),
+    ] = UNSET
+    key_file: Annotated[FilePath | UnsetType, told("PEM, without a passphrase.", "TlsCertificate.private_key")] = UNSET
+    acme: Annotated[Acme | UnsetType, told("Obtained and renewed by the gateway itself, in place of files.", "")] = (
+        UNSET
+    )
 
 
 class Authority(Strict, frozen=True):
@@ -393,7 +439,7 @@ class GatewaySpec(Strict, frozen=True):
         msgspec.field(default_factory=lambda: [Listener(name="http")])
     )
     certificates: Annotated[
-        dict[str, Certificate], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+        dict[str, Certificate], told("Name → files, or acme. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
     authorities: Annotated[
         dict[str, Authority], told("Name → files. Listeners and APIs use them by their names.", "Secret")

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Gateway, GatewaySpec, Listener
+from gatewright_controller.acme.folder import OBTAINED, certificate_file
+from gatewright_controller.model import Certificate, Gateway, GatewaySpec, Listener
 from gatewright_controller.translate import envoy
 
 
-def translate_gateway(gateway: Gateway) -> node_pb2.Gateway:
-    """The message of a valid Gateway. Same input, same bytes."""
+def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.Gateway:
+    """The message of a valid Gateway. Same input, same bytes. obtained: the folder of what is obtained by ACME."""
     spec = gateway.spec
     message = node_pb2.Gateway(
         listeners=[text for one in spec.listeners for text in translate_listener(one, spec)],
-        certificates=[
-            node_pb2.Certificate(name=name, certificate_file=one.certificate_file, key_file=one.key_file)
-            for name, one in sorted(spec.certificates.items())
-        ],
+        certificates=[_certificate(name, one, obtained) for name, one in sorted(spec.certificates.items())],
         authorities=[
             node_pb2.CertificateAuthority(
                 name=name,
@@ -29,6 +28,7 @@ def translate_gateway(gateway: Gateway) -> node_pb2.Gateway:
             for name, one in sorted(spec.authorities.items())
         ],
     )
+    message.answers_challenges = envoy.answers_challenges(spec)
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
     return message
 
@@ -36,3 +36,13 @@ def translate_gateway(gateway: Gateway) -> node_pb2.Gateway:
 def translate_listener(one: Listener, spec: GatewaySpec) -> list[bytes]:
     """What Envoy listens with for a listener, serialized. Same input, same bytes."""
     return [envoy.serialized(each) for each in envoy.listeners(one, spec)]
+
+
+def _certificate(name: str, one: Certificate, obtained: Path) -> node_pb2.Certificate:
+    """What is obtained has certificate and key in one file, which is replaced as a whole."""
+    if one.acme is not UNSET:
+        file = str(certificate_file(obtained, name))
+        return node_pb2.Certificate(name=name, certificate_file=file, key_file=file)
+    assert one.certificate_file, "a valid certificate has files or acme"
+    assert one.key_file
+    return node_pb2.Certificate(name=name, certificate_file=one.certificate_file, key_file=one.key_file)

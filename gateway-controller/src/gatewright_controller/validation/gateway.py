@@ -8,13 +8,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from gatewright_documents.mistake import Invalid, Mistake, format_path, listed, shown
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
+from gatewright_controller.validation.acme import check_certificates
+from gatewright_controller.validation.gateway_draft import Draft, DraftListener, as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
 
@@ -27,67 +28,6 @@ def validate_gateway(document: JsonObject) -> Gateway:
     return gateway_from_document(document)
 
 
-@dataclass(frozen=True)
-class DraftListener:
-    """A listener as far as it can be read. field: where it stands."""
-
-    field: str
-    raw: JsonObject
-
-    def text(self, name: str, default: str = "") -> str:
-        """A field that is text."""
-        value = self.raw.get(name, default)
-        return value if isinstance(value, str) else ""
-
-    @property
-    def port(self) -> int:
-        """0 where it cannot be read."""
-        value = self.raw.get("port", 8080)
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-    @property
-    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """None where it cannot be read."""
-        try:
-            return ipaddress.ip_address(self.text("address", "127.0.0.1"))
-        except ValueError:
-            return None
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A document that may be wrong anywhere: what can be read of it."""
-
-    listeners: list[DraftListener]
-    certificates: list[str]
-    authorities: list[str]
-    proxies: JsonObject
-    access_log: JsonObject
-
-    @staticmethod
-    def of(document: JsonObject) -> Draft:
-        """What can be read of a document; empty where nothing can."""
-        spec = _object(document.get("spec"))
-        listeners = [
-            DraftListener(f"spec.listeners[{at}]", _object(one)) for at, one in enumerate(_list(spec.get("listeners")))
-        ]
-        certificates, authorities = (list(_object(spec.get(kind))) for kind in ("certificates", "authorities"))
-        proxies, access_log = _object(spec.get("trustedProxies")), _object(spec.get("accessLog"))
-        return Draft(listeners, certificates, authorities, proxies, access_log)
-
-
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
-
-
-def _texts(value: JsonValue) -> list[str]:
-    return [one for one in _list(value) if isinstance(one, str)]
-
-
 def _meaning(draft: Draft) -> Mistakes:
     yield from _check_names(draft.listeners)
     yield from _check_addresses(draft.listeners)
@@ -95,15 +35,16 @@ def _meaning(draft: Draft) -> Mistakes:
         yield from _check_protocol(one)
         yield from _check_tls(one, draft)
         yield from _check_http3(one)
-        yield from _check_twice(f"{one.field}.hosts", _texts(one.raw.get("hosts")))
-        compression = _object(one.raw.get("compression"))
-        yield from _check_twice(f"{one.field}.compression.encodings", _texts(compression.get("encodings")))
+        yield from _check_twice(f"{one.field}.hosts", texts_of(one.raw.get("hosts")))
+        compression = as_object(one.raw.get("compression"))
+        yield from _check_twice(f"{one.field}.compression.encodings", texts_of(compression.get("encodings")))
         if one.raw.get("proxyProtocol") is True and not draft.proxies.get("networks"):
             expected = "trustedProxies.networks with proxyProtocol, or any client could say who it is"
             cure = "name the networks of the proxies that send PROXY headers"
             yield Mistake.expecting(expected, "none", cure, field=f"{one.field}.proxyProtocol")
-    for kind, names in (("certificates", draft.certificates), ("authorities", draft.authorities)):
+    for kind, names in (("certificates", list(draft.certificates)), ("authorities", draft.authorities)):
         yield from _check_keys(["spec", kind], names, RESOURCE_NAME)
+    yield from check_certificates(draft)
     yield from _check_proxies(draft.proxies)
     yield from _check_access_log(draft.access_log)
 
@@ -156,14 +97,14 @@ def _check_protocol(one: DraftListener) -> Mistakes:
 
 
 def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
-    tls = _object(one.raw.get("tls"))
+    tls = as_object(one.raw.get("tls"))
     field = f"{one.field}.tls"
-    certificates = _texts(tls.get("certificates"))
+    certificates = texts_of(tls.get("certificates"))
     for at, name in enumerate(certificates):
-        yield from _check_known(f"{field}.certificates[{at}]", name, "certificates", draft.certificates)
+        yield from _check_known(f"{field}.certificates[{at}]", name, "certificates", list(draft.certificates))
     yield from _check_twice(f"{field}.certificates", certificates)
-    yield from _check_twice(f"{field}.ciphers", _texts(tls.get("ciphers")))
-    asked = _object(tls.get("clientCertificates"))
+    yield from _check_twice(f"{field}.ciphers", texts_of(tls.get("ciphers")))
+    asked = as_object(tls.get("clientCertificates"))
     if isinstance(authority := asked.get("authority"), str):
         yield from _check_known(f"{field}.clientCertificates.authority", authority, "authorities", draft.authorities)
 
@@ -209,7 +150,7 @@ def _check_keys(path: Sequence[str], keys: Iterable[str], wanted: tuple[str, str
 
 
 def _check_proxies(proxies: JsonObject) -> Mistakes:
-    networks = _texts(proxies.get("networks"))
+    networks = texts_of(proxies.get("networks"))
     if networks and proxies.get("hops"):
         cure = "leave one out: networks say who is believed, hops how many"
         yield Mistake.expecting("hops or networks", "both", cure, field="spec.trustedProxies")
@@ -237,7 +178,7 @@ def _expected_network(text: str) -> str:
 
 
 def _check_access_log(access_log: JsonObject) -> Mistakes:
-    names = list(_object(access_log.get("fields")))
+    names = list(as_object(access_log.get("fields")))
     yield from _check_keys(["spec", "accessLog", "fields"], names, FIELD_NAME)
     for name in names:
         if name in LINE_BEGINS:
@@ -245,8 +186,8 @@ def _check_access_log(access_log: JsonObject) -> Mistakes:
             field = format_path(["spec", "accessLog", "fields", name])
             yield Mistake.expecting(expected, shown(name), "rename it", field=field)
     places: list[tuple[str, JsonValue]] = []
-    for at, raw in enumerate(_list(access_log.get("destinations"))):
-        destination = _object(raw)
+    for at, raw in enumerate(as_list(access_log.get("destinations"))):
+        destination = as_object(raw)
         field = f"spec.accessLog.destinations[{at}]"
         yield from _check_destination(field, destination)
         place = (str(destination.get("to", "stdout")), destination.get("path") or destination.get("collector"))

@@ -234,20 +234,22 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, where that has changed.
+// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, and for challenges of ACME, where that has
+// changed.
 func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
-	if n.routed != nil && slices.Equal(bundles, n.routed) {
+	challenges := n.listening.answersChallenges()
+	if n.routed != nil && slices.Equal(bundles, n.routed) && challenges == n.answered {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
 	defer cancel()
-	config, err := xds.Compose(bundles)
+	config, err := xds.Compose(bundles, challenges)
 	if err == nil {
-		err = n.setRoutes(ctx, bundles, config)
+		err = n.setRoutes(ctx, bundles, config, challenges)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Error("Envoy has not taken the 503 routes of APIs that are not served", "error", err.Error())
+		n.log.Error("Envoy has not taken the routes for APIs that are not served and for challenges", "error", err.Error())
 	}
 }
 

@@ -79,19 +79,20 @@ func (s *search) try(ctx context.Context, group []*version) error {
 		return err
 	}
 	bundles := s.node.bundles(next)
-	config, composeErr := xds.Compose(bundles)
+	challenges := s.node.listening.answersChallenges()
+	config, composeErr := xds.Compose(bundles, challenges)
 	if composeErr != nil {
 		return composeErr
 	}
-	return errors.Join(err, s.node.setRoutes(ctx, bundles, config))
+	return errors.Join(err, s.node.setRoutes(ctx, bundles, config, challenges))
 }
 
 // setRoutes gives Envoy what was composed of the bundles, and waits for its acknowledgement.
-func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource) error {
+func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource, challenges bool) error {
 	err := n.options.Envoy.SetRoutes(ctx, config)
 	n.routed = nil
 	if err == nil || errors.Is(err, xds.ErrNoEnvoy) {
-		n.routed = bundles
+		n.routed, n.answered = bundles, challenges
 	}
 	return err
 }

@@ -157,6 +157,7 @@ type scriptedEnvoy struct {
 	secretsNow xds.Resources
 	unserved   []string // APIs that it answers for with 503
 	config     string   // the routes that it has acknowledged
+	routed     string   // their content
 	transcript []string
 	connected  chan struct{}
 }
@@ -188,7 +189,7 @@ func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error 
 	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
 	err := e.say("routes "+strings.Join(e.routes, " "), false, refused)
 	if e.config = ""; err == nil {
-		e.config = config.Version
+		e.config, e.routed = config.Version, string(config.Body.GetValue())
 	}
 	return err
 }

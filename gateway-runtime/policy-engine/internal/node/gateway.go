@@ -39,6 +39,9 @@ type listening struct {
 	queued  *queuedGateway  // nil: none waits
 }
 
+// answersChallenges reports whether the routes are to have those of ACME.
+func (l *listening) answersChallenges() bool { return l.current != nil && l.current.gateway.Answers }
+
 type queuedGateway struct {
 	message  *nodev1.Gateway
 	revision uint64

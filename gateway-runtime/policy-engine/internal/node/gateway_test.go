@@ -98,6 +98,30 @@ func TestAGatewayTakesThePlaceOfTheOneBefore(t *testing.T) {
 	b.node.Close()
 }
 
+func TestChallengesAreAnsweredWhileTheGatewaySaysSo(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	answered := func() bool { return strings.Contains(b.envoy.routed, "|challenges|") }
+	b.gateway(1, gatewayWith("one", "http"), bundle("a", "1"))
+	if answered() {
+		t.Error("expected no challenges without a Gateway that says so")
+	}
+	asking := gatewayWith("two", "http")
+	asking.AnswersChallenges = true
+	b.gateway(2, asking)
+	if !answered() {
+		t.Error("expected challenges to be answered, although no API has changed")
+	}
+	b.gateway(3, asking, bundle("b", "1"))
+	if !answered() {
+		t.Error("expected challenges to be answered still, with another API")
+	}
+	b.gateway(4, gatewayWith("three", "http"))
+	if answered() {
+		t.Error("expected no challenges any more")
+	}
+	b.node.Close()
+}
+
 func TestAGatewayThatEnvoyRefusesLeavesTheOneBefore(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.gateway(1, gatewayWith("one", "http"))

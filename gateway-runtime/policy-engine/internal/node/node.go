@@ -107,6 +107,7 @@ type Node struct {
 	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
+	answered bool                         // whether those routes have challenges of ACME
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
 	listening    listening
@@ -191,6 +192,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
 			n.confirmGateway(ctx)
+			n.setFallbackRoutes(ctx)
 		case contents := <-n.certificates.Changes():
 			n.replaceCertificates(ctx, contents)
 		case gone := <-n.departures:
@@ -202,6 +204,7 @@ func (n *Node) Run(ctx context.Context) {
 			n.retryAll()
 		case <-retry.C:
 			n.retryGateway(ctx)
+			n.setFallbackRoutes(ctx)
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
 			n.checkReadiness()

@@ -40,13 +40,15 @@ var forwardedHost = &corev3.HeaderValueOption{
 // routes matches. On a named host, the APIs of that name come before those of wildcards and of every host with the same
 // context. What no API claims is Envoy's 404; what lies under the context of one that is not served (Unserved) is 503.
 // What has two Host headers is 400.
-func Compose(bundles []*Bundle) (Resource, error) {
+//
+// challenges: those of ACME are answered on every host, before any API.
+func Compose(bundles []*Bundle, challenges bool) (Resource, error) {
 	config := &routev3.RouteConfiguration{
 		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
-	config.VirtualHosts = refuseTwoHosts(virtualHosts(bundles))
+	config.VirtualHosts = withFront(virtualHosts(bundles), challenges)
 	text, err := marshal(config)
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)

@@ -233,6 +233,40 @@ func TestTwoHostsAreRefusedOnEveryHost(t *testing.T) {
 	}
 }
 
+// TestChallengesAreTheControllersOnEveryHost: nobody listens there in this test, so that Envoy answers 503 where it asks.
+func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
+	server, directory := startServer(t)
+	envoy := envoytest.Start(t, directory)
+	waitConnected(t, server)
+	bundles := []*xds.Bundle{answering(t, "named", "/", "a.example"), answering(t, "all", "/.well-known/acme-challenge/mine")}
+	for _, test := range []struct {
+		challenges bool
+		host, path string
+		status     int
+	}{
+		{true, "a.example", "/.well-known/acme-challenge/token", 503},
+		{true, "b.example", "/.well-known/acme-challenge/token", 503},
+		{true, "b.example", "/.well-known/acme-challenge/mine", 503},
+		{true, "a.example", "/.well-known/acme-challenges", 200},
+		{true, "b.example", "/.well-known/acme-challenge", 404},
+		{true, "a.example,b.example", "/.well-known/acme-challenge/token", 400},
+		{false, "a.example", "/.well-known/acme-challenge/token", 200},
+		{false, "b.example", "/.well-known/acme-challenge/token", 404},
+		{false, "b.example", "/.well-known/acme-challenge/mine", 200},
+	} {
+		config, err := xds.Compose(bundles, test.challenges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := envoy.Get(test.host, test.path); status != test.status {
+			t.Errorf("%+v: got %d", test, status)
+		}
+	}
+}
+
 func TestAHostWithADotAtItsEndIsTheOneWithout(t *testing.T) {
 	config := &routev3.RouteConfiguration{}
 	composed := compose(t, answering(t, "a", "/a", "a.example"), answering(t, "b", "/b", "A.example."))

@@ -20,13 +20,16 @@ type Gateway struct {
 	Digest    string
 	Listeners Resources
 	Sources   certificates.Sources // the files of its certificates and authorities
+	Answers   bool                 // challenges of ACME are answered: Compose has their route
 	needs     map[string][]string  // the secrets that a listener names, by its name
 }
 
 // ParseGateway decodes a Gateway and checks all of it that can be checked without Envoy and without its files. The error
 // lists every mistake with its place.
 func ParseGateway(message *nodev1.Gateway) (*Gateway, error) {
-	gateway := &Gateway{Digest: message.GetDigest(), Listeners: Resources{}, needs: map[string][]string{}}
+	gateway := &Gateway{
+		Digest: message.GetDigest(), Listeners: Resources{}, Answers: message.GetAnswersChallenges(), needs: map[string][]string{},
+	}
 	errs := gateway.parseSources(message)
 	for i, text := range message.GetListeners() {
 		listener := &listenerv3.Listener{}

@@ -45,7 +45,7 @@ type state struct {
 }
 
 func newState() (*state, error) {
-	empty, err := Compose(nil)
+	empty, err := Compose(nil, false)
 	if err != nil {
 		return nil, err
 	}

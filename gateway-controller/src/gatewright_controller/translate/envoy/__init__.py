@@ -2,7 +2,7 @@
 
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
-from gatewright_controller.translate.envoy.listeners import listeners
+from gatewright_controller.translate.envoy.listeners import answers_challenges, listeners
 from gatewright_controller.translate.envoy.matches import (
     EVERY_METHOD,
     PATH_AND_QUERY,
@@ -49,6 +49,7 @@ __all__ = [
     "ValueMatch",
     "Websocket",
     "answering_route",
+    "answers_challenges",
     "cluster",
     "forwarding_route",
     "listeners",

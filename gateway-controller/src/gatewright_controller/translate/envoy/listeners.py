@@ -33,6 +33,8 @@ WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 
 
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
+CHALLENGES = "gatewright_challenges"
+"""A cluster of the bootstrap: this process, where it answers challenges of ACME."""
 
 
 def listeners(one: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
@@ -155,7 +157,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
         "access_log": access_logs(spec.access_log, one.name),
         **_client_address(spec, trusted),
-        **_routes(one),
+        **_routes(one, answers_challenges(spec)),
     }
 
 
@@ -195,20 +197,31 @@ def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
     return {**WHO_CONNECTS, "xff_num_trusted_hops": spec.trusted_proxies.hops}
 
 
-def _routes(one: Listener) -> JsonObject:
+def answers_challenges(spec: GatewaySpec) -> bool:
+    """Whether authorities ask this node, by ACME, whether hosts are its own."""
+    return any(one.acme for one in spec.certificates.values())
+
+
+def _routes(one: Listener, challenges: bool) -> JsonObject:
     if one.redirect:
-        redirecting = {"name": one.name, "virtual_hosts": [_redirecting(one.redirect)]}
+        redirecting = {"name": one.name, "virtual_hosts": [_redirecting(one.redirect, challenges)]}
         return {"route_config": redirecting, "strip_any_host_port": True}
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     # Upgrades are the routes' business, where their policies want no body: then nothing passes a policy by.
     return {"rds": {"route_config_name": ROUTES, "config_source": source}}
 
 
-def _redirecting(redirect: Redirect) -> JsonObject:
-    """What must be answered here all the same, such as challenges of ACME, has its route before the last one."""
+def _redirecting(redirect: Redirect, challenges: bool) -> JsonObject:
+    """Challenges of ACME are answered here all the same, as the engine has it for others: xds/challenges.go."""
     codes = {301: "MOVED_PERMANENTLY", 302: "FOUND", 307: "TEMPORARY_REDIRECT", 308: "PERMANENT_REDIRECT"}
     to: JsonObject = {"https_redirect": True, "response_code": codes[redirect.status]}
     if redirect.port != 443:
         to["port_redirect"] = redirect.port
     refused: JsonObject = {"match": {"prefix": "/", "headers": [TWO_HOSTS]}, "direct_response": {"status": 400}}
-    return {"name": "redirect", "domains": ["*"], "routes": [refused, {"match": {"prefix": "/"}, "redirect": to}]}
+    answered: JsonObject = {
+        "name": "|challenges|",
+        "match": {"prefix": "/.well-known/acme-challenge/"},
+        "route": {"cluster": CHALLENGES, "timeout": "10s"},
+    }
+    routes = [refused, *([answered] if challenges else []), {"match": {"prefix": "/"}, "redirect": to}]
+    return {"name": "redirect", "domains": ["*"], "routes": routes}

@@ -902,13 +902,16 @@ func (x *Update) GetGateway() *Gateway {
 // A node is given one at its start by `--gateway FILE`, this message serialized; a controller's takes its place, unless
 // the node keeps its own.
 type Gateway struct {
-	state         protoimpl.MessageState  `protogen:"open.v1"`
-	Digest        string                  `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`       // sha256, hex, of this message with an empty digest, deterministic serialization
-	Listeners     [][]byte                `protobuf:"bytes,2,rep,name=listeners,proto3" json:"listeners,omitempty"` // envoy.config.listener.v3.Listener, serialized; their routes are RDS "gatewright"
-	Certificates  []*Certificate          `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"`
-	Authorities   []*CertificateAuthority `protobuf:"bytes,4,rep,name=authorities,proto3" json:"authorities,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state        protoimpl.MessageState  `protogen:"open.v1"`
+	Digest       string                  `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`       // sha256, hex, of this message with an empty digest, deterministic serialization
+	Listeners    [][]byte                `protobuf:"bytes,2,rep,name=listeners,proto3" json:"listeners,omitempty"` // envoy.config.listener.v3.Listener, serialized; their routes are RDS "gatewright"
+	Certificates []*Certificate          `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Authorities  []*CertificateAuthority `protobuf:"bytes,4,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// Requests below /.well-known/acme-challenge/ are the controller's, on every host of the routes and before those of APIs:
+	// they go to the bootstrap's cluster "gatewright_challenges". Listeners with routes of their own have this one too.
+	AnswersChallenges bool `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Gateway) Reset() {
@@ -967,6 +970,13 @@ func (x *Gateway) GetAuthorities() []*CertificateAuthority {
 		return x.Authorities
 	}
 	return nil
+}
+
+func (x *Gateway) GetAnswersChallenges() bool {
+	if x != nil {
+		return x.AnswersChallenges
+	}
+	return false
 }
 
 // A certificate with its private key, in PEM files on the node, which the engine reads, watches and serves to Envoy by
@@ -1590,12 +1600,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xd0\x01\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xff\x01\n" +
 	"\aGateway\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
 	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1f.gatewright.node.v1.CertificateR\fcertificates\x12J\n" +
-	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\"g\n" +
+	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\x12-\n" +
+	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\"g\n" +
 	"\vCertificate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10certificate_file\x18\x02 \x01(\tR\x0fcertificateFile\x12\x19\n" +

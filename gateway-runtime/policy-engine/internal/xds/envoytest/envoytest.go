@@ -88,7 +88,7 @@ func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 		t.Fatal(err)
 	}
 	bootstrap := strings.NewReplacer("$$", "$", "static_resources:", "static_resources:"+listeners, "$admin_socket", directory+"/admin",
-		"$node_id", NodeID, "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds",
+		"$node_id", NodeID, "$max_connections", "1000", "$envoy_heap_bytes", "1073741824", "$ext_proc_socket", directory+"/ext", "$xds_socket", directory+"/xds", "$challenges_socket", directory+"/challenges",
 	).Replace(string(template))
 	path := filepath.Join(directory, "bootstrap.yaml")
 	if err := os.WriteFile(path, []byte(bootstrap), 0o600); err != nil {

@@ -16,29 +16,32 @@ var (
 	twoHosts       = mustRoutes(twoHostsRoute())
 )
 
-// refuseTwoHosts has requests with two Host headers answered with 400 (RFC 9112, 3.2), on every host and whatever their
-// path: Envoy joins them with a comma. A matcher before the tree costs a request next to nothing; a filter that looks for
-// the same is made and asked for each of them.
-func refuseTwoHosts(hosts []*routev3.VirtualHost) []*routev3.VirtualHost {
+// withFront has every host answer what is none of the APIs' business, whatever their contexts: requests with two Host
+// headers with 400 (RFC 9112, 3.2), for Envoy joins them with a comma, and challenges of ACME by the controller. A matcher
+// before the tree costs a request next to nothing; a filter that looks for the same is made and asked for each of them.
+func withFront(hosts []*routev3.VirtualHost, challenges bool) []*routev3.VirtualHost {
 	covered := false
 	for _, host := range hosts {
-		host.Matcher = behindTwoHosts(host.GetMatcher())
+		host.Matcher = behindFront(host.GetMatcher(), challenges)
 		covered = covered || slices.Contains(host.GetDomains(), everyHost)
 	}
 	if covered {
 		return hosts
 	}
-	return append(hosts, &routev3.VirtualHost{Name: everyHost, Domains: []string{everyHost}, Matcher: behindTwoHosts(nil)})
+	return append(hosts, &routev3.VirtualHost{Name: everyHost, Domains: []string{everyHost}, Matcher: behindFront(nil, challenges)})
 }
 
-// behindTwoHosts asks others, nil for none, about requests with one Host header.
-func behindTwoHosts(others *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher {
+// behindFront asks others, nil for none, about all other requests.
+func behindFront(others *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matcher {
 	joined := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}}
-	made := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-			Predicate: matches(authorityInput, joined), OnMatch: twoHosts,
-		}},
-	}}}
+	front := []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: matches(authorityInput, joined), OnMatch: twoHosts}}
+	if challenges {
+		below := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: challengePrefix}}
+		front = append(front, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: pathIs(below), OnMatch: toChallenges})
+	}
+	made := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
+		MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: front},
+	}}
 	if others != nil {
 		made.OnNoMatch = &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: others}}
 	}

@@ -1,0 +1,73 @@
+"""A Gateway that may be wrong anywhere: what can be read of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from gatewright_documents.values import JsonObject, JsonValue
+
+
+@dataclass(frozen=True)
+class DraftListener:
+    """A listener as far as it can be read. field: where it stands."""
+
+    field: str
+    raw: JsonObject
+
+    def text(self, name: str, default: str = "") -> str:
+        """A field that is text."""
+        value = self.raw.get(name, default)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def port(self) -> int:
+        """0 where it cannot be read."""
+        value = self.raw.get("port", 8080)
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    @property
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """None where it cannot be read."""
+        try:
+            return ipaddress.ip_address(self.text("address", "127.0.0.1"))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A document that may be wrong anywhere: what can be read of it."""
+
+    listeners: list[DraftListener]
+    certificates: JsonObject
+    authorities: list[str]
+    proxies: JsonObject
+    access_log: JsonObject
+
+    @staticmethod
+    def of(document: JsonObject) -> Draft:
+        """What can be read of a document; empty where nothing can."""
+        spec = as_object(document.get("spec"))
+        listeners = [
+            DraftListener(f"spec.listeners[{at}]", as_object(one))
+            for at, one in enumerate(as_list(spec.get("listeners")))
+        ]
+        certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
+        proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
+        return Draft(listeners, certificates, authorities, proxies, access_log)
+
+
+def as_object(value: JsonValue) -> JsonObject:
+    """Empty where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: JsonValue) -> list[JsonValue]:
+    """Empty where it is none."""
+    return value if isinstance(value, list) else []
+
+
+def texts_of(value: JsonValue) -> list[str]:
+    """Those items of a list that are texts."""
+    return [one for one in as_list(value) if isinstance(one, str)]
