@@ -118,7 +118,7 @@ def _check_http3(one: DraftListener) -> Mistakes:
     if one.raw.get("proxyProtocol") is True:
         expected = "no proxyProtocol with http3: QUIC has no PROXY headers"
         yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.proxyProtocol")
-    if "connectionsPerSecond" in _object(one.raw.get("limits")):
+    if "connectionsPerSecond" in as_object(one.raw.get("limits")):
         expected = "no connectionsPerSecond with http3: Envoy counts connections of TCP alone"
         cure = "remove one of the two, or write limits.connections"
         yield Mistake.expecting(expected, "some", cure, field=f"{one.field}.limits.connectionsPerSecond")
