@@ -137,6 +137,17 @@ async def test_a_conversation_about_what_to_listen_on(deployment: Deployment, no
     assert deployment.gateway_status().state == "deployed"
 
 
+async def test_a_node_that_listens_by_its_own_file_is_sent_none(deployment: Deployment, node: NodeStream) -> None:
+    deployment.set_gateway(node_pb2.Gateway(digest="1"), 1)
+    hello = node_pb2.Hello(node_id="n1", gateway_digest="own", keeps_gateway=True)
+    await node.write_raw(node_pb2.NodeMessage(hello=hello))
+    assert await node.update() == node_pb2.Update(revision=1)
+    assert (await deployment.wait_until_gateway_converged(10)).state == "deployed"
+    deployment.set_gateway(node_pb2.Gateway(digest="2"), 2)
+    deployment.set_desired(bundle("a", "1"), 3)
+    assert not (await node.update()).HasField("gateway")
+
+
 async def test_hello_is_answered_even_if_nothing_differs(deployment: Deployment, node: NodeStream) -> None:
     deployment.set_desired(bundle("a", "1"), 4)
     await node.hello(a="1")

@@ -69,6 +69,8 @@ class Node:
     """The digest of a Gateway; at first of the one that the node says it serves."""
     gateway_applied: str = ""
     gateway_unapplied: Unapplied | None = None
+    keeps_gateway: bool = False
+    """It listens by its own file: another run's, with a controller that is not its own."""
     connected: bool = True
 
     @staticmethod
@@ -77,10 +79,10 @@ class Node:
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
         applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
-        served = hello.gateway_digest
-        return Node(
-            hello.node_id, hello.engine_version, policies, sent, applied, gateway_sent=served, gateway_applied=served
-        )
+        node = Node(hello.node_id, hello.engine_version, policies, sent, applied)
+        node.gateway_sent = node.gateway_applied = hello.gateway_digest
+        node.keeps_gateway = hello.keeps_gateway
+        return node
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""
@@ -155,7 +157,7 @@ class Deployment:
 
     def gateway_on(self, node: Node) -> NodeStatus:
         """What the node makes of the Gateway; of its own, where the controller has none."""
-        wanted = self._gateway.digest if self._gateway else node.gateway_applied
+        wanted = self._wanted_gateway(node)
         if (unapplied := node.gateway_unapplied) and unapplied.digest == wanted:
             return NodeStatus(node.id, unapplied.state, unapplied.reason)
         if node.gateway_applied == wanted:
@@ -168,9 +170,12 @@ class Deployment:
         return self.gateway_status()
 
     def _has_answered(self, node: Node) -> bool:
-        wanted = self._gateway.digest if self._gateway else node.gateway_applied
         unapplied = node.gateway_unapplied
-        return wanted in (node.gateway_applied, unapplied and unapplied.digest)
+        return self._wanted_gateway(node) in (node.gateway_applied, unapplied and unapplied.digest)
+
+    def _wanted_gateway(self, node: Node) -> str:
+        """The digest of what the node is to serve: its own, where it keeps that or the controller has none."""
+        return self._gateway.digest if self._gateway and not node.keeps_gateway else node.gateway_applied
 
     def status(self, api: str) -> ApiStatus:
         """What the nodes together make of the API: the worst state of any of them."""
@@ -251,7 +256,9 @@ class Deployment:
             del node.sent[api]
         node.removing.update(removed)
         node.sent.update({bundle.api: bundle.digest for bundle in bundles})
-        gateway = self._gateway if self._gateway and self._gateway.digest != node.gateway_sent else None
+        gateway = self._gateway
+        if gateway and (node.keeps_gateway or gateway.digest == node.gateway_sent):
+            gateway = None
         if gateway:
             node.gateway_sent = gateway.digest
         messages = [bundle.message for bundle in bundles]

@@ -141,7 +141,7 @@ func (e *Engine) complete() error {
 	}
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Log: e.options.Log,
 	})

@@ -231,6 +231,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     }
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
+    else:  # one that it is given by -- --pe.controller is another run's, whose ports are not this one's
+        options["keep-gateway"] = None
     executors = [f"{group}={','.join(each)}" for group, each in addresses(roster).items()]
     return ProcessSpec(
         name="engine",

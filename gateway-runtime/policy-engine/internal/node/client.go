@@ -106,6 +106,9 @@ func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) 
 
 func (n *Node) receive(message *nodev1.ControllerMessage) {
 	if update := message.GetUpdate(); update != nil {
+		if n.options.KeepsGateway {
+			update.Gateway = nil // a controller that does not know of such nodes sends one
+		}
 		n.inbox.add(update)
 		return
 	}
@@ -114,7 +117,7 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 
 func (n *Node) hello() *nodev1.Hello {
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load(),
-		GatewayDigest: *n.gatewayDigest.Load()}
+		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
 	known := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

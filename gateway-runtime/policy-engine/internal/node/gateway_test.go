@@ -204,6 +204,22 @@ func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTh
 	}
 }
 
+func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *testing.T) {
+	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("own", "own"), keeps: true}
+	newBenchWith(t, b, t.TempDir()).run()
+	if !b.node.hello().GetKeepsGateway() {
+		t.Error("the hello does not say so")
+	}
+	update := &nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")}
+	b.node.receive(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
+	if err := b.node.ReplaceGateway(t.Context(), gatewayWith("changed", "changed")); err != nil {
+		t.Fatal(err)
+	}
+	if b.listens() != "changed" {
+		t.Errorf("listeners: %q", b.listens())
+	}
+}
+
 func TestAFileThatWasReloadedAndThenTakenBackWhileTheNodeWasDownCounts(t *testing.T) {
 	directory, file := t.TempDir(), "file-one"
 	begin := func() *bench {

@@ -48,6 +48,7 @@ type Options struct {
 	StateDir      string
 	Gateway       *nodev1.Gateway // to begin with, of a file; nil: the node listens nowhere until it is given one
 	GatewayDigest func() string   // of that file as it is now; nil: it does not change
+	KeepsGateway  bool            // the file's is served whatever the controller says
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit

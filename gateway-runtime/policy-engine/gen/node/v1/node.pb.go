@@ -373,6 +373,7 @@ type Hello struct {
 	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`                                // what this node can run
 	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                  // every API of which it runs, keeps or tries something
 	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"` // of the Gateway that it serves; empty where it serves none
+	KeepsGateway  bool                   `protobuf:"varint,6,opt,name=keeps_gateway,json=keepsGateway,proto3" json:"keeps_gateway,omitempty"`   // it listens by its own file, whatever the controller's Gateway is, and is sent none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -440,6 +441,13 @@ func (x *Hello) GetGatewayDigest() string {
 		return x.GatewayDigest
 	}
 	return ""
+}
+
+func (x *Hello) GetKeepsGateway() bool {
+	if x != nil {
+		return x.KeepsGateway
+	}
+	return false
 }
 
 type PolicyRef struct {
@@ -891,7 +899,8 @@ func (x *Update) GetGateway() *Gateway {
 
 // What a node listens on: finished listeners, and the files that they, and the clusters of APIs, name by SDS.
 //
-// A node is given one at its start by `--gateway FILE`, this message serialized; a controller's takes its place.
+// A node is given one at its start by `--gateway FILE`, this message serialized; a controller's takes its place, unless
+// the node keeps its own.
 type Gateway struct {
 	state        protoimpl.MessageState  `protogen:"open.v1"`
 	Digest       string                  `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`       // sha256, hex, of this message with an empty digest, deterministic serialization
@@ -1549,13 +1558,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xe2\x01\n" +
+	"\amessage\"\x87\x02\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
 	"\bpolicies\x18\x03 \x03(\v2\x1d.gatewright.node.v1.PolicyRefR\bpolicies\x127\n" +
 	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\x12%\n" +
-	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\"f\n" +
+	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\x12#\n" +
+	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
