@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.node.listener_gate import ListenerGate
+from gatewright_cli.node import listener_gate
 from gatewright_cli.node.ports import join_address
 from gatewright_cli.supervision.local_http import LocalClient
 from gatewright_cli.supervision.probes import POLL_SECONDS, http_client
@@ -58,26 +59,13 @@ class EnvoyDrain:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _close_listeners(self, client: LocalClient, began: float) -> None:
-        gates = [ListenerGate(address) for address in await _addresses(client)]
-        try:
-            for gate in gates:
-                with contextlib.suppress(OSError):  # another kernel: then the few in the queue at that moment are lost
-                    gate.shut()
-            await self._within(began, _each(gate.until_accepted() for gate in gates))
+        async with listener_gate.closing(await _addresses(client), functools.partial(self._within, began)):
             await client.post("/drain_listeners")
-            await self._within(began, _each(gate.until_gone() for gate in gates))
-        finally:
-            for gate in gates:
-                gate.close()
 
     async def _until_done(self, client: LocalClient) -> None:
         began = time.monotonic()
         while await _active(client, "rq" if time.monotonic() - began > IDLE_SECONDS else "cx"):
             await asyncio.sleep(POLL_SECONDS)
-
-
-async def _each(steps: Iterable[Coroutine[None, None, None]]) -> None:
-    await asyncio.gather(*steps)
 
 
 class _SocketAddress(msgspec.Struct):

@@ -14,9 +14,11 @@ needs a capability; SO_ATTACH_FILTER, which could drop the SYN too, does on rece
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import socket
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 
 from gatewright_cli.node.ports import split_address
@@ -28,6 +30,7 @@ HIGHEST_TTL = 255
 RETURN = 0x06  # BPF_RET | BPF_K, <linux/bpf_common.h>
 LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
 HANDSHAKE_SECONDS = 0.2
+CLOSING_SECONDS = 2.0
 POLL_SECONDS = 0.01
 
 
@@ -87,6 +90,38 @@ class ListenerGate:
         for listener in self._ours:
             listener.close()
         self._ours.clear()
+
+
+async def briefly(step: Awaitable[None]) -> None:
+    """Waits for it, and no longer than CLOSING_SECONDS."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await step
+
+
+@contextlib.asynccontextmanager
+async def closing(
+    addresses: Iterable[str], waiting: Callable[[Awaitable[None]], Awaitable[None]] = briefly
+) -> AsyncIterator[None]:
+    """Around what closes the listeners at HOST:PORTs, or leaves them open. waiting: bounds each of its two waits.
+
+    Where the kernel does not let us, the few that wait in a queue at that moment are lost.
+    """
+    gates = [ListenerGate(address) for address in addresses]
+    try:
+        for gate in gates:
+            with contextlib.suppress(OSError):
+                gate.shut()
+        await waiting(_each(gate.until_accepted() for gate in gates))
+        yield
+        await waiting(_each(gate.until_gone() for gate in gates))
+    finally:
+        for gate in gates:
+            gate.close()
+
+
+async def _each(steps: Iterable[Coroutine[None, None, None]]) -> None:
+    await asyncio.gather(*steps)
 
 
 def _deaf_listener(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gatewright_cli.node import certificate_files, gateway, ports
+from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
@@ -93,7 +93,8 @@ class GatewayReloads:
         kept = (self._run_dir.path / gateway.RENDERED).read_bytes()
         gateway.write_rendered(self._run_dir, prepared.rendered)
         try:
-            notes = await self._tell()
+            async with listener_gate.closing(_given_up(before, prepared.gateway)):
+                notes = await self._tell()
         except (DeployError, EngineRefusedError) as error:
             gateway.write_document(self._run_dir, before)
             self._run_dir.write_bytes(gateway.RENDERED, kept)
@@ -147,6 +148,12 @@ class GatewayReloads:
             raise GatewayRefusedError([f"{self._source.file} was not read, by a fault of Gatewright's own: {fault}"])
         found: dict[str, Any] = json.loads(said)
         return found
+
+
+def _given_up(before: Gateway, after: Gateway) -> list[str]:
+    """Where nobody will listen any more."""
+    gone = [one for one in before.listeners if not any(map(one.overlaps, after.listeners))]
+    return [ports.join_address(one.host, one.port) for one in gone]
 
 
 def _over_udp(listening: Gateway) -> set[tuple[str, int]]:
