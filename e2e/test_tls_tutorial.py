@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -67,6 +68,8 @@ def on_this_machine(text: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What each block of commands has printed."""
+    if missing := [program for program in ("curl", "openssl") if not shutil.which(program)]:
+        pytest.skip(f"NOT TESTED: {' and '.join(missing)} is not on this machine")
     place = tmp_path_factory.mktemp("tutorial")
     with tempfile.TemporaryDirectory(prefix="gw-") as runtime:
         file = place / "page.sh"
