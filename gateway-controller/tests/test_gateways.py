@@ -184,6 +184,26 @@ async def test_what_is_wrong_is_told_with_its_place(controller: Controller, file
         Gateways(controller.store, controller.deployment, path)
 
 
+async def test_what_an_api_names_stays(controller: Controller, file: Callable[..., Path], orders: JsonObject) -> None:
+    authorities = {"internal": {"file": "/tls/internal.pem"}}
+    orders["spec"]["upstream"]["main"] = {"url": "https://orders", "tls": {"authority": "internal"}}
+    async with api(controller, file()) as client:
+        assert (await client.put("/v1/gateway", json=written(authorities=authorities))).is_success
+        assert (await client.post("/v1/apis", json=orders)).status_code == 201
+        refused = await client.put("/v1/gateway", json=written(), params={"dry_run": "true"})
+        assert refused.status_code == 422
+        said = "expected 'internal', which the upstream main of the API orders-v1 names, got none; keep it, or"
+        assert said in refused.text
+        assert (await client.delete("/v1/gateway")).status_code == 422
+        assert (await client.get("/v1/gateway")).json()["spec"]["authorities"] == authorities
+        assert (await client.delete("/v1/apis/orders-v1")).is_success
+        assert (await client.put("/v1/gateway", json=written())).is_success
+    async with api(controller, file(written(authorities=authorities), source="/g/gateway.yaml")) as client:
+        assert (await client.post("/v1/apis", json=orders)).status_code == 201
+        file(written(), source="/g/gateway.yaml")
+        assert (await client.post("/v1/gateway/reload")).status_code == 422
+
+
 async def test_a_mistake_in_a_body_has_its_line(controller: Controller) -> None:
     async with api(controller, None) as client:
         text = "apiVersion: gatewright.dev/v1\nkind: Gateway\nspec:\n  listeners:\n    - {name: a, port: 0}\n"

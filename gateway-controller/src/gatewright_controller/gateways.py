@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,9 +21,9 @@ from msgspec import UNSET
 from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
-from gatewright_controller.model import Gateway, GatewaySpec, gateway_from_document, gateway_to_document
+from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
-from gatewright_controller.store import Store, StoredGateway
+from gatewright_controller.store import Store, StoredApi, StoredGateway
 from gatewright_controller.translate import translate_gateway, translate_listener
 from gatewright_controller.validation import SecretNames
 from gatewright_controller.validation.gateway import validate_gateway
@@ -110,6 +110,7 @@ class Gateways:
             written = gateway_to_document(validate_gateway(document))
             if self._started:
                 _refuse_restart(self._started, written)
+            await self._refuse_unnamed(written)
             change = self._change(written)
             if not dry_run:
                 await self._prepare(written)
@@ -119,14 +120,17 @@ class Gateways:
             return change
 
     async def delete(self) -> None:
-        """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`."""
+        """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`, `Invalid`."""
         await finished(self._delete())
 
     async def _delete(self) -> None:
         async with self._writing:
+            chosen = self._chosen(self._written, None)
+            if chosen:
+                await self._refuse_unnamed(chosen.document)
             if await asyncio.to_thread(self._store.delete_gateway) is None:
                 raise NoGatewayError
-            self._current = self._chosen(self._written, None)
+            self._current = chosen
             if self._current:
                 await self._prepare(self._current.document)
             self._offer()
@@ -142,6 +146,7 @@ class Gateways:
             written = await asyncio.to_thread(_read, self._file)
             chosen = self._chosen(written, await asyncio.to_thread(self._store.gateway))
             assert chosen is not None
+            await self._refuse_unnamed(chosen.document)
             change = self._change(chosen.document)
             if not dry_run:
                 await self._prepare(chosen.document)
@@ -170,6 +175,11 @@ class Gateways:
             fields = [format_path(["spec", "certificates", name, "acme"]) for name in asked]
             expected = "a controller that obtains certificates"
             raise Invalid([Mistake.expecting(expected, "one without", cure, field=field) for field in fields])
+
+    async def _refuse_unnamed(self, document: JsonObject) -> None:
+        """APIs go on naming what they name. Raises `Invalid`."""
+        if mistakes := list(_unnamed(gateway_from_document(document), await asyncio.to_thread(self._store.list))):
+            raise Invalid(mistakes)
 
     def _offer(self) -> None:
         gateway = gateway_from_document(self._current.document) if self._current else None
@@ -221,6 +231,23 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
         return {}
     spec = gateway_from_document(document).spec
     return {one.name: translate_listener(one, spec) for one in spec.listeners}
+
+
+def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
+    """What upstreams name, and the Gateway does not any more."""
+    spec = gateway.spec
+    for stored in apis:
+        for pool, upstream in stored.api.spec.upstream.items():
+            tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
+            named = (
+                ("authorities", tls.authority, spec.authorities),
+                ("certificates", tls.client_certificate, spec.certificates),
+            )
+            for field, name, known in named:
+                if name is not UNSET and name not in (known or {}):
+                    expected = f"{name!r}, which the upstream {pool} of the API {stored.name} names"
+                    cure = "keep it, or change the API first"
+                    yield Mistake.expecting(expected, "none", cure, field=format_path(["spec", field]))
 
 
 def _restart(started: JsonObject, document: JsonObject) -> tuple[str, ...]:
