@@ -103,20 +103,18 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	m.ClientAddress = text.text(req.ClientAddress)
 	m.Operation = text.text(req.Operation)
 	m.Upstream = text.text(req.Upstream)
-	if m.Peer, err = peerJSON(req.Peer); err != nil {
-		return err
+	if req.Peer != nil {
+		if m.Peer, err = peerJSON(req.Peer); err != nil {
+			return err
+		}
 	}
 	m.RequestBody = text.body(req.Body)
 	m.RequestHeaders, err = text.headers(req.Headers)
 	return err
 }
 
-// peerJSON is nil where the client has shown no certificate. A peer is made once, and asked for its text by each
-// execution.
+// peerJSON is made once for each peer, and asked for by each execution.
 func peerJSON(peer *v1alpha.Peer) ([]byte, error) {
-	if peer == nil {
-		return nil, nil
-	}
 	text, err := peer.JSON()
 	if err != nil {
 		return nil, v1alpha.Failf(v1alpha.ClassException, "peer of the request: %v", err)
