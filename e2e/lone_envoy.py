@@ -116,7 +116,7 @@ def bootstrap(directory: Path) -> Json:
     nothing, on a free port.
     """
     fields = {"node_id": "lone", "max_connections": "1000", "envoy_heap_bytes": str(1 << 30)}
-    sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds")}
+    sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds", "challenges")}
     made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
     listener = json.loads(LISTENER.read_text().replace("/dev/stdout", "/dev/null"))
     listener["address"]["socket_address"]["port_value"] = 0
