@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually
+from e2e.listening import free_port
 from e2e.lone_envoy import cluster
 from e2e.markdown import ROOT
 from e2e.secured import Secured, secured
-from e2e.test_listeners import free_port
 from e2e.upstream import Upstream
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions"

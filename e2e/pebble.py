@@ -16,17 +16,11 @@ import httpx
 
 from e2e.certificates import authority
 from e2e.gateway import eventually
+from e2e.listening import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_NONCES = 15
 """Percent of all requests that are refused for their nonce, as any authority may."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Pebble:

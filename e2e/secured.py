@@ -11,7 +11,7 @@ from pathlib import Path
 from e2e.certificates import Authority, authority
 from e2e.client_certificates import client_tls
 from e2e.gateway import Gateway, Json
-from e2e.test_listeners import free_port
+from e2e.listening import free_port
 
 
 @dataclass(frozen=True)

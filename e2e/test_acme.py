@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from e2e.gateway import Gateway, Json, api, eventually, running
-from e2e.pebble import Pebble, free_port
+from e2e.listening import free_port
+from e2e.pebble import Pebble
 from e2e.raw_http import RefusedError, connected, request
 from e2e.upstream import Upstream
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from e2e.gateway import Gateway, Json, api, eventually, running
-from e2e.test_listeners import free_port
+from e2e.listening import free_port
 from e2e.upstream import Upstream
 
 

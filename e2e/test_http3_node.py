@@ -25,8 +25,8 @@ from e2e import model_events
 from e2e.certificates import DAY, Authority, authority
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.http3 import Answer, Client, RefusedError, ResetError, UnservedError, connected
+from e2e.listening import free_port, write
 from e2e.model_upstream import ModelUpstream
-from e2e.test_listeners import free_port, write
 from e2e.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.timeout(180)

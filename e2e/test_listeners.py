@@ -9,26 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from e2e import clients
 from e2e.certificates import Authority, authority
 from e2e.gateway import Json, api, attach, eventually, running
+from e2e.listening import free_port, write
 from e2e.traffic import traffic
 from e2e.upstream import Upstream
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def write(file: Path, *listeners: Json, **spec: object) -> Path:
-    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": list(listeners), **spec}}
-    file.write_text(yaml.safe_dump(document))
-    return file
 
 
 def https(port: int, **more: object) -> Json:

@@ -21,7 +21,7 @@ from e2e import clients
 from e2e.certificates import Authority, authority
 from e2e.client_certificates import client_tls
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.test_listeners import free_port, write
+from e2e.listening import free_port, write
 from e2e.tls_load import tls_load
 from e2e.upstream import Upstream
 

@@ -6,7 +6,6 @@ import http.client
 import http.server
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from e2e.certificates import authority
 from e2e.closed_port import SharedPortServer, closed_port
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.listening import free_port
 from e2e.names import Names
 from e2e.policy_project import PolicyProject
 from e2e.upstream import Reply, Upstream
@@ -75,12 +75,6 @@ def ready_record(gateway: Gateway) -> Json:
     eventually("ready is logged", lambda: gateway.logged(message="ready", component="supervisor"))
     (record,) = gateway.logged(message="ready", component="supervisor")
     return record
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacle(

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.listening import free_port
 from e2e.policy_project import PolicyProject
-from e2e.test_listeners import free_port
 from e2e.upstream import Recorded, Reply, Upstream
 
 STAMP = """\

@@ -123,7 +123,7 @@ def test_a_mirror_that_is_gone_is_nobodys_trouble(gateway: Gateway, three: list[
         ("/files/*", {"path": "/*"}, "/files", "/"),
         ("/{id}/*", {"path": "/all/{id}/*"}, "/7/x/y", "/all/7/x/y"),
         ("/{id}/*", {"path": "/fixed"}, "/7/x/y", "/fixed"),
-        ("/", {"path": "/root/"}, "", "/root/"),
+        ("/", {"path": "/top/"}, "", "/top/"),
         ("/{id}", {"path": "/b/{id}"}, "/a%20b", "/b/a%20b"),
         ("/a:b/{id}", {"path": "/b/{id}"}, "/a%3Ab/7", "/b/7"),
         ("/{id}", {"prefix": "/v2"}, "/7?a=b", "/v2/7?a=b"),

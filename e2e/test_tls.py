@@ -17,8 +17,8 @@ from e2e.certificates import Authority, authority
 from e2e.client_certificates import ClientCertificate, client_certificate, client_tls
 from e2e.client_hello import MODERN, WEAK, offer
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.listening import free_port, write
 from e2e.raw_http import Answer, RefusedError, connected, request
-from e2e.test_listeners import free_port, write
 from e2e.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)

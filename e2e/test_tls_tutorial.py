@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from e2e.gateway import eventually
+from e2e.listening import free_port
 from e2e.markdown import ROOT, page
-from e2e.test_listeners import free_port
 
 PAGE = "docs/tutorial/tls-in-production.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

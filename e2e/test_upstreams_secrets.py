@@ -13,8 +13,8 @@ import yaml
 
 from e2e.certificates import Authority, authority
 from e2e.gateway import Gateway, Json, api, eventually, running
+from e2e.listening import free_port
 from e2e.pool_targets import Target, tls_of
-from e2e.test_listeners import free_port
 from e2e.traffic import traffic
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from gatewright_documents.mistake import Mistake, format_path, shown
 
-from gatewright_controller.validation.gateway_draft import Draft, DraftListener, as_object, texts_of
+from gatewright_controller.validation.gateway_draft import Draft, DraftListener
+from gatewright_controller.validation.values import as_object, texts_of
 
 FILES = ("certificateFile", "keyFile")
 LIBRARY = "josepy"

@@ -12,6 +12,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_controller import model
 from gatewright_controller.matches import Matches, all_matches, kinds_of
 from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
+from gatewright_controller.validation.values import as_list, as_object, as_text
 
 M = TypeVar("M", HeaderMatch, QueryMatch)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -65,7 +66,7 @@ class DraftRouting:
 
     def items(self, name: str, kind: type[T]) -> list[T]:
         """The field's items; none unless all can be read, so that places are those of the document."""
-        read = [_converted(one, kind) for one in _list(self.raw.get(name))]
+        read = [_converted(one, kind) for one in as_list(self.raw.get(name))]
         items = [one for one in read if one is not None]
         return items if len(items) == len(read) else []
 
@@ -144,38 +145,26 @@ class Draft:
     @staticmethod
     def of(document: JsonObject) -> Draft:
         """What can be read of a document; None and empty lists where nothing can."""
-        spec = _object(document.get("spec"))
-        upstreams = [_draft_upstream(name, raw) for name, raw in _object(spec.get("upstream")).items()]
-        operations = [_draft_operation(raw, index) for index, raw in enumerate(_list(spec.get("operations")))]
+        spec = as_object(document.get("spec"))
+        upstreams = [_draft_upstream(name, raw) for name, raw in as_object(spec.get("upstream")).items()]
+        operations = [_draft_operation(raw, index) for index, raw in enumerate(as_list(spec.get("operations")))]
         policies = _draft_policies(spec, "spec")
-        version = _text(spec.get("version"))
+        version = as_text(spec.get("version"))
         timeouts = _draft_timeouts(spec, "spec")
         routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
-        context, strict = _text(spec.get("context")), spec.get("strictPaths") is not False
-        hosts = _list(spec.get("hosts"))
+        context, strict = as_text(spec.get("context")), spec.get("strictPaths") is not False
+        hosts = as_list(spec.get("hosts"))
         return Draft(context, hosts, version, upstreams, policies, operations, timeouts, routing, strict)
 
 
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: JsonValue) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
-    given = _object(raw)
+    given = as_object(raw)
     return DraftUpstream(f"spec.upstream.{name}", name, frozenset(given), _readable(Upstream, given) or Upstream())
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
-    where, given = f"spec.operations[{index}]", _object(raw)
-    method, path = _text(given.get("method")), _text(given.get("path"))
+    where, given = f"spec.operations[{index}]", as_object(raw)
+    method, path = as_text(given.get("method")), as_text(given.get("path"))
     policies, times = _draft_policies(given, where), _draft_timeouts(given, where)
     routing, matches = DraftRouting(where, given), _draft_matches(given, where)
     return DraftOperation(where, method, path, policies, times, routing, matches)
@@ -184,7 +173,7 @@ def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
 def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
     headers = list(_converted_matches(given.get("headers"), f"{where}.headers", HeaderMatch))
     query = list(_converted_matches(given.get("query"), f"{where}.query", QueryMatch))
-    listed = len(_list(given.get("headers"))) + len(_list(given.get("query")))
+    listed = len(as_list(given.get("headers"))) + len(as_list(given.get("query")))
     named: list[HeaderMatch | QueryMatch] = [*(one.written for one in headers), *(one.written for one in query)]
     if len(named) < listed or any(len(kinds_of(one)) != 1 for one in named):
         return DraftMatches(headers, query, None)
@@ -192,7 +181,7 @@ def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
 
 
 def _converted_matches(given: JsonValue, where: str, kind: type[M]) -> Iterator[DraftMatch[M]]:
-    for index, raw in enumerate(_list(given)):
+    for index, raw in enumerate(as_list(given)):
         try:
             yield DraftMatch(f"{where}[{index}]", msgspec.convert(raw, kind))
         except msgspec.ValidationError:  # which is said elsewhere
@@ -213,10 +202,10 @@ def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
     return [
         DraftPolicy(
             f"{where}.policies[{index}]",
-            _readable(PolicyAttachment, _object(policy)),
-            isinstance(_object(policy).get("params", {}), dict),
+            _readable(PolicyAttachment, as_object(policy)),
+            isinstance(as_object(policy).get("params", {}), dict),
         )
-        for index, policy in enumerate(_list(raw.get("policies")))
+        for index, policy in enumerate(as_list(raw.get("policies")))
     ]
 
 

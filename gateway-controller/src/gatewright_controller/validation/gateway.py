@@ -15,7 +15,8 @@ from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
 from gatewright_controller.validation.acme import check_certificates
-from gatewright_controller.validation.gateway_draft import Draft, DraftListener, as_list, as_object, texts_of
+from gatewright_controller.validation.gateway_draft import Draft, DraftListener
+from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
 

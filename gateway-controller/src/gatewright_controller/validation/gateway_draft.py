@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.validation.values import as_list, as_object
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,3 @@ class Draft:
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
         return Draft(listeners, certificates, authorities, proxies, access_log)
-
-
-def as_object(value: JsonValue) -> JsonObject:
-    """Empty where it is none."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: JsonValue) -> list[JsonValue]:
-    """Empty where it is none."""
-    return value if isinstance(value, list) else []
-
-
-def texts_of(value: JsonValue) -> list[str]:
-    """Those items of a list that are texts."""
-    return [one for one in as_list(value) if isinstance(one, str)]
