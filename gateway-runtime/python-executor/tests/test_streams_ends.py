@@ -74,6 +74,7 @@ def test_a_cancelled_stream_is_closed_wherever_it_stands(engine: Start, said: by
     if more := pieces[4:]:
         one.wait(lambda: one.credit(1) > 0)
         one.send(pieces=more)
+        one.wait(lambda: one.credit(1) == len(pieces) * PIECE_BYTES)  # the last one is taken, too
     one.wait(lambda: len(one.yielded(1)) == min(WINDOW_BYTES, sum(len(each.data) for each in pieces)))
     one.send(cancel=[1])
     numbers = iter(range(100, 10_000))
