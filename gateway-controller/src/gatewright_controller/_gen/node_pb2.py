@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gatewright_controller/_gen/node.proto\x12\x12gatewright.node.v1\"r\n\x0bNodeMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.gatewright.node.v1.HelloH\x00\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1a.gatewright.node.v1.ReportH\x00\x42\t\n\x07message\"\xc0\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.gatewright.node.v1.PolicyRef\x12.\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x1d.gatewright.node.v1.BundleRef\x12\x16\n\x0egateway_digest\x18\x05 \x01(\t\x12\x15\n\rkeeps_gateway\x18\x06 \x01(\x08\"E\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\t\";\n\tBundleRef\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x11\n\tunsettled\x18\x03 \x01(\x08\"{\n\x06Report\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12+\n\x04\x61pis\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiStatus\x12\x32\n\x07gateway\x18\x03 \x01(\x0b\x32!.gatewright.node.v1.GatewayStatus\"c\n\rGatewayStatus\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xd9\x01\n\tApiStatus\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\"k\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_APPLIED\x10\x01\x12\x12\n\x0eSTATE_REJECTED\x10\x02\x12\x11\n\rSTATE_REMOVED\x10\x03\x12\x11\n\rSTATE_PENDING\x10\x04\"L\n\x11\x43ontrollerMessage\x12,\n\x06update\x18\x01 \x01(\x0b\x32\x1a.gatewright.node.v1.UpdateH\x00\x42\t\n\x07message\"\x8e\x01\n\x06Update\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12.\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiBundle\x12\x14\n\x0cremoved_apis\x18\x03 \x03(\t\x12,\n\x07gateway\x18\x04 \x01(\x0b\x32\x1b.gatewright.node.v1.Gateway\"\xbe\x01\n\x07Gateway\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x11\n\tlisteners\x18\x02 \x03(\x0c\x12\x35\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x1f.gatewright.node.v1.Certificate\x12=\n\x0b\x61uthorities\x18\x04 \x03(\x0b\x32(.gatewright.node.v1.CertificateAuthority\x12\x1a\n\x12\x61nswers_challenges\x18\x05 \x01(\x08\"G\n\x0b\x43\x65rtificate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x63\x65rtificate_file\x18\x02 \x01(\t\x12\x10\n\x08key_file\x18\x03 \x01(\t\"K\n\x14\x43\x65rtificateAuthority\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x17\n\x0frevocation_file\x18\x03 \x01(\t\"\xe5\x01\n\tApiBundle\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0e\n\x06routes\x18\x05 \x03(\x0c\x12\x10\n\x08\x63lusters\x18\x06 \x03(\x0c\x12)\n\x06\x63hains\x18\x07 \x03(\x0b\x32\x19.gatewright.node.v1.Chain\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\t\x12\x14\n\x0cstrict_paths\x18\n \x01(\x08\x12\x15\n\rchosen_routes\x18\x0b \x03(\x0c\"\xc6\x01\n\x05\x43hain\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x33\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32\x1e.gatewright.node.v1.Attachment\x12;\n\x0fprocessing_mode\x18\x04 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x19\n\x11\x65ncoded_responses\x18\x05 \x01(\x08\x12\x11\n\tupstreams\x18\x06 \x03(\t\"\x9c\x04\n\nAttachment\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x06 \x01(\x0c\x12;\n\x0fprocessing_mode\x18\x07 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12-\n\x08on_error\x18\t \x01(\x0e\x32\x1b.gatewright.node.v1.OnError\x12M\n\x11on_error_by_class\x18\n \x03(\x0b\x32\x32.gatewright.node.v1.Attachment.OnErrorByClassEntry\x12\x17\n\x0fmax_concurrency\x18\x0b \x01(\r\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x1e\n\x16stream_idle_timeout_ms\x18\x10 \x01(\r\x12\x11\n\toperation\x18\x0f \x01(\t\x1aR\n\x13OnErrorByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.gatewright.node.v1.OnError:\x02\x38\x01\"\xc9\x02\n\x0eProcessingMode\x12\x37\n\x0frequest_headers\x18\x01 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x32\n\x0crequest_body\x18\x02 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12\x38\n\x10response_headers\x18\x03 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x33\n\rresponse_body\x18\x04 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12 \n\x18request_body_in_response\x18\x05 \x01(\x08\x12\x39\n\x0e\x65ncoded_bodies\x18\x06 \x01(\x0e\x32!.gatewright.node.v1.EncodedBodies*M\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_FAIL\x10\x01\x12\x15\n\x11ON_ERROR_CONTINUE\x10\x02*X\n\nHeaderMode\x12\x1b\n\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n\x13HEADER_MODE_PROCESS\x10\x02*~\n\rEncodedBodies\x12\x1e\n\x1a\x45NCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NCODED_BODIES_REFUSE\x10\x01\x12\x17\n\x13\x45NCODED_BODIES_PASS\x10\x02\x12\x19\n\x15\x45NCODED_BODIES_DECODE\x10\x03*e\n\x08\x42odyMode\x12\x19\n\x15\x42ODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42ODY_MODE_SKIP\x10\x01\x12\x14\n\x10\x42ODY_MODE_BUFFER\x10\x02\x12\x14\n\x10\x42ODY_MODE_STREAM\x10\x03\x32\x61\n\x0bNodeService\x12R\n\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x01\x30\x01\x42\x31Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gatewright_controller/_gen/node.proto\x12\x12gatewright.node.v1\"r\n\x0bNodeMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.gatewright.node.v1.HelloH\x00\x12,\n\x06report\x18\x02 \x01(\x0b\x32\x1a.gatewright.node.v1.ReportH\x00\x42\t\n\x07message\"\xc0\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x02 \x01(\t\x12/\n\x08policies\x18\x03 \x03(\x0b\x32\x1d.gatewright.node.v1.PolicyRef\x12.\n\x07\x62undles\x18\x04 \x03(\x0b\x32\x1d.gatewright.node.v1.BundleRef\x12\x16\n\x0egateway_digest\x18\x05 \x01(\t\x12\x15\n\rkeeps_gateway\x18\x06 \x01(\x08\"E\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x03 \x01(\t\";\n\tBundleRef\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x11\n\tunsettled\x18\x03 \x01(\x08\"{\n\x06Report\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12+\n\x04\x61pis\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiStatus\x12\x32\n\x07gateway\x18\x03 \x01(\x0b\x32!.gatewright.node.v1.GatewayStatus\"c\n\rGatewayStatus\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xd9\x01\n\tApiStatus\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.gatewright.node.v1.ApiStatus.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\"k\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_APPLIED\x10\x01\x12\x12\n\x0eSTATE_REJECTED\x10\x02\x12\x11\n\rSTATE_REMOVED\x10\x03\x12\x11\n\rSTATE_PENDING\x10\x04\"s\n\x08Observed\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x13\n\x0bobservation\x18\x02 \x01(\x04\x12\x10\n\x08\x65xchange\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x04\x12\r\n\x05\x65nded\x18\x05 \x01(\x08\x12\x0f\n\x07refused\x18\x06 \x01(\t\"V\n\x0bObservation\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04stop\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\x0c\x12\x0c\n\x04kept\x18\x04 \x01(\x08\x12\x0f\n\x07seconds\x18\x05 \x01(\r\"L\n\x11\x43ontrollerMessage\x12,\n\x06update\x18\x01 \x01(\x0b\x32\x1a.gatewright.node.v1.UpdateH\x00\x42\t\n\x07message\"\x8e\x01\n\x06Update\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12.\n\x07\x62undles\x18\x02 \x03(\x0b\x32\x1d.gatewright.node.v1.ApiBundle\x12\x14\n\x0cremoved_apis\x18\x03 \x03(\t\x12,\n\x07gateway\x18\x04 \x01(\x0b\x32\x1b.gatewright.node.v1.Gateway\"\xf0\x01\n\x07Gateway\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x11\n\tlisteners\x18\x02 \x03(\x0c\x12\x35\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x1f.gatewright.node.v1.Certificate\x12=\n\x0b\x61uthorities\x18\x04 \x03(\x0b\x32(.gatewright.node.v1.CertificateAuthority\x12\x1a\n\x12\x61nswers_challenges\x18\x05 \x01(\x08\x12\x30\n\ttelemetry\x18\x06 \x01(\x0b\x32\x1d.gatewright.node.v1.Telemetry\"\xa3\x02\n\tTelemetry\x12(\n\x05\x61\x64min\x18\x01 \x01(\x0b\x32\x19.gatewright.node.v1.Admin\x12,\n\x07metrics\x18\x02 \x01(\x0b\x32\x1b.gatewright.node.v1.Metrics\x12,\n\x07tracing\x18\x03 \x01(\x0b\x32\x1b.gatewright.node.v1.Tracing\x12,\n\x07logging\x18\x04 \x01(\x0b\x32\x1b.gatewright.node.v1.Logging\x12\x30\n\tredaction\x18\x05 \x01(\x0b\x32\x1d.gatewright.node.v1.Redaction\x12\x30\n\trecording\x18\x06 \x01(\x0b\x32\x1d.gatewright.node.v1.Recording\"8\n\x05\x41\x64min\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08\x64isabled\x18\x03 \x01(\x08\"K\n\x07Metrics\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x12\n\nmax_series\x18\x02 \x01(\r\x12\x1a\n\x12without_operations\x18\x03 \x01(\x08\"\xee\x02\n\x07Tracing\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0c\n\x04http\x18\x02 \x01(\x08\x12\x0b\n\x03tls\x18\x03 \x01(\x08\x12\x0e\n\x06sample\x18\x04 \x01(\x01\x12\x18\n\x10\x66orce_token_file\x18\x05 \x01(\t\x12\x14\n\x0cservice_name\x18\x06 \x01(\t\x12P\n\x13resource_attributes\x18\x07 \x03(\x0b\x32\x33.gatewright.node.v1.Tracing.ResourceAttributesEntry\x12\x39\n\x07headers\x18\x08 \x03(\x0b\x32(.gatewright.node.v1.Tracing.HeadersEntry\x1a\x39\n\x17ResourceAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa1\x01\n\x07Logging\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0c\n\x04http\x18\x02 \x01(\x08\x12\x0b\n\x03tls\x18\x03 \x01(\x08\x12\x39\n\x07headers\x18\x04 \x03(\x0b\x32(.gatewright.node.v1.Logging.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"F\n\tRedaction\x12\x0f\n\x07headers\x18\x01 \x03(\t\x12\x18\n\x10query_parameters\x18\x02 \x03(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\"2\n\tRecording\x12\x11\n\tmax_bytes\x18\x01 \x01(\x04\x12\x12\n\nbody_bytes\x18\x02 \x01(\r\"G\n\x0b\x43\x65rtificate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x63\x65rtificate_file\x18\x02 \x01(\t\x12\x10\n\x08key_file\x18\x03 \x01(\t\"K\n\x14\x43\x65rtificateAuthority\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x17\n\x0frevocation_file\x18\x03 \x01(\t\"\xe5\x01\n\tApiBundle\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0e\n\x06routes\x18\x05 \x03(\x0c\x12\x10\n\x08\x63lusters\x18\x06 \x03(\x0c\x12)\n\x06\x63hains\x18\x07 \x03(\x0b\x32\x19.gatewright.node.v1.Chain\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08unserved\x18\t \x01(\t\x12\x14\n\x0cstrict_paths\x18\n \x01(\x08\x12\x15\n\rchosen_routes\x18\x0b \x03(\x0c\"\xc6\x01\n\x05\x43hain\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x33\n\x0b\x61ttachments\x18\x03 \x03(\x0b\x32\x1e.gatewright.node.v1.Attachment\x12;\n\x0fprocessing_mode\x18\x04 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x19\n\x11\x65ncoded_responses\x18\x05 \x01(\x08\x12\x11\n\tupstreams\x18\x06 \x03(\t\"\x9c\x04\n\nAttachment\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x13\n\x0bpolicy_name\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x19\n\x11\x64\x65\x66inition_digest\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x0c\x12\x19\n\x11system_parameters\x18\x06 \x01(\x0c\x12;\n\x0fprocessing_mode\x18\x07 \x01(\x0b\x32\".gatewright.node.v1.ProcessingMode\x12\x12\n\ntimeout_ms\x18\x08 \x01(\r\x12-\n\x08on_error\x18\t \x01(\x0e\x32\x1b.gatewright.node.v1.OnError\x12M\n\x11on_error_by_class\x18\n \x03(\x0b\x32\x32.gatewright.node.v1.Attachment.OnErrorByClassEntry\x12\x17\n\x0fmax_concurrency\x18\x0b \x01(\r\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x1e\n\x16stream_idle_timeout_ms\x18\x10 \x01(\r\x12\x11\n\toperation\x18\x0f \x01(\t\x1aR\n\x13OnErrorByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0e\x32\x1b.gatewright.node.v1.OnError:\x02\x38\x01\"\xc9\x02\n\x0eProcessingMode\x12\x37\n\x0frequest_headers\x18\x01 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x32\n\x0crequest_body\x18\x02 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12\x38\n\x10response_headers\x18\x03 \x01(\x0e\x32\x1e.gatewright.node.v1.HeaderMode\x12\x33\n\rresponse_body\x18\x04 \x01(\x0e\x32\x1c.gatewright.node.v1.BodyMode\x12 \n\x18request_body_in_response\x18\x05 \x01(\x08\x12\x39\n\x0e\x65ncoded_bodies\x18\x06 \x01(\x0e\x32!.gatewright.node.v1.EncodedBodies*M\n\x07OnError\x12\x18\n\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n\rON_ERROR_FAIL\x10\x01\x12\x15\n\x11ON_ERROR_CONTINUE\x10\x02*X\n\nHeaderMode\x12\x1b\n\x17HEADER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10HEADER_MODE_SKIP\x10\x01\x12\x17\n\x13HEADER_MODE_PROCESS\x10\x02*~\n\rEncodedBodies\x12\x1e\n\x1a\x45NCODED_BODIES_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NCODED_BODIES_REFUSE\x10\x01\x12\x17\n\x13\x45NCODED_BODIES_PASS\x10\x02\x12\x19\n\x15\x45NCODED_BODIES_DECODE\x10\x03*e\n\x08\x42odyMode\x12\x19\n\x15\x42ODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42ODY_MODE_SKIP\x10\x01\x12\x14\n\x10\x42ODY_MODE_BUFFER\x10\x02\x12\x14\n\x10\x42ODY_MODE_STREAM\x10\x03\x32\xaf\x01\n\x0bNodeService\x12R\n\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x01\x30\x01\x12L\n\x07Observe\x12\x1c.gatewright.node.v1.Observed\x1a\x1f.gatewright.node.v1.Observation(\x01\x30\x01\x42\x31Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,16 +32,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gatewright_controller._gen.
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z/gatewright.dev/policy-engine/gen/node/v1;nodev1'
+  _globals['_TRACING_RESOURCEATTRIBUTESENTRY']._loaded_options = None
+  _globals['_TRACING_RESOURCEATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_TRACING_HEADERSENTRY']._loaded_options = None
+  _globals['_TRACING_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_LOGGING_HEADERSENTRY']._loaded_options = None
+  _globals['_LOGGING_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._loaded_options = None
   _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_options = b'8\001'
-  _globals['_ONERROR']._serialized_start=2824
-  _globals['_ONERROR']._serialized_end=2901
-  _globals['_HEADERMODE']._serialized_start=2903
-  _globals['_HEADERMODE']._serialized_end=2991
-  _globals['_ENCODEDBODIES']._serialized_start=2993
-  _globals['_ENCODEDBODIES']._serialized_end=3119
-  _globals['_BODYMODE']._serialized_start=3121
-  _globals['_BODYMODE']._serialized_end=3222
+  _globals['_ONERROR']._serialized_start=4165
+  _globals['_ONERROR']._serialized_end=4242
+  _globals['_HEADERMODE']._serialized_start=4244
+  _globals['_HEADERMODE']._serialized_end=4332
+  _globals['_ENCODEDBODIES']._serialized_start=4334
+  _globals['_ENCODEDBODIES']._serialized_end=4460
+  _globals['_BODYMODE']._serialized_start=4462
+  _globals['_BODYMODE']._serialized_end=4563
   _globals['_NODEMESSAGE']._serialized_start=61
   _globals['_NODEMESSAGE']._serialized_end=175
   _globals['_HELLO']._serialized_start=178
@@ -58,26 +64,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APISTATUS']._serialized_end=948
   _globals['_APISTATUS_STATE']._serialized_start=841
   _globals['_APISTATUS_STATE']._serialized_end=948
-  _globals['_CONTROLLERMESSAGE']._serialized_start=950
-  _globals['_CONTROLLERMESSAGE']._serialized_end=1026
-  _globals['_UPDATE']._serialized_start=1029
-  _globals['_UPDATE']._serialized_end=1171
-  _globals['_GATEWAY']._serialized_start=1174
-  _globals['_GATEWAY']._serialized_end=1364
-  _globals['_CERTIFICATE']._serialized_start=1366
-  _globals['_CERTIFICATE']._serialized_end=1437
-  _globals['_CERTIFICATEAUTHORITY']._serialized_start=1439
-  _globals['_CERTIFICATEAUTHORITY']._serialized_end=1514
-  _globals['_APIBUNDLE']._serialized_start=1517
-  _globals['_APIBUNDLE']._serialized_end=1746
-  _globals['_CHAIN']._serialized_start=1749
-  _globals['_CHAIN']._serialized_end=1947
-  _globals['_ATTACHMENT']._serialized_start=1950
-  _globals['_ATTACHMENT']._serialized_end=2490
-  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_start=2408
-  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_end=2490
-  _globals['_PROCESSINGMODE']._serialized_start=2493
-  _globals['_PROCESSINGMODE']._serialized_end=2822
-  _globals['_NODESERVICE']._serialized_start=3224
-  _globals['_NODESERVICE']._serialized_end=3321
+  _globals['_OBSERVED']._serialized_start=950
+  _globals['_OBSERVED']._serialized_end=1065
+  _globals['_OBSERVATION']._serialized_start=1067
+  _globals['_OBSERVATION']._serialized_end=1153
+  _globals['_CONTROLLERMESSAGE']._serialized_start=1155
+  _globals['_CONTROLLERMESSAGE']._serialized_end=1231
+  _globals['_UPDATE']._serialized_start=1234
+  _globals['_UPDATE']._serialized_end=1376
+  _globals['_GATEWAY']._serialized_start=1379
+  _globals['_GATEWAY']._serialized_end=1619
+  _globals['_TELEMETRY']._serialized_start=1622
+  _globals['_TELEMETRY']._serialized_end=1913
+  _globals['_ADMIN']._serialized_start=1915
+  _globals['_ADMIN']._serialized_end=1971
+  _globals['_METRICS']._serialized_start=1973
+  _globals['_METRICS']._serialized_end=2048
+  _globals['_TRACING']._serialized_start=2051
+  _globals['_TRACING']._serialized_end=2417
+  _globals['_TRACING_RESOURCEATTRIBUTESENTRY']._serialized_start=2312
+  _globals['_TRACING_RESOURCEATTRIBUTESENTRY']._serialized_end=2369
+  _globals['_TRACING_HEADERSENTRY']._serialized_start=2371
+  _globals['_TRACING_HEADERSENTRY']._serialized_end=2417
+  _globals['_LOGGING']._serialized_start=2420
+  _globals['_LOGGING']._serialized_end=2581
+  _globals['_LOGGING_HEADERSENTRY']._serialized_start=2371
+  _globals['_LOGGING_HEADERSENTRY']._serialized_end=2417
+  _globals['_REDACTION']._serialized_start=2583
+  _globals['_REDACTION']._serialized_end=2653
+  _globals['_RECORDING']._serialized_start=2655
+  _globals['_RECORDING']._serialized_end=2705
+  _globals['_CERTIFICATE']._serialized_start=2707
+  _globals['_CERTIFICATE']._serialized_end=2778
+  _globals['_CERTIFICATEAUTHORITY']._serialized_start=2780
+  _globals['_CERTIFICATEAUTHORITY']._serialized_end=2855
+  _globals['_APIBUNDLE']._serialized_start=2858
+  _globals['_APIBUNDLE']._serialized_end=3087
+  _globals['_CHAIN']._serialized_start=3090
+  _globals['_CHAIN']._serialized_end=3288
+  _globals['_ATTACHMENT']._serialized_start=3291
+  _globals['_ATTACHMENT']._serialized_end=3831
+  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_start=3749
+  _globals['_ATTACHMENT_ONERRORBYCLASSENTRY']._serialized_end=3831
+  _globals['_PROCESSINGMODE']._serialized_start=3834
+  _globals['_PROCESSINGMODE']._serialized_end=4163
+  _globals['_NODESERVICE']._serialized_start=4566
+  _globals['_NODESERVICE']._serialized_end=4741
 # @@protoc_insertion_point(module_scope)

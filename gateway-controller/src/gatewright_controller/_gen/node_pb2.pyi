@@ -135,6 +135,36 @@ class ApiStatus(_message.Message):
     reason: str
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Observed(_message.Message):
+    __slots__ = ("node_id", "observation", "exchange", "dropped", "ended", "refused")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    observation: int
+    exchange: bytes
+    dropped: int
+    ended: bool
+    refused: str
+    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchange: _Optional[bytes] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
+
+class Observation(_message.Message):
+    __slots__ = ("id", "stop", "filter", "kept", "seconds")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    stop: bool
+    filter: bytes
+    kept: bool
+    seconds: int
+    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ...) -> None: ...
+
 class ControllerMessage(_message.Message):
     __slots__ = ("update",)
     UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -154,18 +184,127 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
 
 class Gateway(_message.Message):
-    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges")
+    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "telemetry")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_CHALLENGES_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     digest: str
     listeners: _containers.RepeatedScalarFieldContainer[bytes]
     certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
     authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
     answers_challenges: bool
-    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ...) -> None: ...
+    telemetry: Telemetry
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ...) -> None: ...
+
+class Telemetry(_message.Message):
+    __slots__ = ("admin", "metrics", "tracing", "logging", "redaction", "recording")
+    ADMIN_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    TRACING_FIELD_NUMBER: _ClassVar[int]
+    LOGGING_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_FIELD_NUMBER: _ClassVar[int]
+    RECORDING_FIELD_NUMBER: _ClassVar[int]
+    admin: Admin
+    metrics: Metrics
+    tracing: Tracing
+    logging: Logging
+    redaction: Redaction
+    recording: Recording
+    def __init__(self, admin: _Optional[_Union[Admin, _Mapping]] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., tracing: _Optional[_Union[Tracing, _Mapping]] = ..., logging: _Optional[_Union[Logging, _Mapping]] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ...) -> None: ...
+
+class Admin(_message.Message):
+    __slots__ = ("address", "port", "disabled")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    DISABLED_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    port: int
+    disabled: bool
+    def __init__(self, address: _Optional[str] = ..., port: _Optional[int] = ..., disabled: _Optional[bool] = ...) -> None: ...
+
+class Metrics(_message.Message):
+    __slots__ = ("disabled", "max_series", "without_operations")
+    DISABLED_FIELD_NUMBER: _ClassVar[int]
+    MAX_SERIES_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    disabled: bool
+    max_series: int
+    without_operations: bool
+    def __init__(self, disabled: _Optional[bool] = ..., max_series: _Optional[int] = ..., without_operations: _Optional[bool] = ...) -> None: ...
+
+class Tracing(_message.Message):
+    __slots__ = ("endpoint", "http", "tls", "sample", "force_token_file", "service_name", "resource_attributes", "headers")
+    class ResourceAttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class HeadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_TOKEN_FILE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    http: bool
+    tls: bool
+    sample: float
+    force_token_file: str
+    service_name: str
+    resource_attributes: _containers.ScalarMap[str, str]
+    headers: _containers.ScalarMap[str, str]
+    def __init__(self, endpoint: _Optional[str] = ..., http: _Optional[bool] = ..., tls: _Optional[bool] = ..., sample: _Optional[float] = ..., force_token_file: _Optional[str] = ..., service_name: _Optional[str] = ..., resource_attributes: _Optional[_Mapping[str, str]] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Logging(_message.Message):
+    __slots__ = ("endpoint", "http", "tls", "headers")
+    class HeadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    http: bool
+    tls: bool
+    headers: _containers.ScalarMap[str, str]
+    def __init__(self, endpoint: _Optional[str] = ..., http: _Optional[bool] = ..., tls: _Optional[bool] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Redaction(_message.Message):
+    __slots__ = ("headers", "query_parameters", "fields")
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    headers: _containers.RepeatedScalarFieldContainer[str]
+    query_parameters: _containers.RepeatedScalarFieldContainer[str]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, headers: _Optional[_Iterable[str]] = ..., query_parameters: _Optional[_Iterable[str]] = ..., fields: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Recording(_message.Message):
+    __slots__ = ("max_bytes", "body_bytes")
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BODY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    max_bytes: int
+    body_bytes: int
+    def __init__(self, max_bytes: _Optional[int] = ..., body_bytes: _Optional[int] = ...) -> None: ...
 
 class Certificate(_message.Message):
     __slots__ = ("name", "certificate_file", "key_file")

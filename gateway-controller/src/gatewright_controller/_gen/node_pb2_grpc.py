@@ -39,6 +39,11 @@ class NodeServiceStub:
                 request_serializer=gatewright__controller_dot___gen_dot_node__pb2.NodeMessage.SerializeToString,
                 response_deserializer=gatewright__controller_dot___gen_dot_node__pb2.ControllerMessage.FromString,
                 _registered_method=True)
+        self.Observe = channel.stream_stream(
+                '/gatewright.node.v1.NodeService/Observe',
+                request_serializer=gatewright__controller_dot___gen_dot_node__pb2.Observed.SerializeToString,
+                response_deserializer=gatewright__controller_dot___gen_dot_node__pb2.Observation.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
@@ -50,6 +55,14 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Observe(self, request_iterator, context):
+        """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+        message names the node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +70,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Sync,
                     request_deserializer=gatewright__controller_dot___gen_dot_node__pb2.NodeMessage.FromString,
                     response_serializer=gatewright__controller_dot___gen_dot_node__pb2.ControllerMessage.SerializeToString,
+            ),
+            'Observe': grpc.stream_stream_rpc_method_handler(
+                    servicer.Observe,
+                    request_deserializer=gatewright__controller_dot___gen_dot_node__pb2.Observed.FromString,
+                    response_serializer=gatewright__controller_dot___gen_dot_node__pb2.Observation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +104,33 @@ class NodeService:
             '/gatewright.node.v1.NodeService/Sync',
             gatewright__controller_dot___gen_dot_node__pb2.NodeMessage.SerializeToString,
             gatewright__controller_dot___gen_dot_node__pb2.ControllerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Observe(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gatewright.node.v1.NodeService/Observe',
+            gatewright__controller_dot___gen_dot_node__pb2.Observed.SerializeToString,
+            gatewright__controller_dot___gen_dot_node__pb2.Observation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,11 +36,19 @@ class NodeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NodeServiceAsyncStub: ...
     Sync: _grpc.StreamStreamMultiCallable[_node_pb2.NodeMessage, _node_pb2.ControllerMessage]
+    Observe: _grpc.StreamStreamMultiCallable[_node_pb2.Observed, _node_pb2.Observation]
+    """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+    message names the node.
+    """
 
 @_typing.type_check_only
 class NodeServiceAsyncStub(NodeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Sync: _aio.StreamStreamMultiCallable[_node_pb2.NodeMessage, _node_pb2.ControllerMessage]  # type: ignore[assignment]
+    Observe: _aio.StreamStreamMultiCallable[_node_pb2.Observed, _node_pb2.Observation]  # type: ignore[assignment]
+    """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+    message names the node.
+    """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -49,5 +57,15 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_node_pb2.NodeMessage],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.ControllerMessage], _abc.AsyncIterator[_node_pb2.ControllerMessage]]: ...
+
+    @_abc_1.abstractmethod
+    def Observe(
+        self,
+        request_iterator: _MaybeAsyncIterator[_node_pb2.Observed],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.Observation], _abc.AsyncIterator[_node_pb2.Observation]]:
+        """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+        message names the node.
+        """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

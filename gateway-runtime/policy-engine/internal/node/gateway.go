@@ -196,6 +196,9 @@ func (n *Node) restoreGateway(ctx context.Context) {
 func (n *Node) commitGateway(v *gatewayVersion) {
 	n.listening.current, n.listening.queued = v, nil
 	n.certificates.Watch(v.gateway.Sources, v.contents)
+	if tell := n.options.Telemetry; tell != nil {
+		tell(v.message.GetTelemetry())
+	}
 	n.retryAll()
 	n.publish()
 }

@@ -154,6 +154,58 @@ func (FailureClass) EnumDescriptor() ([]byte, []int) {
 	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
 }
 
+type PolicyMetric_Kind int32
+
+const (
+	PolicyMetric_KIND_UNSPECIFIED PolicyMetric_Kind = 0
+	PolicyMetric_KIND_COUNTER     PolicyMetric_Kind = 1
+	PolicyMetric_KIND_GAUGE       PolicyMetric_Kind = 2
+	PolicyMetric_KIND_HISTOGRAM   PolicyMetric_Kind = 3
+)
+
+// Enum value maps for PolicyMetric_Kind.
+var (
+	PolicyMetric_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_COUNTER",
+		2: "KIND_GAUGE",
+		3: "KIND_HISTOGRAM",
+	}
+	PolicyMetric_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_COUNTER":     1,
+		"KIND_GAUGE":       2,
+		"KIND_HISTOGRAM":   3,
+	}
+)
+
+func (x PolicyMetric_Kind) Enum() *PolicyMetric_Kind {
+	p := new(PolicyMetric_Kind)
+	*p = x
+	return p
+}
+
+func (x PolicyMetric_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PolicyMetric_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_executor_v1_python_executor_proto_enumTypes[2].Descriptor()
+}
+
+func (PolicyMetric_Kind) Type() protoreflect.EnumType {
+	return &file_gatewright_executor_v1_python_executor_proto_enumTypes[2]
+}
+
+func (x PolicyMetric_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PolicyMetric_Kind.Descriptor instead.
+func (PolicyMetric_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18, 0}
+}
+
 // What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `pieces` and
 // `credit`, then `cancel`, then `close`.
 type RequestFrame struct {
@@ -609,8 +661,10 @@ type Execution struct {
 	Metadata        []byte `protobuf:"bytes,18,opt,name=metadata,proto3" json:"metadata,omitempty"` // JSON object: the exchange's metadata; empty for {}
 	// Who the client is by its verified certificate, as a JSON object: subject, issuer, dnsNames, uris, emailAddresses,
 	// ipAddresses, fingerprint. Empty: it has shown none.
-	Peer          []byte `protobuf:"bytes,19,opt,name=peer,proto3" json:"peer,omitempty"`
-	Upstream      []byte `protobuf:"bytes,20,opt,name=upstream,proto3" json:"upstream,omitempty"` // that policies have chosen; empty: the operation's own
+	Peer     []byte `protobuf:"bytes,19,opt,name=peer,proto3" json:"peer,omitempty"`
+	Upstream []byte `protobuf:"bytes,20,opt,name=upstream,proto3" json:"upstream,omitempty"` // that policies have chosen; empty: the operation's own
+	// W3C traceparent of the execution's span: spans that the policy makes are its children. Empty: it is not traced.
+	Traceparent   []byte `protobuf:"bytes,21,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -785,6 +839,13 @@ func (x *Execution) GetUpstream() []byte {
 	return nil
 }
 
+func (x *Execution) GetTraceparent() []byte {
+	if x != nil {
+		return x.Traceparent
+	}
+	return nil
+}
+
 // What one message carries to the engine.
 type ReplyFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -796,6 +857,7 @@ type ReplyFrame struct {
 	Instances          []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
 	Pieces             []*Piece          `protobuf:"bytes,5,rep,name=pieces,proto3" json:"pieces,omitempty"` // of what streams yield; before the Action that ends them
 	Credit             []*Credit         `protobuf:"bytes,6,rep,name=credit,proto3" json:"credit,omitempty"` // for the pieces of the bodies that streams are given
+	Spans              [][]byte          `protobuf:"bytes,7,rep,name=spans,proto3" json:"spans,omitempty"`   // of policies: opentelemetry.proto.trace.v1.ResourceSpans, serialized
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -868,6 +930,13 @@ func (x *ReplyFrame) GetPieces() []*Piece {
 func (x *ReplyFrame) GetCredit() []*Credit {
 	if x != nil {
 		return x.Credit
+	}
+	return nil
+}
+
+func (x *ReplyFrame) GetSpans() [][]byte {
+	if x != nil {
+		return x.Spans
 	}
 	return nil
 }
@@ -1115,6 +1184,7 @@ type Action struct {
 	RemoveTrailers []byte `protobuf:"bytes,16,opt,name=remove_trailers,json=removeTrailers,proto3" json:"remove_trailers,omitempty"` // name NUL name NUL
 	SetTrailers    []byte `protobuf:"bytes,17,opt,name=set_trailers,json=setTrailers,proto3" json:"set_trailers,omitempty"`          // header blob
 	Upstream       []byte `protobuf:"bytes,18,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`                             // request phase: the name of one of the API's upstreams
+	WorkUs         uint32 `protobuf:"varint,19,opt,name=work_us,json=workUs,proto3" json:"work_us,omitempty"`                        // how long the policy's function ran, in microseconds; of a stream, its own work. 0: it did not
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1273,6 +1343,13 @@ func (x *Action) GetUpstream() []byte {
 		return x.Upstream
 	}
 	return nil
+}
+
+func (x *Action) GetWorkUs() uint32 {
+	if x != nil {
+		return x.WorkUs
+	}
+	return 0
 }
 
 type ImmediateResponse struct {
@@ -1683,6 +1760,343 @@ func (x *HungExecutions) GetStack() string {
 	return ""
 }
 
+type CollectMetricsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of the last answer; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectMetricsRequest) Reset() {
+	*x = CollectMetricsRequest{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectMetricsRequest) ProtoMessage() {}
+
+func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
+func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CollectMetricsRequest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type CollectMetricsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // grows with each change; with the version of the request nothing has changed, and nothing follows
+	Metrics       []*PolicyMetric        `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectMetricsResponse) Reset() {
+	*x = CollectMetricsResponse{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectMetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectMetricsResponse) ProtoMessage() {}
+
+func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
+func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CollectMetricsResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *CollectMetricsResponse) GetMetrics() []*PolicyMetric {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// A metric that a policy has made by sdk.metrics.
+type PolicyMetric struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // name:version
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`     // without the prefix that the engine gives it
+	Help          string                 `protobuf:"bytes,3,opt,name=help,proto3" json:"help,omitempty"`
+	Kind          PolicyMetric_Kind      `protobuf:"varint,4,opt,name=kind,proto3,enum=gatewright.executor.v1.PolicyMetric_Kind" json:"kind,omitempty"`
+	LabelNames    []string               `protobuf:"bytes,5,rep,name=label_names,json=labelNames,proto3" json:"label_names,omitempty"`
+	Bounds        []float64              `protobuf:"fixed64,6,rep,packed,name=bounds,proto3" json:"bounds,omitempty"` // of a histogram: upper bounds of its buckets, growing, without +Inf
+	Samples       []*PolicySample        `protobuf:"bytes,7,rep,name=samples,proto3" json:"samples,omitempty"`        // one for each set of label values
+	Refused       uint64                 `protobuf:"varint,8,opt,name=refused,proto3" json:"refused,omitempty"`       // observations dropped since there were too many sets of label values
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyMetric) Reset() {
+	*x = PolicyMetric{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyMetric) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyMetric) ProtoMessage() {}
+
+func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyMetric.ProtoReflect.Descriptor instead.
+func (*PolicyMetric) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PolicyMetric) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *PolicyMetric) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyMetric) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *PolicyMetric) GetKind() PolicyMetric_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return PolicyMetric_KIND_UNSPECIFIED
+}
+
+func (x *PolicyMetric) GetLabelNames() []string {
+	if x != nil {
+		return x.LabelNames
+	}
+	return nil
+}
+
+func (x *PolicyMetric) GetBounds() []float64 {
+	if x != nil {
+		return x.Bounds
+	}
+	return nil
+}
+
+func (x *PolicyMetric) GetSamples() []*PolicySample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+func (x *PolicyMetric) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+type PolicySample struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabelValues   []string               `protobuf:"bytes,1,rep,name=label_values,json=labelValues,proto3" json:"label_values,omitempty"` // as label_names
+	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`                              // counter, gauge; the sum of a histogram
+	Buckets       []uint64               `protobuf:"varint,3,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`                    // of a histogram: observations in each bucket, not added up, the last one above all bounds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicySample) Reset() {
+	*x = PolicySample{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicySample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicySample) ProtoMessage() {}
+
+func (x *PolicySample) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicySample.ProtoReflect.Descriptor instead.
+func (*PolicySample) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PolicySample) GetLabelValues() []string {
+	if x != nil {
+		return x.LabelValues
+	}
+	return nil
+}
+
+func (x *PolicySample) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *PolicySample) GetBuckets() []uint64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+type SetLogLevelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"` // debug, info, warning, error
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelRequest) Reset() {
+	*x = SetLogLevelRequest{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelRequest) ProtoMessage() {}
+
+func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
+func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SetLogLevelRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+type SetLogLevelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelResponse) Reset() {
+	*x = SetLogLevelResponse{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelResponse) ProtoMessage() {}
+
+func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
+func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
+}
+
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
 
 const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
@@ -1733,7 +2147,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\x94\x05\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xb6\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -1757,9 +2171,10 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\rresponse_body\x18\x11 \x01(\fH\x01R\fresponseBody\x88\x01\x01\x12\x1a\n" +
 	"\bmetadata\x18\x12 \x01(\fR\bmetadata\x12\x12\n" +
 	"\x04peer\x18\x13 \x01(\fR\x04peer\x12\x1a\n" +
-	"\bupstream\x18\x14 \x01(\fR\bupstreamB\x0f\n" +
+	"\bupstream\x18\x14 \x01(\fR\bupstream\x12 \n" +
+	"\vtraceparent\x18\x15 \x01(\fR\vtraceparentB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
-	"\x0e_response_body\"\xe1\x02\n" +
+	"\x0e_response_body\"\xf7\x02\n" +
 	"\n" +
 	"ReplyFrame\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12/\n" +
@@ -1767,7 +2182,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\aactions\x18\x03 \x03(\v2\x1e.gatewright.executor.v1.ActionR\aactions\x12D\n" +
 	"\tinstances\x18\x04 \x03(\v2&.gatewright.executor.v1.InstanceStatusR\tinstances\x125\n" +
 	"\x06pieces\x18\x05 \x03(\v2\x1d.gatewright.executor.v1.PieceR\x06pieces\x126\n" +
-	"\x06credit\x18\x06 \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\"\xbd\x01\n" +
+	"\x06credit\x18\x06 \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\x12\x14\n" +
+	"\x05spans\x18\a \x03(\fR\x05spans\"\xbd\x01\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12%\n" +
 	"\x0epython_version\x18\x02 \x01(\tR\rpythonVersion\x12\x1f\n" +
@@ -1787,7 +2203,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x12on_response_stream\x18\a \x01(\bR\x10onResponseStream\"g\n" +
 	"\x0eInstanceStatus\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x129\n" +
-	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xf6\x05\n" +
+	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\x8f\x06\n" +
 	"\x06Action\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x0eremove_headers\x18\x02 \x01(\fR\rremoveHeaders\x12\x1f\n" +
@@ -1809,7 +2225,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x10metadata_removed\x18\x0f \x03(\tR\x0fmetadataRemoved\x12'\n" +
 	"\x0fremove_trailers\x18\x10 \x01(\fR\x0eremoveTrailers\x12!\n" +
 	"\fset_trailers\x18\x11 \x01(\fR\vsetTrailers\x12\x1f\n" +
-	"\bupstream\x18\x12 \x01(\fH\x05R\bupstream\x88\x01\x01B\a\n" +
+	"\bupstream\x18\x12 \x01(\fH\x05R\bupstream\x88\x01\x01\x12\x17\n" +
+	"\awork_us\x18\x13 \x01(\rR\x06workUsB\a\n" +
 	"\x05_bodyB\a\n" +
 	"\x05_pathB\b\n" +
 	"\x06_queryB\t\n" +
@@ -1852,7 +2269,35 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\toldest_ms\x18\x05 \x01(\rR\boldestMs\x12'\n" +
 	"\x0fblocks_instance\x18\x06 \x01(\bR\x0eblocksInstance\x12\x19\n" +
 	"\blimit_ms\x18\a \x01(\rR\alimitMs\x12\x14\n" +
-	"\x05stack\x18\b \x01(\tR\x05stack*z\n" +
+	"\x05stack\x18\b \x01(\tR\x05stack\"1\n" +
+	"\x15CollectMetricsRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"r\n" +
+	"\x16CollectMetricsResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12>\n" +
+	"\ametrics\x18\x02 \x03(\v2$.gatewright.executor.v1.PolicyMetricR\ametrics\"\xf4\x02\n" +
+	"\fPolicyMetric\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04help\x18\x03 \x01(\tR\x04help\x12=\n" +
+	"\x04kind\x18\x04 \x01(\x0e2).gatewright.executor.v1.PolicyMetric.KindR\x04kind\x12\x1f\n" +
+	"\vlabel_names\x18\x05 \x03(\tR\n" +
+	"labelNames\x12\x16\n" +
+	"\x06bounds\x18\x06 \x03(\x01R\x06bounds\x12>\n" +
+	"\asamples\x18\a \x03(\v2$.gatewright.executor.v1.PolicySampleR\asamples\x12\x18\n" +
+	"\arefused\x18\b \x01(\x04R\arefused\"R\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKIND_COUNTER\x10\x01\x12\x0e\n" +
+	"\n" +
+	"KIND_GAUGE\x10\x02\x12\x12\n" +
+	"\x0eKIND_HISTOGRAM\x10\x03\"a\n" +
+	"\fPolicySample\x12!\n" +
+	"\flabel_values\x18\x01 \x03(\tR\vlabelValues\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x18\n" +
+	"\abuckets\x18\x03 \x03(\x04R\abuckets\"*\n" +
+	"\x12SetLogLevelRequest\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\"\x15\n" +
+	"\x13SetLogLevelResponse*z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_REQUEST\x10\x01\x12\x12\n" +
@@ -1868,10 +2313,12 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x17FAILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n" +
 	"\x18FAILURE_CLASS_BAD_ACTION\x10\x06\x12 \n" +
 	"\x1cFAILURE_CLASS_BODY_TOO_LARGE\x10\a\x12\x1a\n" +
-	"\x16FAILURE_CLASS_BAD_BODY\x10\b2\xde\x01\n" +
+	"\x16FAILURE_CLASS_BAD_BODY\x10\b2\xb7\x03\n" +
 	"\x15PythonExecutorService\x12]\n" +
 	"\rExecuteStream\x12$.gatewright.executor.v1.RequestFrame\x1a\".gatewright.executor.v1.ReplyFrame(\x010\x01\x12f\n" +
-	"\vHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponseB9Z7gatewright.dev/policy-engine/gen/executor/v1;executorv1b\x06proto3"
+	"\vHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponse\x12o\n" +
+	"\x0eCollectMetrics\x12-.gatewright.executor.v1.CollectMetricsRequest\x1a..gatewright.executor.v1.CollectMetricsResponse\x12f\n" +
+	"\vSetLogLevel\x12*.gatewright.executor.v1.SetLogLevelRequest\x1a+.gatewright.executor.v1.SetLogLevelResponseB9Z7gatewright.dev/policy-engine/gen/executor/v1;executorv1b\x06proto3"
 
 var (
 	file_gatewright_executor_v1_python_executor_proto_rawDescOnce sync.Once
@@ -1885,57 +2332,71 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 	return file_gatewright_executor_v1_python_executor_proto_rawDescData
 }
 
-var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
-	(Phase)(0),                  // 0: gatewright.executor.v1.Phase
-	(FailureClass)(0),           // 1: gatewright.executor.v1.FailureClass
-	(*RequestFrame)(nil),        // 2: gatewright.executor.v1.RequestFrame
-	(*Piece)(nil),               // 3: gatewright.executor.v1.Piece
-	(*Credit)(nil),              // 4: gatewright.executor.v1.Credit
-	(*TimedOut)(nil),            // 5: gatewright.executor.v1.TimedOut
-	(*ConfigureInstance)(nil),   // 6: gatewright.executor.v1.ConfigureInstance
-	(*Execution)(nil),           // 7: gatewright.executor.v1.Execution
-	(*ReplyFrame)(nil),          // 8: gatewright.executor.v1.ReplyFrame
-	(*Hello)(nil),               // 9: gatewright.executor.v1.Hello
-	(*LoadedPolicy)(nil),        // 10: gatewright.executor.v1.LoadedPolicy
-	(*InstanceStatus)(nil),      // 11: gatewright.executor.v1.InstanceStatus
-	(*Action)(nil),              // 12: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),   // 13: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),             // 14: gatewright.executor.v1.Failure
-	(*HealthCheckRequest)(nil),  // 15: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil), // 16: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),      // 17: gatewright.executor.v1.HungExecutions
+	(Phase)(0),                     // 0: gatewright.executor.v1.Phase
+	(FailureClass)(0),              // 1: gatewright.executor.v1.FailureClass
+	(PolicyMetric_Kind)(0),         // 2: gatewright.executor.v1.PolicyMetric.Kind
+	(*RequestFrame)(nil),           // 3: gatewright.executor.v1.RequestFrame
+	(*Piece)(nil),                  // 4: gatewright.executor.v1.Piece
+	(*Credit)(nil),                 // 5: gatewright.executor.v1.Credit
+	(*TimedOut)(nil),               // 6: gatewright.executor.v1.TimedOut
+	(*ConfigureInstance)(nil),      // 7: gatewright.executor.v1.ConfigureInstance
+	(*Execution)(nil),              // 8: gatewright.executor.v1.Execution
+	(*ReplyFrame)(nil),             // 9: gatewright.executor.v1.ReplyFrame
+	(*Hello)(nil),                  // 10: gatewright.executor.v1.Hello
+	(*LoadedPolicy)(nil),           // 11: gatewright.executor.v1.LoadedPolicy
+	(*InstanceStatus)(nil),         // 12: gatewright.executor.v1.InstanceStatus
+	(*Action)(nil),                 // 13: gatewright.executor.v1.Action
+	(*ImmediateResponse)(nil),      // 14: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),                // 15: gatewright.executor.v1.Failure
+	(*HealthCheckRequest)(nil),     // 16: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil),    // 17: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),         // 18: gatewright.executor.v1.HungExecutions
+	(*CollectMetricsRequest)(nil),  // 19: gatewright.executor.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil), // 20: gatewright.executor.v1.CollectMetricsResponse
+	(*PolicyMetric)(nil),           // 21: gatewright.executor.v1.PolicyMetric
+	(*PolicySample)(nil),           // 22: gatewright.executor.v1.PolicySample
+	(*SetLogLevelRequest)(nil),     // 23: gatewright.executor.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),    // 24: gatewright.executor.v1.SetLogLevelResponse
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
-	6,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
-	7,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
-	5,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
-	3,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
-	4,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
+	7,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
+	8,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
+	6,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
+	4,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	5,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
 	0,  // 5: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
 	0,  // 6: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
-	9,  // 7: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
-	12, // 8: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
-	11, // 9: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
-	3,  // 10: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
-	4,  // 11: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
-	10, // 12: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	14, // 13: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	14, // 14: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	13, // 15: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	14, // 16: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	10, // 7: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
+	13, // 8: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
+	12, // 9: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
+	4,  // 10: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	5,  // 11: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
+	11, // 12: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
+	15, // 13: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	15, // 14: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	14, // 15: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	15, // 16: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
 	1,  // 17: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	17, // 18: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	2,  // 19: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	15, // 20: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	8,  // 21: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	16, // 22: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 18: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	21, // 19: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
+	2,  // 20: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
+	22, // 21: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
+	3,  // 22: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	16, // 23: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	19, // 24: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
+	23, // 25: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
+	9,  // 26: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	17, // 27: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	20, // 28: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
+	24, // 29: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
+	26, // [26:30] is the sub-list for method output_type
+	22, // [22:26] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -1951,8 +2412,8 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   16,
+			NumEnums:      3,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

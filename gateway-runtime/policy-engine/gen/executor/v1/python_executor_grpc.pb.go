@@ -29,8 +29,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PythonExecutorService_ExecuteStream_FullMethodName = "/gatewright.executor.v1.PythonExecutorService/ExecuteStream"
-	PythonExecutorService_HealthCheck_FullMethodName   = "/gatewright.executor.v1.PythonExecutorService/HealthCheck"
+	PythonExecutorService_ExecuteStream_FullMethodName  = "/gatewright.executor.v1.PythonExecutorService/ExecuteStream"
+	PythonExecutorService_HealthCheck_FullMethodName    = "/gatewright.executor.v1.PythonExecutorService/HealthCheck"
+	PythonExecutorService_CollectMetrics_FullMethodName = "/gatewright.executor.v1.PythonExecutorService/CollectMetrics"
+	PythonExecutorService_SetLogLevel_FullMethodName    = "/gatewright.executor.v1.PythonExecutorService/SetLogLevel"
 )
 
 // PythonExecutorServiceClient is the client API for PythonExecutorService service.
@@ -44,6 +46,10 @@ type PythonExecutorServiceClient interface {
 	ExecuteStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RequestFrame, ReplyFrame], error)
 	// Progress of the process, not a constant: see HealthCheckResponse.
 	HealthCheck(ctx context.Context, in *HealthCheckRequest, opts ...grpc.CallOption) (*HealthCheckResponse, error)
+	// What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second.
+	CollectMetrics(ctx context.Context, in *CollectMetricsRequest, opts ...grpc.CallOption) (*CollectMetricsResponse, error)
+	// From now on the process logs from this level on.
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 }
 
 type pythonExecutorServiceClient struct {
@@ -77,6 +83,26 @@ func (c *pythonExecutorServiceClient) HealthCheck(ctx context.Context, in *Healt
 	return out, nil
 }
 
+func (c *pythonExecutorServiceClient) CollectMetrics(ctx context.Context, in *CollectMetricsRequest, opts ...grpc.CallOption) (*CollectMetricsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CollectMetricsResponse)
+	err := c.cc.Invoke(ctx, PythonExecutorService_CollectMetrics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *pythonExecutorServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, PythonExecutorService_SetLogLevel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PythonExecutorServiceServer is the server API for PythonExecutorService service.
 // All implementations must embed UnimplementedPythonExecutorServiceServer
 // for forward compatibility.
@@ -88,6 +114,10 @@ type PythonExecutorServiceServer interface {
 	ExecuteStream(grpc.BidiStreamingServer[RequestFrame, ReplyFrame]) error
 	// Progress of the process, not a constant: see HealthCheckResponse.
 	HealthCheck(context.Context, *HealthCheckRequest) (*HealthCheckResponse, error)
+	// What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second.
+	CollectMetrics(context.Context, *CollectMetricsRequest) (*CollectMetricsResponse, error)
+	// From now on the process logs from this level on.
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	mustEmbedUnimplementedPythonExecutorServiceServer()
 }
 
@@ -103,6 +133,12 @@ func (UnimplementedPythonExecutorServiceServer) ExecuteStream(grpc.BidiStreaming
 }
 func (UnimplementedPythonExecutorServiceServer) HealthCheck(context.Context, *HealthCheckRequest) (*HealthCheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method HealthCheck not implemented")
+}
+func (UnimplementedPythonExecutorServiceServer) CollectMetrics(context.Context, *CollectMetricsRequest) (*CollectMetricsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CollectMetrics not implemented")
+}
+func (UnimplementedPythonExecutorServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
 }
 func (UnimplementedPythonExecutorServiceServer) mustEmbedUnimplementedPythonExecutorServiceServer() {}
 func (UnimplementedPythonExecutorServiceServer) testEmbeddedByValue()                               {}
@@ -150,6 +186,42 @@ func _PythonExecutorService_HealthCheck_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PythonExecutorService_CollectMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CollectMetricsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PythonExecutorServiceServer).CollectMetrics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PythonExecutorService_CollectMetrics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PythonExecutorServiceServer).CollectMetrics(ctx, req.(*CollectMetricsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PythonExecutorService_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogLevelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PythonExecutorServiceServer).SetLogLevel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PythonExecutorService_SetLogLevel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PythonExecutorServiceServer).SetLogLevel(ctx, req.(*SetLogLevelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PythonExecutorService_ServiceDesc is the grpc.ServiceDesc for PythonExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +232,14 @@ var PythonExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "HealthCheck",
 			Handler:    _PythonExecutorService_HealthCheck_Handler,
+		},
+		{
+			MethodName: "CollectMetrics",
+			Handler:    _PythonExecutorService_CollectMetrics_Handler,
+		},
+		{
+			MethodName: "SetLogLevel",
+			Handler:    _PythonExecutorService_SetLogLevel_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -762,6 +762,168 @@ func (x *ApiStatus) GetReason() string {
 	return ""
 }
 
+// What a node tells on Observe.
+type Observed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // in the first message, alone
+	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`    // what the following is for
+	Exchange      []byte                 `protobuf:"bytes,3,opt,name=exchange,proto3" json:"exchange,omitempty"`           // one recorded exchange as JSON, docs/reference/recordings.md
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`            // recorded exchanges that were dropped since the last message, for nobody took them fast enough
+	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                // no more comes: all that was asked for has been told, its time is over, or it was stopped
+	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`             // with ended: why the node does not tell
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Observed) Reset() {
+	*x = Observed{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Observed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Observed) ProtoMessage() {}
+
+func (x *Observed) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Observed.ProtoReflect.Descriptor instead.
+func (*Observed) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Observed) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Observed) GetObservation() uint64 {
+	if x != nil {
+		return x.Observation
+	}
+	return 0
+}
+
+func (x *Observed) GetExchange() []byte {
+	if x != nil {
+		return x.Exchange
+	}
+	return nil
+}
+
+func (x *Observed) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *Observed) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *Observed) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+// What a node is to tell on Observe, until it is stopped or its time is over. Each has its own numbers.
+type Observation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Stop          bool                   `protobuf:"varint,2,opt,name=stop,proto3" json:"stop,omitempty"`       // of the observation with this id; nothing else counts
+	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`    // which exchanges, as JSON, docs/reference/recordings.md
+	Kept          bool                   `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`       // those that the node has kept, then no more; else those that end from now on
+	Seconds       uint32                 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long; 0: until it is stopped
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Observation) Reset() {
+	*x = Observation{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Observation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Observation) ProtoMessage() {}
+
+func (x *Observation) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Observation.ProtoReflect.Descriptor instead.
+func (*Observation) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Observation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Observation) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+func (x *Observation) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Observation) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+func (x *Observation) GetSeconds() uint32 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 type ControllerMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -774,7 +936,7 @@ type ControllerMessage struct {
 
 func (x *ControllerMessage) Reset() {
 	*x = ControllerMessage{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +948,7 @@ func (x *ControllerMessage) String() string {
 func (*ControllerMessage) ProtoMessage() {}
 
 func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +961,7 @@ func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerMessage.ProtoReflect.Descriptor instead.
 func (*ControllerMessage) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ControllerMessage) GetMessage() isControllerMessage_Message {
@@ -841,7 +1003,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1015,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1028,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -909,14 +1071,15 @@ type Gateway struct {
 	Authorities  []*CertificateAuthority `protobuf:"bytes,4,rep,name=authorities,proto3" json:"authorities,omitempty"`
 	// Requests below /.well-known/acme-challenge/ are the controller's, on every host of the routes and before those of APIs:
 	// they go to the bootstrap's cluster "gatewright_challenges". Listeners with routes of their own have this one too.
-	AnswersChallenges bool `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
+	AnswersChallenges bool       `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
+	Telemetry         *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"` // what the engine tells of itself and of exchanges
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1091,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1104,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -979,6 +1142,500 @@ func (x *Gateway) GetAnswersChallenges() bool {
 	return false
 }
 
+func (x *Gateway) GetTelemetry() *Telemetry {
+	if x != nil {
+		return x.Telemetry
+	}
+	return nil
+}
+
+// What a node tells, and to whom. Each part belongs to the part of the engine that reads it.
+type Telemetry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Admin         *Admin                 `protobuf:"bytes,1,opt,name=admin,proto3" json:"admin,omitempty"`
+	Metrics       *Metrics               `protobuf:"bytes,2,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	Tracing       *Tracing               `protobuf:"bytes,3,opt,name=tracing,proto3" json:"tracing,omitempty"`
+	Logging       *Logging               `protobuf:"bytes,4,opt,name=logging,proto3" json:"logging,omitempty"`
+	Redaction     *Redaction             `protobuf:"bytes,5,opt,name=redaction,proto3" json:"redaction,omitempty"`
+	Recording     *Recording             `protobuf:"bytes,6,opt,name=recording,proto3" json:"recording,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Telemetry) Reset() {
+	*x = Telemetry{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Telemetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Telemetry) ProtoMessage() {}
+
+func (x *Telemetry) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
+func (*Telemetry) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Telemetry) GetAdmin() *Admin {
+	if x != nil {
+		return x.Admin
+	}
+	return nil
+}
+
+func (x *Telemetry) GetMetrics() *Metrics {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *Telemetry) GetTracing() *Tracing {
+	if x != nil {
+		return x.Tracing
+	}
+	return nil
+}
+
+func (x *Telemetry) GetLogging() *Logging {
+	if x != nil {
+		return x.Logging
+	}
+	return nil
+}
+
+func (x *Telemetry) GetRedaction() *Redaction {
+	if x != nil {
+		return x.Redaction
+	}
+	return nil
+}
+
+func (x *Telemetry) GetRecording() *Recording {
+	if x != nil {
+		return x.Recording
+	}
+	return nil
+}
+
+// Where the node answers /metrics, /healthz and /ready, over HTTP in clear.
+type Admin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // an IP address
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`      // 0: 9901, or any free one where that is taken
+	Disabled      bool                   `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Admin) Reset() {
+	*x = Admin{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Admin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Admin) ProtoMessage() {}
+
+func (x *Admin) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Admin.ProtoReflect.Descriptor instead.
+func (*Admin) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Admin) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Admin) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Admin) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+type Metrics struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Disabled          bool                   `protobuf:"varint,1,opt,name=disabled,proto3" json:"disabled,omitempty"`                                            // of executions and exchanges: nothing is observed
+	MaxSeries         uint32                 `protobuf:"varint,2,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`                         // of each metric; what does not fit is counted with api, operation and policy "other"
+	WithoutOperations bool                   `protobuf:"varint,3,opt,name=without_operations,json=withoutOperations,proto3" json:"without_operations,omitempty"` // the label operation is empty
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Metrics) Reset() {
+	*x = Metrics{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metrics) ProtoMessage() {}
+
+func (x *Metrics) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
+func (*Metrics) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Metrics) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Metrics) GetMaxSeries() uint32 {
+	if x != nil {
+		return x.MaxSeries
+	}
+	return 0
+}
+
+func (x *Metrics) GetWithoutOperations() bool {
+	if x != nil {
+		return x.WithoutOperations
+	}
+	return false
+}
+
+type Tracing struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint           string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                                     // of an OTLP receiver: HOST:PORT (grpc) or an http(s) URL (http); empty: no traces
+	Http               bool                   `protobuf:"varint,2,opt,name=http,proto3" json:"http,omitempty"`                                            // OTLP over HTTP with protobuf, else over gRPC
+	Tls                bool                   `protobuf:"varint,3,opt,name=tls,proto3" json:"tls,omitempty"`                                              // of gRPC
+	Sample             float64                `protobuf:"fixed64,4,opt,name=sample,proto3" json:"sample,omitempty"`                                       // share of exchanges, 0 to 1
+	ForceTokenFile     string                 `protobuf:"bytes,5,opt,name=force_token_file,json=forceTokenFile,proto3" json:"force_token_file,omitempty"` // a file with the token that forces a trace by x-gatewright-trace; empty: nothing does
+	ServiceName        string                 `protobuf:"bytes,6,opt,name=service_name,json=serviceName,proto3" json:"service_name,omitempty"`
+	ResourceAttributes map[string]string      `protobuf:"bytes,7,rep,name=resource_attributes,json=resourceAttributes,proto3" json:"resource_attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Headers            map[string]string      `protobuf:"bytes,8,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for the receiver
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Tracing) Reset() {
+	*x = Tracing{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracing) ProtoMessage() {}
+
+func (x *Tracing) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
+func (*Tracing) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Tracing) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Tracing) GetHttp() bool {
+	if x != nil {
+		return x.Http
+	}
+	return false
+}
+
+func (x *Tracing) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *Tracing) GetSample() float64 {
+	if x != nil {
+		return x.Sample
+	}
+	return 0
+}
+
+func (x *Tracing) GetForceTokenFile() string {
+	if x != nil {
+		return x.ForceTokenFile
+	}
+	return ""
+}
+
+func (x *Tracing) GetServiceName() string {
+	if x != nil {
+		return x.ServiceName
+	}
+	return ""
+}
+
+func (x *Tracing) GetResourceAttributes() map[string]string {
+	if x != nil {
+		return x.ResourceAttributes
+	}
+	return nil
+}
+
+func (x *Tracing) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+type Logging struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"` // of an OTLP receiver, as in Tracing; empty: logs go to stderr alone
+	Http          bool                   `protobuf:"varint,2,opt,name=http,proto3" json:"http,omitempty"`
+	Tls           bool                   `protobuf:"varint,3,opt,name=tls,proto3" json:"tls,omitempty"`
+	Headers       map[string]string      `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logging) Reset() {
+	*x = Logging{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logging) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logging) ProtoMessage() {}
+
+func (x *Logging) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logging.ProtoReflect.Descriptor instead.
+func (*Logging) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Logging) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Logging) GetHttp() bool {
+	if x != nil {
+		return x.Http
+	}
+	return false
+}
+
+func (x *Logging) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *Logging) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+// The one list of what is secret: values of these names stand in no recording, log line, metric or span.
+type Redaction struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Headers         []string               `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty"`                                        // lower case; "*" at the end of one stands for any rest
+	QueryParameters []string               `protobuf:"bytes,2,rep,name=query_parameters,json=queryParameters,proto3" json:"query_parameters,omitempty"` // lower case, as above
+	Fields          []string               `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty"`                                          // of JSON and form bodies, and of metadata; lower case, as above
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Redaction) Reset() {
+	*x = Redaction{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redaction) ProtoMessage() {}
+
+func (x *Redaction) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
+func (*Redaction) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Redaction) GetHeaders() []string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Redaction) GetQueryParameters() []string {
+	if x != nil {
+		return x.QueryParameters
+	}
+	return nil
+}
+
+func (x *Redaction) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type Recording struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MaxBytes      uint64                 `protobuf:"varint,1,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`    // that recorded exchanges may take in the engine
+	BodyBytes     uint32                 `protobuf:"varint,2,opt,name=body_bytes,json=bodyBytes,proto3" json:"body_bytes,omitempty"` // that are kept of each body
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recording) Reset() {
+	*x = Recording{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recording) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recording) ProtoMessage() {}
+
+func (x *Recording) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recording.ProtoReflect.Descriptor instead.
+func (*Recording) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Recording) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *Recording) GetBodyBytes() uint32 {
+	if x != nil {
+		return x.BodyBytes
+	}
+	return 0
+}
+
 // A certificate with its private key, in PEM files on the node, which the engine reads, watches and serves to Envoy by
 // SDS as "certificate/NAME". Their content is in no message and in no state.
 type Certificate struct {
@@ -992,7 +1649,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1661,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1674,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Certificate) GetName() string {
@@ -1053,7 +1710,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1722,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1735,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -1128,7 +1785,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1797,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1810,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -1248,7 +1905,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1917,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1930,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Chain) GetId() string {
@@ -1340,7 +1997,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +2009,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +2022,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -1480,7 +2137,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +2149,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +2162,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -1592,7 +2249,20 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rSTATE_APPLIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\x02\x12\x11\n" +
 	"\rSTATE_REMOVED\x10\x03\x12\x11\n" +
-	"\rSTATE_PENDING\x10\x04\"T\n" +
+	"\rSTATE_PENDING\x10\x04\"\xab\x01\n" +
+	"\bObserved\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
+	"\vobservation\x18\x02 \x01(\x04R\vobservation\x12\x1a\n" +
+	"\bexchange\x18\x03 \x01(\fR\bexchange\x12\x18\n" +
+	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
+	"\arefused\x18\x06 \x01(\tR\arefused\"w\n" +
+	"\vObservation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04stop\x18\x02 \x01(\bR\x04stop\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\fR\x06filter\x12\x12\n" +
+	"\x04kept\x18\x04 \x01(\bR\x04kept\x12\x18\n" +
+	"\aseconds\x18\x05 \x01(\rR\aseconds\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
 	"\amessage\"\xb7\x01\n" +
@@ -1600,13 +2270,61 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xff\x01\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xbc\x02\n" +
 	"\aGateway\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
 	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1f.gatewright.node.v1.CertificateR\fcertificates\x12J\n" +
 	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\x12-\n" +
-	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\"g\n" +
+	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\x12;\n" +
+	"\ttelemetry\x18\x06 \x01(\v2\x1d.gatewright.node.v1.TelemetryR\ttelemetry\"\xdb\x02\n" +
+	"\tTelemetry\x12/\n" +
+	"\x05admin\x18\x01 \x01(\v2\x19.gatewright.node.v1.AdminR\x05admin\x125\n" +
+	"\ametrics\x18\x02 \x01(\v2\x1b.gatewright.node.v1.MetricsR\ametrics\x125\n" +
+	"\atracing\x18\x03 \x01(\v2\x1b.gatewright.node.v1.TracingR\atracing\x125\n" +
+	"\alogging\x18\x04 \x01(\v2\x1b.gatewright.node.v1.LoggingR\alogging\x12;\n" +
+	"\tredaction\x18\x05 \x01(\v2\x1d.gatewright.node.v1.RedactionR\tredaction\x12;\n" +
+	"\trecording\x18\x06 \x01(\v2\x1d.gatewright.node.v1.RecordingR\trecording\"Q\n" +
+	"\x05Admin\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
+	"\bdisabled\x18\x03 \x01(\bR\bdisabled\"s\n" +
+	"\aMetrics\x12\x1a\n" +
+	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\x1d\n" +
+	"\n" +
+	"max_series\x18\x02 \x01(\rR\tmaxSeries\x12-\n" +
+	"\x12without_operations\x18\x03 \x01(\bR\x11withoutOperations\"\xdd\x03\n" +
+	"\aTracing\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x12\n" +
+	"\x04http\x18\x02 \x01(\bR\x04http\x12\x10\n" +
+	"\x03tls\x18\x03 \x01(\bR\x03tls\x12\x16\n" +
+	"\x06sample\x18\x04 \x01(\x01R\x06sample\x12(\n" +
+	"\x10force_token_file\x18\x05 \x01(\tR\x0eforceTokenFile\x12!\n" +
+	"\fservice_name\x18\x06 \x01(\tR\vserviceName\x12d\n" +
+	"\x13resource_attributes\x18\a \x03(\v23.gatewright.node.v1.Tracing.ResourceAttributesEntryR\x12resourceAttributes\x12B\n" +
+	"\aheaders\x18\b \x03(\v2(.gatewright.node.v1.Tracing.HeadersEntryR\aheaders\x1aE\n" +
+	"\x17ResourceAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x01\n" +
+	"\aLogging\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x12\n" +
+	"\x04http\x18\x02 \x01(\bR\x04http\x12\x10\n" +
+	"\x03tls\x18\x03 \x01(\bR\x03tls\x12B\n" +
+	"\aheaders\x18\x04 \x03(\v2(.gatewright.node.v1.Logging.HeadersEntryR\aheaders\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"h\n" +
+	"\tRedaction\x12\x18\n" +
+	"\aheaders\x18\x01 \x03(\tR\aheaders\x12)\n" +
+	"\x10query_parameters\x18\x02 \x03(\tR\x0fqueryParameters\x12\x16\n" +
+	"\x06fields\x18\x03 \x03(\tR\x06fields\"G\n" +
+	"\tRecording\x12\x1b\n" +
+	"\tmax_bytes\x18\x01 \x01(\x04R\bmaxBytes\x12\x1d\n" +
+	"\n" +
+	"body_bytes\x18\x02 \x01(\rR\tbodyBytes\"g\n" +
 	"\vCertificate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10certificate_file\x18\x02 \x01(\tR\x0fcertificateFile\x12\x19\n" +
@@ -1684,9 +2402,10 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x15BODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eBODY_MODE_SKIP\x10\x01\x12\x14\n" +
 	"\x10BODY_MODE_BUFFER\x10\x02\x12\x14\n" +
-	"\x10BODY_MODE_STREAM\x10\x032a\n" +
+	"\x10BODY_MODE_STREAM\x10\x032\xaf\x01\n" +
 	"\vNodeService\x12R\n" +
-	"\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x010\x01B1Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3"
+	"\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x010\x01\x12L\n" +
+	"\aObserve\x12\x1c.gatewright.node.v1.Observed\x1a\x1f.gatewright.node.v1.Observation(\x010\x01B1Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3"
 
 var (
 	file_gatewright_node_v1_node_proto_rawDescOnce sync.Once
@@ -1701,7 +2420,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(OnError)(0),                 // 0: gatewright.node.v1.OnError
 	(HeaderMode)(0),              // 1: gatewright.node.v1.HeaderMode
@@ -1715,16 +2434,28 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*Report)(nil),               // 9: gatewright.node.v1.Report
 	(*GatewayStatus)(nil),        // 10: gatewright.node.v1.GatewayStatus
 	(*ApiStatus)(nil),            // 11: gatewright.node.v1.ApiStatus
-	(*ControllerMessage)(nil),    // 12: gatewright.node.v1.ControllerMessage
-	(*Update)(nil),               // 13: gatewright.node.v1.Update
-	(*Gateway)(nil),              // 14: gatewright.node.v1.Gateway
-	(*Certificate)(nil),          // 15: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 16: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 17: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 18: gatewright.node.v1.Chain
-	(*Attachment)(nil),           // 19: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 20: gatewright.node.v1.ProcessingMode
-	nil,                          // 21: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*Observed)(nil),             // 12: gatewright.node.v1.Observed
+	(*Observation)(nil),          // 13: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 14: gatewright.node.v1.ControllerMessage
+	(*Update)(nil),               // 15: gatewright.node.v1.Update
+	(*Gateway)(nil),              // 16: gatewright.node.v1.Gateway
+	(*Telemetry)(nil),            // 17: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 18: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 19: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 20: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 21: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 22: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 23: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 24: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 25: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 26: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 27: gatewright.node.v1.Chain
+	(*Attachment)(nil),           // 28: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 29: gatewright.node.v1.ProcessingMode
+	nil,                          // 30: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 31: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 32: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 33: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	6,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
@@ -1735,30 +2466,42 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	10, // 5: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
 	4,  // 6: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	4,  // 7: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	13, // 8: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	17, // 9: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	14, // 10: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	15, // 11: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	16, // 12: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	18, // 13: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	19, // 14: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	20, // 15: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	20, // 16: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	0,  // 17: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	21, // 18: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	1,  // 19: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 20: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	1,  // 21: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 22: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 23: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	0,  // 24: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	5,  // 25: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	12, // 26: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	26, // [26:27] is the sub-list for method output_type
-	25, // [25:26] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	15, // 8: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	26, // 9: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	16, // 10: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	24, // 11: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	25, // 12: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	17, // 13: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	18, // 14: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	19, // 15: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	20, // 16: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	21, // 17: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	22, // 18: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	23, // 19: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	30, // 20: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	31, // 21: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	32, // 22: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	27, // 23: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	28, // 24: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	29, // 25: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	29, // 26: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	0,  // 27: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	33, // 28: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	1,  // 29: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	3,  // 30: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	1,  // 31: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	3,  // 32: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 33: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	0,  // 34: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	5,  // 35: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	12, // 36: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	14, // 37: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	13, // 38: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	37, // [37:39] is the sub-list for method output_type
+	35, // [35:37] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -1770,7 +2513,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
 	}
-	file_gatewright_node_v1_node_proto_msgTypes[7].OneofWrappers = []any{
+	file_gatewright_node_v1_node_proto_msgTypes[9].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
 	}
 	type x struct{}
@@ -1779,7 +2522,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   17,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

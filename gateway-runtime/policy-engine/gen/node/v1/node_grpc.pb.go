@@ -24,7 +24,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_Sync_FullMethodName = "/gatewright.node.v1.NodeService/Sync"
+	NodeService_Sync_FullMethodName    = "/gatewright.node.v1.NodeService/Sync"
+	NodeService_Observe_FullMethodName = "/gatewright.node.v1.NodeService/Observe"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -32,6 +33,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type NodeServiceClient interface {
 	Sync(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[NodeMessage, ControllerMessage], error)
+	// What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+	// message names the node.
+	Observe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Observed, Observation], error)
 }
 
 type nodeServiceClient struct {
@@ -55,11 +59,27 @@ func (c *nodeServiceClient) Sync(ctx context.Context, opts ...grpc.CallOption) (
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_SyncClient = grpc.BidiStreamingClient[NodeMessage, ControllerMessage]
 
+func (c *nodeServiceClient) Observe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Observed, Observation], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_Observe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Observed, Observation]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ObserveClient = grpc.BidiStreamingClient[Observed, Observation]
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
 type NodeServiceServer interface {
 	Sync(grpc.BidiStreamingServer[NodeMessage, ControllerMessage]) error
+	// What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
+	// message names the node.
+	Observe(grpc.BidiStreamingServer[Observed, Observation]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -72,6 +92,9 @@ type UnimplementedNodeServiceServer struct{}
 
 func (UnimplementedNodeServiceServer) Sync(grpc.BidiStreamingServer[NodeMessage, ControllerMessage]) error {
 	return status.Error(codes.Unimplemented, "method Sync not implemented")
+}
+func (UnimplementedNodeServiceServer) Observe(grpc.BidiStreamingServer[Observed, Observation]) error {
+	return status.Error(codes.Unimplemented, "method Observe not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -101,6 +124,13 @@ func _NodeService_Sync_Handler(srv interface{}, stream grpc.ServerStream) error 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_SyncServer = grpc.BidiStreamingServer[NodeMessage, ControllerMessage]
 
+func _NodeService_Observe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServiceServer).Observe(&grpc.GenericServerStream[Observed, Observation]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ObserveServer = grpc.BidiStreamingServer[Observed, Observation]
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -112,6 +142,12 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Sync",
 			Handler:       _NodeService_Sync_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Observe",
+			Handler:       _NodeService_Observe_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

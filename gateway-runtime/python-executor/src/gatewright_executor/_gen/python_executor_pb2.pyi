@@ -122,7 +122,7 @@ class ConfigureInstance(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata", "peer", "upstream")
+    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata", "peer", "upstream", "traceparent")
     ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,7 @@ class Execution(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     id: int
     instance: int
     phase: Phase
@@ -163,23 +164,26 @@ class Execution(_message.Message):
     metadata: bytes
     peer: bytes
     upstream: bytes
-    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ...) -> None: ...
+    traceparent: bytes
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., traceparent: _Optional[bytes] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
-    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit")
+    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FRAMES_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     frames_acknowledged: int
     actions: _containers.RepeatedCompositeFieldContainer[Action]
     instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
     pieces: _containers.RepeatedCompositeFieldContainer[Piece]
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ...) -> None: ...
+    spans: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., spans: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")
@@ -222,7 +226,7 @@ class InstanceStatus(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Action(_message.Message):
-    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed", "remove_trailers", "set_trailers", "upstream")
+    __slots__ = ("id", "remove_headers", "set_headers", "append_headers", "body", "path", "query", "method", "authority", "status_code", "immediate_response", "failure", "analytics_metadata", "metadata_set", "metadata_removed", "remove_trailers", "set_trailers", "upstream", "work_us")
     ID_FIELD_NUMBER: _ClassVar[int]
     REMOVE_HEADERS_FIELD_NUMBER: _ClassVar[int]
     SET_HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +245,7 @@ class Action(_message.Message):
     REMOVE_TRAILERS_FIELD_NUMBER: _ClassVar[int]
     SET_TRAILERS_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_FIELD_NUMBER: _ClassVar[int]
+    WORK_US_FIELD_NUMBER: _ClassVar[int]
     id: int
     remove_headers: bytes
     set_headers: bytes
@@ -259,7 +264,8 @@ class Action(_message.Message):
     remove_trailers: bytes
     set_trailers: bytes
     upstream: bytes
-    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ..., upstream: _Optional[bytes] = ...) -> None: ...
+    work_us: int
+    def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., work_us: _Optional[int] = ...) -> None: ...
 
 class ImmediateResponse(_message.Message):
     __slots__ = ("status_code", "headers", "body")
@@ -336,3 +342,67 @@ class HungExecutions(_message.Message):
     limit_ms: int
     stack: str
     def __init__(self, policy: _Optional[str] = ..., api_name: _Optional[str] = ..., instance_id: _Optional[str] = ..., count: _Optional[int] = ..., oldest_ms: _Optional[int] = ..., blocks_instance: _Optional[bool] = ..., limit_ms: _Optional[int] = ..., stack: _Optional[str] = ...) -> None: ...
+
+class CollectMetricsRequest(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class CollectMetricsResponse(_message.Message):
+    __slots__ = ("version", "metrics")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    metrics: _containers.RepeatedCompositeFieldContainer[PolicyMetric]
+    def __init__(self, version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[PolicyMetric, _Mapping]]] = ...) -> None: ...
+
+class PolicyMetric(_message.Message):
+    __slots__ = ("policy", "name", "help", "kind", "label_names", "bounds", "samples", "refused")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[PolicyMetric.Kind]
+        KIND_COUNTER: _ClassVar[PolicyMetric.Kind]
+        KIND_GAUGE: _ClassVar[PolicyMetric.Kind]
+        KIND_HISTOGRAM: _ClassVar[PolicyMetric.Kind]
+    KIND_UNSPECIFIED: PolicyMetric.Kind
+    KIND_COUNTER: PolicyMetric.Kind
+    KIND_GAUGE: PolicyMetric.Kind
+    KIND_HISTOGRAM: PolicyMetric.Kind
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HELP_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NAMES_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    name: str
+    help: str
+    kind: PolicyMetric.Kind
+    label_names: _containers.RepeatedScalarFieldContainer[str]
+    bounds: _containers.RepeatedScalarFieldContainer[float]
+    samples: _containers.RepeatedCompositeFieldContainer[PolicySample]
+    refused: int
+    def __init__(self, policy: _Optional[str] = ..., name: _Optional[str] = ..., help: _Optional[str] = ..., kind: _Optional[_Union[PolicyMetric.Kind, str]] = ..., label_names: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[float]] = ..., samples: _Optional[_Iterable[_Union[PolicySample, _Mapping]]] = ..., refused: _Optional[int] = ...) -> None: ...
+
+class PolicySample(_message.Message):
+    __slots__ = ("label_values", "value", "buckets")
+    LABEL_VALUES_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    label_values: _containers.RepeatedScalarFieldContainer[str]
+    value: float
+    buckets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, label_values: _Optional[_Iterable[str]] = ..., value: _Optional[float] = ..., buckets: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SetLogLevelRequest(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -44,6 +44,16 @@ class PythonExecutorServiceStub:
                 request_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckRequest.SerializeToString,
                 response_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckResponse.FromString,
                 _registered_method=True)
+        self.CollectMetrics = channel.unary_unary(
+                '/gatewright.executor.v1.PythonExecutorService/CollectMetrics',
+                request_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsRequest.SerializeToString,
+                response_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsResponse.FromString,
+                _registered_method=True)
+        self.SetLogLevel = channel.unary_unary(
+                '/gatewright.executor.v1.PythonExecutorService/SetLogLevel',
+                request_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelRequest.SerializeToString,
+                response_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelResponse.FromString,
+                _registered_method=True)
 
 
 class PythonExecutorServiceServicer:
@@ -66,6 +76,20 @@ class PythonExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CollectMetrics(self, request, context):
+        """What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLogLevel(self, request, context):
+        """From now on the process logs from this level on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PythonExecutorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +102,16 @@ def add_PythonExecutorServiceServicer_to_server(servicer, server):
                     servicer.HealthCheck,
                     request_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckRequest.FromString,
                     response_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckResponse.SerializeToString,
+            ),
+            'CollectMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.CollectMetrics,
+                    request_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsRequest.FromString,
+                    response_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsResponse.SerializeToString,
+            ),
+            'SetLogLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLogLevel,
+                    request_deserializer=gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelRequest.FromString,
+                    response_serializer=gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +168,60 @@ class PythonExecutorService:
             '/gatewright.executor.v1.PythonExecutorService/HealthCheck',
             gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckRequest.SerializeToString,
             gatewright__executor_dot___gen_dot_python__executor__pb2.HealthCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatewright.executor.v1.PythonExecutorService/CollectMetrics',
+            gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsRequest.SerializeToString,
+            gatewright__executor_dot___gen_dot_python__executor__pb2.CollectMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLogLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatewright.executor.v1.PythonExecutorService/SetLogLevel',
+            gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelRequest.SerializeToString,
+            gatewright__executor_dot___gen_dot_python__executor__pb2.SetLogLevelResponse.FromString,
             options,
             channel_credentials,
             insecure,

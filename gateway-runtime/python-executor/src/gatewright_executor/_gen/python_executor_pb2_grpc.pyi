@@ -48,6 +48,10 @@ class PythonExecutorServiceStub:
     """
     HealthCheck: _grpc.UnaryUnaryMultiCallable[_python_executor_pb2.HealthCheckRequest, _python_executor_pb2.HealthCheckResponse]
     """Progress of the process, not a constant: see HealthCheckResponse."""
+    CollectMetrics: _grpc.UnaryUnaryMultiCallable[_python_executor_pb2.CollectMetricsRequest, _python_executor_pb2.CollectMetricsResponse]
+    """What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second."""
+    SetLogLevel: _grpc.UnaryUnaryMultiCallable[_python_executor_pb2.SetLogLevelRequest, _python_executor_pb2.SetLogLevelResponse]
+    """From now on the process logs from this level on."""
 
 @_typing.type_check_only
 class PythonExecutorServiceAsyncStub(PythonExecutorServiceStub):
@@ -60,6 +64,10 @@ class PythonExecutorServiceAsyncStub(PythonExecutorServiceStub):
     """
     HealthCheck: _aio.UnaryUnaryMultiCallable[_python_executor_pb2.HealthCheckRequest, _python_executor_pb2.HealthCheckResponse]  # type: ignore[assignment]
     """Progress of the process, not a constant: see HealthCheckResponse."""
+    CollectMetrics: _aio.UnaryUnaryMultiCallable[_python_executor_pb2.CollectMetricsRequest, _python_executor_pb2.CollectMetricsResponse]  # type: ignore[assignment]
+    """What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second."""
+    SetLogLevel: _aio.UnaryUnaryMultiCallable[_python_executor_pb2.SetLogLevelRequest, _python_executor_pb2.SetLogLevelResponse]  # type: ignore[assignment]
+    """From now on the process logs from this level on."""
 
 class PythonExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -81,5 +89,21 @@ class PythonExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_python_executor_pb2.HealthCheckResponse, _abc.Awaitable[_python_executor_pb2.HealthCheckResponse]]:
         """Progress of the process, not a constant: see HealthCheckResponse."""
+
+    @_abc_1.abstractmethod
+    def CollectMetrics(
+        self,
+        request: _python_executor_pb2.CollectMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_python_executor_pb2.CollectMetricsResponse, _abc.Awaitable[_python_executor_pb2.CollectMetricsResponse]]:
+        """What the policies of the process have counted by sdk.metrics since it began. The engine asks once a second."""
+
+    @_abc_1.abstractmethod
+    def SetLogLevel(
+        self,
+        request: _python_executor_pb2.SetLogLevelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_python_executor_pb2.SetLogLevelResponse, _abc.Awaitable[_python_executor_pb2.SetLogLevelResponse]]:
+        """From now on the process logs from this level on."""
 
 def add_PythonExecutorServiceServicer_to_server(servicer: PythonExecutorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
