@@ -37,7 +37,7 @@ class OpenTelemetryContext:
             return
         if self._undecided:
             self._decide()
-        context.attach(trace.set_span_in_context(NonRecordingSpan(parent), context.Context()))
+        context.attach(trace.set_span_in_context(NonRecordingSpan(parent)))
 
     def flush(self) -> None:
         """Hands all spans that have ended to their sink."""
