@@ -190,3 +190,28 @@ def test_a_release_that_does_not_fit_is_said_once_and_hurts_no_execution(start: 
     for number in (1, 2):
         assert not one.execute(request_execution(number, traceparent=TRACEPARENT)).HasField("failure")
     assert log().count("spans of policies are not recorded") == 1
+
+
+ODD = """
+from opentelemetry import trace
+
+class Odd:
+    def __str__(self):
+        raise ValueError("no text")
+
+def on_request(ctx, params):
+    tracer = trace.get_tracer("mine")
+    for _ in range(3):
+        tracer.start_span(Odd()).end()
+    tracer.start_span("whole").end()
+"""
+
+
+def test_a_span_that_cannot_be_encoded_is_said_once_and_hurts_nobody(start: Start, log: Callable[[], str]) -> None:
+    one = start(ODD)
+    assert not one.execute(request_execution(1, traceparent=TRACEPARENT)).HasField("failure")
+    one.wait(lambda: one.spans)
+    (span,) = ResourceSpans.FromString(one.spans[0]).scope_spans[0].spans
+    assert span.name == "whole"
+    assert eventually(lambda: "3 spans of policies were dropped" in log())
+    assert log().count("a span could not be encoded") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from gatewright_executor import logs
 from gatewright_executor.convert.span_encoding import encode_resource, encode_span
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.span_export import SpanExport, SpanSink
+from gatewright_executor.running.tracing import RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE_CHARACTERS = 4096  # of one value; the rest is cut
 POLICY = "gatewright.policy"  # attribute of each span: name:version
+log = logging.getLogger(__name__)
 
 
 def record_spans(sink: Callable[[], SpanSink | None]) -> SpanExport:
@@ -69,6 +72,7 @@ class ToEngine(SpanProcessor):
 
     def __init__(self, export: SpanExport) -> None:
         self._export = export
+        self._has_failed = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         if (origin := logs.current.get()) is not None:
@@ -77,8 +81,11 @@ class ToEngine(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         try:
             encoded = encode_span(span)
-        except Exception:
+        except Exception as error:
             self._export.drop()
+            if not self._has_failed:
+                self._has_failed = True
+                log.warning("a span could not be encoded: expected one of %s, got %s", RELEASES, error)
         else:
             self._export.put(span.instrumentation_scope, encoded)
 
