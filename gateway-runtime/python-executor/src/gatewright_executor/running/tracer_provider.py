@@ -85,7 +85,7 @@ class ToEngine(SpanProcessor):
             self._export.drop()
             if not self._has_failed:
                 self._has_failed = True
-                log.warning("a span could not be encoded: expected one of %s, got %s", RELEASES, error)
+                log.warning("a span could not be encoded: expected one as of %s, got %s", RELEASES, error)
         else:
             self._export.put(span.instrumentation_scope, encoded)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gatewright_executor.running.opentelemetry_context import OpenTelemetryContext
     from gatewright_executor.running.span_export import SpanSink
 
-RELEASES = "opentelemetry-api, with opentelemetry-sdk or without it, 1.30 or newer"
+RELEASES = "OpenTelemetry 1.30 or newer"
 log = logging.getLogger(__name__)
 
 
@@ -59,9 +59,8 @@ class Tracing:
             made: OpenTelemetryContext = importlib.import_module(name).OpenTelemetryContext(lambda: self.sink)
         except Exception as error:  # of a release that is too old, or only half there
             self._is_unusable = True
-            log.warning(
-                "spans of policies are not recorded: expected %s, got %s: %s", RELEASES, type(error).__name__, error
-            )
+            got = f"{type(error).__name__}: {error}"
+            log.warning("spans of policies are not recorded: expected %s, got %s", RELEASES, got)
         else:
             self._context = made
 
