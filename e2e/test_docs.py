@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 import shlex
@@ -17,6 +18,11 @@ from gatewright_controller.gateway_file import variable_of
 from gatewright_controller.model import GatewaySpec
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.settings import reference
+from opentelemetry import context as tracing_context
+from opentelemetry import propagate
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sdk.policy import (
     ImmediateResponse,
     Peer,
@@ -26,6 +32,7 @@ from sdk.policy import (
     ResponseContext,
     ResponseStreamContext,
     TraceContext,
+    UpstreamRequestModifications,
 )
 
 from e2e.gateway import Gateway, Json, api, attach, credentials, running
@@ -181,6 +188,33 @@ def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Pat
     assert policy.on_request(testing.request(peer=billing), {}) is None
     for peer in (other, None):
         assert isinstance(policy.on_request(testing.request(peer=peer), {}), ImmediateResponse)
+
+
+def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    (tmp_path / "policy.py").write_text(python_with("get_tracer"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    vars(policy)["tracer"] = provider.get_tracer("plans")
+    upstream.reply = lambda _: Reply(200, [], b"gold")
+    execution = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    async def look_up() -> object:
+        async with testing.prepared(policy, testing.params(url=upstream.url)) as client:
+            tracing_context.attach(propagate.extract({"traceparent": execution}))
+            return await policy.on_request(testing.request(prepared=client, traceparent=execution), testing.params())
+
+    assert asyncio.run(look_up()) == UpstreamRequestModifications(set_headers={"x-plan": "gold"})
+    (span,) = exporter.get_finished_spans()
+    own = span.get_span_context()
+    assert span.parent is not None
+    assert own is not None
+    assert f"{span.parent.span_id:016x}" == "00f067aa0ba902b7"
+    assert span.attributes == {"http.response.status_code": 200}
+    (call,) = upstream.received
+    assert call.value("traceparent") == f"00-4bf92f3577b34da6a3ce929d0e0e4736-{own.span_id:016x}-01"
 
 
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
