@@ -116,7 +116,7 @@ def test_a_metric_that_cannot_be(definition: str, is_serving: bool, serve: Serve
     if is_serving:
         serve("a:v1.0.0")
     with pytest.raises(MetricError) as caught:
-        eval(definition)  # noqa: S307: of the table above
+        eval(definition)  # noqa: S307
     assert BAD_DEFINITIONS[definition] in str(caught.value)
 
 
