@@ -1,4 +1,5 @@
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 Serve = Callable[[str], None]
+RULES = Path(__file__).parents[3] / "conformance" / "metrics.json"
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +120,17 @@ def test_a_metric_that_cannot_be(definition: str, is_serving: bool, serve: Serve
     with pytest.raises(MetricError) as caught:
         eval(definition)  # noqa: S307
     assert BAD_DEFINITIONS[definition] in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", json.loads(RULES.read_text()), ids=str)
+def test_the_rules_are_those_of_the_go_sdk(rule: dict[str, Any]) -> None:
+    make: Any = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}[rule["kind"]]
+    more = {"buckets": rule["buckets"]} if "buckets" in rule else {}
+    if rule["ok"]:
+        make(rule["name"], "x", rule["labels"], **more)
+    else:
+        with pytest.raises(MetricError):
+            make(rule["name"], "x", rule["labels"], **more)
 
 
 def test_made_again_it_is_the_same_one() -> None:
