@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
 )
 
@@ -48,7 +49,8 @@ type Options struct {
 	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
 	QuarantineMax    time.Duration // the longest one; 10 min
 
-	dialOptions []grpc.DialOption // of tests
+	metrics     *policymetrics.Sums // of the policies of all groups
+	dialOptions []grpc.DialOption   // of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -70,6 +72,9 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.QuarantineWindow, 30*time.Second)
 	orDuration(&o.QuarantineMin, 10*time.Second)
 	orDuration(&o.QuarantineMax, 10*time.Minute)
+	if o.metrics == nil {
+		o.metrics = policymetrics.NewSums()
+	}
 	return o
 }
 

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Which metrics there may be is the same in Python: gatewright.metric_rules.
@@ -71,4 +72,36 @@ func checkBuckets(bounds []float64) error {
 		}
 	}
 	return nil
+}
+
+// Check is an error where a snapshot is of no metric that there may be, or does not hold together: for who is told one.
+func (s MetricSnapshot) Check() error {
+	err := errors.Join(checkMetricName(s.Kind, s.Name), checkHelp(s.Help), checkLabels(s.Labels))
+	buckets := 0
+	switch s.Kind {
+	case KindCounter, KindGauge:
+		if len(s.Bounds) > 0 {
+			err = errors.Join(err, fmt.Errorf("expected no buckets of a %s", s.Kind))
+		}
+	case KindHistogram:
+		err = errors.Join(err, checkBuckets(s.Bounds))
+		buckets = len(s.Bounds) + 1
+	default:
+		err = errors.Join(err, fmt.Errorf("expected a counter, gauge or histogram, got %q", s.Kind))
+	}
+	for _, sample := range s.Samples {
+		if len(sample.Labels) != len(s.Labels) || len(sample.Buckets) != buckets {
+			return errors.Join(err, fmt.Errorf("expected %d label values and %d buckets, got %d and %d",
+				len(s.Labels), buckets, len(sample.Labels), len(sample.Buckets)))
+		}
+		for _, value := range sample.Labels {
+			if !utf8.ValidString(value) {
+				return errors.Join(err, fmt.Errorf("expected label values in UTF-8, got %.80q", value))
+			}
+		}
+	}
+	if !utf8.ValidString(s.Help) {
+		err = errors.Join(err, errors.New("expected help in UTF-8"))
+	}
+	return err
 }
