@@ -1,4 +1,4 @@
-"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /healthz."""
+"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /healthz, /metrics."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import wait as wait_seconds
 from gatewright_controller.secrets import masked
@@ -45,14 +46,25 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    controller: Controller, gateways: Gateways, *, token: str = "", max_request_bytes: int = 1024 * 1024
+    controller: Controller,
+    gateways: Gateways,
+    *,
+    token: str = "",
+    max_request_bytes: int = 1024 * 1024,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The ASGI application. An empty `token` asks for none, and is for loopback only."""
     endpoints = Endpoints(controller, max_request_bytes)
+    metrics = metrics or Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
+
+    async def tell_metrics(_: Request) -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
     gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
+            _route("GET", "/metrics", tell_metrics),
             _route("GET", "/v1/apis", endpoints.list_apis, "wait"),
             _route("POST", "/v1/apis", endpoints.create_api, "wait"),
             _route("GET", "/v1/apis/{name}", endpoints.get_api),
@@ -68,7 +80,7 @@ def create_app(
             _route("DELETE", "/v1/gateway", gateway.delete, "wait"),
             _route("POST", "/v1/gateway/reload", gateway.reload, "wait", "dry_run"),
         ],
-        middleware=[Middleware(Access, token=token)],
+        middleware=[Middleware(Measured, metrics=metrics), Middleware(Access, token=token)],
         exception_handlers=HANDLERS,
     )
 
@@ -77,6 +89,7 @@ def _route(method: str, path: str, endpoint: Endpoint, *parameters: str) -> Rout
     """A route that refuses any query parameter but these: one that is misspelt would seem to have worked."""
 
     async def checked(request: Request) -> Response:
+        request.scope[ROUTE] = path
         if unknown := sorted(set(request.query_params) - set(parameters)):
             known = ", ".join(parameters) or "none"
             raise Problem(400, f"expected no query parameter {', '.join(unknown)}; known here are {known}")

@@ -185,6 +185,13 @@ class Deployment:
             return ApiStatus("pending", "it is being written or deleted")
         return _together(tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items())))
 
+    def states(self) -> dict[str, int]:
+        """How many APIs are in each state."""
+        counts: dict[str, int] = dict.fromkeys(("deployed", "pending", "rejected"), 0)
+        for api in self._known():
+            counts[self.status(api).state] += 1
+        return counts
+
     def is_removed(self, api: str) -> bool:
         """Whether no connected node runs it any more."""
         return all(api not in node.sent and api not in node.removing for node in self.nodes.values())

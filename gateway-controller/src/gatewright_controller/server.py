@@ -23,6 +23,7 @@ from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.metrics import Metrics, metrics_socket
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
@@ -78,7 +79,14 @@ async def serve(settings: Settings) -> None:
 
 
 async def _run(controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket) -> None:
-    app = create_app(controller, gateways, token=settings.token, max_request_bytes=settings.max_request_bytes)
+    metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
+    app = create_app(
+        controller,
+        gateways,
+        token=settings.token,
+        max_request_bytes=settings.max_request_bytes,
+        metrics=metrics,
+    )
     config = uvicorn.Config(
         app,
         http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
@@ -94,13 +102,34 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     nodes = await start_node_server(controller.deployment, settings.node_listen, peers)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
-    log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
-    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-    log.info("stopping")
+    async with _telling(settings, metrics):
+        log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
+        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
     controller.deployment.stop()
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _telling(settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+    """Tells a node's engine the metrics meanwhile."""
+    if not settings.metrics_listen or not settings.peers:
+        yield
+        return
+    at = Path(settings.metrics_listen.removeprefix("unix:"))
+    at.unlink(missing_ok=True)
+    telling = metrics_socket(at, Path(settings.peers), metrics, _warn_of_peer)
+    await telling.start()
+    try:
+        yield
+    finally:
+        await telling.close()
+
+
+def _warn_of_peer(at: str, pid: int, why: str) -> None:
+    log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
 
 
 @contextlib.asynccontextmanager

@@ -55,6 +55,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             "obtained."
         ),
     ] = ""
+    metrics_listen: Annotated[
+        str,
+        described("unix:PATH where the engine of a node gathers the controller's metrics; it needs `peers`."),
+    ] = ""
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
         str, secret("Bearer token of the management API. Required unless it listens on loopback only.")

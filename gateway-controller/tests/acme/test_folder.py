@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.acme import folder
-from gatewright_controller.acme.challenges import answer
+from gatewright_controller.acme.challenges import challenge
 from gatewright_controller.acme.placeholder import write_placeholders
+from gatewright_controller.private_http import answer
 
 
 def test_files_are_the_owners_alone_and_whole(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_what_cannot_be_read_is_none(tmp_path: Path, text: str | None) -> None:
 def test_only_tokens_are_answered(tmp_path: Path, line: str, status: int) -> None:
     folder.write_private(tmp_path / "challenges" / "a-token_1", b"the answer")
     folder.write_private(tmp_path / "certificates" / "web.pem", b"a key")
-    said = answer(f"{line}\r\nhost: a.example\r\n\r\n".encode(), tmp_path)
+    said = answer(f"{line}\r\nhost: a.example\r\n\r\n".encode(), lambda path: challenge(tmp_path, path), "a/b")
     assert said.startswith(f"HTTP/1.1 {status} ".encode())
     assert said.endswith(b"the answer" if status == 200 else b"\r\n\r\n")
 

@@ -128,7 +128,7 @@ func build(options Options) (*Engine, error) {
 }
 
 func (e *Engine) complete() error {
-	e.registry = newRegistry(e.groups)
+	e.registry = newRegistry(e.groups, e.options.Log)
 	e.options.Register(e.registry)
 	policies, err := e.registry.policies(e.manifest)
 	if err != nil {

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -15,11 +17,13 @@ import (
 type Registry struct {
 	factories map[string]v1alpha.Factory
 	groups    *pythonbridge.Groups
+	log       *slog.Logger
+	metrics   map[string]*v1alpha.Metrics // of Go policies, by name:version
 	mistakes  []string
 }
 
-func newRegistry(groups *pythonbridge.Groups) *Registry {
-	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups}
+func newRegistry(groups *pythonbridge.Groups, log *slog.Logger) *Registry {
+	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, log: log, metrics: map[string]*v1alpha.Metrics{}}
 }
 
 // Register adds the factory of one version of a policy: "add-headers", "v1.0.0". The same twice is a mistake of the
@@ -30,6 +34,28 @@ func (r *Registry) Register(name, version string, f v1alpha.Factory) {
 		r.mistakes = append(r.mistakes, fmt.Sprintf("%s is registered twice, or without a factory", id))
 	}
 	r.factories[id] = f
+	if r.metrics[id] == nil {
+		r.metrics[id] = v1alpha.NewMetrics(func(message string) { r.log.Warn(message, "policy", id) })
+	}
+}
+
+// policyMetrics are what Go policies have counted by metrics of their own.
+func (r *Registry) policyMetrics() []policymetrics.Metric {
+	var all []policymetrics.Metric
+	for _, id := range slices.Sorted(maps.Keys(r.metrics)) {
+		for _, snapshot := range r.metrics[id].Snapshot() {
+			all = append(all, policymetrics.Metric{Policy: id, MetricSnapshot: snapshot})
+		}
+	}
+	return all
+}
+
+// withMetrics gives instances the metrics of their policy.
+func withMetrics(metrics *v1alpha.Metrics, factory v1alpha.Factory) v1alpha.Factory {
+	return func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+		metadata.Metrics = metrics
+		return factory(metadata, params)
+	}
 }
 
 // BridgeFactory returns the factory of Python policies that run in an executor group.
@@ -49,6 +75,9 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 			mistakes = append(mistakes, fmt.Sprintf("%s stands in the manifest but is not compiled into this engine, which has %s; build again, and restart the engine",
 				entry.id(), strings.Join(slices.Sorted(maps.Keys(r.factories)), ", ")))
 			continue
+		}
+		if entry.Runtime == v1alpha.RuntimeGo {
+			factory = withMetrics(r.metrics[entry.id()], factory)
 		}
 		all = append(all, node.Policy{Name: entry.Name, Version: entry.Version, DefinitionDigest: entry.DefinitionDigest,
 			Mode: entry.Definition.ProcessingMode, PrepareTimeout: entry.prepareTimeout(), Factory: factory})

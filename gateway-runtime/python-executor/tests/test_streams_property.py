@@ -85,6 +85,7 @@ class Conversation:
             for credit in frame.credit:
                 self.bodies[credit.id].credit += credit.bytes
             for action in frame.actions:
+                action.ClearField("work_us")
                 self.bodies[action.id].actions.append(action)
             self.changed.notify_all()
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,8 +54,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place."""
+    """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place.
+    cause: one word for the reason, of a few."""
 
+    cause: str
     reason: str
     kill: bool = False
 
@@ -65,15 +68,15 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
         return None
     if report.silent_ms > limits.silent * 1000 * REPLACE_SHARE:
         silent = report.silent_ms / 1000
-        return Verdict(f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
+        return Verdict("silent", f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
     if report.stalled:
-        return Verdict(f"hung executions hold all its workers: {_hung(report.hung)}", kill=True)
+        return Verdict("stalled", f"hung executions hold all its workers: {_hung(report.hung)}", kill=True)
     if seen.not_serving > NOT_SERVING_SECONDS:
-        return Verdict(f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
+        return Verdict("blocked", f"its event loop is blocked: {_hung(report.hung) or 'by a coroutine policy'}")
     if report.memory_exhausted:
-        return Verdict("it has run out of memory")
+        return Verdict("memory_exhausted", "it has run out of memory")
     if report.thread_failed:
-        return Verdict("a thread that it needs has failed")
+        return Verdict("thread_failed", "a thread that it needs has failed")
     return _hangs(report, limits) or _is_due(report, seen, limits)
 
 
@@ -82,7 +85,7 @@ def _hangs(report: ExecutorReport, limits: Limits) -> Verdict | None:
     limit = limits.hung or max(1, report.workers // 4)
     blocked = [hung for hung in report.hung if hung.blocks_instance]
     if report.workers_hung >= limit or blocked:
-        return Verdict(f"{report.workers_hung} of its {report.workers} workers hang: {_hung(report.hung)}")
+        return Verdict("hung", f"{report.workers_hung} of its {report.workers} workers hang: {_hung(report.hung)}")
     return None
 
 
@@ -90,11 +93,11 @@ def _is_due(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict |
     """`spread` keeps processes that were started together from being replaced together."""
     soon = 1.0 - SPREAD * seen.spread
     if limits.age is not None and seen.uptime > limits.age * soon:
-        return Verdict(f"it is {seen.uptime:.0f} s old")
+        return Verdict("age", f"it is {seen.uptime:.0f} s old")
     if limits.executions is not None and report.executions_started > limits.executions * soon:
-        return Verdict(f"it has run {report.executions_started} executions")
+        return Verdict("executions", f"it has run {report.executions_started} executions")
     if limits.resident is not None and seen.resident > limits.resident:
-        return Verdict(f"it holds {seen.resident >> 20} MiB of memory")
+        return Verdict("memory", f"it holds {seen.resident >> 20} MiB of memory")
     return None
 
 
@@ -134,10 +137,21 @@ class _Watched:
 
 
 class ExecutorRecycler:
-    """Checks the executors twice a second and replaces those that need it, one at a time."""
+    """Checks the executors twice a second and replaces those that need it, one at a time.
 
-    def __init__(self, executors: Executors, admin: EngineAdmin, output: LogOutput, limits: Limits) -> None:
+    on_recycled: called with the group and the cause when one was killed, or another one has taken its place.
+    """
+
+    def __init__(
+        self,
+        executors: Executors,
+        admin: EngineAdmin,
+        output: LogOutput,
+        limits: Limits,
+        on_recycled: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
         self._executors, self._admin, self._output, self._limits = executors, admin, output, limits
+        self._on_recycled = on_recycled
         self._watched: dict[int, _Watched] = {}
         self._backoffs: dict[tuple[str, int], ReplacementBackoff] = {}
         self._replacing: asyncio.Task[None] | None = None
@@ -180,14 +194,15 @@ class ExecutorRecycler:
         if verdict.kill:
             self._output.event("executor is killed", "error", process=one.id.name, reason=verdict.reason)
             one.process.kill()
+            self._on_recycled(one.id.group, verdict.cause)
             return
         backoff = self._backoffs.setdefault((one.id.group, one.id.slot), ReplacementBackoff())
         if backoff.allows(time.monotonic()) and (self._replacing is None or self._replacing.done()):
             backoff.record(time.monotonic())
-            self._replacing = asyncio.create_task(self._replace(one, verdict.reason), name="replace executor")
+            self._replacing = asyncio.create_task(self._replace(one, verdict), name="replace executor")
 
-    async def _replace(self, one: Executor, reason: str) -> None:
-        self._output.event("executor is replaced", "warning", process=one.id.name, reason=reason)
+    async def _replace(self, one: Executor, verdict: Verdict) -> None:
+        self._output.event("executor is replaced", "warning", process=one.id.name, reason=verdict.reason)
         began = time.monotonic()
         try:
             left = await self._executors.replace(one)
@@ -195,6 +210,7 @@ class ExecutorRecycler:
             self._output.event(f"executor stays: {error}", "error", process=one.id.name)
             return
         if left is not None:
+            self._on_recycled(one.id.group, verdict.cause)
             self._output.event("executor replaced", process=one.id.name, took=f"{time.monotonic() - began:.2f}s")
 
 

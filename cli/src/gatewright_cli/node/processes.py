@@ -35,6 +35,7 @@ ENVOY_DRAIN_SECONDS = 600
 and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
 CHALLENGES = "challenges"
+CONTROLLER_METRICS = "controller-metrics"
 """A socket of the controller's, for Envoy: answers to challenges of ACME."""
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
@@ -132,7 +133,7 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """The controller of a node; also writes the Gateway's document into the run directory."""
     address = settings.controller or ""
-    socket, challenges = run_dir.socket("controller"), run_dir.socket(CHALLENGES)
+    socket, challenges, metrics = (run_dir.socket(name) for name in ("controller", CHALLENGES, CONTROLLER_METRICS))
     options: Flags = {
         "listen": address,
         "node-listen": f"unix:{socket}",
@@ -144,6 +145,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
         "acme-folder": str(gateway.acme_folder(settings.state_dir)),
         "challenges-listen": f"unix:{challenges}",
+        "metrics-listen": f"unix:{metrics}",
         "log-level": settings.log_level,
     }
     return ProcessSpec(
@@ -154,7 +156,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         ready=Answers("/healthz", base=url(address)),
         alive=Answers("/healthz", base=url(address), any_status=True),
         silence_seconds=settings.silence_seconds,
-        sockets=(socket, challenges),
+        sockets=(socket, challenges, metrics),
         listen=address,
         cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
     )

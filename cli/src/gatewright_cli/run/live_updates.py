@@ -17,6 +17,7 @@ from gatewright_cli.node.management import Management
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.control import SOCKET, Control, Status
 from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
 from gatewright_cli.run.reloading import ReloadError, Reloads
@@ -49,7 +50,7 @@ class RunInterface:
     """What the rest of the run offers to live updates.
 
     status: the run's status for the control socket. listening: reloads what the node listens on. reloaded: called after
-    each reload that succeeded. reload: set it to ask for a reload. orphans: of this process.
+    each reload that succeeded. reload: set it to ask for a reload. orphans, metrics: of this process.
     """
 
     status: Status
@@ -57,6 +58,7 @@ class RunInterface:
     listening: GatewayReloads | None = None
     reload: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: Orphans = field(default_factory=Orphans)
+    metrics: SupervisorMetrics = field(default_factory=lambda: SupervisorMetrics(list))
 
 
 @contextlib.asynccontextmanager
@@ -76,12 +78,13 @@ async def live_updates(
     if changes.manifest is not None:
         builds = BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, interface.orphans)
     reloads = Reloads(changes.generations, executors, output, builds, management, interface.listening)
-    reloads.reloaded = interface.reloaded
+    reloads.reloaded, reloads.ended = interface.reloaded, interface.metrics.count_reload
     at = run_dir.socket(SOCKET)
     control = Control(at, reloads, interface.status, own_check(at, output))
     tasks = [
         asyncio.create_task(
-            ExecutorRecycler(executors, admin, output, changes.limits).run(), name="executor recycling"
+            ExecutorRecycler(executors, admin, output, changes.limits, interface.metrics.count_recycled).run(),
+            name="executor recycling",
         ),
         asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
     ]

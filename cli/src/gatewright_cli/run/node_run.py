@@ -26,6 +26,8 @@ from gatewright_cli.node.peers import Peers, own_check
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
+from gatewright_cli.node.supervisor_metrics import SOCKET as METRICS
+from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
@@ -71,12 +73,16 @@ class NodeRun:
         self._state = "starting"
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
-        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
+        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._on_change, self._on_pid)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
-        self._interface = RunInterface(self._status_now, self._reloaded, self._listening, orphans=self._orphans)
+        self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
+        self._telling = self._metrics.socket(run_dir, self._peers.engines_check(run_dir.socket(METRICS), output))
+        self._interface = RunInterface(
+            self._status_now, self._reloaded, self._listening, orphans=self._orphans, metrics=self._metrics
+        )
         self._relays = [
             Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
             for process in self._supervisor.processes
@@ -140,6 +146,7 @@ class NodeRun:
         self._output.event("variables that no process gets", "debug", names=withheld)
         for relay in self._relays:
             await relay.start()
+        await self._telling.start()
         started = await self._supervisor.start({"engine": self._write_gateway})
         self._spent.seconds |= {one.name: one.seconds for one in started}
         async with live_updates(
@@ -226,6 +233,7 @@ class NodeRun:
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()
+        await self._telling.close()
         if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
             self._output.event("orphaned processes go on", "error")
         self._run_dir.remove()
@@ -249,6 +257,11 @@ class NodeRun:
         with contextlib.suppress(NoAnswerError):
             found = await self._management.certificates()
             self._certificates = [{"name": name, **msgspec.to_builtins(one)} for name, one in found.items()]
+
+    def _on_change(self) -> None:
+        """Of a process."""
+        self._metrics.count_restarts()
+        self._write_status()
 
     def _write_status(self) -> None:
         self._run_dir.write_status(self._status())

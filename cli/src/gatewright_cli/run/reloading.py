@@ -76,6 +76,8 @@ class Reloads:
         self._committed: asyncio.Task[object] | None = None
         self.reloaded: Callable[[], None] = lambda: None
         """Called after each reload that was taken over."""
+        self.ended: Callable[[str, float], None] = lambda *_: None
+        """Called after each reload with reloaded, unchanged or refused, and the seconds that it took."""
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
@@ -115,12 +117,14 @@ class Reloads:
             refusal = error if isinstance(error, ReloadError) else ReloadError(fault)
             serving = self._executors.generation.number
             self._output.event(f"reload refused: {refusal}", "error", serving_generation=serving)
+            self.ended("refused", time.monotonic() - began)
             raise refusal from error.__cause__ if refusal is error else error
         finally:
             self._committed = None
         generation, seconds = self._executors.generation.number, time.monotonic() - began
         done = Reloaded(generation, seconds, notes, changed, spent.seconds, listens)
         self._say_done(done)
+        self.ended("reloaded" if changed or listens else "unchanged", seconds)
         self.reloaded()
         return done
 

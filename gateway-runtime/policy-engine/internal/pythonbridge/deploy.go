@@ -174,6 +174,7 @@ func (g *Groups) sweep() {
 	for left := true; left && sleep(g.lifetime, sweepInterval); {
 		left = g.sweepOnce(time.Now())
 	}
+	g.forgetPolicies()
 }
 
 func (g *Groups) sweepOnce(now time.Time) (left bool) {

@@ -79,6 +79,7 @@ func (g *group) isOnlyHolder(m *StreamManager) bool {
 func (g *group) removeProcess(m *StreamManager) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	m.metrics.Leave()
 	for i := range g.instances {
 		i.removePlacement(m)
 	}
@@ -343,6 +344,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 		} else {
 			m.log.Info("executor process drained")
 		}
+		m.collectLastMetrics(g.lifetime)
 		g.removeProcess(m)
 		m.stop()
 	}

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
 )
 
@@ -53,7 +54,8 @@ type Options struct {
 	// spans are dropped.
 	Spans func(spans []byte)
 
-	dialOptions []grpc.DialOption // of tests
+	metrics     *policymetrics.Sums // of the policies of all groups
+	dialOptions []grpc.DialOption   // of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -75,6 +77,9 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.QuarantineWindow, 30*time.Second)
 	orDuration(&o.QuarantineMin, 10*time.Second)
 	orDuration(&o.QuarantineMax, 10*time.Minute)
+	if o.metrics == nil {
+		o.metrics = policymetrics.NewSums()
+	}
 	return o
 }
 

@@ -37,8 +37,9 @@ type scriptedExecutor struct {
 	streams chan *conversation
 	server  *grpc.Server
 
-	mu     sync.Mutex
-	health func() (*executorv1.HealthCheckResponse, error)
+	mu      sync.Mutex
+	health  func() (*executorv1.HealthCheckResponse, error)
+	collect func(*executorv1.CollectMetricsRequest) *executorv1.CollectMetricsResponse // nil: it has no such method
 }
 
 // conversation is one stream, as the executor sees it.
@@ -110,6 +111,15 @@ func (x *scriptedExecutor) HealthCheck(context.Context, *executorv1.HealthCheckR
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.health()
+}
+
+func (x *scriptedExecutor) CollectMetrics(_ context.Context, request *executorv1.CollectMetricsRequest) (*executorv1.CollectMetricsResponse, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.collect == nil {
+		return nil, status.Error(codes.Unimplemented, "not in this script")
+	}
+	return x.collect(request), nil
 }
 
 func (x *scriptedExecutor) ExecuteStream(stream executorv1.PythonExecutorService_ExecuteStreamServer) error {

@@ -30,6 +30,9 @@ type session struct {
 
 	sending sync.Mutex // from filling a frame until it is sent
 	frame   executorv1.RequestFrame
+
+	collecting sync.Mutex // while the process is asked what its policies have counted
+	collected  uint64     // version of the last answer
 }
 
 var dialOptions = []grpc.DialOption{
@@ -90,6 +93,7 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
 	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
 	helpers.Go(func() { s.end(s.health.watch(ctx, leaving)) })
+	helpers.Go(func() { s.collectMetrics(ctx) })
 	m.sender.session.Store(s)
 	defer m.sender.session.Store(nil)
 	first.Hello = nil

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -38,7 +39,8 @@ type StreamManager struct {
 	availability             // what a group asks without the mutex
 	sender       frameSender // has sent what waits
 	spans        spanReceiver
-	stop         func() // ends run
+	stop         func()      // ends run
+	metrics      *policymetrics.Process
 
 	mu               sync.Mutex
 	stream           streamRecord
@@ -91,6 +93,7 @@ func newStreamManager(address string, joined *generation, options Options, log *
 		credit: frameCredit{limit: uint64(options.CreditFrames)}, placements: newPlacements(), executions: newExecutionQueue(),
 	}
 	m.sender.wakes = make(chan struct{}, 1)
+	m.metrics = options.metrics.Join(joined.number)
 	m.joined = joined
 	m.last.Store(stillServing)
 	return m
@@ -160,6 +163,7 @@ func (m *StreamManager) detach(cause error) {
 	m.mu.Lock()
 	defer m.unlock()
 	m.connected.Store(false)
+	m.metrics.Lost()
 	m.stream.lost = cause
 	if status.Code(cause) == codes.Unavailable { // the connection is gone, and nobody here has ended it
 		m.owner.processCrashed(m.crashCandidates(time.Now()))

@@ -46,6 +46,12 @@ class PolicyOrigin:
 current: ContextVar[Origin | None] = ContextVar("current", default=None)
 
 
+def running_policy() -> str:
+    """Whose code is running, name:version; "" where it is nobody's."""
+    origin = current.get()
+    return origin.policy if origin is not None else ""
+
+
 def set_up(level: str = "info", stream: TextIO | None = None) -> None:
     """Makes the root logger write JSON lines to `stream` (default: stderr), and sys.stdout and sys.stderr log."""
     handler = logging.StreamHandler(stream or sys.__stderr__)

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatewright.metrics import registry
+
 from gatewright_executor import logs, memory
 from gatewright_executor.grpc.listener import Address, SocketError
 from gatewright_executor.policies import policy_loader
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
     options = _parse(arguments)
     logs.set_up(options.log_level)
+    registry.serve(logs.running_policy)
     try:
         keep_private()
     except OSError as error:
@@ -52,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(options: argparse.Namespace, signals: list[int]) -> None:
-    registry = policy_loader.read_registry(options.registry)
-    with ImportProgress(len(registry)) as progress:
-        policies = policy_loader.load_all(registry, progress.start_import)
+    modules = policy_loader.read_registry(options.registry)
+    with ImportProgress(len(modules)) as progress:
+        policies = policy_loader.load_all(modules, progress.start_import)
     server = Server(policies, options.workers, options.max_workers, options.hung_seconds, options.peers)
     server.start(options.listen)
     if options.memory_limit:

@@ -1,15 +1,16 @@
-"""The service of python_executor.proto: its streams, and its health check."""
+"""The service of python_executor.proto: its streams, its health check, and what policies have counted."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import gatewright
 
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.convert.policy_metrics import collect_metrics
 from gatewright_executor.convert.translator import failure_message
 from gatewright_executor.grpc.connection import Connection, ResponseWriter
 from gatewright_executor.grpc.listener import Address, Listener
@@ -21,7 +22,7 @@ from gatewright_executor.running.inline_runner import InlineRunner
 from gatewright_executor.running.prepare import Preparer
 from gatewright_executor.running.tracing import tracing
 from gatewright_executor.session.instances import Process
-from gatewright_executor.session.reading_loop import Methods, ReadingLoop
+from gatewright_executor.session.reading_loop import Call, Methods, ReadingLoop
 from gatewright_executor.session.stream import Stream
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
@@ -48,7 +49,8 @@ class Server:
         self._stopping = False
         self._methods: Methods = {
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
-            f"/{SERVICE}/HealthCheck": self._health_check,
+            f"/{SERVICE}/HealthCheck": self._unary(lambda _: self.health().SerializeToString()),
+            f"/{SERVICE}/CollectMetrics": self._unary(collect_metrics),
         }
         self._listener = Listener(self._serve, MAX_MESSAGE_BYTES, peers)
 
@@ -95,20 +97,21 @@ class Server:
             stream.drain()
         return stream
 
-    def _health_check(self, writer: ResponseWriter, _runner: InlineRunner) -> HealthCheck:
-        return HealthCheck(self, writer)
+    @staticmethod
+    def _unary(answer: Callable[[bytes], bytes]) -> Callable[[ResponseWriter, InlineRunner], Call]:
+        return lambda writer, _runner: UnaryCall(answer, writer)
 
 
-class HealthCheck:
-    """The call of that name."""
+class UnaryCall:
+    """A call with one request and one response: `answer` makes this one of that one, both serialized."""
 
-    def __init__(self, server: Server, writer: ResponseWriter) -> None:
-        self._server = server
+    def __init__(self, answer: Callable[[bytes], bytes], writer: ResponseWriter) -> None:
+        self._answer = answer
         self._writer = writer
 
-    def message(self, _data: bytes) -> None:
-        """Answers it, whatever it says: a HealthCheckRequest has no fields."""
-        self._writer.send(self._server.health().SerializeToString())
+    def message(self, data: bytes) -> None:
+        """Answers it."""
+        self._writer.send(self._answer(data))
 
     def half_closed(self) -> None:
         """Ends the call."""

@@ -51,6 +51,7 @@ class Engine:
         self._call = self._stub.ExecuteStream(iter(self._requests.get, None))
         self._changed = threading.Condition()
         self.frames: list[pb.ReplyFrame] = []
+        self.work_us: dict[int, int] = {}  # of each action, by its execution
         self.error: grpc.RpcError | None = None
         self.ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -122,6 +123,10 @@ class Engine:
         """Asks for it, on the same connection; grpc.RpcError after 10 s without an answer."""
         return self._stub.HealthCheck(pb.HealthCheckRequest(), timeout=SECONDS)
 
+    def collect_metrics(self, version: int = 0) -> pb.CollectMetricsResponse:
+        """What policies have counted since a version, asked for on the same connection."""
+        return self._stub.CollectMetrics(pb.CollectMetricsRequest(version=version), timeout=SECONDS)
+
     # -------------------------------------------------------------- what came back
 
     @property
@@ -179,6 +184,9 @@ class Engine:
         try:
             for frame in self._call:
                 with self._changed:
+                    for action in frame.actions:  # apart, so that actions can be compared
+                        self.work_us[action.id] = action.work_us
+                        action.ClearField("work_us")
                     self.frames.append(frame)
                     self._changed.notify_all()
         except grpc.RpcError as error:

@@ -48,6 +48,7 @@ type Metadata struct {
 	Operation      string        // that the policy is attached to, "GET /{id}" or "GET /{id} [x-version=2]"; empty where it is attached to the API
 	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
 	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
+	Metrics        *Metrics      // of the policy, shared by all its instances
 }
 
 // Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.

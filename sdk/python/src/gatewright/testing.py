@@ -16,6 +16,10 @@ A policy that streams is run to its end, with the body cut in any way:
 
     result = testing.run_stream(policy.on_response_stream, testing.stream(b"a secret", sizes=[1, 3]))
     assert result.body == b"a ******"
+
+What a policy has counted by `sdk.metrics` can be read:
+
+    assert policy.REFUSED.value(reason="expired") == 1
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from typing import Any, overload
 from gatewright import action
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
+from gatewright.metrics import registry
 from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
     HeaderValue,
@@ -74,6 +79,7 @@ def load_policy(file: str) -> ModuleType:
     name = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
     for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
         del sys.modules[stale]
+    registry.forget(name)
     package = sys.modules[name] = ModuleType(name)
     package.__path__ = [str(folders[0])]
     module = importlib.import_module(f"{name}.policy")
@@ -116,6 +122,28 @@ def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str,
     """Parameters as a gateway passes them: JSON values, read-only at any depth. Defaults are not applied."""
     checked: dict[str, Any] = checked_json({**(values or {}), **more}, "params")
     return checked
+
+
+def metric(policy: ModuleType, name: str) -> Any:
+    """The Counter, Gauge or Histogram of a policy that `load_policy` has loaded, wherever it was made. KeyError: there
+    is none of that name.
+
+    What it has counted is in `value(reason="expired")`, of a histogram in `count(…)` and `sum(…)`.
+    """
+    there = {each.name: each for each in registry.of(_package(policy))}
+    if name not in there:
+        raise KeyError(f"expected a metric of the policy, {', '.join(sorted(there)) or 'which has none'}, got {name}")
+    return there[name]
+
+
+def reset_metrics(policy: ModuleType) -> None:
+    """All metrics of a policy that `load_policy` has loaded are 0 again."""
+    for each in registry.of(_package(policy)):
+        each.reset()
+
+
+def _package(policy: ModuleType) -> str:
+    return policy.__name__.partition(".")[0]
 
 
 def prepared(

@@ -1762,7 +1762,7 @@ func (x *HungExecutions) GetStack() string {
 
 type CollectMetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of the last answer; 0: none
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of the last answer of this process; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1806,8 +1806,9 @@ func (x *CollectMetricsRequest) GetVersion() uint64 {
 
 type CollectMetricsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // grows with each change; with the version of the request nothing has changed, and nothing follows
-	Metrics       []*PolicyMetric        `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // grows with each change
+	Metrics       []*PolicyMetric        `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`  // that have changed since the version of the request, each as a whole
+	Process       uint64                 `protobuf:"varint,3,opt,name=process,proto3" json:"process,omitempty"` // a random number: with another one, the process is another one, and counts from 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1856,6 +1857,13 @@ func (x *CollectMetricsResponse) GetMetrics() []*PolicyMetric {
 	return nil
 }
 
+func (x *CollectMetricsResponse) GetProcess() uint64 {
+	if x != nil {
+		return x.Process
+	}
+	return 0
+}
+
 // A metric that a policy has made by sdk.metrics.
 type PolicyMetric struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1866,7 +1874,7 @@ type PolicyMetric struct {
 	LabelNames    []string               `protobuf:"bytes,5,rep,name=label_names,json=labelNames,proto3" json:"label_names,omitempty"`
 	Bounds        []float64              `protobuf:"fixed64,6,rep,packed,name=bounds,proto3" json:"bounds,omitempty"` // of a histogram: upper bounds of its buckets, growing, without +Inf
 	Samples       []*PolicySample        `protobuf:"bytes,7,rep,name=samples,proto3" json:"samples,omitempty"`        // one for each set of label values
-	Refused       uint64                 `protobuf:"varint,8,opt,name=refused,proto3" json:"refused,omitempty"`       // observations dropped since there were too many sets of label values
+	Refused       uint64                 `protobuf:"varint,8,opt,name=refused,proto3" json:"refused,omitempty"`       // observations dropped: there were too many sets of label values, or they were none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2271,10 +2279,11 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\blimit_ms\x18\a \x01(\rR\alimitMs\x12\x14\n" +
 	"\x05stack\x18\b \x01(\tR\x05stack\"1\n" +
 	"\x15CollectMetricsRequest\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"r\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"\x8c\x01\n" +
 	"\x16CollectMetricsResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12>\n" +
-	"\ametrics\x18\x02 \x03(\v2$.gatewright.executor.v1.PolicyMetricR\ametrics\"\xf4\x02\n" +
+	"\ametrics\x18\x02 \x03(\v2$.gatewright.executor.v1.PolicyMetricR\ametrics\x12\x18\n" +
+	"\aprocess\x18\x03 \x01(\x04R\aprocess\"\xf4\x02\n" +
 	"\fPolicyMetric\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

@@ -350,12 +350,14 @@ class CollectMetricsRequest(_message.Message):
     def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class CollectMetricsResponse(_message.Message):
-    __slots__ = ("version", "metrics")
+    __slots__ = ("version", "metrics", "process")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     version: int
     metrics: _containers.RepeatedCompositeFieldContainer[PolicyMetric]
-    def __init__(self, version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[PolicyMetric, _Mapping]]] = ...) -> None: ...
+    process: int
+    def __init__(self, version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[PolicyMetric, _Mapping]]] = ..., process: _Optional[int] = ...) -> None: ...
 
 class PolicyMetric(_message.Message):
     __slots__ = ("policy", "name", "help", "kind", "label_names", "bounds", "samples", "refused")

@@ -140,6 +140,17 @@ def encode_rejection(number: int, reject: Reject, context: RequestStreamContext 
     return b"".join(out)
 
 
+_WORK = tuple(_ACTION["work_us"] + wire.varint(micros or 1) for micros in range(4096))
+
+
+def with_work(action: bytes, seconds: float) -> bytes:
+    """The Action, serialized, and how long the policy has worked. A field may stand anywhere, so behind all others."""
+    micros = int(seconds * 1e6)
+    if 0 <= micros < 4096:
+        return action + _WORK[micros]
+    return action + _ACTION["work_us"] + wire.varint(min(max(micros, 1), 0xFFFFFFFF))
+
+
 def encode_failure(number: int, failure: Failure) -> bytes:
     """An Action that says why there is none."""
     return pb.Action(id=number, failure=failure_message(failure)).SerializeToString()

@@ -23,7 +23,7 @@ from typing import Any
 from gatewright.policy import touched_metadata
 
 from gatewright_executor import logs
-from gatewright_executor.convert.translator import encode_action
+from gatewright_executor.convert.translator import encode_action, with_work
 from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.failure import Where, coroutine_stack
 from gatewright_executor.policies.policy_loader import Hook
@@ -258,7 +258,7 @@ class Coroutines:
         if execution in self._cancelled:
             self._cancelled.discard(execution)
             return None
-        return action
+        return with_work(action, time.monotonic() - now)
 
     async def _execute(self, execution: Execution, hook: Hook) -> bytes:
         """As execution.execute, for a coroutine."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from gatewright.policy import FailureClass
 
+from gatewright_executor.convert.translator import with_work
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.execution import execute, refusal, refuse_late
 from gatewright_executor.running.flusher import Flusher
@@ -161,6 +162,7 @@ class Dispatcher:
             worker.note_start(execution, now)
             action = Context().run(execute, execution, hook)
             worker.note_end(execution)
+            action = with_work(action, worker.ended - now)
         execution.sink.deliver(execution, action)
 
     def fail(self, execution: Execution) -> None:

@@ -16,7 +16,7 @@ from gatewright.policy import FailureClass
 
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.convert.translator import encode_failure
+from gatewright_executor.convert.translator import encode_failure, with_work
 from gatewright_executor.critical_thread import WokenThread
 from gatewright_executor.policies.failure import Failure
 from gatewright_executor.running.execution import refuse_late
@@ -93,7 +93,8 @@ class OwnWork(WokenThread):
         execution.deadline = min(execution.deadline, now)  # it may have begun to wait in between
         streams.at_work.add(execution)
         failure = Failure(FailureClass.TIMEOUT, message, execution.instance.key, hook)
-        execution.sink.deliver(execution, encode_failure(execution.id, failure))
+        worked = execution.worked_until(now)
+        execution.sink.deliver(execution, with_work(encode_failure(execution.id, failure), worked))
         execution.sink.flush()
         self._timeout_log.record(_timed_out(execution), execution.instance, execution)
         streams.cancel_late(execution)

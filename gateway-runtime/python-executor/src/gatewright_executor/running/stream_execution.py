@@ -47,7 +47,7 @@ class StreamExecution(Execution):
         "_credited", "_granted", "_incoming", "_is_whole", "_owed", "_received", "_sent", "_taken", "_trailers",
         "chunk_waiter",
         "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
-        "loop_streams", "out", "out_bytes", "task",
+        "loop_streams", "out", "out_bytes", "task", "worked",
     )  # fmt: skip
     is_stream = True
     sink: StreamSink
@@ -55,6 +55,7 @@ class StreamExecution(Execution):
     def __init__(self, message: pb.Execution, instance: Instance, now: float, sink: StreamSink) -> None:
         own = pb.Execution.FromString(message.SerializeToString())
         self.limit = message.timeout_us / 1e6  # seconds of own work
+        self.worked = 0.0  # seconds of own work, before its present one
         super().__init__(own, instance, now + self.limit, sink)
         self.loop_streams: Wakes | None = None  # of its event loop
         self.chunk_waiter: asyncio.Future[None] | None = None  # the policy waits for a chunk,
@@ -131,6 +132,10 @@ class StreamExecution(Execution):
     def has_credit(self) -> bool:
         """Whether it may send a piece."""
         return self._sent < self._granted
+
+    def worked_until(self, now: float) -> float:
+        """Seconds of its own work, up to now, in time.monotonic()."""
+        return self.worked if self.deadline == NEVER else self.worked + now - self.started
 
     def take(self) -> bytes:
         """What waits, up to PIECE_BYTES of it, and gives credit back for it. There is something."""

@@ -20,7 +20,7 @@ from gatewright.header_rules import ActionError
 from gatewright.policy import FailureClass, Reject, RequestStreamContext, ResponseStreamContext
 
 from gatewright_executor import logs
-from gatewright_executor.convert.translator import encode_end, encode_rejection, stream_context
+from gatewright_executor.convert.translator import encode_end, encode_rejection, stream_context, with_work
 from gatewright_executor.policies.failure import PolicyError, coroutine_stack, describe, policy_traceback
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.chunks import Chunks
@@ -178,7 +178,7 @@ class Streams:
             action = await self._failed(execution, hook, error, given)
         if execution.partial:
             logs.flush_partial(execution)
-        self._end(execution, action)
+        self._end(execution, with_work(action, execution.worked_until(time.monotonic())))
 
     async def _pass_on(self, execution: StreamExecution, generator: AsyncGenerator[Any, None]) -> None:
         yields, turn = 0, execution.started
@@ -283,13 +283,16 @@ class Streams:
         """What follows is waiting."""
         if not execution.is_over:
             self.at_work.discard(execution)
+            execution.worked = execution.worked_until(time.monotonic())
             execution.deadline = NEVER
 
     def work(self, execution: StreamExecution) -> None:
         """What follows is its own work, and has its whole time; unless a task of it waits for a chunk, or it for credit
         while such a task has taken one."""
         if not execution.is_over:
-            execution.started = now = time.monotonic()
+            now = time.monotonic()
+            execution.worked = execution.worked_until(now)
+            execution.started = now
             if execution.is_waiting:
                 self.rest(execution)
                 return

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import httpx
+from gatewright_cli.node.executor_recycling import resident
+from gatewright_cli.node.peers import own_check
+from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.supervisor_metrics import SOCKET, SupervisorMetrics
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.managed_process import ManagedProcess, State
+from gatewright_cli.supervision.probes import Accepts
+from gatewright_cli.supervision.specs import ProcessSpec
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def process(name: str, component: str = "") -> ManagedProcess:
+    """One that was never started."""
+    spec = ProcessSpec(name=name, command=("true",), ready=Accepts(address="127.0.0.1:1"), component=component)
+    return ManagedProcess(spec, LogOutput(2))
+
+
+def samples(text: bytes) -> dict[tuple[str, ...], float]:
+    """By name and the values of the labels, in the order of their names."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_processes_are_counted_by_component() -> None:
+    executors = [process(f"executor-default-{number}", "python-executor") for number in range(2)]
+    envoy = process("envoy")
+    metrics = SupervisorMetrics(lambda: [*executors, envoy])
+    executors[0].state = State.READY
+    told = samples(metrics.text())
+    assert told["gatewright_process_up", "python-executor"] == told["gatewright_process_up", "supervisor"] == 1
+    assert told["gatewright_process_up", "envoy"] == told["gatewright_process_memory_bytes", "envoy"] == 0
+    assert 0 < told["gatewright_process_memory_bytes", "supervisor"] < 2 * resident(os.getpid())
+    assert told["gatewright_build_info", "supervisor", "0.1.0"] == 1
+
+
+def test_restarts_of_processes_that_are_gone_still_count() -> None:
+    processes = [process("executor-default-0", "python-executor"), process("envoy")]
+    metrics = SupervisorMetrics(lambda: processes)
+    metrics.count_restarts()
+    assert samples(metrics.text())["gatewright_process_restarts_total", "envoy"] == 0
+    for one in processes:
+        one.restarts.delay_after(0)
+        one.restarts.delay_after(0)
+        metrics.count_restarts()
+    metrics.count_restarts()
+    processes[0] = process("executor-default-0.2", "python-executor")
+    metrics.count_restarts()
+    processes[0].restarts.delay_after(0)
+    metrics.count_restarts()
+    told = samples(metrics.text())
+    assert told["gatewright_process_restarts_total", "python-executor"] == 3
+    assert told["gatewright_process_restarts_total", "envoy"] == 2
+
+
+def test_reloads_and_what_is_recycled() -> None:
+    metrics = SupervisorMetrics(list)
+    assert samples(metrics.text())["gatewright_reloads_total", "refused"] == 0
+    metrics.count_reload("refused", 0.2)
+    metrics.count_reload("reloaded", 3)
+    metrics.count_recycled("default", "memory")
+    told = samples(metrics.text())
+    assert told["gatewright_reloads_total", "refused"] == told["gatewright_reloads_total", "reloaded"] == 1
+    assert told["gatewright_reload_duration_seconds_sum",] == 3.2
+    assert told["gatewright_executor_recycled_total", "default", "memory"] == 1
+
+
+def test_they_are_told_on_a_socket_of_its_own(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path, made=False)
+    at = run_dir.socket(SOCKET)
+
+    async def ask() -> tuple[int, bytes]:
+        telling = SupervisorMetrics(list).socket(run_dir, own_check(at, LogOutput(2)))
+        await telling.start()
+        try:
+            mode = stat.S_IMODE(at.stat().st_mode)
+            transport = httpx.AsyncHTTPTransport(uds=str(at))
+            async with httpx.AsyncClient(transport=transport, base_url="http://supervisor") as client:
+                return mode, (await client.get("/metrics")).content
+        finally:
+            await telling.close()
+
+    mode, text = asyncio.run(ask())
+    assert mode == 0o600
+    assert samples(text)["gatewright_process_up", "supervisor"] == 1
+    assert not at.exists()

@@ -1,0 +1,121 @@
+"""What the controller tells Prometheus: of APIs, nodes and requests to the management API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
+from gatewright_controller.private_http import http_socket
+from gatewright_controller.private_socket import PrivateSocket
+
+__all__ = ["CONTENT_TYPE_LATEST", "ROUTE", "Measured", "Metrics", "build_info", "metrics_socket"]
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+OTHER = "other"
+ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
+PATH = "/metrics"
+
+
+class Metrics:
+    """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected."""
+
+    def __init__(
+        self, api_states: Callable[[], Mapping[str, int]] = dict, nodes: Callable[[], int] = lambda: 0
+    ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "gatewright_controller_requests_total",
+            "Requests to the management API that were answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._durations = Histogram(
+            "gatewright_controller_request_duration_seconds",
+            "How long requests to the management API took; what they ask to wait for is in it.",
+            ["method", "route"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(_State(api_states, nodes))
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request more. route: its pattern, never a path."""
+        method = method if method in METHODS else OTHER
+        self._requests.labels(method, route, status).inc()
+        self._durations.labels(method, route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus' text."""
+        return generate_latest(self._registry)
+
+
+class _State(Collector):
+    """What is counted when it is asked for."""
+
+    def __init__(self, api_states: Callable[[], Mapping[str, int]], nodes: Callable[[], int]) -> None:
+        self._api_states, self._nodes = api_states, nodes
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        apis = GaugeMetricFamily("gatewright_controller_apis", "APIs, by what nodes make of them.", labels=["state"])
+        for state, count in self._api_states().items():
+            apis.add_metric([state], count)
+        yield apis
+        yield GaugeMetricFamily("gatewright_controller_nodes", "Nodes that are connected.", value=self._nodes())
+        yield build_info("controller", version("gatewright-controller"))
+
+
+def build_info(component: str, of: str) -> GaugeMetricFamily:
+    """1, with the version of a component."""
+    family = GaugeMetricFamily(
+        "gatewright_build_info", "The versions of what runs; always 1.", labels=["version", "component"]
+    )
+    family.add_metric([of, component], 1)
+    return family
+
+
+class Measured:
+    """Middleware that counts requests. The route that answers says its pattern in the scope, by ROUTE."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = scope.get(ROUTE, OTHER)
+            self._metrics.count_request(scope["method"], route, status, time.perf_counter() - began)
+
+
+def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:
+    """Tells them to the engine of the node. peers: the supervisor's file. Start it, close it."""
+    check = PeerCheck(Rule(in_file(peers), (ENGINE,)), at, warn)
+    return http_socket(at, check, lambda path: metrics.text() if path == PATH else None, CONTENT_TYPE_LATEST)

@@ -1,0 +1,37 @@
+"""Short answers to GET, over HTTP on a private Unix socket: for a proxy, and for who gathers metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from gatewright_controller.peers import PeerCheck
+from gatewright_controller.private_socket import PrivateSocket
+
+HEAD_SECONDS = 5.0
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def http_socket(at: Path, check: PeerCheck, get: Callable[[str], bytes | None], media_type: str) -> PrivateSocket:
+    """Answers each connection's first request. get: what stands at a path, without its query; None: nothing does."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer(head, get, media_type))
+            await writer.drain()
+
+    return PrivateSocket(at, check, serve)
+
+
+def answer(head: bytes, get: Callable[[str], bytes | None], media_type: str) -> bytes:
+    """The response to a request's head."""
+    method, _, rest = head.split(b"\r\n", 1)[0].decode("latin-1").partition(" ")
+    content = get(rest.partition(" ")[0].partition("?")[0]) if method == "GET" else None
+    if content is None:
+        return NOT_FOUND
+    about = f"content-type: {media_type}\r\ncontent-length: {len(content)}\r\nconnection: close"
+    return f"HTTP/1.1 200 OK\r\n{about}\r\n\r\n".encode() + content

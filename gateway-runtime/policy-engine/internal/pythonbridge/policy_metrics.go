@@ -1,0 +1,113 @@
+package pythonbridge
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/policymetrics"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// metricsInterval is how often a process is asked what its policies have counted.
+const metricsInterval = time.Second
+
+// maxPolicyMetrics is how many metrics of one policy are taken from a process. The SDK lets a policy make 200.
+const maxPolicyMetrics = 200
+
+// PolicyMetrics are what Python policies have counted by metrics of their own, in all processes together, those that have
+// ended too. It is up to a second old.
+func (g *Groups) PolicyMetrics() []policymetrics.Metric { return g.options.metrics.All() }
+
+// collectMetrics asks a process that has policies again and again.
+func (s *session) collectMetrics(ctx context.Context) {
+	if len(s.process.policies()) == 0 {
+		return
+	}
+	for {
+		if err := s.process.collectMetrics(ctx, s); status.Code(err) == codes.Unimplemented {
+			return
+		}
+		if !sleep(ctx, metricsInterval) {
+			return
+		}
+	}
+}
+
+// collectLastMetrics asks a process that has nothing left to do.
+func (m *StreamManager) collectLastMetrics(ctx context.Context) {
+	if s := m.sender.session.Load(); s != nil && len(m.policies()) > 0 {
+		_ = m.collectMetrics(ctx, s) // without an answer it is what was collected last
+	}
+}
+
+// collectMetrics asks for what has changed since the last answer in this session.
+func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
+	s.collecting.Lock() // so that an answer does not overtake a later one
+	defer s.collecting.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, m.options.HealthInterval)
+	defer cancel()
+	answer, err := s.client.CollectMetrics(ctx, &executorv1.CollectMetricsRequest{Version: s.collected})
+	if err != nil {
+		return err
+	}
+	var changed []policymetrics.Metric
+	of := map[string]int{}
+	for _, told := range answer.GetMetrics() {
+		if of[told.GetPolicy()]++; of[told.GetPolicy()] > maxPolicyMetrics || !m.hasPolicy(told.GetPolicy()) {
+			continue
+		}
+		metric := metricFrom(told)
+		if err := metric.Check(); err != nil {
+			m.log.Debug("a metric of a policy is not taken", "policy", metric.Policy, "reason", err.Error())
+			continue
+		}
+		changed = append(changed, metric)
+	}
+	m.metrics.Report(answer.GetProcess(), changed)
+	s.collected = answer.GetVersion()
+	return nil
+}
+
+func (m *StreamManager) hasPolicy(policy string) bool {
+	return slices.ContainsFunc(m.policies(), func(p *executorv1.LoadedPolicy) bool { return p.GetName()+":"+p.GetVersion() == policy })
+}
+
+func metricFrom(told *executorv1.PolicyMetric) policymetrics.Metric {
+	metric := policymetrics.Metric{Policy: told.GetPolicy(), MetricSnapshot: v1alpha.MetricSnapshot{
+		Name: told.GetName(), Help: told.GetHelp(), Kind: kindFrom(told.GetKind()), Labels: told.GetLabelNames(), Bounds: told.GetBounds(),
+		Refused: told.GetRefused(),
+	}}
+	for _, sample := range told.GetSamples() {
+		metric.Samples = append(metric.Samples, v1alpha.MetricSample{
+			Labels: sample.GetLabelValues(), Value: sample.GetValue(), Buckets: sample.GetBuckets(),
+		})
+	}
+	return metric
+}
+
+func kindFrom(kind executorv1.PolicyMetric_Kind) v1alpha.MetricKind {
+	switch kind {
+	case executorv1.PolicyMetric_KIND_COUNTER:
+		return v1alpha.KindCounter
+	case executorv1.PolicyMetric_KIND_GAUGE:
+		return v1alpha.KindGauge
+	case executorv1.PolicyMetric_KIND_HISTOGRAM:
+		return v1alpha.KindHistogram
+	default:
+		return ""
+	}
+}
+
+// forgetPolicies drops what processes that have ended had counted for policies that no process has any more.
+func (g *Groups) forgetPolicies() {
+	g.options.metrics.Keep(func(policy string) bool {
+		return slices.ContainsFunc(g.names(), func(name string) bool {
+			return slices.ContainsFunc(g.group(name).allProcesses(), func(m *StreamManager) bool { return m.hasPolicy(policy) })
+		})
+	})
+}
