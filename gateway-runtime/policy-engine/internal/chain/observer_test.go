@@ -19,6 +19,7 @@ type recorder struct {
 	began    int
 	closed   int
 	refusals []chain.RefusedMessage
+	read     [2]int // bytes of bodies, by direction
 }
 
 // of returns the executions of a policy in the transcripts' operation.
@@ -30,11 +31,26 @@ func (r *recorder) of(policy string) []chain.Execution {
 
 func (r *recorder) Executions(labels chain.Labels) chain.ExecutionObserver { return &record{r, labels} }
 
+func (r *recorder) Exchanges(chain.Labels) chain.ExchangeObserver { return &exchanges{recorder: r} }
+
 func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.refusals = append(r.refusals, refused)
 }
+
+// exchanges keeps what a chain's exchanges are told.
+type exchanges struct{ *recorder }
+
+func (e *exchanges) BodyRead(direction chain.Direction, bytes int) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.read[direction] += bytes
+}
+
+func (e *exchanges) Ended(chain.Result, time.Duration) {}
+
+func (e *exchanges) Close() {}
 
 type record struct {
 	*recorder
@@ -75,7 +91,7 @@ func TestAnObserverIsToldOfEachExecution(t *testing.T) {
 		if err := x.run(t, slow, fails); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := x.observer.of("slow:v1.0.0"), []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseRequest, Duration: time.Second}}; !reflect.DeepEqual(got, want) {
+		if got, want := x.observer.of("slow:v1.0.0"), []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseRequest, Duration: time.Second, Work: time.Second}}; !reflect.DeepEqual(got, want) {
 			t.Errorf("expected %+v, got %+v", want, got)
 		}
 		want := []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseResponse, Failure: failure, Continued: true}}
