@@ -15,6 +15,7 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -38,6 +39,7 @@ type Engine struct {
 	xds           *xds.Server
 	metrics       *metrics.Metrics
 	adminListener *metrics.Listener
+	redaction     atomic.Pointer[redaction.List] // nil: not known yet
 	ready         atomic.Bool
 
 	done chan struct{}
@@ -145,13 +147,13 @@ func (e *Engine) complete() error {
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
-		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver, Telemetry: e.applyTelemetry,
-		Log: e.options.Log,
+		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
+		Telemetry: e.setTelemetry, Log: e.options.Log,
 	})
 	if err != nil {
 		return err
 	}
-	e.newTelemetry()
+	e.makeMetrics()
 	return nil
 }
 

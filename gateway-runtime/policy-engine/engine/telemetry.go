@@ -6,21 +6,27 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/metrics"
+	"gatewright.dev/policy-engine/internal/redaction"
 )
 
-// applyTelemetry hands what a Gateway says of telemetry to the parts that it is for. It waits for nothing.
-func (e *Engine) applyTelemetry(telemetry *nodev1.Telemetry) {
-	e.applyMetrics(telemetry.GetMetrics())
-	e.applyAdmin(telemetry.GetAdmin())
+// setTelemetry hands what a Gateway says of telemetry to the parts that it is for. It is called for each Gateway that is
+// served, also again for the same one, and must not wait. nil: the Gateway says nothing.
+func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
+	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
+	e.setMetrics(telemetry.GetMetrics())
+	e.setAdmin(telemetry.GetAdmin())
 }
 
-func (e *Engine) applyMetrics(wanted *nodev1.Metrics) {
+// Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
+func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
+
+func (e *Engine) setMetrics(wanted *nodev1.Metrics) {
 	e.metrics.Apply(metrics.Settings{Disabled: wanted.GetDisabled(), MaxSeries: int(wanted.GetMaxSeries()),
 		WithoutOperations: wanted.GetWithoutOperations()})
 }
 
-// applyAdmin has the node's admin listener listen where the Gateway says; nowhere where it says nothing.
-func (e *Engine) applyAdmin(wanted *nodev1.Admin) {
+// setAdmin has the node's admin listener listen where the Gateway says; nowhere where it says nothing.
+func (e *Engine) setAdmin(wanted *nodev1.Admin) {
 	if wanted == nil || wanted.GetDisabled() {
 		e.adminListener.Listen(nil)
 		return
@@ -28,8 +34,8 @@ func (e *Engine) applyAdmin(wanted *nodev1.Admin) {
 	e.adminListener.Listen(&metrics.Address{IP: wanted.GetAddress(), Port: int(wanted.GetPort())})
 }
 
-// telemetry makes what tells of the engine, before there is anything to tell.
-func (e *Engine) newTelemetry() {
+// makeMetrics makes the metrics, and the admin listener that answers them, which listens nowhere yet.
+func (e *Engine) makeMetrics() {
 	e.metrics = metrics.New(metrics.Options{
 		Counters: e.counters, Sources: e.options.MetricsSources, Log: e.options.Log,
 		Node: metrics.Node{
