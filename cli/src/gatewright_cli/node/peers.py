@@ -33,14 +33,21 @@ class Peers:
             self._pids[name] = pid
         self._write()
 
+    def engines_check(self, at: Path, output: LogOutput) -> PeerCheck:
+        """For a socket of this process that hears the engine too, which gathers metrics there."""
+        return _check(Rule(lambda: self._pids, (SUPERVISOR, ENGINE)), at, output)
+
     def _write(self) -> None:
         self._run_dir.write(str(PEERS), json.dumps(self._pids))
 
 
 def own_check(at: Path, output: LogOutput) -> PeerCheck:
     """For a socket of this process, the supervisor: it hears itself, and what it has not started."""
+    return _check(Rule(lambda: {SUPERVISOR: os.getpid()}, (SUPERVISOR,)), at, output)
 
+
+def _check(rule: Rule, at: Path, output: LogOutput) -> PeerCheck:
     def warn(at: str, pid: int, why: str) -> None:
         output.event("connection refused", "warning", socket=at, pid=pid, reason=why)
 
-    return PeerCheck(Rule(lambda: {SUPERVISOR: os.getpid()}, (SUPERVISOR,)), at, warn)
+    return PeerCheck(rule, at, warn)

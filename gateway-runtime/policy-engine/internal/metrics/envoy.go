@@ -41,7 +41,7 @@ var envoyStats = []struct {
 		"downstream_global_cx_overflow", "downstream_pre_cx_timeout",
 		`ssl\.(handshake|connection_error|fail_verify_error|fail_verify_no_cert|fail_verify_san)`,
 	}},
-	{`server`, []string{"live", "uptime", "concurrency", "memory_allocated", "memory_heap_size", "days_until_first_cert_expiring"}},
+	{`server`, []string{"live", "uptime", "concurrency", "memory_allocated", "memory_heap_size"}},
 	{`overload`, []string{`.+\.(active|scale_percent|pressure)`}},
 }
 
@@ -87,7 +87,8 @@ func (c *envoyChoice) choose(all map[string]*dto.MetricFamily) []*dto.MetricFami
 		}
 		family.Metric = slices.DeleteFunc(family.Metric, func(metric *dto.Metric) bool {
 			cluster, ok := labelOf(metric, clusterLabel)
-			return ok && !c.clusters[cluster]
+			manager, _ := labelOf(metric, "envoy_http_conn_manager_prefix")
+			return ok && !c.clusters[cluster] || manager == "admin" // who asks Envoy itself
 		})
 		keepName(family)
 		chosen = append(chosen, family)
