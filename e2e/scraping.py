@@ -76,4 +76,4 @@ def scrape_open_metrics(gateway: Gateway) -> Scrape:
     """As OpenMetrics."""
     answer = httpx.get(f"http://{address(gateway)}/metrics", headers={"accept": OPEN_METRICS}, timeout=SECONDS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text"), answer.headers
-    return Scrape({family.name: family for family in open_metrics(answer.text)})
+    return Scrape({family.name: family for family in open_metrics(answer.text)})  # type: ignore[no-untyped-call]

@@ -34,10 +34,9 @@ def test_it_moves_with_the_gateway_and_status_names_it(build: Path, tmp_path: Pa
         assert not answers(first, "/stats"), "the admin socket's own answers are private"
         assert httpx.post(f"http://{first}/executors").status_code == 404
         assert status(gateway.run_dir)["metrics"] == f"http://{first}/metrics"
-        shown = subprocess.run(
-            ["gatewright", "status", "--run-dir", str(gateway.run_dir)], capture_output=True, text=True
-        )
-        assert f"metrics http://{first}/metrics\n" in shown.stdout
+        command = ["gatewright", "status", "--run-dir", str(gateway.run_dir)]
+        shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert f"metrics http://{first}/metrics\n" in shown
 
         write(file, HTTP, admin={"port": int(second.split(":")[1])})
         assert gateway.reload().returncode == 0
@@ -51,9 +50,8 @@ def test_it_moves_with_the_gateway_and_status_names_it(build: Path, tmp_path: Pa
             write(file, HTTP, admin={"port": taken.getsockname()[1]})
             assert gateway.reload().returncode == 0
             eventually("it is said", lambda: gateway.logged(component="policy-engine", level="error"))
-        assert (
-            "choose another spec.admin.port" in gateway.logged(component="policy-engine", level="error")[0]["message"]
-        )
+        (said,) = gateway.logged(component="policy-engine", level="error")
+        assert "choose another spec.admin.port" in said["message"]
         assert address(gateway) == second
         assert answers(second)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import gzip
 import os
+import re
 import signal
 import threading
 import time
@@ -15,8 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.certificates import authority
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.listening import write
+from e2e.listening import free_port, write
+from e2e.markdown import page
 from e2e.scraping import Scrape, scrape, scrape_open_metrics
 from e2e.upstream import Upstream
 
@@ -137,9 +140,8 @@ def test_failures_are_counted_by_their_class(own: Gateway, upstream: Upstream, f
 
 
 def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(
-        api("goes-on", upstream.url, [attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")])
-    )
+    raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
+    own.deploy(api("goes-on", upstream.url, [raises]))
     assert httpx.get(f"{own.url}/goes-on/x").status_code == 200
     found = ended(own, "goes-on", 1)
     assert executed(found, "goes-on", "exception", phase="request") == 1
@@ -151,10 +153,12 @@ def test_what_is_shed_is_counted(own: Gateway, upstream: Upstream) -> None:
     """One of them holds the only place; the queue behind it has room for none."""
     held = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
     own.deploy(api("shed", upstream.url, [held]))
+
+    def ask(_: int) -> int:
+        return httpx.get(f"{own.url}/shed/x", timeout=60).status_code
+
     with ThreadPoolExecutor(16) as clients:
-        answers = [
-            one.status_code for one in clients.map(lambda _: httpx.get(f"{own.url}/shed/x", timeout=60), range(16))
-        ]
+        answers = list(clients.map(ask, range(16)))
     found = ended(own, "shed", 16)
     assert executed(found, "shed", "overloaded") == answers.count(503) > 0
     assert executed(found, "shed") == answers.count(200) > 0
@@ -172,7 +176,7 @@ def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) ->
 def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Nobody starts it again while the supervisor is stopped; then Envoy cannot be asked either, and all else is told."""
+    """Nobody starts it again while the supervisor is stopped. Then Envoy cannot be asked either; all else is told."""
     with running(build, tmp_path) as gateway:
         gateway.deploy(api("outlives", upstream.url, [PYTHON]))
         for _ in range(5):
@@ -237,3 +241,45 @@ def test_2000_operations_stay_within_the_bound(build: Path, tmp_path: Path, upst
             assert len(samples) <= most, name
             assert sum(sample.value for sample in samples) == count, name
             assert found.value(name, api="other", operation="other") > 0, name
+
+
+ROW = re.compile(r"^\| `(gatewright_\w+)` \| ([^|]*) \| (counter|gauge|histogram)\b", re.MULTILINE)
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Name → type and labels."""
+    rows = ROW.findall(page("docs/reference/metrics.md"))
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, labels, kind in rows}
+
+
+def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
+    """The same of what a gateway tells."""
+    names: dict[str, tuple[str, set[str]]] = {}
+    for family in found.families.values():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if name.startswith("gatewright_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            names[name] = (family.type, labels)
+    return names
+
+
+def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Everything has happened there that a metric needs to be told."""
+    chain, key = authority(tmp_path).signed("web", "127.0.0.1")
+    port = free_port()
+    https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
+    spec = {"certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}}}
+    file = write(tmp_path / "gateway.yaml", {"name": "http"}, https, **spec)
+    options = ("--gateway", str(file), "--py.hung-seconds", "1", "--py.workers", "64", "--quarantine-deaths", "1")
+    with running(build, tmp_path / "state", *options) as gateway:
+        gateway.deploy(api("lists", upstream.url, [GO, PYTHON, attach("body-length")]))
+        assert httpx.post(f"{gateway.url}/lists/x", content=b"x").status_code == 200
+        goes_on = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
+        gateway.deploy(api("goes-on", upstream.url, [goes_on]))
+        assert httpx.get(f"{gateway.url}/goes-on/x").status_code == 200
+        gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
+        assert httpx.get(f"{gateway.url}/crashes/x").status_code == 500
+        gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))
+        assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
+        eventually("all of it is told", lambda: documented().keys() <= told(scrape(gateway)).keys(), 30)
+        assert told(scrape(gateway)) == documented()

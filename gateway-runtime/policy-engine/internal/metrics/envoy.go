@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,55 +16,69 @@ const MaxClusters = 1000
 const clusterLabel = "envoy_cluster_name"
 
 // envoyStats are those of Envoy's statistics that are told, as Envoy names them, by what they are of: HTTP listeners,
-// upstreams, sockets, the process, and its defence against overload. There are hundreds more for each cluster.
+// upstreams, sockets, the process, and its defence against overload. There are hundreds more for each cluster. xx stands for
+// the classes of status codes.
 var envoyStats = []struct {
-	of    string // a regular expression, up to the names
+	scope string
+	of    string // a regular expression of who it is, between the scope and the names; "": there is one alone
 	names []string
 }{
-	{`http\.[^.]+`, []string{
-		"downstream_rq_total", "downstream_rq_[1-5]xx", "downstream_rq_active", "downstream_rq_time", "downstream_rq_timeout",
+	{"http", `[^.]+`, []string{
+		"downstream_rq_total", "downstream_rq_xx", "downstream_rq_active", "downstream_rq_time", "downstream_rq_timeout",
 		"downstream_rq_rx_reset", "downstream_rq_tx_reset", "downstream_rq_overload_close", "downstream_cx_total", "downstream_cx_active",
 		"downstream_cx_protocol_error", "downstream_cx_rx_bytes_total", "downstream_cx_tx_bytes_total", "no_route", "no_cluster",
 	}},
-	{`cluster\..+`, []string{
-		"upstream_rq_total", "upstream_rq_[1-5]xx", "upstream_rq_active", "upstream_rq_time", "upstream_rq_timeout",
+	{"cluster", `.+`, []string{
+		"upstream_rq_total", "upstream_rq_xx", "upstream_rq_active", "upstream_rq_time", "upstream_rq_timeout",
 		"upstream_rq_per_try_timeout", "upstream_rq_retry", "upstream_rq_retry_success", "upstream_rq_retry_overflow",
 		"upstream_rq_retry_limit_exceeded", "upstream_rq_pending_active", "upstream_rq_pending_overflow", "upstream_rq_rx_reset",
 		"upstream_rq_tx_reset", "upstream_cx_total", "upstream_cx_active", "upstream_cx_connect_fail", "upstream_cx_connect_timeout",
-		"membership_total", "membership_healthy", `outlier_detection\.ejections_active`, `outlier_detection\.ejections_enforced_total`,
-		`health_check\.(attempt|success|failure|healthy)`, `ssl\.(handshake|connection_error|fail_verify_error|fail_verify_san)`,
-		`circuit_breakers\.default\.(rq_open|cx_open|rq_pending_open|rq_retry_open)`,
+		"membership_total", "membership_healthy", "outlier_detection.ejections_active", "outlier_detection.ejections_enforced_total",
+		"health_check.attempt", "health_check.success", "health_check.failure", "health_check.healthy",
+		"ssl.handshake", "ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_san",
+		"circuit_breakers.default.rq_open", "circuit_breakers.default.cx_open", "circuit_breakers.default.rq_pending_open",
+		"circuit_breakers.default.rq_retry_open",
 	}},
-	{`listener\..+`, []string{
+	{"listener", `.+`, []string{
 		"downstream_cx_total", "downstream_cx_active", "downstream_cx_overflow", "downstream_cx_overload_reject",
 		"downstream_global_cx_overflow", "downstream_pre_cx_timeout",
-		`ssl\.(handshake|connection_error|fail_verify_error|fail_verify_no_cert|fail_verify_san)`,
+		"ssl.handshake", "ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_no_cert", "ssl.fail_verify_san",
 	}},
-	{`server`, []string{"live", "uptime", "concurrency", "memory_allocated", "memory_heap_size"}},
-	{`overload`, []string{`.+\.(active|scale_percent|pressure)`}},
+	{"server", "", []string{"live", "uptime", "concurrency", "memory_allocated", "memory_heap_size"}},
+	{"overload.envoy.overload_actions", "[^.]+", []string{"active", "scale_percent"}},
+	{"overload.envoy.resource_monitors", "[^.]+", []string{"pressure"}},
 }
 
 // envoyFilter is what Envoy is asked for: statistics whose names match it.
 var envoyFilter = func() string {
 	var all []string
 	for _, stats := range envoyStats {
-		all = append(all, fmt.Sprintf(`%s\.(%s)`, stats.of, strings.Join(stats.names, "|")))
+		place := regexp.QuoteMeta(stats.scope) + `\.`
+		if stats.of != "" {
+			place += stats.of + `\.`
+		}
+		names := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(stats.names, "\n")), "\n", "|")
+		all = append(all, place+"("+strings.ReplaceAll(names, "_xx", "_[1-5]xx")+")")
 	}
 	return "^(" + strings.Join(all, "|") + ")$"
 }()
 
-// envoyFamily matches the names of the families that these statistics become; more is left out.
-var envoyFamily = func() *regexp.Regexp {
-	var all []string
+// envoyFamilies are the names of the families that these statistics become; NAME stands for what has no label in Envoy.
+var envoyFamilies = func() (all []string) {
 	for _, stats := range envoyStats {
-		scope, _, _ := strings.Cut(stats.of, `\`)
 		for _, name := range stats.names {
-			name = strings.ReplaceAll(strings.ReplaceAll(name, "[1-5]xx", "xx"), `\.`, "_")
-			all = append(all, scope+"_"+name)
+			scope := stats.scope
+			if strings.Contains(scope, ".") {
+				scope += ".NAME"
+			}
+			all = append(all, "envoy_"+strings.ReplaceAll(scope+"."+name, ".", "_"))
 		}
 	}
-	return regexp.MustCompile("^envoy_(" + strings.Join(all, "|") + ")$")
+	return all
 }()
+
+// envoyFamily matches these names; more is left out.
+var envoyFamily = regexp.MustCompile("^(" + strings.ReplaceAll(strings.Join(envoyFamilies, "|"), "NAME", "[a-z_]+") + ")$")
 
 // envoyChoice chooses what is told of what Envoy tells.
 type envoyChoice struct {
