@@ -39,8 +39,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench telemetry", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="samples of each row [default: 9]")
     parser.add_argument("--duration", type=float, default=2.0, help="seconds of a sample [default: 2]")
+    parser.add_argument("--repeats", type=int, default=3, help="of a sample that others disturb [default: 3]")
     options = parser.parse_args(arguments)
-    settings = Settings(rounds=options.rounds, duration=options.duration)
+    settings = Settings(rounds=options.rounds, duration=options.duration, repeats=options.repeats)
     with tempfile.TemporaryDirectory(prefix="told-") as home, contextlib.ExitStack() as stack:
         samples = list(_samples(settings, stack, Path(home)))
     print(machine.describe(settings, ["telemetry", *arguments]))

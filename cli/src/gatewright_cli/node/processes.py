@@ -240,8 +240,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         command=(
             str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
-            *(word for executor in executors for word in ("--executor", executor)),
             *(word for source in metrics_sources(run_dir) for word in ("--metrics-source", source)),
+            *(word for executor in executors for word in ("--executor", executor)),
         ),
         environment={MARK: str(run_dir.path)},
         inherits=environment.engine(settings.pass_env),

@@ -154,3 +154,48 @@ func TestAClosedChainClosesItsObservers(t *testing.T) {
 		t.Errorf("expected two, got %d", x.observer.closed)
 	}
 }
+
+// elsewhere is a policy that runs in another process for a minute, of which its function takes a second.
+type elsewhere struct{ punctual }
+
+func (elsewhere) WithWork(ctx context.Context, work *time.Duration) context.Context {
+	*work = time.Second
+	return ctx
+}
+
+// TestWorkIsWhatTheProcessSays, of a policy that runs in another one; of one that runs here it is the turn.
+func TestWorkIsWhatTheProcessSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			policy v1alpha.Policy
+			work   time.Duration
+			remote bool
+		}{
+			"here":                 {punctual{sleeper(30 * time.Second)}, 30 * time.Second, false},
+			"elsewhere":            {elsewhere{punctual{sleeper(30 * time.Second)}}, time.Second, true},
+			"elsewhere, too late":  {elsewhere{punctual{sleeper(2 * time.Minute)}}, time.Second, true},
+			"it keeps no deadline": {struct{ *hooks }{sleeper(30 * time.Second)}, 30 * time.Second, false},
+		} {
+			_, seen := executed(t, instanceOf(c.policy, func(s *chain.Settings) { s.Timeout = time.Minute }))
+			if seen.Work != c.work || seen.Remote != c.remote || seen.Duration < 30*time.Second {
+				t.Errorf("%s: got %+v", name, seen)
+			}
+		}
+	})
+}
+
+// TestBodiesAreToldAsTheyComeIn: what policies want of them, whatever becomes of it, and nothing of what they do not.
+func TestBodiesAreToldAsTheyComeIn(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := post("ab", "cd").answers("efg")
+		_ = x.run(t, x.streams(kind, "two", "s", wraps), x.marks("three", "bB"))
+		if x.observer.read != [2]int{4, 3} {
+			t.Errorf("expected 4 bytes of the request and 3 of the response, got %v", x.observer.read)
+		}
+		y := post("ab").answers("cd")
+		_ = y.run(t, y.marks("one", "hH"))
+		if y.observer.read != [2]int{} {
+			t.Errorf("expected nothing, got %v", y.observer.read)
+		}
+	})
+}
