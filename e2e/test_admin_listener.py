@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from e2e.gateway import eventually, running
 from e2e.listening import free_port, write
+from e2e.markdown import blocks, page
 from e2e.scraping import address, status
 
 pytestmark = pytest.mark.timeout(120)
@@ -76,3 +78,22 @@ def test_who_can_be_reached_from_elsewhere_is_warned(build: Path, tmp_path: Path
         assert answers(f"127.0.0.1:{port}")
         (warning,) = gateway.logged(component="policy-engine", level="warning")
         assert "other machines" in warning["message"]
+
+
+def test_the_page_about_it_is_true(build: Path, tmp_path: Path) -> None:
+    """Its command prints the address, and its Gateways are served."""
+    text = page("docs/how-to/metrics.md")
+    (command,) = blocks(text, "sh")
+    port = free_port()
+    gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]
+    assert len(gateways) == 2
+    file = tmp_path / "gateway.yaml"
+    first, second = (write(file, HTTP, **one["spec"]) and file.read_text() for one in gateways)
+    file.write_text(first.replace("9901", str(port)))
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        command = command.replace("status", f"status --run-dir {gateway.run_dir}")
+        printed = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert printed == f"http://127.0.0.1:{port}/metrics\n"
+        assert printed.replace(str(port), "9901").strip() in text
+        file.write_text(second)
+        assert gateway.reload().returncode == 0
