@@ -88,7 +88,7 @@ def test_the_page_about_it_is_true(build: Path, tmp_path: Path) -> None:
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]
     assert len(gateways) == 2
     file = tmp_path / "gateway.yaml"
-    first, second = (write(file, HTTP, **one["spec"]) and file.read_text() for one in gateways)
+    first, second = (write(file, HTTP, **one["spec"]).read_text() for one in gateways)
     file.write_text(first.replace("9901", str(port)))
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         command = command.replace("status", f"status --run-dir {gateway.run_dir}")
