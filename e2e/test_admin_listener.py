@@ -64,6 +64,13 @@ def test_it_moves_with_the_gateway_and_status_names_it(build: Path, tmp_path: Pa
         assert status(gateway.run_dir)["metrics"] == ""
 
 
+def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
+    port = free_port()
+    file = write(tmp_path / "gateway.yaml", HTTP, admin={"port": free_port()})
+    with running(build, tmp_path / "state", "--gateway", str(file), "--admin-port", str(port)) as gateway:
+        assert address(gateway) == f"127.0.0.1:{port}"
+
+
 def test_two_nodes_of_a_machine_have_one_each(build: Path, tmp_path: Path) -> None:
     with running(build, tmp_path / "one") as one, running(build, tmp_path / "two") as two:
         assert address(one) != address(two)

@@ -7,7 +7,6 @@ import gzip
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +81,7 @@ def test_counts_and_quantiles_are_those_of_the_clients(own: Gateway, upstream: U
                 else:
                     assert found.value("gatewright_execution_waiting_seconds_count", **who) == count
     assert executed(found, "counted") == 300 * 4 + 30
-    assert sum(found.value("gatewright_executions_total", api="counted") for _ in "x") == 300 * 4 + 30
+    assert found.value("gatewright_executions_total", api="counted") == 300 * 4 + 30
     through = "envoy_http_downstream_rq_total"
     envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
     assert found.value(through, **envoy) - before.value(through, **envoy) == len(paths)
@@ -223,16 +222,12 @@ def test_2000_operations_stay_within_the_bound(build: Path, tmp_path: Path, upst
         listed = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
         for name in ("first", "second"):
             gateway.deploy(api(name, upstream.url, [GO], listed))
-        clients = threading.local()
+        with httpx.Client(base_url=gateway.url, timeout=30) as client, ThreadPoolExecutor(4) as pool:
 
-        def ask(number: int) -> None:
-            if not hasattr(clients, "one"):
-                clients.one = httpx.Client(base_url=gateway.url, timeout=30)
-            name = ("first", "second")[number % 2]
-            assert clients.one.get(f"/{name}/{number // 2}").status_code == 200
+            def ask(number: int) -> int:
+                return client.get(f"/{('first', 'second')[number % 2]}/{number // 2}").status_code
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ask, range(operations)))
+            assert set(pool.map(ask, range(operations))) == {200}
         eventually("all are counted", lambda: scrape(gateway).value("gatewright_exchanges_total") >= operations, 30)
         found = scrape(gateway)
         for name, count in {
@@ -247,7 +242,7 @@ def test_2000_operations_stay_within_the_bound(build: Path, tmp_path: Path, upst
             assert found.value(name, api="other", operation="other") > 0, name
 
 
-ROW = re.compile(r"^\| `(gatewright_\w+)` \| ([^|]*) \| (counter|gauge|histogram)\b", re.MULTILINE)
+ROW = re.compile(r"^\| `(gatewright_\w+)` \|([^|]*)\| (counter|gauge|histogram)\b", re.MULTILINE)
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
