@@ -111,6 +111,24 @@ def test_both_formats_say_the_same(own: Gateway, upstream: Upstream) -> None:
     assert executed(found, "formats") == executed(text, "formats") == 4
 
 
+def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> None:
+    """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
+    own.deploy(api("through", upstream.url))
+    assert httpx.get(f"{own.url}/through/x").status_code == 200
+    wanted = {
+        "envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket",
+        "envoy_cluster_upstream_rq_total", "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_time_bucket",
+        "envoy_cluster_membership_healthy", "envoy_listener_downstream_cx_total", "envoy_server_memory_allocated",
+        "envoy_overload_envoy_resource_monitors_fixed_heap_pressure",
+    }  # fmt: skip
+
+    def told() -> set[str]:
+        return {one.name for family in scrape(own).families.values() for one in family.samples}
+
+    eventually("all of it is told", lambda: wanted <= told())  # histograms are told some seconds later
+    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
+
+
 FAILURES: dict[str, tuple[Json, Json, int]] = {
     "timeout": (attach("sleep", {"seconds": 2.5}, timeout="100ms"), {}, 504),
     "exception": (attach("misbehave", {"when": "request", "how": "raise"}), {}, 500),
