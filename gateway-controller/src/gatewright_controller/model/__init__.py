@@ -1,5 +1,6 @@
 """What people write: the resources, field by field."""
 
+from gatewright_controller.model.admin import Admin
 from gatewright_controller.model.api import (
     AccessLog,
     Api,
@@ -30,6 +31,7 @@ from gatewright_controller.model.gateway import (
     gateway_to_document,
 )
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
+from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
 from gatewright_controller.model.routing import (
@@ -68,6 +70,7 @@ __all__ = [
     "AccessLog",
     "AccessLogging",
     "Acme",
+    "Admin",
     "Answer",
     "Api",
     "ApiSpec",
@@ -92,6 +95,7 @@ __all__ = [
     "LoadBalancing",
     "Metadata",
     "Method",
+    "Metrics",
     "Mirror",
     "OnError",
     "OnErrorByClass",

@@ -22,6 +22,13 @@ Timeout = Annotated[
         extra_json_schema=expecting("a whole number of ms or s, such as '200ms' or '1s'"),
     ),
 ]
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9A-Fa-f:.]{2,45}$", extra_json_schema=expecting("an address such as 127.0.0.1, 0.0.0.0 or '::'")
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535)]
 Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=expecting("1 to 200 characters"))]
 
 

@@ -37,6 +37,15 @@ class DraftListener:
             return None
 
 
+def meet(one: DraftListener, other: DraftListener) -> bool:
+    """Whether both would listen on one port of one address."""
+    if not one.port or one.port != other.port or one.address is None or other.address is None:
+        return False
+    if one.address.version != other.address.version:
+        return False
+    return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
+
+
 @dataclass(frozen=True)
 class Draft:
     """A document that may be wrong anywhere: what can be read of it."""
@@ -47,6 +56,7 @@ class Draft:
     proxies: JsonObject
     access_log: JsonObject
     redaction: JsonObject
+    admin: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -59,4 +69,5 @@ class Draft:
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
         redaction = as_object(spec.get("redaction"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction)
+        admin = as_object(spec.get("admin"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin)

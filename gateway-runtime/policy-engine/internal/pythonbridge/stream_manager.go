@@ -39,7 +39,7 @@ type StreamManager struct {
 	availability             // what a group asks without the mutex
 	sender       frameSender // has sent what waits
 	spans        spanReceiver
-	stop         func()      // ends run
+	stop         func() // ends run
 	metrics      *policymetrics.Process
 
 	mu               sync.Mutex
