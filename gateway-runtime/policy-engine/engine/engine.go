@@ -124,7 +124,7 @@ func build(options Options) (*Engine, error) {
 	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
 		counters: exchange.NewCounters(options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
 	if err := e.complete(); err != nil {
-		e.close() //nolint:contextcheck // what is under way ends after the stop signal
+		e.close()
 		return nil, err
 	}
 	return e, nil

@@ -40,7 +40,7 @@ type meter struct {
 	exchanges     map[chain.Labels]*exchangeSeries
 	otherExchange *exchangeSeries
 	goneExchanges exchange.OperationCounts // of what went and was told as other
-	exchangeSeats seats                   // of exchanges_total
+	exchangeSeats seats                    // of exchanges_total
 	byteSeats     seats
 }
 

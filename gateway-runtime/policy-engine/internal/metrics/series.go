@@ -70,7 +70,7 @@ func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 type exchangeSeries struct {
 	meter     *meter
 	labels    chain.Labels
-	users     int                     // operations that are counted here
+	users     int                      // operations that are counted here
 	carried   exchange.OperationCounts // of those that were dropped
 	seats     [len(results)]seat
 	byteSeats [len(directions)]seat
