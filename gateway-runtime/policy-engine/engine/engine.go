@@ -60,7 +60,7 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	}
 	servers, err := e.listen(ctx)
 	if err != nil {
-		e.close()
+		e.close() //nolint:contextcheck // what is under way ends after the stop signal
 		return nil, err
 	}
 	failed := make(chan error, 3)
@@ -70,7 +70,7 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	e.node.Restore(ctx)
 	if !disarm() {
 		servers.close()
-		e.close()
+		e.close() //nolint:contextcheck // what is under way ends after the stop signal
 		return nil, ErrStopped
 	}
 	servers.start(servers.extProc, failed)
@@ -107,7 +107,7 @@ func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error)
 	e.groups.Close() // no exchange needs them now, and a chain that is being built must not wait for them
 	<-stopped
 	servers.close()
-	e.close()
+	e.close() //nolint:contextcheck // what is under way ends after the stop signal
 }
 
 func build(options Options) (*Engine, error) {

@@ -19,7 +19,7 @@ type exchangeCounter struct {
 
 // exchangeMetering is what a meter has made.
 type exchangeMetering struct {
-	ExchangeMeter
+	OperationMeter
 	of *metering
 }
 
@@ -48,7 +48,7 @@ func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 // Close says that one chain less uses the counter.
 func (e *exchangeCounter) Close() { e.counters.operations.close(e) }
 
-func (e *exchangeCounter) counted() bool { return e.counts() != ExchangeCounts{} }
+func (e *exchangeCounter) counted() bool { return e.counts() != OperationCounts{} }
 
 // dropped has the totals keep what was counted, and tells the meter.
 func (e *exchangeCounter) dropped() {
@@ -61,7 +61,7 @@ func (e *exchangeCounter) dropped() {
 	}
 }
 
-func (e *exchangeCounter) counts() (counts ExchangeCounts) {
+func (e *exchangeCounter) counts() (counts OperationCounts) {
 	for n := range e.results {
 		counts.Results[n] = e.results[n].Load()
 	}

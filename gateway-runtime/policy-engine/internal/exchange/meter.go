@@ -12,7 +12,7 @@ import (
 // so are Exchanges and Close of what that returns.
 type Meter interface {
 	Executions(labels chain.Labels, phase string) ExecutionMeter
-	Exchanges(labels chain.Labels) ExchangeMeter
+	Exchanges(labels chain.Labels) OperationMeter
 }
 
 // ExecutionMeter is told of the executions of one policy in one phase of one operation.
@@ -23,11 +23,11 @@ type ExecutionMeter interface {
 	Close(counts ExecutionCounts)
 }
 
-// ExchangeMeter is told of the exchanges of one operation.
-type ExchangeMeter interface {
+// OperationMeter is told of the exchanges of one operation.
+type OperationMeter interface {
 	Observe(duration time.Duration)
 	// Close comes when the counts, which were read with it, are dropped.
-	Close(counts ExchangeCounts)
+	Close(counts OperationCounts)
 }
 
 // ExecutionCounts are how often executions in one phase have ended how.
@@ -36,8 +36,8 @@ type ExecutionCounts struct {
 	Continued uint64
 }
 
-// ExchangeCounts are how often exchanges of one operation have ended how, and the bytes that the chain has read of bodies.
-type ExchangeCounts struct {
+// OperationCounts are how often exchanges of one operation have ended how, and the bytes that the chain has read of bodies.
+type OperationCounts struct {
 	Results [3]uint64 // as chain.Result
 	Bytes   [2]uint64 // as chain.Direction
 }
@@ -56,7 +56,7 @@ type metering struct{ Meter }
 
 // Metered gives read all counts that the meter of now has been asked about. Until it returns, the meter is asked about no
 // others, and none of these is closed.
-func (c *Counters) Metered(read func(iter.Seq2[ExecutionMeter, ExecutionCounts], iter.Seq2[ExchangeMeter, ExchangeCounts])) {
+func (c *Counters) Metered(read func(iter.Seq2[ExecutionMeter, ExecutionCounts], iter.Seq2[OperationMeter, OperationCounts])) {
 	c.executions.mutex.Lock()
 	defer c.executions.mutex.Unlock()
 	c.operations.mutex.Lock()
@@ -71,9 +71,9 @@ func (c *Counters) Metered(read func(iter.Seq2[ExecutionMeter, ExecutionCounts],
 				}
 			}
 		}
-	}, func(yield func(ExchangeMeter, ExchangeCounts) bool) {
+	}, func(yield func(OperationMeter, OperationCounts) bool) {
 		for one := range c.operations.all {
-			if told := one.told.Load(); told != nil && told.of == current && !yield(told.ExchangeMeter, one.counts()) {
+			if told := one.told.Load(); told != nil && told.of == current && !yield(told.OperationMeter, one.counts()) {
 				return
 			}
 		}

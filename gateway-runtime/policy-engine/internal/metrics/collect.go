@@ -59,7 +59,7 @@ type adder func(of *prometheus.Desc, value uint64, labels ...string)
 
 type (
 	executionCounts = iter.Seq2[exchange.ExecutionMeter, exchange.ExecutionCounts]
-	exchangeCounts  = iter.Seq2[exchange.ExchangeMeter, exchange.ExchangeCounts]
+	exchangeCounts  = iter.Seq2[exchange.OperationMeter, exchange.OperationCounts]
 )
 
 func (m *meter) tellExecutions(counts executionCounts, add adder) {
@@ -112,7 +112,7 @@ func (s *executionSeries) tell(count exchange.ExecutionCounts, others *exchange.
 }
 
 func (m *meter) tellExchanges(counts exchangeCounts, add adder) {
-	sums := map[*exchangeSeries]exchange.ExchangeCounts{}
+	sums := map[*exchangeSeries]exchange.OperationCounts{}
 	for told, count := range counts {
 		if series, ok := told.(*exchangeSeries); ok && series.meter == m {
 			sum := sums[series]
@@ -139,7 +139,7 @@ func (m *meter) tellExchanges(counts exchangeCounts, add adder) {
 }
 
 // tell tells the counts, or adds to the others what there is no room for.
-func (s *exchangeSeries) tell(count exchange.ExchangeCounts, others *exchange.ExchangeCounts, add adder) {
+func (s *exchangeSeries) tell(count exchange.OperationCounts, others *exchange.OperationCounts, add adder) {
 	for n, value := range count.Results {
 		if value > 0 && s.meter.exchangeSeats.take(&s.seats[n]) {
 			add(exchangesTotal, value, s.labels.API, s.labels.Operation, results[n])

@@ -16,17 +16,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// freePort is one that nobody listens at, most likely for as long as the test lasts.
-func freePort(t *testing.T, address string) int {
+// freePort is one of 127.0.0.1 that nobody listens at, most likely for as long as the test lasts.
+func freePort(t *testing.T) int {
 	t.Helper()
-	taken := take(t, address, 0)
+	taken := take(t)
 	defer func() { _ = taken.Close() }()
 	return taken.Addr().(*net.TCPAddr).Port
 }
 
-func take(t *testing.T, address string, port int) net.Listener {
+func take(t *testing.T) net.Listener {
 	t.Helper()
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(address), Port: port})
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +64,12 @@ func TestAListenerMovesWithTheGateway(t *testing.T) {
 	if listener.Actual() != "" {
 		t.Errorf("expected it to listen nowhere, got %s", listener.Actual())
 	}
-	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t)})
 	first := listener.Actual()
 	if !answers(t, first) {
 		t.Fatalf("expected an answer at %q: %s", first, log)
 	}
-	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t)})
 	second := listener.Actual()
 	if second == first || !answers(t, second) || answers(t, first) {
 		t.Errorf("expected it to have moved from %s, got %s: %s", first, second, log)
@@ -82,9 +82,9 @@ func TestAListenerMovesWithTheGateway(t *testing.T) {
 
 func TestAPortThatIsTakenLeavesTheListenerWhereItWas(t *testing.T) {
 	listener, log := newListener(t)
-	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t)})
 	first := listener.Actual()
-	taken := take(t, "127.0.0.1", 0)
+	taken := take(t)
 	defer func() { _ = taken.Close() }()
 	wanted := &metrics.Address{IP: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}
 	listener.Listen(wanted)
@@ -105,7 +105,7 @@ func TestAPortThatIsTakenLeavesTheListenerWhereItWas(t *testing.T) {
 // TestAnotherAddressOfTheSamePort: both at once cannot be, and the first comes back where the second cannot be.
 func TestAnotherAddressOfTheSamePort(t *testing.T) {
 	listener, log := newListener(t)
-	port := freePort(t, "127.0.0.1")
+	port := freePort(t)
 	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: port})
 	first := listener.Actual()
 	listener.Listen(&metrics.Address{IP: "192.0.2.1", Port: port}) // of documentation: no machine has it

@@ -39,8 +39,8 @@ type meter struct {
 
 	exchanges     map[chain.Labels]*exchangeSeries
 	otherExchange *exchangeSeries
-	goneExchanges exchange.ExchangeCounts // of what went and was told as other
-	exchangeSeats seats                   // of exchanges_total
+	goneExchanges exchange.OperationCounts // of what went and was told as other
+	exchangeSeats seats                    // of exchanges_total
 	byteSeats     seats
 }
 
@@ -100,7 +100,7 @@ func (m *meter) Executions(labels chain.Labels, phase string) exchange.Execution
 }
 
 // Exchanges returns the series of these labels, or that of what does not fit.
-func (m *meter) Exchanges(labels chain.Labels) exchange.ExchangeMeter {
+func (m *meter) Exchanges(labels chain.Labels) exchange.OperationMeter {
 	if m.settings.WithoutOperations {
 		labels.Operation = ""
 	}

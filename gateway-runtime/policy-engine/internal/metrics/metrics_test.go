@@ -106,7 +106,7 @@ func (m told) values(t *testing.T) map[string]string {
 
 func (m told) scrape(t *testing.T, accept string) string {
 	t.Helper()
-	request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
 	if accept != "" {
 		request.Header.Set("Accept", accept)
 	}

@@ -70,8 +70,8 @@ func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 type exchangeSeries struct {
 	meter     *meter
 	labels    chain.Labels
-	users     int                     // operations that are counted here
-	carried   exchange.ExchangeCounts // of those that were dropped
+	users     int                      // operations that are counted here
+	carried   exchange.OperationCounts // of those that were dropped
 	seats     [len(results)]seat
 	byteSeats [len(directions)]seat
 
@@ -86,7 +86,7 @@ func (m *meter) newExchangeSeries(labels chain.Labels) *exchangeSeries {
 func (s *exchangeSeries) Observe(duration time.Duration) { s.duration.Observe(duration.Seconds()) }
 
 // Close takes the series away with the last that are counted there.
-func (s *exchangeSeries) Close(counts exchange.ExchangeCounts) {
+func (s *exchangeSeries) Close(counts exchange.OperationCounts) {
 	addExchanges(&s.carried, counts)
 	m := s.meter
 	if s.users--; m.exchanges[s.labels] != s || s.users > 0 {
@@ -115,7 +115,7 @@ func addExecutions(to *exchange.ExecutionCounts, more exchange.ExecutionCounts) 
 	to.Continued += more.Continued
 }
 
-func addExchanges(to *exchange.ExchangeCounts, more exchange.ExchangeCounts) {
+func addExchanges(to *exchange.OperationCounts, more exchange.OperationCounts) {
 	for n := range to.Results {
 		to.Results[n] += more.Results[n]
 	}
