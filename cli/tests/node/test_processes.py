@@ -102,6 +102,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f" --request-limit 60s --memory-limit 1000000"
         f" --log-level info"
         f" --controller {sockets}/controller.sock"
+        f" --metrics-source envoy={sockets}/envoy-admin.sock:/stats/prometheus"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
 

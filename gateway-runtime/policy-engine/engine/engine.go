@@ -12,8 +12,10 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -25,17 +27,20 @@ var ErrStopped = errors.New("the engine was stopped while it started")
 
 // Engine is a policy engine that runs.
 type Engine struct {
-	options     Options
-	groups      *pythonbridge.Groups
-	registry    *Registry
-	deployMutex sync.Mutex // one deployment at a time; it guards manifest
-	manifest    *manifest
-	table       *chain.Table
-	bodies      *chain.Budget
-	counters    *exchange.Counters
-	node        *node.Node
-	xds         *xds.Server
-	ready       atomic.Bool
+	options       Options
+	groups        *pythonbridge.Groups
+	registry      *Registry
+	deployMutex   sync.Mutex // one deployment at a time; it guards manifest
+	manifest      *manifest
+	table         *chain.Table
+	bodies        *chain.Budget
+	counters      *exchange.Counters
+	node          *node.Node
+	xds           *xds.Server
+	metrics       *metrics.Metrics
+	adminListener *metrics.Listener
+	redaction     atomic.Pointer[redaction.List] // nil: not known yet
+	ready         atomic.Bool
 
 	done chan struct{}
 	err  error // once done is closed
@@ -143,14 +148,21 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Log: e.options.Log,
+		Telemetry: e.setTelemetry, Log: e.options.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	e.makeMetrics()
+	return nil
 }
 
 // close ends what chains need, then the chains: no exchange is under way.
 func (e *Engine) close() {
 	e.groups.Close()
+	if e.adminListener != nil {
+		e.adminListener.Close()
+	}
 	if e.node != nil {
 		e.node.Close()
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+
+	"gatewright.dev/policy-engine/internal/metrics"
 )
 
 // commandLine is what the program is started with.
@@ -63,6 +65,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
 	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
+	flags.Var(metricsSources{&o.MetricsSources}, "metrics-source", "another process of the node, whose metrics /metrics has too, `NAME=unix:PATH[:/path]`; may be repeated")
 	flags.Var(levelFlag{&line.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "how long exchanges under way may take to end when the engine is stopped")
 	flags.Uint64Var(&o.Generation, "generation", o.Generation, "`NUMBER` of the generation that the executors and the manifest are of")
@@ -72,6 +75,25 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.DurationVar(&o.RequestLimit, "request-limit", o.RequestLimit, "how long a request's body may take to come in, where a policy wants it whole; then it is answered 408; 0s: any time")
 	flags.Int64Var(&line.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
 	return flags
+}
+
+// metricsSources is a flag.Value: processes that tell metrics.
+type metricsSources struct{ all *[]metrics.Source }
+
+func (m metricsSources) String() string { return "" }
+
+func (m metricsSources) Set(text string) error {
+	source, err := metrics.ParseSource(text)
+	if err != nil {
+		return err
+	}
+	for _, one := range *m.all {
+		if one.Name == source.Name {
+			return fmt.Errorf("expected one source %s, got another", source.Name)
+		}
+	}
+	*m.all = append(*m.all, source)
+	return nil
 }
 
 // executors is a flag.Value: executor addresses by group.

@@ -7,21 +7,24 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/metrics"
 )
 
 // Options are what an engine is started with. DefaultOptions has the values of those that may be left as they are.
 // Addresses of sockets are "unix:PATH". Errors name an option as the command line does: ExtProc is --ext-proc.
 type Options struct {
-	Manifest    string              // path of a build's manifest.json
-	Register    func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
-	NodeID      string              // of this node, as in its Envoy's bootstrap
-	StateDir    string              // directory for the last good state; made if it is not there
-	Gateway     string              // path of a serialized node.v1.Gateway, to listen by from the start; empty: nowhere, until a controller says
-	KeepGateway bool                // the file's Gateway is served whatever the controller says
-	Controller  string              // address, unix:PATH or host:port; empty: the node lives by its last good state
-	Peers       string              // peers.json, which names the pids that may connect; empty: any process of this user
-	Executors   map[string][]string // addresses of executor processes by group
-	Log         *slog.Logger        // nil: slog.Default()
+	Manifest       string              // path of a build's manifest.json
+	Register       func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
+	NodeID         string              // of this node, as in its Envoy's bootstrap
+	StateDir       string              // directory for the last good state; made if it is not there
+	Gateway        string              // path of a serialized node.v1.Gateway, to listen by from the start; empty: nowhere, until a controller says
+	KeepGateway    bool                // the file's Gateway is served whatever the controller says
+	Controller     string              // address, unix:PATH or host:port; empty: the node lives by its last good state
+	Peers          string              // peers.json, which names the pids that may connect; empty: any process of this user
+	Executors      map[string][]string // addresses of executor processes by group
+	MetricsSources []metrics.Source    // other processes of the node, whose metrics are told with the engine's
+	Log            *slog.Logger        // nil: slog.Default()
 
 	ExtProc string // where Envoy sends requests to
 	XDS     string // where Envoy gets its configuration from

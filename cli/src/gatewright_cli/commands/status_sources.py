@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import envoy_listeners, upstreams
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, clusters, quarantined
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, admin_listener, clusters, quarantined
 from gatewright_cli.run import control
 
 
@@ -16,12 +16,15 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
 
     With `quarantined`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams show
     trouble.
+    `metrics` is the URL that Prometheus scrapes, "" where there is none.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
     """
     found = control.status(run_dir) or written
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
+    listening = admin_listener(run_dir / ENGINE_SOCKET)
+    found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
     if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
         found |= {"listeners": served.listeners, "certificates": served.certificates}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}

@@ -26,6 +26,8 @@ def write(status: RunStatus, file: TextIO) -> None:
     _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
     if controller := status.get("controller"):
         _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
+    if metrics := status.get("metrics"):
+        _print(console, Text(f"metrics {metrics}"))
     tables = (
         (_processes(status), PROCESS),
         (_listeners(status), LISTENER),

@@ -102,6 +102,12 @@ class _Stats(msgspec.Struct):
     node: _Node = _Node()
 
 
+class _Listening(msgspec.Struct, frozen=True):
+    """Of the node's admin listener: HOST:PORT, "" where there is none."""
+
+    listener: str = ""
+
+
 class _Refusal(msgspec.Struct):
     reason: str
 
@@ -198,6 +204,16 @@ def quarantined(socket: Path) -> list[object]:
     except (LocalHttpError, msgspec.DecodeError):
         return []
     return [msgspec.to_builtins(one) for one in report.quarantined]
+
+
+def admin_listener(socket: Path) -> str:
+    """HOST:PORT of the node's admin listener; "" where there is none, or the engine gives no answer."""
+    try:
+        answer = asyncio.run(http_client(socket).get("/stats"))
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=_Listening).listener
+    except (LocalHttpError, msgspec.DecodeError):
+        return ""
 
 
 def _reason(answer: Answer) -> str:

@@ -242,6 +242,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         command=(
             str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
+            *(word for source in metrics_sources(run_dir) for word in ("--metrics-source", source)),
             *(word for executor in executors for word in ("--executor", executor)),
         ),
         environment={MARK: str(run_dir.path)},
@@ -254,6 +255,11 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
         cure=f"Its last good state is in {settings.state_dir / 'engine'}; another --state-dir starts with none.",
     )
+
+
+def metrics_sources(run_dir: RunDir) -> list[str]:
+    """Processes of the node whose metrics the engine tells with its own: NAME=unix:PATH:/path."""
+    return [f"envoy=unix:{run_dir.socket('envoy-admin')}:/stats/prometheus"]
 
 
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:

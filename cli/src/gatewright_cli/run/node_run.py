@@ -22,7 +22,7 @@ from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.gateway import write_rendered
 from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
-from gatewright_cli.node.peers import Peers, own_check
+from gatewright_cli.node.peers import Peers
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
@@ -84,7 +84,11 @@ class NodeRun:
             self._status_now, self._reloaded, self._listening, orphans=self._orphans, metrics=self._metrics
         )
         self._relays = [
-            Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
+            Relay(
+                process.spec.relay,
+                Unnamed(process.spec.sockets[0]),
+                self._peers.engines_check(process.spec.relay, output),
+            )
             for process in self._supervisor.processes
             if process.spec.relay is not None
         ]

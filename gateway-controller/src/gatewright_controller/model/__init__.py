@@ -1,5 +1,6 @@
 """What people write: the resources, field by field."""
 
+from gatewright_controller.model.admin import Admin
 from gatewright_controller.model.api import (
     AccessLog,
     Api,
@@ -30,7 +31,9 @@ from gatewright_controller.model.gateway import (
     gateway_to_document,
 )
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
+from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
+from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -67,6 +70,7 @@ __all__ = [
     "AccessLog",
     "AccessLogging",
     "Acme",
+    "Admin",
     "Answer",
     "Api",
     "ApiSpec",
@@ -91,6 +95,7 @@ __all__ = [
     "LoadBalancing",
     "Metadata",
     "Method",
+    "Metrics",
     "Mirror",
     "OnError",
     "OnErrorByClass",
@@ -98,6 +103,8 @@ __all__ = [
     "OperationRedirect",
     "PolicyAttachment",
     "QueryMatch",
+    "Redaction",
+    "RedactionDefaults",
     "Redirect",
     "ResourceName",
     "Retries",
@@ -119,5 +126,6 @@ __all__ = [
     "gateway_from_document",
     "gateway_to_document",
     "milliseconds",
+    "plain_name",
     "to_document",
 ]

@@ -13,7 +13,10 @@ from gatewright_documents.strict import expecting
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import ResourceName, Strict, Timeout
+from gatewright_controller.model.admin import Admin
+from gatewright_controller.model.common import Address, Port, ResourceName, Strict, Timeout, told
+from gatewright_controller.model.metrics import Metrics
+from gatewright_controller.model.redaction import Redaction
 
 Protocol = Literal["http", "https"]
 TlsVersion = Literal["1.2", "1.3"]
@@ -36,13 +39,6 @@ HostPattern = Annotated[
         extra_json_schema=expecting("a host name in lower case, or '*.' and one, such as '*.example.com'"),
     ),
 ]
-Address = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9A-Fa-f:.]{2,45}$", extra_json_schema=expecting("an address such as 127.0.0.1, 0.0.0.0 or '::'")
-    ),
-]
-Port = Annotated[int, Meta(ge=1, le=65535)]
 FilePath = Annotated[
     str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))
 ]
@@ -70,15 +66,6 @@ DEFAULT_FIELDS = {
         "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics",
     )
 }  # fmt: skip
-
-
-def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
-    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
-
-    expected: as mistakes say it, where the limits do not say it well.
-    """
-    extra: JsonObject = {"x-behind": behind, "x-restart": restart, **(expecting(expected) if expected else {})}
-    return Meta(description=comment, extra_json_schema=extra, **limits)
 
 
 class ClientCertificates(Strict, frozen=True, kw_only=True):
@@ -459,6 +446,15 @@ class GatewaySpec(Strict, frozen=True):
     ] = "refuse"
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
+    )
+    admin: Annotated[Admin, told("Where the node answers /metrics, /healthz and /ready.")] = msgspec.field(
+        default_factory=Admin
+    )
+    metrics: Annotated[Metrics, told("What is observed of exchanges and executions.")] = msgspec.field(
+        default_factory=Metrics
+    )
+    redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
+        msgspec.field(default_factory=Redaction)
     )
 
 

@@ -15,7 +15,9 @@ from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
 from gatewright_controller.validation.acme import check_certificates
-from gatewright_controller.validation.gateway_draft import Draft, DraftListener
+from gatewright_controller.validation.admin import check_admin
+from gatewright_controller.validation.gateway_draft import Draft, DraftListener, meet
+from gatewright_controller.validation.redaction import check_redaction
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
@@ -48,6 +50,8 @@ def _meaning(draft: Draft) -> Mistakes:
     yield from check_certificates(draft)
     yield from _check_proxies(draft.proxies)
     yield from _check_access_log(draft.access_log)
+    yield from check_admin(draft.admin, draft.listeners)
+    yield from check_redaction(draft.redaction)
 
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:
@@ -65,20 +69,11 @@ def _check_addresses(listeners: Sequence[DraftListener]) -> Mistakes:
         if one.address is None and one.text("address"):
             expected = "an address such as 127.0.0.1, 0.0.0.0 or '::'"
             yield Mistake.expecting(expected, shown(one.text("address")), field=f"{one.field}.address")
-        if other := next((other for other in before if _meet(one, other)), None):
+        if other := next((other for other in before if meet(one, other)), None):
             got = f"{one.port} as in {other.field}"
             cure = "choose another port, or another address"
             yield Mistake.expecting("a port that no other listener has", got, cure, field=f"{one.field}.port")
         before.append(one)
-
-
-def _meet(one: DraftListener, other: DraftListener) -> bool:
-    """Whether both would listen on one port of one address."""
-    if not one.port or one.port != other.port or one.address is None or other.address is None:
-        return False
-    if one.address.version != other.address.version:
-        return False
-    return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
 
 
 def _check_protocol(one: DraftListener) -> Mistakes:

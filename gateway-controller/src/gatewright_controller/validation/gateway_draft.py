@@ -37,6 +37,15 @@ class DraftListener:
             return None
 
 
+def meet(one: DraftListener, other: DraftListener) -> bool:
+    """Whether both would listen on one port of one address."""
+    if not one.port or one.port != other.port or one.address is None or other.address is None:
+        return False
+    if one.address.version != other.address.version:
+        return False
+    return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
+
+
 @dataclass(frozen=True)
 class Draft:
     """A document that may be wrong anywhere: what can be read of it."""
@@ -46,6 +55,8 @@ class Draft:
     authorities: list[str]
     proxies: JsonObject
     access_log: JsonObject
+    redaction: JsonObject
+    admin: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -57,4 +68,6 @@ class Draft:
         ]
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
-        return Draft(listeners, certificates, authorities, proxies, access_log)
+        redaction = as_object(spec.get("redaction"))
+        admin = as_object(spec.get("admin"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin)

@@ -32,6 +32,7 @@ type Sources struct {
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
+	Listener  func() string // where the node's admin listener listens, HOST:PORT; "": nowhere
 
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
@@ -70,6 +71,7 @@ type Stats struct {
 	Executors   []pythonbridge.ProcessStats    `json:"executors"`
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
+	Listener    string                         `json:"listener"` // HOST:PORT of the node's admin listener; "": there is none
 	Goroutines  int                            `json:"goroutines"`
 }
 
@@ -93,14 +95,7 @@ type Instance struct {
 // Handler serves these paths.
 func Handler(sources Sources) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{"ok"}) })
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if sources.Ready() {
-			answer(w, http.StatusOK, state{"ready"})
-		} else {
-			answer(w, http.StatusServiceUnavailable, state{"not ready"})
-		}
-	})
+	HandleHealth(mux, sources.Ready)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.stats()) })
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.chains()) })
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
@@ -114,6 +109,18 @@ func Handler(sources Sources) http.Handler {
 		answer(w, http.StatusOK, sources.Node().Gateway)
 	})
 	return mux
+}
+
+// HandleHealth serves /healthz and /ready.
+func HandleHealth(mux *http.ServeMux, ready func() bool) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{"ok"}) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if ready() {
+			answer(w, http.StatusOK, state{"ready"})
+		} else {
+			answer(w, http.StatusServiceUnavailable, state{"not ready"})
+		}
+	})
 }
 
 func (s Sources) executors() Executors {
@@ -154,7 +161,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 
 func (s Sources) stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {

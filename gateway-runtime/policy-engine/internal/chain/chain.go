@@ -33,6 +33,8 @@ type Chain struct {
 	mode  v1alpha.ProcessingModeConfig
 	use   use
 
+	exchanges ExchangeObserver
+
 	keepsRequestBody bool // for a policy that is given it in the response phase too
 	readsResponse    bool // a policy reads the response's body, and wants it without a content encoding
 	refusesEncoded   bool // one of those does not want it decoded either
@@ -65,6 +67,7 @@ func New(spec Spec) (*Chain, error) {
 	if spec.Observer == nil {
 		c.spec.Observer = unobserved{}
 	}
+	c.exchanges = c.spec.Observer.Exchanges(Labels{API: spec.API, Operation: spec.Operation})
 	for _, instance := range spec.Instances {
 		labels := Labels{Policy: instance.name, API: spec.API, Operation: spec.Operation}
 		c.steps = append(c.steps, step{instance, c.spec.Observer.Executions(labels)})
@@ -77,6 +80,7 @@ func (c *Chain) Close() {
 	for _, step := range c.steps {
 		step.observer.Close()
 	}
+	c.exchanges.Close()
 }
 
 func (c *Chain) mergeMode(instance *Instance) error {
@@ -139,6 +143,9 @@ func (c *Chain) Instances() []*Instance { return c.spec.Instances }
 
 // Mode is what a front end must deliver: the union of the instances' modes, no mode empty.
 func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }
+
+// Exchanges is what is told of the chain's exchanges: how each has ended, by whoever runs it.
+func (c *Chain) Exchanges() ExchangeObserver { return c.exchanges }
 
 // Active is the number of exchanges under way.
 func (c *Chain) Active() int64 { return c.use.active.Load() }

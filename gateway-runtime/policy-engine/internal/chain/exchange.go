@@ -38,7 +38,7 @@ func newExchange(c *Chain, front FrontEnd) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		request: newMessage(front, Request, head, c.mode.WantsRequestBody(), c.spec.Bodies),
+		request: newMessage(front, Request, head, c.mode.WantsRequestBody(), c),
 		method:  head.Method, path: path, query: query, authority: head.Authority,
 	}
 	x.request.within = c.spec.RequestLimit
@@ -98,7 +98,7 @@ func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestA
 		return nil, overBudget("request body")
 	}
 	defer x.releaseCopies(request.Body)
-	return execute(ctx, i, i.onRequest, request)
+	return execute(ctx, i, i.onRequest, request, &x.running.Work)
 }
 
 // reserveCopies charges the copy of bodies that a policy has while it runs, if it fits. The caller gives it back by

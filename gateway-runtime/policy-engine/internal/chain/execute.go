@@ -24,14 +24,15 @@ type running struct {
 
 var processStart = time.Now()
 
-// now is the time since the process started. It reads one clock, where time.Now reads two.
-func now() time.Duration { return time.Since(processStart) }
+// Now is the time since the process started. It reads one clock, where time.Now reads two.
+func Now() time.Duration { return time.Since(processStart) }
 
 func (x *exchange) beginExecution(step *step, phase string) {
 	step.observer.Began()
 	r := &x.running
-	r.step, r.began, r.answers = step, now(), false
+	r.step, r.began, r.answers = step, Now(), false
 	r.RequestID, r.Phase, r.Failure, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, true
+	r.Work, r.Remote = 0, step.measured != nil
 }
 
 // complete says that the execution has had its effect: that of its action, or of its failure.
@@ -42,12 +43,16 @@ func (r *running) complete(failure *v1alpha.Failure) {
 
 // end tells the observer. It runs even if the chain panics.
 func (r *running) end() {
-	r.Duration = now() - r.began
+	r.Duration = Now() - r.began
+	if !r.Remote {
+		r.Work = r.Duration
+	}
 	r.step.observer.Ended(r.Execution)
 }
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
-func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+// work is where one that is measured says how long it ran.
+func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C, work *time.Duration) (A, *v1alpha.Failure) {
 	if !i.acquireSlot() {
 		var none A
 		return none, i.overloaded()
@@ -55,6 +60,9 @@ func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C
 	if i.neverBlocks {
 		action, err := callHook(ctx, i, call, seen)
 		return action, classify(ctx, err)
+	}
+	if i.measured != nil {
+		ctx = i.measured.WithWork(ctx, work)
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.settings.Timeout)
 	defer cancel()

@@ -63,6 +63,7 @@ type Instance struct {
 	streamResponse v1alpha.ResponseStreamer // this is
 	neverBlocks    bool
 	keepsDeadlines bool
+	measured       MeasuresWork // nil: it runs here
 	slots          chan struct{}
 
 	active atomic.Int64
@@ -98,6 +99,9 @@ func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Ins
 	}
 	_, i.neverBlocks = policy.(v1alpha.NeverBlocks)
 	_, i.keepsDeadlines = policy.(v1alpha.KeepsDeadlines)
+	if i.keepsDeadlines {
+		i.measured, _ = policy.(MeasuresWork)
+	}
 	if settings.MaxConcurrency > 0 {
 		i.slots = make(chan struct{}, settings.MaxConcurrency)
 	}

@@ -16,6 +16,7 @@ import (
 // message is one direction's message while it is in the chain: what came, and what the policies made of it.
 type message struct {
 	front     FrontEnd
+	observer  ExchangeObserver
 	direction Direction
 	stage     *stage // the last policy that streams the body: what has not been read comes from it; nil: from the front end
 	headers   headerList
@@ -34,9 +35,9 @@ type message struct {
 	within time.Duration // what a read of the body may take; 0: any time
 }
 
-func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, budget *Budget) message {
+func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, c *Chain) message {
 	m := message{front: front, direction: direction, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
-	m.body.budget = budget
+	m.body.budget, m.observer = c.spec.Bodies, c.exchanges
 	if delivered && !head.Ended {
 		m.declared, _ = strconv.ParseInt(head.Headers.Get("content-length"), 10, 64) // the proxy has checked it
 	}
@@ -71,7 +72,11 @@ func (m *message) next(ctx context.Context) ([]byte, error) {
 	if m.stage != nil {
 		return m.stage.next()
 	}
-	return m.front.NextPiece(ctx, m.direction)
+	piece, err := m.front.NextPiece(ctx, m.direction)
+	if err == nil {
+		m.observer.BodyRead(m.direction, len(piece))
+	}
+	return piece, err
 }
 
 // refusedByBudget reports whether no more of the body is to be read, for it does not fit the budget. What declares that it

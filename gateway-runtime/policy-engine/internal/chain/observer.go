@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -11,6 +12,8 @@ type Observer interface {
 	// Executions returns what is told of a policy's executions in a chain. It is called once for each policy of each
 	// chain when the chain is made, so that nothing has to be looked up while an exchange runs.
 	Executions(labels Labels) ExecutionObserver
+	// Exchanges returns what is told of a chain's exchanges, whose labels have no policy. It is called when the chain is made.
+	Exchanges(labels Labels) ExchangeObserver
 	// MessageRefused is told of a request or a response that no policy has seen.
 	MessageRefused(refused RefusedMessage)
 }
@@ -30,6 +33,26 @@ type ExecutionObserver interface {
 	Close()
 }
 
+// ExchangeObserver is told of the exchanges of one chain.
+type ExchangeObserver interface {
+	// BodyRead is told of each piece of a body that comes into the chain, in bytes.
+	BodyRead(direction Direction, bytes int)
+	// Ended is told how an exchange has ended, and how long after its beginning.
+	Ended(result Result, duration time.Duration)
+	// Close comes once, when the chain has gone.
+	Close()
+}
+
+// Result says how an exchange ended.
+type Result uint8
+
+// The results.
+const (
+	Completed Result = iota // as its chain, or the answer for it, would have it
+	Cancelled               // the client or the proxy went away
+	Failed                  // by a fault of the engine's or the proxy's
+)
+
 // The phases of an exchange. A policy that streams a body has two executions in a direction, where it has a hook beside.
 const (
 	PhaseRequest        = "request"
@@ -45,10 +68,21 @@ type Execution struct {
 	Phase     string
 	// Duration is without the wait for the message's body. Of a stream it is the time in which it was asked for a chunk
 	// and did not wait for one itself.
-	Duration  time.Duration
+	Duration time.Duration
+	// Work is how long of that the policy's own function ran. Of one that runs in the engine it is all of it, of one that
+	// is Remote what its process says; 0: it did not run, or nothing was said.
+	Work      time.Duration
+	Remote    bool // the policy runs in another process: it MeasuresWork
 	Failure   *v1alpha.Failure
 	Continued bool // there is a failure, and onError: continue lets the exchange go on
 	Cancelled bool // the exchange ended before its action counted
+}
+
+// MeasuresWork is a policy that runs in another process, which says how long its function ran. It KeepsDeadlines, too.
+type MeasuresWork interface {
+	// WithWork returns a context for one execution: where its end says how long the function ran, work becomes that before
+	// the hook, or the stream, has returned.
+	WithWork(ctx context.Context, work *time.Duration) context.Context
 }
 
 // RefusedMessage is a message with more headers than its sender may give it.
@@ -62,7 +96,14 @@ type RefusedMessage struct {
 type unobserved struct{}
 
 func (unobserved) Executions(Labels) ExecutionObserver { return unobserved{} }
+func (unobserved) Exchanges(Labels) ExchangeObserver   { return unobservedExchanges{} }
 func (unobserved) MessageRefused(RefusedMessage)       {}
 func (unobserved) Began()                              {}
 func (unobserved) Ended(Execution)                     {}
 func (unobserved) Close()                              {}
+
+type unobservedExchanges struct{}
+
+func (unobservedExchanges) BodyRead(Direction, int)     {}
+func (unobservedExchanges) Ended(Result, time.Duration) {}
+func (unobservedExchanges) Close()                      {}

@@ -19,6 +19,7 @@ type recorder struct {
 	began    int
 	closed   int
 	refusals []chain.RefusedMessage
+	read     [2]int // bytes of bodies, by direction
 }
 
 // of returns the executions of a policy in the transcripts' operation.
@@ -30,11 +31,26 @@ func (r *recorder) of(policy string) []chain.Execution {
 
 func (r *recorder) Executions(labels chain.Labels) chain.ExecutionObserver { return &record{r, labels} }
 
+func (r *recorder) Exchanges(chain.Labels) chain.ExchangeObserver { return &exchanges{recorder: r} }
+
 func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.refusals = append(r.refusals, refused)
 }
+
+// exchanges keeps what a chain's exchanges are told.
+type exchanges struct{ *recorder }
+
+func (e *exchanges) BodyRead(direction chain.Direction, bytes int) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.read[direction] += bytes
+}
+
+func (e *exchanges) Ended(chain.Result, time.Duration) {}
+
+func (e *exchanges) Close() {}
 
 type record struct {
 	*recorder
@@ -75,7 +91,7 @@ func TestAnObserverIsToldOfEachExecution(t *testing.T) {
 		if err := x.run(t, slow, fails); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := x.observer.of("slow:v1.0.0"), []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseRequest, Duration: time.Second}}; !reflect.DeepEqual(got, want) {
+		if got, want := x.observer.of("slow:v1.0.0"), []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseRequest, Duration: time.Second, Work: time.Second}}; !reflect.DeepEqual(got, want) {
 			t.Errorf("expected %+v, got %+v", want, got)
 		}
 		want := []chain.Execution{{RequestID: "id-1", Phase: chain.PhaseResponse, Failure: failure, Continued: true}}
@@ -137,4 +153,49 @@ func TestAClosedChainClosesItsObservers(t *testing.T) {
 	if c.Close(); x.observer.closed != 2 {
 		t.Errorf("expected two, got %d", x.observer.closed)
 	}
+}
+
+// elsewhere is a policy that runs in another process for a minute, of which its function takes a second.
+type elsewhere struct{ punctual }
+
+func (elsewhere) WithWork(ctx context.Context, work *time.Duration) context.Context {
+	*work = time.Second
+	return ctx
+}
+
+// TestWorkIsWhatTheProcessSays, of a policy that runs in another one; of one that runs here it is the turn.
+func TestWorkIsWhatTheProcessSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			policy v1alpha.Policy
+			work   time.Duration
+			remote bool
+		}{
+			"here":                 {punctual{sleeper(30 * time.Second)}, 30 * time.Second, false},
+			"elsewhere":            {elsewhere{punctual{sleeper(30 * time.Second)}}, time.Second, true},
+			"elsewhere, too late":  {elsewhere{punctual{sleeper(2 * time.Minute)}}, time.Second, true},
+			"it keeps no deadline": {struct{ *hooks }{sleeper(30 * time.Second)}, 30 * time.Second, false},
+		} {
+			_, seen := executed(t, instanceOf(c.policy, func(s *chain.Settings) { s.Timeout = time.Minute }))
+			if seen.Work != c.work || seen.Remote != c.remote || seen.Duration < 30*time.Second {
+				t.Errorf("%s: got %+v", name, seen)
+			}
+		}
+	})
+}
+
+// TestBodiesAreToldAsTheyComeIn: what policies want of them, whatever becomes of it, and nothing of what they do not.
+func TestBodiesAreToldAsTheyComeIn(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := post("ab", "cd").answers("efg")
+		_ = x.run(t, x.streams(kind, "two", "s", wraps), x.marks("three", "bB"))
+		if x.observer.read != [2]int{4, 3} {
+			t.Errorf("expected 4 bytes of the request and 3 of the response, got %v", x.observer.read)
+		}
+		y := post("ab").answers("cd")
+		_ = y.run(t, y.marks("one", "hH"))
+		if y.observer.read != [2]int{} {
+			t.Errorf("expected nothing, got %v", y.observer.read)
+		}
+	})
 }

@@ -55,12 +55,12 @@ func (o *ownWork) set(pulling, asking bool) {
 	o.pulling, o.asking = pulling, asking
 	switch {
 	case works && !worked:
-		o.since = now()
+		o.since = Now()
 		if o.timer != nil {
 			o.timer.Reset(o.limit)
 		}
 	case worked && !works:
-		o.sum += now() - o.since
+		o.sum += Now() - o.since
 		if o.timer != nil {
 			o.timer.Stop()
 		}

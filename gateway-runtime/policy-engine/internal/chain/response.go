@@ -13,7 +13,7 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.response = newMessage(x.front, Response, head, x.chain.mode.WantsResponseBody(), x.chain.spec.Bodies)
+	x.response = newMessage(x.front, Response, head, x.chain.mode.WantsResponseBody(), x.chain)
 	x.status = head.Status
 	if x.method == http.MethodHead || isEmpty(head.Status) {
 		x.response.declared = 0 // the length of what would come otherwise
@@ -91,7 +91,7 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 		return nil, overBudget("response body")
 	}
 	defer x.releaseCopies(response.Body, response.Request.Body)
-	return execute(ctx, i, i.onResponse, response)
+	return execute(ctx, i, i.onResponse, response, &x.running.Work)
 }
 
 // answeredRequest is the request as the response phase sees it, with its body for a policy that asks for it.

@@ -29,6 +29,7 @@ type stage struct {
 	shared   bool // somebody else reads the memory of held
 	before   *stage
 	front    FrontEnd
+	observer ExchangeObserver
 	whole    bool      // held is all of it
 	decoding *decoding // takes content codings off; asking guards it; nil: there are none, or the policy is given the body as it is
 	asking   sync.Mutex
@@ -207,7 +208,9 @@ func (s *stage) close() {
 		s.result = errStreamOver
 	}
 	s.clock.stop()
-	s.execution.Duration = s.clock.worked()
+	if s.execution.Duration = s.clock.worked(); !s.execution.Remote {
+		s.execution.Work = s.execution.Duration
+	}
 	s.step.observer.Ended(s.execution)
 }
 
@@ -308,6 +311,7 @@ func (s *stage) piece() ([]byte, error) {
 	piece, err := s.front.NextPiece(s.ctx, s.direction)
 	if err == nil {
 		s.came.Store(true)
+		s.observer.BodyRead(s.direction, len(piece))
 	}
 	return piece, err
 }

@@ -147,9 +147,13 @@ func (m *message) takeBack(s *stage) {
 // newStage makes a stage of the policy, to which it gives what is held of the body.
 func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v1alpha.Failure) {
 	s := &stage{
-		step: &x.chain.steps[at], index: at, direction: m.direction, before: m.stage, front: m.front, whole: m.ended,
+		step: &x.chain.steps[at], index: at, direction: m.direction, before: m.stage, front: m.front, observer: m.observer, whole: m.ended,
 		trailers:  &v1alpha.Trailers{},
 		execution: Execution{RequestID: x.head.RequestID, Phase: PhaseRequestStream, Cancelled: true},
+	}
+	if measured := s.step.measured; measured != nil {
+		s.execution.Remote = true
+		ctx = measured.WithWork(ctx, &s.execution.Work)
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	var failure *v1alpha.Failure

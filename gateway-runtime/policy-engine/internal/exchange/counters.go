@@ -8,20 +8,21 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// Counters is the Observer that counts, and logs what fails, each failure once.
+// Counters is the Observer that counts, and logs what fails, each failure once. What it counts is read as JSON and as
+// metrics; durations it tells its Meter.
 type Counters struct {
-	log *slog.Logger
+	log   *slog.Logger
+	meter atomic.Pointer[metering] // nil: there is none
 
-	exchanges, unknownChain, cancelled, failed atomic.Uint64
-	active                                     atomic.Int64
+	began, unknownChain atomic.Uint64
 
-	executions executionTable
+	executions table[*executionCounter]
+	operations table[*exchangeCounter]
+	gone       [3]uint64 // exchanges, as chain.Result, of counters that were dropped; the table's mutex guards it
 }
 
 // NewCounters makes counters that are all zero.
-func NewCounters(log *slog.Logger) *Counters {
-	return &Counters{log: log, executions: executionTable{apis: map[string]map[chain.Labels]*executionCounter{}}}
-}
+func NewCounters(log *slog.Logger) *Counters { return &Counters{log: log} }
 
 // Stats are the counters of exchanges since the start.
 type Stats struct {
@@ -34,19 +35,31 @@ type Stats struct {
 
 // Stats reads the counters of exchanges.
 func (c *Counters) Stats() Stats {
-	return Stats{
-		Exchanges: c.exchanges.Load(), Active: c.active.Load(), UnknownChain: c.unknownChain.Load(),
-		Cancelled: c.cancelled.Load(), Failed: c.failed.Load(),
+	c.operations.mutex.Lock()
+	ended := c.gone
+	for one := range c.operations.all {
+		for n := range ended {
+			ended[n] += one.results[n].Load()
+		}
 	}
+	c.operations.mutex.Unlock()
+	began := c.began.Load() // read last: none has ended that is not among them
+	return Stats{
+		Exchanges: began, Active: int64(began - ended[chain.Completed] - ended[chain.Cancelled] - ended[chain.Failed]),
+		UnknownChain: c.unknownChain.Load(), Cancelled: ended[chain.Cancelled], Failed: ended[chain.Failed],
+	}
+}
+
+// APIRemoved drops the counters of an API: those that no chain uses at once, the others with their last chain.
+func (c *Counters) APIRemoved(api string) {
+	c.executions.removeAPI(api)
+	c.operations.removeAPI(api)
 }
 
 // ---------------------------------------------------------------- Observer
 
 // ExchangeBegan counts.
-func (c *Counters) ExchangeBegan() {
-	c.exchanges.Add(1)
-	c.active.Add(1)
-}
+func (c *Counters) ExchangeBegan() { c.began.Add(1) }
 
 // ChainUnknown counts and logs.
 func (c *Counters) ChainUnknown(unknown UnknownChain) {
@@ -54,15 +67,9 @@ func (c *Counters) ChainUnknown(unknown UnknownChain) {
 	c.log.Error("unknown chain", "requestId", unknown.RequestID, "chain", unknown.ChainID, "route", unknown.Route)
 }
 
-// ExchangeEnded counts, and logs a failure.
+// ExchangeEnded logs a failure.
 func (c *Counters) ExchangeEnded(exchange Exchange) {
-	defer c.active.Add(-1)
-	switch exchange.Result {
-	case Completed:
-	case Cancelled:
-		c.cancelled.Add(1)
-	case Failed:
-		c.failed.Add(1)
+	if exchange.Result == chain.Failed {
 		c.log.Error("exchange failed", "requestId", exchange.RequestID, "chain", exchange.ChainID, "reason", exchange.Err.Error())
 	}
 }
@@ -71,11 +78,6 @@ func (c *Counters) ExchangeEnded(exchange Exchange) {
 func (c *Counters) MessageRefused(refused chain.RefusedMessage) {
 	c.log.Warn(refused.Phase+" refused", "requestId", refused.RequestID, "reason", refused.Reason, "phase", refused.Phase,
 		"api", refused.API, "operation", refused.Operation)
-}
-
-// Executions returns the counter of these labels, which goes on from where it stands.
-func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
-	return c.executions.open(labels, c.log)
 }
 
 // logFailure logs a failure that is not in the log already: there it is only for debugging.

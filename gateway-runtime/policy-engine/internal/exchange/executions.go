@@ -2,20 +2,13 @@ package exchange
 
 import (
 	"cmp"
-	"container/list"
-	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
-
-// maxIdle bounds the counters that no chain uses: of operations and policies that an edit took out of their API. Those
-// that have been idle for longest are dropped first.
-const maxIdle = 1000
 
 // ExecutionStats are the counters of one policy in one operation of an API, since it first ran there.
 type ExecutionStats struct {
@@ -30,154 +23,181 @@ type ExecutionStats struct {
 	Seconds    float64                         `json:"seconds"`   // that executions which have ended took, all together
 }
 
+// Outcomes are how an execution may end: well, cancelled, or with a failure of a class.
+var Outcomes = [...]string{
+	"ok", "cancelled", string(v1alpha.ClassTimeout), string(v1alpha.ClassOverloaded), string(v1alpha.ClassUnavailable),
+	string(v1alpha.ClassCrashed), string(v1alpha.ClassException), string(v1alpha.ClassBadAction),
+	string(v1alpha.ClassBodyTooLarge), string(v1alpha.ClassBadBody),
+}
+
+const (
+	outcomeOK = iota
+	outcomeCancelled
+	outcomeFailed // the first class
+)
+
+// Phases are those in which executions are counted apart.
+var Phases = [...]string{chain.PhaseRequest, chain.PhaseResponse, chain.PhaseRequestStream, chain.PhaseResponseStream}
+
 // ExecutionStats reads the counters, by policy, API and operation.
-func (c *Counters) ExecutionStats() []ExecutionStats { return c.executions.stats() }
-
-// APIRemoved drops the counters of an API: those that no chain uses at once, the others with their last chain.
-func (c *Counters) APIRemoved(api string) { c.executions.removeAPI(api) }
-
-// executionTable holds counters by their labels, so that they outlive the chains that use them.
-type executionTable struct {
-	mutex sync.Mutex
-	apis  map[string]map[chain.Labels]*executionCounter
-	idle  list.List // of those that no chain uses, *executionCounter; the longest idle first
-}
-
-// executionCounter counts the executions of one policy in one operation.
-type executionCounter struct {
-	table  *executionTable
-	labels chain.Labels
-	log    *slog.Logger
-
-	executions, continued, cancelled atomic.Uint64
-	failures                         [8]atomic.Uint64 // as v1alpha.FailureClasses
-	active                           atomic.Int64
-	nanoseconds                      atomic.Int64
-
-	// The table's mutex guards these.
-	chains  int           // that use it
-	removed bool          // its API was: it goes with its last chain
-	idle    *list.Element // in the table's list; nil while a chain uses it
-}
-
-// open returns the counter of these labels, for one more chain.
-func (t *executionTable) open(labels chain.Labels, log *slog.Logger) *executionCounter {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	if t.apis[labels.API] == nil {
-		t.apis[labels.API] = map[chain.Labels]*executionCounter{}
-	}
-	counter := t.apis[labels.API][labels]
-	if counter == nil {
-		counter = &executionCounter{table: t, labels: labels, log: log}
-		t.apis[labels.API][labels] = counter
-	}
-	counter.chains++
-	counter.removed = false
-	if counter.idle != nil {
-		t.idle.Remove(counter.idle)
-		counter.idle = nil
-	}
-	return counter
-}
-
-// Close says that one chain less uses the counter.
-func (e *executionCounter) Close() {
-	t := e.table
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	if e.chains--; e.chains > 0 {
-		return
-	}
-	if e.removed || e.executions.Load() == 0 {
-		t.drop(e)
-		return
-	}
-	e.idle = t.idle.PushBack(e)
-	if t.idle.Len() > maxIdle {
-		t.drop(t.idle.Front().Value.(*executionCounter))
-	}
-}
-
-// drop forgets a counter that no chain uses.
-func (t *executionTable) drop(counter *executionCounter) {
-	if counter.idle != nil {
-		t.idle.Remove(counter.idle)
-		counter.idle = nil
-	}
-	counters := t.apis[counter.labels.API]
-	if delete(counters, counter.labels); len(counters) == 0 {
-		delete(t.apis, counter.labels.API)
-	}
-}
-
-func (t *executionTable) removeAPI(api string) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	for _, counter := range t.apis[api] {
-		if counter.chains == 0 {
-			t.drop(counter)
-		} else {
-			counter.removed = true
-		}
-	}
-}
-
-func (t *executionTable) stats() []ExecutionStats {
-	t.mutex.Lock()
+func (c *Counters) ExecutionStats() []ExecutionStats {
 	all := []ExecutionStats{}
-	for _, counters := range t.apis {
-		for _, counter := range counters {
-			all = append(all, counter.stats())
-		}
+	c.executions.mutex.Lock()
+	for one := range c.executions.all {
+		all = append(all, one.stats())
 	}
-	t.mutex.Unlock()
+	c.executions.mutex.Unlock()
 	slices.SortFunc(all, func(a, b ExecutionStats) int {
 		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.API, b.API), cmp.Compare(a.Operation, b.Operation))
 	})
 	return all
 }
 
-func (e *executionCounter) stats() ExecutionStats {
-	stats := ExecutionStats{
-		Policy: e.labels.Policy, API: e.labels.API, Operation: e.labels.Operation,
-		Executions: e.executions.Load(), Continued: e.continued.Load(), Cancelled: e.cancelled.Load(), Active: e.active.Load(),
-		Seconds: time.Duration(e.nanoseconds.Load()).Seconds(), Failures: map[v1alpha.FailureClass]uint64{},
-	}
-	for n, class := range v1alpha.FailureClasses {
-		if count := e.failures[n].Load(); count > 0 {
-			stats.Failures[class] = count
+// executionCounter counts the executions of one policy in one operation.
+type executionCounter struct {
+	place
+	counters *Counters
+
+	began  atomic.Uint64
+	phases [len(Phases)]atomic.Pointer[phaseCounter] // as Phases; nil: none has ended there
+}
+
+// phaseCounter counts those that have ended in one phase.
+type phaseCounter struct {
+	outcomes    [len(Outcomes)]atomic.Uint64 // as Outcomes
+	continued   atomic.Uint64
+	nanoseconds atomic.Int64
+	told        atomic.Pointer[executionMetering]
+}
+
+// executionMetering is what a meter has made.
+type executionMetering struct {
+	ExecutionMeter
+	of *metering
+}
+
+// Executions returns the counter of these labels, which goes on from where it stands.
+func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
+	return c.executions.open(labels, func() *executionCounter { return &executionCounter{counters: c} })
+}
+
+func (e *executionCounter) counted() bool { return e.began.Load() > 0 }
+
+// dropped tells the meter, which goes on with what was counted where others are counted with it.
+func (e *executionCounter) dropped() {
+	current := e.counters.meter.Load()
+	for n := range e.phases {
+		phase := e.phases[n].Load()
+		if told := phase.meteredBy(current); told != nil {
+			told.Close(phase.counts())
 		}
 	}
+}
+
+// meteredBy is what a meter has made for the phase; nil: it has not been asked.
+func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
+	if p == nil {
+		return nil
+	}
+	if told := p.told.Load(); told != nil && told.of == meter {
+		return told.ExecutionMeter
+	}
+	return nil
+}
+
+func (p *phaseCounter) counts() ExecutionCounts {
+	counts := ExecutionCounts{Continued: p.continued.Load()}
+	for n := range p.outcomes {
+		counts.Outcomes[n] = p.outcomes[n].Load()
+	}
+	return counts
+}
+
+func (e *executionCounter) stats() ExecutionStats {
+	stats := ExecutionStats{
+		Policy: e.labels.Policy, API: e.labels.API, Operation: e.labels.Operation, Failures: map[v1alpha.FailureClass]uint64{},
+	}
+	ended := uint64(0)
+	for n := range e.phases {
+		phase := e.phases[n].Load()
+		if phase == nil {
+			continue
+		}
+		counts := phase.counts()
+		for outcome, count := range counts.Outcomes {
+			if ended += count; outcome >= outcomeFailed && count > 0 {
+				stats.Failures[v1alpha.FailureClass(Outcomes[outcome])] += count
+			}
+		}
+		stats.Continued += counts.Continued
+		stats.Cancelled += counts.Outcomes[outcomeCancelled]
+		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
+	}
+	stats.Executions = e.began.Load() // read last: none has ended that is not among them
+	stats.Active = int64(stats.Executions - ended)
 	return stats
 }
 
 // ---------------------------------------------------------------- chain.ExecutionObserver
 
 // Began counts.
-func (e *executionCounter) Began() {
-	e.executions.Add(1)
-	e.active.Add(1)
-}
+func (e *executionCounter) Began() { e.began.Add(1) }
 
-// Ended counts, and logs a failure.
+// Ended counts, tells the meter, and logs a failure.
 func (e *executionCounter) Ended(execution chain.Execution) {
-	e.active.Add(-1)
-	e.nanoseconds.Add(int64(execution.Duration))
-	if execution.Cancelled {
-		e.cancelled.Add(1)
+	phase := e.phase(execution.Phase)
+	phase.nanoseconds.Add(int64(execution.Duration))
+	phase.outcomes[outcomeOf(&execution)].Add(1)
+	if execution.Continued {
+		phase.continued.Add(1)
+	}
+	if meter := e.counters.meter.Load(); meter != nil {
+		told := phase.told.Load()
+		if told == nil || told.of != meter {
+			told = e.introduce(phase, meter, execution.Phase)
+		}
+		told.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
 	if execution.Failure != nil {
-		e.countFailure(execution)
-		logFailure(e.log, e.labels, execution)
+		logFailure(e.counters.log, e.labels, execution)
 	}
 }
 
-func (e *executionCounter) countFailure(execution chain.Execution) {
-	if n := slices.Index(v1alpha.FailureClasses, execution.Failure.Class); n >= 0 {
-		e.failures[n].Add(1)
+// Close says that one chain less uses the counter.
+func (e *executionCounter) Close() { e.counters.executions.close(e) }
+
+// outcomeOf is the place of an execution's outcome among Outcomes.
+func outcomeOf(execution *chain.Execution) int {
+	switch {
+	case execution.Cancelled:
+		return outcomeCancelled
+	case execution.Failure == nil:
+		return outcomeOK
 	}
-	if execution.Continued {
-		e.continued.Add(1)
+	if n := slices.Index(Outcomes[:], string(execution.Failure.Class)); n >= outcomeFailed {
+		return n
 	}
+	return slices.Index(Outcomes[:], string(v1alpha.ClassException))
+}
+
+// phase is the counter of a phase, which is made when the first execution has ended there.
+func (e *executionCounter) phase(name string) *phaseCounter {
+	at := &e.phases[max(slices.Index(Phases[:], name), 0)]
+	if phase := at.Load(); phase != nil {
+		return phase
+	}
+	at.CompareAndSwap(nil, &phaseCounter{})
+	return at.Load()
+}
+
+// introduce asks the meter for what is told of a phase.
+func (e *executionCounter) introduce(phase *phaseCounter, meter *metering, name string) *executionMetering {
+	e.counters.executions.mutex.Lock()
+	defer e.counters.executions.mutex.Unlock()
+	if told := phase.told.Load(); told != nil && told.of == meter {
+		return told
+	}
+	told := &executionMetering{meter.Executions(e.labels, name), meter}
+	phase.told.Store(told)
+	return told
 }

@@ -6,7 +6,7 @@ import "gatewright.dev/policy-engine/internal/chain"
 // anything.
 type Observer interface {
 	chain.Observer
-	// ExchangeBegan and ExchangeEnded come in pairs.
+	// ExchangeBegan and ExchangeEnded come in pairs. Before the latter what is told of the chain's exchanges hears of the end.
 	ExchangeBegan()
 	// ChainUnknown is told of a route that names a chain which the engine does not have, before that is answered.
 	ChainUnknown(unknown UnknownChain)
@@ -17,19 +17,9 @@ type Observer interface {
 type Exchange struct {
 	RequestID string // "" where no request came
 	ChainID   string // "" where no request came
-	Result    Result
+	Result    chain.Result
 	Err       error // why it was cancelled or has failed; never for the client
 }
-
-// Result says how an exchange ended.
-type Result uint8
-
-// The results.
-const (
-	Completed Result = iota // as its chain, or the answer for it, would have it
-	Cancelled               // the client or the proxy went away
-	Failed                  // by a fault of the engine's or the proxy's
-)
 
 // UnknownChain is a request whose route names a chain that the engine does not have.
 type UnknownChain struct{ RequestID, ChainID, Route string }

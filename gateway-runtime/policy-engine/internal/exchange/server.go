@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -46,23 +47,26 @@ var (
 
 // Server takes exchanges through their chains. Several front ends may share it.
 type Server struct {
-	table    *chain.Table
-	observer Observer
+	table     *chain.Table
+	observer  Observer
+	chainless chain.ExchangeObserver // of exchanges without a chain
 }
 
 // NewServer makes a server that finds its chains in table, and tells observer.
-func NewServer(table *chain.Table, observer Observer) *Server { return &Server{table, observer} }
+func NewServer(table *chain.Table, observer Observer) *Server {
+	return &Server{table, observer, observer.Exchanges(chain.Labels{})}
+}
 
 // Serve takes one exchange through its chain. It returns nil only after the last phase that the chain needs, else
 // ErrCancelled or ErrFailed; then the front end must end the exchange in such a way that the proxy fails it.
 func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	s.observer.ExchangeBegan()
-	opening := Opening{}
+	opening, began, observed := Opening{}, chain.Now(), s.chainless
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		err = s.end(ctx, &opening, err)
+		err = s.end(ctx, &opening, observed, began, err)
 	}()
 	if opening, err = front.Open(ctx); err != nil {
 		return err
@@ -75,6 +79,7 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 		return s.answerUnknown(front, &opening)
 	}
 	defer c.Release()
+	observed = c.Exchanges()
 	if err := front.CheckMode(c); err != nil {
 		return err
 	}
@@ -91,15 +96,16 @@ func (s *Server) answerUnknown(front FrontEnd, opening *Opening) error {
 }
 
 // end tells the observer how an exchange has ended, and returns what Serve does.
-func (s *Server) end(ctx context.Context, opening *Opening, err error) error {
+func (s *Server) end(ctx context.Context, opening *Opening, observed chain.ExchangeObserver, began time.Duration, err error) error {
 	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Err: err}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):
-		ended.Result, err = Cancelled, ErrCancelled
+		ended.Result, err = chain.Cancelled, ErrCancelled
 	default:
-		ended.Result, err = Failed, ErrFailed
+		ended.Result, err = chain.Failed, ErrFailed
 	}
+	observed.Ended(ended.Result, chain.Now()-began)
 	s.observer.ExchangeEnded(ended)
 	return err
 }

@@ -84,13 +84,13 @@ func build(directory string) (*world, []func()) {
 
 func (w *world) startEngine(socket string) (string, func()) {
 	table := &chain.Table{}
+	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
 	for name, instances := range scenarios {
 		table.Put(must(chain.New(chain.Spec{
 			ID: name, API: "test", APIVersion: "v1", Context: "/" + name, Operation: "GET /*", Instances: instances, Upstreams: []string{"canary", "main"},
-			EncodedResponses: strings.HasPrefix(name, "encodes-"),
+			EncodedResponses: strings.HasPrefix(name, "encodes-"), Observer: w.counters,
 		})))
 	}
-	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
 	server := extproc.NewServer(exchange.NewServer(table, w.counters), slog.New(slog.DiscardHandler)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()

@@ -348,7 +348,19 @@ func (n *Node) replaceCertificates(ctx context.Context, contents certificates.Co
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
 		n.log.Error("Envoy has not taken what the certificate files hold now; it goes on with what they held before", "reason", err.Error())
 	}
+	n.publishExpiries()
 	n.retryAll()
+}
+
+// publishExpiries says when the certificates end, for Stats.
+func (n *Node) publishExpiries() {
+	ends := map[string]time.Time{}
+	if current := n.listening.current; current != nil {
+		for name, pair := range current.contents.Certificates {
+			ends[name] = pair.Expires
+		}
+	}
+	n.expiries.Store(&ends)
 }
 
 // missingSecrets says what a bundle's clusters name and the node does not have. Envoy would wait for it, and hold back all

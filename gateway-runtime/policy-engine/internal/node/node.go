@@ -125,6 +125,9 @@ type Node struct {
 	gatewayDigest  atomic.Pointer[string]               // for the next hello: of the Gateway that is served
 	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
 	served         atomic.Int64                         // APIs, for Stats
+	pending        atomic.Int64                         // as these are
+	down           atomic.Int64
+	expiries       atomic.Pointer[map[string]time.Time] // of certificates, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
 	stats          counters
@@ -255,6 +258,9 @@ func (n *Node) publish() {
 	n.gatewayDigest.Store(&digest)
 	n.publishClusters()
 	n.served.Store(int64(served))
+	n.pending.Store(int64(len(n.queue)))
+	n.down.Store(int64(len(n.unserved)))
+	n.publishExpiries()
 }
 
 type counters struct {
@@ -268,12 +274,15 @@ type Stats struct {
 	ControllerConnected bool   `json:"controllerConnected"`
 	Revision            uint64 `json:"revision"` // of the last update that was applied
 	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
+	Pending             int    `json:"pending"`  // of which a version waits to be tried, or tried again
+	Unserved            int    `json:"unserved"` // of which not even the last good version could be brought up
 	Updates             uint64 `json:"updates"`
 	Applied             uint64 `json:"applied"`
 	Rejected            uint64 `json:"rejected"`
 	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
 
-	Gateway GatewayStats `json:"gateway"`
+	Gateway      GatewayStats         `json:"gateway"`
+	Certificates map[string]time.Time `json:"certificates"` // of the Gateway, those that could be read: when they end
 }
 
 // GatewayStats are what the node makes of its Gateway.
@@ -288,6 +297,7 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(),
+		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
+		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -39,6 +40,7 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 	if err != nil {
 		return nil, err
 	}
+	tellWork(ctx, action)
 	return requestAction(action, req.Metadata)
 }
 
@@ -55,6 +57,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 	if err != nil {
 		return nil, err
 	}
+	tellWork(ctx, action)
 	return responseAction(action, res.Metadata)
 }
 
@@ -86,10 +89,26 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 		action, err = b.group.stream(ctx, e, body, yield)
 	}
 	if err == nil {
+		tellWork(ctx, action)
 		err = streamEnd(action, body.trailers, metadata)
 	}
 	if err != nil && !errors.Is(err, errLeft) {
 		yield(nil, err)
+	}
+}
+
+// workKey is the key of where a context's execution says how long the policy's function ran.
+type workKey struct{}
+
+// WithWork has one execution say how long the policy's function ran.
+func (b *PythonBridge) WithWork(ctx context.Context, work *time.Duration) context.Context {
+	return context.WithValue(ctx, workKey{}, work)
+}
+
+// tellWork says what an action says of how long the policy's function ran.
+func tellWork(ctx context.Context, action *executorv1.Action) {
+	if work, ok := ctx.Value(workKey{}).(*time.Duration); ok {
+		*work = time.Duration(action.GetWorkUs()) * time.Microsecond
 	}
 }
 

@@ -95,6 +95,7 @@ func (c *connection) receiveAnswer(sub *subscription, request *discoveryv3.Delta
 			sub.has[name] = refusedVersion
 		}
 	}
+	c.state.count(request.GetTypeUrl(), detail != nil)
 	c.state.answer(c, request.GetTypeUrl(), answered.generation, detail != nil, detail.GetMessage())
 	return detail.GetMessage()
 }

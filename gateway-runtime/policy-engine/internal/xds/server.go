@@ -81,6 +81,14 @@ type Stats struct {
 	RouteGeneration    uint64 `json:"routeGeneration"`
 	RoutesConfirmed    uint64 `json:"routesConfirmed"`
 	RouteConfigVersion string `json:"routeConfigVersion"`
+
+	Updates map[string]UpdateStats `json:"updates"` // by what they are of: clusters, listeners, routes, secrets
+}
+
+// UpdateStats are how often Envoys have answered how to what they were sent, since the start.
+type UpdateStats struct {
+	Acknowledged uint64 `json:"acknowledged"`
+	Refused      uint64 `json:"refused"`
 }
 
 // Stats returns the counters as they are now.
@@ -99,6 +107,10 @@ func (s *Server) Stats() Stats {
 		Secrets:         len(s.state.types[SecretType].resources),
 		RouteGeneration: routes.generation, RoutesConfirmed: routesConfirmed,
 		RouteConfigVersion: routes.resources[RouteConfigName].Version,
+		Updates: map[string]UpdateStats{
+			"clusters": clusters.updates, "listeners": listeners.updates, "routes": routes.updates,
+			"secrets": s.state.types[SecretType].updates,
+		},
 	}
 }
 

@@ -30,6 +30,7 @@ type desired struct {
 	confirmed  uint64 // the newest generation that the connected Envoy has acknowledged
 	refused    uint64 // the newest generation that it has refused
 	reason     string
+	updates    UpdateStats
 	subscribed bool // the connected Envoy has asked for something of this type
 }
 
@@ -147,6 +148,17 @@ func (s *state) disconnect(envoy *connection) {
 	if s.envoy == envoy {
 		s.envoy = nil
 		s.broadcast()
+	}
+}
+
+// count counts an answer of Envoy's to something that it was sent.
+func (s *state) count(typeURL string, refused bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if refused {
+		s.types[typeURL].updates.Refused++
+	} else {
+		s.types[typeURL].updates.Acknowledged++
 	}
 }
 

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from gatewright_controller.gateway_file import effective
+from gatewright_controller.validation.gateway import validate_gateway
+
+from bench.telemetry import MEASURED, OFF, VARIANTS, key, table
+from bench.tests.samples import sample
+
+
+def test_what_is_compared_is_a_gateway() -> None:
+    for spec in VARIANTS.values():
+        validate_gateway(effective({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": dict(spec)}, {}, {}))
+
+
+def test_ratios_are_those_within_a_round() -> None:
+    samples = [
+        sample(key(row, variant), number, Envoy=cost * (1 if variant == OFF else 1.1))
+        for row in MEASURED
+        for variant in VARIANTS
+        for number, cost in enumerate((100.0, 300.0, 200.0))
+    ]
+    lines = list(table(samples))[2:]
+    assert len(lines) == len(MEASURED) * len(VARIANTS)
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        ratio = "1.000 (1.00–1.00)" if cells[1] == OFF else "1.100 (1.10–1.10)"
+        assert cells[4] == ratio

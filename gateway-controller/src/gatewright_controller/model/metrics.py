@@ -1,0 +1,27 @@
+"""What a node counts and measures of exchanges and executions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gatewright_controller.model.common import Strict, told
+
+
+class Metrics(Strict, frozen=True):
+    """What /metrics of the admin listener tells of exchanges and executions."""
+
+    enabled: Annotated[
+        bool, told("false: nothing is observed of exchanges and executions; what the node tells of itself stays.")
+    ] = True
+    max_series: Annotated[
+        int,
+        told(
+            "Series of one metric, a histogram being one; what comes beyond is counted with the labels api, operation "
+            "and policy `other`.",
+            ge=100,
+            le=1_000_000,
+        ),
+    ] = 10_000
+    operations: Annotated[
+        bool, told("false: the label operation is empty, and the operations of an API are counted together.")
+    ] = True

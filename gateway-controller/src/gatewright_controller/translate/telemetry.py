@@ -1,0 +1,35 @@
+"""What a node tells of itself, and to whom: one function for each part of the message."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.model import Admin, GatewaySpec, Metrics, Redaction
+
+
+def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
+    """The message of a valid Gateway. Same input, same bytes."""
+    return node_pb2.Telemetry(
+        admin=_admin(spec.admin), metrics=_metrics(spec.metrics), redaction=_redaction(spec.redaction)
+    )
+
+
+def _admin(admin: Admin) -> node_pb2.Admin:
+    return node_pb2.Admin(
+        address=admin.address, port=0 if admin.port is UNSET else admin.port, disabled=not admin.enabled
+    )
+
+
+def _metrics(metrics: Metrics) -> node_pb2.Metrics:
+    return node_pb2.Metrics(
+        disabled=not metrics.enabled, max_series=metrics.max_series, without_operations=not metrics.operations
+    )
+
+
+def _redaction(redaction: Redaction) -> node_pb2.Redaction:
+    return node_pb2.Redaction(
+        headers=redaction.all_headers,
+        query_parameters=redaction.all_query_parameters,
+        fields=redaction.all_fields,
+    )

@@ -1,0 +1,50 @@
+package engine
+
+import (
+	"net/http"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/metrics"
+	"gatewright.dev/policy-engine/internal/redaction"
+)
+
+// setTelemetry hands what a Gateway says of telemetry to the parts that it is for. It is called for each Gateway that is
+// served, also again for the same one, and must not wait. nil: the Gateway says nothing.
+func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
+	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
+	e.setMetrics(telemetry.GetMetrics())
+	e.setAdmin(telemetry.GetAdmin())
+}
+
+// Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
+func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
+
+func (e *Engine) setMetrics(wanted *nodev1.Metrics) {
+	e.metrics.Apply(metrics.Settings{Disabled: wanted.GetDisabled(), MaxSeries: int(wanted.GetMaxSeries()),
+		WithoutOperations: wanted.GetWithoutOperations()})
+}
+
+// setAdmin has the node's admin listener listen where the Gateway says; nowhere where it says nothing.
+func (e *Engine) setAdmin(wanted *nodev1.Admin) {
+	if wanted == nil || wanted.GetDisabled() {
+		e.adminListener.Listen(nil)
+		return
+	}
+	e.adminListener.Listen(&metrics.Address{IP: wanted.GetAddress(), Port: int(wanted.GetPort())})
+}
+
+// makeMetrics makes the metrics, and the admin listener that answers them, which listens nowhere yet.
+func (e *Engine) makeMetrics() {
+	e.metrics = metrics.New(metrics.Options{
+		Counters: e.counters, Sources: e.options.MetricsSources, Log: e.options.Log,
+		Node: metrics.Node{
+			Version: Version, Bodies: e.bodies.Stats, Executors: e.groups.Stats, Quarantined: e.groups.Quarantined,
+			Generation: e.groups.Generation, Node: e.node.Stats, XDS: e.xds.Stats,
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", e.metrics.Handler())
+	admin.HandleHealth(mux, e.ready.Load)
+	e.adminListener = metrics.NewListener(mux, e.options.Log)
+}

@@ -1,0 +1,157 @@
+package metrics
+
+import (
+	"iter"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+)
+
+var (
+	results    = [...]string{chain.Completed: "completed", chain.Cancelled: "cancelled", chain.Failed: "failed"}
+	directions = [...]string{chain.Request: "request", chain.Response: "response"}
+
+	exchangesTotal = desc("exchanges_total", "HTTP exchanges on routes with policies that have ended.", "api", "operation", "result")
+	bodyBytesTotal = desc("body_bytes_total", "Bytes of bodies that policies wanted, as they came in.", "api", "operation", "direction")
+	executionTotal = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
+	continuedTotal = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+}
+
+// Describe describes.
+func (m *meter) Describe(to chan<- *prometheus.Desc) {
+	m.duration.Describe(to)
+	m.work.Describe(to)
+	m.waiting.Describe(to)
+	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal} {
+		to <- one
+	}
+}
+
+// Collect reads the counters and the histograms.
+func (m *meter) Collect(to chan<- prometheus.Metric) {
+	var counted []prometheus.Metric
+	add := func(of *prometheus.Desc, value uint64, labels ...string) {
+		if value == 0 {
+			return
+		}
+		counted = append(counted, prometheus.MustNewConstMetric(of, prometheus.CounterValue, float64(value), labels...))
+	}
+	m.counters.Metered(func(executions executionCounts, exchanges exchangeCounts) {
+		m.tellExecutions(executions, add)
+		m.tellExchanges(exchanges, add)
+	})
+	for _, one := range counted { // not while the counters wait
+		to <- one
+	}
+	m.duration.Collect(to)
+	m.work.Collect(to)
+	m.waiting.Collect(to)
+}
+
+// adder takes the value of one series of a counter. What is zero is not told.
+type adder func(of *prometheus.Desc, value uint64, labels ...string)
+
+type (
+	executionCounts = iter.Seq2[exchange.ExecutionMeter, exchange.ExecutionCounts]
+	exchangeCounts  = iter.Seq2[exchange.ExchangeMeter, exchange.ExchangeCounts]
+)
+
+func (m *meter) tellExecutions(counts executionCounts, add adder) {
+	sums := map[*executionSeries]exchange.ExecutionCounts{}
+	for told, count := range counts {
+		if series, ok := told.(*executionSeries); ok && series.meter == m {
+			sum := sums[series]
+			addExecutions(&sum, count)
+			sums[series] = sum
+		}
+	}
+	others := map[string]*exchange.ExecutionCounts{} // by phase
+	for phase, gone := range m.goneExecutions {
+		others[phase] = &exchange.ExecutionCounts{}
+		addExecutions(others[phase], *gone)
+		if series := m.otherExecutions[phase]; series != nil {
+			addExecutions(others[phase], series.carried)
+			addExecutions(others[phase], sums[series])
+		}
+	}
+	for _, series := range m.executions {
+		sum := sums[series]
+		addExecutions(&sum, series.carried)
+		series.tell(sum, others[series.key.phase], add)
+	}
+	for phase, count := range others {
+		labels := []string{Other, Other, Other, phase}
+		for n, value := range count.Outcomes {
+			add(executionTotal, value, append(labels, exchange.Outcomes[n])...)
+		}
+		add(continuedTotal, count.Continued, labels...)
+	}
+}
+
+// tell tells the counts, or adds to the others what there is no room for.
+func (s *executionSeries) tell(count exchange.ExecutionCounts, others *exchange.ExecutionCounts, add adder) {
+	labels := []string{s.key.labels.API, s.key.labels.Operation, s.key.labels.Policy, s.key.phase}
+	for n, value := range count.Outcomes {
+		if value > 0 && s.meter.executionSeats.take(&s.seats[n]) {
+			add(executionTotal, value, append(labels, exchange.Outcomes[n])...)
+		} else {
+			others.Outcomes[n] += value
+		}
+	}
+	if count.Continued > 0 && s.meter.continuedSeats.take(&s.seat) {
+		add(continuedTotal, count.Continued, labels...)
+	} else {
+		others.Continued += count.Continued
+	}
+}
+
+func (m *meter) tellExchanges(counts exchangeCounts, add adder) {
+	sums := map[*exchangeSeries]exchange.ExchangeCounts{}
+	for told, count := range counts {
+		if series, ok := told.(*exchangeSeries); ok && series.meter == m {
+			sum := sums[series]
+			addExchanges(&sum, count)
+			sums[series] = sum
+		}
+	}
+	others := m.goneExchanges
+	if m.otherExchange != nil {
+		addExchanges(&others, m.otherExchange.carried)
+		addExchanges(&others, sums[m.otherExchange])
+	}
+	for _, series := range m.exchanges {
+		sum := sums[series]
+		addExchanges(&sum, series.carried)
+		series.tell(sum, &others, add)
+	}
+	for n, value := range others.Results {
+		add(exchangesTotal, value, Other, Other, results[n])
+	}
+	for n, value := range others.Bytes {
+		add(bodyBytesTotal, value, Other, Other, directions[n])
+	}
+}
+
+// tell tells the counts, or adds to the others what there is no room for.
+func (s *exchangeSeries) tell(count exchange.ExchangeCounts, others *exchange.ExchangeCounts, add adder) {
+	for n, value := range count.Results {
+		if value > 0 && s.meter.exchangeSeats.take(&s.seats[n]) {
+			add(exchangesTotal, value, s.labels.API, s.labels.Operation, results[n])
+		} else {
+			others.Results[n] += value
+		}
+	}
+	for n, value := range count.Bytes {
+		if value > 0 && s.meter.byteSeats.take(&s.byteSeats[n]) {
+			add(bodyBytesTotal, value, s.labels.API, s.labels.Operation, directions[n])
+		} else {
+			others.Bytes[n] += value
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// DefaultPort is where a listener without a port listens, as long as nobody else does.
+const DefaultPort = 9901
+
+// Address is where a Listener is to listen.
+type Address struct {
+	IP   string // "127.0.0.1"
+	Port int    // 0: DefaultPort, or any free one where that is taken
+}
+
+// Listener serves a handler over HTTP at an address that may change while it runs. All methods may be called from any
+// goroutine; Listen and Close wait for each other.
+type Listener struct {
+	handler http.Handler
+	log     *slog.Logger
+
+	mutex    sync.Mutex // of Listen and Close
+	closed   bool
+	wanted   Address
+	address  Address      // where it listens
+	server   *http.Server // nil: nowhere
+	listener net.Listener
+	serving  sync.WaitGroup
+	actual   atomic.Pointer[string]
+}
+
+// NewListener makes a listener that listens nowhere.
+func NewListener(handler http.Handler, log *slog.Logger) *Listener {
+	return &Listener{handler: handler, log: log}
+}
+
+// Actual is where it listens, "127.0.0.1:9901"; "": nowhere.
+func (l *Listener) Actual() string {
+	if at := l.actual.Load(); at != nil {
+		return *at
+	}
+	return ""
+}
+
+// Listen has it listen there, and then no more where it did before; nil: nowhere. Where it cannot, it goes on as before, and
+// logs why: the node's traffic does not depend on it.
+func (l *Listener) Listen(wanted *Address) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	switch {
+	case l.closed:
+	case wanted == nil:
+		l.stop()
+		l.actual.Store(nil)
+	case l.server == nil || l.wanted != *wanted:
+		l.move(*wanted)
+	}
+}
+
+func (l *Listener) move(wanted Address) {
+	before, at := l.Actual(), l.address
+	same := l.server != nil && (wanted.Port == at.Port || wanted.Port == 0 && at.Port == DefaultPort)
+	if same { // another address, the same port: both at once cannot be
+		l.stop()
+	}
+	listener, err := listenAt(wanted)
+	if err != nil {
+		l.log.Error("the admin listener cannot listen; choose another spec.admin.port of the Gateway", "address", wanted.text(),
+			"listening", before, "error", err.Error())
+		if !same {
+			return
+		}
+		if listener, err = listenTCP(at); err != nil {
+			l.actual.Store(nil)
+			return
+		}
+		l.serve(listener)
+		return
+	}
+	l.stop()
+	l.wanted = wanted
+	l.serve(listener)
+	l.log.Info("the admin listener answers /metrics, /healthz and /ready", "address", l.Actual(), "before", before)
+	if ip := net.ParseIP(wanted.IP); ip != nil && !ip.IsLoopback() {
+		l.log.Warn("the admin listener can be reached from other machines, over HTTP in clear and without a password: "+
+			"let only who scrapes it reach it", "address", l.Actual())
+	}
+}
+
+func (l *Listener) serve(listener net.Listener) {
+	server := &http.Server{Handler: l.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
+	at := listener.Addr().String()
+	l.server, l.listener = server, listener
+	l.actual.Store(&at)
+	if tcp, ok := listener.Addr().(*net.TCPAddr); ok {
+		l.address = Address{tcp.IP.String(), tcp.Port}
+	}
+	l.serving.Go(func() {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			l.log.Error("the admin listener has ended", "address", at, "error", err.Error())
+		}
+	})
+}
+
+// listenAt listens. Without a port it takes the default one, or any where that is taken.
+func listenAt(wanted Address) (net.Listener, error) {
+	if wanted.Port != 0 {
+		return listenTCP(wanted)
+	}
+	listener, err := listenTCP(Address{wanted.IP, DefaultPort})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return listenTCP(wanted)
+	}
+	return listener, err
+}
+
+func listenTCP(at Address) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", at.text())
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
+}
+
+func (a Address) text() string { return net.JoinHostPort(a.IP, strconv.Itoa(a.Port)) }
+
+// stop takes no new connections, and lets answers that are under way end.
+func (l *Listener) stop() {
+	if l.server == nil {
+		return
+	}
+	server := l.server
+	l.server = nil
+	_ = l.listener.Close() // at once: the same port may be wanted again
+	l.serving.Go(func() {
+		ending, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			_ = server.Close()
+		}
+	})
+}
+
+// Close ends it for good, and waits for its end.
+func (l *Listener) Close() {
+	l.Listen(nil)
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.closed = true
+	l.serving.Wait()
+}

@@ -1,0 +1,130 @@
+package metrics_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"gatewright.dev/policy-engine/internal/metrics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// freePort is one that nobody listens at, most likely for as long as the test lasts.
+func freePort(t *testing.T, address string) int {
+	t.Helper()
+	taken := take(t, address, 0)
+	defer func() { _ = taken.Close() }()
+	return taken.Addr().(*net.TCPAddr).Port
+}
+
+func take(t *testing.T, address string, port int) net.Listener {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(address), Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+func newListener(t *testing.T) (*metrics.Listener, *lines) {
+	t.Helper()
+	log := &lines{}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("here")) })
+	listener := metrics.NewListener(handler, slog.New(slog.NewTextHandler(log, nil)))
+	t.Cleanup(listener.Close)
+	return listener, log
+}
+
+// answers asks at an address by a connection of its own.
+func answers(t *testing.T, at string) bool {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+at+"/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return err == nil && string(body) == "here"
+}
+
+func TestAListenerMovesWithTheGateway(t *testing.T) {
+	listener, log := newListener(t)
+	if listener.Actual() != "" {
+		t.Errorf("expected it to listen nowhere, got %s", listener.Actual())
+	}
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	first := listener.Actual()
+	if !answers(t, first) {
+		t.Fatalf("expected an answer at %q: %s", first, log)
+	}
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	second := listener.Actual()
+	if second == first || !answers(t, second) || answers(t, first) {
+		t.Errorf("expected it to have moved from %s, got %s: %s", first, second, log)
+	}
+	listener.Listen(nil)
+	if listener.Actual() != "" || answers(t, second) {
+		t.Errorf("expected it to have ended, got %q", listener.Actual())
+	}
+}
+
+func TestAPortThatIsTakenLeavesTheListenerWhereItWas(t *testing.T) {
+	listener, log := newListener(t)
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: freePort(t, "127.0.0.1")})
+	first := listener.Actual()
+	taken := take(t, "127.0.0.1", 0)
+	defer func() { _ = taken.Close() }()
+	wanted := &metrics.Address{IP: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}
+	listener.Listen(wanted)
+	if listener.Actual() != first || !answers(t, first) {
+		t.Errorf("expected %s, got %q", first, listener.Actual())
+	}
+	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "address already in use") ||
+		!strings.Contains(log.String(), "choose another spec.admin.port") {
+		t.Errorf("expected the reason and the cure, got %s", log)
+	}
+	_ = taken.Close()
+	listener.Listen(wanted) // the Gateway is told again
+	if listener.Actual() != taken.Addr().String() {
+		t.Errorf("expected %s, got %q", taken.Addr(), listener.Actual())
+	}
+}
+
+// TestAnotherAddressOfTheSamePort: both at once cannot be, and the first comes back where the second cannot be.
+func TestAnotherAddressOfTheSamePort(t *testing.T) {
+	listener, log := newListener(t)
+	port := freePort(t, "127.0.0.1")
+	listener.Listen(&metrics.Address{IP: "127.0.0.1", Port: port})
+	first := listener.Actual()
+	listener.Listen(&metrics.Address{IP: "192.0.2.1", Port: port}) // of documentation: no machine has it
+	if listener.Actual() != first || !answers(t, first) || !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("expected %s, got %q: %s", first, listener.Actual(), log)
+	}
+	listener.Listen(&metrics.Address{IP: "0.0.0.0", Port: port})
+	if !answers(t, first) || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "other machines") {
+		t.Errorf("expected it to answer at all addresses, and a warning, got %q: %s", listener.Actual(), log)
+	}
+}
+
+// TestWithoutAPortAnyFreeOne is taken where the default one is somebody's.
+func TestWithoutAPortAnyFreeOne(t *testing.T) {
+	one, _ := newListener(t)
+	other, _ := newListener(t)
+	one.Listen(&metrics.Address{IP: "127.0.0.1"})
+	other.Listen(&metrics.Address{IP: "127.0.0.1"})
+	if one.Actual() == other.Actual() || !answers(t, one.Actual()) || !answers(t, other.Actual()) {
+		t.Errorf("expected two addresses, got %q and %q", one.Actual(), other.Actual())
+	}
+}
