@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +13,9 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.markdown import blocks, page
 from e2e.policy_project import PolicyProject
-from e2e.scraping import scrape
+from e2e.scraping import address, scrape
 from e2e.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(240)
@@ -40,7 +43,7 @@ class Client:
     """Asks two APIs that attach the policy, several requests at a time, and knows how many it has asked in all."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
-        self.gateway, self.sent = gateway, 0
+        self.gateway, self.upstream, self.sent = gateway, upstream, 0
         for name in ("one", "two"):
             gateway.deploy(api(name, upstream.url, [attach("counts")]))
 
@@ -69,7 +72,12 @@ class Client:
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
     made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
     made.write_policy("counts", COUNTS)
+    made.write_policy("key-counts", POLICY, test_policy_py=TEST)
     return made
+
+
+PAGE = page("docs/how-to/policy-metrics.md")
+POLICY, TEST = blocks(PAGE, "python")
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +161,27 @@ def test_a_recycle_loses_nothing(project: PolicyProject, tmp_path_factory: pytes
         eventually("it is told", lambda: recycled() >= 1, 30)
 
 
+def test_the_pages_policy_counts_as_the_page_says(client: Client) -> None:
+    client.gateway.deploy(api("keys", client.upstream.url, [attach("key-counts")]))
+    for headers in ({"x-api-key": "k-2"}, {}, {}):
+        assert httpx.get(f"{client.gateway.url}/keys/x", headers=headers).status_code == 401
+    (lines,) = [block.splitlines() for block in blocks(PAGE, "text")]
+    told: set[str] = set()
+
+    def all_are_told() -> bool:
+        told.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
+        return set(lines) <= told
+
+    eventually("what the page says is told", all_are_told, 30)
+
+
+def test_the_pages_test_passes(project: PolicyProject) -> None:
+    folder = project.folder / "key-counts-v1.0.0"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
 def test_the_whole_node_tells(client: Client) -> None:
     told = scrape(client.gateway)
     sources = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
@@ -161,8 +190,8 @@ def test_the_whole_node_tells(client: Client) -> None:
     assert told.value("gatewright_process_up", component="envoy") == 1
     assert told.value("gatewright_process_memory_bytes", component="policy-engine") > 1 << 20
     assert told.value("gatewright_process_restarts_total", component="python-executor") == 1
-    assert told.value("gatewright_controller_apis", state="deployed") == 2
+    assert told.value("gatewright_controller_apis", state="deployed") == 3
     assert told.value("gatewright_controller_nodes") == 1
-    assert told.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 2
+    assert told.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 3
     components = {sample.labels["component"] for sample in told.samples("gatewright_build_info")}
     assert components >= {"supervisor", "controller"}

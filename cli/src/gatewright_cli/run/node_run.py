@@ -78,9 +78,8 @@ class NodeRun:
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
-        self._telling = self._metrics.socket(
-            run_dir, self._peers.engines_check(run_dir.socket(SUPERVISOR_METRICS), output)
-        )
+        at = run_dir.socket(SUPERVISOR_METRICS)
+        self._telling = self._metrics.socket(at, self._peers.engines_check(at, output))
         self._interface = RunInterface(
             self._status_now, self._reloaded, self._listening, orphans=self._orphans, metrics=self._metrics
         )
