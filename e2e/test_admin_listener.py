@@ -64,6 +64,13 @@ def test_it_moves_with_the_gateway_and_status_names_it(build: Path, tmp_path: Pa
         assert status(gateway.run_dir)["metrics"] == ""
 
 
+def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
+    port = free_port()
+    file = write(tmp_path / "gateway.yaml", HTTP, admin={"port": free_port()})
+    with running(build, tmp_path / "state", "--gateway", str(file), "--admin-port", str(port)) as gateway:
+        assert address(gateway) == f"127.0.0.1:{port}"
+
+
 def test_two_nodes_of_a_machine_have_one_each(build: Path, tmp_path: Path) -> None:
     with running(build, tmp_path / "one") as one, running(build, tmp_path / "two") as two:
         assert address(one) != address(two)
@@ -88,7 +95,7 @@ def test_the_page_about_it_is_true(build: Path, tmp_path: Path) -> None:
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]
     assert len(gateways) == 2
     file = tmp_path / "gateway.yaml"
-    first, second = (write(file, HTTP, **one["spec"]) and file.read_text() for one in gateways)
+    first, second = (write(file, HTTP, **one["spec"]).read_text() for one in gateways)
     file.write_text(first.replace("9901", str(port)))
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         command = command.replace("status", f"status --run-dir {gateway.run_dir}")

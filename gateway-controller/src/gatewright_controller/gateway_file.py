@@ -116,6 +116,7 @@ OPTIONS: Mapping[str, tuple[str, Path, Callable[[object], JsonValue]]] = {
     "request_headers_timeout": ("--request-limit", ("spec", "timeouts", "requestHeaders"), lambda value: value),
     "max_connections": ("--max-connections", ("spec", "limits", "connections"), lambda value: value),
     "memory": ("--memory", ("spec", "limits", "memory"), lambda value: value),
+    "admin_port": ("--admin-port", ("spec", "admin", "port"), lambda value: value),
     "source": ("source", ("metadata", "source"), str),
 }
 """Shorthands of `gatewright run`: how the command line calls them, what they set, and from which value. host and port

@@ -312,3 +312,37 @@ func TestHelpIsNoError(t *testing.T) {
 		t.Errorf("expected usage and exit code 0, got %d and %s", code, text.String())
 	}
 }
+
+// TestTheAdminListenerComesWithTheGateway, and answers as the admin socket does what it answers at all.
+func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
+	directory := envoytest.Directory(t)
+	c, address := startController(t, directory)
+	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
+	if stats := ask[admin.Stats](engine, "/stats"); stats.Listener != "" {
+		t.Errorf("expected none without a Gateway, got %s", stats.Listener)
+	}
+	send := func(revision uint64, telemetry *nodev1.Telemetry) {
+		c.send(t, &nodev1.Update{Revision: revision, Gateway: &nodev1.Gateway{Digest: fmt.Sprint(revision), Telemetry: telemetry}})
+	}
+	send(1, &nodev1.Telemetry{Admin: &nodev1.Admin{Address: "127.0.0.1"}})
+	eventually(t, "it listens", func() bool { return ask[admin.Stats](engine, "/stats").Listener != "" })
+	at := "http://" + ask[admin.Stats](engine, "/stats").Listener
+	for path, want := range map[string]string{"/metrics": "gatewright_build_info{", "/healthz": `"ok"`, "/ready": `"ready"`, "/stats": "404"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(response.Body)
+		_ = response.Body.Close()
+		if !strings.Contains(body.String(), want) {
+			t.Errorf("%s: expected %s, got %s", path, want, body.String())
+		}
+	}
+	send(2, &nodev1.Telemetry{Admin: &nodev1.Admin{Disabled: true}})
+	eventually(t, "it has ended", func() bool { return ask[admin.Stats](engine, "/stats").Listener == "" })
+}

@@ -135,6 +135,11 @@ PORT = click.IntRange(0, 65535)
     help="Of clients, at once. [default: 50000, or half of the files that a process may open]",
 )
 @click.option(
+    "--admin-port",
+    type=click.IntRange(1, 65535),
+    help="Where the node answers /metrics, /healthz and /ready. [default: the Gateway's, or 9901, or a free one]",
+)
+@click.option(
     "--engine-scheduling",
     type=click.Choice(["batch", "normal"]),
     default="batch",

@@ -62,6 +62,7 @@ class Options:
     body_memory: float | None
     request_limit: float
     max_connections: int | None
+    admin_port: int | None
     engine_scheduling: Scheduling
     isolation: Level
     executor_uids: tuple[int, int]
@@ -86,6 +87,7 @@ class Options:
             "access_log_sample": self.access_log_sample,
             "underscored_headers": self.underscored_headers,
             "max_connections": self.max_connections,
+            "admin_port": self.admin_port,
         }
         if self.edge.header_seconds < HEADER_SECONDS:
             said["request_headers_timeout"] = f"{max(1, round(self.edge.header_seconds * 1000))}ms"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+
+	"gatewright.dev/policy-engine/internal/metrics"
 )
 
 // replay is a stream of encoded messages, over and over.
@@ -58,6 +61,16 @@ func BenchmarkHeaderExchange(b *testing.B) {
 func BenchmarkEngine(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the engine does
 	overGRPC(b, func() server { return serverOf("order").GRPC() })
+}
+
+// BenchmarkMeteredEngine is BenchmarkEngine with metrics of exchanges and executions.
+func BenchmarkMeteredEngine(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	overGRPC(b, func() server {
+		counted, counters := countedServer("order")
+		metrics.New(metrics.Options{Counters: counters, Log: slog.New(slog.DiscardHandler)}).Apply(metrics.Settings{})
+		return counted.GRPC()
+	})
 }
 
 // BenchmarkMinimalServer is the least that a Go ext_proc server of generated code does: one header each way.

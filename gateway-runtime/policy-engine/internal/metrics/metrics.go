@@ -3,8 +3,10 @@
 package metrics
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,9 @@ const namespace = "gatewright"
 
 // component is the engine's, in the label component.
 const component = "policy-engine"
+
+// goMemory are the statistics of the Go runtime that are told beside those that Prometheus' client tells anyway.
+var goMemory = regexp.MustCompile(`^/memory/classes/(heap/objects|total):bytes$`)
 
 // DefaultMaxSeries is how many series a metric may have where nothing is said.
 const DefaultMaxSeries = 10_000
@@ -50,7 +55,8 @@ type Metrics struct {
 	mutex    sync.Mutex // of Apply and Add
 	settings *Settings  // nil: none were applied
 	added    []prometheus.Gatherer
-	parts    atomic.Pointer[[]part]
+	gathered atomic.Pointer[[]prometheus.Gatherer] // the engine's own first
+	said     sync.Map                              // warnings
 }
 
 // New makes metrics that observe nothing yet: Apply says what.
@@ -81,20 +87,13 @@ func (m *Metrics) Apply(settings Settings) {
 	m.assemble(meter)
 }
 
-// Add has what a gatherer gathers told too. Names that it shares with others are merged; those of its own processes must
-// differ by a label.
+// Add has what a gatherer gathers told too. Of a name that others tell as well, the labels must differ.
 func (m *Metrics) Add(gatherer prometheus.Gatherer) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.added = append(m.added, gatherer)
-	before := *m.parts.Load()
-	parts := append(slices.Clone(before), part{gatherer: gatherer})
-	m.parts.Store(&parts)
-}
-
-// part is one gatherer, and whose it is.
-type part struct {
-	gatherer prometheus.Gatherer
+	gathered := append(slices.Clone(*m.gathered.Load()), gatherer)
+	m.gathered.Store(&gathered)
 }
 
 // assemble makes anew what is gathered. meter: nil where nothing is observed.
@@ -102,25 +101,26 @@ func (m *Metrics) assemble(meter *meter) {
 	own := prometheus.NewRegistry()
 	own.MustRegister(nodeCollector{m.options.Node, m.options.Counters})
 	process := prometheus.WrapRegistererWith(prometheus.Labels{"component": component}, own)
-	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	process.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector(
+		// go_memstats_… has a gauge and a counter of one name, which OpenMetrics cannot have.
+		collectors.WithGoCollectorMemStatsMetricsDisabled(),
+		collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: goMemory}),
+	))
 	if meter != nil {
 		own.MustRegister(meter)
 	}
-	parts := []part{{own}}
-	for _, gatherer := range m.added {
-		parts = append(parts, part{gatherer})
-	}
-	m.parts.Store(&parts)
+	gathered := append([]prometheus.Gatherer{own}, m.added...)
+	m.gathered.Store(&gathered)
 }
 
 // Gather gathers all, merged by name. What cannot be gathered is left out, and logged.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	merged := newMerge()
 	asked := m.sources.ask()
-	for _, part := range *m.parts.Load() {
-		families, err := part.gatherer.Gather()
+	for _, gatherer := range *m.gathered.Load() {
+		families, err := gatherer.Gather()
 		if err != nil {
-			m.options.Log.Warn("metrics are incomplete", "error", err.Error())
+			m.warn("metrics are incomplete", "error", err.Error())
 		}
 		merged.add("", families)
 	}
@@ -128,9 +128,16 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 		merged.add(answer.name, answer.families)
 	}
 	for _, conflict := range merged.conflicts {
-		m.options.Log.Warn("a metric is left out", "metric", conflict.name, "source", conflict.source, "reason", conflict.reason)
+		m.warn("a metric is left out", "metric", conflict.name, "source", conflict.source, "reason", conflict.reason)
 	}
 	return merged.families(), nil
+}
+
+// warn logs, the same once: scrapes come every few seconds.
+func (m *Metrics) warn(message string, about ...any) {
+	if _, said := m.said.LoadOrStore(fmt.Sprint(about...), true); !said {
+		m.options.Log.Warn(message, about...)
+	}
 }
 
 // Handler answers a scrape, in the format that the scraper prefers: text, OpenMetrics, or protobuf, which has native

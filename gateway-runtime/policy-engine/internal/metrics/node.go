@@ -105,7 +105,7 @@ func (s sum) tell(t teller, of *prometheus.Desc, labels int) {
 
 func (t teller) executors(processes []pythonbridge.ProcessStats) {
 	roles, hung := sum{}, sum{}
-	workers, busy, stuck, queued, active, streams := sum{}, sum{}, sum{}, sum{}, sum{}, sum{}
+	workers, busy, held, queued, active, streams := sum{}, sum{}, sum{}, sum{}, sum{}, sum{}
 	for _, one := range processes {
 		group := [2]string{one.Group}
 		for _, role := range []string{"joining", "serving", "leaving"} {
@@ -114,7 +114,7 @@ func (t teller) executors(processes []pythonbridge.ProcessStats) {
 		roles[[2]string{one.Group, one.Role}]++
 		workers[group] += float64(one.Workers)
 		busy[group] += float64(one.WorkersBusy)
-		stuck[group] += float64(one.WorkersHung)
+		held[group] += float64(one.WorkersHung)
 		queued[group] += float64(one.Queued)
 		active[group] += float64(one.UnderWay)
 		streams[group] += float64(one.Streams)
@@ -125,7 +125,7 @@ func (t teller) executors(processes []pythonbridge.ProcessStats) {
 	roles.tell(t, executorProcesses, 2)
 	workers.tell(t, executorWorkers, 1)
 	busy.tell(t, executorBusy, 1)
-	stuck.tell(t, executorHungWorker, 1)
+	held.tell(t, executorHungWorker, 1)
 	queued.tell(t, executorQueue, 1)
 	active.tell(t, executorActive, 1)
 	streams.tell(t, executorStreams, 1)

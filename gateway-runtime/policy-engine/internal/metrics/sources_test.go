@@ -80,6 +80,9 @@ gatewright_controller_request_duration_seconds_count 3
 		`gatewright_generation`:                                         "3",
 	})
 	text := m.scrape(t, "")
+	if n := strings.Count(m.log.String(), "a metric is left out"); n != 2 {
+		t.Errorf("expected each to be said once, got %s", m.log)
+	}
 	if n := strings.Count(text, "# TYPE gatewright_build_info gauge"); n != 1 {
 		t.Errorf("expected one family, got %d", n)
 	}
