@@ -35,6 +35,7 @@ def on_request(ctx, params):
     SEEN.inc(method=ctx.method)
     SIZES.observe(5)
 """
+MODE = "processingMode: {requestHeaderMode: PROCESS}\n"
 COUNTED = {"policy": "counts:v1.0.0"}
 REQUESTS = 40
 
@@ -71,8 +72,8 @@ class Client:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
     made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
-    made.write_policy("counts", COUNTS)
-    made.write_policy("key-counts", POLICY, test_policy_py=TEST)
+    made.write_policy("counts", COUNTS, more=MODE)
+    made.write_policy("key-counts", POLICY, more=MODE, test_policy_py=TEST)
     return made
 
 
@@ -123,7 +124,7 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
     """The processes that leave are asked a last time: what they counted just before is there."""
     before = client.pids()
     client.ask()
-    project.write_policy("counts", COUNTS + "\n# changed\n")
+    project.write_policy("counts", COUNTS + "\n# changed\n", more=MODE)
     done = client.gateway.reload()
     assert done.returncode == 0, done.stderr
     client.ask()
@@ -133,9 +134,9 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
 
 
 def test_a_metric_that_cannot_be_is_refused(client: Client, project: PolicyProject) -> None:
-    project.write_policy("counts", COUNTS.replace('"seen_total"', '"seen"'))
+    project.write_policy("counts", COUNTS.replace('"seen_total"', '"seen"'), more=MODE)
     done = client.gateway.reload()
-    project.write_policy("counts", COUNTS)
+    project.write_policy("counts", COUNTS, more=MODE)
     assert done.returncode == 1
     assert "error: counts-v1.0.0/policy.py" in done.stderr
     assert "expected the name of a counter to end with _total; call it seen_total" in done.stderr
