@@ -52,6 +52,7 @@ def pages() -> dict[str, str]:
         "statistics.md": go_structs.statistics(),
         "gatewright-policy.md": module("gatewright.policy"),
         "gatewright-testing.md": module("gatewright.testing"),
+        "gatewright-metrics.md": module("gatewright.metrics"),
         "gatewright-streams.md": module("gatewright.streams"),
     }
 
@@ -389,8 +390,13 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gatewright.testing": {
         "The policy": ("load_policy", "params", "prepared", "Prepared"),
+        "Metrics": ("metric", "reset_metrics"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
         "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
+    },
+    "gatewright.metrics": {
+        "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),
+        "One set of label values": ("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
     },
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
@@ -412,6 +418,7 @@ BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 GIVEN = {
     *("RequestContext", "ResponseContext", "RequestStreamContext", "ResponseStreamContext"),
     *("Headers", "Metadata", "Trailers", "Prepared", "Stream"),
+    *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
 }
 """Classes of which nobody who writes a policy makes an object."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}

@@ -103,6 +103,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f" --log-level info"
         f" --controller {sockets}/controller.sock"
         f" --metrics-source envoy={sockets}/envoy-admin.sock:/stats/prometheus"
+        f" --metrics-source supervisor={sockets}/supervisor-metrics.sock"
+        f" --metrics-source controller={sockets}/controller-metrics.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 from gatewright_cli.node.executor_recycling import resident
 from gatewright_cli.node.peers import own_check
-from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.node.supervisor_metrics import SOCKET, SupervisorMetrics
+from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts
@@ -76,11 +75,10 @@ def test_reloads_and_what_is_recycled() -> None:
 
 
 def test_they_are_told_on_a_socket_of_its_own(tmp_path: Path) -> None:
-    run_dir = RunDir(tmp_path, made=False)
-    at = run_dir.socket(SOCKET)
+    at = tmp_path / "metrics.sock"
 
     async def ask() -> tuple[int, bytes]:
-        telling = SupervisorMetrics(list).socket(run_dir, own_check(at, LogOutput(2)))
+        telling = SupervisorMetrics(list).socket(at, own_check(at, LogOutput(2)))
         await telling.start()
         try:
             mode = stat.S_IMODE(at.stat().st_mode)

@@ -43,6 +43,7 @@ func (e *Engine) makeMetrics() {
 			Generation: e.groups.Generation, Node: e.node.Stats, XDS: e.xds.Stats,
 		},
 	})
+	e.metrics.Add(e.policyMetrics())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", e.metrics.Handler())
 	admin.HandleHealth(mux, e.ready.Load)

@@ -1,4 +1,5 @@
 import asyncio
+import importlib
 import json
 import logging
 import threading
@@ -319,3 +320,15 @@ def test_a_policy_that_is_loaded_anew_counts_from_0_and_may_have_other_labels(tm
     (tmp_path / "policy.py").write_text(POLICY.replace('["method"]', '["verb"]').replace("method=", "verb="))
     again = testing.load_policy(str(tmp_path / "test_policy.py"))
     assert again.SEEN.value(verb="GET") == 0
+
+
+def test_policies_of_one_build_that_are_imported_without_a_gateway_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the builder's check imports them, one after the other in one process."""
+    for name, label in (("one", "a"), ("two", "b")):
+        (tmp_path / "built" / name).mkdir(parents=True)
+        source = f'from sdk.metrics import Counter\nSEEN = Counter("seen_total", "x", ["{label}"])\n'
+        (tmp_path / "built" / name / "policy.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert all(importlib.import_module(f"built.{name}.policy").SEEN for name in ("one", "two"))

@@ -35,7 +35,7 @@ ENVOY_DRAIN_SECONDS = 600
 and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
 CHALLENGES = "challenges"
-CONTROLLER_METRICS = "controller-metrics"
+CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
 """A socket of the controller's, for Envoy: answers to challenges of ACME."""
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
@@ -242,7 +242,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         command=(
             str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
-            *(word for source in metrics_sources(run_dir) for word in ("--metrics-source", source)),
+            *(word for source in metrics_sources(settings, run_dir) for word in ("--metrics-source", source)),
             *(word for executor in executors for word in ("--executor", executor)),
         ),
         environment={MARK: str(run_dir.path)},
@@ -257,9 +257,15 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     )
 
 
-def metrics_sources(run_dir: RunDir) -> list[str]:
+def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:
     """Processes of the node whose metrics the engine tells with its own: NAME=unix:PATH:/path."""
-    return [f"envoy=unix:{run_dir.socket('envoy-admin')}:/stats/prometheus"]
+    sources = [
+        f"envoy=unix:{run_dir.socket('envoy-admin')}:/stats/prometheus",
+        f"supervisor=unix:{run_dir.socket(SUPERVISOR_METRICS)}",
+    ]
+    if settings.controller:
+        sources.append(f"controller=unix:{run_dir.socket(CONTROLLER_METRICS)}")
+    return sources
 
 
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:

@@ -6,6 +6,7 @@ import os
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, PATH, build_info
@@ -17,10 +18,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gatewright_cli.node.executor_recycling import resident
-from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 
-SOCKET = "supervisor-metrics"
 SUPERVISOR = "supervisor"
 RELOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 RELOAD_RESULTS = ("reloaded", "unchanged", "refused")
@@ -79,9 +78,8 @@ class SupervisorMetrics:
         """All of them, as Prometheus' text."""
         return generate_latest(self._registry)
 
-    def socket(self, run_dir: RunDir, check: PeerCheck) -> PrivateSocket:
-        """Tells them at supervisor-metrics.sock, to whom the check admits. Start it, close it."""
-        at = run_dir.socket(SOCKET)
+    def socket(self, at: Path, check: PeerCheck) -> PrivateSocket:
+        """Tells them at a Unix socket, to whom the check admits. Start it, close it."""
         return http_socket(at, check, lambda path: self.text() if path == PATH else None, CONTENT_TYPE_LATEST)
 
 

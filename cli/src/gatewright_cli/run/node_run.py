@@ -24,9 +24,8 @@ from gatewright_cli.node.management import DeployError, Management, NoAnswerErro
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.processes import NodeSettings, at_start
+from gatewright_cli.node.processes import SUPERVISOR_METRICS, NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
-from gatewright_cli.node.supervisor_metrics import SOCKET as METRICS
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
@@ -79,7 +78,8 @@ class NodeRun:
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
-        self._telling = self._metrics.socket(run_dir, self._peers.engines_check(run_dir.socket(METRICS), output))
+        at = run_dir.socket(SUPERVISOR_METRICS)
+        self._telling = self._metrics.socket(at, self._peers.engines_check(at, output))
         self._interface = RunInterface(
             self._status_now, self._reloaded, self._listening, orphans=self._orphans, metrics=self._metrics
         )

@@ -497,15 +497,15 @@ class Registry:
         return version, [metric.snapshot(policy) for (policy, _), metric in all_metrics if metric.version > since]
 
     def of(self, policy: str) -> Iterator[_Metric[Any]]:
-        """The metrics of one policy."""
+        """The metrics of one policy; without a gateway, of a package."""
         with self._lock:
-            found = [metric for (owner, _), metric in self._metrics.items() if owner == policy]
+            found = [metric for (owner, _), metric in self._metrics.items() if _is_within(owner, policy)]
         return iter(found)
 
     def forget(self, policy: str) -> None:
         """The policy is imported anew: its metrics begin at 0, as others."""
         with self._lock:
-            self._metrics = {key: metric for key, metric in self._metrics.items() if key[0] != policy}
+            self._metrics = {key: metric for key, metric in self._metrics.items() if not _is_within(key[0], policy)}
 
     def _owner(self, name: str) -> str:
         if self._policy is None:
@@ -521,12 +521,16 @@ class Registry:
 registry = Registry()
 
 
+def _is_within(owner: str, policy: str) -> bool:
+    return owner == policy or owner.startswith(f"{policy}.")
+
+
 def _calling_package() -> str:
-    """In tests there is nobody to ask: the package of whoever makes a metric."""
+    """Without a gateway there is nobody to ask: the package of whoever makes a metric."""
     depth = 1
     while (name := str(sys._getframe(depth).f_globals.get("__name__", ""))) == __name__:
         depth += 1
-    return name.partition(".")[0]
+    return name.rpartition(".")[0] or name
 
 
 def _is_same(there: _Metric[Any], labels: Sequence[str], bounds: tuple[float, ...]) -> bool:

@@ -146,9 +146,9 @@ _WORK = tuple(_ACTION["work_us"] + wire.varint(micros or 1) for micros in range(
 def with_work(action: bytes, seconds: float) -> bytes:
     """The Action, serialized, and how long the policy has worked. A field may stand anywhere, so behind all others."""
     micros = int(seconds * 1e6)
-    if 0 <= micros < 4096:
+    if micros < 4096:
         return action + _WORK[micros]
-    return action + _ACTION["work_us"] + wire.varint(min(max(micros, 1), 0xFFFFFFFF))
+    return action + _ACTION["work_us"] + wire.varint(min(micros, 0xFFFFFFFF))
 
 
 def encode_failure(number: int, failure: Failure) -> bytes:

@@ -1,0 +1,14 @@
+package engine
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatewright.dev/policy-engine/internal/policymetrics"
+)
+
+// policyMetrics gathers what policies, in Go and in Python, count by metrics of their own.
+func (e *Engine) policyMetrics() prometheus.Gatherer {
+	own := prometheus.NewRegistry()
+	own.MustRegister(policymetrics.NewCollector(e.options.Log, e.groups.PolicyMetrics, e.registry.policyMetrics))
+	return own
+}
