@@ -22,6 +22,7 @@ type Options struct {
 	Peers       string              // peers.json, which names the pids that may connect; empty: any process of this user
 	Executors   map[string][]string // addresses of executor processes by group
 	Log         *slog.Logger        // nil: slog.Default()
+	LogLevel    *slog.LevelVar      // that Log follows; nil: it cannot be changed while the engine runs
 
 	ExtProc string // where Envoy sends requests to
 	XDS     string // where Envoy gets its configuration from

@@ -161,6 +161,15 @@ class EngineAdmin:
         if answer.status_code != 200:
             raise EngineRefusedError(_reason(answer))
 
+    async def set_log_level(self, component: str, level: str) -> None:
+        """component: policy-engine, or python-executor for all executors. Raises EngineRefusedError."""
+        try:
+            answer = await self._client.post("/log-level", json={"component": component, "level": level})
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
+
     async def deploy(
         self,
         generation: int,

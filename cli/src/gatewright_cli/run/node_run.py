@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import click
 import msgspec
 from gatewright_controller.relay import Relay, Unnamed
 
-from gatewright_cli.node import environment, ports
+from gatewright_cli.node import environment, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.gateway import write_rendered
+from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
 from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers, own_check
@@ -30,6 +31,7 @@ from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
+from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
@@ -71,12 +73,17 @@ class NodeRun:
         self._state = "starting"
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
-        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._write_status, self._on_pid)
+        self._engine = EngineAdmin(run_dir.socket("engine-admin"))
+        changes_of = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
+        self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
+        specs, started_with = at_start(settings, run_dir), self._levels.started_with
+        self._supervisor = Supervisor(specs, output, None, self._write_status, self._on_pid, started_with)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
-        self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
-        self._interface = RunInterface(self._status_now, self._reloaded, self._listening, orphans=self._orphans)
+        self._interface = RunInterface(
+            self._status_now, self._reloaded, self._levels, self._listening, orphans=self._orphans
+        )
         self._relays = [
             Relay(process.spec.relay, Unnamed(process.spec.sockets[0]), own_check(process.spec.relay, output))
             for process in self._supervisor.processes
@@ -223,6 +230,7 @@ class NodeRun:
                 self._interface.reload.set()
 
     async def _stop(self) -> None:
+        self._levels.close()
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()
@@ -289,3 +297,15 @@ def _failure(serving: asyncio.Task[None]) -> Failure | None:
     if error is None or isinstance(error, StartError | DeployError):
         return error
     raise error
+
+
+def not_applied(changes: LogLevelChanges) -> Apply:
+    """Levels, changed by a node's own means; what stands against it is told as LogLevels has it."""
+
+    async def apply(component: str, levels: Mapping[str, str]) -> None:
+        try:
+            await changes.apply(component, levels)
+        except NOT_APPLIED as error:
+            raise NotAppliedError(str(error)) from error
+
+    return apply

@@ -32,13 +32,17 @@ class LogOutput:
         access_fd: int | None = None,
         level: LogLevel = "info",
     ) -> None:
-        self._levels = records.LEVELS[records.LEVELS.index(level) :]
+        self.set_level(level)
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
         lock = threading.Lock()
         access_lock = lock if _are_one(fd, access_fd) else threading.Lock()
         self._log = BoundedWriter(fd, self._lost, lock)
         self._access = BoundedWriter(access_fd, self._lost_access, access_lock)
+
+    def set_level(self, level: LogLevel) -> None:
+        """The least of our own events that is written from now on."""
+        self._levels = records.LEVELS[records.LEVELS.index(level) :]
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""

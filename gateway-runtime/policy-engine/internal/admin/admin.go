@@ -1,6 +1,6 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
-// POST /gateway another Gateway.
+// POST /gateway another Gateway, POST /log-level changes what is logged.
 package admin
 
 import (
@@ -37,6 +37,7 @@ type Sources struct {
 	Quarantined func() []pythonbridge.QuarantineStats
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
+	LogLevel    func(ctx context.Context, component, level string) error
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -49,6 +50,12 @@ type Deployment struct {
 	Superseded []string `json:"superseded"`
 }
 
+// LogLevel is the body of POST /log-level, and its answer where it was done.
+type LogLevel struct {
+	Component string `json:"component"` // policy-engine, or python-executor for all executor processes
+	Level     string `json:"level"`     // debug, info, warning or error: the least that is logged
+}
+
 // Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.
 type Executors struct {
 	Generation  uint64                         `json:"generation"`
@@ -56,7 +63,7 @@ type Executors struct {
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 }
 
-// Refusal is the answer of POST /executors and POST /gateway with status 409: nothing has changed.
+// Refusal is the answer of POST /executors, /gateway and /log-level with status 409: nothing has changed.
 type Refusal struct {
 	Reason string `json:"reason"`
 }
@@ -106,6 +113,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
+	mux.HandleFunc("POST /log-level", sources.setLogLevel)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 		if err := sources.Gateway(r.Context()); err != nil {
 			answer(w, http.StatusConflict, Refusal{err.Error()})
@@ -122,9 +130,7 @@ func (s Sources) executors() Executors {
 
 func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 	var wanted Deployment
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&wanted); err != nil {
+	if err := decode(w, r, &wanted); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a deployment as JSON: " + err.Error()})
 		return
 	}
@@ -133,6 +139,25 @@ func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, s.executors())
+}
+
+func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
+	var wanted LogLevel
+	if err := decode(w, r, &wanted); err != nil {
+		answer(w, http.StatusBadRequest, Refusal{"expected a component and a level as JSON: " + err.Error()})
+		return
+	}
+	if err := s.LogLevel(r.Context(), wanted.Component, wanted.Level); err != nil {
+		answer(w, http.StatusConflict, Refusal{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, wanted)
+}
+
+func decode[T any](w http.ResponseWriter, r *http.Request, into *T) error {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	body.DisallowUnknownFields()
+	return body.Decode(into)
 }
 
 // Server is an HTTP server for Handler, ready to Serve.

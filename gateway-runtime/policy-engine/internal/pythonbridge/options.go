@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -48,11 +49,15 @@ type Options struct {
 	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
 	QuarantineMax    time.Duration // the longest one; 10 min
 
-	dialOptions []grpc.DialOption // of tests
+	dialOptions []grpc.DialOption       // of tests
+	logLevel    *atomic.Pointer[string] // that somebody has set while the engine runs; nil inside: nobody has
 }
 
 func (o Options) withDefaults() Options {
 	o.Generation = max(o.Generation, 1)
+	if o.logLevel == nil {
+		o.logLevel = &atomic.Pointer[string]{}
+	}
 	orInt(&o.CreditFrames, 1)
 	orInt(&o.QueueLength, 4096)
 	orInt(&o.HealthMisses, 6)

@@ -1,7 +1,8 @@
-"""The service of python_executor.proto: its streams, and its health check."""
+"""The service of python_executor.proto: its streams, its health check, its log level."""
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import gatewright
 
+from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.translator import failure_message
 from gatewright_executor.grpc.connection import Connection, ResponseWriter
 from gatewright_executor.grpc.listener import Address, Listener
+from gatewright_executor.grpc.protocol import Status
 from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.dispatch import Dispatcher
@@ -23,6 +26,7 @@ from gatewright_executor.session.instances import Process
 from gatewright_executor.session.reading_loop import Methods, ReadingLoop
 from gatewright_executor.session.stream import Stream
 
+log = logging.getLogger("gatewright_executor")
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
 LOOP_BLOCKED_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
@@ -47,6 +51,7 @@ class Server:
         self._methods: Methods = {
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
             f"/{SERVICE}/HealthCheck": self._health_check,
+            f"/{SERVICE}/SetLogLevel": self._set_log_level,
         }
         self._listener = Listener(self._serve, MAX_MESSAGE_BYTES, peers)
 
@@ -95,6 +100,34 @@ class Server:
 
     def _health_check(self, writer: ResponseWriter, _runner: InlineRunner) -> HealthCheck:
         return HealthCheck(self, writer)
+
+    def _set_log_level(self, writer: ResponseWriter, _runner: InlineRunner) -> SetLogLevel:
+        return SetLogLevel(writer)
+
+
+class SetLogLevel:
+    """The call of that name."""
+
+    def __init__(self, writer: ResponseWriter) -> None:
+        self._writer = writer
+
+    def message(self, data: bytes) -> None:
+        """Sets the level, and answers that it is set."""
+        level = pb.SetLogLevelRequest.FromString(data).level
+        try:
+            logs.set_level(level)
+        except ValueError as error:
+            self._writer.finish(Status.INVALID_ARGUMENT, str(error))
+            return
+        log.info("log level changed", extra={"fields": {"to": level}})
+        self._writer.send(pb.SetLogLevelResponse().SerializeToString())
+
+    def half_closed(self) -> None:
+        """Ends the call."""
+        self._writer.finish()
+
+    def aborted(self) -> None:
+        """Nothing is under way."""
 
 
 class HealthCheck:

@@ -122,6 +122,10 @@ class Engine:
         """Asks for it, on the same connection; grpc.RpcError after 10 s without an answer."""
         return self._stub.HealthCheck(pb.HealthCheckRequest(), timeout=SECONDS)
 
+    def set_log_level(self, level: str) -> None:
+        """Sets it, on the same connection; grpc.RpcError where it is refused."""
+        self._stub.SetLogLevel(pb.SetLogLevelRequest(level=level), timeout=SECONDS)
+
     # -------------------------------------------------------------- what came back
 
     @property
