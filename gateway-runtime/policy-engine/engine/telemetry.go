@@ -13,3 +13,9 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 
 // Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
 func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
+
+// shownAnalytics are what the access log is told of what policies have left.
+func (e *Engine) shownAnalytics(analytics map[string]any) map[string]any {
+	shown, _ := e.Redaction().Fields(analytics)
+	return shown
+}

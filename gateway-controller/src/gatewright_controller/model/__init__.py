@@ -31,7 +31,7 @@ from gatewright_controller.model.gateway import (
 )
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
-from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
+from gatewright_controller.model.redaction import REDACTED, Redaction, RedactionDefaults, is_secret, plain_name
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -65,6 +65,7 @@ from gatewright_controller.model.upstream import (
 __all__ = [
     "IDEMPOTENT",
     "LINE_BEGINS",
+    "REDACTED",
     "AccessLog",
     "AccessLogging",
     "Acme",
@@ -121,6 +122,7 @@ __all__ = [
     "from_document",
     "gateway_from_document",
     "gateway_to_document",
+    "is_secret",
     "milliseconds",
     "plain_name",
     "to_document",

@@ -54,13 +54,14 @@ FIELD_SOURCES = (
 )  # fmt: skip
 LINE_BEGINS = ("time", "level", "component", "message")
 """What every line of the access log begins with."""
+ANALYTICS_NAME = r"analytics(\.[A-Za-z0-9_-]{1,64}){1,4}"
 HEADER_NAME = "[A-Za-z0-9-]{1,100}"
 FieldSource = Annotated[
     str,
     Meta(
-        pattern=rf"^({'|'.join(FIELD_SOURCES)}|(request|response)Header:{HEADER_NAME})$",
+        pattern=rf"^({'|'.join(FIELD_SOURCES)}|(request|response)Header:{HEADER_NAME}|{ANALYTICS_NAME})$",
         extra_json_schema=expecting(
-            f"one of {', '.join(FIELD_SOURCES)}, requestHeader:NAME or responseHeader:NAME",
+            f"one of {', '.join(FIELD_SOURCES)}, analytics.NAME, requestHeader:NAME or responseHeader:NAME",
         ),
     ),
 ]

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from gatewright_controller.model.common import Strict, told
 
+REDACTED = "[redacted]"
+"""What stands where a secret was."""
 SecretName = Annotated[
     str,
     Meta(
@@ -102,6 +104,14 @@ class Redaction(Strict, frozen=True):
 def plain_name(name: str) -> str:
     """A name without what is spelled in different ways: access_token, accessToken and Access-Token are one."""
     return name.lower().replace("-", "").replace("_", "")
+
+
+def is_secret(name: str, listed: list[str]) -> bool:
+    """Whether a list of secret names has it, or the beginning of it with a *."""
+    plain = plain_name(name)
+    return any(
+        plain.startswith(plain_name(one[:-1])) if one.endswith("*") else plain == plain_name(one) for one in listed
+    )
 
 
 def _joined(defaults: list[str], added: list[str]) -> list[str]:
