@@ -12,6 +12,7 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/redaction"
@@ -36,6 +37,7 @@ type Engine struct {
 	counters    *exchange.Counters
 	node        *node.Node
 	xds         *xds.Server
+	logs        *logexport.Exporter
 	redaction   atomic.Pointer[redaction.List] // nil: not known yet
 	ready       atomic.Bool
 
@@ -119,7 +121,7 @@ func build(options Options) (*Engine, error) {
 		executors = nil
 	}
 	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
-		counters: exchange.NewCounters(options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
+		counters: exchange.NewCounters(options.Log), logs: logexport.New(options.NodeID, options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err
@@ -156,4 +158,5 @@ func (e *Engine) close() {
 	if e.node != nil {
 		e.node.Close()
 	}
+	e.logs.Close()
 }

@@ -102,6 +102,10 @@ class _Stats(msgspec.Struct):
     node: _Node = _Node()
 
 
+class _Logs(msgspec.Struct):
+    exporting: bool
+
+
 class _Refusal(msgspec.Struct):
     reason: str
 
@@ -170,6 +174,14 @@ class EngineAdmin:
         if answer.status_code != 200:
             raise EngineRefusedError(_reason(answer))
 
+    async def exports_logs(self) -> bool:
+        """Whether log lines are sent to a collector. Raises LocalHttpError where the engine does not know yet."""
+        return _exporting(await self._client.get("/logs"))
+
+    async def export_logs(self, lines: bytes) -> None:
+        """Has it send log lines to its collector. Raises LocalHttpError; then it has taken none."""
+        _exporting(await self._client.request("POST", "/logs", content=lines))
+
     async def deploy(
         self,
         generation: int,
@@ -207,6 +219,11 @@ def quarantined(socket: Path) -> list[object]:
     except (LocalHttpError, msgspec.DecodeError):
         return []
     return [msgspec.to_builtins(one) for one in report.quarantined]
+
+
+def _exporting(answer: Answer) -> bool:
+    answer.raise_for_status()
+    return msgspec.json.decode(answer.content, type=_Logs).exporting
 
 
 def _reason(answer: Answer) -> str:

@@ -31,6 +31,7 @@ from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
+from gatewright_cli.run.log_export import LogExport
 from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
@@ -78,6 +79,7 @@ class NodeRun:
         self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._write_status, self._on_pid, started_with)
+        self._export = LogExport(output, self._engine)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
@@ -98,13 +100,15 @@ class NodeRun:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        exporting = asyncio.create_task(self._export.run(), name="log export")
         serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
         watching = self._adopt_orphans()
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._set_state("stopping")
-            await _cancel(serving, asked)
+            await _cancel(serving, asked, exporting)
+            await self._export.flush()
             await self._stop()
             await _cancel(watching)
         return None if serving.cancelled() else _failure(serving)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from gatewright_cli.supervision import records
@@ -20,7 +20,8 @@ class LogOutput:
     """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
 
     Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
-    level: the least of our own events that is written.
+    level: the least of our own events that is written. export: is given all lines as JSON, and their number; None:
+    nobody is.
     Close it: it has a thread for each file descriptor.
     """
 
@@ -33,6 +34,7 @@ class LogOutput:
         level: LogLevel = "info",
     ) -> None:
         self.set_level(level)
+        self.export: Callable[[bytes, int], None] | None = None
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
         lock = threading.Lock()
@@ -46,6 +48,9 @@ class LogOutput:
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""
+        if (export := self.export) is not None:
+            now = records.now()
+            export(b"".join(records.as_json(source, line, now) + b"\n" for line in lines), len(lines))
         if self._log.is_full:
             self._log.drop(len(lines))
         else:
@@ -53,6 +58,8 @@ class LogOutput:
 
     def relay_access(self, lines: Sequence[bytes]) -> None:
         """Takes lines of Envoy's access log. Never blocks, never raises."""
+        if (export := self.export) is not None:
+            export(b"\n".join([*lines, b""]), len(lines))
         if self._access.is_full:
             self._access.drop(len(lines))
         elif self._is_text:

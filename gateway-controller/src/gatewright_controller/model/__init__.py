@@ -29,6 +29,7 @@ from gatewright_controller.model.gateway import (
     gateway_from_document,
     gateway_to_document,
 )
+from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.redaction import REDACTED, Redaction, RedactionDefaults, is_secret, plain_name
@@ -91,6 +92,7 @@ __all__ = [
     "Listener",
     "ListenerTls",
     "LoadBalancing",
+    "LogExport",
     "Metadata",
     "Method",
     "Mirror",

@@ -14,6 +14,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, told
+from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.redaction import Redaction
 
 Protocol = Literal["http", "https"]
@@ -452,6 +453,9 @@ class GatewaySpec(Strict, frozen=True):
     ] = "refuse"
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
+    )
+    logs: Annotated[LogExport, told("Log lines of all components, sent to a collector as well.")] = msgspec.field(
+        default_factory=LogExport
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)

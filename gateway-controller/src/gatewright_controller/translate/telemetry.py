@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import GatewaySpec, Redaction
+from gatewright_controller.model import GatewaySpec, LogExport, Redaction
 
 
 def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
     """The message of a valid Gateway. Same input, same bytes."""
-    return node_pb2.Telemetry(redaction=_redaction(spec.redaction))
+    message = node_pb2.Telemetry(redaction=_redaction(spec.redaction))
+    if spec.logs.on:
+        message.logging.CopyFrom(_logging(spec.logs))
+    return message
+
+
+def _logging(logs: LogExport) -> node_pb2.Logging:
+    return node_pb2.Logging(
+        endpoint=logs.collector or "", http=logs.protocol == "http", tls=logs.tls, headers=logs.headers
+    )
 
 
 def _redaction(redaction: Redaction) -> node_pb2.Redaction:

@@ -47,6 +47,7 @@ class Draft:
     proxies: JsonObject
     access_log: JsonObject
     redaction: JsonObject
+    logs: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -59,4 +60,4 @@ class Draft:
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
         redaction = as_object(spec.get("redaction"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction)
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, as_object(spec.get("logs")))

@@ -1,12 +1,15 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
-// POST /gateway another Gateway, POST /log-level changes what is logged.
+// POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
+// that POST /logs brought to be exported.
 package admin
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -15,11 +18,14 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
+
+const maxLogBytes = 4 << 20 // of one POST /logs
 
 // Sources are where the answers come from. All are called from any goroutine.
 type Sources struct {
@@ -38,6 +44,7 @@ type Sources struct {
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
+	Logs        *logexport.Exporter
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -113,6 +120,8 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
+	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.Logs.Stats(), nil }))
+	mux.HandleFunc("POST /logs", sources.whenReady(sources.takeLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 		if err := sources.Gateway(r.Context()); err != nil {
@@ -152,6 +161,32 @@ func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, wanted)
+}
+
+// whenReady answers 503 until the engine has its Gateway, and so knows whether log lines are exported.
+func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.Ready() {
+			answer(w, http.StatusServiceUnavailable, state{"not ready"})
+			return
+		}
+		value, err := found(r)
+		if err != nil {
+			answer(w, http.StatusBadRequest, Refusal{err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, value)
+	}
+}
+
+// takeLogs takes log lines of the node, to be exported.
+func (s Sources) takeLogs(r *http.Request) (any, error) {
+	lines, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxLogBytes))
+	if err != nil {
+		return nil, fmt.Errorf("expected log lines, at most %d bytes: %w", maxLogBytes, err)
+	}
+	s.Logs.Take(lines)
+	return s.Logs.Stats(), nil
 }
 
 func decode[T any](w http.ResponseWriter, r *http.Request, into *T) error {
