@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logexport"
@@ -38,7 +39,8 @@ type Engine struct {
 	node        *node.Node
 	xds         *xds.Server
 	logs        *logexport.Exporter
-	redaction   atomic.Pointer[redaction.List] // nil: not known yet
+	redaction   atomic.Pointer[redaction.List]   // nil: not known yet
+	secretNames atomic.Pointer[nodev1.Redaction] // what it was made of
 	ready       atomic.Bool
 
 	done chan struct{}

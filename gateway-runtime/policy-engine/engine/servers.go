@@ -40,7 +40,7 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 			Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
 			Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
 			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
-			LogLevel: e.setLogLevel, Logs: e.logs,
+			LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
 		}),
 	}
 	e.xds.Register(s.xdsServer)

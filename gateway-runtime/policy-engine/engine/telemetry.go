@@ -9,6 +9,7 @@ import (
 // served, also again for the same one, and must not wait. nil: the Gateway says nothing.
 func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
+	e.secretNames.Store(telemetry.GetRedaction())
 	e.logs.Set(telemetry.GetLogging())
 }
 

@@ -102,8 +102,19 @@ class _Stats(msgspec.Struct):
     node: _Node = _Node()
 
 
-class _Logs(msgspec.Struct):
+class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
+    """The list of the Gateway that is served."""
+
+    headers: tuple[str, ...] = ()
+    query_parameters: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """exporting: whether log lines go to a collector. redaction: what is secret; None: the Gateway does not say."""
+
     exporting: bool
+    redaction: SecretNames | None = None
 
 
 class _Refusal(msgspec.Struct):
@@ -174,13 +185,16 @@ class EngineAdmin:
         if answer.status_code != 200:
             raise EngineRefusedError(_reason(answer))
 
-    async def exports_logs(self) -> bool:
-        """Whether log lines are sent to a collector. Raises LocalHttpError where the engine does not know yet."""
-        return _exporting(await self._client.get("/logs"))
+    async def logs(self) -> LogSettings:
+        """What the Gateway says of log lines. Raises LocalHttpError where the engine does not know yet."""
+        answer = await self._client.get("/logs")
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=LogSettings)
 
     async def export_logs(self, lines: bytes) -> None:
         """Has it send log lines to its collector. Raises LocalHttpError; then it has taken none."""
-        _exporting(await self._client.request("POST", "/logs", content=lines))
+        answer = await self._client.request("POST", "/logs", content=lines)
+        answer.raise_for_status()
 
     async def deploy(
         self,
@@ -219,11 +233,6 @@ def quarantined(socket: Path) -> list[object]:
     except (LocalHttpError, msgspec.DecodeError):
         return []
     return [msgspec.to_builtins(one) for one in report.quarantined]
-
-
-def _exporting(answer: Answer) -> bool:
-    answer.raise_for_status()
-    return msgspec.json.decode(answer.content, type=_Logs).exporting
 
 
 def _reason(answer: Answer) -> str:

@@ -1,4 +1,5 @@
-"""Log lines for the engine, which sends them to a collector where the Gateway names one (spec.logs).
+"""What the Gateway says of log lines, as the engine knows it: which names are secret (spec.redaction), and who is sent
+the lines (spec.logs). The engine sends them.
 
 Lines wait here until the engine takes them: it comes later than the first of them, and may be on its way back. Where it
 says that nobody is to have them, none is kept, and it is asked again now and then.
@@ -10,7 +11,10 @@ import asyncio
 import threading
 from collections import deque
 
-from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_controller.model.redaction import Redaction
+
+from gatewright_cli.node.engine_admin import EngineAdmin, SecretNames
+from gatewright_cli.node.line_redaction import LineRedaction
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
 
@@ -28,6 +32,8 @@ class LogExport:
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._bytes = self._dropped = 0
         self._lock = threading.Lock()
+        self._names: SecretNames | None = None
+        output.shown = LineRedaction.of(Redaction())  # the defaults, until the engine says more
         output.export = self.take
 
     def take(self, lines: bytes, count: int) -> None:
@@ -48,7 +54,9 @@ class LogExport:
     async def flush(self) -> bool:
         """Gives the engine what waits. False where nobody is to have it."""
         try:
-            wanted = await self._engine.exports_logs()
+            settings = await self._engine.logs()
+            wanted = settings.exporting
+            self._redact_by(settings.redaction)
             self._output.export = self.take if wanted else None
             if not wanted:
                 self._forget()
@@ -61,6 +69,11 @@ class LogExport:
             self._dropped -= dropped
             self._output.event("log lines not exported: the engine did not take them", "warning", lines=dropped)
         return True
+
+    def _redact_by(self, names: SecretNames | None) -> None:
+        if names is not None and names != self._names:
+            self._names = names
+            self._output.shown = LineRedaction(names.headers, names.query_parameters, names.fields)
 
     async def _give(self, batch: list[tuple[bytes, int]]) -> None:
         try:

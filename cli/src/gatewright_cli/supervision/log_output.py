@@ -20,8 +20,8 @@ class LogOutput:
     """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
 
     Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
-    level: the least of our own events that is written. export: is given all lines as JSON, and their number; None:
-    nobody is.
+    level: the least of our own events that is written. shown: a line as it may be shown to anybody. export: is
+    given all lines as JSON, and their number; None: nobody is.
     Close it: it has a thread for each file descriptor.
     """
 
@@ -34,6 +34,7 @@ class LogOutput:
         level: LogLevel = "info",
     ) -> None:
         self.set_level(level)
+        self.shown: Callable[[bytes], bytes] = lambda line: line
         self.export: Callable[[bytes, int], None] | None = None
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
@@ -48,6 +49,7 @@ class LogOutput:
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""
+        lines = [*map(self.shown, lines)]
         if (export := self.export) is not None:
             now = records.now()
             export(b"".join(records.as_json(source, line, now) + b"\n" for line in lines), len(lines))

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logexport"
@@ -45,6 +46,7 @@ type Sources struct {
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
 	Logs        *logexport.Exporter
+	Secrets     func() *nodev1.Redaction // names that the Gateway has, or nil
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -120,7 +122,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
-	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.Logs.Stats(), nil }))
+	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
 	mux.HandleFunc("POST /logs", sources.whenReady(sources.takeLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
@@ -177,6 +179,27 @@ func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerF
 		}
 		answer(w, http.StatusOK, value)
 	}
+}
+
+// Logs is the answer of GET /logs.
+type Logs struct {
+	logexport.Stats
+	Redaction *SecretNames `json:"redaction"` // null: the Gateway does not say
+}
+
+// SecretNames are the names whose values are secrets.
+type SecretNames struct {
+	Headers         []string `json:"headers"`
+	QueryParameters []string `json:"queryParameters"`
+	Fields          []string `json:"fields"`
+}
+
+func (s Sources) logs() Logs {
+	logs := Logs{Stats: s.Logs.Stats()}
+	if names := s.Secrets(); names != nil {
+		logs.Redaction = &SecretNames{names.GetHeaders(), names.GetQueryParameters(), names.GetFields()}
+	}
+	return logs
 }
 
 // takeLogs takes log lines of the node, to be exported.

@@ -1,0 +1,118 @@
+"""Secrets taken out of log lines, by the list of names that the Gateway has (spec.redaction).
+
+All lines of a node pass here, whoever wrote them. One without anything that may be a secret is looked at once, by RE2,
+and passes as it is; another one is read, redacted value by value, and written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote_plus
+
+import msgspec
+import re2
+from gatewright_controller.model.redaction import REDACTED, Redaction, is_secret
+
+JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
+CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
+USERINFO = r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'<>\\]*@"
+PARAMETER = r"([?&#]([^=&?#\s\"'<>\\]+)=)[^&#\s\"'<>\\]*"
+ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})([\"']?[ \t]*[:=][ \t]*)"
+QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
+BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
+LINE_REST = re.compile(r"[^\r\n\"']+")
+STANDARD = ("time", "level", "component")
+
+Names = Sequence[str]
+
+
+class LineRedaction:
+    """Of one list. headers, parameters, fields: names as the Gateway has them."""
+
+    def __init__(self, headers: Names, parameters: Names, fields: Names) -> None:
+        self.headers, self.parameters, self.fields = list(headers), list(parameters), list(fields)
+        named = "|".join(map(_spelled, {*self.headers, *self.fields, *self.parameters}))
+        assigned = rf"(?i)(?:{named})\\?[\"']?\s*[:=]" if named else "[^\\s\\S]"
+        options = re2.Options()
+        options.max_mem = 64 << 20
+        self._suspicious = re2.compile("|".join(["eyJ", CREDENTIALS, '://[^/"]*@', assigned]).encode(), options)
+
+    @staticmethod
+    def of(redaction: Redaction) -> LineRedaction:
+        """That of a Gateway's list."""
+        return LineRedaction(redaction.all_headers, redaction.all_query_parameters, redaction.all_fields)
+
+    def __call__(self, line: bytes) -> bytes:
+        """The line as it may be shown; JSON stays JSON."""
+        if self._suspicious.search(line) is None:
+            return line
+        try:
+            fields = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return self.text(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        shown = {key: value if key in STANDARD else self._member(key, value) for key, value in fields.items()}
+        return line if shown == fields else msgspec.json.encode(shown)
+
+    def text(self, text: str) -> str:
+        """Free text without tokens, credentials, users of URLs, secret parameters, and what stands behind a name."""
+        text = re.sub(JWT, REDACTED, text)
+        text = re.sub(CREDENTIALS, _credential, text)
+        text = re.sub(USERINFO, rf"\1{REDACTED}@", text)
+        text = re.sub(PARAMETER, self._parameter, text)
+        return self._assignments(text)
+
+    def _member(self, name: str, value: Any) -> Any:
+        if is_secret(name, self.headers) or is_secret(name, self.fields):
+            return REDACTED
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {str(key): self._member(str(key), one) for key, one in value.items()}
+            case list():
+                return [self._value(one) for one in value]
+        return value
+
+    def _parameter(self, found: re.Match[str]) -> str:
+        return f"{found[1]}{REDACTED}" if is_secret(unquote_plus(found[2]), self.parameters) else found[0]
+
+    def _assignments(self, text: str) -> str:
+        shown, at = [], 0
+        for found in re.finditer(ASSIGNMENT, text):
+            header = is_secret(found[1], self.headers)
+            if found.start() < at or not (header or is_secret(found[1], self.fields)):
+                continue
+            end = _value_end(text, found.end(), to_end_of_line=header)
+            if end == found.end() or text.startswith(REDACTED, found.end()):
+                continue
+            shown += [text[at : found.end()], REDACTED]
+            at = end
+        return "".join([*shown, text[at:]])
+
+
+def _value_end(text: str, at: int, *, to_end_of_line: bool) -> int:
+    """Where a value ends that begins there: quoted texts and others without anything between them are one."""
+    if text.startswith(("{", "["), at):
+        return len(text)
+    pattern = LINE_REST if to_end_of_line else BARE
+    while found := QUOTED.match(text, at) or pattern.match(text, at):
+        at, pattern = found.end(), BARE
+    return at
+
+
+def _credential(found: re.Match[str]) -> str:
+    """The word basic is one, too."""
+    if found[1].lower() == "basic" and len(found[3]) < 12:
+        return found[0]
+    return f"{found[1]}{found[2]}{REDACTED}"
+
+
+def _spelled(name: str) -> str:
+    return "[-_]?".join(map(re.escape, re.split("[-_]+", name.removesuffix("*")))) + (
+        "[a-z0-9_-]*" * name.endswith("*")
+    )
