@@ -31,6 +31,7 @@ def line(message: str, **fields: object) -> bytes:
         ("GET /a?api_key=x&b=c 200", "GET /a?api_key=[redacted]&b=c 200"),
         ("{'password': 'a b', 'user': 'ann'}", "{'password': [redacted], 'user': 'ann'}"),
         ('headers: {"Authorization": "Basic eHg6eXk="}', 'headers: {"Authorization": [redacted]}'),
+        ("headers:\n'cookie', 'a=b; c=d'\n'accept', '*/*'", "headers:\n'cookie', [redacted]\n'accept', '*/*'"),
         ("x-partner-key=abc", "x-partner-key=[redacted]"),
         ("error: a: password: x", "error: a: password: [redacted]"),
         ('{"clientSecret": "a\\"b", "n": 1}', '{"clientSecret": [redacted], "n": 1}'),

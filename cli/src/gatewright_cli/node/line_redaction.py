@@ -19,7 +19,8 @@ JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
 USERINFO = r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'<>\\]*@"
 PARAMETER = r"([?&#]([^=&?#\s\"'<>\\]+)=)[^&#\s\"'<>\\]*"
-ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})([\"']?[ \t]*[:=][ \t]*)"
+ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})(?:[\"']?[ \t]*[:=][ \t]*|',[ \t]*(?='))"
+"""NAME=, NAME:, and as Envoy writes headers, 'NAME', 'VALUE'."""
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
 BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
 LINE_REST = re.compile(r"[^\r\n\"']+")
@@ -34,7 +35,7 @@ class LineRedaction:
     def __init__(self, headers: Names, parameters: Names, fields: Names) -> None:
         self.headers, self.parameters, self.fields = list(headers), list(parameters), list(fields)
         named = "|".join(map(_spelled, {*self.headers, *self.fields, *self.parameters}))
-        assigned = rf"(?i)(?:{named})\\?[\"']?\s*[:=]" if named else "[^\\s\\S]"
+        assigned = rf"(?i)(?:{named})\\?[\"']?\s*(?:[:=]|,\s*')" if named else "[^\\s\\S]"
         options = re2.Options()
         options.max_mem = 64 << 20
         self._suspicious = re2.compile("|".join(["eyJ", CREDENTIALS, '://[^/"]*@', assigned]).encode(), options)
