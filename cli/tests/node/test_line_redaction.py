@@ -29,6 +29,8 @@ def line(message: str, **fields: object) -> bytes:
         ("basic information", "basic information"),
         ("dial redis://:hunter2@cache:6379/0 failed", "dial redis://[redacted]@cache:6379/0 failed"),
         ("GET /a?api_key=x&b=c 200", "GET /a?api_key=[redacted]&b=c 200"),
+        ("/y?b=c&user[token]=x;api-key=y;d=e", "/y?b=c&user[token]=[redacted];api-key=[redacted];d=e"),
+        ("/y?%74oken=x", "/y?%74oken=[redacted]"),
         ("{'password': 'a b', 'user': 'ann'}", "{'password': [redacted], 'user': 'ann'}"),
         ('headers: {"Authorization": "Basic eHg6eXk="}', 'headers: {"Authorization": [redacted]}'),
         ("headers:\n'cookie', 'a=b; c=d'\n'accept', '*/*'", "headers:\n'cookie', [redacted]\n'accept', '*/*'"),

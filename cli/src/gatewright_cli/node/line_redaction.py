@@ -18,7 +18,7 @@ from gatewright_controller.model.redaction import REDACTED, Redaction, is_secret
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
 USERINFO = r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'<>\\]*@"
-PARAMETER = r"([?&#]([^=&?#\s\"'<>\\]+)=)[^&#\s\"'<>\\]*"
+PARAMETER = r"([?&;#]([^=&;?#\s\"'<>\\]+)=)[^&;#\s\"'<>\\]*"
 ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})(?:[\"']?[ \t]*[:=][ \t]*|',[ \t]*(?='))"
 """NAME=, NAME:, and as Envoy writes headers, 'NAME', 'VALUE'."""
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
@@ -80,7 +80,10 @@ class LineRedaction:
         return value
 
     def _parameter(self, found: re.Match[str]) -> str:
-        return f"{found[1]}{REDACTED}" if is_secret(unquote_plus(found[2]), self.parameters) else found[0]
+        """Also one of an object or a list: user[token], user.token, token[]."""
+        name = unquote_plus(found[2])
+        parts = [name, *filter(None, re.split(r"[\[\].]", name))]
+        return f"{found[1]}{REDACTED}" if any(is_secret(part, self.parameters) for part in parts) else found[0]
 
     def _assignments(self, text: str) -> str:
         shown, at = [], 0

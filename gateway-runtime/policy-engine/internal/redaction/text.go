@@ -13,7 +13,7 @@ var (
 	// RFC 9110, 11.4, and percent-encoded.
 	credentials = regexp.MustCompile(`(?i)\b(bearer|dpop|basic|negotiate)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]+)`)
 	userinfo    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'<>]*@`)
-	parameter   = regexp.MustCompile(`([?&#])([^=&?#\s"'<>]+)=([^&#\s"'<>]*)`)
+	parameter   = regexp.MustCompile(`([?&;#])([^=&;?#\s"'<>]+)=([^&;#\s"'<>]*)`)
 	assignment  = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_-]{0,63})(?:\\?["'])?[ \t]*[:=][ \t]*`)
 	unquoted    = regexp.MustCompile(`^[^\s,;&"'<>{}\[\]()]+`)
 )
