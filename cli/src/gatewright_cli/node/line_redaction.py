@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 import re2
-from gatewright_controller.model.redaction import REDACTED, Redaction, is_secret
+from gatewright_controller.model.redaction import REDACTED, Redaction, SecretNameSet
 
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
@@ -21,6 +21,8 @@ USERINFO = r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'<>\\]*@"
 PARAMETER = r"([?&;#]([^=&;?#\s\"'<>\\]+)=)[^&;#\s\"'<>\\]*"
 ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})(?:[\"']?[ \t]*[:=][ \t]*|',[ \t]*(?='))"
 """NAME=, NAME:, and as Envoy writes headers, 'NAME', 'VALUE'."""
+ODD_PARAMETER = r"[?&;][^=&;#\s\"]*[%\[.][^=&;#\s\"]*="
+"""One whose name is encoded, or has parts."""
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
 BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
 LINE_REST = re.compile(r"[^\r\n\"']+")
@@ -33,12 +35,13 @@ class LineRedaction:
     """Of one list. headers, parameters, fields: names as the Gateway has them."""
 
     def __init__(self, headers: Names, parameters: Names, fields: Names) -> None:
-        self.headers, self.parameters, self.fields = list(headers), list(parameters), list(fields)
-        named = "|".join(map(_spelled, {*self.headers, *self.fields, *self.parameters}))
+        self._headers, self._parameters, self._fields = map(SecretNameSet, (headers, parameters, fields))
+        named = "|".join(sorted(map(_spelled, {*headers, *fields, *parameters})))
         assigned = rf"(?i)(?:{named})\\?[\"']?\s*(?:[:=]|,\s*')" if named else "[^\\s\\S]"
         options = re2.Options()
         options.max_mem = 64 << 20
-        self._suspicious = re2.compile("|".join(["eyJ", CREDENTIALS, '://[^/"]*@', assigned]).encode(), options)
+        parts = ["eyJ", CREDENTIALS, '://[^/"]*@', ODD_PARAMETER, assigned]
+        self._suspicious = re2.compile("|".join(parts).encode(), options)
 
     @staticmethod
     def of(redaction: Redaction) -> LineRedaction:
@@ -65,7 +68,7 @@ class LineRedaction:
         return self._assignments(text)
 
     def _member(self, name: str, value: Any) -> Any:
-        if is_secret(name, self.headers) or is_secret(name, self.fields):
+        if name in self._headers or name in self._fields:
             return REDACTED
         return self._value(value)
 
@@ -83,13 +86,13 @@ class LineRedaction:
         """Also one of an object or a list: user[token], user.token, token[]."""
         name = unquote_plus(found[2])
         parts = [name, *filter(None, re.split(r"[\[\].]", name))]
-        return f"{found[1]}{REDACTED}" if any(is_secret(part, self.parameters) for part in parts) else found[0]
+        return f"{found[1]}{REDACTED}" if any(part in self._parameters for part in parts) else found[0]
 
     def _assignments(self, text: str) -> str:
         shown, at = [], 0
         for found in re.finditer(ASSIGNMENT, text):
-            header = is_secret(found[1], self.headers)
-            if found.start() < at or not (header or is_secret(found[1], self.fields)):
+            header = found[1] in self._headers
+            if found.start() < at or not (header or found[1] in self._fields):
                 continue
             end = _value_end(text, found.end(), to_end_of_line=header)
             if end == found.end() or text.startswith(REDACTED, found.end()):

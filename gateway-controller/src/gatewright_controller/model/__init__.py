@@ -32,7 +32,7 @@ from gatewright_controller.model.gateway import (
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
-from gatewright_controller.model.redaction import REDACTED, Redaction, RedactionDefaults, is_secret, plain_name
+from gatewright_controller.model.redaction import REDACTED, Redaction, RedactionDefaults, SecretNameSet, plain_name
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -109,6 +109,7 @@ __all__ = [
     "Retries",
     "Rewrite",
     "Routing",
+    "SecretNameSet",
     "Split",
     "Strict",
     "Target",
@@ -124,7 +125,6 @@ __all__ = [
     "from_document",
     "gateway_from_document",
     "gateway_to_document",
-    "is_secret",
     "milliseconds",
     "plain_name",
     "to_document",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -106,12 +107,17 @@ def plain_name(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def is_secret(name: str, listed: list[str]) -> bool:
-    """Whether a list of secret names has it, or the beginning of it with a *."""
-    plain = plain_name(name)
-    return any(
-        plain.startswith(plain_name(one[:-1])) if one.endswith("*") else plain == plain_name(one) for one in listed
-    )
+class SecretNameSet:
+    """Names of a list, asked for in any spelling: `name in names`."""
+
+    def __init__(self, listed: Iterable[str]) -> None:
+        plain = [plain_name(name) for name in listed]
+        self._exact = frozenset(plain)
+        self._beginnings = tuple(name[:-1] for name in plain if name.endswith("*"))
+
+    def __contains__(self, name: str) -> bool:
+        plain = plain_name(name)
+        return plain in self._exact or plain.startswith(self._beginnings)
 
 
 def _joined(defaults: list[str], added: list[str]) -> list[str]:
