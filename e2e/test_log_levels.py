@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.markdown import blocks, page
 from e2e.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -105,6 +107,14 @@ def test_a_mistake_is_told(node: Gateway, change: str, sentence: str) -> None:
     done = log_level(node, change)
     assert done.returncode != 0
     assert sentence in done.stderr
+
+
+def test_the_documentations_commands_work(node: Gateway) -> None:
+    (block,) = (one for one in blocks(page("docs/how-to/logs.md"), "sh") if "log-level" in one)
+    for command in block.splitlines():
+        done = log_level(node, *shlex.split(command)[2:])
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert {one["level"] for one in levels(node).values()} == {"info", "warning"}
 
 
 def test_people_are_shown_a_table(node: Gateway) -> None:
