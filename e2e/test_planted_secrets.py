@@ -75,7 +75,7 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     with node.controller() as management:
         answer = management.post("/v1/apis", json=refused)
         assert answer.status_code == 422
-        shown = [answer.text, management.get("/v1/apis").text]
+        shown = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
     for name, status in (("leaks", 200), ("raises", 500), ("plain", 200), ("nowhere", 404)):
         for path in ASKED:
             assert httpx.get(f"{node.url}/{name}{path}", headers=HEADERS).status_code == status
