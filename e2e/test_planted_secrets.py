@@ -116,10 +116,12 @@ def test_what_is_no_secret_is_still_said(node: Gateway, upstream: Upstream) -> N
     for name in ("leaks", "plain"):
         httpx.get(f"{node.url}/{name}{ASKED[0]}", headers=HEADERS)
         httpx.get(f"{node.url}/{name}/q?page=2&tokens=7")
-    eventually("all lines come", lambda: len(lines_of(node)) == 4)
-    leaks, open_leaks, plain, open_plain = lines_of(node)
+    httpx.get(f"{node.url}/nowhere{ASKED[0]}")
+    eventually("all lines come", lambda: len(lines_of(node)) == 5)
+    leaks, open_leaks, plain, open_plain, nowhere = lines_of(node)
     assert leaks["path"] == "/leaks/x?token=[redacted]&page=2&%74oken=[redacted]"
-    assert plain["path"] == "/plain/x"
+    assert plain["path"] == "/plain/x?token=[redacted]&page=2&%74oken=[redacted]"
+    assert nowhere["path"] == "/nowhere/x", "expected no query: no filter runs without a route"
     assert (open_leaks["path"], open_plain["path"]) == ("/leaks/q?page=2&tokens=7", "/plain/q?page=2&tokens=7")
     assert leaks["analytics"]["access_token"] == REDACTED
     assert (leaks["analytics"]["model"], leaks["model"], leaks["from"]) == ("small", "small", "https://shop.test/")

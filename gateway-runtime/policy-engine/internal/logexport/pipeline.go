@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -15,10 +16,15 @@ import (
 	otellog "go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
+
+// reconnect is how soon a collector is looked for again that was away.
+var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second}
 
 // pipeline is the way to one collector. Each component is a service of its own; all share the queue.
 type pipeline struct {
@@ -47,7 +53,8 @@ func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
 			otlploghttp.WithTimeout(exportTimeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
 	}
 	options := []otlploggrpc.Option{otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()),
-		otlploggrpc.WithTimeout(exportTimeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}), otlploggrpc.WithCompressor("gzip")}
+		otlploggrpc.WithTimeout(exportTimeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}), otlploggrpc.WithCompressor("gzip"),
+		otlploggrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: exportTimeout}))}
 	if settings.GetTls() {
 		options = append(options, otlploggrpc.WithTLSCredentials(credentials.NewTLS(nil))) // by the authorities of the system
 	} else {
