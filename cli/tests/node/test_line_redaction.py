@@ -4,12 +4,13 @@ import json
 import time
 
 import pytest
-from gatewright_cli.node.line_redaction import LineRedaction
+from gatewright_cli.node.line_redaction import LineRedaction, SecretNames
 from gatewright_controller.model.redaction import Redaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-REDACT = LineRedaction.of(Redaction(headers=["x-partner-key"]))
+LIST = Redaction(headers=["x-partner-key"])
+REDACT = LineRedaction(SecretNames(*map(tuple, (LIST.all_headers, LIST.all_query_parameters, LIST.all_fields))))
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 SECRET = "hunter2hunter2"  # noqa: S105 - planted
 BEGINS = {"time": "2026-11-26T00:27:16.123Z", "level": "error", "component": "policy-engine"}

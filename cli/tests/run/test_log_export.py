@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Coroutine
 
 import pytest
-from gatewright_cli.node.engine_admin import EngineAdmin, LogSettings, SecretNames
+from gatewright_cli.node.engine_admin import EngineAdmin, LogSettings
+from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.run import log_export
 from gatewright_cli.run.log_export import LogExport
 from gatewright_cli.supervision.local_http import LocalHttpError
@@ -37,7 +38,7 @@ def live(steps: Steps) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     output, engine = LogOutput(null), Engine()
     try:
-        asyncio.run(steps(LogExport(output, engine), engine, output))
+        asyncio.run(steps(LogExport(output, engine, SecretNames(fields=("password",))), engine, output))
     finally:
         output.close()
         os.close(null)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.supervision.local_http import Answer, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
@@ -100,14 +101,6 @@ class _Node(msgspec.Struct, frozen=True):
 class _Stats(msgspec.Struct):
     xds: _Xds
     node: _Node = _Node()
-
-
-class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
-    """The list of the Gateway that is served."""
-
-    headers: tuple[str, ...] = ()
-    query_parameters: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
 
 
 class LogSettings(msgspec.Struct, frozen=True):

@@ -7,13 +7,12 @@ and passes as it is; another one is read, redacted value by value, and written a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
 import msgspec
 import re2
-from gatewright_controller.model.redaction import REDACTED, Redaction, SecretNameSet
+from gatewright_controller.secret_names import REDACTED, SecretNameSet
 
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
@@ -28,13 +27,20 @@ BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
 LINE_REST = re.compile(r"[^\r\n\"']+")
 STANDARD = ("time", "level", "component")
 
-Names = Sequence[str]
+
+class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
+    """The list of a Gateway."""
+
+    headers: tuple[str, ...] = ()
+    query_parameters: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 class LineRedaction:
-    """Of one list. headers, parameters, fields: names as the Gateway has them."""
+    """By one list."""
 
-    def __init__(self, headers: Names, parameters: Names, fields: Names) -> None:
+    def __init__(self, names: SecretNames) -> None:
+        headers, parameters, fields = names.headers, names.query_parameters, names.fields
         self._headers, self._parameters, self._fields = map(SecretNameSet, (headers, parameters, fields))
         named = "|".join(sorted(map(_spelled, {*headers, *fields, *parameters})))
         assigned = rf"(?i)(?:{named})\\?[\"']?\s*(?:[:=]|,\s*')" if named else "[^\\s\\S]"
@@ -42,11 +48,6 @@ class LineRedaction:
         options.max_mem = 64 << 20
         parts = ["eyJ", CREDENTIALS, '://[^/"]*@', ODD_PARAMETER, assigned]
         self._suspicious = re2.compile("|".join(parts).encode(), options)
-
-    @staticmethod
-    def of(redaction: Redaction) -> LineRedaction:
-        """That of a Gateway's list."""
-        return LineRedaction(redaction.all_headers, redaction.all_query_parameters, redaction.all_fields)
 
     def __call__(self, line: bytes) -> bytes:
         """The line as it may be shown; JSON stays JSON."""

@@ -11,10 +11,8 @@ import asyncio
 import threading
 from collections import deque
 
-from gatewright_controller.model.redaction import Redaction
-
-from gatewright_cli.node.engine_admin import EngineAdmin, SecretNames
-from gatewright_cli.node.line_redaction import LineRedaction
+from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.node.line_redaction import LineRedaction, SecretNames
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
 
@@ -25,15 +23,18 @@ ASK_SECONDS = 3.0
 
 
 class LogExport:
-    """Takes lines from an output while it runs. `run` it; `flush` before the engine stops."""
+    """Takes lines from an output while it runs. `run` it; `flush` before the engine stops.
 
-    def __init__(self, output: LogOutput, engine: EngineAdmin) -> None:
+    names: what is secret, until the engine says so.
+    """
+
+    def __init__(self, output: LogOutput, engine: EngineAdmin, names: SecretNames | None) -> None:
         self._output, self._engine = output, engine
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._bytes = self._dropped = 0
         self._lock = threading.Lock()
         self._names: SecretNames | None = None
-        output.shown = LineRedaction.of(Redaction())  # the defaults, until the engine says more
+        self._redact_by(names)
         output.export = self.take
 
     def take(self, lines: bytes, count: int) -> None:
@@ -73,7 +74,7 @@ class LogExport:
     def _redact_by(self, names: SecretNames | None) -> None:
         if names is not None and names != self._names:
             self._names = names
-            self._output.shown = LineRedaction(names.headers, names.query_parameters, names.fields)
+            self._output.shown = LineRedaction(names)
 
     async def _give(self, batch: list[tuple[bytes, int]]) -> None:
         try:

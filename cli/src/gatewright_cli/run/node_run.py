@@ -79,7 +79,7 @@ class NodeRun:
         self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._write_status, self._on_pid, started_with)
-        self._export = LogExport(output, self._engine)
+        self._export = LogExport(output, self._engine, settings.gateway.secret_names)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)

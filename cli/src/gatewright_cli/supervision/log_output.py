@@ -25,6 +25,9 @@ class LogOutput:
     Close it: it has a thread for each file descriptor.
     """
 
+    shown: Callable[[bytes], bytes] = staticmethod(lambda line: line)
+    export: Callable[[bytes, int], None] | None = None
+
     def __init__(
         self,
         fd: int,
@@ -34,8 +37,6 @@ class LogOutput:
         level: LogLevel = "info",
     ) -> None:
         self.set_level(level)
-        self.shown: Callable[[bytes], bytes] = lambda line: line
-        self.export: Callable[[bytes, int], None] | None = None
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
         lock = threading.Lock()

@@ -223,7 +223,7 @@ class ManagedProcess:
         if obstacle := probing.result():
             await child.stop(self.spec.stop_seconds)
             reason = f"no progress for {self._stall_seconds:g} s while not ready ({obstacle})"
-            raise _EndedError(reason, child.uptime, list(child.last_lines), final=True)
+            raise _EndedError(reason, child.uptime, self._last_lines(child), final=True)
 
     async def _probe(self, child: Child) -> str | None:
         """None once the process is ready; the obstacle, once it has stalled."""
@@ -247,7 +247,10 @@ class ManagedProcess:
             self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
 
     def _ended(self, child: Child) -> _EndedError:
-        return _EndedError(describe_exit(child.exited.result()), child.uptime, list(child.last_lines))
+        return _EndedError(describe_exit(child.exited.result()), child.uptime, self._last_lines(child))
+
+    def _last_lines(self, child: Child) -> list[bytes]:
+        return [*map(self._output.shown, child.last_lines)]
 
     def _set_state(self, state: State) -> None:
         self.state = state

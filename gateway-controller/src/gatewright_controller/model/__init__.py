@@ -32,7 +32,7 @@ from gatewright_controller.model.gateway import (
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
-from gatewright_controller.model.redaction import REDACTED, Redaction, RedactionDefaults, SecretNameSet, plain_name
+from gatewright_controller.model.redaction import Redaction, RedactionDefaults
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -66,7 +66,6 @@ from gatewright_controller.model.upstream import (
 __all__ = [
     "IDEMPOTENT",
     "LINE_BEGINS",
-    "REDACTED",
     "AccessLog",
     "AccessLogging",
     "Acme",
@@ -109,7 +108,6 @@ __all__ = [
     "Retries",
     "Rewrite",
     "Routing",
-    "SecretNameSet",
     "Split",
     "Strict",
     "Target",
@@ -126,6 +124,5 @@ __all__ = [
     "gateway_from_document",
     "gateway_to_document",
     "milliseconds",
-    "plain_name",
     "to_document",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -11,8 +10,6 @@ from msgspec import Meta
 
 from gatewright_controller.model.common import Strict, told
 
-REDACTED = "[redacted]"
-"""What stands where a secret was."""
 SecretName = Annotated[
     str,
     Meta(
@@ -100,24 +97,6 @@ class Redaction(Strict, frozen=True):
     def all_fields(self) -> list[str]:
         """In lower case, in order, each once."""
         return _joined(self.defaults.fields, self.fields)
-
-
-def plain_name(name: str) -> str:
-    """A name without what is spelled in different ways: access_token, accessToken and Access-Token are one."""
-    return name.lower().replace("-", "").replace("_", "")
-
-
-class SecretNameSet:
-    """Names of a list, asked for in any spelling: `name in names`."""
-
-    def __init__(self, listed: Iterable[str]) -> None:
-        plain = [plain_name(name) for name in listed]
-        self._exact = frozenset(plain)
-        self._beginnings = tuple(name[:-1] for name in plain if name.endswith("*"))
-
-    def __contains__(self, name: str) -> bool:
-        plain = plain_name(name)
-        return plain in self._exact or plain.startswith(self._beginnings)
 
 
 def _joined(defaults: list[str], added: list[str]) -> list[str]:

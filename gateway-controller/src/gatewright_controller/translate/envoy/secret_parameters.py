@@ -9,7 +9,8 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import REDACTED, Redaction
+from gatewright_controller.model import Redaction
+from gatewright_controller.secret_names import REDACTED
 
 PART = r"(?:[\[\].]|%5[BbDd]|%2[Ee])"
 """Between the parts of a name: user[token], user.token."""
