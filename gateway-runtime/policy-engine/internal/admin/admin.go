@@ -197,7 +197,8 @@ type SecretNames struct {
 func (s Sources) logs() Logs {
 	logs := Logs{Stats: s.Logs.Stats()}
 	if names := s.Secrets(); names != nil {
-		logs.Redaction = &SecretNames{names.GetHeaders(), names.GetQueryParameters(), names.GetFields()}
+		listed := func(names []string) []string { return append([]string{}, names...) } // never null
+		logs.Redaction = &SecretNames{listed(names.GetHeaders()), listed(names.GetQueryParameters()), listed(names.GetFields())}
 	}
 	return logs
 }
