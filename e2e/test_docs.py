@@ -297,7 +297,7 @@ def test_make_targets_that_are_named_are_there(path: Path) -> None:
 
 @pages
 def test_commands_that_are_named_take_their_options(path: Path) -> None:
-    for command in commands(path.read_text(), "gatewright [a-z]+"):
+    for command in commands(path.read_text(), "gatewright [a-z-]+"):
         words = command.split()[1:]
         known = options("gatewright", *words[:1], "--help")
         asked = {word.partition("=")[0] for word in words if word.startswith("--")}

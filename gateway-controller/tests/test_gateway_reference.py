@@ -15,7 +15,9 @@ from gatewright_documents.yaml_reader import parse_yaml
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "gateway.md"
 HOW_TO = ROOT / "docs" / "how-to" / "gateway.md"
-SAMPLES = re.findall(r"^```yaml\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SAMPLES = BLOCK.findall(HOW_TO.read_text())
+LOGS = BLOCK.findall((ROOT / "docs" / "how-to" / "logs.md").read_text())
 
 
 def test_the_page_is_what_the_model_says(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -32,12 +34,13 @@ def test_what_waits_for_a_restart_is_marked() -> None:
     assert PAGE.read_text().count("*Restart.*") == len(RESTART)
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("sample", SAMPLES + LOGS)
 def test_samples_are_gateways(sample: str) -> None:
     assert render(effective(parse_yaml(sample.encode()), {}, {}))
 
 
 def test_there_are_samples() -> None:
     assert len(SAMPLES) >= 5
+    assert len(LOGS) == 2
     first = SAMPLES[0].split("spec:\n")[1]
     assert len(first.splitlines()) <= 10, "expected two listeners in ten lines"

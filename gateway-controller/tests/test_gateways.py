@@ -204,6 +204,23 @@ async def test_what_an_api_names_stays(controller: Controller, file: Callable[..
         assert (await client.post("/v1/gateway/reload")).status_code == 422
 
 
+async def test_headers_of_collectors_are_written_and_never_shown(controller: Controller) -> None:
+    async with api(controller, None) as client:
+        logs = {"collector": "a.example:4317", "headers": {"x-team": "hunter2", "tenant": "blue"}}
+        answer = await client.put("/v1/gateway", json=written(logs=logs))
+        shown = (await client.get("/v1/gateway")).json()
+        assert "hunter2" not in answer.text + json.dumps(shown)
+        assert shown["spec"]["logs"]["headers"] == {"x-team": "********", "tenant": "********"}
+        shown["spec"]["logs"]["headers"]["tenant"] = "red"
+        assert (await client.put("/v1/gateway", json=shown)).status_code == 200
+        stored = controller.store.gateway()
+        assert stored is not None
+        assert stored.document["spec"]["logs"]["headers"] == {"x-team": "hunter2", "tenant": "red"}
+        shown["spec"]["logs"]["headers"] = {"other": "********"}
+        answer = await client.put("/v1/gateway", json=shown)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "spec.logs.headers.other")
+
+
 async def test_a_mistake_in_a_body_has_its_line(controller: Controller) -> None:
     async with api(controller, None) as client:
         text = "apiVersion: gatewright.dev/v1\nkind: Gateway\nspec:\n  listeners:\n    - {name: a, port: 0}\n"

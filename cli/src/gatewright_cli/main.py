@@ -13,6 +13,7 @@ from gatewright_cli.commands.echo_command import echo
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.import_command import import_
 from gatewright_cli.commands.init_command import init
+from gatewright_cli.commands.log_level_command import log_level
 from gatewright_cli.commands.reload_command import reload
 from gatewright_cli.commands.run_command import run
 from gatewright_cli.commands.status_command import status
@@ -32,7 +33,7 @@ def cli() -> None:
     """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
 
 
-for command in (init, build, version, status, reload, apply, import_, export, backup, echo, run):
+for command in (init, build, version, status, log_level, reload, apply, import_, export, backup, echo, run):
     cli.add_command(command)
 
 

@@ -5,7 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer, Control
+from gatewright_cli.run.log_levels import LogLevels
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ async def now() -> dict[str, object]:
     return {"state": "running"}
 
 
+async def nothing(component: str, levels: Mapping[str, str]) -> None:
+    """Of a log level that is changed."""
+
+
 def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[Answer, list[str]]:
     """What a run that does `outcome` answers to `gatewright reload`, or to raw bytes."""
     steps: list[str] = []
@@ -44,7 +49,11 @@ def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[
 
     async def live() -> None:
         serving = Control(
-            bench.folder / control.FILE, Scripted(outcome), now, own_check(bench.folder / control.FILE, bench.output)
+            bench.folder / control.FILE,
+            Scripted(outcome),
+            now,
+            LogLevels({"supervisor": "info"}, nothing, bench.output),
+            own_check(bench.folder / control.FILE, bench.output),
         )
         await serving.start()
         assert stat.S_IMODE((bench.folder / control.FILE).stat().st_mode) == 0o600
@@ -144,7 +153,7 @@ async def status():
     return {{"state": "running"}}
 async def live():
     at = Path(sys.argv[1])
-    serving = Control(at, None, status, own_check(at, LogOutput(2)))
+    serving = Control(at, None, status, None, own_check(at, LogOutput(2)))
     await serving.start()
     for program in ({program!r}, {ASKS!r}):
         process = await asyncio.create_subprocess_exec(

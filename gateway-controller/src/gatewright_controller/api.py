@@ -1,4 +1,4 @@
-"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /healthz, /metrics."""
+"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/log-level, /healthz, /metrics."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import wait as wait_seconds
@@ -61,6 +62,7 @@ def create_app(
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
+    log_level = LogLevelEndpoints(endpoints.json_object)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
@@ -75,6 +77,8 @@ def create_app(
             _route("POST", "/v1/policies/check", endpoints.check_policies),
             _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait"),
             _route("GET", "/v1/nodes", endpoints.list_nodes),
+            _route("GET", "/v1/log-level", log_level.get),
+            _route("PUT", "/v1/log-level", log_level.replace),
             _route("GET", "/v1/gateway", gateway.get),
             _route("PUT", "/v1/gateway", gateway.replace, "wait", "dry_run"),
             _route("DELETE", "/v1/gateway", gateway.delete, "wait"),
@@ -195,6 +199,10 @@ class Endpoints:
         except Invalid as invalid:
             where = await self._reading(line_tree, body)
             raise invalid.located(where.line_of) from None
+
+    async def json_object(self, request: Request) -> JsonObject:
+        """The body, whatever its content type."""
+        return await self._reading(parse_json, await self._body(request, self._max_request_bytes))
 
     async def _reading(self, read: Callable[[bytes], T], body: bytes) -> T:
         """One body after the other, beside the event loop: it shares the interpreter with one reader, not with many."""

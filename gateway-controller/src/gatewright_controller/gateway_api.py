@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gatewright_controller.deployment import ApiStatus, Deployment
+from gatewright_controller.gateway_masks import masked_gateway
 from gatewright_controller.gateways import GatewayChange, Gateways
 from gatewright_controller.queries import dry_run, wait
 
@@ -70,4 +71,4 @@ class GatewayEndpoints:
             "nodes": [dataclasses.asdict(node) for node in status.nodes],
             "certificates": self._gateways.certificates(),
         }
-        return {**current.document, "status": {**told, **written}}
+        return {**masked_gateway(current.document), "status": {**told, **written}}

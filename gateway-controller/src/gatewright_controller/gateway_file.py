@@ -166,3 +166,13 @@ def _set(document: JsonObject, path: Path, value: JsonValue) -> bool:
         return False
     here[str(path[-1])] = value
     return True
+
+
+def secret_names(document: JsonObject) -> dict[str, list[str]]:
+    """Of an effective document, its list of secret names: headers, queryParameters, fields."""
+    redaction = gateway_from_document(document).spec.redaction
+    return {
+        "headers": redaction.all_headers,
+        "queryParameters": redaction.all_query_parameters,
+        "fields": redaction.all_fields,
+    }

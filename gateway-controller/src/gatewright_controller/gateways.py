@@ -21,6 +21,7 @@ from msgspec import UNSET
 from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
+from gatewright_controller.gateway_masks import unmasked_gateway
 from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.store import Store, StoredApi, StoredGateway
@@ -107,6 +108,7 @@ class Gateways:
         async with self._writing:
             if self._written and (source := _source(self._written)):
                 raise GatewayOfFileError(source)
+            document = unmasked_gateway(document, self._current.document if self._current else {})
             written = gateway_to_document(validate_gateway(document))
             if self._started:
                 _refuse_restart(self._started, written)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 log = logging.getLogger(__name__)
 COMPONENT = "controller"
+LEVELS = ("debug", "info", "warning", "error")
 OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -45,5 +46,10 @@ def set_up() -> None:
 
 
 def set_level(level: str) -> None:
-    """Of all lines but those of libraries that are noisy."""
+    """Of all lines but those of libraries that are noisy. level: one of LEVELS."""
     logging.getLogger().setLevel(level.upper())
+
+
+def current_level() -> str:
+    """One of LEVELS."""
+    return _level(logging.getLogger().getEffectiveLevel())

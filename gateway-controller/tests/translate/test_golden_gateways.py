@@ -88,6 +88,8 @@ def cluster(name: str) -> JsonObject:
     return {"name": name, "type": "STATIC", "typed_extension_protocol_options": {HTTP2: options}}
 
 
+LARGE_PATTERNS = {"re2.max_program_size.error_level": 100_000}
+"""As in the bootstrap of a node."""
 CLUSTERS = ("xds", "policy_engine", "challenges")
 
 
@@ -98,6 +100,9 @@ def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
     base = {
         "node": {"id": "test", "cluster": "test"},
         "dynamic_resources": {"ads_config": {"api_type": "DELTA_GRPC", "grpc_services": [stream]}},
+        "layered_runtime": {
+            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 100_000}}]
+        },
         "static_resources": {"clusters": [cluster(f"gatewright_{name}") for name in CLUSTERS]},
     }
     bootstrap = ParseDict(base, bootstrap_pb2.Bootstrap())

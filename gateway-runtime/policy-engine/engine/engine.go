@@ -10,8 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
@@ -39,7 +41,9 @@ type Engine struct {
 	xds           *xds.Server
 	metrics       *metrics.Metrics
 	adminListener *metrics.Listener
-	redaction     atomic.Pointer[redaction.List] // nil: not known yet
+	logs          *logexport.Exporter
+	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
+	secretNames   atomic.Pointer[nodev1.Redaction] // what it was made of
 	ready         atomic.Bool
 
 	done chan struct{}
@@ -122,7 +126,7 @@ func build(options Options) (*Engine, error) {
 		executors = nil
 	}
 	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
-		counters: exchange.NewCounters(options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
+		counters: exchange.NewCounters(options.Log), logs: logexport.New(options.NodeID, options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err
@@ -166,4 +170,5 @@ func (e *Engine) close() {
 	if e.node != nil {
 		e.node.Close()
 	}
+	e.logs.Close()
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,14 +11,17 @@ import (
 	"google.golang.org/grpc/grpclog"
 )
 
-const component = "policy-engine"
+const (
+	component         = "policy-engine"
+	executorComponent = "python-executor"
+)
 
 // logTime is RFC 3339 with milliseconds; the time is in UTC.
 const logTime = "2006-01-02T15:04:05.000Z"
 
 // newLogger writes JSON lines that begin with time, level (debug, info, warning, error), component and message. The
 // supervisor passes lines that begin like this as they are.
-func newLogger(to io.Writer, level slog.Level) *slog.Logger {
+func newLogger(to io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownForm}))
 }
 
@@ -63,13 +68,38 @@ func (l levelFlag) String() string {
 }
 
 func (l levelFlag) Set(text string) error {
+	level, err := parseLevel(text)
+	if err == nil {
+		*l.level = level
+	}
+	return err
+}
+
+func parseLevel(text string) (slog.Level, error) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 		if levelName(level) == text {
-			*l.level = level
-			return nil
+			return level, nil
 		}
 	}
-	return fmt.Errorf("expected debug, info, warning or error, got %q", text)
+	return 0, fmt.Errorf("expected debug, info, warning or error, got %q", text)
+}
+
+// setLogLevel changes from which level on a component logs: the engine itself, or all its executors.
+func (e *Engine) setLogLevel(ctx context.Context, named, text string) error {
+	level, err := parseLevel(text)
+	switch {
+	case err != nil:
+		return err
+	case named == executorComponent:
+		return e.groups.SetLogLevel(ctx, text)
+	case named != component:
+		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, named)
+	case e.options.LogLevel == nil:
+		return errors.New("the log of this engine is its owner's: its level is changed there")
+	}
+	e.options.LogLevel.Set(level)
+	e.options.Log.Info("log level changed", "to", text)
+	return nil
 }
 
 // logGRPC turns the errors that grpc-go writes to stderr as text into lines of log.

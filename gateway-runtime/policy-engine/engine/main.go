@@ -52,9 +52,11 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 		newLogger(stderr, slog.LevelInfo).Error("wrong command line", "error", err.Error())
 		return 2
 	}
-	log := newLogger(stderr, line.logLevel)
+	level := &slog.LevelVar{}
+	level.Set(line.logLevel)
+	log := newLogger(stderr, level)
 	set(log, line)
-	line.options.Register, line.options.Log = register, log
+	line.options.Register, line.options.Log, line.options.LogLevel = register, log, level
 	if err := runEngine(ctx, line.options); err != nil {
 		log.Error("the engine stops", "error", err.Error())
 		return 1

@@ -25,6 +25,7 @@ type Options struct {
 	Executors      map[string][]string // addresses of executor processes by group
 	MetricsSources []metrics.Source    // other processes of the node, whose metrics are told with the engine's
 	Log            *slog.Logger        // nil: slog.Default()
+	LogLevel       *slog.LevelVar      // that Log follows; nil: it cannot be changed while the engine runs
 
 	ExtProc string // where Envoy sends requests to
 	XDS     string // where Envoy gets its configuration from

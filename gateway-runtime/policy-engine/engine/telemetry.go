@@ -15,6 +15,8 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
 	e.setMetrics(telemetry.GetMetrics())
 	e.setAdmin(telemetry.GetAdmin())
+	e.secretNames.Store(telemetry.GetRedaction())
+	e.logs.Set(telemetry.GetLogging())
 }
 
 // Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
@@ -48,4 +50,10 @@ func (e *Engine) makeMetrics() {
 	mux.Handle("GET /metrics", e.metrics.Handler())
 	admin.HandleHealth(mux, e.ready.Load)
 	e.adminListener = metrics.NewListener(mux, e.options.Log)
+}
+
+// shownAnalytics are what the access log is told of what policies have left.
+func (e *Engine) shownAnalytics(analytics map[string]any) map[string]any {
+	shown, _ := e.Redaction().Fields(analytics)
+	return shown
 }

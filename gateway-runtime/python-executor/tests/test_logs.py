@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+import grpc
 import pytest
 from gatewright_executor import logs
 from gatewright_executor.testing import Engine, request_execution, response_execution
@@ -35,6 +36,19 @@ def set_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Lines]]:
     logging.captureWarnings(False)
     root.handlers = handlers
     root.setLevel(level)
+
+
+def test_the_level_changes_while_it_runs(engine: Start, set_up: Callable[[], Lines]) -> None:
+    one, lines = engine(quiet="def on_request(ctx, params): ..."), set_up()
+    logging.getLogger("policy").debug("before")
+    one.set_log_level("debug")
+    logging.getLogger("policy").debug("after")
+    one.set_log_level("error")
+    logging.getLogger("policy").warning("silent")
+    with pytest.raises(grpc.RpcError, match="expected one of debug, info, warning, error, got 'loud'"):
+        one.set_log_level("loud")
+    logging.getLogger("policy").error("said")
+    assert [line["message"] for line in lines() if line["logger"] == "policy"] == ["after", "said"]
 
 
 SPEAKS = """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.supervision.local_http import Answer, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
@@ -108,6 +109,13 @@ class _Listening(msgspec.Struct, frozen=True):
     listener: str = ""
 
 
+class LogSettings(msgspec.Struct, frozen=True):
+    """exporting: whether log lines go to a collector. redaction: what is secret; None: the Gateway does not say."""
+
+    exporting: bool
+    redaction: SecretNames | None = None
+
+
 class _Refusal(msgspec.Struct):
     reason: str
 
@@ -166,6 +174,26 @@ class EngineAdmin:
             raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != 200:
             raise EngineRefusedError(_reason(answer))
+
+    async def set_log_level(self, component: str, level: str) -> None:
+        """component: policy-engine, or python-executor for all executors. Raises EngineRefusedError."""
+        try:
+            answer = await self._client.post("/log-level", json={"component": component, "level": level})
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
+
+    async def logs(self) -> LogSettings:
+        """What the Gateway says of log lines. Raises LocalHttpError where the engine does not know yet."""
+        answer = await self._client.get("/logs")
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=LogSettings)
+
+    async def export_logs(self, lines: bytes) -> None:
+        """Has it send log lines to its collector. Raises LocalHttpError; then it has taken none."""
+        answer = await self._client.request("POST", "/logs", content=lines)
+        answer.raise_for_status()
 
     async def deploy(
         self,

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from gatewright_documents.mistake import Invalid, shown
 from gatewright_documents.values import JsonObject
 
+from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.node.ports import join_address, url
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.forked import Forked, in_child
@@ -57,13 +59,15 @@ class Listener:
 class Gateway:
     """An effective document: all that there is to say, and what of it the supervisor needs.
 
-    connections, heap: of Envoy, None where the document leaves them to the node.
+    connections, heap: of Envoy, None where the document leaves them to the node. secret_names: None where nobody has
+    found them out.
     """
 
     document: JsonObject = field(default_factory=lambda: {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
     listeners: tuple[Listener, ...] = (Listener("http"),)
     connections: int | None = None
     heap: int | None = None
+    secret_names: SecretNames | None = None
 
     @property
     def addresses(self) -> str:
@@ -148,7 +152,8 @@ def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str
         return {"mistakes": [str(one) for one in invalid.mistakes]}
     values = gateway_file.bootstrap_values(document)
     listeners = [[one.name, one.host, one.port, one.tls, one.http3] for one in gateway_file.listening(document)]
-    return {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
+    found = {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
+    return {**found, "secretNames": gateway_file.secret_names(document)}
 
 
 def _is_a_field(name: str) -> bool:
@@ -161,7 +166,8 @@ def told(found: dict[str, Any]) -> Gateway:
     if "mistakes" in found:
         raise GatewayError(found["mistakes"])
     listeners = tuple(Listener(*one) for one in found["listeners"])
-    return Gateway(found["document"], listeners, found["connections"], found["heap"])
+    names = msgspec.convert(found["secretNames"], SecretNames)
+    return Gateway(found["document"], listeners, found["connections"], found["heap"], names)
 
 
 def tell_rendered(document: JsonObject, state_dir: Path) -> str:

@@ -211,6 +211,14 @@ class Management:
             raise DeployError("\n".join(_sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
+    async def set_log_level(self, level: str) -> None:
+        """Of the controller. Raises DeployError."""
+        headers = {"content-type": "application/json"}
+        content = msgspec.json.encode({"level": level})
+        answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
+        if answer.is_error:
+            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+
     async def certificates(self) -> dict[str, ObtainedCertificate]:
         """Those that are obtained by ACME, by name. Raises NoAnswerError."""
         answer = await self._ask("GET", "/v1/gateway")

@@ -7,6 +7,9 @@ Policies, and what they have started, are refused (peers.own_check).
 ← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
    "spent": {"build": 0.4, …}, "listens": true}        or {"reasons": ["…"]}
 
+→ {"command": "log-level", "levels": {"policy-engine": "debug"}, "seconds": 300}       both may be left out
+← {"levels": [{"component": "policy-engine", "level": "debug", "until": "…", "then": "info"}, …], "reasons": []}
+
 → {"command": "status"}
 ← {"status": {…}}                                       as in status.json, of this moment
 """
@@ -26,6 +29,7 @@ from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.run_dir import RunDirError, find_run
+from gatewright_cli.run.log_levels import Level, LogLevels
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 SOCKET = "control"
@@ -36,8 +40,10 @@ STATUS_SECONDS = 5.0
 Status = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class _Command(msgspec.Struct):
+class _Command(msgspec.Struct, omit_defaults=True):
     command: str
+    levels: dict[str, str] = {}
+    seconds: float | None = None
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -54,13 +60,14 @@ class Answer(msgspec.Struct, omit_defaults=True):
     spent: dict[str, float] = {}
     listens: bool = False
     status: dict[str, Any] = {}
+    levels: list[Level] = []
 
 
 class Control:
     """Serves the socket. Start it, close it."""
 
-    def __init__(self, path: Path, reloads: Reloads, status: Status, check: PeerCheck) -> None:
-        self._reloads, self._status = reloads, status
+    def __init__(self, path: Path, reloads: Reloads, status: Status, levels: LogLevels, check: PeerCheck) -> None:
+        self._reloads, self._status, self._levels = reloads, status, levels
         self._socket = PrivateSocket(path, check, self._serve)
 
     async def start(self) -> None:
@@ -77,15 +84,18 @@ class Control:
 
     async def _answer(self, line: bytes, say: Callable[[str], None]) -> Answer:
         try:
-            command = msgspec.json.decode(line, type=_Command).command
+            command = msgspec.json.decode(line, type=_Command)
         except msgspec.DecodeError as error:
             return Answer(reasons=[f"expected a command as JSON: {error}"])
-        match command:
+        match command.command:
             case "reload":
                 return await self._reload(say)
             case "status":
                 return Answer(status=await self._status())
-        return Answer(reasons=[f"expected the command reload or status, got {command!r}"])
+            case "log-level":
+                reasons = await self._levels.change(command.levels, command.seconds)
+                return Answer(reasons=reasons, levels=self._levels.shown())
+        return Answer(reasons=[f"expected the command reload, status or log-level, got {command.command!r}"])
 
     async def _reload(self, say: Callable[[str], None]) -> Answer:
         try:
@@ -116,12 +126,22 @@ def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
 
 def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
     """Has a run reload; returns the last answer. Raises PreflightError where no run can be asked."""
+    with _connect(_socket(run_dir)) as connection:
+        return _ask(connection, _Command("reload"), say) or Answer(reasons=["the run ended before the reload had"])
+
+
+def log_levels(run_dir: Path | None, levels: dict[str, str], seconds: float | None = None) -> Answer:
+    """Changes levels of log, or none, and returns all as they are. Raises PreflightError where no run can be asked."""
+    with _connect(_socket(run_dir)) as connection:
+        asked = _Command("log-level", levels, seconds)
+        return _ask(connection, asked, lambda _: None) or Answer(reasons=["the run ended before it had answered"])
+
+
+def _socket(run_dir: Path | None) -> Path:
     try:
-        path = (run_dir or find_run()) / FILE
+        return (run_dir or find_run()) / FILE
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
-    with _connect(path) as connection:
-        return _ask(connection, "reload", say) or Answer(reasons=["the run ended before the reload had"])
 
 
 def status(run_dir: Path) -> dict[str, Any] | None:
@@ -129,15 +149,15 @@ def status(run_dir: Path) -> dict[str, Any] | None:
     try:
         with _connect(run_dir / FILE) as connection:
             connection.settimeout(STATUS_SECONDS)
-            answer = _ask(connection, "status", lambda _: None)
+            answer = _ask(connection, _Command("status"), lambda _: None)
     except (PreflightError, OSError):
         return None
     return answer.status if answer and answer.status else None
 
 
-def _ask(connection: socket.socket, command: str, say: Callable[[str], None]) -> Answer | None:
+def _ask(connection: socket.socket, command: _Command, say: Callable[[str], None]) -> Answer | None:
     """The last line of the answer; None where the connection has ended before it."""
-    connection.sendall(msgspec.json.encode(_Command(command)) + b"\n")
+    connection.sendall(msgspec.json.encode(command) + b"\n")
     for line in connection.makefile("rb"):
         answer = msgspec.json.decode(line, type=Answer)
         if not answer.step:

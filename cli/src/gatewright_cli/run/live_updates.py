@@ -20,6 +20,7 @@ from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.control import SOCKET, Control, Status
 from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
+from gatewright_cli.run.log_levels import LogLevels
 from gatewright_cli.run.reloading import ReloadError, Reloads
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.orphans import Orphans
@@ -49,12 +50,14 @@ class UpdateSources:
 class RunInterface:
     """What the rest of the run offers to live updates.
 
-    status: the run's status for the control socket. listening: reloads what the node listens on. reloaded: called after
-    each reload that succeeded. reload: set it to ask for a reload. orphans, metrics: of this process.
+    status: the run's status for the control socket. levels: of log. listening: reloads what the node listens on.
+    reloaded: called after each reload that succeeded. reload: set it to ask for a reload. orphans, metrics: of this
+    process.
     """
 
     status: Status
     reloaded: Callable[[], None]
+    levels: LogLevels
     listening: GatewayReloads | None = None
     reload: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: Orphans = field(default_factory=Orphans)
@@ -80,7 +83,7 @@ async def live_updates(
     reloads = Reloads(changes.generations, executors, output, builds, management, interface.listening)
     reloads.reloaded, reloads.ended = interface.reloaded, interface.metrics.count_reload
     at = run_dir.socket(SOCKET)
-    control = Control(at, reloads, interface.status, own_check(at, output))
+    control = Control(at, reloads, interface.status, interface.levels, own_check(at, output))
     tasks = [
         asyncio.create_task(
             ExecutorRecycler(executors, admin, output, changes.limits, interface.metrics.count_recycled).run(),

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import click
 import msgspec
 from gatewright_controller.relay import Relay, Unnamed
 
-from gatewright_cli.node import environment, ports
+from gatewright_cli.node import environment, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.gateway import write_rendered
+from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
 from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers
@@ -31,6 +32,8 @@ from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
+from gatewright_cli.run.log_export import LogExport
+from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
@@ -72,16 +75,25 @@ class NodeRun:
         self._state = "starting"
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
-        self._supervisor = Supervisor(at_start(settings, run_dir), output, None, self._on_change, self._on_pid)
+        self._engine = EngineAdmin(run_dir.socket("engine-admin"))
+        changes_of = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
+        self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
+        specs, started_with = at_start(settings, run_dir), self._levels.started_with
+        self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
+        self._export = LogExport(output, self._engine, settings.gateway.secret_names)
         self._management = management
         self._deployment = Deployment(management, files, read, output, self._write_status)
-        self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
         at = run_dir.socket(SUPERVISOR_METRICS)
         self._telling = self._metrics.socket(at, self._peers.engines_check(at, output))
         self._interface = RunInterface(
-            self._status_now, self._reloaded, self._listening, orphans=self._orphans, metrics=self._metrics
+            self._status_now,
+            self._reloaded,
+            self._levels,
+            self._listening,
+            orphans=self._orphans,
+            metrics=self._metrics,
         )
         self._relays = [
             Relay(
@@ -101,13 +113,15 @@ class NodeRun:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        exporting = asyncio.create_task(self._export.run(), name="log export")
         serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
         watching = self._adopt_orphans()
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._set_state("stopping")
-            await _cancel(serving, asked)
+            await _cancel(serving, asked, exporting)
+            await self._export.flush()
             await self._stop()
             await _cancel(watching)
         return None if serving.cancelled() else _failure(serving)
@@ -234,6 +248,7 @@ class NodeRun:
                 self._interface.reload.set()
 
     async def _stop(self) -> None:
+        self._levels.close()
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()
@@ -306,3 +321,15 @@ def _failure(serving: asyncio.Task[None]) -> Failure | None:
     if error is None or isinstance(error, StartError | DeployError):
         return error
     raise error
+
+
+def not_applied(changes: LogLevelChanges) -> Apply:
+    """Levels, changed by a node's own means; what stands against it is told as LogLevels has it."""
+
+    async def apply(component: str, levels: Mapping[str, str]) -> None:
+        try:
+            await changes.apply(component, levels)
+        except NOT_APPLIED as error:
+            raise NotAppliedError(str(error)) from error
+
+    return apply

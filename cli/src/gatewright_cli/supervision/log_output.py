@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from gatewright_cli.supervision import records
@@ -20,9 +20,13 @@ class LogOutput:
     """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
 
     Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
-    level: the least of our own events that is written.
+    level: the least of our own events that is written. shown: a line as it may be shown to anybody. export: is
+    given all lines as JSON, and their number; None: nobody is.
     Close it: it has a thread for each file descriptor.
     """
+
+    shown: Callable[[bytes], bytes] = staticmethod(lambda line: line)
+    export: Callable[[bytes, int], None] | None = None
 
     def __init__(
         self,
@@ -32,7 +36,7 @@ class LogOutput:
         access_fd: int | None = None,
         level: LogLevel = "info",
     ) -> None:
-        self._levels = records.LEVELS[records.LEVELS.index(level) :]
+        self.set_level(level)
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
         lock = threading.Lock()
@@ -40,8 +44,16 @@ class LogOutput:
         self._log = BoundedWriter(fd, self._lost, lock)
         self._access = BoundedWriter(access_fd, self._lost_access, access_lock)
 
+    def set_level(self, level: LogLevel) -> None:
+        """The least of our own events that is written from now on."""
+        self._levels = records.LEVELS[records.LEVELS.index(level) :]
+
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
         """Takes lines of a process, without their ends. Never blocks, never raises."""
+        lines = [*map(self.shown, lines)]
+        if (export := self.export) is not None:
+            now = records.now()
+            export(b"".join(records.as_json(source, line, now) + b"\n" for line in lines), len(lines))
         if self._log.is_full:
             self._log.drop(len(lines))
         else:
@@ -49,6 +61,8 @@ class LogOutput:
 
     def relay_access(self, lines: Sequence[bytes]) -> None:
         """Takes lines of Envoy's access log. Never blocks, never raises."""
+        if (export := self.export) is not None:
+            export(b"\n".join([*lines, b""]), len(lines))
         if self._access.is_full:
             self._access.drop(len(lines))
         elif self._is_text:

@@ -18,6 +18,7 @@ from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
 
 OnPid = Callable[[str, int | None], None]
+StartedWith = Callable[[ProcessSpec], ProcessSpec]
 T = TypeVar("T")
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 10.0
@@ -59,7 +60,8 @@ class ManagedProcess:
 
     on_change: called after each change of `state` or `pid`. on_pid: called with name and pid when an operating system
     process has started, and with name and None before it is reaped. stall_seconds: how long a process that is not ready
-    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed.
+    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed. started_with: the
+    spec as the next start is to have it, asked before each.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class ManagedProcess:
         on_change: Callable[[], None] = lambda: None,
         on_pid: OnPid = lambda *_: None,
         stall_seconds: float = STALL_SECONDS,
+        started_with: StartedWith = lambda spec: spec,
     ) -> None:
         self.spec = spec
+        self._started_with = started_with
         self._source = Source(spec.name, spec.component)
         self.state = State.WAITING
         self.leaving = False
@@ -201,7 +205,7 @@ class ManagedProcess:
         name = self.spec.name
         try:
             child = Child(
-                self.spec,
+                self._started_with(self.spec),
                 lambda lines: self._output.relay(self._source, lines),
                 self._output.relay_access,
                 on_exit=lambda: self._on_pid(name, None),
@@ -219,7 +223,7 @@ class ManagedProcess:
         if obstacle := probing.result():
             await child.stop(self.spec.stop_seconds)
             reason = f"no progress for {self._stall_seconds:g} s while not ready ({obstacle})"
-            raise _EndedError(reason, child.uptime, list(child.last_lines), final=True)
+            raise _EndedError(reason, child.uptime, self._last_lines(child), final=True)
 
     async def _probe(self, child: Child) -> str | None:
         """None once the process is ready; the obstacle, once it has stalled."""
@@ -243,7 +247,10 @@ class ManagedProcess:
             self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
 
     def _ended(self, child: Child) -> _EndedError:
-        return _EndedError(describe_exit(child.exited.result()), child.uptime, list(child.last_lines))
+        return _EndedError(describe_exit(child.exited.result()), child.uptime, self._last_lines(child))
+
+    def _last_lines(self, child: Child) -> list[bytes]:
+        return [*map(self._output.shown, child.last_lines)]
 
     def _set_state(self, state: State) -> None:
         self.state = state

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.managed_process import ManagedProcess, OnPid
+from gatewright_cli.supervision.managed_process import ManagedProcess, OnPid, StartedWith
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec
 
@@ -30,7 +30,9 @@ class Supervisor:
         policy: RestartPolicy | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_pid: OnPid = lambda *_: None,
+        started_with: StartedWith = lambda spec: spec,
     ) -> None:
+        self._started_with = started_with
         self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
         self.processes = [self._managed(spec) for spec in specs]
 
@@ -70,7 +72,10 @@ class Supervisor:
         self._on_change()
 
     def _managed(self, spec: ProcessSpec) -> ManagedProcess:
-        return ManagedProcess(spec, self._output, self._policy, self._on_change, self._on_pid)
+        started_with = self._started_with
+        return ManagedProcess(
+            spec, self._output, self._policy, self._on_change, self._on_pid, started_with=started_with
+        )
 
     def kill(self) -> None:
         """Ends all processes at once; a stop that is under way then returns."""

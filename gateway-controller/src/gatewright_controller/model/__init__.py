@@ -30,10 +30,11 @@ from gatewright_controller.model.gateway import (
     gateway_from_document,
     gateway_to_document,
 )
+from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
-from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
+from gatewright_controller.model.redaction import Redaction, RedactionDefaults
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -93,6 +94,7 @@ __all__ = [
     "Listener",
     "ListenerTls",
     "LoadBalancing",
+    "LogExport",
     "Metadata",
     "Method",
     "Metrics",
@@ -126,6 +128,5 @@ __all__ = [
     "gateway_from_document",
     "gateway_to_document",
     "milliseconds",
-    "plain_name",
     "to_document",
 ]

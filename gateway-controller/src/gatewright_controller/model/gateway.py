@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.admin import Admin
 from gatewright_controller.model.common import Address, Port, ResourceName, Strict, Timeout, told
+from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.redaction import Redaction
 
@@ -49,13 +50,14 @@ FIELD_SOURCES = (
 )  # fmt: skip
 LINE_BEGINS = ("time", "level", "component", "message")
 """What every line of the access log begins with."""
+ANALYTICS_NAME = r"analytics(\.[A-Za-z0-9_-]{1,64}){1,4}"
 HEADER_NAME = "[A-Za-z0-9-]{1,100}"
 FieldSource = Annotated[
     str,
     Meta(
-        pattern=rf"^({'|'.join(FIELD_SOURCES)}|(request|response)Header:{HEADER_NAME})$",
+        pattern=rf"^({'|'.join(FIELD_SOURCES)}|(request|response)Header:{HEADER_NAME}|{ANALYTICS_NAME})$",
         extra_json_schema=expecting(
-            f"one of {', '.join(FIELD_SOURCES)}, requestHeader:NAME or responseHeader:NAME",
+            f"one of {', '.join(FIELD_SOURCES)}, analytics.NAME, requestHeader:NAME or responseHeader:NAME",
         ),
     ),
 ]
@@ -452,6 +454,9 @@ class GatewaySpec(Strict, frozen=True):
     )
     metrics: Annotated[Metrics, told("What is observed of exchanges and executions.")] = msgspec.field(
         default_factory=Metrics
+    )
+    logs: Annotated[LogExport, told("Log lines of all components, sent to a collector as well.")] = msgspec.field(
+        default_factory=LogExport
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)

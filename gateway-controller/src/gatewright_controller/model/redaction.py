@@ -99,10 +99,5 @@ class Redaction(Strict, frozen=True):
         return _joined(self.defaults.fields, self.fields)
 
 
-def plain_name(name: str) -> str:
-    """A name without what is spelled in different ways: access_token, accessToken and Access-Token are one."""
-    return name.lower().replace("-", "").replace("_", "")
-
-
 def _joined(defaults: list[str], added: list[str]) -> list[str]:
     return list(dict.fromkeys(name.lower() for name in (*defaults, *added)))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Admin, GatewaySpec, Metrics, Redaction
+from gatewright_controller.model import Admin, GatewaySpec, LogExport, Metrics, Redaction
 
 
 def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
     """The message of a valid Gateway. Same input, same bytes."""
-    return node_pb2.Telemetry(
+    message = node_pb2.Telemetry(
         admin=_admin(spec.admin), metrics=_metrics(spec.metrics), redaction=_redaction(spec.redaction)
     )
+    if spec.logs.on:
+        message.logging.CopyFrom(_logging(spec.logs))
+    return message
 
 
 def _admin(admin: Admin) -> node_pb2.Admin:
@@ -24,6 +27,12 @@ def _admin(admin: Admin) -> node_pb2.Admin:
 def _metrics(metrics: Metrics) -> node_pb2.Metrics:
     return node_pb2.Metrics(
         disabled=not metrics.enabled, max_series=metrics.max_series, without_operations=not metrics.operations
+    )
+
+
+def _logging(logs: LogExport) -> node_pb2.Logging:
+    return node_pb2.Logging(
+        endpoint=logs.collector or "", http=logs.protocol == "http", tls=logs.tls, headers=logs.headers
     )
 
 

@@ -16,8 +16,9 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
 from gatewright_controller.validation.acme import check_certificates
 from gatewright_controller.validation.admin import check_admin
+from gatewright_controller.validation.collectors import check_collector
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener, meet
-from gatewright_controller.validation.redaction import check_redaction
+from gatewright_controller.validation.redaction import check_fields, check_redaction
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
@@ -51,7 +52,9 @@ def _meaning(draft: Draft) -> Mistakes:
     yield from _check_proxies(draft.proxies)
     yield from _check_access_log(draft.access_log)
     yield from check_admin(draft.admin, draft.listeners)
+    yield from check_fields(as_object(draft.access_log.get("fields")), draft.redaction)
     yield from check_redaction(draft.redaction)
+    yield from check_collector("logs", draft.logs)
 
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:

@@ -57,6 +57,7 @@ class Draft:
     access_log: JsonObject
     redaction: JsonObject
     admin: JsonObject
+    logs: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -69,5 +70,5 @@ class Draft:
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
         redaction = as_object(spec.get("redaction"))
-        admin = as_object(spec.get("admin"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin)
+        admin, logs = as_object(spec.get("admin")), as_object(spec.get("logs"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin, logs)

@@ -1,25 +1,32 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
-// POST /gateway another Gateway.
+// POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
+// that POST /logs brought to be exported.
 package admin
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"slices"
 	"time"
 
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
+
+const maxLogBytes = 4 << 20 // of one POST /logs
 
 // Sources are where the answers come from. All are called from any goroutine.
 type Sources struct {
@@ -38,6 +45,9 @@ type Sources struct {
 	Quarantined func() []pythonbridge.QuarantineStats
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
+	LogLevel    func(ctx context.Context, component, level string) error
+	Logs        *logexport.Exporter
+	Secrets     func() *nodev1.Redaction // names that the Gateway has, or nil
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -50,6 +60,12 @@ type Deployment struct {
 	Superseded []string `json:"superseded"`
 }
 
+// LogLevel is the body of POST /log-level, and its answer where it was done.
+type LogLevel struct {
+	Component string `json:"component"` // policy-engine, or python-executor for all executor processes
+	Level     string `json:"level"`     // debug, info, warning or error: the least that is logged
+}
+
 // Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.
 type Executors struct {
 	Generation  uint64                         `json:"generation"`
@@ -57,7 +73,7 @@ type Executors struct {
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 }
 
-// Refusal is the answer of POST /executors and POST /gateway with status 409: nothing has changed.
+// Refusal is the answer of POST /executors, /gateway and /log-level with status 409: nothing has changed.
 type Refusal struct {
 	Reason string `json:"reason"`
 }
@@ -101,6 +117,9 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
+	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
+	mux.HandleFunc("POST /logs", sources.whenReady(sources.takeLogs))
+	mux.HandleFunc("POST /log-level", sources.setLogLevel)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 		if err := sources.Gateway(r.Context()); err != nil {
 			answer(w, http.StatusConflict, Refusal{err.Error()})
@@ -129,9 +148,7 @@ func (s Sources) executors() Executors {
 
 func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 	var wanted Deployment
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&wanted); err != nil {
+	if err := decode(w, r, &wanted); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a deployment as JSON: " + err.Error()})
 		return
 	}
@@ -140,6 +157,73 @@ func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, s.executors())
+}
+
+func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
+	var wanted LogLevel
+	if err := decode(w, r, &wanted); err != nil {
+		answer(w, http.StatusBadRequest, Refusal{"expected a component and a level as JSON: " + err.Error()})
+		return
+	}
+	if err := s.LogLevel(r.Context(), wanted.Component, wanted.Level); err != nil {
+		answer(w, http.StatusConflict, Refusal{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, wanted)
+}
+
+// whenReady answers 503 until the engine has its Gateway, and so knows whether log lines are exported.
+func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.Ready() {
+			answer(w, http.StatusServiceUnavailable, state{"not ready"})
+			return
+		}
+		value, err := found(r)
+		if err != nil {
+			answer(w, http.StatusBadRequest, Refusal{err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, value)
+	}
+}
+
+// Logs is the answer of GET /logs.
+type Logs struct {
+	logexport.Stats
+	Redaction *SecretNames `json:"redaction"` // null: the Gateway does not say
+}
+
+// SecretNames are the names whose values are secrets.
+type SecretNames struct {
+	Headers         []string `json:"headers"`
+	QueryParameters []string `json:"queryParameters"`
+	Fields          []string `json:"fields"`
+}
+
+func (s Sources) logs() Logs {
+	logs := Logs{Stats: s.Logs.Stats()}
+	if names := s.Secrets(); names != nil {
+		listed := func(names []string) []string { return append([]string{}, names...) } // never null
+		logs.Redaction = &SecretNames{listed(names.GetHeaders()), listed(names.GetQueryParameters()), listed(names.GetFields())}
+	}
+	return logs
+}
+
+// takeLogs takes log lines of the node, to be exported.
+func (s Sources) takeLogs(r *http.Request) (any, error) {
+	lines, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxLogBytes))
+	if err != nil {
+		return nil, fmt.Errorf("expected log lines, at most %d bytes: %w", maxLogBytes, err)
+	}
+	s.Logs.Take(lines)
+	return s.Logs.Stats(), nil
+}
+
+func decode[T any](w http.ResponseWriter, r *http.Request, into *T) error {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	body.DisallowUnknownFields()
+	return body.Decode(into)
 }
 
 // Server is an HTTP server for Handler, ready to Serve.

@@ -29,6 +29,7 @@ const pieceSize = 64 << 10
 type front struct {
 	stream  Stream
 	peers   *clientcert.Cache
+	shown   Shown
 	head    chain.Head
 	sending sync.Mutex // one message goes out at a time
 
@@ -363,6 +364,7 @@ func (f *front) send(message outgoing) error {
 
 // SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
+	changes.Analytics = f.shownAnalytics(changes.Analytics)
 	message, err := headersAnswer(&changes, direction == chain.Response)
 	if err != nil {
 		return err
@@ -453,9 +455,18 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 
 // Answer ends the exchange.
 func (f *front) Answer(answer chain.Answer) error {
+	answer.Analytics = f.shownAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
 	if err != nil {
 		return err
 	}
 	return f.send(message)
+}
+
+// shownAnalytics are what Envoy is told of them.
+func (f *front) shownAnalytics(analytics map[string]any) map[string]any {
+	if len(analytics) == 0 || f.shown == nil {
+		return analytics
+	}
+	return f.shown(analytics)
 }

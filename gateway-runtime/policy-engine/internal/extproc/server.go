@@ -26,11 +26,16 @@ import (
 type Server struct {
 	exchanges *exchange.Server
 	peers     *clientcert.Cache
+	shown     Shown
 }
 
-// NewServer makes a server of what takes exchanges through their chains.
-func NewServer(exchanges *exchange.Server, log *slog.Logger) *Server {
-	return &Server{exchanges, clientcert.NewCache(log)}
+// Shown is analytics metadata as it may be shown: without secrets.
+type Shown func(analytics map[string]any) map[string]any
+
+// NewServer makes a server of what takes exchanges through their chains. nil: analytics are sent to Envoy, and so to the
+// access log, as policies have left them.
+func NewServer(exchanges *exchange.Server, shown Shown, log *slog.Logger) *Server {
+	return &Server{exchanges, clientcert.NewCache(log), shown}
 }
 
 // Stream is one ext_proc stream: messages, encoded.
@@ -56,7 +61,7 @@ func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(strea
 // Process takes one HTTP exchange through its chain. An error is the status of the stream, for which Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers})
+	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, shown: s.shown})
 	switch {
 	case err == nil:
 		return nil

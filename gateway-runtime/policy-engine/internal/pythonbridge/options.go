@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,12 +55,16 @@ type Options struct {
 	// spans are dropped.
 	Spans func(spans []byte)
 
-	metrics     *policymetrics.Sums // of the policies of all groups
-	dialOptions []grpc.DialOption   // of tests
+	metrics     *policymetrics.Sums     // of the policies of all groups
+	dialOptions []grpc.DialOption       // of tests
+	logLevel    *atomic.Pointer[string] // that somebody has set while the engine runs; nil inside: nobody has
 }
 
 func (o Options) withDefaults() Options {
 	o.Generation = max(o.Generation, 1)
+	if o.logLevel == nil {
+		o.logLevel = &atomic.Pointer[string]{}
+	}
 	orInt(&o.CreditFrames, 1)
 	orInt(&o.QueueLength, 4096)
 	orInt(&o.HealthMisses, 6)

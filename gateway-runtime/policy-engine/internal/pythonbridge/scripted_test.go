@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 // scriptedExecutor is the peer of the protocol: a test reads the frames of each stream and writes the replies.
 type scriptedExecutor struct {
 	executorv1.UnimplementedPythonExecutorServiceServer
-	address string
-	streams chan *conversation
-	server  *grpc.Server
+	address   string
+	streams   chan *conversation
+	logLevels chan string
+	server    *grpc.Server
 
 	mu      sync.Mutex
 	health  func() (*executorv1.HealthCheckResponse, error)
@@ -54,7 +55,7 @@ type conversation struct {
 
 func newExecutor(t testing.TB) *scriptedExecutor {
 	t.Helper()
-	x := &scriptedExecutor{streams: make(chan *conversation, 64), health: healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})}
+	x := &scriptedExecutor{streams: make(chan *conversation, 64), logLevels: make(chan string, 64), health: healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4})}
 	if memory != nil {
 		x.address = memory.newAddress()
 		return x

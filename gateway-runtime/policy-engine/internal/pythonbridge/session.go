@@ -95,6 +95,7 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	helpers.Go(func() { s.end(s.health.watch(ctx, leaving)) })
 	helpers.Go(func() { s.collectMetrics(ctx) })
 	m.sender.session.Store(s)
+	helpers.Go(func() { s.repeatLogLevel(ctx) })
 	defer m.sender.session.Store(nil)
 	first.Hello = nil
 	s.end(s.receiveFrames(first))

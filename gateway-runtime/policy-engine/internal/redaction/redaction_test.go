@@ -157,6 +157,7 @@ func TestBodies(t *testing.T) {
 func TestTextOfLogLines(t *testing.T) {
 	for text, shown := range map[string]string{
 		"GET /a?token=x&b=c HTTP/1.1":                  "GET /a?token=" + mark + "&b=c HTTP/1.1",
+		"/y?b=c;api-key=x&user[token]=y":               "/y?b=c;api-key=" + mark + "&user[token]=" + mark,
 		"cannot connect to redis://:pw@cache:6379/0":   "cannot connect to redis://" + mark + "@cache:6379/0",
 		`headers: {"Authorization": "Basic eHg6eXk="}`: `headers: {"Authorization": ` + mark + `}`,
 		"Cookie: a=b; c=d\nnext: 1":                    "Cookie: " + mark + "\nnext: 1",

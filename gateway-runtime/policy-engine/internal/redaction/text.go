@@ -13,7 +13,7 @@ var (
 	// RFC 9110, 11.4, and percent-encoded.
 	credentials = regexp.MustCompile(`(?i)\b(bearer|dpop|basic|negotiate)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]+)`)
 	userinfo    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'<>]*@`)
-	parameter   = regexp.MustCompile(`([?&#])([^=&?#\s"'<>]+)=([^&#\s"'<>]*)`)
+	parameter   = regexp.MustCompile(`([?&;#])([^=&;?#\s"'<>]+)=([^&;#\s"'<>]*)`)
 	assignment  = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_-]{0,63})(?:\\?["'])?[ \t]*[:=][ \t]*`)
 	unquoted    = regexp.MustCompile(`^[^\s,;&"'<>{}\[\]()]+`)
 )
@@ -76,7 +76,7 @@ func (l *List) assignments(text string) (string, int) {
 		if l != nil && !l.headers.has(name) && !l.fields.has(name) {
 			continue
 		}
-		size := valueSize(text[match[1]:], l == nil || l.headers.has(name))
+		size := valuesSize(text[match[1]:], l == nil || l.headers.has(name))
 		if size == 0 || strings.HasPrefix(text[match[1]:], Mark) {
 			continue
 		}
@@ -92,6 +92,21 @@ func (l *List) assignments(text string) (string, int) {
 	return shown.String(), total
 }
 
+// valuesSize is that of all values at the beginning of text that nothing stands between.
+func valuesSize(text string, toEndOfLine bool) (size int) {
+	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		return len(text)
+	}
+	for {
+		more := valueSize(text[size:], toEndOfLine)
+		if more == 0 {
+			return size
+		}
+		size += more
+		toEndOfLine = false // what comes behind a quote is no more of it
+	}
+}
+
 // valueSize is the length of a value at the beginning of text.
 func valueSize(text string, toEndOfLine bool) int {
 	if after, escaped := strings.CutPrefix(text, `\"`); escaped { // JSON in JSON
@@ -105,8 +120,6 @@ func valueSize(text string, toEndOfLine bool) int {
 		return 0
 	case text[0] == '"' || text[0] == '\'':
 		return quotedSize(text)
-	case text[0] == '{' || text[0] == '[':
-		return len(text)
 	case toEndOfLine:
 		if end := strings.IndexAny(text, "\r\n\"'"); end >= 0 {
 			return end

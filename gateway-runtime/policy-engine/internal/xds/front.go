@@ -3,7 +3,6 @@ package xds
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -14,9 +13,9 @@ const accessLogFilter = "gatewright.access_log"
 
 // pathFilter is the filter of listeners that keeps the client's path for the access log, on routes whose requests may
 // lose it: by policies, or by rewriting, that of a redirect too. An entry of this name enables it on a route.
-const pathFilter = "gatewright.path"
+const pathFilter = "gatewright.logged_path"
 
-var pathKept = mustAny(&setfilterstatev3.Config{})
+var pathKept = mustAny(&routev3.FilterConfig{Config: &anypb.Any{}})
 
 // escapedSlash is what must not reach an upstream: it would decode another path than the one whose policies have run.
 const escapedSlash = `%(?:2[Ff]|5[Cc])`

@@ -71,7 +71,7 @@ func TestWithoutStrictPathsAnEscapedSlashIsSentOnToAPlainOne(t *testing.T) {
 	if front.GetRedirect() == nil {
 		t.Fatalf("expected a redirect, got %v", front)
 	}
-	if front.GetTypedPerFilterConfig()["gatewright.path"] == nil {
+	if front.GetTypedPerFilterConfig()["gatewright.logged_path"] == nil {
 		t.Error("expected the path to be kept for the access log: Envoy rewrites it before it answers")
 	}
 	matches := regexp.MustCompile("^(?:" + front.GetMatch().GetSafeRegex().GetRegex() + ")$")

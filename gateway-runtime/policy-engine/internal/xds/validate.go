@@ -54,6 +54,9 @@ func validateInside(message protoreflect.Message) error {
 }
 
 func validateAny(packed *anypb.Any) error {
+	if packed.GetTypeUrl() == "" && len(packed.GetValue()) == 0 { // of a FilterConfig: the filter is enabled, and that is all
+		return nil
+	}
 	inner, err := packed.UnmarshalNew()
 	if errors.Is(err, protoregistry.NotFound) {
 		return nil

@@ -62,6 +62,14 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
     sys.stderr = Printed("stderr", logging.WARNING)
 
 
+def set_level(level: str) -> None:
+    """Changes from which level on is logged, of all that has no level of its own: debug, info, warning or error.
+    Raises ValueError."""
+    if level not in LEVELS:
+        raise ValueError(f"expected one of {', '.join(LEVELS)}, got {level!r}")
+    logging.getLogger().setLevel(level.upper())
+
+
 class JsonFormatter(logging.Formatter):
     """time, level, component, message; then policy, requestId, traceId, spanId, `fields`, logger, and a traceback as
     error, where there are such.

@@ -1,7 +1,8 @@
-"""The service of python_executor.proto: its streams, its health check, and what policies have counted."""
+"""The service of python_executor.proto: its streams, its health check, its log level, and what policies have counted."""
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import gatewright
 
+from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.policy_metrics import collect_metrics
 from gatewright_executor.convert.translator import failure_message
 from gatewright_executor.grpc.connection import Connection, ResponseWriter
 from gatewright_executor.grpc.listener import Address, Listener
+from gatewright_executor.grpc.protocol import Status
 from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.dispatch import Dispatcher
@@ -25,6 +28,7 @@ from gatewright_executor.session.instances import Process
 from gatewright_executor.session.reading_loop import Call, Methods, ReadingLoop
 from gatewright_executor.session.stream import Stream
 
+log = logging.getLogger("gatewright_executor")
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
 LOOP_BLOCKED_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
@@ -51,6 +55,7 @@ class Server:
             f"/{SERVICE}/ExecuteStream": self._execute_stream,
             f"/{SERVICE}/HealthCheck": self._unary(lambda _: self.health().SerializeToString()),
             f"/{SERVICE}/CollectMetrics": self._unary(collect_metrics),
+            f"/{SERVICE}/SetLogLevel": self._unary(set_log_level),
         }
         self._listener = Listener(self._serve, MAX_MESSAGE_BYTES, peers)
 
@@ -103,7 +108,10 @@ class Server:
 
 
 class UnaryCall:
-    """A call with one request and one response: `answer` makes this one of that one, both serialized."""
+    """A call with one request and one response: `answer` makes this one of that one, both serialized.
+
+    Its ValueError is told to the caller as INVALID_ARGUMENT.
+    """
 
     def __init__(self, answer: Callable[[bytes], bytes], writer: ResponseWriter) -> None:
         self._answer = answer
@@ -111,7 +119,10 @@ class UnaryCall:
 
     def message(self, data: bytes) -> None:
         """Answers it."""
-        self._writer.send(self._answer(data))
+        try:
+            self._writer.send(self._answer(data))
+        except ValueError as error:
+            self._writer.finish(Status.INVALID_ARGUMENT, str(error))
 
     def half_closed(self) -> None:
         """Ends the call."""
@@ -119,6 +130,14 @@ class UnaryCall:
 
     def aborted(self) -> None:
         """Nothing is under way."""
+
+
+def set_log_level(request: bytes) -> bytes:
+    """The process logs from this level on. ValueError: there is no such level."""
+    level = pb.SetLogLevelRequest.FromString(request).level
+    logs.set_level(level)
+    log.info("log level changed", extra={"fields": {"to": level}})
+    return pb.SetLogLevelResponse().SerializeToString()
 
 
 def _hung(hung: HungExecutions) -> pb.HungExecutions:

@@ -127,6 +127,10 @@ class Engine:
         """What policies have counted since a version, asked for on the same connection."""
         return self._stub.CollectMetrics(pb.CollectMetricsRequest(version=version), timeout=SECONDS)
 
+    def set_log_level(self, level: str) -> None:
+        """Sets it, on the same connection; grpc.RpcError where it is refused."""
+        self._stub.SetLogLevel(pb.SetLogLevelRequest(level=level), timeout=SECONDS)
+
     # -------------------------------------------------------------- what came back
 
     @property

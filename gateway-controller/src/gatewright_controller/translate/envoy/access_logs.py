@@ -6,12 +6,14 @@ import json
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import AccessLogging, Destination
+from gatewright_controller.model import AccessLogging, Destination, Redaction
 from gatewright_controller.translate.envoy.local_replies import cel
-from gatewright_controller.translate.envoy.messages import typed
+from gatewright_controller.translate.envoy.messages import extension, typed
 from gatewright_controller.translate.envoy.routes import ACCESS_LOG, KEPT_PATH, UPGRADE_NAMESPACE
+from gatewright_controller.translate.envoy.secret_parameters import has_secret
 
 MILLION = 1_000_000
+FORMATTER = "extensions.formatter.req_without_query.v3"
 
 
 def _first_of(*operators: tuple[str, str]) -> str:
@@ -23,7 +25,7 @@ def _first_of(*operators: tuple[str, str]) -> str:
 OPERATORS = {
     "requestId": "%REQ(X-REQUEST-ID)%",
     "method": "%REQ(:METHOD)%",
-    "path": _first_of(("FILTER_STATE", f"{KEPT_PATH}:PLAIN"), ("REQ", ":PATH")),
+    "path": _first_of(("DYNAMIC_METADATA", f"{KEPT_PATH}:value"), ("REQ", ":PATH")),
     # The first once the request goes upstream, whose host is another.
     "authority": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
     "status": "%RESPONSE_CODE%",
@@ -46,6 +48,12 @@ OPERATORS = {
 }
 """What a field holds, in Envoy's words."""
 
+PATH_WITHOUT_QUERY = _first_of(("DYNAMIC_METADATA", f"{KEPT_PATH}:value"), ("PATH", "NQ"))
+"""Where the query has a secret, and no filter has taken it out: no policy is there, and nothing is rewritten."""
+
+URL_HEADERS = ("referer", "x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-url")
+"""Headers of requests that are logged without their queries."""
+
 BEGINS = {"time": "%START_TIME%", "level": "info", "component": "access", "message": "request"}
 """Every line of ours begins with these: docs/reference/logs.md."""
 
@@ -55,7 +63,7 @@ UPGRADE_REFUSED = {
     "component": "access",
     "message": "upgrade refused",
     "requestId": "%REQ(X-REQUEST-ID)%",
-    "path": "%REQ(:PATH)%",  # as the client sent it: no filter has run
+    "path": "%PATH(NQ)%",  # as the client sent it: no filter has run
     "upgrade": "%REQ(UPGRADE)%",
     "reason": f"%METADATA(ROUTE:{UPGRADE_NAMESPACE}:refused)%",
     "route": "%ROUTE_NAME%",
@@ -63,24 +71,31 @@ UPGRADE_REFUSED = {
 }
 
 
-def access_logs(settings: AccessLogging, listener: str) -> list[JsonObject]:
+def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) -> list[JsonObject]:
     """Those of a listener of this name."""
     if not settings.enabled:
         return []
     fields = BEGINS | {name: _operator(source, listener) for name, source in settings.fields.items()}
-    return [
-        logger
-        for destination in settings.destinations
-        for logger in (
-            _logger(destination, _wanted(settings.sample), fields),
-            # Why a WebSocket was refused, for who runs the gateway: the client is told that it was.
-            _logger(destination, _refused_upgrades(), UPGRADE_REFUSED),
-        )
-    ]
+    wanted = _wanted(settings.sample)
+    lines = [(wanted, fields)]
+    if "path" in settings.fields.values():
+        hidden = {name: PATH_WITHOUT_QUERY if field == OPERATORS["path"] else field for name, field in fields.items()}
+        secret = {"name": ":path", "string_match": has_secret(redaction)}
+        lines = [
+            (_all({"header_filter": {"header": {**secret, "invert_match": True}}}, wanted), fields),
+            (_all({"header_filter": {"header": secret}}, wanted), hidden),
+        ]
+    # Why a WebSocket was refused, for who runs the gateway: the client is told that it was.
+    lines.append((_refused_upgrades(), UPGRADE_REFUSED))
+    return [_logger(destination, *line) for destination in settings.destinations for line in lines]
 
 
 def _operator(source: str, listener: str) -> str:
     kind, _, name = source.partition(":")
+    if source.startswith("analytics."):
+        return f"%DYNAMIC_METADATA(gatewright:{source.removeprefix('analytics.').replace('.', ':')})%"
+    if kind == "requestHeader" and name.lower() in URL_HEADERS:
+        return f"%REQ_WITHOUT_QUERY({name.upper()})%"
     if name:
         return f"%{'REQ' if kind == 'requestHeader' else 'RESP'}({name.upper()})%"
     return listener if source == "listener" else OPERATORS[source]
@@ -95,8 +110,16 @@ def _logger(destination: Destination, chosen: JsonObject, fields: dict[str, str]
         }
     path = "/dev/stdout" if destination.to == "stdout" else str(destination.path)
     form = _text(fields) if destination.format == "text" else {"omit_empty_values": True, "json_format": fields}
+    form |= _formatters(fields)
     file = typed("extensions.access_loggers.file.v3.FileAccessLog", path=path, log_format=form)
     return {"name": "envoy.access_loggers.file", "filter": chosen, "typed_config": file}
+
+
+def _formatters(fields: dict[str, str]) -> JsonObject:
+    """Those that are none of Envoy's own, where a field asks for one."""
+    if not any("%REQ_WITHOUT_QUERY" in field for field in fields.values()):
+        return {}
+    return {"formatters": [extension("envoy.formatter.req_without_query", f"{FORMATTER}.ReqWithoutQuery")]}
 
 
 def _text(fields: dict[str, str]) -> JsonObject:
@@ -117,6 +140,7 @@ def _open_telemetry(collector: str, fields: dict[str, str]) -> JsonObject:
         log_name="gatewright",
         body={"string_value": fields["message"]},
         attributes={"values": attributes},
+        **_formatters(fields),
     )
 
 

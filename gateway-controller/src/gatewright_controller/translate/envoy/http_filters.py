@@ -6,7 +6,7 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import Compression, Limits, Listener
+from gatewright_controller.model import Compression, Limits, Listener, Redaction
 from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.quic import alt_svc
@@ -19,6 +19,7 @@ from gatewright_controller.translate.envoy.routes import (
     UPSTREAM_NAMESPACE,
     coalesced,
 )
+from gatewright_controller.translate.envoy.secret_parameters import SUBSTITUTION, secret_parameters
 
 FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
@@ -36,7 +37,7 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener, limits: Limits, *, udp: bool = False) -> list[JsonObject]:
+def http_filters(listener: Listener, limits: Limits, redaction: Redaction, *, udp: bool = False) -> list[JsonObject]:
     """Those of a listener that serves APIs, or of one that redirects. udp: of its HTTP/3."""
     last = extension(
         "envoy.filters.http.router",
@@ -51,7 +52,7 @@ def http_filters(listener: Listener, limits: Limits, *, udp: bool = False) -> li
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
     engine = _ext_proc([PEER_ATTRIBUTE] if peers else [])
-    return [*first, *certificate, _kept_path(), _lines_said(), *compressed, engine, _choice(), last]
+    return [*first, *certificate, _kept_path(redaction), _lines_said(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
@@ -73,11 +74,13 @@ def host_pattern(hosts: list[str]) -> str:
     return f"(?i)(?:{alternatives})(?::[0-9]+)?"
 
 
-def _kept_path() -> JsonObject:
+def _kept_path(redaction: Redaction) -> JsonObject:
     """The path that the client asked for, for the access log: enabled by routes that rewrite it or have policies."""
-    kept = [_kept(KEPT_PATH, "%REQ(:PATH)%")]
-    kind = f"{FILTERS}.set_filter_state.v3.Config"
-    return {**extension(KEPT_PATH, kind, on_request_headers=kept), "disabled": True}
+    shown = {"pattern": {"regex": secret_parameters(redaction)}, "substitution": SUBSTITUTION}
+    kept = {"metadata_namespace": KEPT_PATH, "key": "value", "regex_value_rewrite": shown}
+    kind = f"{FILTERS}.header_to_metadata.v3.Config"
+    rules = [{"header": ":path", "on_header_present": kept}]
+    return {**extension(KEPT_PATH, kind, request_rules=rules), "disabled": True}
 
 
 def _kept(key: str, value: str) -> JsonObject:

@@ -110,7 +110,7 @@ def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
     settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
-    settings["http_filters"] = http_filters(one, spec.limits, udp=udp)
+    settings["http_filters"] = http_filters(one, spec.limits, spec.redaction, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
     chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
@@ -155,7 +155,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
-        "access_log": access_logs(spec.access_log, one.name),
+        "access_log": access_logs(spec.access_log, spec.redaction, one.name),
         **_client_address(spec, trusted),
         **_routes(one, answers_challenges(spec)),
     }

@@ -32,9 +32,10 @@ routes say between which it chooses: {"route": of which one, "upstream": the poo
 UPSTREAM_NAMESPACE = "gatewright.upstream"
 """Dynamic metadata in which the engine tells which pool a policy chose: {"value": "canary"}."""
 
-KEPT_PATH = "gatewright.path"
-"""A filter of listeners, set_filter_state, and the state in which it keeps the client's path for the access log. An
-entry of this name enables it on a route: on those whose policies or rewriting may change the path."""
+KEPT_PATH = "gatewright.logged_path"
+"""A filter of listeners, header_to_metadata, and the namespace in which it keeps the client's path for the access log,
+without secrets: {"value": "/a?b=c"}. An entry of this name enables it on a route: on those whose policies or rewriting
+may change the path."""
 
 AUTHORITY_NAMESPACE = "gatewright.authority"
 """Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
@@ -311,9 +312,10 @@ def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components
 
 
 def _keep_path(route: route_components_pb2.Route) -> None:
-    """What there is to keep is the filter's own to say."""
-    enabled = cast("EnvoyMessage", set_filter_state_pb2.Config())
-    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(enabled))
+    """What there is to keep is the filter's own to say: it is enabled, and given no settings of the route."""
+    enabled = route_components_pb2.FilterConfig()
+    enabled.config.SetInParent()
+    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
 
 
 def _access_log(lines: str) -> EnvoyMessage:

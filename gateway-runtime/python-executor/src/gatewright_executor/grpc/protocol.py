@@ -41,6 +41,7 @@ class Status(IntEnum):
     """The codes of https://github.com/grpc/grpc/blob/master/doc/statuscodes.md that an executor gives."""
 
     OK = 0
+    INVALID_ARGUMENT = 3
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13

@@ -1,0 +1,66 @@
+"""`gatewright log-level`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gatewright_cli.commands.options import RUN_DIR
+from gatewright_cli.commands.units import DURATION
+
+if TYPE_CHECKING:
+    from gatewright_cli.run.log_levels import Level
+
+
+@click.command("log-level")
+@click.argument("changes", nargs=-1, metavar="[COMPONENT=LEVEL]...")
+@click.option("--for", "seconds", type=DURATION, help="It goes back by itself after this. [default: when the run ends]")
+@RUN_DIR
+@click.option("--json", "as_json", is_flag=True, help="Print the levels as a JSON object.")
+@click.pass_context
+def log_level(
+    context: click.Context, changes: tuple[str, ...], seconds: float | None, run_dir: Path | None, as_json: bool
+) -> None:
+    """Print from which level on each component of a running node logs, or change it.
+
+    Components are supervisor, controller, python-executor, policy-engine, envoy, and parts of Envoy such as
+    envoy.ext_proc. Levels are debug, info, warning and error, of Envoy also trace, critical and off; `default` is what
+    the run was started with. A change counts for processes that are started later, too.
+
+    Exit status 1 where a change was refused.
+    """
+    from gatewright_cli.run import control
+
+    answer = control.log_levels(run_dir, _read(changes), seconds)
+    for reason in answer.reasons:
+        click.echo(f"error: {reason}", err=True)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode({"levels": answer.levels})))
+    elif not answer.reasons:
+        click.echo("\n".join(_lines(answer.levels)))
+    context.exit(1 if answer.reasons else 0)
+
+
+def _read(changes: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for change in changes:
+        component, equals, level = change.partition("=")
+        if not equals or not level or component in found:
+            expected = "COMPONENT=LEVEL, each component once, such as policy-engine=debug"
+            raise click.UsageError(f"expected {expected}, got {change!r}")
+        found[component] = level
+    return found
+
+
+def _lines(levels: Sequence[Level]) -> list[str]:
+    width = max(len(one.component) for one in levels)
+    return [f"{one.component:<{width}}  {one.level}{_until(one)}" for one in levels]
+
+
+def _until(one: Level) -> str:
+    return f"  until {one.until}, then {one.then or 'as envoy'}" if one.until else ""

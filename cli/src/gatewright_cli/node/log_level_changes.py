@@ -1,0 +1,45 @@
+"""Has the processes of a node change their levels of log, each by its own means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
+from gatewright_cli.node.log_level_options import CONTROLLER, ENVOY, SUPERVISOR, parts_of
+from gatewright_cli.node.management import DeployError, Management
+from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.probes import http_client
+from gatewright_cli.supervision.records import LEVELS
+
+
+class LogLevelChanges:
+    """management: of the node's controller, if it has one. envoy: Envoy's admin socket."""
+
+    def __init__(self, output: LogOutput, management: Management | None, engine: EngineAdmin, envoy: Path) -> None:
+        self._output, self._management, self._engine = output, management, engine
+        self._envoy = http_client(envoy)
+
+    async def apply(self, component: str, levels: Mapping[str, str]) -> None:
+        """Raises DeployError, EngineRefusedError or LocalHttpError where it was not done."""
+        level = levels[component]
+        if component == SUPERVISOR:
+            self._output.set_level(next(one for one in LEVELS if one == level))
+        elif component == ENVOY:
+            await self._change_envoy(level, parts_of(levels))
+        elif component == CONTROLLER and self._management is not None:
+            await self._management.set_log_level(level)
+        else:
+            await self._engine.set_log_level(component, level)
+
+    async def _change_envoy(self, level: str, parts: list[tuple[str, str]]) -> None:
+        """First all, then those that differ: https://www.envoyproxy.io/docs/envoy/latest/operations/admin, /logging."""
+        for asked in [{"level": level}, *({name: one} for name, one in parts)]:
+            answer = await self._envoy.request("POST", "/logging", params=asked)
+            if answer.is_error:
+                known = "Envoy knows no such part; POST /logging on its admin socket lists them"
+                raise EngineRefusedError(known if "level" not in asked else answer.text.strip()[:200])
+
+
+NOT_APPLIED = (DeployError, EngineRefusedError, LocalHttpError)

@@ -1,0 +1,151 @@
+"""From which level on each component of a node logs, changed while it runs.
+
+What is set counts until the run ends, for processes that are started anew as well; what is set for a time goes back by
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from gatewright_cli.node.log_level_options import COMPONENTS, ENVOY, PART, levels_of, with_levels
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.specs import ProcessSpec
+
+DEFAULT = "default"
+AGAIN_SECONDS = 1.0
+
+
+class Level(msgspec.Struct, omit_defaults=True):
+    """Of one component, or of a part of Envoy ("envoy.http"). until: RFC 3339, UTC, where it counts for a time; then:
+    what counts after it, "" where a part goes back to Envoy's own."""
+
+    component: str
+    level: str
+    until: str = ""
+    then: str = ""
+
+
+class NotAppliedError(Exception):
+    """A process has not changed its level: why."""
+
+
+Apply = Callable[[str, Mapping[str, str]], Awaitable[None]]
+"""component, and all levels that count → done, or NotAppliedError."""
+
+
+@dataclass(frozen=True)
+class _Timed:
+    level: str
+    until: datetime
+    back: asyncio.Task[None] | None = None
+
+
+class LogLevels:
+    """started: what each component was started with, parts of Envoy as "envoy.http". Close it before the processes are
+    stopped."""
+
+    def __init__(self, started: Mapping[str, str], apply: Apply, output: LogOutput) -> None:
+        self._started, self._apply, self._output = dict(started), apply, output
+        self._set: dict[str, str] = {}
+        self._timed: dict[str, _Timed] = {}
+        self._one_change = asyncio.Lock()
+
+    def close(self) -> None:
+        """Nothing goes back any more."""
+        for timed in self._timed.values():
+            if timed.back is not None:
+                timed.back.cancel()
+
+    def shown(self) -> list[Level]:
+        """All of them: components in the order in which they start, Envoy's parts behind it."""
+        return [self._shown(target, level) for target, level in sorted(self._counting().items(), key=_order)]
+
+    async def change(self, wanted: Mapping[str, str], seconds: float | None = None) -> list[str]:
+        """What stands against it, a sentence for each; what nothing stands against is done. A level may be
+        `default`: as it was started. seconds: it goes back after that, to what was set without a time before."""
+        async with self._one_change:
+            mistakes = [*filter(None, (self._mistake(target, level) for target, level in wanted.items()))]
+            if mistakes:
+                return mistakes
+            return [*filter(None, [await self._change(*one, seconds) for one in wanted.items()])]
+
+    def started_with(self, spec: ProcessSpec) -> ProcessSpec:
+        """A process as it is to be started: with the level that counts now."""
+        counting = self._counting()
+        if counting == self._started:
+            return spec
+        return replace(spec, command=with_levels(spec.command, spec.component or spec.name, counting))
+
+    def _counting(self) -> dict[str, str]:
+        timed = {target: one.level for target, one in self._timed.items()}
+        return self._started | self._set | timed
+
+    def _shown(self, target: str, level: str) -> Level:
+        timed = self._timed.get(target)
+        if timed is None:
+            return Level(target, level)
+        until = timed.until.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return Level(target, level, until, (self._started | self._set).get(target, ""))
+
+    def _mistake(self, target: str, level: str) -> str:
+        component = _component(target)
+        known = [*(name for name in COMPONENTS if name in self._started), f"{ENVOY}.PART"]
+        if component not in self._started or (target != component and not PART.fullmatch(target)):
+            return f"expected a component of this run, {', '.join(known)}, got {target!r}"
+        levels = (*levels_of(component), DEFAULT)
+        return "" if level in levels else f"{target}: expected one of {', '.join(levels)}, got {level!r}"
+
+    async def _change(self, target: str, level: str, seconds: float | None) -> str:
+        before = dict(self._set), dict(self._timed)
+        timed = self._timed.pop(target, None)
+        if seconds is None:
+            self._set.pop(target, None)
+            self._set |= {} if level == DEFAULT else {target: level}
+        else:
+            until = datetime.now(UTC) + timedelta(seconds=seconds)
+            as_started = self._started.get(target, self._started[_component(target)])
+            self._timed[target] = _Timed(as_started if level == DEFAULT else level, until)
+        try:
+            await self._apply(_component(target), self._counting())
+        except NotAppliedError as error:
+            self._set, self._timed = before
+            return f"{target}: {error}"
+        if timed is not None and timed.back is not None:
+            timed.back.cancel()
+        if seconds is not None:
+            back = asyncio.create_task(self._go_back(target, seconds), name=f"log level of {target}")
+            self._timed[target] = replace(self._timed[target], back=back)
+        told = {} if seconds is None else {"until": self._timed[target].until.isoformat(timespec="seconds")}
+        self._output.event("log level changed", of=target, to=level, **told)
+        return ""
+
+    async def _go_back(self, target: str, seconds: float) -> None:
+        """A process that is on its way back is started with the level that counts; one that does not answer is asked
+        again."""
+        await asyncio.sleep(seconds)
+        while True:
+            async with self._one_change:
+                self._timed.pop(target, None)
+                try:
+                    await self._apply(_component(target), self._counting())
+                except NotAppliedError:
+                    pass
+                else:
+                    to = self._counting().get(target, DEFAULT)
+                    self._output.event("log level changed", of=target, to=to, because="its time is over")
+                    return
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _component(target: str) -> str:
+    return ENVOY if target.startswith(f"{ENVOY}.") else target
+
+
+def _order(item: tuple[str, str]) -> tuple[int, str]:
+    return COMPONENTS.index(_component(item[0])), item[0]

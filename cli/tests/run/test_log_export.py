@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+
+import pytest
+from gatewright_cli.node.engine_admin import EngineAdmin, LogSettings
+from gatewright_cli.node.line_redaction import SecretNames
+from gatewright_cli.run import log_export
+from gatewright_cli.run.log_export import LogExport
+from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.supervision.log_output import LogOutput
+
+
+class Engine(EngineAdmin):
+    """What it was given. settings: what it says; None: it is away."""
+
+    def __init__(self) -> None:
+        self.settings: LogSettings | None = None
+        self.lines: list[bytes] = []
+
+    async def logs(self) -> LogSettings:
+        if self.settings is None:
+            raise LocalHttpError("away")
+        return self.settings
+
+    async def export_logs(self, lines: bytes) -> None:
+        if self.settings is None:
+            raise LocalHttpError("away")
+        self.lines += lines.splitlines()
+
+
+Steps = Callable[[LogExport, Engine, LogOutput], Coroutine[None, None, None]]
+
+
+def live(steps: Steps) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    output, engine = LogOutput(null), Engine()
+    try:
+        asyncio.run(steps(LogExport(output, engine, SecretNames(fields=("password",))), engine, output))
+    finally:
+        output.close()
+        os.close(null)
+
+
+def test_lines_wait_for_the_engine_and_come_in_order() -> None:
+    async def steps(export: LogExport, engine: Engine, output: LogOutput) -> None:
+        output.event("first")
+        assert await export.flush(), "expected it to be asked again soon"
+        output.event("second")
+        engine.settings = LogSettings(exporting=True)
+        assert await export.flush()
+        assert [word for line in engine.lines for word in (b"first", b"second") if word in line] == [
+            b"first",
+            b"second",
+        ]
+        output.relay_access([b'{"component":"access"}'])
+        await export.flush()
+        assert engine.lines[-1] == b'{"component":"access"}'
+
+    live(steps)
+
+
+def test_nothing_is_kept_where_nobody_is_to_have_it() -> None:
+    async def steps(export: LogExport, engine: Engine, output: LogOutput) -> None:
+        output.event("before")
+        engine.settings = LogSettings(exporting=False)
+        assert not await export.flush()
+        assert output.export is None
+        engine.settings = LogSettings(exporting=True)
+        await export.flush()
+        output.event("after")
+        await export.flush()
+        assert [b"after" in line for line in engine.lines] == [True]
+
+    live(steps)
+
+
+def test_what_does_not_fit_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_export, "MOST_BYTES", 1000)
+
+    async def steps(export: LogExport, engine: Engine, _: LogOutput) -> None:
+        export.take(b"x" * 900 + b"\n", 1)
+        export.take(b"y" * 200 + b"\n", 7)
+        engine.settings = LogSettings(exporting=True)
+        await export.flush()
+        await export.flush()
+        assert engine.lines[0] == b"x" * 900
+        assert b'"lines":7' in engine.lines[1]
+        assert len(engine.lines) == 2
+
+    live(steps)
+
+
+def test_an_engine_that_goes_away_loses_nothing() -> None:
+    async def steps(export: LogExport, engine: Engine, _: LogOutput) -> None:
+        engine.settings = LogSettings(exporting=True)
+        for number in range(3):
+            export.take(b"%d\n" % number, 1)
+        batch = export._batch()
+        engine.settings = None
+        try:
+            await export._give(batch)
+        except LocalHttpError:
+            engine.settings = LogSettings(exporting=True)
+        export.take(b"3\n", 1)
+        await export.flush()
+        assert engine.lines == [b"0", b"1", b"2", b"3"]
+
+    live(steps)
+
+
+def test_the_list_of_the_gateway_takes_the_place_of_the_defaults() -> None:
+    async def steps(export: LogExport, engine: Engine, output: LogOutput) -> None:
+        assert output.shown(b"password=x voucher=y") == b"password=[redacted] voucher=y"
+        engine.settings = LogSettings(exporting=False, redaction=SecretNames(fields=("voucher",)))
+        await export.flush()
+        assert output.shown(b"password=x voucher=y") == b"password=x voucher=[redacted]"
+
+    live(steps)

@@ -1,0 +1,224 @@
+package logexport_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	collectorv1 "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // as exporters send
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/logexport"
+)
+
+const patience = 20 * time.Second
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// receiver is a collector's side of OTLP: what came, and with which header "tenant".
+type receiver struct {
+	collectorv1.UnimplementedLogsServiceServer
+	came    chan *collectorv1.ExportLogsServiceRequest
+	tenants chan string
+	refuses atomic.Bool
+}
+
+func newReceiver() *receiver {
+	return &receiver{came: make(chan *collectorv1.ExportLogsServiceRequest, 100), tenants: make(chan string, 100)}
+}
+
+func (r *receiver) Export(ctx context.Context, request *collectorv1.ExportLogsServiceRequest) (*collectorv1.ExportLogsServiceResponse, error) {
+	if r.refuses.Load() {
+		return nil, fmt.Errorf("not now")
+	}
+	headers, _ := metadata.FromIncomingContext(ctx)
+	r.tenants <- strings.Join(headers.Get("tenant"), ",")
+	r.came <- request
+	return &collectorv1.ExportLogsServiceResponse{}, nil
+}
+
+func (r *receiver) serveGRPC(t *testing.T) string {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	collectorv1.RegisterLogsServiceServer(server, r)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return listener.Addr().String()
+}
+
+func (r *receiver) serveHTTP(t *testing.T) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) {
+		body, err := gzip.NewReader(asked.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		text, _ := io.ReadAll(body)
+		request := &collectorv1.ExportLogsServiceRequest{}
+		if err := proto.Unmarshal(text, request); err != nil || asked.URL.Path != "/v1/logs" {
+			t.Errorf("%s: %v", asked.URL.Path, err)
+		}
+		r.tenants <- asked.Header.Get("tenant")
+		r.came <- request
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// records waits for so many, by service.
+func (r *receiver) records(t *testing.T, count int) map[string][]*logsv1.LogRecord {
+	t.Helper()
+	found := map[string][]*logsv1.LogRecord{}
+	for count > 0 {
+		select {
+		case request := <-r.came:
+			for _, of := range request.GetResourceLogs() {
+				service := valueOf(of.GetResource().GetAttributes(), "service.name") + "@" + valueOf(of.GetResource().GetAttributes(), "service.instance.id")
+				for _, scope := range of.GetScopeLogs() {
+					found[service] = append(found[service], scope.GetLogRecords()...)
+					count -= len(scope.GetLogRecords())
+				}
+			}
+		case <-time.After(patience):
+			t.Fatalf("%d records did not come; there are %v", count, found)
+		}
+	}
+	return found
+}
+
+func valueOf(attributes []*commonv1.KeyValue, name string) string {
+	for _, one := range attributes {
+		if one.GetKey() == name {
+			return one.GetValue().GetStringValue()
+		}
+	}
+	return ""
+}
+
+const lines = `{"time":"2026-11-26T00:27:16.123Z","level":"warning","component":"policy-engine","message":"failed","policy":"p:v1.0.0","traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","count":3,"share":0.5,"which":["a",{"b":true}]}
+{"time":"2026-11-26T00:27:17.000Z","level":"error","component":"python-executor","message":"late"}
+no JSON at all
+`
+
+func TestLinesAreRecordsOfTheirComponents(t *testing.T) {
+	for _, way := range []string{"grpc", "http"} {
+		t.Run(way, func(t *testing.T) {
+			r := newReceiver()
+			settings := &nodev1.Logging{Headers: map[string]string{"tenant": "blue"}, Http: way == "http"}
+			if settings.GetHttp() {
+				settings.Endpoint = r.serveHTTP(t)
+			} else {
+				settings.Endpoint = r.serveGRPC(t)
+			}
+			exporter := logexport.New("node-1", quiet)
+			defer exporter.Close()
+			exporter.Take([]byte(lines)) // nobody is to have them
+			exporter.Set(settings)
+			exporter.Set(proto.CloneOf(settings)) // as with each Gateway: nothing changes
+			exporter.Take([]byte(lines))
+			found := r.records(t, 3)
+			if tenant := <-r.tenants; tenant != "blue" {
+				t.Errorf("expected the header, got %q", tenant)
+			}
+			checkEngineRecord(t, found["policy-engine@node-1"])
+			executor := found["python-executor@node-1"]
+			if len(executor) != 1 || executor[0].GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_ERROR || len(executor[0].GetTraceId()) != 0 {
+				t.Errorf("got %v", executor)
+			}
+			if odd := found["unknown@node-1"]; len(odd) != 1 || odd[0].GetBody().GetStringValue() != "no JSON at all" {
+				t.Errorf("got %v", odd)
+			}
+			waitFor(t, exporter, func(s logexport.Stats) bool {
+				return s == logexport.Stats{Exporting: true, Exported: 3}
+			})
+		})
+	}
+}
+
+func checkEngineRecord(t *testing.T, records []*logsv1.LogRecord) {
+	t.Helper()
+	if len(records) != 1 {
+		t.Fatalf("expected one record, got %v", records)
+	}
+	one := records[0]
+	at := time.Unix(0, int64(one.GetTimeUnixNano())).UTC().Format(time.RFC3339Nano) //nolint:gosec // a time of our own
+	if at != "2026-11-26T00:27:16.123Z" || one.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || one.GetSeverityText() != "warning" {
+		t.Errorf("got %s, %v", at, one)
+	}
+	if hex.EncodeToString(one.GetTraceId()) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(one.GetSpanId()) != "b7ad6b7169203331" {
+		t.Errorf("expected the span, got %v", one)
+	}
+	if one.GetBody().GetStringValue() != "failed" || valueOf(one.GetAttributes(), "policy") != "p:v1.0.0" || len(one.GetAttributes()) != 4 {
+		t.Errorf("got %v", one)
+	}
+}
+
+func waitFor(t *testing.T, exporter *logexport.Exporter, holds func(logexport.Stats) bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(exporter.Stats()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %+v", exporter.Stats())
+		}
+	}
+}
+
+func TestWhatACollectorDoesNotTakeIsCountedAndSaidOnce(t *testing.T) {
+	r := newReceiver()
+	r.refuses.Store(true)
+	var said bytes.Buffer
+	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&said, nil)))
+	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
+	for count := uint64(1); count <= 2; count++ {
+		exporter.Take([]byte("{}\n"))
+		waitFor(t, exporter, func(s logexport.Stats) bool { return s.Failed == count && s.Waiting == 0 })
+	}
+	r.refuses.Store(false)
+	exporter.Take([]byte("{}\n"))
+	waitFor(t, exporter, func(s logexport.Stats) bool { return s.Exported == 1 })
+	exporter.Set(nil)
+	exporter.Close()
+	if exporter.Stats().Exporting || strings.Count(said.String(), "does not take them") != 1 || strings.Count(said.String(), "takes them again") != 1 {
+		t.Errorf("got %s", said.String())
+	}
+}
+
+func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // connects, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	exporter := logexport.New("node-1", quiet)
+	exporter.Set(&nodev1.Logging{Endpoint: silent.Addr().String()})
+	const many = 100_000
+	began := time.Now()
+	exporter.Take(bytes.Repeat([]byte("{}\n"), many))
+	if took := time.Since(began); took > patience/4 {
+		t.Errorf("expected nobody to wait, got %s", took)
+	}
+	stats := exporter.Stats()
+	if stats.Dropped < many/2 || stats.Waiting > 10_000 || stats.Dropped+uint64(stats.Waiting)+stats.Failed != many { //nolint:gosec // not negative
+		t.Errorf("expected most to be dropped, and all counted, got %+v", stats)
+	}
+	exporter.Close()
+}

@@ -1,0 +1,135 @@
+package logexport
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
+	otellog "go.opentelemetry.io/otel/log"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// reconnect is how soon a collector is looked for again that was away.
+var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second}
+
+// pipeline is the way to one collector. Each component is a service of its own; all share the queue.
+type pipeline struct {
+	nodeID    string
+	counts    *counts
+	processor *sdklog.BatchProcessor
+	services  map[string]otellog.Logger // by component
+}
+
+func newPipeline(settings *nodev1.Logging, nodeID string, counts *counts, log *slog.Logger) (*pipeline, error) {
+	exporter, err := newExporter(settings)
+	if err != nil {
+		return nil, fmt.Errorf("collector %s: %w", settings.GetEndpoint(), err)
+	}
+	counting := &countingExporter{Exporter: exporter, counts: counts, log: log}
+	processor := sdklog.NewBatchProcessor(counting, sdklog.WithMaxQueueSize(mostWaiting+batchLines),
+		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(exportTimeout), sdklog.WithExportMaxBatchSize(batchLines))
+	return &pipeline{nodeID: nodeID, counts: counts, processor: processor, services: map[string]otellog.Logger{}}, nil
+}
+
+// newExporter connects to nobody yet.
+func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
+	ctx := context.Background()
+	if settings.GetHttp() {
+		return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(receiverURL(settings.GetEndpoint())), otlploghttp.WithHeaders(settings.GetHeaders()),
+			otlploghttp.WithTimeout(exportTimeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
+	}
+	options := []otlploggrpc.Option{otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()),
+		otlploggrpc.WithTimeout(exportTimeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}), otlploggrpc.WithCompressor("gzip"),
+		otlploggrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: exportTimeout}))}
+	if settings.GetTls() {
+		options = append(options, otlploggrpc.WithTLSCredentials(credentials.NewTLS(nil))) // by the authorities of the system
+	} else {
+		options = append(options, otlploggrpc.WithInsecure())
+	}
+	return otlploggrpc.New(ctx, options...)
+}
+
+// receiverURL is a collector's URL with the path that OTLP has for logs, unless it has one of its own.
+func receiverURL(collector string) string {
+	found, err := url.Parse(collector)
+	if err != nil || strings.Trim(found.Path, "/") != "" {
+		return collector
+	}
+	return found.JoinPath("v1", "logs").String()
+}
+
+func (p *pipeline) take(lines []byte) {
+	for line := range bytes.Lines(lines) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			continue
+		}
+		if p.counts.waiting.Load() >= mostWaiting {
+			p.counts.dropped.Add(1)
+			continue
+		}
+		p.counts.waiting.Add(1)
+		read := readLine(line)
+		p.service(read.component).Emit(read.traced, read.record)
+	}
+}
+
+func (p *pipeline) service(component string) otellog.Logger {
+	if found := p.services[component]; found != nil {
+		return found
+	}
+	of := resource.NewSchemaless(attribute.String("service.name", component),
+		attribute.String("service.namespace", "gatewright"), attribute.String("service.instance.id", p.nodeID))
+	provider := sdklog.NewLoggerProvider(sdklog.WithProcessor(p.processor), sdklog.WithResource(of), sdklog.WithAttributeCountLimit(-1))
+	p.services[component] = provider.Logger("gatewright")
+	return p.services[component]
+}
+
+// close sends what waits, until ctx is done.
+func (p *pipeline) close(ctx context.Context) {
+	_ = p.processor.Shutdown(ctx) // what was not sent is counted
+}
+
+// countingExporter counts what becomes of lines, and says once when that changes.
+type countingExporter struct {
+	sdklog.Exporter
+	counts *counts
+	log    *slog.Logger
+	away   atomic.Bool
+}
+
+func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
+	defer cancel()
+	err := c.Exporter.Export(ctx, records)
+	c.counts.waiting.Add(-int64(len(records)))
+	if err != nil {
+		c.counts.failed.Add(uint64(len(records)))
+		if !c.away.Swap(true) {
+			c.log.Warn("the collector of log lines does not take them; they are dropped until it does", "error", err.Error())
+		}
+		return nil // it is counted; otel's own handler would write to stderr
+	}
+	c.counts.exported.Add(uint64(len(records)))
+	if c.away.Swap(false) {
+		c.log.Info("the collector of log lines takes them again", "failed", c.counts.failed.Load())
+	}
+	return nil
+}
