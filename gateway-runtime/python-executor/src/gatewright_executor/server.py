@@ -1,4 +1,4 @@
-"""The service of python_executor.proto: its streams, its health check, its log level, and what policies have counted."""
+"""The service of python_executor.proto: streams, health check, log level, and what policies have counted."""
 
 from __future__ import annotations
 
