@@ -34,7 +34,7 @@ type endpoint struct {
 // listen opens all sockets, or none.
 func (e *Engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{
-		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters), e.options.Log).GRPC(),
+		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters, nil), e.options.Log).GRPC(),
 		xdsServer:     grpc.NewServer(),
 		adminServer: admin.Server(admin.Sources{
 			Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,

@@ -157,8 +157,10 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 //
 // An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for an
 // answer): nothing more runs, and the front end must end the exchange with an error of its own.
-func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
-	x := newExchange(c, front)
+//
+// The watcher is told of the exchange; nil: nobody looks.
+func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error {
+	x := newExchange(c, front, watcher)
 	defer x.metadata.End()
 	defer x.release()
 	if x.refuseRequest() {

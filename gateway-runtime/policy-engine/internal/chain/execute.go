@@ -31,7 +31,7 @@ func (x *exchange) beginExecution(step *step, phase string) {
 	step.observer.Began()
 	r := &x.running
 	r.step, r.began, r.answers = step, now(), false
-	r.RequestID, r.Phase, r.Failure, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, true
+	r.RequestID, r.Phase, r.Failure, r.Answered, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, false, true
 }
 
 // complete says that the execution has had its effect: that of its action, or of its failure.
@@ -40,10 +40,14 @@ func (r *running) complete(failure *v1alpha.Failure) {
 	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
 }
 
-// end tells the observer. It runs even if the chain panics.
-func (r *running) end() {
+// endExecution tells the observer. It runs even if the chain panics.
+func (x *exchange) endExecution() {
+	r := &x.running
 	r.Duration = now() - r.began
 	r.step.observer.Ended(r.Execution)
+	if x.watched != nil {
+		x.watchEnd()
+	}
 }
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.

@@ -91,7 +91,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 		})))
 	}
 	w.counters = exchange.NewCounters(slog.New(slog.DiscardHandler))
-	server := extproc.NewServer(exchange.NewServer(table, w.counters), slog.New(slog.DiscardHandler)).GRPC()
+	server := extproc.NewServer(exchange.NewServer(table, w.counters, nil), slog.New(slog.DiscardHandler)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop
