@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
 PORT ?= 8080
 WORKERS ?= 3
-# `.ci/run` says one: its machine is shared, and a test that depends on time can fail there once. What has run twice is listed.
+# `.ci/run` says two: its machine is shared, and a test that depends on time can fail there. What has run again is listed.
 RERUNS ?= 0
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)

@@ -58,10 +58,10 @@ def apis(shared_gateway: Gateway, recording_upstream: Upstream) -> None:
     for name, attachment in {
         "deny-headers": attach("deny-headers"),
         "deny-body": attach("deny-body"),
-        "deny-body-wide": attach("deny-body", maxBodyBytes=WIDE),
+        "deny-body-wide": attach("deny-body", maxBodyBytes=WIDE, timeout="10s"),
         "allow": attach("mark", {"name": "m"}),
         "allow-body": attach("body-length"),
-        "allow-body-wide": attach("body-length", maxBodyBytes=WIDE),
+        "allow-body-wide": attach("body-length", maxBodyBytes=WIDE, timeout="10s"),
     }.items():
         shared_gateway.deploy(api(name, recording_upstream.url, [first, attachment]))
 

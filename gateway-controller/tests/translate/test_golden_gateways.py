@@ -46,6 +46,9 @@ def readable(gateway: node_pb2.Gateway, source: Path) -> JsonObject:
     if source != DEFAULT:
         usual = document_of(LISTENER, rendered(DEFAULT).listeners[0])
         listeners = [unusual(one, usual) for one in listeners]
+        told = json.loads(MessageToJson(rendered(DEFAULT).telemetry, preserving_proto_field_name=True))
+        telemetry = unusual(shown.pop("telemetry"), told)
+        shown |= {"telemetry": telemetry} if telemetry else {}
     return {**shown, "listeners": listeners}
 
 

@@ -14,6 +14,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -35,6 +36,7 @@ type Engine struct {
 	counters    *exchange.Counters
 	node        *node.Node
 	xds         *xds.Server
+	redaction   atomic.Pointer[redaction.List] // nil: not known yet
 	ready       atomic.Bool
 
 	done chan struct{}
@@ -143,7 +145,7 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Log: e.options.Log,
+		Telemetry: e.setTelemetry, Log: e.options.Log,
 	})
 	return err
 }

@@ -31,6 +31,7 @@ from gatewright_controller.model.gateway import (
 )
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
+from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,
@@ -98,6 +99,8 @@ __all__ = [
     "OperationRedirect",
     "PolicyAttachment",
     "QueryMatch",
+    "Redaction",
+    "RedactionDefaults",
     "Redirect",
     "ResourceName",
     "Retries",
@@ -119,5 +122,6 @@ __all__ = [
     "gateway_from_document",
     "gateway_to_document",
     "milliseconds",
+    "plain_name",
     "to_document",
 ]

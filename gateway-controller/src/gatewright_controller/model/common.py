@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from gatewright_documents.strict import expecting
+from gatewright_documents.values import JsonObject
 from msgspec import Meta, Struct
 
 ResourceName = Annotated[
@@ -26,6 +27,15 @@ Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=expec
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True):
     """A struct that refuses keys it does not know."""
+
+
+def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
+    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
+
+    expected: as mistakes say it, where the limits do not say it well.
+    """
+    extra: JsonObject = {"x-behind": behind, "x-restart": restart, **(expecting(expected) if expected else {})}
+    return Meta(description=comment, extra_json_schema=extra, **limits)
 
 
 def milliseconds(timeout: str) -> int:

@@ -13,7 +13,8 @@ from gatewright_documents.strict import expecting
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import ResourceName, Strict, Timeout
+from gatewright_controller.model.common import ResourceName, Strict, Timeout, told
+from gatewright_controller.model.redaction import Redaction
 
 Protocol = Literal["http", "https"]
 TlsVersion = Literal["1.2", "1.3"]
@@ -70,15 +71,6 @@ DEFAULT_FIELDS = {
         "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics",
     )
 }  # fmt: skip
-
-
-def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
-    """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
-
-    expected: as mistakes say it, where the limits do not say it well.
-    """
-    extra: JsonObject = {"x-behind": behind, "x-restart": restart, **(expecting(expected) if expected else {})}
-    return Meta(description=comment, extra_json_schema=extra, **limits)
 
 
 class ClientCertificates(Strict, frozen=True, kw_only=True):
@@ -459,6 +451,9 @@ class GatewaySpec(Strict, frozen=True):
     ] = "refuse"
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
+    )
+    redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
+        msgspec.field(default_factory=Redaction)
     )
 
 

@@ -16,6 +16,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
 from gatewright_controller.validation.acme import check_certificates
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener
+from gatewright_controller.validation.redaction import check_redaction
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
@@ -48,6 +49,7 @@ def _meaning(draft: Draft) -> Mistakes:
     yield from check_certificates(draft)
     yield from _check_proxies(draft.proxies)
     yield from _check_access_log(draft.access_log)
+    yield from check_redaction(draft.redaction)
 
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:

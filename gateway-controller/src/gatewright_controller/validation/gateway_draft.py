@@ -46,6 +46,7 @@ class Draft:
     authorities: list[str]
     proxies: JsonObject
     access_log: JsonObject
+    redaction: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -57,4 +58,5 @@ class Draft:
         ]
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
-        return Draft(listeners, certificates, authorities, proxies, access_log)
+        redaction = as_object(spec.get("redaction"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction)
