@@ -132,23 +132,27 @@ func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen 
 	defer i.releaseSlot()
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic: %v, in %s", cause, panicked())
+			err = panicked(cause)
 		}
 	}()
 	return call(ctx, seen)
 }
 
-// panicked names the function that panicked, with file and line. Its caller is a deferred function that recovers.
-func panicked() string {
+// panicked is the failure of a hook that panicked: with the function, its file and line. Its caller is a deferred function
+// that recovers.
+func panicked(cause any) *v1alpha.Failure {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // 3: after the deferred function
 	for {
 		frame, more := frames.Next()
 		if !strings.HasPrefix(frame.Function, "runtime.") {
-			return fmt.Sprintf("%s (%s:%d)", frame.Function, filepath.Base(frame.File), frame.Line)
+			file := filepath.Base(frame.File)
+			failure := v1alpha.Failf(v1alpha.ClassException, "panic: %v, in %s (%s:%d)", cause, frame.Function, file, frame.Line)
+			failure.File, failure.Line = file, frame.Line
+			return failure
 		}
 		if !more {
-			return "an unknown place"
+			return v1alpha.Failf(v1alpha.ClassException, "panic: %v, in an unknown place", cause)
 		}
 	}
 }
