@@ -31,6 +31,7 @@ from gatewright_controller.model.gateway import (
 )
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
+from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
@@ -99,6 +100,7 @@ __all__ = [
     "OperationRedirect",
     "PolicyAttachment",
     "QueryMatch",
+    "Recording",
     "Redaction",
     "RedactionDefaults",
     "Redirect",

@@ -14,6 +14,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, told
+from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction
 
 Protocol = Literal["http", "https"]
@@ -454,6 +455,9 @@ class GatewaySpec(Strict, frozen=True):
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)
+    )
+    recording: Annotated[Recording, told("What the engine may keep of exchanges that somebody asks to see.")] = (
+        msgspec.field(default_factory=Recording)
     )
 
 
