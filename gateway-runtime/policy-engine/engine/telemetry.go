@@ -9,6 +9,7 @@ import (
 // served, also again for the same one, and must not wait. nil: the Gateway says nothing.
 func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
+	e.recorder.Configure(telemetry.GetRecording(), e.Redaction())
 }
 
 // Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.

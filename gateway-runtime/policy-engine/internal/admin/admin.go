@@ -1,6 +1,6 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
-// POST /gateway another Gateway.
+// POST /gateway another Gateway. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -32,6 +33,7 @@ type Sources struct {
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
+	Recorder  *recording.Recorder // of /recordings and /exchanges
 
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
@@ -113,6 +115,7 @@ func Handler(sources Sources) http.Handler {
 		}
 		answer(w, http.StatusOK, sources.Node().Gateway)
 	})
+	sources.Recorder.Handle(mux)
 	return mux
 }
 

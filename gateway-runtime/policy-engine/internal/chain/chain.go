@@ -131,6 +131,12 @@ func (c *Chain) ID() string { return c.spec.ID }
 // API is the name of the API that the chain belongs to.
 func (c *Chain) API() string { return c.spec.API }
 
+// APIVersion is the version of that API.
+func (c *Chain) APIVersion() string { return c.spec.APIVersion }
+
+// Context is the API's context path.
+func (c *Chain) Context() string { return c.spec.Context }
+
 // Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }
 
