@@ -1,6 +1,7 @@
 package recording_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -116,7 +117,7 @@ func TestARecordingEndsWhenItsTimeIsOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := follower.Next(t.Context()); err != io.EOF {
+	if _, _, err := follower.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("expected io.EOF, got %v", err)
 	}
 	if stats := g.recorder.Stats(); len(stats.Recordings) != 0 {
