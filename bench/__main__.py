@@ -16,6 +16,7 @@ from bench import (
     machine,
     plot,
     ratios,
+    recording,
     report,
     sanity,
     secure,
@@ -64,12 +65,13 @@ COMMANDS = {
     "executor": executors.main,
     "costs": costs.main,
     "edit": edit.main,
+    "recording": recording.main,
     "streams": streams.main,
     "tls": secure.main,
     "telemetry": telemetry.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-streams and large bodies, TLS, what a gateway tells of itself."""
+what recording exchanges costs, streams and large bodies, TLS, what a gateway tells of itself."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

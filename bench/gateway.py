@@ -35,7 +35,7 @@ def gateway(
             _await_ready(process, log)
             status = run_dir / "status.json"
             port = int(str(_read(status)["url"]).rpartition(":")[2])
-            yield Target(port, lambda: pids(_read(status)), log)
+            yield Target(port, lambda: pids(_read(status)), log, run_dir / "engine-admin.sock")
 
 
 def command(settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None) -> list[str]:

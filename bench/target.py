@@ -16,8 +16,10 @@ Pids = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Target:
-    """`processes` is asked before and after each sample: a process that was replaced meanwhile spoils it."""
+    """`processes` is asked before and after each sample: a process that was replaced meanwhile spoils it. admin: the
+    socket where our engine answers questions."""
 
     port: int
     processes: Callable[[], Pids]
     log: Path
+    admin: Path | None = None

@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -37,6 +38,8 @@ type Engine struct {
 	table         *chain.Table
 	bodies        *chain.Budget
 	counters      *exchange.Counters
+	watches       exchange.Watches // who may look at exchanges
+	recorder      *recording.Recorder
 	node          *node.Node
 	xds           *xds.Server
 	metrics       *metrics.Metrics
@@ -127,6 +130,7 @@ func build(options Options) (*Engine, error) {
 	}
 	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
 		counters: exchange.NewCounters(options.Log), logs: logexport.New(options.NodeID, options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
+	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Log: options.Log})
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err
@@ -152,7 +156,7 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Telemetry: e.setTelemetry, Log: e.options.Log,
+		Telemetry: e.setTelemetry, Observe: e.recorder.Observe, Log: e.options.Log,
 	})
 	if err != nil {
 		return err

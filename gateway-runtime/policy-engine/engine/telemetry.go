@@ -17,6 +17,7 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.setAdmin(telemetry.GetAdmin())
 	e.secretNames.Store(telemetry.GetRedaction())
 	e.logs.Set(telemetry.GetLogging())
+	e.recorder.Configure(telemetry.GetRecording(), e.Redaction())
 }
 
 // Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gatewright import testing
 from gatewright_executor.policies import source_paths
-from gatewright_executor.policies.failure import describe, policy_traceback
+from gatewright_executor.policies.failure import describe, place, policy_traceback
 from gatewright_executor.policies.policy_loader import LoadedPolicy, load_all, read_registry
 
 POLICY = """import json
@@ -51,6 +51,8 @@ def test_an_exception_is_placed_in_the_policys_own_file(tmp_path: Path, how: str
     with pytest.raises(Exception, match=r".") as caught:
         hook.function(testing.request(), testing.params(how=how))
     assert describe(caught.value).endswith(f"(policies/mark/policy.py:{line})")
+    assert place(caught.value) == ("policies/mark/policy.py", line)
+    assert place(BaseExceptionGroup("several", [caught.value])) == ("policies/mark/policy.py", line)
     trace = policy_traceback(caught.value)
     assert f'File "policies/mark/policy.py", line {line}, in on_request' in trace
     assert str(tmp_path) not in trace

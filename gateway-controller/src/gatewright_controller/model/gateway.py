@@ -17,6 +17,7 @@ from gatewright_controller.model.admin import Admin
 from gatewright_controller.model.common import Address, Port, ResourceName, Strict, Timeout, told
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.metrics import Metrics
+from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction
 
 Protocol = Literal["http", "https"]
@@ -460,6 +461,9 @@ class GatewaySpec(Strict, frozen=True):
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)
+    )
+    recording: Annotated[Recording, told("What the engine may keep of exchanges that somebody asks to see.")] = (
+        msgspec.field(default_factory=Recording)
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Admin, GatewaySpec, LogExport, Metrics, Redaction
+from gatewright_controller.model import Admin, GatewaySpec, LogExport, Metrics, Recording, Redaction
 
 
 def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
     """The message of a valid Gateway. Same input, same bytes."""
     message = node_pb2.Telemetry(
-        admin=_admin(spec.admin), metrics=_metrics(spec.metrics), redaction=_redaction(spec.redaction)
+        admin=_admin(spec.admin),
+        metrics=_metrics(spec.metrics),
+        redaction=_redaction(spec.redaction),
+        recording=_recording(spec.recording),
     )
     if spec.logs.on:
         message.logging.CopyFrom(_logging(spec.logs))
@@ -42,3 +45,7 @@ def _redaction(redaction: Redaction) -> node_pb2.Redaction:
         query_parameters=redaction.all_query_parameters,
         fields=redaction.all_fields,
     )
+
+
+def _recording(recording: Recording) -> node_pb2.Recording:
+    return node_pb2.Recording(max_bytes=recording.max_bytes, body_bytes=recording.body_bytes)

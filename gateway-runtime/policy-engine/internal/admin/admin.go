@@ -1,7 +1,7 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
 // POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
-// that POST /logs brought to be exported.
+// that POST /logs brought to be exported. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -22,6 +22,7 @@ import (
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -39,7 +40,8 @@ type Sources struct {
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
-	Listener  func() string // where the node's admin listener listens, HOST:PORT; "": nowhere
+	Listener  func() string       // where the node's admin listener listens, HOST:PORT; "": nowhere
+	Recorder  *recording.Recorder // of /recordings and /exchanges
 
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
@@ -127,6 +129,7 @@ func Handler(sources Sources) http.Handler {
 		}
 		answer(w, http.StatusOK, sources.Node().Gateway)
 	})
+	sources.Recorder.Handle(mux)
 	return mux
 }
 

@@ -162,7 +162,7 @@ func TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Run(t.Context(), refusing{x}); err != nil {
+		if err := c.Run(t.Context(), refusing{x}, nil); err != nil {
 			t.Error(err)
 		}
 		x.expect(t, `

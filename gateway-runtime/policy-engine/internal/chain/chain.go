@@ -135,6 +135,12 @@ func (c *Chain) ID() string { return c.spec.ID }
 // API is the name of the API that the chain belongs to.
 func (c *Chain) API() string { return c.spec.API }
 
+// APIVersion is the version of that API.
+func (c *Chain) APIVersion() string { return c.spec.APIVersion }
+
+// Context is the API's context path.
+func (c *Chain) Context() string { return c.spec.Context }
+
 // Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }
 
@@ -164,8 +170,10 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 //
 // An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for an
 // answer): nothing more runs, and the front end must end the exchange with an error of its own.
-func (c *Chain) Run(ctx context.Context, front FrontEnd) error {
-	x := newExchange(c, front)
+//
+// The watcher is told of the exchange; nil: nobody looks.
+func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error {
+	x := newExchange(c, front, watcher)
 	defer x.metadata.End()
 	defer x.release()
 	if x.refuseRequest() {

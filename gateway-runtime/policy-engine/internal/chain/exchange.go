@@ -16,7 +16,8 @@ type exchange struct {
 	grpc     bool
 	metadata v1alpha.ExchangeMetadata
 	running  running
-	streams  *streams // nil unless a policy streams a body
+	streams  *streams      // nil unless a policy streams a body
+	watched  *watchedFront // nil: nobody looks
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
@@ -33,14 +34,18 @@ type exchange struct {
 	analytics map[string]any // not yet sent
 }
 
-func newExchange(c *Chain, front FrontEnd) *exchange {
+func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 	head := front.Request()
 	path, query, _ := strings.Cut(head.Path, "?")
 	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		request: newMessage(front, Request, head, c.mode.WantsRequestBody(), c),
-		method:  head.Method, path: path, query: query, authority: head.Authority,
+		method: head.Method, path: path, query: query, authority: head.Authority,
 	}
+	if watcher != nil {
+		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
+		x.front = x.watched
+	}
+	x.request = newMessage(x.front, Request, head, c.mode.WantsRequestBody(), c)
 	x.request.within = c.spec.RequestLimit
 	return x
 }
@@ -138,7 +143,10 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 // executeRequest executes the policy on the request, and applies its action, or reacts to its failure.
 func (x *exchange) executeRequest(ctx context.Context, step *step) error {
 	x.beginExecution(step, PhaseRequest)
-	defer x.running.end()
+	defer x.endExecution()
+	if x.watched != nil {
+		ctx = x.watchBegin(ctx)
+	}
 	action, failure := x.onRequest(ctx, step.Instance)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

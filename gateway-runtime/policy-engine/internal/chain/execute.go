@@ -31,7 +31,7 @@ func (x *exchange) beginExecution(step *step, phase string) {
 	step.observer.Began()
 	r := &x.running
 	r.step, r.began, r.answers = step, Now(), false
-	r.RequestID, r.Phase, r.Failure, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, true
+	r.RequestID, r.Phase, r.Failure, r.Answered, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, false, true
 	r.Work, r.Remote = 0, step.measured != nil
 }
 
@@ -41,13 +41,17 @@ func (r *running) complete(failure *v1alpha.Failure) {
 	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
 }
 
-// end tells the observer. It runs even if the chain panics.
-func (r *running) end() {
+// endExecution tells the observer. It runs even if the chain panics.
+func (x *exchange) endExecution() {
+	r := &x.running
 	r.Duration = Now() - r.began
 	if !r.Remote {
 		r.Work = r.Duration
 	}
 	r.step.observer.Ended(r.Execution)
+	if x.watched != nil {
+		x.watchEnd()
+	}
 }
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
@@ -136,23 +140,27 @@ func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen 
 	defer i.releaseSlot()
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic: %v, in %s", cause, panicked())
+			err = panicked(cause)
 		}
 	}()
 	return call(ctx, seen)
 }
 
-// panicked names the function that panicked, with file and line. Its caller is a deferred function that recovers.
-func panicked() string {
+// panicked is the failure of a hook that panicked: with the function, its file and line. Its caller is a deferred function
+// that recovers.
+func panicked(cause any) *v1alpha.Failure {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // 3: after the deferred function
 	for {
 		frame, more := frames.Next()
 		if !strings.HasPrefix(frame.Function, "runtime.") {
-			return fmt.Sprintf("%s (%s:%d)", frame.Function, filepath.Base(frame.File), frame.Line)
+			file := filepath.Base(frame.File)
+			failure := v1alpha.Failf(v1alpha.ClassException, "panic: %v, in %s (%s:%d)", cause, frame.Function, file, frame.Line)
+			failure.File, failure.Line = file, frame.Line
+			return failure
 		}
 		if !more {
-			return "an unknown place"
+			return v1alpha.Failf(v1alpha.ClassException, "panic: %v, in an unknown place", cause)
 		}
 	}
 }

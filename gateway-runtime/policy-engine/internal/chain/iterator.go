@@ -3,7 +3,6 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"time"
 
@@ -48,7 +47,7 @@ func (s *stage) runPolicy(yield func([]byte, error) bool) (err error) {
 	stopped := false
 	defer func() {
 		if cause := recover(); cause != nil && !stopped {
-			err = fmt.Errorf("panic: %v, in %s", cause, panicked())
+			err = panicked(cause)
 		}
 	}()
 	chunks := s.stream(s.ctx, s.chunks)

@@ -74,6 +74,7 @@ type Execution struct {
 	Work      time.Duration
 	Remote    bool // the policy runs in another process: it MeasuresWork
 	Failure   *v1alpha.Failure
+	Answered  bool // the policy has answered, and so ended the request phase or replaced the response
 	Continued bool // there is a failure, and onError: continue lets the exchange go on
 	Cancelled bool // the exchange ended before its action counted
 }

@@ -118,7 +118,10 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 // executeResponse is executeRequest in the other direction.
 func (x *exchange) executeResponse(ctx context.Context, step *step) error {
 	x.beginExecution(step, PhaseResponse)
-	defer x.running.end()
+	defer x.endExecution()
+	if x.watched != nil {
+		ctx = x.watchBegin(ctx)
+	}
 	action, failure := x.onResponse(ctx, step.Instance)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -162,6 +165,9 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	return nil
 }
 
+// policyAnswer is what the access log says of a policy's answer.
+const policyAnswer = "policy_answer"
+
 // applyImmediate makes a policy's answer the response, in either phase.
 func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure {
 	if a == nil {
@@ -174,7 +180,8 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 	if !held.trySet(a.Body) {
 		return overBudget("immediate response: the policy's body")
 	}
-	x.answer(a, held, "policy_answer", 0)
+	x.answer(a, held, policyAnswer, 0)
+	x.running.Answered = true
 	return nil
 }
 
@@ -199,14 +206,20 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 		x.endStreams()
 	}
 	x.running.answers = true
-	headers := make(v1alpha.Headers, len(a.Headers))
-	for n, header := range a.Headers {
-		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
-	}
+	headers := lowerCase(a.Headers)
 	x.response.dropAll()
 	x.response = message{direction: Response, headers: newHeaderList(headers), body: held, ended: true, bodiless: true}
 	x.answered, x.status, x.details, x.grpcStatus = true, a.StatusCode, details, grpcStatus
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
+}
+
+// lowerCase are the headers of a policy's answer, as others see them.
+func lowerCase(made []v1alpha.Header) v1alpha.Headers {
+	headers := make(v1alpha.Headers, len(made))
+	for n, header := range made {
+		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
+	}
+	return headers
 }
 
 // sendResponse lets the response go to the client.

@@ -23,6 +23,8 @@ type stage struct {
 	execution Execution
 	stream    func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks // the policy's
 	trailers  *v1alpha.Trailers                                               // that the policy sees
+	watcher   Watcher                                                         // nil: nobody looks
+	metadata  *v1alpha.ExchangeMetadata                                       // for the watcher
 
 	// Where the chunks come from: held, then before or the front end.
 	held     body
@@ -124,6 +126,9 @@ func (s *stage) pull() ([]byte, error) {
 		return nil, s.finish(err)
 	}
 	s.yielded = true
+	if s.watcher != nil {
+		s.watchChunk(Left, chunk)
+	}
 	return chunk, nil
 }
 
@@ -169,7 +174,7 @@ func (s *stage) fail(failure *v1alpha.Failure) error {
 func (s *stage) complete(end error) {
 	s.execution.Cancelled, s.result = false, io.EOF
 	if reject, ok := errors.AsType[*streamEnd](end); ok {
-		s.result = reject
+		s.result, s.execution.Answered = reject, true
 	}
 	if failure, ok := errors.AsType[*v1alpha.Failure](end); ok && failure != nil {
 		s.execution.Failure = failure
@@ -212,6 +217,9 @@ func (s *stage) close() {
 		s.execution.Work = s.execution.Duration
 	}
 	s.step.observer.Ended(s.execution)
+	if s.watcher != nil {
+		s.watchEnd()
+	}
 }
 
 // shut is close but for the word of it.
@@ -271,6 +279,9 @@ func (s *stage) ask() ([]byte, error) {
 	s.clock.ask(s, true)
 	chunk, err := s.source()
 	s.clock.ask(s, false)
+	if s.watcher != nil {
+		s.watchChunk(Came, chunk)
+	}
 	if errors.Is(err, io.EOF) {
 		s.drained = true
 		if failed := s.takeTrailers(); failed != nil {

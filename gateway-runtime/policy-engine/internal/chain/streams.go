@@ -118,6 +118,9 @@ func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	x.makeStreams(ctx)
 	s, failure := x.newStage(x.contextOf(ctx, m.direction), m, at)
 	s.step.observer.Began()
+	if x.watched != nil {
+		s.watchBegin(x)
+	}
 	if failure == nil {
 		failure = s.start()
 	}

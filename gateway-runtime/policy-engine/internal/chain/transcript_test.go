@@ -37,6 +37,7 @@ type transcript struct {
 	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
 	observer recorder
+	looks    looks
 }
 
 func (t *transcript) say(format string, args ...any) {
@@ -122,7 +123,8 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	if err != nil {
 		test.Fatal(err)
 	}
-	return c.Run(ctx, t)
+	defer t.looks.expectPairs(test, &t.observer)
+	return c.Run(ctx, t, &t.looks)
 }
 
 // ---------------------------------------------------------------- chain.FrontEnd
@@ -336,8 +338,8 @@ func (t *transcript) onRequest(name, letters string, action v1alpha.RequestActio
 	return t.policy(&does{name: name, request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { return action, err }}, letters, settings...)
 }
 
-func (t *transcript) onResponse(name, letters string, action v1alpha.ResponseAction, err error) *chain.Instance {
-	return t.policy(&does{name: name, response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return action, err }}, letters)
+func (t *transcript) onResponse(name, letters string, action v1alpha.ResponseAction, err error, settings ...func(*chain.Settings)) *chain.Instance {
+	return t.policy(&does{name: name, response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return action, err }}, letters, settings...)
 }
 
 func appends(name, value string) v1alpha.HeaderModifications {

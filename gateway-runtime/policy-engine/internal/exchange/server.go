@@ -50,11 +50,16 @@ type Server struct {
 	table     *chain.Table
 	observer  Observer
 	chainless chain.ExchangeObserver // of exchanges without a chain
+	watches   *Watches
 }
 
-// NewServer makes a server that finds its chains in table, and tells observer.
-func NewServer(table *chain.Table, observer Observer) *Server {
-	return &Server{table, observer, observer.Exchanges(chain.Labels{})}
+// NewServer makes a server that finds its chains in table, and tells observer of all exchanges, and whom watches name of
+// those that they look at; nil: nobody.
+func NewServer(table *chain.Table, observer Observer, watches *Watches) *Server {
+	if watches == nil {
+		watches = &Watches{}
+	}
+	return &Server{table, observer, observer.Exchanges(chain.Labels{}), watches}
 }
 
 // Serve takes one exchange through its chain. It returns nil only after the last phase that the chain needs, else
@@ -62,41 +67,52 @@ func NewServer(table *chain.Table, observer Observer) *Server {
 func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	s.observer.ExchangeBegan()
 	opening, began, observed := Opening{}, chain.Now(), s.chainless
+	var watcher Watcher
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		err = s.end(ctx, &opening, observed, began, err)
+		err = s.end(ctx, &opening, observed, began, watcher, err)
 	}()
 	if opening, err = front.Open(ctx); err != nil {
 		return err
 	}
-	if opening.Refusal != 0 {
-		return answerProblem(front, &opening, opening.Refusal, "No connection is upgraded to this protocol here.", "proxy_refused")
+	c, why := s.find(&opening)
+	if c != nil {
+		defer c.Release()
 	}
-	c, ok := s.table.Acquire(opening.ChainID)
-	if !ok {
-		return s.answerUnknown(front, &opening)
+	if list := s.watches.list.Load(); list != nil {
+		watcher = watch(ctx, *list, &opening, front, c)
 	}
-	defer c.Release()
+	if why != nil {
+		return why.answer(front, opening.RequestID, watcher)
+	}
 	observed = c.Exchanges()
 	if err := front.CheckMode(c); err != nil {
 		return err
 	}
-	if err := c.Run(ctx, front); err != nil {
+	if err := c.Run(ctx, front, watcher); err != nil {
 		return err
 	}
 	return front.Finish(ctx)
 }
 
-// answerUnknown ends an exchange whose route names a chain that the engine does not have.
-func (s *Server) answerUnknown(front FrontEnd, opening *Opening) error {
+// find takes the chain of the exchange's route, for the caller to release, or says why it has none.
+func (s *Server) find(opening *Opening) (*chain.Chain, *problem) {
+	if opening.Refusal != 0 {
+		return nil, &problem{opening.Refusal, "No connection is upgraded to this protocol here.", "proxy_refused"}
+	}
+	if c, ok := s.table.Acquire(opening.ChainID); ok {
+		return c, nil
+	}
 	s.observer.ChainUnknown(UnknownChain{opening.RequestID, opening.ChainID, opening.Route})
-	return answerProblem(front, opening, http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain")
+	return nil, &problem{http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain"}
 }
 
-// end tells the observer how an exchange has ended, and returns what Serve does.
-func (s *Server) end(ctx context.Context, opening *Opening, observed chain.ExchangeObserver, began time.Duration, err error) error {
+// end tells the observers, and whoever looks at the exchange, how it has ended, and returns what Serve does.
+func (s *Server) end(
+	ctx context.Context, opening *Opening, observed chain.ExchangeObserver, began time.Duration, watcher Watcher, err error,
+) error {
 	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Err: err}
 	switch {
 	case err == nil:
@@ -107,13 +123,29 @@ func (s *Server) end(ctx context.Context, opening *Opening, observed chain.Excha
 	}
 	observed.Ended(ended.Result, chain.Now()-began)
 	s.observer.ExchangeEnded(ended)
+	if watcher != nil {
+		watcher.ExchangeEnded(ended)
+	}
 	return err
 }
 
-// answerProblem ends an exchange that has no chain.
-func answerProblem(front FrontEnd, opening *Opening, status int, detail, details string) error {
-	problem := chain.Problem(status, detail, opening.RequestID)
-	return front.Answer(chain.Answer{
-		Status: status, Headers: v1alpha.Headers(problem.Headers), Body: problem.Body, Details: details,
-	})
+// problem is why an exchange has no chain.
+type problem struct {
+	status          int
+	detail, details string // for the client; for the access log
+}
+
+// answer ends the exchange with the problem.
+func (p *problem) answer(front FrontEnd, requestID string, watcher Watcher) error {
+	made := chain.Problem(p.status, p.detail, requestID)
+	headers := v1alpha.Headers(made.Headers)
+	err := front.Answer(chain.Answer{Status: p.status, Headers: headers, Body: made.Body, Details: p.details})
+	if err == nil && watcher != nil {
+		watcher.MessageHead(chain.Response, chain.Left, chain.View{
+			HasResponse: true, Answered: true, Status: p.status, Details: p.details, ResponseHeaders: headers,
+			ResponseBody: chain.BodyView{Pieces: [][]byte{made.Body}, Size: int64(len(made.Body)), Whole: true},
+			Metadata:     &v1alpha.ExchangeMetadata{},
+		})
+	}
+	return err
 }

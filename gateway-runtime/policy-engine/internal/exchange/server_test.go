@@ -79,7 +79,7 @@ func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters,
 	}
 	table := &chain.Table{}
 	table.Put(c)
-	err = exchange.NewServer(table, counters).Serve(ctx, front)
+	err = exchange.NewServer(table, counters, nil).Serve(ctx, front)
 	if c.Active() != 0 || counters.Stats().Active != 0 || counters.Stats().Exchanges != 1 {
 		t.Errorf("expected one exchange, and none under way: %+v, %d in the chain", counters.Stats(), c.Active())
 	}

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -23,6 +24,8 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 800 * time.Millisecond
+
+	observeAgain = 30 * time.Second // after a controller that does not know Observe
 )
 
 // runClient keeps a stream to the controller until ctx ends.
@@ -38,6 +41,12 @@ func (n *Node) runClient(ctx context.Context) {
 	}
 	defer func() { _ = connection.Close() }()
 	n.log.Info("connecting to the controller", "controller", n.options.Controller)
+	observing := make(chan struct{})
+	go func() {
+		defer close(observing)
+		n.runObserve(ctx, nodev1.NewNodeServiceClient(connection))
+	}()
+	defer func() { <-observing }()
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
 		answered, err := n.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
 		if ctx.Err() != nil {
@@ -46,6 +55,25 @@ func (n *Node) runClient(ctx context.Context) {
 		if answered {
 			pause = firstPause
 			n.log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + rand.N(pause/4)):
+		}
+	}
+}
+
+// runObserve keeps a stream for what the controller asks to see of exchanges until ctx ends. One that knows of no such
+// stream is asked again now and then: it may be replaced.
+func (n *Node) runObserve(ctx context.Context, client nodev1.NodeServiceClient) {
+	if n.options.Observe == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		pause := lastPause
+		err := n.options.Observe(ctx, client)
+		if status.Code(err) == codes.Unimplemented {
+			pause = observeAgain
 		}
 		select {
 		case <-ctx.Done():

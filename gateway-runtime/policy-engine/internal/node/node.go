@@ -46,10 +46,11 @@ type Options struct {
 	EngineVersion string
 	Controller    string // "unix:PATH" or "host:port"; empty: the node lives by its last good state alone
 	StateDir      string
-	Gateway       *nodev1.Gateway         // to begin with, of a file; nil: the node listens nowhere until it is given one
-	GatewayDigest func() string           // of that file as it is now; nil: it does not change
-	KeepsGateway  bool                    // the file's is served whatever the controller says
-	Telemetry     func(*nodev1.Telemetry) // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
+	Gateway       *nodev1.Gateway                                       // to begin with, of a file; nil: the node listens nowhere until it is given one
+	GatewayDigest func() string                                         // of that file as it is now; nil: it does not change
+	KeepsGateway  bool                                                  // the file's is served whatever the controller says
+	Telemetry     func(*nodev1.Telemetry)                               // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
+	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
 	Table         *chain.Table
 	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit

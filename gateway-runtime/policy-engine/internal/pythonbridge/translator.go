@@ -321,5 +321,5 @@ func failureFrom(failure *executorv1.Failure) *v1alpha.Failure {
 	if failure.GetPolicy() != "" {
 		message = failure.GetPolicy() + " " + message
 	}
-	return &v1alpha.Failure{Class: class, Message: message, Logged: failure.GetLogged()}
+	return &v1alpha.Failure{Class: class, Message: message, Logged: failure.GetLogged(), File: failure.GetFile(), Line: int(failure.GetLine())}
 }

@@ -51,7 +51,8 @@ func (l *List) Text(text string) (string, int) {
 
 // suspicious is false for most text, at little cost: a secret comes with one of these.
 func suspicious(text string) bool {
-	return strings.ContainsAny(text, "=:") || strings.Contains(text, "eyJ") || credentials.MatchString(text)
+	return strings.ContainsAny(text, "=:") || strings.Contains(text, "eyJ") ||
+		strings.ContainsAny(text, " \t\r\n\f+%") && credentials.MatchString(text)
 }
 
 // isCredential: "basic" is a word, too.

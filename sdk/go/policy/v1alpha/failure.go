@@ -32,6 +32,9 @@ type Failure struct {
 	Class   FailureClass
 	Message string
 	Logged  bool // the log has it already, with more than Message says
+
+	File string // where the policy is at fault, as far as that is known: its file as its author names it
+	Line int
 }
 
 // Failf makes a Failure.

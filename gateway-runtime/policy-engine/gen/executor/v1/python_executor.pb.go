@@ -1420,6 +1420,8 @@ type Failure struct {
 	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`   // name:version
 	Hook          string                 `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`       // on_request, on_response, on_request_stream, on_response_stream, prepare, import
 	Logged        bool                   `protobuf:"varint,5,opt,name=logged,proto3" json:"logged,omitempty"`  // the executor's log has it, with a traceback
+	File          string                 `protobuf:"bytes,6,opt,name=file,proto3" json:"file,omitempty"`       // of the policy's, where it raised: as its author names it; empty where that is not known
+	Line          uint32                 `protobuf:"varint,7,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1487,6 +1489,20 @@ func (x *Failure) GetLogged() bool {
 		return x.Logged
 	}
 	return false
+}
+
+func (x *Failure) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Failure) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
 }
 
 type HealthCheckRequest struct {
@@ -2246,13 +2262,15 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x12\x18\n" +
 	"\aheaders\x18\x02 \x01(\fR\aheaders\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xb2\x01\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xda\x01\n" +
 	"\aFailure\x12I\n" +
 	"\rfailure_class\x18\x01 \x01(\x0e2$.gatewright.executor.v1.FailureClassR\ffailureClass\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
-	"\x06logged\x18\x05 \x01(\bR\x06logged\"\x14\n" +
+	"\x06logged\x18\x05 \x01(\bR\x06logged\x12\x12\n" +
+	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\a \x01(\rR\x04line\"\x14\n" +
 	"\x12HealthCheckRequest\"\xf5\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +

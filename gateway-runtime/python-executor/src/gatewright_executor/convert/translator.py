@@ -164,6 +164,8 @@ def failure_message(failure: Failure) -> pb.Failure:
         policy=failure.policy,
         hook=failure.hook,
         logged=failure.logged,
+        file=failure.file.encode("utf-8", "backslashreplace").decode(),
+        line=failure.line,
     )
 
 

@@ -31,6 +31,8 @@ class Failure:
     policy: str = ""  # name:version
     hook: str = ""  # on_request, on_response, prepare, get_policy, import
     logged: bool = False  # here, with a traceback
+    file: str = ""  # the policy's, where it raised; "" where that is not known
+    line: int = 0
 
 
 class PolicyError(Exception):
@@ -59,8 +61,20 @@ def describe(error: BaseException) -> str:
     what = text[-1] if text else type(error).__name__
     if isinstance(error, BaseExceptionGroup):
         return f"{what}: {describe(error.exceptions[0])}"
-    place = _syntax_place(error) if isinstance(error, SyntaxError) else _place(error)
-    return f"{what} ({place})" if place else what
+    file, line = place(error)
+    return f"{what} ({file}:{line})" if file else what
+
+
+def place(error: BaseException) -> tuple[str, int]:
+    """The file, as its author names it, and the line that an exception came from; of a group, that of the first one.
+
+    "" and 0 where that is not known.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return place(error.exceptions[0])
+    if isinstance(error, SyntaxError) and error.filename:
+        return source_paths.shown(error.filename), error.lineno or 0
+    return _place(error)
 
 
 def policy_traceback(error: BaseException) -> str:
@@ -120,16 +134,12 @@ def _skip_host(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _place(error: BaseException) -> str:
+def _place(error: BaseException) -> tuple[str, int]:
     """The innermost line of a policy's own file; without one, of what is not the executor's."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
               if _is_policys(frame)]  # fmt: skip
     own = [(file, line) for file, line in frames if source_paths.is_authors(file)] or frames
-    return f"{source_paths.shown(own[-1][0])}:{own[-1][1]}" if own else ""
-
-
-def _syntax_place(error: SyntaxError) -> str:
-    return f"{source_paths.shown(error.filename)}:{error.lineno}" if error.filename else _place(error)
+    return (source_paths.shown(own[-1][0]), own[-1][1]) if own else ("", 0)
 
 
 def _is_policys(frame: FrameType) -> bool:

@@ -12,7 +12,7 @@ from gatewright.policy import FailureClass, RequestContext, ResponseContext, tou
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.translator import encode_action, encode_failure, request_context, response_context
-from gatewright_executor.policies.failure import Failure, classify, describe, policy_traceback
+from gatewright_executor.policies.failure import Failure, classify, describe, place, policy_traceback
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.instance import Execution
@@ -53,7 +53,8 @@ def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
         replacement_needed.memory_exhausted = True
     failure_class = classify(error)
     is_exception = failure_class is FailureClass.EXCEPTION
-    failure = Failure(failure_class, describe(error), execution.instance.key, hook.name, logged=is_exception)
+    file, line = place(error)
+    failure = Failure(failure_class, describe(error), execution.instance.key, hook.name, is_exception, file, line)
     if is_exception:
         about = {"api": execution.instance.about.api_name, "operation": execution.operation}
         extra = {"trace": policy_traceback(error), "fields": about}

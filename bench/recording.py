@@ -1,0 +1,157 @@
+"""`python -m bench recording`: what recording every exchange costs, in one gateway that records and does not by turns.
+
+Go → Go and Go → Python → Go at 64 connections, round by round; "followed" has somebody who reads every exchange as it
+ends, too. Ratios are medians of those within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import socket
+import statistics
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench import load_tool, machine, rows
+from bench.error import BenchError
+from bench.gateway import gateway
+from bench.load_tool import Load
+from bench.processes import HOST
+from bench.rows import GO as GO_ROW
+from bench.rows import PYTHON, ROWS, Row
+from bench.sample import Bench, Sample, undisturbed
+from bench.settings import Settings
+from bench.target import GO, Target
+
+MEASURED = tuple(row for row in ROWS if row.key in (GO_ROW, PYTHON))
+CONNECTIONS = 64
+OFF, KEPT, FOLLOWED = "off", "recorded", "followed"
+MODES = (OFF, KEPT, FOLLOWED)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints a table in Markdown. BenchError on wrong answers, and where more is kept than may be."""
+    parser = argparse.ArgumentParser(prog="bench recording", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each row [default: 5]")
+    parser.add_argument("--duration", type=float, default=2.0, help="seconds of a sample [default: 2]")
+    options = parser.parse_args(arguments)
+    settings = Settings(rounds=options.rounds, duration=options.duration)
+    with tempfile.TemporaryDirectory(prefix="recording-") as home, contextlib.ExitStack() as stack:
+        samples = list(_samples(settings, stack, Path(home)))
+    print(machine.describe(settings, ["recording", *arguments]), "", *_table(samples), sep="\n")
+
+
+def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[tuple[str, Sample]]:
+    binary, expectations = load_tool.build(folder), folder / "expectations.json"
+    rows.write_expectations(MEASURED, expectations)
+    pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
+    rows.write_apis(MEASURED, upstream, folder / "apis")
+    target, bench = stack.enter_context(gateway(settings, folder / "apis", folder)), Bench(binary, pid, folder)
+    for number in range(settings.rounds):
+        for row in MEASURED:
+            for mode in MODES if number % 2 else MODES[::-1]:
+                with recording(target, mode):
+                    sample = _measured(bench, row, number, target, settings)
+                yield mode, sample
+
+
+def _measured(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
+    url = f"http://{HOST}:{target.port}{row.path}"
+    load = Load(url, CONNECTIONS, settings.warmup, settings.duration, expect=row.client)
+    sample = undisturbed(lambda: bench.measure(row.key, number, target, load), settings.repeats)
+    if sample.result.failures:
+        raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
+    return sample
+
+
+@contextlib.contextmanager
+def recording(target: Target, mode: str) -> Iterator[None]:
+    """While it lasts everything is recorded, or nothing. Raises BenchError where nothing was, or too much is kept."""
+    if mode == OFF:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(contextlib.closing(_Admin(target)))
+        before = engine.ask("GET", "/recordings")
+        if mode == FOLLOWED:
+            stack.enter_context(_followed(target))
+        else:
+            made = engine.ask("POST", "/recordings", {"filter": {}, "seconds": 3600})
+            stack.callback(engine.ask, "DELETE", f"/recordings/{made['id']}")
+        yield
+        after = engine.ask("GET", "/recordings")
+        if after["recorded"] <= before["recorded"] or after["keptBytes"] > after["maxBytes"] / 2 or after["refused"]:
+            raise BenchError(f"expected exchanges to be recorded within bounds, got {after}")
+
+
+@contextlib.contextmanager
+def _followed(target: Target) -> Iterator[None]:
+    """Somebody reads every exchange."""
+    with contextlib.closing(_Admin(target)) as engine:
+        engine.request("GET", "/exchanges")
+        answer = engine.getresponse()
+        reader = threading.Thread(target=_read_on, args=(answer,), daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            engine.end()
+            reader.join()
+
+
+def _read_on(answer: http.client.HTTPResponse) -> None:
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
+        while answer.read1(1 << 16):
+            pass
+
+
+class _Admin(http.client.HTTPConnection):
+    """The engine's admin socket."""
+
+    def __init__(self, target: Target) -> None:
+        if target.admin is None:
+            raise BenchError("expected a target with an admin socket")
+        super().__init__("admin", timeout=30)
+        self._path = target.admin
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+    def end(self) -> None:
+        """Ends an answer that another thread reads."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def ask(self, method: str, path: str, content: object = None) -> dict[str, float]:
+        self.request(method, path, json.dumps(content) if content else None)
+        answer = self.getresponse()
+        text = answer.read()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise BenchError(f"{method} {path}: {answer.status} {text.decode()}")
+        found: dict[str, float] = json.loads(text) if text else {}
+        return found
+
+
+def _table(samples: Sequence[tuple[str, Sample]]) -> Iterator[str]:
+    yield "| row | recording | req/s | CPU engine, µs | CPU all, µs | × off |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for row in MEASURED:
+        off = {sample.round: sample for mode, sample in samples if (mode, sample.row) == (OFF, row.key)}
+        for mode in MODES:
+            own = [sample for found, sample in samples if (found, sample.row) == (mode, row.key)]
+            ratios = [sample.total / off[sample.round].total for sample in own]
+            mark = " \\*" if any(sample.disturbed for sample in own) else ""
+            figures = (
+                f"{statistics.median(sample.rate for sample in own):,.0f}",
+                f"{statistics.median(sample.cpu[GO] for sample in own):,.1f}",
+                f"{statistics.median(sample.total for sample in own):,.1f}",
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+            )
+            yield f"| {row.title}{mark} | {mode} | {' | '.join(figures)} |"

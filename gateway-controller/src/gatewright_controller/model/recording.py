@@ -1,0 +1,24 @@
+"""How much a node keeps of the exchanges that somebody has asked to see."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gatewright_controller.model.common import Strict, told
+
+MIB = 1024**2
+
+
+class Recording(Strict, frozen=True):
+    """Nothing is recorded unless somebody asks, for a time and by a filter: docs/reference/recordings.md."""
+
+    max_bytes: Annotated[
+        int,
+        told(
+            "Bytes of the engine's memory that recorded exchanges may take, with those under way and those that wait "
+            "for who watches. The oldest go first. 0: nothing can be recorded.",
+            ge=0,
+            le=1024 * MIB,
+        ),
+    ] = 16 * MIB
+    body_bytes: Annotated[int, told("Bytes that are kept of each body, from its beginning.", ge=0, le=MIB)] = 16 * 1024

@@ -1,0 +1,130 @@
+package exchange
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Watch is asked at the beginning of each exchange whether somebody looks at it: nil, nobody does. It must not wait for
+// anything. c is nil where the exchange has no chain: its chain is unknown, or the proxy has refused it; of what the proxy
+// has refused there is no head either.
+type Watch func(ctx context.Context, opening Opening, head chain.Head, c *chain.Chain) Watcher
+
+// Watcher is told of one exchange in detail.
+type Watcher interface {
+	chain.Watcher
+	// ExchangeEnded comes last.
+	ExchangeEnded(exchange Exchange)
+}
+
+// Watches are those who may look at exchanges, by name. The zero value has none: exchanges then pay nothing for it. They
+// may change while exchanges run, which concerns those that begin from then on.
+type Watches struct {
+	mutex  sync.Mutex
+	byName map[string]Watch
+	list   atomic.Pointer[[]Watch] // in order of their names; nil: there are none
+}
+
+// Set makes watch the one of this name; nil: there is none any more.
+func (w *Watches) Set(name string, watch Watch) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if watch == nil {
+		delete(w.byName, name)
+	} else {
+		if w.byName == nil {
+			w.byName = map[string]Watch{}
+		}
+		w.byName[name] = watch
+	}
+	if len(w.byName) == 0 {
+		w.list.Store(nil)
+		return
+	}
+	list := make([]Watch, 0, len(w.byName))
+	for _, name := range slices.Sorted(maps.Keys(w.byName)) {
+		list = append(list, w.byName[name])
+	}
+	w.list.Store(&list)
+}
+
+// watch asks all of them.
+//
+//go:noinline
+func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, c *chain.Chain) Watcher {
+	var head chain.Head
+	if opening.Refusal == 0 {
+		head = front.Request()
+	}
+	var looking watchers
+	for _, watch := range list {
+		if watcher := watch(ctx, *opening, head, c); watcher != nil {
+			looking = append(looking, watcher)
+		}
+	}
+	switch len(looking) {
+	case 0:
+		return nil
+	case 1:
+		return looking[0]
+	}
+	return looking
+}
+
+// watchers are told the same, one after the other. The context of a hook is made by all.
+type watchers []Watcher
+
+func (w watchers) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.View) context.Context {
+	for _, watcher := range w {
+		ctx = watcher.ExecutionBegan(ctx, turn, seen)
+	}
+	return ctx
+}
+
+func (w watchers) ExecutionEnded(turn chain.Turn, execution chain.Execution, left chain.View) {
+	for _, watcher := range w {
+		watcher.ExecutionEnded(turn, execution, left)
+	}
+}
+
+func (w watchers) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
+	for _, watcher := range w {
+		watcher.StreamChunk(turn, side, chunk)
+	}
+}
+
+func (w watchers) MessageHead(direction chain.Direction, side chain.Side, message chain.View) {
+	for _, watcher := range w {
+		watcher.MessageHead(direction, side, message)
+	}
+}
+
+func (w watchers) MessagePiece(direction chain.Direction, side chain.Side, piece []byte) {
+	for _, watcher := range w {
+		watcher.MessagePiece(direction, side, piece)
+	}
+}
+
+func (w watchers) MessageRest(direction chain.Direction) {
+	for _, watcher := range w {
+		watcher.MessageRest(direction)
+	}
+}
+
+func (w watchers) MessageTrailers(direction chain.Direction, side chain.Side, trailers v1alpha.Headers) {
+	for _, watcher := range w {
+		watcher.MessageTrailers(direction, side, trailers)
+	}
+}
+
+func (w watchers) ExchangeEnded(exchange Exchange) {
+	for _, watcher := range w {
+		watcher.ExchangeEnded(exchange)
+	}
+}

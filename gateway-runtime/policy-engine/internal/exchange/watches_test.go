@@ -1,0 +1,129 @@
+package exchange_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// watcher notes what it is told, under its name.
+type watcher struct {
+	name  string
+	notes *[]string
+}
+
+func (w watcher) note(format string, args ...any) {
+	*w.notes = append(*w.notes, w.name+" "+fmt.Sprintf(format, args...))
+}
+
+func (w watcher) ExecutionBegan(ctx context.Context, turn chain.Turn, _ chain.View) context.Context {
+	w.note("%s began", turn.Policy)
+	return context.WithValue(ctx, watcher{name: w.name}, true)
+}
+
+func (w watcher) ExecutionEnded(turn chain.Turn, _ chain.Execution, _ chain.View) {
+	w.note("%s ended", turn.Policy)
+}
+func (w watcher) StreamChunk(chain.Turn, chain.Side, []byte) { w.note("chunk") }
+func (w watcher) MessageHead(direction chain.Direction, _ chain.Side, message chain.View) {
+	w.note("%s head %d %s", direction, message.Status, message.Details)
+}
+func (w watcher) MessagePiece(chain.Direction, chain.Side, []byte) { w.note("piece") }
+func (w watcher) MessageRest(chain.Direction)                      { w.note("rest") }
+func (w watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {
+	w.note("trailers")
+}
+
+func (w watcher) ExchangeEnded(ended exchange.Exchange) {
+	w.note("ended %d %v", ended.Result, ended.Err)
+}
+
+// watched takes f through a server whose exchanges are looked at under these names, and returns what the watchers were told.
+func watched(t *testing.T, f *front, names ...string) []string {
+	t.Helper()
+	notes, watches := []string{}, &exchange.Watches{}
+	for _, name := range names {
+		watches.Set(name, func(_ context.Context, opening exchange.Opening, head chain.Head, c *chain.Chain) exchange.Watcher {
+			if name == "blind" {
+				return nil
+			}
+			w := watcher{name, &notes}
+			w.note("asked of %s %s, chain %t", opening.ChainID, head.Method, c != nil)
+			return w
+		})
+	}
+	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
+	mode := v1alpha.ProcessingModeConfig{RequestHeaderMode: v1alpha.HeaderProcess}
+	c, err := chain.New(chain.Spec{ID: "known", API: "a", Operation: "GET /",
+		Instances: []*chain.Instance{chain.NewInstance("i", "p:v1.0.0", passes{}, chain.Settings{Mode: mode})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &chain.Table{}
+	table.Put(c)
+	_ = exchange.NewServer(table, counters, watches).Serve(t.Context(), f)
+	return notes
+}
+
+func expectNotes(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("expected:\n  %s\ngot:\n  %s", strings.Join(want, "\n  "), strings.Join(got, "\n  "))
+	}
+}
+
+func TestSeveralMayLookAtAnExchange(t *testing.T) {
+	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
+	expectNotes(t, watched(t, f, "two", "blind", "one"),
+		"one asked of known GET, chain true", "two asked of known GET, chain true",
+		"one p:v1.0.0 began", "two p:v1.0.0 began", "one p:v1.0.0 ended", "two p:v1.0.0 ended",
+		"one request head 0 ", "two request head 0 ", "one ended 0 <nil>", "two ended 0 <nil>")
+	expectNotes(t, watched(t, f, "blind"))
+}
+
+func TestExchangesWithoutAChainAreLookedAt(t *testing.T) {
+	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other"}}
+	expectNotes(t, watched(t, f, "one"), "one asked of other GET, chain false", "one response head 503 unknown_chain", "one ended 0 <nil>")
+	f = &front{opening: exchange.Opening{Refusal: 403}}
+	expectNotes(t, watched(t, f, "one"), "one asked of  , chain false", "one response head 403 proxy_refused", "one ended 0 <nil>")
+}
+
+func TestAWatcherIsToldOfAnExchangeThatFails(t *testing.T) {
+	opening := exchange.Opening{RequestID: "id-1", ChainID: "known"}
+	f := &front{opening: opening, failures: map[string]error{"check PROCESS": errors.New("oh")}}
+	expectNotes(t, watched(t, f, "one"), "one asked of known GET, chain true", "one ended 2 oh")
+	f = &front{opening: opening, failures: map[string]error{"headers": exchange.ErrGone}}
+	expectNotes(t, watched(t, f, "one"), "one asked of known GET, chain true", "one p:v1.0.0 began", "one p:v1.0.0 ended",
+		"one ended 1 the proxy has ended the exchange")
+	f = &front{opening: opening, panics: "headers"}
+	if got := watched(t, f, "one"); !strings.HasPrefix(got[len(got)-1], "one ended 2 panic: oh") {
+		t.Errorf("expected to be told of the panic, got %q", got)
+	}
+}
+
+func TestWatchesComeAndGo(t *testing.T) {
+	watches, asked := &exchange.Watches{}, 0
+	table, f := &chain.Table{}, &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other"}}
+	server := exchange.NewServer(table, quietCounters(), watches)
+	serve := func(want int) {
+		t.Helper()
+		if err := server.Serve(t.Context(), f); err != nil || asked != want {
+			t.Errorf("expected to be asked %d times, got %d, %v", want, asked, err)
+		}
+	}
+	serve(0)
+	watches.Set("one", func(context.Context, exchange.Opening, chain.Head, *chain.Chain) exchange.Watcher {
+		asked++
+		return nil
+	})
+	serve(1)
+	watches.Set("one", nil)
+	serve(1)
+}

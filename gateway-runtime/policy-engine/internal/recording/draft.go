@@ -1,0 +1,390 @@
+package recording
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// draft is an exchange that is under way and may come to be recorded. It is the exchange's Watcher.
+type draft struct {
+	recorder   *Recorder
+	settings   *settings
+	candidates []*Recording // those whose filter fits as far as the exchange has come
+	began      time.Time
+	opening    exchange.Opening
+	head       chain.Head
+	chain      *chain.Chain // nil: none
+
+	mutex      sync.Mutex
+	charged    int64 // of the recorder's memory
+	executions []executionDraft
+	held       [2]*content // the last bodies that were seen, by direction
+	passed     [2][2]flow  // bodies, by direction and side
+	trailers   [2][2]v1alpha.Headers
+	heads      [2][2]*headDraft // nil: there was none; the request as it came is head
+	metadata   *v1alpha.ExchangeMetadata
+	analytics  map[string]any
+}
+
+// headDraft is a message without its body.
+type headDraft struct {
+	at   time.Duration
+	view chain.View // without bodies, Metadata and Analytics, which are not to be kept
+	body *content   // that went with the head
+}
+
+// executionDraft is an execution, under way or ended.
+type executionDraft struct {
+	turn       chain.Turn
+	began      time.Duration
+	took       time.Duration
+	before     *snapshot // nil: it has ended
+	execution  chain.Execution
+	changes    []change
+	in, out    int64 // bytes of a stream
+	isStream   bool
+	unfinished bool
+}
+
+// What a draft is charged with, beside the bytes of bodies: about what it takes.
+const (
+	draftSize     = 4 << 10
+	executionSize = 512
+	changeSize    = 256
+)
+
+func (d *draft) since() time.Duration { return time.Since(d.began) }
+
+// charge takes memory for the draft; false: there is none.
+func (d *draft) charge(bytes int64) bool {
+	if !d.recorder.memory.reserve(bytes) {
+		return false
+	}
+	d.charged += bytes
+	return true
+}
+
+// ---------------------------------------------------------------- chain.Watcher
+
+// ExecutionBegan keeps what the policy is given.
+func (d *draft) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.View) context.Context {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if !d.charge(executionSize) {
+		return ctx
+	}
+	before := d.snapshotOf(&seen)
+	d.metadata = seen.Metadata
+	d.executions = append(d.executions, executionDraft{turn: turn, began: d.since(), before: &before, unfinished: true,
+		isStream: turn.Phase == chain.PhaseRequestStream || turn.Phase == chain.PhaseResponseStream})
+	return ctx
+}
+
+// find is the execution of the turn; nil where there was no memory for it.
+func (d *draft) find(turn chain.Turn) *executionDraft {
+	for n := len(d.executions) - 1; n >= 0; n-- {
+		if d.executions[n].turn == turn {
+			return &d.executions[n]
+		}
+	}
+	return nil
+}
+
+// ExecutionEnded keeps what the policy has changed.
+func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left chain.View) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	x := d.find(turn)
+	if x == nil || x.before == nil {
+		return
+	}
+	before, after := x.before, d.snapshotOf(&left)
+	if x.isStream {
+		before, after = streamSnapshots(before, &after, &left)
+	}
+	answers := execution.Answered && execution.Failure == nil
+	if execution.Failure != nil && !execution.Continued { // the response is the failure's, not what the policy made
+		after = unchangedBut(before, &after)
+	}
+	x.took, x.execution, x.before, x.unfinished = d.since()-x.began, execution, nil, false
+	x.changes = diff(before, &after, answers)
+	d.charged += d.recorder.memory.force(changeSize * int64(len(x.changes)))
+}
+
+// unchangedBut is before with the metadata of after: what a policy that failed has written there stays.
+func unchangedBut(before, after *snapshot) snapshot {
+	s := *before
+	s.metadata = after.metadata
+	return s
+}
+
+// streamSnapshots are those of a stream, which changes the body, the trailers and the metadata alone, or answers.
+func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snapshot) {
+	b := snapshot{metadata: before.metadata, trailers: left.TrailersSeen}
+	a := *after
+	a.trailers = left.Trailers
+	return &b, a
+}
+
+// StreamChunk counts.
+func (d *draft) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	switch x := d.find(turn); {
+	case x == nil:
+	case side == chain.Came:
+		x.in += int64(len(chunk))
+	default:
+		x.out += int64(len(chunk))
+	}
+}
+
+// MessageHead keeps the head.
+func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message chain.View) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	body := &message.RequestBody
+	if direction == chain.Response {
+		body = &message.ResponseBody
+	}
+	head := &headDraft{at: d.since(), body: d.contentOf(direction, body)}
+	if d.analytics == nil {
+		d.analytics = maps.Clone(message.Analytics)
+	} else {
+		maps.Copy(d.analytics, message.Analytics)
+	}
+	d.metadata = message.Metadata
+	message.RequestBody, message.ResponseBody, message.Metadata, message.Analytics = chain.BodyView{}, chain.BodyView{}, nil, nil
+	head.view = message
+	d.heads[direction][side] = head
+}
+
+// MessagePiece keeps the beginning of the body.
+func (d *draft) MessagePiece(direction chain.Direction, side chain.Side, piece []byte) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.add(&d.passed[direction][side], piece)
+}
+
+// MessageRest notes that there is more.
+func (d *draft) MessageRest(direction chain.Direction) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.passed[direction][chain.Came].rest, d.passed[direction][chain.Left].rest = true, true
+}
+
+// MessageTrailers keeps them.
+func (d *draft) MessageTrailers(direction chain.Direction, side chain.Side, trailers v1alpha.Headers) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.trailers[direction][side] = trailers
+}
+
+// ExchangeEnded records the exchange, where a recording wants it.
+func (d *draft) ExchangeEnded(ended exchange.Exchange) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	defer func() { d.recorder.memory.release(d.charged) }()
+	status, failed := d.end(ended)
+	wanted := d.candidates[:0]
+	for _, recording := range d.candidates {
+		if recording.filter.fitsEnd(status, failed) {
+			wanted = append(wanted, recording)
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	text, err := d.made(ended).encode()
+	if err != nil {
+		d.recorder.log.Error("an exchange was not recorded", "requestId", d.opening.RequestID, "error", err.Error())
+		return
+	}
+	d.recorder.record(d.opening.RequestID, text, wanted)
+}
+
+// end is what a filter may ask for at an exchange's end.
+func (d *draft) end(ended exchange.Exchange) (status int, failed bool) {
+	if head := d.heads[chain.Response][chain.Left]; head != nil {
+		status = head.view.Status
+	}
+	failed = ended.Result == chain.Failed || status >= 500
+	for n := range d.executions {
+		failed = failed || d.executions[n].execution.Failure != nil
+	}
+	return status, failed
+}
+
+// ---------------------------------------------------------------- what is recorded
+
+const (
+	outcomeCompleted = "completed"
+	outcomeCancelled = "cancelled"
+	outcomeFailed    = "failed"
+)
+
+var outcomes = map[chain.Result]string{
+	chain.Completed: outcomeCompleted, chain.Cancelled: outcomeCancelled, chain.Failed: outcomeFailed,
+}
+
+// made is the exchange as it is recorded: without secrets.
+func (d *draft) made(ended exchange.Exchange) *Exchange {
+	s := shower{list: d.settings.list, harmless: &d.settings.harmless, bodyBytes: d.settings.bodyBytes}
+	e := &Exchange{
+		Version: formatVersion, ID: d.opening.RequestID, Node: d.recorder.options.Node, StartedAt: d.began,
+		DurationMs: milliseconds(d.since()), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],
+		TraceID: traceID(d.head.Headers),
+	}
+	d.name(e)
+	if ended.Err != nil {
+		e.Error = s.text(firstLine(ended.Err.Error()))
+	}
+	if d.head.ClientAddress != "" || d.head.Peer != nil {
+		e.Client = &Client{Address: d.head.ClientAddress, Peer: d.head.Peer}
+	}
+	if d.opening.Refusal == 0 {
+		e.Request = d.request(&s)
+	}
+	e.Forwarded = d.message(&s, chain.Request, chain.Left)
+	e.Upstream = d.message(&s, chain.Response, chain.Came)
+	e.Response = d.message(&s, chain.Response, chain.Left)
+	d.sayWho(e)
+	e.Executions = make([]Execution, len(d.executions))
+	for n := range d.executions {
+		e.Executions[n] = d.executions[n].shown(&s)
+	}
+	if d.metadata != nil {
+		text, _ := d.metadata.JSON()
+		e.Metadata = s.fields(object(text))
+	}
+	e.Analytics = s.fields(d.analytics)
+	e.Redacted = s.redacted
+	return e
+}
+
+// name says whose exchange it is.
+func (d *draft) name(e *Exchange) {
+	if c := d.chain; c != nil {
+		e.API, e.APIVersion, e.Context, e.Operation = c.API(), c.APIVersion(), c.Context(), c.Operation()
+		for _, instance := range c.Instances() {
+			e.Policies = append(e.Policies, instance.Name())
+		}
+		return
+	}
+	e.API, e.Operation = ofRoute(d.opening.Route)
+}
+
+// ofRoute are API and operation of a route by its name, API|OPERATION|CHAIN; "" where it has another.
+func ofRoute(name string) (api, operation string) {
+	parts := strings.Split(name, "|")
+	if len(parts) != 3 {
+		return "", ""
+	}
+	return parts[0], parts[1]
+}
+
+// sayWho says who has answered.
+func (d *draft) sayWho(e *Exchange) {
+	left := d.heads[chain.Response][chain.Left]
+	switch {
+	case left == nil:
+	case !left.view.Answered && d.heads[chain.Request][chain.Left] == nil:
+		e.AnsweredBy = ByProxy
+	case !left.view.Answered:
+		e.AnsweredBy = ByUpstream
+	default:
+		e.Details, e.AnsweredBy = left.view.Details, ByGateway
+		if left.view.Details == "policy_answer" {
+			e.AnsweredBy = ByPolicy
+		} else if strings.HasPrefix(left.view.Details, "policy_") {
+			e.AnsweredBy = ByFailure
+		}
+	}
+}
+
+// request is the request as it came.
+func (d *draft) request(s *shower) *Message {
+	path, query, _ := strings.Cut(d.head.Path, "?")
+	m := &Message{Method: d.head.Method, Scheme: d.head.Scheme, Authority: d.head.Authority, Path: s.text(path), Query: s.query(query),
+		Headers: s.headers(d.head.Headers)}
+	m.Body = s.flow(&d.passed[chain.Request][chain.Came], d.head.Headers)
+	m.Trailers = s.headers(d.trailers[chain.Request][chain.Came])
+	return m
+}
+
+// message is any other message; nil: there was none.
+func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *Message {
+	head := d.heads[direction][side]
+	if head == nil {
+		return nil
+	}
+	v := &head.view
+	m := &Message{AtMs: milliseconds(head.at)}
+	headers := v.ResponseHeaders
+	if direction == chain.Request {
+		headers = v.RequestHeaders
+		m.Method, m.Scheme, m.Authority, m.Upstream = v.Method, d.head.Scheme, v.Authority, v.Upstream
+		m.Path, m.Query = s.text(v.Path), s.query(v.Query)
+	} else {
+		m.Status = v.Status
+	}
+	m.Headers, m.Trailers = s.headers(headers), s.headers(d.trailers[direction][side])
+	if m.Body = s.flow(&d.passed[direction][side], headers); m.Body == nil {
+		m.Body = s.content(head.body, headers)
+	}
+	return m
+}
+
+// shown is the execution as it is recorded.
+func (x *executionDraft) shown(s *shower) Execution {
+	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
+		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
+	if failure := x.execution.Failure; failure != nil {
+		e.Failure = &Failure{Class: failure.Class, Message: s.text(failure.Message), File: failure.File, Line: failure.Line}
+	}
+	if x.isStream {
+		e.Stream = &Stream{BytesIn: x.in, BytesOut: x.out}
+	}
+	for n := range x.changes {
+		e.Changes = append(e.Changes, s.change(&x.changes[n]))
+	}
+	return e
+}
+
+func (x *executionDraft) outcome() string {
+	switch {
+	case x.unfinished || x.execution.Cancelled:
+		return "cancelled"
+	case x.execution.Continued:
+		return "continued"
+	case x.execution.Failure != nil:
+		return "failed"
+	case x.execution.Answered:
+		return "answered"
+	case len(x.changes) > 0 || x.isStream && x.in != x.out:
+		return "changed"
+	}
+	return "unchanged"
+}
+
+// traceID is that of the request's traceparent (W3C Trace Context), "" without one.
+func traceID(headers v1alpha.Headers) string {
+	parts := strings.Split(headers.Get("traceparent"), "-")
+	if len(parts) < 4 || len(parts[1]) != 32 {
+		return ""
+	}
+	return parts[1]
+}
+
+// firstLine leaves out what follows, as the stack of a panic.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

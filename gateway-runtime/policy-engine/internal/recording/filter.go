@@ -1,0 +1,178 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Filter says which exchanges are recorded: those that all of its members fit. The zero value is any exchange.
+type Filter struct {
+	API       string        `json:"api,omitempty"`
+	Operation string        `json:"operation,omitempty"` // "GET /{id}"
+	Policy    string        `json:"policy,omitempty"`    // name:version or a name
+	Path      string        `json:"path,omitempty"`      // prefix of the client's path, without the query
+	Header    *HeaderFilter `json:"header,omitempty"`
+	Status    Statuses      `json:"status,omitempty"`
+	Errors    bool          `json:"errors,omitempty"`
+	ID        string        `json:"id,omitempty"`
+	Sample    *float64      `json:"sample,omitempty"` // nil: all that fit
+}
+
+// HeaderFilter is a header that the client's request has. Value is nil where any will do.
+type HeaderFilter struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value,omitempty"`
+}
+
+// ParseFilter reads a filter as JSON; nothing is any exchange. The error says what was expected.
+func ParseFilter(text []byte) (Filter, error) {
+	var f Filter
+	if len(bytes.TrimSpace(text)) == 0 {
+		return f, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return f, fmt.Errorf("filter: expected an object with some of api, operation, policy, path, header, status, errors, id and sample: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return f, errors.New("filter: expected one JSON object, got more")
+	}
+	return f, f.check()
+}
+
+func (f *Filter) check() error {
+	if f.Sample != nil && (*f.Sample < 0 || *f.Sample > 1) {
+		return fmt.Errorf("filter: sample: expected a number from 0 to 1, got %v", *f.Sample)
+	}
+	if f.Header != nil {
+		if f.Header.Name == "" {
+			return errors.New("filter: header: expected a name, got none")
+		}
+		f.Header.Name = strings.ToLower(f.Header.Name)
+	}
+	return nil
+}
+
+// Statuses are those of answers that fit; none: all do. In JSON it is a text or a list of them: "4xx", "503".
+type Statuses []statusRange
+
+type statusRange struct{ first, last int }
+
+// UnmarshalJSON reads a text or a list of them.
+func (s *Statuses) UnmarshalJSON(text []byte) error {
+	var list []string
+	if text[0] == '"' {
+		list = make([]string, 1)
+		if err := json.Unmarshal(text, &list[0]); err != nil {
+			return err
+		}
+	} else if err := json.Unmarshal(text, &list); err != nil {
+		return errors.New(`status: expected "4xx", "503" or a list of such texts`)
+	}
+	*s = nil
+	for _, one := range list {
+		parsed, err := parseStatus(one)
+		if err != nil {
+			return err
+		}
+		*s = append(*s, parsed)
+	}
+	return nil
+}
+
+func parseStatus(text string) (statusRange, error) {
+	if class, found := strings.CutSuffix(text, "xx"); found && len(class) == 1 && class >= "1" && class <= "5" {
+		first := int(class[0]-'0') * 100
+		return statusRange{first, first + 99}, nil
+	}
+	if number, err := strconv.Atoi(text); err == nil && number >= 100 && number <= 599 {
+		return statusRange{number, number}, nil
+	}
+	return statusRange{}, fmt.Errorf(`status: expected "1xx" to "5xx" or a number from 100 to 599, got %q`, text)
+}
+
+// MarshalJSON writes a list.
+func (s Statuses) MarshalJSON() ([]byte, error) {
+	list := make([]string, len(s))
+	for n, one := range s {
+		list[n] = strconv.Itoa(one.first)
+		if one.first != one.last {
+			list[n] = strconv.Itoa(one.first/100) + "xx"
+		}
+	}
+	return json.Marshal(list)
+}
+
+func (s Statuses) fit(status int) bool {
+	return len(s) == 0 || slices.ContainsFunc(s, func(r statusRange) bool { return r.first <= status && status <= r.last })
+}
+
+// opening is what is known of an exchange as it begins.
+type opening struct {
+	id, api, operation, path string
+	policies                 []string // name:version
+	headers                  v1alpha.Headers
+}
+
+// fitsOpening reports whether an exchange may fit, as far as its beginning says.
+func (f *Filter) fitsOpening(o *opening) bool {
+	return (f.API == "" || f.API == o.api) &&
+		(f.Operation == "" || f.Operation == o.operation) &&
+		(f.ID == "" || f.ID == o.id) &&
+		strings.HasPrefix(o.path, f.Path) &&
+		(f.Policy == "" || slices.ContainsFunc(o.policies, f.fitsPolicy)) &&
+		(f.Header == nil || f.Header.fits(o.headers))
+}
+
+func (f *Filter) fitsPolicy(policy string) bool {
+	name, _, _ := strings.Cut(policy, ":")
+	return f.Policy == policy || f.Policy == name
+}
+
+func (h *HeaderFilter) fits(headers v1alpha.Headers) bool {
+	for value := range headers.Values(h.Name) {
+		if h.Value == nil || *h.Value == value {
+			return true
+		}
+	}
+	return false
+}
+
+// fitsEnd reports whether an exchange whose beginning fits does so at its end. status is 0 where there was no answer.
+func (f *Filter) fitsEnd(status int, failed bool) bool {
+	return f.Status.fit(status) && (!f.Errors || failed)
+}
+
+// fits reports whether a recorded exchange fits. sample does not count: it was recorded.
+func (f *Filter) fits(e *Exchange) bool {
+	o := opening{id: e.ID, api: e.API, operation: e.Operation, policies: e.Policies}
+	if e.Request != nil {
+		o.path = e.Request.Path
+		for _, header := range e.Request.Headers {
+			o.headers = append(o.headers, v1alpha.Header{Name: header[0], Value: header[1]})
+		}
+	}
+	return f.fitsOpening(&o) && f.fitsEnd(e.status(), e.failed())
+}
+
+func (e *Exchange) status() int {
+	if e.Response == nil {
+		return 0
+	}
+	return e.Response.Status
+}
+
+// failed reports whether a policy, or the exchange, has failed, or the answer is one of 500 and above.
+func (e *Exchange) failed() bool {
+	return e.Outcome == outcomeFailed || e.status() >= 500 ||
+		slices.ContainsFunc(e.Executions, func(x Execution) bool { return x.Failure != nil })
+}

@@ -1,0 +1,170 @@
+package recording
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// The JSON of a recorded exchange: docs/reference/recordings.md says what its members are.
+
+const formatVersion = 1
+
+// Exchange is a recorded exchange.
+type Exchange struct {
+	Version    int        `json:"version"`
+	ID         string     `json:"id"`
+	Node       string     `json:"node"`
+	StartedAt  time.Time  `json:"startedAt"`
+	DurationMs float64    `json:"durationMs"`
+	API        string     `json:"api,omitempty"`
+	APIVersion string     `json:"apiVersion,omitempty"`
+	Context    string     `json:"context,omitempty"`
+	Operation  string     `json:"operation,omitempty"`
+	Chain      string     `json:"chain,omitempty"`
+	Policies   []string   `json:"policies,omitempty"`
+	TraceID    string     `json:"traceId,omitempty"`
+	Client     *Client    `json:"client,omitempty"`
+	Request    *Message   `json:"request,omitempty"`
+	Forwarded  *Message   `json:"forwarded,omitempty"`
+	Upstream   *Message   `json:"upstreamResponse,omitempty"`
+	Response   *Message   `json:"response,omitempty"`
+	AnsweredBy AnsweredBy `json:"answeredBy,omitempty"`
+	Details    string     `json:"details,omitempty"`
+	Outcome    string     `json:"outcome"`
+	Error      string     `json:"error,omitempty"`
+
+	Metadata   map[string]any `json:"metadata,omitempty"`
+	Analytics  map[string]any `json:"analytics,omitempty"`
+	Executions []Execution    `json:"executions"`
+	Redacted   int            `json:"redacted"`
+}
+
+// AnsweredBy says whose answer the client got.
+type AnsweredBy string
+
+// Who answers.
+const (
+	ByUpstream AnsweredBy = "upstream"
+	ByPolicy   AnsweredBy = "policy"
+	ByFailure  AnsweredBy = "failure" // of a policy
+	ByGateway  AnsweredBy = "gateway" // for a reason that is no policy's
+	ByProxy    AnsweredBy = "proxy"   // before the request went on
+)
+
+// Client is who sent the request.
+type Client struct {
+	Address string        `json:"address,omitempty"`
+	Peer    *v1alpha.Peer `json:"peer,omitempty"`
+}
+
+// Message is a request or a response.
+type Message struct {
+	AtMs      float64     `json:"atMs,omitempty"`
+	Method    string      `json:"method,omitempty"`
+	Scheme    string      `json:"scheme,omitempty"`
+	Authority string      `json:"authority,omitempty"`
+	Path      string      `json:"path,omitempty"`
+	Query     string      `json:"query,omitempty"`
+	Upstream  string      `json:"upstream,omitempty"`
+	Status    int         `json:"status,omitempty"`
+	Headers   [][2]string `json:"headers"`
+	Trailers  [][2]string `json:"trailers,omitempty"`
+	Body      *Body       `json:"body,omitempty"`
+}
+
+// Body is what is kept of a body.
+type Body struct {
+	Size      int64   `json:"size"`
+	Text      *string `json:"text,omitempty"`
+	Base64    *string `json:"base64,omitempty"`
+	Truncated bool    `json:"truncated,omitempty"`
+	Decoded   string  `json:"decoded,omitempty"`
+}
+
+// Execution is one policy's turn.
+type Execution struct {
+	Index      int      `json:"index"`
+	Policy     string   `json:"policy"`
+	Phase      string   `json:"phase"`
+	StartedMs  float64  `json:"startedMs"`
+	DurationMs float64  `json:"durationMs"`
+	WorkMs     *float64 `json:"workMs,omitempty"`
+	Outcome    string   `json:"outcome"`
+	Failure    *Failure `json:"failure,omitempty"`
+	Changes    []Change `json:"changes,omitempty"`
+	Stream     *Stream  `json:"stream,omitempty"`
+	Shadow     bool     `json:"shadow,omitempty"`
+}
+
+// Failure is why an execution failed.
+type Failure struct {
+	Class   v1alpha.FailureClass `json:"class"`
+	Message string               `json:"message"`
+	File    string               `json:"file,omitempty"`
+	Line    int                  `json:"line,omitempty"`
+}
+
+// Stream is what a policy that streams a body was given and has yielded.
+type Stream struct {
+	BytesIn  int64 `json:"bytesIn"`
+	BytesOut int64 `json:"bytesOut"`
+}
+
+// Change is one thing that a policy has changed. Before and After are as the member "what" says; nil: there was none.
+type Change struct {
+	What   string `json:"what"`
+	Name   string `json:"name,omitempty"`
+	Before any    `json:"before,omitempty"`
+	After  any    `json:"after,omitempty"`
+}
+
+// encode makes JSON of it, with times of so many digits as say something.
+func (e *Exchange) encode() ([]byte, error) {
+	e.StartedAt = e.StartedAt.UTC().Truncate(time.Microsecond)
+	if e.Executions == nil {
+		e.Executions = []Execution{}
+	}
+	return json.Marshal(e)
+}
+
+// milliseconds of a time, to the microsecond.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// bodyOf is the body that begins with data.
+func bodyOf(data []byte, size int64, truncated bool) *Body {
+	b := &Body{Size: size, Truncated: truncated}
+	if whole := trimCutRune(data, truncated); utf8.Valid(whole) {
+		text := string(whole)
+		b.Text = &text
+	} else {
+		text := base64.StdEncoding.EncodeToString(data)
+		b.Base64 = &text
+	}
+	return b
+}
+
+// trimCutRune takes a character off the end that was cut.
+func trimCutRune(data []byte, truncated bool) []byte {
+	if !truncated {
+		return data
+	}
+	for back := 1; back < utf8.UTFMax && back <= len(data); back++ {
+		if end := data[len(data)-back:]; utf8.RuneStart(end[0]) {
+			if !utf8.FullRune(end) {
+				return data[:len(data)-back]
+			}
+			break
+		}
+	}
+	return data
+}
+
+// decode reads what encode has made.
+func decode(text []byte) (*Exchange, error) {
+	e := &Exchange{}
+	return e, json.Unmarshal(text, e)
+}

@@ -1,0 +1,226 @@
+package recording_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/recording"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+func TestAnExchangeIsRecorded(t *testing.T) {
+	put := "PUT"
+	notes := policy("notes", "hH", does{
+		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return &v1alpha.UpstreamRequestModifications{Method: &put, AnalyticsMetadata: map[string]any{"tier": "gold"}}, r.Metadata.Set("user", "ann")
+		},
+		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+			return &v1alpha.UpstreamResponseModifications{StatusCode: 201}, nil
+		},
+	})
+	g := newGateway(t, enough, notes, policy("reads", "bB", does{}), policy("quiet", "", does{}))
+	f := get("/orders/7?a=1").posts(`{"a":`, `1}`).answers(200, "fine").with("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	e := g.record(t, f)
+	expect(t, "whose", spaced(e.Version, e.ID, e.Node, e.API, e.APIVersion, e.Context, e.Operation, e.Chain, e.Policies, e.TraceID),
+		"1 id-1 node-1 orders v1.0 /orders GET /{id} c1 [notes:v1.0.0 reads:v1.0.0 quiet:v1.0.0] 0af7651916cd43dd8448eb211c80319c")
+	expect(t, "end", spaced(e.Outcome, e.AnsweredBy, e.Metadata, e.Analytics, e.Client.Address), "completed upstream map[user:ann] map[tier:gold] 192.0.2.1:5")
+	expect(t, "request", message(t, e.Request), `POST https example.org /orders/7 a=1 0 {"size":7,"text":"{\"a\":1}"}`)
+	expect(t, "forwarded", message(t, e.Forwarded), `PUT https example.org /orders/7 a=1 0 {"size":7,"text":"{\"a\":1}"}`)
+	expect(t, "upstream", message(t, e.Upstream), `200 {"size":4,"text":"fine"}`)
+	expect(t, "response", message(t, e.Response), `201 {"size":4,"text":"fine"}`)
+	expect(t, "request", changes(t, e, "notes", "request"),
+		`[{"what":"method","before":"POST","after":"PUT"},{"what":"metadata","name":"user","after":"ann"},{"what":"analytics","name":"tier","after":"gold"}]`)
+	expect(t, "response", changes(t, e, "notes", "response"), `[{"what":"status","before":200,"after":201}]`)
+	var turns []string
+	for _, x := range e.Executions {
+		turns = append(turns, fmt.Sprint(x.Index, " ", x.Policy, " ", x.Phase, " ", x.Outcome))
+	}
+	expect(t, "executions", strings.Join(turns, ", "),
+		"0 notes:v1.0.0 request changed, 1 reads:v1.0.0 request unchanged, 1 reads:v1.0.0 response unchanged, 0 notes:v1.0.0 response changed")
+	if e.DurationMs <= 0 || e.StartedAt.IsZero() || e.Executions[3].StartedMs < e.Executions[0].StartedMs || e.Response.AtMs < e.Forwarded.AtMs {
+		t.Errorf("expected times in order, got %+v", e)
+	}
+}
+
+func spaced(values ...any) string { return strings.TrimSuffix(fmt.Sprintln(values...), "\n") }
+
+func message(t *testing.T, m *recording.Message) string {
+	t.Helper()
+	if m == nil {
+		return "none"
+	}
+	return strings.Join(strings.Fields(fmt.Sprint(m.Method, " ", m.Scheme, " ", m.Authority, " ", m.Path, " ", m.Query, " ", m.Status, " ", asJSON(t, m.Body))), " ")
+}
+
+func TestTheThirdOfFiveChangesAHeader(t *testing.T) {
+	passes := does{}
+	g := newGateway(t, enough, policy("one", "h", passes), policy("two", "h", passes), sets("three", "x-user", "bob"), policy("four", "h", passes), policy("five", "h", passes))
+	e := g.record(t, get("/orders/7").with("x-user", "ann"))
+	for n, x := range e.Executions {
+		if want := map[bool]string{true: "changed", false: "unchanged"}[n == 2]; x.Outcome != want {
+			t.Errorf("%s: expected %s, got %s", x.Policy, want, x.Outcome)
+		}
+	}
+	expect(t, "change", changes(t, e, "three", "request"), `[{"what":"header","name":"x-user","before":["ann"],"after":["bob"]}]`)
+}
+
+func TestAnAnswerIsRecorded(t *testing.T) {
+	denies := policy("denies", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		return &v1alpha.ImmediateResponse{StatusCode: 401, Body: []byte("no"), Headers: []v1alpha.Header{{Name: "X-Why", Value: "key"}}}, nil
+	}})
+	adds := policy("adds", "H", does{response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "x-seen", Value: "1"}}}}, nil
+	}})
+	e := newGateway(t, enough, adds, denies, policy("never", "h", does{})).record(t, get("/orders/7"))
+	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Forwarded == nil, " ", e.Upstream == nil, " ", len(e.Executions)), "policy policy_answer true true 2")
+	expect(t, "answer", changes(t, e, "denies", "request"), `[{"what":"answer","after":{"body":{"size":2,"text":"no"},"headers":[["x-why","key"]],"status":401}}]`)
+	expect(t, "adds", changes(t, e, "adds", "response"), `[{"what":"header","name":"x-seen","after":["1"]}]`)
+	expect(t, "outcome", e.Executions[0].Outcome, "answered")
+	expect(t, "response", message(t, e.Response), `401 {"size":2,"text":"no"}`)
+}
+
+func TestFailuresAreRecorded(t *testing.T) {
+	slow := policyWith("slow", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		time.Sleep(50 * time.Millisecond)
+		return nil, nil
+	}}, chain.Settings{Mode: modes("h"), Timeout: time.Millisecond, OnError: chain.OnError{Default: chain.Continue}})
+	panics := policy("panics", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { panic("oh") }})
+	e := newGateway(t, enough, slow, panics).record(t, get("/orders/7"))
+	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
+	first, second := e.Executions[0], e.Executions[1]
+	if first.Outcome != "continued" || first.Failure.Class != v1alpha.ClassTimeout {
+		t.Errorf("got %+v, %+v", first, first.Failure)
+	}
+	if second.Outcome != "failed" || second.Failure.Class != v1alpha.ClassException || second.Failure.File != "recording_test.go" || second.Failure.Line == 0 {
+		t.Errorf("got %+v, %+v", second, second.Failure)
+	}
+}
+
+func TestHowExchangesEnd(t *testing.T) {
+	passes := policy("passes", "h", does{})
+	gone := get("/orders/7")
+	gone.gone = true
+	e := newGateway(t, enough, passes).record(t, gone)
+	expect(t, "gone", fmt.Sprint(e.Outcome, " ", e.Error, " ", e.AnsweredBy), "cancelled the proxy has ended the exchange ")
+	e = newGateway(t, enough).record(t, get("/orders/7"))
+	expect(t, "unknown", spaced(e.Outcome, e.AnsweredBy, e.Details, e.Response.Status, e.Chain, e.API, e.Operation), "completed gateway unknown_chain 503 c1 orders GET /{id}")
+	e = newGateway(t, enough).record(t, &front{opening: exchange.Opening{Refusal: 403}})
+	expect(t, "refused", spaced(e.Outcome, e.AnsweredBy, e.Details, e.Response.Status, e.Request == nil), "completed gateway proxy_refused 403 true")
+	early := get("/orders/7").posts("a").answers(413)
+	early.responded = true
+	e = newGateway(t, enough, policy("reads", "bB", does{})).record(t, early)
+	expect(t, "proxy", spaced(e.Outcome, e.AnsweredBy, e.Response.Status, e.Forwarded == nil), "completed proxy 413 true")
+}
+
+func TestStreamsAreRecorded(t *testing.T) {
+	upper := policy("upper", "s", does{stream: func(chunks v1alpha.Chunks) v1alpha.Chunks {
+		return func(yield func([]byte, error) bool) {
+			for chunk, err := range chunks {
+				if !yield(bytes.ToUpper(bytes.Repeat(chunk, 2)), err) {
+					return
+				}
+			}
+		}
+	}})
+	f := get("/orders/7").posts("ab", "cd")
+	f.trailers[chain.Request] = v1alpha.Headers{{Name: "x-sum", Value: "1"}}
+	e := newGateway(t, enough, upper).record(t, f)
+	x := e.Executions[0]
+	expect(t, "stream", fmt.Sprint(x.Phase, " ", x.Outcome, " ", asJSON(t, x.Stream)), `request_stream changed {"bytesIn":4,"bytesOut":8}`)
+	expect(t, "came", asJSON(t, e.Request.Body)+asJSON(t, e.Request.Trailers), `{"size":4,"text":"abcd"}[["x-sum","1"]]`)
+	expect(t, "left", asJSON(t, e.Forwarded.Body)+asJSON(t, e.Forwarded.Trailers), `{"size":8,"text":"ABABCDCD"}[["x-sum","1"]]`)
+	rejects := policy("rejects", "s", does{stream: func(v1alpha.Chunks) v1alpha.Chunks {
+		return func(yield func([]byte, error) bool) {
+			yield(nil, &v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 422, Body: []byte("no")}})
+		}
+	}})
+	e = newGateway(t, enough, rejects).record(t, get("/orders/7").posts("ab"))
+	expect(t, "reject", e.Executions[0].Outcome+changes(t, e, "rejects", "request_stream"),
+		`answered[{"what":"answer","after":{"body":{"size":2,"text":"no"},"headers":[],"status":422}}]`)
+}
+
+func TestBodiesAreCut(t *testing.T) {
+	long := strings.Repeat("é", 16<<10)
+	replaces := policy("replaces", "b", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		body := []byte("x" + string(r.Body[1:]))
+		return &v1alpha.UpstreamRequestModifications{Body: &body}, nil
+	}})
+	e := newGateway(t, enough, replaces, policy("reads", "b", does{})).record(t, get("/orders/7").posts(long[:5001], long[5001:]).with("content-type", "text/plain"))
+	body := e.Request.Body
+	if body.Size != int64(len(long)) || !body.Truncated || *body.Text != long[:16<<10] {
+		t.Errorf("expected the beginning, got %d, %t, %d", body.Size, body.Truncated, len(*body.Text))
+	}
+	if got := changes(t, e, "replaces", "request"); !strings.Contains(got, `"truncated":true`) || strings.Count(got, `"size":32768`) != 2 {
+		t.Errorf("got %.200s", got)
+	}
+	expect(t, "reads", e.Executions[1].Outcome, "unchanged")
+	binary := newGateway(t, enough, policy("reads", "b", does{})).record(t, get("/orders/7").posts("\xff\x00"))
+	expect(t, "binary", asJSON(t, binary.Request.Body), `{"size":2,"base64":"/wA="}`)
+}
+
+func TestSecretsAreTakenOut(t *testing.T) {
+	const secret = "hunter2hunter2"
+	zipped := &bytes.Buffer{}
+	writer := gzip.NewWriter(zipped)
+	_, _ = fmt.Fprintf(writer, `{"password":%q,"kept":"zipped"}`, secret)
+	_ = writer.Close()
+	leaks := policyWith("leaks", does{
+		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			query, body := "token="+secret+"&b=1", []byte(`{"password":"`+secret+`","kept":"made"}`)
+			return &v1alpha.UpstreamRequestModifications{Query: &query, Body: &body, AnalyticsMetadata: map[string]any{"token": secret},
+					Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "Authorization", Value: secret}}}},
+				errors.Join(r.Metadata.Set("password", secret), r.Metadata.Set("deep", map[string]any{"token": []any{secret}}))
+		},
+		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+			return &v1alpha.ImmediateResponse{StatusCode: 200, Body: []byte("password=" + secret + "&kept=answered"),
+				Headers: []v1alpha.Header{{Name: "Set-Cookie", Value: secret}, {Name: "Content-Type", Value: "application/x-www-form-urlencoded"}}}, nil
+		},
+	}, chain.Settings{Mode: modes("bB")})
+	fails := policy("fails", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		return nil, errors.New("cannot use password=" + secret)
+	}})
+	f := get("/orders/7?key="+secret+"&a=1").posts(zipped.String()).with("content-encoding", "gzip").with("content-type", "application/json").
+		with("authorization", "Bearer "+secret).with("cookie", "a="+secret).with("x-api-key", secret).with("referer", "http://x/?token="+secret)
+	g := newGateway(t, enough, leaks, fails)
+	follower, err := g.recorder.Follow(recording.Filter{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follower.Close()
+	_ = g.server.Serve(t.Context(), f)
+	texts, _, _ := follower.Next(t.Context())
+	if text := string(texts[0]); strings.Contains(text, secret) || strings.Contains(text, secret[:8]) {
+		t.Errorf("expected no secret, got %s", text)
+	}
+	e := read(t, texts[0])
+	for _, kept := range []string{"zipped", "made", "answered", "a=1", "b=1"} {
+		if !strings.Contains(string(texts[0]), kept) {
+			t.Errorf("expected %s to stay, got %s", kept, texts[0])
+		}
+	}
+	if e.Redacted < 12 || e.Request.Body.Decoded != "gzip" {
+		t.Errorf("expected 12 secrets and more, got %d; %+v", e.Redacted, e.Request.Body)
+	}
+}
+
+// TestWhatCannotBeDecodedIsNotShown: there may be secrets in it.
+func TestWhatCannotBeDecodedIsNotShown(t *testing.T) {
+	passes := policyWith("passes", does{}, chain.Settings{Mode: func() v1alpha.ProcessingModeConfig {
+		m := modes("b")
+		m.EncodedBodies = v1alpha.EncodedPass
+		return m
+	}()})
+	for coding, want := range map[string]string{
+		"gzip": `{"size":9,"truncated":true,"decoded":"gzip"}`, "aes128gcm": `{"size":9,"truncated":true,"decoded":"aes128gcm"}`,
+	} {
+		e := newGateway(t, enough, passes).record(t, get("/orders/7").posts("password=").with("content-encoding", coding))
+		expect(t, coding, asJSON(t, e.Request.Body), want)
+	}
+}

@@ -1,0 +1,295 @@
+package recording_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/recording"
+)
+
+// ---------------------------------------------------------------- HTTP
+
+// overHTTP serves the recorder's paths, and returns what asks them: method, path, body → status, answer.
+func overHTTP(t *testing.T, g *gateway) (address string, ask func(method, path, body string) (int, string)) {
+	t.Helper()
+	mux := http.NewServeMux()
+	g.recorder.Handle(mux)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL, func(method, path, body string) (int, string) {
+		t.Helper()
+		answer := do(t, method, server.URL+path, body)
+		defer func() { _ = answer.Body.Close() }()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+}
+
+func do(t *testing.T, method, address, body string) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func TestARecordingOverHTTP(t *testing.T) {
+	g := newGateway(t, enough, policy("passes", "hH", does{}))
+	_, ask := overHTTP(t, g)
+	if code, text := ask("GET", "/exchanges/id-1", ""); code != 404 || !strings.Contains(text, "no exchange id-1 is kept") {
+		t.Errorf("got %d, %s", code, text)
+	}
+	code, text := ask("POST", "/recordings", `{"filter": {"api": "orders", "status": "2xx"}, "seconds": 60}`)
+	if code != 201 || !strings.HasPrefix(text, `{"id":1,"filter":{"api":"orders","status":["2xx"]},"until":"20`) {
+		t.Errorf("got %d, %s", code, text)
+	}
+	_ = g.server.Serve(t.Context(), get("/orders/7"))
+	_ = g.server.Serve(t.Context(), get("/orders/8").answers(404))
+	if code, text = ask("GET", "/exchanges/id-1", ""); code != 200 || read(t, []byte(text)).Request.Path != "/orders/7" {
+		t.Errorf("got %d, %s", code, text)
+	}
+	if _, text = ask("GET", "/exchanges?kept&filter="+url.QueryEscape(`{"path": "/orders"}`), ""); strings.Count(text, "\n") != 1 {
+		t.Errorf("expected one line, got %s", text)
+	}
+	var stats recording.Stats
+	if _, text = ask("GET", "/recordings", ""); json.Unmarshal([]byte(text), &stats) != nil || stats.Recorded != 1 || len(stats.Recordings) != 1 {
+		t.Errorf("got %s", text)
+	}
+	for _, want := range []int{204, 404} {
+		if code, text = ask("DELETE", "/recordings/1", ""); code != want {
+			t.Errorf("expected %d, got %d, %s", want, code, text)
+		}
+	}
+	if code, _ = ask("DELETE", "/exchanges", ""); code != 204 {
+		t.Errorf("got %d", code)
+	}
+	if _, text = ask("GET", "/exchanges?kept", ""); text != "" {
+		t.Errorf("expected nothing, got %s", text)
+	}
+}
+
+func TestExchangesAreFollowedOverHTTP(t *testing.T) {
+	g := newGateway(t, enough, policy("passes", "h", does{}))
+	address, _ := overHTTP(t, g)
+	answer := do(t, "GET", address+"/exchanges?filter="+url.QueryEscape(`{"policy": "passes"}`), "") // its head says that it follows
+	lines := bufio.NewScanner(answer.Body)
+	for range 3 {
+		_ = g.server.Serve(t.Context(), get("/orders/7"))
+		if !lines.Scan() || read(t, lines.Bytes()).ID != "id-1" {
+			t.Fatalf("got %s, %v", lines.Bytes(), lines.Err())
+		}
+	}
+	if answer.Header.Get("Content-Type") != "application/x-ndjson" || len(g.recorder.Stats().Recordings) != 1 {
+		t.Errorf("got %v, %+v", answer.Header, g.recorder.Stats())
+	}
+	_ = answer.Body.Close()
+	untilNone(t, g) // the client has gone
+}
+
+// untilNone waits until no recording is under way.
+func untilNone(t *testing.T, g *gateway) {
+	t.Helper()
+	for len(g.recorder.Stats().Recordings) > 0 {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("expected the recording to end")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestFollowingForATime(t *testing.T) {
+	g := newGateway(t, enough, policy("passes", "h", does{}))
+	if code, text := func() (int, string) { _, ask := overHTTP(t, g); return ask("GET", "/exchanges?seconds=1", "") }(); code != 200 || text != "" {
+		t.Errorf("expected an end, got %d, %s", code, text)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	g := newGateway(t, enough)
+	_, ask := overHTTP(t, g)
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"POST", "/recordings", `{"filter": {"x": 1}, "seconds": 1}`, 400, `unknown field \"x\"`},
+		{"POST", "/recordings", `{"seconds": 0}`, 400, "seconds: expected 1 to 3600, got 0"},
+		{"POST", "/recordings", `{"second": 1}`, 400, `expected {\"filter\": {…}, \"seconds\": N}`},
+		{"GET", "/exchanges?filter=x", "", 400, "filter: expected an object"},
+		{"GET", "/exchanges?seconds=x", "", 400, `seconds: expected 1 to 3600, got \"x\"`},
+		{"DELETE", "/recordings/x", "", 404, "no recording x is under way"},
+	} {
+		if code, text := ask(c.method, c.path, c.body); code != c.code || !strings.Contains(text, c.want) {
+			t.Errorf("%s %s %s: expected %d with %s, got %d, %s", c.method, c.path, c.body, c.code, c.want, code, text)
+		}
+	}
+	g.recorder.Configure(nil, nil)
+	if code, text := ask("POST", "/recordings", `{"seconds": 1}`); code != 409 || !strings.Contains(text, "spec.recording.maxBytes") {
+		t.Errorf("got %d, %s", code, text)
+	}
+}
+
+// ---------------------------------------------------------------- Observe
+
+// controller is a node's controller, as far as Observe goes.
+type controller struct {
+	nodev1.UnimplementedNodeServiceServer
+	streams chan nodev1.NodeService_ObserveServer
+	end     chan struct{}
+}
+
+func (c *controller) Observe(stream nodev1.NodeService_ObserveServer) error {
+	c.streams <- stream
+	select {
+	case <-c.end:
+	case <-stream.Context().Done():
+	}
+	return nil
+}
+
+// observed has the gateway's recorder observe for a controller, and returns the controller's side of the stream, which has
+// been told the node's id.
+func observed(t *testing.T, g *gateway) nodev1.NodeService_ObserveServer {
+	t.Helper()
+	c, server := &controller{streams: make(chan nodev1.NodeService_ObserveServer), end: make(chan struct{})}, grpc.NewServer()
+	nodev1.RegisterNodeServiceServer(server, c)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.recorder.Observe(ctx, nodev1.NewNodeServiceClient(connection)) }()
+	stream := <-c.streams
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err == nil {
+			t.Error("expected to be told why it ended")
+		}
+		close(c.end)
+		_ = connection.Close()
+		server.Stop()
+		if left := g.recorder.Stats().Recordings; len(left) > 0 {
+			t.Errorf("expected no recording to be left, got %+v", left)
+		}
+	})
+	if first := told(t, stream); first.GetNodeId() != "node-1" {
+		t.Errorf("expected the node's id, got %v", first)
+	}
+	return stream
+}
+
+func told(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observed {
+	t.Helper()
+	message, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+func want(t *testing.T, stream nodev1.NodeService_ObserveServer, observation *nodev1.Observation) {
+	t.Helper()
+	if err := stream.Send(observation); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// untilRecording waits until so many recordings are under way.
+func (g *gateway) untilRecording(t *testing.T, count int) {
+	t.Helper()
+	for len(g.recorder.Stats().Recordings) != count {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("expected a recording")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestAControllerObserves(t *testing.T) {
+	g := newGateway(t, enough, policy("passes", "h", does{}))
+	stream := observed(t, g)
+	want(t, stream, &nodev1.Observation{Id: 7, Filter: []byte(`{"api": "orders"}`)})
+	want(t, stream, &nodev1.Observation{Id: 8, Filter: []byte(`{"api": "other"}`)})
+	g.untilRecording(t, 2)
+	for range 2 {
+		_ = g.server.Serve(t.Context(), get("/orders/7"))
+		if message := told(t, stream); message.GetObservation() != 7 || read(t, message.GetExchange()).ID != "id-1" {
+			t.Errorf("got %v", message)
+		}
+	}
+	want(t, stream, &nodev1.Observation{Id: 7, Stop: true})
+	if message := told(t, stream); message.GetObservation() != 7 || !message.GetEnded() || message.GetRefused() != "" {
+		t.Errorf("got %v", message)
+	}
+	want(t, stream, &nodev1.Observation{Id: 9, Kept: true, Filter: []byte(`{"id": "id-1"}`)})
+	for n, ended := range []bool{false, false, true} {
+		if message := told(t, stream); message.GetObservation() != 9 || message.GetEnded() != ended || (len(message.GetExchange()) == 0) != ended {
+			t.Errorf("%d: got %v", n, message)
+		}
+	}
+	for id, filter := range map[uint64]string{8: `{}`, 10: `{"apis": 1}`} {
+		want(t, stream, &nodev1.Observation{Id: id, Filter: []byte(filter)})
+		if message := told(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
+			t.Errorf("got %v", message)
+		}
+	}
+	want(t, stream, &nodev1.Observation{Id: 11, Seconds: 1})
+	if message := told(t, stream); message.GetObservation() != 11 || !message.GetEnded() {
+		t.Errorf("got %v", message)
+	}
+}
+
+// TestAControllerThatDoesNotReadHoldsNothingUp: exchanges end, and what it misses is counted.
+func TestAControllerThatDoesNotReadHoldsNothingUp(t *testing.T) {
+	g := newGateway(t, 1<<20, policy("reads", "b", does{}))
+	stream := observed(t, g)
+	want(t, stream, &nodev1.Observation{Id: 1})
+	g.untilRecording(t, 1)
+	const total = 500
+	for range total {
+		_ = g.server.Serve(t.Context(), get("/orders/7").posts(strings.Repeat("b", 10_000)))
+	}
+	want(t, stream, &nodev1.Observation{Id: 1, Stop: true})
+	var seen, missed uint64
+	for {
+		message := told(t, stream)
+		if message.GetEnded() {
+			break
+		}
+		if missed += message.GetDropped(); len(message.GetExchange()) > 0 {
+			seen++
+		}
+	}
+	if seen+missed != total || missed == 0 {
+		t.Errorf("expected %d in all, some of them missed, got %d and %d", total, seen, missed)
+	}
+}
