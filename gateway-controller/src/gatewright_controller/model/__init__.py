@@ -35,7 +35,7 @@ from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.recording import Recording
-from gatewright_controller.model.redaction import Redaction, RedactionDefaults, plain_name
+from gatewright_controller.model.redaction import Redaction, RedactionDefaults
 from gatewright_controller.model.routing import (
     IDEMPOTENT,
     Answer,

@@ -346,6 +346,10 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 func (x *executionDraft) shown(s *shower) Execution {
 	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
 		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
+	if x.execution.Work > 0 {
+		work := milliseconds(x.execution.Work)
+		e.WorkMs = &work
+	}
 	if failure := x.execution.Failure; failure != nil {
 		e.Failure = &Failure{Class: failure.Class, Message: s.text(failure.Message), File: failure.File, Line: failure.Line}
 	}
