@@ -58,6 +58,24 @@ SPEAKS = """
 """
 
 
+def test_lines_of_a_traced_execution_name_its_trace_and_span(set_up: Callable[[], Lines], engine: Start) -> None:
+    lines = set_up()
+    one = engine(speaks=SPEAKS)
+    one.configure(1, "speaks:v1.0.0")
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    one.execute(request_execution(7, traceparent=f"00-{trace}-{span}-01"))
+    one.execute(request_execution(8))
+    failing = response_execution(9)
+    failing.traceparent = f"00-{trace}-{span}-01".encode()
+    one.execute(failing)
+    of = {
+        number: {(line.get("traceId"), line.get("spanId")) for line in lines() if line.get("requestId") == number}
+        for number in ("request-7", "request-8", "request-9")
+    }
+    assert of == {"request-7": {(trace, span)}, "request-8": {(None, None)}, "request-9": {(trace, span)}}
+    assert all("traceId" not in line for line in lines() if "requestId" not in line)
+
+
 def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines], engine: Start) -> None:
     lines = set_up()
     one = engine(speaks=SPEAKS)

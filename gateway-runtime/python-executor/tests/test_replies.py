@@ -54,6 +54,21 @@ def test_a_frame_ends_with_the_answer_that_passes_its_limit() -> None:
     assert all(frame.ByteSize() < 2 * MAX_FRAME_BYTES for frame in sent.frames)
 
 
+def test_a_batch_of_spans_has_a_frame_of_its_own_or_shares_it_with_no_other_one() -> None:
+    sent = Sent()
+    sent.replies.put_action(action(1))
+    taken = [sent.replies.put_spans(b"%d" % number) for number in range(module.MAX_SPANS + 1)]
+    assert taken == [True] * module.MAX_SPANS + [False]
+    sent.replies.end_when(lambda: True)
+    sent.replies.flush()
+    assert [frame.spans for frame in sent.frames] == [[b"%d" % number] for number in range(module.MAX_SPANS)]
+    assert [[each.id for each in frame.actions] for frame in sent.frames] == [[1], *[[]] * (module.MAX_SPANS - 1)]
+    assert sent.events == [*["sent"] * module.MAX_SPANS, "finished", "ended"]
+    assert sent.replies.put_spans(b"late")
+    sent.replies.flush()
+    assert sent.events[-1] == "ended", "nobody takes it any more"
+
+
 def test_frames_are_not_acknowledged_while_too_many_executions_wait() -> None:
     sent = Sent()
     sent.backlog = module.MAX_BACKLOG + 1

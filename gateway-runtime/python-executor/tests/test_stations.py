@@ -121,6 +121,7 @@ def test_one_of_a_policy_not_known_to_be_quick_passes_a_worker(trace: Trace, eng
 def test_a_stream_passes_the_stations(trace: Trace, engine: Callable[..., Engine]) -> None:
     one = engine(streams=STREAMS)
     one.configure(1, "streams:v1.0.0")
+    one.wait(lambda: ("running/growth.py", "Growth.watch") in trace.calls)  # the last of it comes after its answer
     start = len(trace.calls)
     one.send(request_stream(1))
     one.wait(lambda: ("running/chunks.py", "Chunks._wait") in trace.calls)

@@ -106,6 +106,13 @@ def test_an_invalid_trace_is_none(parent: str) -> None:
     assert testing.request(headers={"traceparent": parent}).trace_context is None
 
 
+def test_the_executions_own_span_is_none_of_the_clients() -> None:
+    span = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    request = testing.request(traceparent=span, headers={"traceparent": "theirs"})
+    assert (request.traceparent, testing.response(request=request).traceparent) == (span, span)
+    assert (testing.request().traceparent, testing.response().traceparent) == ("", "")
+
+
 def test_every_modification_starts_as_no_change() -> None:
     request, response, answer = UpstreamRequestModifications(), UpstreamResponseModifications(), ImmediateResponse(401)
     assert request.body is request.path is request.query is request.method is request.authority is None

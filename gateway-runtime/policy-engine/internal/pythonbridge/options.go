@@ -48,6 +48,11 @@ type Options struct {
 	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
 	QuarantineMax    time.Duration // the longest one; 10 min
 
+	// Spans is given what policies have recorded in traced executions: an opentelemetry.proto.trace.v1.ResourceSpans,
+	// serialized, which is its own to keep. It is called by the goroutine that reads from a process, and must not wait. nil:
+	// spans are dropped.
+	Spans func(spans []byte)
+
 	dialOptions []grpc.DialOption // of tests
 }
 

@@ -123,6 +123,7 @@ func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
 
 func (s *session) receiveFrames(frame *executorv1.ReplyFrame) error {
 	for {
+		s.process.spans.receive(frame.GetSpans(), s.process.options.Spans)
 		if err := s.process.accept(frame); err != nil {
 			return fmt.Errorf("protocol violation of %s: %w", s.process.address, err)
 		}

@@ -26,6 +26,8 @@ type ProcessStats struct {
 	BytesReceived     uint64      `json:"bytesReceived"`     // in these
 	Reconnects        uint64      `json:"reconnects"`        // streams after the first one
 	DroppedAnswers    uint64      `json:"droppedAnswers"`    // to executions that nobody waited for any more, or that were never sent
+	SpanBytes         uint64      `json:"spanBytes"`         // of spans that policies have recorded
+	DroppedSpanBytes  uint64      `json:"droppedSpanBytes"`  // of these, too many for a frame, or for nobody
 	SilentMs          int64       `json:"silentMs"`          // since it last answered a health check; 0 before the first answer
 	Stalled           bool        `json:"stalled"`           // hung executions hold all workers; it is not used
 	MemoryExhausted   bool        `json:"memoryExhausted"`   // an allocation has failed there

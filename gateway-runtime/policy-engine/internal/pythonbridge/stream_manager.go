@@ -37,7 +37,8 @@ type StreamManager struct {
 	membership               // which generations of its group it runs
 	availability             // what a group asks without the mutex
 	sender       frameSender // has sent what waits
-	stop         func()      // ends run
+	spans        spanReceiver
+	stop         func() // ends run
 
 	mu               sync.Mutex
 	stream           streamRecord
@@ -489,6 +490,7 @@ func (m *StreamManager) stats(group string) ProcessStats {
 		PiecesSent: m.pieces.sent.pieces, BytesSent: m.pieces.sent.bytes,
 		PiecesReceived: m.pieces.received.pieces, BytesReceived: m.pieces.received.bytes,
 		Reconnects: max(m.stream.count, 1) - 1, DroppedAnswers: m.executions.droppedAnswers,
+		SpanBytes: m.spans.bytes.Load(), DroppedSpanBytes: m.spans.dropped.Load(),
 	}
 	m.health.addTo(&stats, time.Now())
 	return stats

@@ -84,6 +84,7 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 		}
 		e.message.Metadata = text
 	}
+	e.message.Traceparent = traceparent(ctx)
 	return e, nil
 }
 

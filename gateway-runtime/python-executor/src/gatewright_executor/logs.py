@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Protocol, TextIO
 
+from gatewright.trace import parse_trace
+
 COMPONENT = "python-executor"
 LONGEST = 60_000  # the supervisor cuts what is longer than 64 KiB, and then it is no JSON any more
 LEVELS = ("debug", "info", "warning", "error")
@@ -28,15 +30,17 @@ class Origin(Protocol):
     def policy(self) -> str: ...  # name:version
     @property
     def request_id(self) -> str: ...
+    @property
+    def traceparent(self) -> bytes: ...  # W3C, of its span; empty where it is not traced
 
 
 class PolicyOrigin:
     """The origin of lines that a policy writes while it is imported or prepared."""
 
-    __slots__ = ("partial", "policy", "request_id")
+    __slots__ = ("partial", "policy", "request_id", "traceparent")
 
     def __init__(self, policy: str) -> None:
-        self.policy, self.request_id, self.partial = policy, "", ""
+        self.policy, self.request_id, self.partial, self.traceparent = policy, "", "", b""
 
 
 current: ContextVar[Origin | None] = ContextVar("current", default=None)
@@ -53,8 +57,8 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, component, message; then policy, requestId, `fields`, logger, and a traceback as error, where
-    there are such.
+    """time, level, component, message; then policy, requestId, traceId, spanId, `fields`, logger, and a traceback as
+    error, where there are such.
 
     Time is RFC 3339, UTC, with milliseconds and `Z`. The supervisor passes lines that begin like this as they are.
     """
@@ -104,6 +108,8 @@ def _origin(origin: Origin | None) -> dict[str, str]:
     if origin is None:
         return {}
     tied = {"policy": origin.policy, "requestId": origin.request_id}
+    if span := parse_trace(origin.traceparent.decode("ascii", "replace")):
+        tied |= {"traceId": span.trace_id, "spanId": span.span_id}
     return {key: value for key, value in tied.items() if value}
 
 

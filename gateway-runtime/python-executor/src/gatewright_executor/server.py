@@ -19,6 +19,7 @@ from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions
 from gatewright_executor.running.inline_runner import InlineRunner
 from gatewright_executor.running.prepare import Preparer
+from gatewright_executor.running.tracing import tracing
 from gatewright_executor.session.instances import Process
 from gatewright_executor.session.reading_loop import Methods, ReadingLoop
 from gatewright_executor.session.stream import Stream
@@ -41,6 +42,7 @@ class Server:
     ) -> None:
         self._dispatcher = Dispatcher(workers, max_workers, hung_seconds)
         hello = _hello(policies, workers)
+        tracing.set_up()
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)
         self._streams: set[Stream] = set()
         self._stopping = False

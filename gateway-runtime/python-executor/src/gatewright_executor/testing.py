@@ -156,6 +156,11 @@ class Engine:
         """All that a stream has yielded so far."""
         return b"".join(self.pieces(number))
 
+    @property
+    def spans(self) -> list[bytes]:
+        """Of policies: ResourceSpans, in the order they came."""
+        return [spans for frame in self.frames for spans in frame.spans]
+
     def credit(self, number: int) -> int:
         """The bytes for which a stream has given credit back so far."""
         return sum(credit.bytes for frame in self.frames for credit in frame.credit if credit.id == number)
@@ -218,9 +223,9 @@ def configuration(
 
 
 def request_execution(
-    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS
+    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS, traceparent: str = ""
 ) -> pb.Execution:
-    """An execution in the request phase."""
+    """An execution in the request phase. traceparent: of its span, where it is traced."""
     return pb.Execution(
         id=number,
         instance=instance,
@@ -235,14 +240,15 @@ def request_execution(
         client_address=b"127.0.0.1:1",
         operation=b"GET /orders/{id}",
         request_headers=header_blob(headers),
+        traceparent=traceparent.encode(),
     )
 
 
 def request_stream(
-    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS
+    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS, traceparent: str = ""
 ) -> pb.Execution:
     """A stream of a request's body. seconds: for its own work."""
-    execution = request_execution(number, instance, headers, seconds=seconds)
+    execution = request_execution(number, instance, headers, seconds=seconds, traceparent=traceparent)
     execution.phase = pb.PHASE_REQUEST_STREAM
     return execution
 

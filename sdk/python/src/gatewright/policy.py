@@ -205,6 +205,8 @@ class RequestFields(Protocol):
     def peer(self) -> bytes: ...  # as JSON
     @property
     def upstream(self) -> bytes: ...
+    @property
+    def traceparent(self) -> bytes: ...
 
 
 class ResponseFields(Protocol):
@@ -372,6 +374,13 @@ class RequestContext:
         headers = self.headers
         return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
 
+    @property
+    def traceparent(self) -> str:
+        """Of this execution's span, for calls that the policy makes with headers of its own: `00-TRACE-SPAN-01`, as W3C
+        Trace Context writes it. "" where the execution is not traced: then a call has no such header.
+        """
+        return _text(self._fields.traceparent)
+
     def time_remaining(self) -> float:
         """Seconds until this execution's timeout, never below 0. In a stream: those that its own work may take yet,
         until it asks for a chunk or yields one."""
@@ -428,6 +437,11 @@ class ResponseContext:
     def prepared(self) -> Any:
         """`request.prepared`: what prepare returned or yielded; None without one."""
         return self._request.prepared
+
+    @property
+    def traceparent(self) -> str:
+        """Of this execution's span, as in a RequestContext; "" where it is not traced."""
+        return self._request.traceparent
 
     def time_remaining(self) -> float:
         """Seconds until this execution's timeout, never below 0."""

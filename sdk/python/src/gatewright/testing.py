@@ -190,6 +190,7 @@ def request(
     operation: str = "",
     policy: PolicyMetadata | None = None,
     timeout: float = 1.0,
+    traceparent: str = "",
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -197,6 +198,7 @@ def request(
     `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the
     path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
+    `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -211,6 +213,7 @@ def request(
         metadata=json.dumps(dict(metadata or {})).encode(),
         peer=encode_peer(peer),
         upstream=_raw(upstream or ""),
+        traceparent=_raw(traceparent),
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
     return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
@@ -422,6 +425,7 @@ class _Fields:
     metadata: bytes = b""
     peer: bytes = b""
     upstream: bytes = b""
+    traceparent: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

@@ -31,6 +31,7 @@ from gatewright_executor.running.execution import context_of, failure_of, refuse
 from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin, ResultSink
 from gatewright_executor.running.stream_execution import StreamExecution
 from gatewright_executor.running.streams import Streams
+from gatewright_executor.running.tracing import tracing
 
 MAX_IDLE_RUNNERS = 64
 INLINE_RUN = 32  # executions that a runner drives before it lets the loop's other work go on
@@ -263,6 +264,8 @@ class Coroutines:
         """As execution.execute, for a coroutine."""
         context = Context()
         context.run(logs.current.set, execution)
+        if execution.message.traceparent:
+            context.run(tracing.enter, execution)
         try:
             given = context_of(execution)
             coroutine = context.run(hook.function, given, execution.instance.params)

@@ -16,6 +16,7 @@ from gatewright_executor.policies.failure import Failure, classify, describe, po
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.instance import Execution
+from gatewright_executor.running.tracing import tracing
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 def execute(execution: Execution, hook: Hook) -> bytes:
     """Calls the policy's function: an execution in, an Action out. Never raises, whatever the policy does."""
     logs.current.set(execution)
+    if execution.message.traceparent:
+        tracing.enter(execution)
     try:
         context = context_of(execution)
         returned = hook.function(context, execution.instance.params)

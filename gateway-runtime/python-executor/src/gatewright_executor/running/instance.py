@@ -316,10 +316,11 @@ def _nothing() -> None:
 class PreparationOrigin:
     """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks made in it."""
 
-    __slots__ = ("instance", "partial", "policy", "request_id")
+    __slots__ = ("instance", "partial", "policy", "request_id", "traceparent")
 
     def __init__(self, instance: Instance) -> None:
         self.instance, self.policy, self.request_id, self.partial = instance, instance.key, "", ""
+        self.traceparent = b""
 
 
 class ResultSink(Protocol):
@@ -369,3 +370,8 @@ class Execution:
     def request_id(self) -> str:
         """The request's, as the client or Envoy named it."""
         return self.message.request_id.decode("utf-8", "backslashreplace")
+
+    @property
+    def traceparent(self) -> bytes:
+        """Of its span; empty where it is not traced."""
+        return self.message.traceparent

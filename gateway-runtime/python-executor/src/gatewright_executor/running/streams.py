@@ -27,6 +27,7 @@ from gatewright_executor.running.chunks import Chunks
 from gatewright_executor.running.execution import failure_of, refusal
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.stream_execution import NEVER, PIECE_BYTES, StreamExecution, StreamSink
+from gatewright_executor.running.tracing import tracing
 
 INLINE_YIELDS = 16  # after which a stream that has not waited lets the loop's other work go on, if they took
 ROUND_SECONDS = 0.001  # as long; and after which what was yielded leaves, however long the loop's round goes on
@@ -139,6 +140,8 @@ class Streams:
         execution.started = time.monotonic()
         context = Context()
         context.run(logs.current.set, execution)
+        if execution.message.traceparent:
+            context.run(tracing.enter, execution)
         execution.task = task = asyncio.Task(self._live(execution, hook), loop=self._loop(), context=context)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, execution), context=self._outside)

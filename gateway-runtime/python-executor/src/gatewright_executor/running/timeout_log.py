@@ -69,7 +69,7 @@ class TimeoutLog:
     # -------------------------------------------------------------- what is logged
 
     def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
-        logs.current.set(LateOrigin(late, instance))
+        logs.current.set(LateOrigin(late, instance, execution))
         limit, now = late.timeout_us / 1e6, time.monotonic()
         elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
         where = self.where(execution) if execution is not None and execution.started else Where()
@@ -93,11 +93,12 @@ class TimeoutLog:
 class LateOrigin:
     """The origin of the line about an execution that is late."""
 
-    __slots__ = ("partial", "policy", "request_id")
+    __slots__ = ("partial", "policy", "request_id", "traceparent")
 
-    def __init__(self, late: pb.TimedOut, instance: Instance) -> None:
+    def __init__(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
         self.policy, self.partial = instance.key, ""
         self.request_id = late.request_id.decode("utf-8", "backslashreplace")
+        self.traceparent = execution.traceparent if execution is not None else b""
 
 
 def _state(execution: Execution | None, where: Where) -> str:

@@ -12,6 +12,7 @@ from gatewright_executor.convert import wire
 from gatewright_executor.grpc.protocol import Status
 
 MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
+MAX_SPANS = 8  # batches of spans that wait for a frame
 MAX_BACKLOG = 1024  # executions that wait for a worker; beyond it, frames are not acknowledged: the engine waits
 
 _REPLY = wire.keys(pb.ReplyFrame)
@@ -39,6 +40,7 @@ class Replies:
         self._writer = writer
         self._ended = ended
         self._fields: deque[bytes] = deque()  # of ReplyFrame
+        self._spans: deque[bytes] = deque()  # as well, but one of them a frame: the engine bounds these
         self._backlog = backlog
         self._received = 0
         self._acknowledged = 0
@@ -71,6 +73,14 @@ class Replies:
         """That an instance is ready, or why it is not."""
         self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))
 
+    def put_spans(self, spans: bytes) -> bool:
+        """A serialized ResourceSpans, for the next frame that has none. False: too many wait already."""
+        if len(self._spans) >= MAX_SPANS:
+            return False
+        if not self._finished:
+            self._spans.append(wire.delimited(_REPLY["spans"], spans))
+        return True
+
     def acknowledge(self) -> None:
         """Counts a frame whose executions are under way. What is sent next, if only that, acknowledges it."""
         self._received += 1
@@ -89,7 +99,7 @@ class Replies:
 
     @property
     def _has_reason(self) -> bool:
-        return bool(self._fields) or self._owes_acknowledgement or (not self._finished and self._done())
+        return bool(self._fields or self._spans) or self._owes_acknowledgement or (not self._finished and self._done())
 
     @property
     def _owes_acknowledgement(self) -> bool:
@@ -100,7 +110,7 @@ class Replies:
         fields = self._next_frame()
         if fields:
             self._writer.send(b"".join(fields))
-        if done and not self._fields and not self._finished:
+        if done and not self._fields and not self._spans and not self._finished:
             self._finished = True
             self._writer.finish()
             self._ended()
@@ -111,6 +121,8 @@ class Replies:
         while self._fields and size <= MAX_FRAME_BYTES:
             fields.append(self._fields.popleft())
             size += len(fields[-1])
+        if self._spans:
+            fields.append(self._spans.popleft())
         if self._owes_acknowledgement:
             self._acknowledged = self._received
             fields.append(_REPLY["frames_acknowledged"] + wire.varint(self._acknowledged))

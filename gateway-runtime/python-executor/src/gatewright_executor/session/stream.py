@@ -16,6 +16,7 @@ from gatewright_executor.policies.failure import Failure
 from gatewright_executor.running.inline_runner import InlineRunner, drained
 from gatewright_executor.running.instance import STREAMS, Execution
 from gatewright_executor.running.stream_execution import StreamExecution
+from gatewright_executor.running.tracing import tracing
 from gatewright_executor.session.bodies import Bodies
 from gatewright_executor.session.instances import Instances, Process
 from gatewright_executor.session.replies import Replies, Writer
@@ -42,6 +43,7 @@ class Stream:
         self._pending: dict[int, Execution] = {}  # accepted, not started
         self._running: dict[int, Execution] = {}
         self._draining = False
+        tracing.sink = self
         self._replies.put_hello(process.hello)
         self._replies.flush()
 
@@ -89,7 +91,7 @@ class Stream:
     def drain(self) -> None:
         """Ends the stream when all that was accepted is answered; what comes now is refused as unavailable."""
         self._draining = True
-        self._replies.end_when(lambda: not self._pending and not self._running)
+        self._replies.end_when(lambda: not self._pending and not self._running and tracing.flush())
         self._replies.flush()
 
     # -------------------------------------------------------------- the sink (ResultSink)
@@ -117,6 +119,10 @@ class Stream:
     def put_credit(self, execution: Execution, size: int) -> None:
         """For what a stream has taken."""
         self._replies.put_credit(execution.id, size)
+
+    def put_spans(self, spans: bytes) -> bool:
+        """Of policies, a serialized ResourceSpans (SpanSink). False: too many wait already."""
+        return self._replies.put_spans(spans)
 
     def flush(self) -> None:
         """Sends what was delivered."""
