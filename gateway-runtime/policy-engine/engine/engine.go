@@ -15,6 +15,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/redaction"
+	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -34,6 +35,8 @@ type Engine struct {
 	table       *chain.Table
 	bodies      *chain.Budget
 	counters    *exchange.Counters
+	watches     exchange.Watches // who may look at exchanges
+	traces      *tracing.Tracing
 	node        *node.Node
 	xds         *xds.Server
 	redaction   atomic.Pointer[redaction.List] // nil: not known yet
@@ -112,14 +115,16 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), done: make(chan struct{})}
+	options.Log = e.newTracing(options)
+	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,
-		QuarantineDeaths: options.QuarantineDeaths}
+		QuarantineDeaths: options.QuarantineDeaths, Spans: e.traces.ExportPolicies}
 	executors := options.Executors
 	if !manifest.hasPython() {
 		executors = nil
 	}
-	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
-		counters: exchange.NewCounters(options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
+	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err
@@ -156,4 +161,5 @@ func (e *Engine) close() {
 	if e.node != nil {
 		e.node.Close()
 	}
+	e.traces.Close()
 }

@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -35,6 +36,7 @@ type Sources struct {
 
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
+	Traces      func() tracing.Stats
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
 }
@@ -70,6 +72,7 @@ type Stats struct {
 	Executors   []pythonbridge.ProcessStats    `json:"executors"`
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
+	Traces      tracing.Stats                  `json:"traces"`
 	Goroutines  int                            `json:"goroutines"`
 }
 
@@ -154,7 +157,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 
 func (s Sources) stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {

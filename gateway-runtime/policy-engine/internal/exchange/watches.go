@@ -66,6 +66,9 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	for _, watch := range list {
 		if watcher := watch(ctx, *opening, head, c); watcher != nil {
 			looking = append(looking, watcher)
+			if tracing, ok := watcher.(traced); ok {
+				front.SetTrace(tracing.Trace())
+			}
 		}
 	}
 	switch len(looking) {
