@@ -44,6 +44,7 @@ from gatewright_controller.model.routing import (
     Split,
     Websocket,
 )
+from gatewright_controller.model.tracing import Tracing
 from gatewright_controller.model.upstream import (
     CircuitBreaker,
     Dns,
@@ -113,6 +114,7 @@ __all__ = [
     "TcpKeepalive",
     "Timeout",
     "Timeouts",
+    "Tracing",
     "Upstream",
     "UpstreamProtocol",
     "UpstreamTls",

@@ -13,8 +13,9 @@ from gatewright_documents.strict import expecting
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import ResourceName, Strict, Timeout, told
+from gatewright_controller.model.common import FilePath, ResourceName, Strict, Timeout, told
 from gatewright_controller.model.redaction import Redaction
+from gatewright_controller.model.tracing import Tracing
 
 Protocol = Literal["http", "https"]
 TlsVersion = Literal["1.2", "1.3"]
@@ -44,13 +45,10 @@ Address = Annotated[
     ),
 ]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-FilePath = Annotated[
-    str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))
-]
 FIELD_SOURCES = (
     "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
     "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "protocol", "serverName", "tlsVersion",
-    "tlsCipher", "peerSubject", "peerFingerprint", "listener",
+    "tlsCipher", "peerSubject", "peerFingerprint", "listener", "traceId", "spanId",
 )  # fmt: skip
 LINE_BEGINS = ("time", "level", "component", "message")
 """What every line of the access log begins with."""
@@ -68,7 +66,7 @@ DEFAULT_FIELDS = {
     name: name
     for name in (
         "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
-        "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics",
+        "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "traceId",
     )
 }  # fmt: skip
 
@@ -451,6 +449,9 @@ class GatewaySpec(Strict, frozen=True):
     ] = "refuse"
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
+    )
+    tracing: Annotated[Tracing, told("Spans of exchanges. There are none without a collector.")] = msgspec.field(
+        default_factory=Tracing
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)

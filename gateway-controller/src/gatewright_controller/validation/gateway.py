@@ -17,6 +17,7 @@ from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_docum
 from gatewright_controller.validation.acme import check_certificates
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener
 from gatewright_controller.validation.redaction import check_redaction
+from gatewright_controller.validation.tracing import check_tracing
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
@@ -50,6 +51,7 @@ def _meaning(draft: Draft) -> Mistakes:
     yield from _check_proxies(draft.proxies)
     yield from _check_access_log(draft.access_log)
     yield from check_redaction(draft.redaction)
+    yield from check_tracing(draft.tracing)
 
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:

@@ -47,6 +47,7 @@ class Draft:
     proxies: JsonObject
     access_log: JsonObject
     redaction: JsonObject
+    tracing: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -58,5 +59,5 @@ class Draft:
         ]
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
-        redaction = as_object(spec.get("redaction"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction)
+        redaction, tracing = as_object(spec.get("redaction")), as_object(spec.get("tracing"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, tracing)

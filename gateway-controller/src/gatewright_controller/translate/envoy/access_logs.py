@@ -12,6 +12,8 @@ from gatewright_controller.translate.envoy.messages import typed
 from gatewright_controller.translate.envoy.routes import ACCESS_LOG, KEPT_PATH, UPGRADE_NAMESPACE
 
 MILLION = 1_000_000
+TRACE_NAMESPACE = "gatewright.trace"
+"""Dynamic metadata: what the engine has told of the exchange's trace, internal/extproc/trace.go."""
 
 
 def _first_of(*operators: tuple[str, str]) -> str:
@@ -43,6 +45,8 @@ OPERATORS = {
     "tlsCipher": "%DOWNSTREAM_TLS_CIPHER%",
     "peerSubject": "%DOWNSTREAM_PEER_SUBJECT%",
     "peerFingerprint": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
+    "traceId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:traceId)%",
+    "spanId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:spanId)%",
 }
 """What a field holds, in Envoy's words."""
 
@@ -136,25 +140,27 @@ def _wanted(sample: float) -> JsonObject:
     }
     worst = {"default_value": 500, "runtime_key": "gatewright.access_log.errors"}
     failed = {"status_code_filter": {"comparison": {"op": "GE", "value": worst}}}
-    return _all(_said("errors"), _any(failed, _failed_grpc(), _all(_said("all"), {"runtime_filter": sampled})))
+    return all_of(_said("errors"), any_of(failed, _failed_grpc(), all_of(_said("all"), {"runtime_filter": sampled})))
 
 
 def _failed_grpc() -> JsonObject:
     """What is 500 and above to a gRPC client. Without the first filter: any request that is not gRPC."""
     grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     statuses = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
-    return _all({"header_filter": {"header": grpc}}, {"grpc_status_filter": {"statuses": statuses}})
+    return all_of({"header_filter": {"header": grpc}}, {"grpc_status_filter": {"statuses": statuses}})
 
 
 def _refused_upgrades() -> JsonObject:
     upgrade = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
     refused = cel("response.code == 403 && response.code_details.matches('upgrade_failed|proxy_refused')")
-    return _all(upgrade, _said("errors"), refused)
+    return all_of(upgrade, _said("errors"), refused)
 
 
-def _all(*filters: JsonObject) -> JsonObject:
+def all_of(*filters: JsonObject) -> JsonObject:
+    """A filter that wants all of them."""
     return {"and_filter": {"filters": list(filters)}}
 
 
-def _any(*filters: JsonObject) -> JsonObject:
+def any_of(*filters: JsonObject) -> JsonObject:
+    """A filter that wants one of them."""
     return {"or_filter": {"filters": list(filters)}}
