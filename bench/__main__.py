@@ -22,6 +22,7 @@ from bench import (
     settings,
     streams,
     table,
+    traces,
 )
 from bench.error import BenchError
 from bench.executor import command as executors
@@ -65,9 +66,10 @@ COMMANDS = {
     "edit": edit.main,
     "streams": streams.main,
     "tls": secure.main,
+    "traces": traces.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-streams and large bodies, TLS."""
+streams and large bodies, TLS, traces."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
