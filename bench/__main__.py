@@ -24,6 +24,7 @@ from bench import (
     streams,
     table,
     telemetry,
+    traces,
 )
 from bench.error import BenchError
 from bench.executor import command as executors
@@ -69,9 +70,10 @@ COMMANDS = {
     "streams": streams.main,
     "tls": secure.main,
     "telemetry": telemetry.main,
+    "traces": traces.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-what recording exchanges costs, streams and large bodies, TLS, what a gateway tells of itself."""
+what recording exchanges costs, streams and large bodies, TLS, what a gateway tells of itself, traces."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

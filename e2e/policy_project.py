@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ class PolicyProject:
     def write_policy(
         self, name: str, source: str, version: str = "v1.0.0", group: str = "", more: str = "", **files: str
     ) -> Path:
-        """Writes a policy, or writes it anew; other files as NAME_py="…". Answers its policy.py.
+        """Writes a policy, or writes it anew; other files as NAME_py="…" or NAME_txt="…". Answers its policy.py.
 
         more: YAML at the end of the definition; each member of it takes the place of the line that stood there.
         """
@@ -64,7 +65,7 @@ class PolicyProject:
 
 
 def _named(files: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_py", ".py"): text for name, text in files.items()}
+    return {re.sub("_(py|txt)$", r".\1", name): text for name, text in files.items()}
 
 
 def write_whole(path: Path, text: str) -> None:

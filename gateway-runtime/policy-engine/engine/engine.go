@@ -19,6 +19,7 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
+	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -40,6 +41,7 @@ type Engine struct {
 	counters      *exchange.Counters
 	watches       exchange.Watches // who may look at exchanges
 	recorder      *recording.Recorder
+	traces        *tracing.Tracing
 	node          *node.Node
 	xds           *xds.Server
 	metrics       *metrics.Metrics
@@ -122,14 +124,17 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), done: make(chan struct{})}
+	options.Log = e.newTracing(options)
+	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,
-		QuarantineDeaths: options.QuarantineDeaths}
+		QuarantineDeaths: options.QuarantineDeaths, Spans: e.traces.ExportPolicies}
 	executors := options.Executors
 	if !manifest.hasPython() {
 		executors = nil
 	}
-	e := &Engine{options: options, table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory),
-		counters: exchange.NewCounters(options.Log), logs: logexport.New(options.NodeID, options.Log), groups: pythonbridge.NewGroups(executors, bridge, options.Log), done: make(chan struct{})}
+	e.logs = logexport.New(options.NodeID, options.Log)
+	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
 	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Log: options.Log})
 	if err := e.complete(); err != nil {
 		e.close()
@@ -175,4 +180,5 @@ func (e *Engine) close() {
 		e.node.Close()
 	}
 	e.logs.Close()
+	e.traces.Close()
 }

@@ -39,12 +39,13 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		adminServer: admin.Server(admin.Sources{
 			Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
 			Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
-			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
+			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
 			Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
 			Recorder: e.recorder,
 		}),
 	}
 	e.xds.Register(s.xdsServer)
+	e.traces.Register(s.xdsServer) // Envoy asks the one and tells the other, over the same socket
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	envoy := peers.Rule{File: e.options.Peers, Roles: []string{peers.Envoy}}
 	people := peers.Rule{File: e.options.Peers, Roles: []string{peers.Supervisor}, Outside: true}

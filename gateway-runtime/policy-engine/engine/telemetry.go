@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"log/slog"
 	"net/http"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/redaction"
+	"gatewright.dev/policy-engine/internal/tracing"
 )
 
 // setTelemetry hands what a Gateway says of telemetry to the parts that it is for. It is called for each Gateway that is
@@ -18,6 +21,7 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.secretNames.Store(telemetry.GetRedaction())
 	e.logs.Set(telemetry.GetLogging())
 	e.recorder.Configure(telemetry.GetRecording(), e.Redaction())
+	e.traces.Apply(telemetry.GetTracing())
 }
 
 // Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
@@ -57,4 +61,13 @@ func (e *Engine) makeMetrics() {
 func (e *Engine) shownAnalytics(analytics map[string]any) map[string]any {
 	shown, _ := e.Redaction().Fields(analytics)
 	return shown
+}
+
+// newTracing makes what traces exchanges, and returns the log whose lines say of which trace they are.
+func (e *Engine) newTracing(options Options) *slog.Logger {
+	e.traces = tracing.New(tracing.Options{
+		NodeID: options.NodeID, Version: Version, Redaction: e.Redaction,
+		Watch: func(watch exchange.Watch) { e.watches.Set("traces", watch) }, Log: options.Log,
+	})
+	return slog.New(e.traces.Handler(options.Log.Handler()))
 }

@@ -236,7 +236,7 @@ class Metrics(_message.Message):
     def __init__(self, disabled: _Optional[bool] = ..., max_series: _Optional[int] = ..., without_operations: _Optional[bool] = ...) -> None: ...
 
 class Tracing(_message.Message):
-    __slots__ = ("endpoint", "http", "tls", "sample", "force_token_file", "service_name", "resource_attributes", "headers")
+    __slots__ = ("endpoint", "http", "tls", "sample", "force_token_file", "service_name", "resource_attributes", "headers", "trust_clients")
     class ResourceAttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +259,7 @@ class Tracing(_message.Message):
     SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_CLIENTS_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     http: bool
     tls: bool
@@ -267,7 +268,8 @@ class Tracing(_message.Message):
     service_name: str
     resource_attributes: _containers.ScalarMap[str, str]
     headers: _containers.ScalarMap[str, str]
-    def __init__(self, endpoint: _Optional[str] = ..., http: _Optional[bool] = ..., tls: _Optional[bool] = ..., sample: _Optional[float] = ..., force_token_file: _Optional[str] = ..., service_name: _Optional[str] = ..., resource_attributes: _Optional[_Mapping[str, str]] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    trust_clients: bool
+    def __init__(self, endpoint: _Optional[str] = ..., http: _Optional[bool] = ..., tls: _Optional[bool] = ..., sample: _Optional[float] = ..., force_token_file: _Optional[str] = ..., service_name: _Optional[str] = ..., resource_attributes: _Optional[_Mapping[str, str]] = ..., headers: _Optional[_Mapping[str, str]] = ..., trust_clients: _Optional[bool] = ...) -> None: ...
 
 class Logging(_message.Message):
     __slots__ = ("endpoint", "http", "tls", "headers")

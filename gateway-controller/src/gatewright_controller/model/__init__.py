@@ -48,6 +48,7 @@ from gatewright_controller.model.routing import (
     Split,
     Websocket,
 )
+from gatewright_controller.model.tracing import Tracing
 from gatewright_controller.model.upstream import (
     CircuitBreaker,
     Dns,
@@ -121,6 +122,7 @@ __all__ = [
     "TcpKeepalive",
     "Timeout",
     "Timeouts",
+    "Tracing",
     "Upstream",
     "UpstreamProtocol",
     "UpstreamTls",

@@ -14,11 +14,12 @@ from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.admin import Admin
-from gatewright_controller.model.common import Address, Port, ResourceName, Strict, Timeout, told
+from gatewright_controller.model.common import Address, FilePath, Port, ResourceName, Strict, Timeout, told
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction
+from gatewright_controller.model.tracing import Tracing
 
 Protocol = Literal["http", "https"]
 TlsVersion = Literal["1.2", "1.3"]
@@ -41,13 +42,10 @@ HostPattern = Annotated[
         extra_json_schema=expecting("a host name in lower case, or '*.' and one, such as '*.example.com'"),
     ),
 ]
-FilePath = Annotated[
-    str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))
-]
 FIELD_SOURCES = (
     "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
     "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "protocol", "serverName", "tlsVersion",
-    "tlsCipher", "peerSubject", "peerFingerprint", "listener",
+    "tlsCipher", "peerSubject", "peerFingerprint", "listener", "traceId", "spanId",
 )  # fmt: skip
 LINE_BEGINS = ("time", "level", "component", "message")
 """What every line of the access log begins with."""
@@ -66,7 +64,7 @@ DEFAULT_FIELDS = {
     name: name
     for name in (
         "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
-        "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics",
+        "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "traceId",
     )
 }  # fmt: skip
 
@@ -458,6 +456,9 @@ class GatewaySpec(Strict, frozen=True):
     )
     logs: Annotated[LogExport, told("Log lines of all components, sent to a collector as well.")] = msgspec.field(
         default_factory=LogExport
+    )
+    tracing: Annotated[Tracing, told("Spans of exchanges. There are none without a collector.")] = msgspec.field(
+        default_factory=Tracing
     )
     redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Admin, GatewaySpec, LogExport, Metrics, Recording, Redaction
+from gatewright_controller.model import Admin, GatewaySpec, LogExport, Metrics, Recording, Redaction, Tracing
 
 
 def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
@@ -16,6 +16,8 @@ def translate_telemetry(spec: GatewaySpec) -> node_pb2.Telemetry:
         redaction=_redaction(spec.redaction),
         recording=_recording(spec.recording),
     )
+    if spec.tracing.on:
+        message.tracing.CopyFrom(_tracing(spec.tracing))
     if spec.logs.on:
         message.logging.CopyFrom(_logging(spec.logs))
     return message
@@ -49,3 +51,17 @@ def _redaction(redaction: Redaction) -> node_pb2.Redaction:
 
 def _recording(recording: Recording) -> node_pb2.Recording:
     return node_pb2.Recording(max_bytes=recording.max_bytes, body_bytes=recording.body_bytes)
+
+
+def _tracing(tracing: Tracing) -> node_pb2.Tracing:
+    return node_pb2.Tracing(
+        endpoint=tracing.collector or "",
+        http=tracing.protocol == "http",
+        tls=tracing.tls,
+        sample=tracing.sample,
+        force_token_file=tracing.force_token_file or "",
+        service_name=tracing.service_name,
+        resource_attributes=tracing.resource_attributes,
+        headers=tracing.headers,
+        trust_clients=tracing.trust_clients,
+    )

@@ -19,6 +19,7 @@ from gatewright_controller.validation.admin import check_admin
 from gatewright_controller.validation.collectors import check_collector
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener, meet
 from gatewright_controller.validation.redaction import check_fields, check_redaction
+from gatewright_controller.validation.tracing import check_tracing
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 Mistakes = Iterator[Mistake]
@@ -55,6 +56,7 @@ def _meaning(draft: Draft) -> Mistakes:
     yield from check_fields(as_object(draft.access_log.get("fields")), draft.redaction)
     yield from check_redaction(draft.redaction)
     yield from check_collector("logs", draft.logs)
+    yield from check_tracing(draft.tracing)
 
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:

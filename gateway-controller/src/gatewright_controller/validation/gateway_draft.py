@@ -58,6 +58,7 @@ class Draft:
     redaction: JsonObject
     admin: JsonObject
     logs: JsonObject
+    tracing: JsonObject
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -69,6 +70,6 @@ class Draft:
         ]
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
-        redaction = as_object(spec.get("redaction"))
+        redaction, tracing = as_object(spec.get("redaction")), as_object(spec.get("tracing"))
         admin, logs = as_object(spec.get("admin")), as_object(spec.get("logs"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin, logs)
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin, logs, tracing)

@@ -23,6 +23,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
+	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -45,6 +46,7 @@ type Sources struct {
 
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
+	Traces      func() tracing.Stats
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
@@ -90,6 +92,7 @@ type Stats struct {
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
 	Listener    string                         `json:"listener"` // HOST:PORT of the node's admin listener; "": there is none
+	Traces      tracing.Stats                  `json:"traces"`
 	Goroutines  int                            `json:"goroutines"`
 }
 
@@ -248,7 +251,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 
 func (s Sources) stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {

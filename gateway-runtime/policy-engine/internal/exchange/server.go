@@ -22,6 +22,9 @@ type FrontEnd interface {
 	chain.FrontEnd
 	// Open waits for the request's head.
 	Open(ctx context.Context) (Opening, error)
+	// SetTrace says that the exchange is traced: the request is to go upstream with its traceparent, and the proxy is to tell
+	// of the exchange when it has ended. It comes before all but Open, if at all.
+	SetTrace(trace *Trace)
 	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
 	CheckMode(c *chain.Chain) error
 }
@@ -33,6 +36,8 @@ type Opening struct {
 	Route     string // the route's name
 	// Refusal is the status with which the proxy itself has refused the request, of which then nothing comes; else 0.
 	Refusal int
+	// TraceToken is what the client has presented to have the exchange traced; "": nothing.
+	TraceToken string
 }
 
 // What Serve returns, and what front ends return to it.

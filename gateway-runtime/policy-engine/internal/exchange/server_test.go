@@ -21,6 +21,7 @@ type front struct {
 	failures map[string]error // by method
 	panics   string           // a method
 	said     []string
+	trace    *exchange.Trace
 }
 
 func (f *front) say(method string) error {
@@ -32,6 +33,7 @@ func (f *front) say(method string) error {
 }
 
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
+func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
 func (f *front) CheckMode(c *chain.Chain) error {
 	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
 }

@@ -63,10 +63,18 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 		head = front.Request()
 	}
 	var looking watchers
+	var trace *Trace
 	for _, watch := range list {
 		if watcher := watch(ctx, *opening, head, c); watcher != nil {
 			looking = append(looking, watcher)
+			if tracing, ok := watcher.(traced); ok {
+				trace = tracing.Trace()
+			}
 		}
+	}
+	if trace != nil {
+		front.SetTrace(trace)
+		looking.tell(trace)
 	}
 	switch len(looking) {
 	case 0:
@@ -75,6 +83,15 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 		return looking[0]
 	}
 	return looking
+}
+
+// tell tells those that want to know of which trace the exchange is.
+func (w watchers) tell(trace *Trace) {
+	for _, watcher := range w {
+		if wants, ok := watcher.(interface{ SetTrace(trace *Trace) }); ok {
+			wants.SetTrace(trace)
+		}
+	}
 }
 
 // watchers are told the same, one after the other. The context of a hook is made by all.

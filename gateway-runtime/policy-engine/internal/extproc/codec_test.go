@@ -39,7 +39,7 @@ var (
 	anyStruct = rapid.Custom(func(t *rapid.T) *structpb.Struct {
 		list := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewNumberValue(1)}})
 		values := rapid.SampledFrom([]*structpb.Value{structpb.NewStringValue("a|b"), structpb.NewBoolValue(true), list, {}, structpb.NewNullValue()})
-		names := rapid.SampledFrom([]string{"xds.route_name", "source.address", peerAttribute, "other"})
+		names := rapid.SampledFrom([]string{"xds.route_name", "source.address", peerAttribute, TraceToken, "other"})
 		return &structpb.Struct{Fields: rapid.MapOfN(names, values, 0, 3).Draw(t, "fields")}
 	})
 )
@@ -55,7 +55,8 @@ var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 			ResponseBodyMode: anyMode.Draw(t, "response"), SendBodyWithoutWaitingForHeaderResponse: rapid.Bool().Draw(t, "early")}
 	}
 	if rapid.Bool().Draw(t, "metadata") {
-		message.MetadataContext = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"a": anyStruct.Draw(t, "context")}}
+		message.MetadataContext = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+			"a": anyStruct.Draw(t, "context"), TraceNamespace: anyStruct.Draw(t, "trace")}}
 	}
 	ended := rapid.Bool().Draw(t, "ended")
 	headers := &servicev3.HttpHeaders{Headers: anyHeaders.Draw(t, "headers"), EndOfStream: ended}
@@ -86,6 +87,7 @@ func read(message *servicev3.ProcessingRequest) incoming {
 		want.client = group.GetFields()["source.address"].GetStringValue()
 		want.certificate = group.GetFields()[peerAttribute].GetStringValue()
 	}
+	want.token = message.GetMetadataContext().GetFilterMetadata()[TraceNamespace].GetFields()[TraceToken].GetStringValue()
 	headers, body := message.GetRequestHeaders(), message.GetRequestBody()
 	switch message.GetRequest().(type) {
 	case *servicev3.ProcessingRequest_RequestHeaders:

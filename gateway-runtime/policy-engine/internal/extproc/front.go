@@ -30,6 +30,7 @@ type front struct {
 	stream  Stream
 	peers   *clientcert.Cache
 	shown   Shown
+	trace   *exchange.Trace // nil: the exchange is not traced
 	head    chain.Head
 	sending sync.Mutex // one message goes out at a time
 
@@ -91,7 +92,7 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	f.directions[chain.Request].mode, f.directions[chain.Response].mode = f.message.requestMode, f.message.responseMode
 	f.directions[chain.Request].ended = f.message.ended
 	route := f.message.route
-	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:]}, nil
+	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:], TraceToken: f.message.token}, nil
 }
 
 // CheckMode refuses a route whose body modes are not those the chain needs.
@@ -365,7 +366,13 @@ func (f *front) send(message outgoing) error {
 // SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
 	changes.Analytics = f.shownAnalytics(changes.Analytics)
+	if f.trace != nil && direction == chain.Request {
+		traceHeaders(&changes, f.trace)
+	}
 	message, err := headersAnswer(&changes, direction == chain.Response)
+	if err == nil && f.trace != nil {
+		err = f.tellTrace(&message)
+	}
 	if err != nil {
 		return err
 	}
@@ -457,6 +464,9 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 func (f *front) Answer(answer chain.Answer) error {
 	answer.Analytics = f.shownAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
+	if err == nil && f.trace != nil {
+		err = f.tellTrace(&message)
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type incoming struct {
 
 	route, client             string // of the first message
 	certificate               string // the client's, if its listener asks for one
+	token                     string // that the client has presented to have its exchange traced
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
 
@@ -38,6 +39,7 @@ const (
 	responseBody          = kind(5<<3 + bytesField)
 	requestTrailers       = kind(6<<3 + bytesField)
 	responseTrailers      = kind(7<<3 + bytesField)
+	metadataTag           = 8<<3 + bytesField
 	attributesTag         = 9<<3 + bytesField
 	protocolConfig        = 11<<3 + bytesField
 )
@@ -72,6 +74,8 @@ func (m *incoming) decode(message []byte) error {
 
 func (m *incoming) take(f field[[]byte]) error {
 	switch f.tag {
+	case metadataTag:
+		return m.takeMetadata(textOf(f.value))
 	case attributesTag:
 		return m.takeAttributes(textOf(f.value))
 	case protocolConfig:

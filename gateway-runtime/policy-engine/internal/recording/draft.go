@@ -1,7 +1,9 @@
 package recording
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
 	"maps"
 	"strings"
 	"sync"
@@ -21,6 +23,7 @@ type draft struct {
 	opening    exchange.Opening
 	head       chain.Head
 	chain      *chain.Chain // nil: none
+	traceID    string       // hex; empty: it is not traced here
 
 	mutex      sync.Mutex
 	charged    int64 // of the recorder's memory
@@ -240,7 +243,7 @@ func (d *draft) made(ended exchange.Exchange) *Exchange {
 	e := &Exchange{
 		Version: formatVersion, ID: d.opening.RequestID, Node: d.recorder.options.Node, StartedAt: d.began,
 		DurationMs: milliseconds(d.since()), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],
-		TraceID: traceID(d.head.Headers),
+		TraceID: cmp.Or(d.traceID, traceID(d.head.Headers)),
 	}
 	d.name(e)
 	if ended.Err != nil {
@@ -377,6 +380,9 @@ func (x *executionDraft) outcome() string {
 	}
 	return "unchanged"
 }
+
+// SetTrace is told the exchange's trace.
+func (d *draft) SetTrace(trace *exchange.Trace) { d.traceID = hex.EncodeToString(trace.ID[:]) }
 
 // traceID is that of the request's traceparent (W3C Trace Context), "" without one.
 func traceID(headers v1alpha.Headers) string {

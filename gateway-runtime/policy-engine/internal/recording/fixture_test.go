@@ -57,6 +57,8 @@ func (f *front) answers(status int, pieces ...string) *front {
 	return f
 }
 
+func (f *front) SetTrace(*exchange.Trace) {}
+
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, nil }
 func (f *front) CheckMode(*chain.Chain) error                   { return nil }
 func (f *front) Finish(context.Context) error                   { return nil }

@@ -14,6 +14,8 @@ from gatewright_controller.translate.envoy.secret_parameters import has_secret
 
 MILLION = 1_000_000
 FORMATTER = "extensions.formatter.req_without_query.v3"
+TRACE_NAMESPACE = "gatewright.trace"
+"""Dynamic metadata: what the engine has told of the exchange's trace, internal/extproc/trace.go."""
 
 
 def _first_of(*operators: tuple[str, str]) -> str:
@@ -45,6 +47,8 @@ OPERATORS = {
     "tlsCipher": "%DOWNSTREAM_TLS_CIPHER%",
     "peerSubject": "%DOWNSTREAM_PEER_SUBJECT%",
     "peerFingerprint": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
+    "traceId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:traceId)%",
+    "spanId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:spanId)%",
 }
 """What a field holds, in Envoy's words."""
 
@@ -82,8 +86,8 @@ def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) ->
         hidden = {name: PATH_WITHOUT_QUERY if field == OPERATORS["path"] else field for name, field in fields.items()}
         secret = {"name": ":path", "string_match": has_secret(redaction)}
         lines = [
-            (_all({"header_filter": {"header": {**secret, "invert_match": True}}}, wanted), fields),
-            (_all({"header_filter": {"header": secret}}, wanted), hidden),
+            (all_of({"header_filter": {"header": {**secret, "invert_match": True}}}, wanted), fields),
+            (all_of({"header_filter": {"header": secret}}, wanted), hidden),
         ]
     # Why a WebSocket was refused, for who runs the gateway: the client is told that it was.
     lines.append((_refused_upgrades(), UPGRADE_REFUSED))
@@ -160,25 +164,27 @@ def _wanted(sample: float) -> JsonObject:
     }
     worst = {"default_value": 500, "runtime_key": "gatewright.access_log.errors"}
     failed = {"status_code_filter": {"comparison": {"op": "GE", "value": worst}}}
-    return _all(_said("errors"), _any(failed, _failed_grpc(), _all(_said("all"), {"runtime_filter": sampled})))
+    return all_of(_said("errors"), any_of(failed, _failed_grpc(), all_of(_said("all"), {"runtime_filter": sampled})))
 
 
 def _failed_grpc() -> JsonObject:
     """What is 500 and above to a gRPC client. Without the first filter: any request that is not gRPC."""
     grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     statuses = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
-    return _all({"header_filter": {"header": grpc}}, {"grpc_status_filter": {"statuses": statuses}})
+    return all_of({"header_filter": {"header": grpc}}, {"grpc_status_filter": {"statuses": statuses}})
 
 
 def _refused_upgrades() -> JsonObject:
     upgrade = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
     refused = cel("response.code == 403 && response.code_details.matches('upgrade_failed|proxy_refused')")
-    return _all(upgrade, _said("errors"), refused)
+    return all_of(upgrade, _said("errors"), refused)
 
 
-def _all(*filters: JsonObject) -> JsonObject:
+def all_of(*filters: JsonObject) -> JsonObject:
+    """A filter that wants all of them."""
     return {"and_filter": {"filters": list(filters)}}
 
 
-def _any(*filters: JsonObject) -> JsonObject:
+def any_of(*filters: JsonObject) -> JsonObject:
+    """A filter that wants one of them."""
     return {"or_filter": {"filters": list(filters)}}

@@ -6,7 +6,8 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import Compression, Limits, Listener, Redaction
+from gatewright_controller.model import Compression, GatewaySpec, Limits, Listener, Redaction, Tracing
+from gatewright_controller.translate.envoy.access_logs import TRACE_NAMESPACE
 from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.quic import alt_svc
@@ -20,6 +21,7 @@ from gatewright_controller.translate.envoy.routes import (
     coalesced,
 )
 from gatewright_controller.translate.envoy.secret_parameters import SUBSTITUTION, secret_parameters
+from gatewright_controller.translate.envoy.traces import forced, presented_token
 
 FILTERS = "extensions.filters.http"
 POLICY_ENGINE = "gatewright_policy_engine"
@@ -37,7 +39,7 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener, limits: Limits, redaction: Redaction, *, udp: bool = False) -> list[JsonObject]:
+def http_filters(listener: Listener, spec: GatewaySpec, *, udp: bool = False) -> list[JsonObject]:
     """Those of a listener that serves APIs, or of one that redirects. udp: of its HTTP/3."""
     last = extension(
         "envoy.filters.http.router",
@@ -45,14 +47,16 @@ def http_filters(listener: Listener, limits: Limits, redaction: Redaction, *, ud
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
     told = [alt_svc(listener)] if listener.http3 and not udp else []
-    first = [*told, *([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(limits)]
+    first = [*told, *([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(spec.limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
-    engine = _ext_proc([PEER_ATTRIBUTE] if peers else [])
-    return [*first, *certificate, _kept_path(redaction), _lines_said(), *compressed, engine, _choice(), last]
+    engine = _ext_proc([PEER_ATTRIBUTE] if peers else [], spec.tracing)
+    token = [presented_token()] if forced(spec.tracing) else []
+    kept = _kept_path(spec.redaction)
+    return [*token, *first, *certificate, kept, _lines_said(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(hosts: list[str]) -> JsonObject:
@@ -133,7 +137,7 @@ def _peer() -> JsonObject:
     return extension(PEER, f"{FILTERS}.set_filter_state.v3.Config", on_request_headers=[kept])
 
 
-def _ext_proc(attributes: list[str]) -> JsonObject:
+def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
     """Enabled per route, which overrides the modes with what its chain needs: a request that matches none must not
     reach the engine."""
     mode = {
@@ -144,6 +148,10 @@ def _ext_proc(attributes: list[str]) -> JsonObject:
         "request_trailer_mode": "SKIP",
         "response_trailer_mode": "SKIP",
     }
+    received = ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE, *([TRACE_NAMESPACE] if tracing.on else [])]
+    metadata: JsonObject = {"receiving_namespaces": {"untyped": received}}
+    if forced(tracing):
+        metadata["forwarding_namespaces"] = {"untyped": [TRACE_NAMESPACE]}
     configured = extension(
         EXT_PROC,
         f"{FILTERS}.ext_proc.v3.ExternalProcessor",
@@ -157,7 +165,7 @@ def _ext_proc(attributes: list[str]) -> JsonObject:
         allow_content_length_header=True,
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
         # What access log and host_rewrite of a route read, and the filter behind this one.
-        metadata_options={"receiving_namespaces": {"untyped": ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE]}},
+        metadata_options=metadata,
     )
     return {**configured, "disabled": True}
 

@@ -15,6 +15,7 @@ from gatewright_controller.translate.envoy.downstream_tls import downstream_quic
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
+from gatewright_controller.translate.envoy.traces import PRESENTED_IN, all_but, forced, trace_log
 
 BUFFER_BYTES = 32 << 10
 """What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
@@ -110,7 +111,7 @@ def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
     settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
-    settings["http_filters"] = http_filters(one, spec.limits, spec.redaction, udp=udp)
+    settings["http_filters"] = http_filters(one, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
     chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
@@ -146,7 +147,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API has them: xds/front.go
-        "early_header_mutation_extensions": [_removed_headers()],
+        "early_header_mutation_extensions": [_removed_headers(keeps_token=forced(spec.tracing) and not one.redirect)],
         # No request_timeout: the engine bounds the time for bodies that it gathers.
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
@@ -155,7 +156,10 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
-        "access_log": access_logs(spec.access_log, spec.redaction, one.name),
+        "access_log": [
+            *access_logs(spec.access_log, spec.redaction, one.name),
+            *([] if one.redirect else trace_log(spec.tracing)),
+        ],
         **_client_address(spec, trusted),
         **_routes(one, answers_challenges(spec)),
     }
@@ -175,10 +179,13 @@ def _connections(spec: GatewaySpec) -> JsonObject:
     return options
 
 
-def _removed_headers() -> JsonObject:
+def _removed_headers(*, keeps_token: bool) -> JsonObject:
     """What steers Envoy, and what the gateway may say some day, is not for clients to say. Routes set x-forwarded-host
     to the host that the client named."""
-    steering = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-envoy-", "x-gatewright-")]
+    own: JsonObject = {"prefix": "x-gatewright-"}
+    if keeps_token:  # the first filter takes it
+        own = {"safe_regex": {"regex": all_but("x-gatewright-", PRESENTED_IN.removeprefix("x-gatewright-"))}}
+    steering = [{"remove_on_match": {"key_matcher": matcher}} for matcher in ({"prefix": "x-envoy-"}, own)]
     mutations = [*steering, {"remove": "x-forwarded-host"}]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",

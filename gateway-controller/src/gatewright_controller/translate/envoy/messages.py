@@ -14,6 +14,7 @@ from typing import Any, cast
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
 from envoy.extensions.compression.brotli.compressor.v3 import brotli_pb2
 from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2
@@ -44,7 +45,7 @@ from google.protobuf.message import Message
 from gatewright_controller.translate.envoy.common import EnvoyMessage
 
 KNOWN = (
-    brotli_pb2, cel_pb2, compressor_pb2, connection_limit_pb2, ext_proc_pb2, file_pb2, gzip_pb2,
+    als_pb2, brotli_pb2, cel_pb2, compressor_pb2, connection_limit_pb2, ext_proc_pb2, file_pb2, gzip_pb2,
     header_filter_pb2, header_mutation_pb2, header_to_metadata_pb2, http_connection_manager_pb2, listener_pb2,
     local_rate_limit_pb2, local_ratelimit_pb2, logs_service_pb2, proxy_protocol_pb2, quic_transport_pb2, rbac_pb2,
     req_without_query_pb2, router_pb2, set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2,

@@ -1365,6 +1365,7 @@ type Tracing struct {
 	ServiceName        string                 `protobuf:"bytes,6,opt,name=service_name,json=serviceName,proto3" json:"service_name,omitempty"`
 	ResourceAttributes map[string]string      `protobuf:"bytes,7,rep,name=resource_attributes,json=resourceAttributes,proto3" json:"resource_attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Headers            map[string]string      `protobuf:"bytes,8,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for the receiver
+	TrustClients       bool                   `protobuf:"varint,9,opt,name=trust_clients,json=trustClients,proto3" json:"trust_clients,omitempty"`                                            // a client's sampled flag says whether its exchange is traced, else sample says so for all
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1453,6 +1454,13 @@ func (x *Tracing) GetHeaders() map[string]string {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *Tracing) GetTrustClients() bool {
+	if x != nil {
+		return x.TrustClients
+	}
+	return false
 }
 
 type Logging struct {
@@ -2293,7 +2301,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\bdisabled\x18\x01 \x01(\bR\bdisabled\x12\x1d\n" +
 	"\n" +
 	"max_series\x18\x02 \x01(\rR\tmaxSeries\x12-\n" +
-	"\x12without_operations\x18\x03 \x01(\bR\x11withoutOperations\"\xdd\x03\n" +
+	"\x12without_operations\x18\x03 \x01(\bR\x11withoutOperations\"\x82\x04\n" +
 	"\aTracing\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x12\n" +
 	"\x04http\x18\x02 \x01(\bR\x04http\x12\x10\n" +
@@ -2302,7 +2310,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x10force_token_file\x18\x05 \x01(\tR\x0eforceTokenFile\x12!\n" +
 	"\fservice_name\x18\x06 \x01(\tR\vserviceName\x12d\n" +
 	"\x13resource_attributes\x18\a \x03(\v23.gatewright.node.v1.Tracing.ResourceAttributesEntryR\x12resourceAttributes\x12B\n" +
-	"\aheaders\x18\b \x03(\v2(.gatewright.node.v1.Tracing.HeadersEntryR\aheaders\x1aE\n" +
+	"\aheaders\x18\b \x03(\v2(.gatewright.node.v1.Tracing.HeadersEntryR\aheaders\x12#\n" +
+	"\rtrust_clients\x18\t \x01(\bR\ftrustClients\x1aE\n" +
 	"\x17ResourceAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

@@ -1,0 +1,89 @@
+"""What Envoy tells the engine of exchanges, so that it makes spans of them: its access log, of those that are traced.
+
+The engine decides which exchanges with policies are traced, and says so in their metadata. It does not see the others:
+of these a share is sent, and those with a token, which it checks. internal/tracing reads all of it.
+"""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject
+from msgspec import UNSET
+
+from gatewright_controller.model import Tracing
+from gatewright_controller.translate.envoy.access_logs import MILLION, OPERATORS, TRACE_NAMESPACE, all_of, any_of
+from gatewright_controller.translate.envoy.messages import extension, typed
+
+ENGINE = "gatewright_xds"
+"""A cluster of the bootstrap: the engine's gRPC server."""
+PRESENTED_IN = "x-gatewright-trace"
+"""The header with the token that forces a trace."""
+TAGS = {
+    "method": "%REQ(:METHOD)%",
+    "path": OPERATORS["path"],
+    "authority": OPERATORS["authority"],
+    "flags": "%RESPONSE_FLAGS%",
+    "traceparent": "%REQ(TRACEPARENT)%",
+    "tracestate": "%REQ(TRACESTATE)%",
+}
+"""Beside what such a log has by itself: internal/tracing/accesslog.go."""
+
+
+def trace_log(tracing: Tracing) -> list[JsonObject]:
+    """The access log that goes to the engine."""
+    if not tracing.on:
+        return []
+    common = {
+        "log_name": "traces",
+        "grpc_service": {"envoy_grpc": {"cluster_name": ENGINE}, "timeout": "10s"},
+        "transport_api_version": "V3",
+        "buffer_flush_interval": "1s",
+        "custom_tags": [{"tag": name, "value": value} for name, value in TAGS.items()],
+    }
+    kind = "extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
+    logger = {"name": "envoy.access_loggers.http_grpc", "typed_config": typed(kind, common_config=common)}
+    return [{**logger, "filter": any_of(*_wanted(tracing))}]
+
+
+def _wanted(tracing: Tracing) -> list[JsonObject]:
+    chosen = [_told("traceId"), *([_told("token")] if forced(tracing) else [])]
+    share = {"numerator": round(tracing.sample * MILLION), "denominator": "MILLION"}
+    by_chance: JsonObject = {
+        "runtime_filter": {
+            "runtime_key": "gatewright.traces.sample",
+            "percent_sampled": share,
+            "use_independent_randomness": True,
+        }
+    }
+    if not tracing.trust_clients:
+        return [*chosen, by_chance]
+    brings_none = _traceparent(present_match=False)
+    return [*chosen, _traceparent(string_match={"suffix": "-01"}), all_of(brings_none, by_chance)]
+
+
+def _told(key: str) -> JsonObject:
+    """Whether the metadata of the exchange's trace has this."""
+    matcher = {"filter": TRACE_NAMESPACE, "path": [{"key": key}], "value": {"present_match": True}}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+def _traceparent(**match: object) -> JsonObject:
+    return {"header_filter": {"header": {"name": "traceparent", **match}}}
+
+
+def forced(tracing: Tracing) -> bool:
+    """Whether a token forces traces."""
+    return tracing.on and tracing.force_token_file is not UNSET
+
+
+def presented_token() -> JsonObject:
+    """The first filter where a token forces traces: takes it out of the request, for the engine alone to read."""
+    kept = {"metadata_namespace": TRACE_NAMESPACE, "key": "token", "type": "STRING"}
+    rule = {"header": PRESENTED_IN, "on_header_present": kept, "remove": True}
+    kind = "extensions.filters.http.header_to_metadata.v3.Config"
+    return extension("envoy.filters.http.header_to_metadata", kind, request_rules=[rule])
+
+
+def all_but(prefix: str, rest: str) -> str:
+    """RE2, of all of a name: it begins with the prefix, and is not `prefix + rest`. RE2 cannot say "is not"."""
+    others = [f"{rest[:at]}([^{rest[at]}].*)?" for at in range(len(rest))]
+    return f"{prefix}({'|'.join([*others, f'{rest}.+'])})"

@@ -1,0 +1,111 @@
+package extproc
+
+import (
+	"encoding/hex"
+	"slices"
+
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// Of a traced exchange Envoy is told these, in dynamic metadata, and has them in its access log. All but the state are
+// hexadecimal. A listener puts there, for the engine to read, the token by which a client wants its exchange traced.
+const (
+	TraceNamespace = "gatewright.trace"
+	TraceID        = "traceId"
+	TraceSpan      = "spanId" // of the exchange
+	TraceParent    = "parentId"
+	TraceUpstream  = "upstreamId"
+	TraceState     = "state"
+	TraceToken     = "token"
+)
+
+const traceparent, tracestate = "traceparent", "tracestate"
+
+// SetTrace has the exchange go on within its trace.
+func (f *front) SetTrace(trace *exchange.Trace) { f.trace = trace }
+
+// traceHeaders are the changes with the trace's headers, whatever policies have made of these.
+func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
+	own := func(header v1alpha.Header) bool { return header.Name == traceparent || header.Name == tracestate }
+	changes.Headers.Set = slices.DeleteFunc(slices.Clone(changes.Headers.Set), own)
+	changes.Headers.Append = slices.DeleteFunc(slices.Clone(changes.Headers.Append), own)
+	changes.Headers.Remove = slices.DeleteFunc(slices.Clone(changes.Headers.Remove), func(name string) bool { return name == traceparent || name == tracestate })
+	changes.Headers.Set = append(changes.Headers.Set, v1alpha.Header{Name: traceparent, Value: trace.Traceparent()})
+	if trace.State == "" {
+		changes.Headers.Remove = append(changes.Headers.Remove, tracestate) // of another trace, if of any
+	}
+}
+
+// tellTrace is the message with what Envoy is told of the trace, if it has not been told.
+func (f *front) tellTrace(message *outgoing) error {
+	if f.trace.Told.Swap(true) {
+		return nil
+	}
+	fields := map[string]*structpb.Value{
+		TraceID:       structpb.NewStringValue(hex.EncodeToString(f.trace.ID[:])),
+		TraceSpan:     structpb.NewStringValue(hex.EncodeToString(f.trace.Exchange[:])),
+		TraceUpstream: structpb.NewStringValue(hex.EncodeToString(f.trace.Upstream[:])),
+	}
+	if f.trace.Parent != [8]byte{} {
+		fields[TraceParent] = structpb.NewStringValue(hex.EncodeToString(f.trace.Parent[:]))
+		fields[TraceState] = structpb.NewStringValue(f.trace.State)
+	}
+	metadata, err := proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
+	if err != nil {
+		return err
+	}
+	message.head = append(metadata, message.head...) // one message after another is both, merged
+	return nil
+}
+
+// takeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange traced.
+func (m *incoming) takeMetadata(text string) error {
+	const namespaces = 1<<3 + bytesField
+	for text != "" {
+		f, err := consumeField(&text)
+		if err != nil {
+			return err
+		}
+		if f.tag != namespaces {
+			continue
+		}
+		name, group, err := entryOf(f.value)
+		if err == nil && name == TraceNamespace {
+			err = m.takeToken(group)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeToken reads a Struct. The last entry counts.
+func (m *incoming) takeToken(group string) error {
+	const fields = 1<<3 + bytesField
+	m.token = ""
+	for group != "" {
+		f, err := consumeField(&group)
+		if err != nil {
+			return err
+		}
+		if f.tag != fields {
+			continue
+		}
+		key, value, err := entryOf(f.value)
+		if err == nil && key == TraceToken {
+			m.token, err = stringOf(value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

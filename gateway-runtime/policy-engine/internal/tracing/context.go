@@ -1,0 +1,69 @@
+package tracing
+
+import (
+	crand "crypto/rand"
+	"encoding/hex"
+	"math/rand/v2"
+	"strings"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// traceparentSize is that of version 00: https://www.w3.org/TR/trace-context/#traceparent-header
+const traceparentSize = 55
+
+// parentOf is the span of the client's that a request names, with its trace state; not valid where it names none, or says
+// it wrongly: then a trace begins here.
+func parentOf(headers v1alpha.Headers) (parent trace.SpanContext, state string) {
+	lines := valuesOf(headers, "traceparent")
+	if len(lines) != 1 {
+		return trace.SpanContext{}, ""
+	}
+	text := lines[0]
+	later := len(text) > traceparentSize && text[traceparentSize] == '-' && !strings.HasPrefix(text, "00") // may add to it
+	if (len(text) != traceparentSize && !later) || strings.HasPrefix(text, "ff") || !isLowerHex(text[:2]) ||
+		text[2] != '-' || text[35] != '-' || text[52] != '-' {
+		return trace.SpanContext{}, ""
+	}
+	id, errTrace := trace.TraceIDFromHex(text[3:35])
+	span, errSpan := trace.SpanIDFromHex(text[36:52])
+	flags, errFlags := hex.DecodeString(text[53:55])
+	if errTrace != nil || errSpan != nil || errFlags != nil || !isLowerHex(text[53:55]) {
+		return trace.SpanContext{}, ""
+	}
+	parent = trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: id, SpanID: span, TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true,
+	})
+	return parent, strings.Join(valuesOf(headers, "tracestate"), ",")
+}
+
+func valuesOf(headers v1alpha.Headers, name string) (values []string) {
+	for _, header := range headers {
+		if header.Name == name {
+			values = append(values, header.Value)
+		}
+	}
+	return values
+}
+
+func isLowerHex(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
+}
+
+// newTraceID is a random one: nobody can guess the next.
+func newTraceID() (id trace.TraceID) {
+	_, _ = crand.Read(id[:]) // it never fails
+	return id
+}
+
+func newSpanID() (id trace.SpanID) {
+	for !id.IsValid() {
+		_, _ = crand.Read(id[:])
+	}
+	return id
+}
+
+// sampled decides by chance, for a share of all.
+func sampled(share float64) bool { return share > 0 && rand.Float64() < share } //nolint:gosec // nothing depends on it but which are traced

@@ -1,0 +1,120 @@
+package tracing
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// tracedExchange makes the spans of an exchange's executions. Those of the exchange itself and of its upstream are made of
+// what Envoy logs of it, which knows all of it: accesslog.go.
+type tracedExchange struct {
+	tracing *Tracing
+	trace   *exchange.Trace
+	head    chain.Head
+	began   time.Time
+
+	api, operation string
+
+	mutex   sync.Mutex // streams of both directions call at once
+	running map[chain.Turn]runningExecution
+}
+
+type runningExecution struct {
+	span  trace.SpanID
+	began time.Time
+}
+
+// Trace is what the exchange goes on with.
+func (t *tracedExchange) Trace() *exchange.Trace { return t.trace }
+
+// ExecutionBegan makes the execution's span the one of the hook's context.
+func (t *tracedExchange) ExecutionBegan(ctx context.Context, turn chain.Turn, _ chain.View) context.Context {
+	id := newSpanID()
+	t.mutex.Lock()
+	t.running[turn] = runningExecution{id, time.Now()}
+	t.mutex.Unlock()
+	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: t.trace.ID, SpanID: id, TraceFlags: trace.FlagsSampled,
+	}))
+}
+
+// ExecutionEnded exports the execution's span.
+func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Execution, _ chain.View) {
+	t.mutex.Lock()
+	began := t.running[turn]
+	delete(t.running, turn)
+	t.mutex.Unlock()
+	made := span(t.trace.ID, began.span, t.trace.Exchange, turn.Policy+" "+turn.Phase, tracev1.Span_SPAN_KIND_INTERNAL, began.began, time.Now())
+	made.TraceState = t.trace.State
+	var set attributes
+	set.text(policyAttribute, turn.Policy)
+	set.text(phaseAttribute, turn.Phase)
+	set.text(apiAttribute, t.api)
+	set.text(operationAttribute, t.operation)
+	switch failure := execution.Failure; {
+	case execution.Cancelled:
+		set.text(outcomeAttribute, "cancelled")
+	case failure != nil:
+		set.text(outcomeAttribute, string(failure.Class))
+		set.text(errorType, string(failure.Class))
+		reason, _ := t.tracing.redaction().Text(failure.Message)
+		made.Status = failed(reason)
+		if execution.Continued {
+			set.yes(continuedAttribute)
+		}
+	case execution.Answered:
+		set.text(outcomeAttribute, "answered")
+	default:
+		set.text(outcomeAttribute, "ok")
+	}
+	made.Attributes = set
+	t.tracing.export(made)
+}
+
+// ExchangeEnded exports the exchange's span itself where Envoy has not been told of the trace: the client went away first,
+// or the engine has failed.
+func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
+	t.tracing.active.CompareAndDelete(ended.RequestID, t)
+	if t.trace.Told.Load() {
+		return
+	}
+	made := t.tracing.serverSpan(&serverSpan{
+		trace: t.trace, api: t.api, operation: t.operation, method: t.head.Method, path: t.head.Path, scheme: t.head.Scheme,
+		authority: t.head.Authority, client: t.head.ClientAddress, userAgent: t.head.Headers.Get("user-agent"),
+		requestID: t.head.RequestID, start: t.began, end: time.Now(),
+	})
+	switch ended.Result {
+	case chain.Completed:
+	case chain.Cancelled:
+		made.Attributes = append(made.Attributes, textAttribute(outcomeAttribute, "cancelled"))
+	case chain.Failed:
+		made.Attributes = append(made.Attributes, textAttribute(errorType, "exchange_failed"))
+		made.Status = failed("the exchange failed; the engine's log says why")
+	}
+	t.tracing.export(made)
+}
+
+// What bodies and heads say is nothing for a span.
+
+// StreamChunk does nothing.
+func (*tracedExchange) StreamChunk(chain.Turn, chain.Side, []byte) {}
+
+// MessageHead does nothing.
+func (*tracedExchange) MessageHead(chain.Direction, chain.Side, chain.View) {}
+
+// MessagePiece does nothing.
+func (*tracedExchange) MessagePiece(chain.Direction, chain.Side, []byte) {}
+
+// MessageRest does nothing.
+func (*tracedExchange) MessageRest(chain.Direction) {}
+
+// MessageTrailers does nothing.
+func (*tracedExchange) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {}
