@@ -25,10 +25,12 @@ from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.observations import Observations
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
+from gatewright_controller.watching import Watching
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 3
@@ -78,7 +80,11 @@ async def serve(settings: Settings) -> None:
 
 
 async def _run(controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket) -> None:
-    app = create_app(controller, gateways, token=settings.token, max_request_bytes=settings.max_request_bytes)
+    observations = Observations(controller.deployment)
+    most = settings.max_request_bytes
+    app = create_app(
+        controller, gateways, token=settings.token, max_request_bytes=most, watching=Watching(observations)
+    )
     config = uvicorn.Config(
         app,
         http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
@@ -91,13 +97,14 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     server = _Server(config)
     stop = _stop_signal()
     peers = Path(settings.peers) if settings.peers else None
-    nodes = await start_node_server(controller.deployment, settings.node_listen, peers)
+    nodes = await start_node_server(controller.deployment, observations, settings.node_listen, peers)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
     await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     controller.deployment.stop()
+    observations.stop()
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
