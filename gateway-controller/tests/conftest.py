@@ -11,8 +11,10 @@ from gatewright_controller.api import create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.observations import Observations
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
+from gatewright_controller.watching import Watching
 from gatewright_documents.values import JsonObject
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -80,9 +82,20 @@ async def gateways(controller: Controller) -> Gateways:
 
 
 @pytest.fixture
-async def client(controller: Controller, gateways: Gateways) -> AsyncIterator[httpx.AsyncClient]:
+async def observations(controller: Controller) -> AsyncIterator[Observations]:
+    """What tests connect nodes to that tell of exchanges."""
+    observations = Observations(controller.deployment)
+    yield observations
+    observations.stop()
+
+
+@pytest.fixture
+async def client(
+    controller: Controller, gateways: Gateways, observations: Observations
+) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(
-        create_app(controller, gateways, max_request_bytes=20_000), raise_app_exceptions=False
+        create_app(controller, gateways, max_request_bytes=20_000, watching=Watching(observations)),
+        raise_app_exceptions=False,
     )
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client

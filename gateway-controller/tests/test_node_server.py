@@ -14,6 +14,7 @@ import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.observations import Observations
 from gatewright_controller.translate import Bundle
 from grpc import aio
 
@@ -65,6 +66,12 @@ async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: AR
     yield  # noqa: PT022 - it lives as long as this does not return
 
 
+def unobserved() -> tuple[Deployment, Observations]:
+    """For a server without anything to do."""
+    deployment = Deployment()
+    return deployment, Observations(deployment)
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> str:
     return f"unix:{tmp_path / 'controller.sock'}"
@@ -83,7 +90,7 @@ def peers(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 @pytest.fixture
 async def deployment(address: str, peers: Path | None) -> AsyncIterator[Deployment]:
     deployment = Deployment()
-    server = await start_node_server(deployment, address, peers)
+    server = await start_node_server(deployment, Observations(deployment), address, peers)
     yield deployment
     deployment.stop()
     await server.stop(1)
@@ -199,19 +206,19 @@ async def test_the_socket_is_the_owners_alone(deployment: Deployment, address: s
 
 async def test_a_second_controller_is_refused_the_socket(deployment: Deployment, address: str) -> None:  # noqa: ARG001
     with pytest.raises(ListenError, match="another controller does"):
-        await start_node_server(Deployment(), address)
+        await start_node_server(*unobserved(), address)
 
 
 async def test_a_stale_socket_is_taken_over(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(address.removeprefix("unix:"))
-    server = await start_node_server(Deployment(), address)
+    server = await start_node_server(*unobserved(), address)
     await server.stop(0)
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ListenError, match=f"the folder {tmp_path}/none to exist"):
-        await start_node_server(Deployment(), f"unix:{tmp_path}/none/x.sock")
+        await start_node_server(*unobserved(), f"unix:{tmp_path}/none/x.sock")
 
 
 async def test_a_taken_port_is_named() -> None:
@@ -220,7 +227,7 @@ async def test_a_taken_port_is_named() -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ListenError, match=address):
-            await start_node_server(Deployment(), address)
+            await start_node_server(*unobserved(), address)
 
 
 async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
@@ -269,7 +276,7 @@ async def test_below_the_supervisor_only_the_engine_may_connect(
     path = tmp_path / "peers.json"
     pids = {"another": {"supervisor": 2**30}, "this": {"supervisor": os.getpid()}, "none": {}}
     path.write_text(json.dumps(pids[supervisor] | {"engine": os.getpid()}))
-    server = await start_node_server(Deployment(), address, path)
+    server = await start_node_server(*unobserved(), address, path)
     try:
         assert await hears(address) == heard
         refused = [record for record in caplog.records if record.message == "connection refused"]
@@ -287,7 +294,7 @@ async def test_below_the_supervisor_only_the_engine_may_connect(
 async def test_a_process_may_be_newer_than_the_file_that_names_it(tmp_path: Path, address: str) -> None:
     path = tmp_path / "peers.json"
     path.write_text(json.dumps({"supervisor": os.getppid()}))
-    server = await start_node_server(Deployment(), address, path)
+    server = await start_node_server(*unobserved(), address, path)
     try:
         node = NodeStream(address)
         hello = asyncio.create_task(node.hello())

@@ -167,6 +167,23 @@ def test_waiting_clients_do_not_hold_up_the_end(start: Start, orders: JsonObject
     assert answers[0].json()["status"]["state"] == "pending"
 
 
+def test_watching_clients_are_told_of_the_end(start: Start, tmp_path: Path) -> None:
+    controller = start(GATEWRIGHT_CONTROLLER_TOKEN="s3cret")  # noqa: S106
+    url = controller.url()
+    assert httpx.get(f"{url}/v1/exchanges").status_code == 401
+    messages: queue.Queue[node_pb2.Observed | None] = queue.Queue()
+    messages.put(node_pb2.Observed(node_id="n1"))
+    headers = {"authorization": "Bearer s3cret"}
+    with grpc.insecure_channel(f"unix:{tmp_path}/node.sock") as channel:
+        asked = node_pb2_grpc.NodeServiceStub(channel).Observe(iter(messages.get, None), timeout=30)
+        with httpx.stream("GET", f"{url}/v1/exchanges", headers=headers, timeout=30) as answer:
+            assert next(asked).filter == b"{}"
+            assert controller.end() == 0
+            text = "".join(answer.iter_text())
+        messages.put(None)
+    assert text.endswith('event: ended\ndata: {"reason":"stopping"}\n\n')
+
+
 def test_killed_in_the_middle_of_writes_it_has_lost_nothing_it_acknowledged(start: Start, orders: JsonObject) -> None:
     controller = start()
     url = controller.url()

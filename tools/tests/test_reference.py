@@ -27,7 +27,9 @@ def options(*command: str) -> set[str]:
     return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)) - {"--help"}
 
 
-@pytest.mark.parametrize("command", ["run", "build", "apply", "status", "reload", "backup", "init"])
+@pytest.mark.parametrize(
+    "command", ["run", "build", "apply", "status", "tail", "explain", "record", "reload", "backup", "init"]
+)
 def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str) -> None:
     section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]
     assert section

@@ -10,13 +10,16 @@ from gatewright_cli.commands.apply_command import apply
 from gatewright_cli.commands.backup_command import backup
 from gatewright_cli.commands.build_command import build
 from gatewright_cli.commands.echo_command import echo
+from gatewright_cli.commands.explain_command import explain
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.import_command import import_
 from gatewright_cli.commands.init_command import init
 from gatewright_cli.commands.log_level_command import log_level
+from gatewright_cli.commands.record_command import record
 from gatewright_cli.commands.reload_command import reload
 from gatewright_cli.commands.run_command import run
 from gatewright_cli.commands.status_command import status
+from gatewright_cli.commands.tail_command import tail
 from gatewright_cli.commands.version_command import own_version, version
 from gatewright_cli.mistakes import PreflightError
 
@@ -33,7 +36,23 @@ def cli() -> None:
     """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
 
 
-for command in (init, build, version, status, log_level, reload, apply, import_, export, backup, echo, run):
+for command in (
+    init,
+    build,
+    version,
+    status,
+    log_level,
+    reload,
+    apply,
+    tail,
+    explain,
+    record,
+    import_,
+    export,
+    backup,
+    echo,
+    run,
+):
     cli.add_command(command)
 
 

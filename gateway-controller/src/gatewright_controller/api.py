@@ -1,4 +1,7 @@
-"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/log-level, /healthz, /metrics."""
+"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/exchanges, /v1/recordings, /v1/log-level.
+
+Beside it /healthz and /metrics.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gatewright_controller import API_DOCUMENT
+from gatewright_controller import API_DOCUMENT, exchange_api
 from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus, Node
+from gatewright_controller.exchange_api import ExchangeEndpoints
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
+from gatewright_controller.observations import Observations
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import wait as wait_seconds
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import attachments
+from gatewright_controller.watching import Watching
 
 _json, _yaml = partial(parse_json, expected=API_DOCUMENT), partial(parse_yaml, expected=API_DOCUMENT)
 PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
@@ -53,6 +59,7 @@ def create_app(
     token: str = "",
     max_request_bytes: int = 1024 * 1024,
     metrics: Metrics | None = None,
+    watching: Watching | None = None,
 ) -> Starlette:
     """The ASGI application. An empty `token` asks for none, and is for loopback only."""
     endpoints = Endpoints(controller, max_request_bytes)
@@ -63,6 +70,7 @@ def create_app(
 
     gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
     log_level = LogLevelEndpoints(endpoints.json_object)
+    exchanges = ExchangeEndpoints(watching or Watching(Observations(controller.deployment)), controller)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
@@ -83,6 +91,12 @@ def create_app(
             _route("PUT", "/v1/gateway", gateway.replace, "wait", "dry_run"),
             _route("DELETE", "/v1/gateway", gateway.delete, "wait"),
             _route("POST", "/v1/gateway/reload", gateway.reload, "wait", "dry_run"),
+            _route("GET", "/v1/exchanges", exchanges.watch, *exchange_api.PARAMETERS),
+            _route("GET", "/v1/exchanges/{id:path}", exchanges.get),
+            _route("GET", "/v1/recordings", exchanges.list_recordings),
+            _route("POST", "/v1/recordings", exchanges.record),
+            _route("GET", "/v1/recordings/{id}", exchanges.get_recording),
+            _route("DELETE", "/v1/recordings/{id}", exchanges.end_recording),
         ],
         middleware=[Middleware(Measured, metrics=metrics), Middleware(Access, token=token)],
         exception_handlers=HANDLERS,

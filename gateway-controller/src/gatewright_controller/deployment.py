@@ -301,6 +301,11 @@ class Deployment:
                     return
                 yield bundle
 
+    @property
+    def apis(self) -> set[str]:
+        """The names of all that there are, served or not."""
+        return self._known()
+
     def _known(self) -> set[str]:
         return self._desired.keys() | self._suspended.keys()
 

@@ -1,4 +1,6 @@
-"""The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs."""
+"""The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs; and one more, on
+which it is asked to tell of its exchanges, and does.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from grpc import aio
 
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.deployment import UNAPPLIED_STATES, Deployment, Node
+from gatewright_controller.observations import Observations, ObservingNode
 from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.relay import Relay, Unnamed
 
@@ -36,8 +39,8 @@ class ListenError(Exception):
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
+    def __init__(self, deployment: Deployment, observations: Observations) -> None:
+        self._deployment, self._observations = deployment, observations
 
     async def Sync(  # noqa: N802 - gRPC's name
         self,
@@ -45,6 +48,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
     ) -> AsyncIterator[node_pb2.ControllerMessage]:
         node = self._deployment.connect(await _hello(request_iterator, context))
+        self._observations.nodes_changed()
         log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
         reading = asyncio.create_task(self._read_reports(node, request_iterator))
         try:
@@ -54,6 +58,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         finally:
             reading.cancel()
             self._deployment.disconnect(node)
+            self._observations.nodes_changed()
             log.info("node disconnected", extra={"node": node.id})
 
     async def _updates(self, node: Node) -> AsyncIterator[node_pb2.Update]:
@@ -76,6 +81,30 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
                     self._deployment.report(node, message.report)
         finally:
             self._deployment.disconnect(node)
+
+    async def Observe(  # noqa: N802 - gRPC's name
+        self,
+        request_iterator: AsyncIterator[node_pb2.Observed],
+        context: aio.ServicerContext[node_pb2.Observed, node_pb2.Observation],
+    ) -> AsyncIterator[node_pb2.Observation]:
+        first = await anext(request_iterator, node_pb2.Observed())
+        if not first.node_id:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a node_id in the first message")
+        node = self._observations.connect(first.node_id)
+        reading = asyncio.create_task(self._read_observed(node, request_iterator))
+        try:
+            async for message in node.messages():
+                yield message
+        finally:
+            reading.cancel()
+            self._observations.disconnect(node)
+
+    async def _read_observed(self, node: ObservingNode, messages: AsyncIterator[node_pb2.Observed]) -> None:
+        try:
+            async for message in messages:
+                self._observations.told(node, message)
+        finally:
+            node.end()
 
 
 async def _hello(
@@ -119,13 +148,15 @@ class NodeServer:
             await self._relay.close()
 
 
-async def start_node_server(deployment: Deployment, address: str, peers: Path | None = None) -> NodeServer:
+async def start_node_server(
+    deployment: Deployment, observations: Observations, address: str, peers: Path | None = None
+) -> NodeServer:
     """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
 
     peers: the supervisor's file; then only the engine, and who is not below the supervisor, may connect to the socket.
     """
     server = aio.server(options=OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment), server)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations), server)
     path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
     if path is None:
         _add_port(server, address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from gatewright_documents.mistake import Invalid, Mistake, Unreadable
@@ -20,10 +20,12 @@ RETRY_SECONDS = "5"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """An answer other than success. `detail` is for the client."""
+    """An answer other than success. `detail` is for the client; `mistakes` are what the client has to mend."""
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        self.status, self.detail, self.headers = status, detail, headers
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, mistakes: Sequence[Mistake] = ()
+    ) -> None:
+        self.status, self.detail, self.headers, self.mistakes = status, detail, headers, mistakes
         super().__init__(detail)
 
 
@@ -37,7 +39,8 @@ def problem_response(
 
 def _on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem_response(error.status, error.detail, error.headers)
+    errors: JsonObject = {"errors": [_told(mistake) for mistake in error.mistakes]} if error.mistakes else {}
+    return problem_response(error.status, error.detail, error.headers, **errors)
 
 
 def _on_invalid(_: Request, error: Exception) -> Response:

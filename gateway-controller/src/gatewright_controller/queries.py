@@ -25,7 +25,22 @@ def wait(request: Request) -> float:
 
 def dry_run(request: Request) -> bool:
     """`?dry_run=true`. Raises `Problem`."""
-    text = request.query_params.get("dry_run", "false")
+    return flag(request, "dry_run")
+
+
+def flag(request: Request, name: str) -> bool:
+    """`?NAME=true`; false where there is none. Raises `Problem`."""
+    text = request.query_params.get(name, "false")
     if text not in ("true", "false"):
-        raise Problem(400, f"expected dry_run to be true or false, got {text!r}")
+        raise Problem(400, f"expected {name} to be true or false, got {text!r}")
     return text == "true"
+
+
+def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """`?NAME=N`, from `least` to `most`. Raises `Problem`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most):
+        raise Problem(400, f"expected {name} to be a whole number from {least} to {most}, got {text!r}")
+    return int(text)

@@ -26,10 +26,12 @@ from gatewright_controller.gateways import Gateways
 from gatewright_controller.metrics import Metrics, metrics_socket
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
+from gatewright_controller.observations import Observations
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings
+from gatewright_controller.watching import Watching
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 3
@@ -80,12 +82,14 @@ async def serve(settings: Settings) -> None:
 
 async def _run(controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
+    observations = Observations(controller.deployment)
     app = create_app(
         controller,
         gateways,
         token=settings.token,
         max_request_bytes=settings.max_request_bytes,
         metrics=metrics,
+        watching=Watching(observations),
     )
     config = uvicorn.Config(
         app,
@@ -99,7 +103,7 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     server = _Server(config)
     stop = _stop_signal()
     peers = Path(settings.peers) if settings.peers else None
-    nodes = await start_node_server(controller.deployment, settings.node_listen, peers)
+    nodes = await start_node_server(controller.deployment, observations, settings.node_listen, peers)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     async with _telling(settings, metrics):
@@ -107,6 +111,7 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
     controller.deployment.stop()
+    observations.stop()
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)

@@ -29,7 +29,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
-from gatewright_controller.model import Limits, Listener, Redaction
+from gatewright_controller.model import GatewaySpec, Listener
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.validation import validate
@@ -137,9 +137,7 @@ def ext_proc_filter() -> JsonObject:
 
 def choice_filter() -> JsonObject:
     """The real one, which cannot be put into a message of xds-protos."""
-    (made,) = (
-        one for one in http_filters(Listener(name="http"), Limits(), Redaction()) if one["name"] == "gatewright.choice"
-    )
+    (made,) = (one for one in http_filters(Listener(name="http"), GatewaySpec()) if one["name"] == "gatewright.choice")
     return made
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import api_files, operator_secrets, ports
+from gatewright_cli.node import api_files, ports
 from gatewright_cli.node.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
 from gatewright_cli.node.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
-from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0
@@ -28,25 +28,9 @@ class Target:
 
 
 def target(run_dir: Path | None, controller: str | None) -> Target:
-    """The controller at a URL, with the token that the environment gives for it; else that of a run on this machine,
-    with the run's own. Raises PreflightError.
-    """
-    if controller is not None:
-        if run_dir is not None:
-            raise PreflightError(["expected --run-dir or --controller, got both: leave one out"])
-        if api_files.http_address(controller) is None:
-            raise PreflightError([f"--controller: expected a URL such as http://127.0.0.1:9090, got {controller!r}"])
-        return Target(Management(controller, operator_secrets.client_token()))
-    try:
-        run_dir = run_dir or find_run()
-        status = read_status(run_dir)
-    except RunDirError as error:
-        raise PreflightError([f"{error}, or another machine's controller with --controller"]) from error
-    if not status["controller"]:
-        raise PreflightError([f"the run in {run_dir} has no controller: name the one that it asks with --controller"])
-    echo = api_files.http_address(status["echo"] or "")
-    token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
-    return Target(Management(status["controller"], token), echo[1] if echo else None)
+    """As `controller_address`. Raises PreflightError."""
+    address = controller_address(run_dir, controller)
+    return Target(Management(address.url, address.token), address.echo_port)
 
 
 def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:

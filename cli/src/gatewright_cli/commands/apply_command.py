@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH
+from gatewright_cli.commands.options import A_PATH, CONTROLLER
 from gatewright_cli.commands.units import DURATION
 
 
@@ -22,11 +22,7 @@ from gatewright_cli.commands.units import DURATION
     help="An API's file, or a folder of them; - for standard input. Several times for several.",
 )
 @click.option("--run-dir", type=A_PATH, help="The directory of the run. [default: that of the only one]")
-@click.option(
-    "--controller",
-    metavar="URL",
-    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
-)
+@CONTROLLER
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
 @click.pass_context

@@ -23,4 +23,9 @@ IMPORT_LIMIT = click.option(
 RUN_DIR = click.option(
     "--run-dir", type=A_PATH, help="The directory that the node runs in. [default: that of the only one]"
 )
+CONTROLLER = click.option(
+    "--controller",
+    metavar="URL",
+    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+)
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it is there.")

@@ -160,7 +160,7 @@ class InvalidError(DeployError):
     """The controller refuses a definition, and will until somebody changes something."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("; ".join(_sentences(mistakes)))
+        super().__init__("; ".join(sentences(mistakes)))
         self.mistakes = mistakes
 
 
@@ -180,7 +180,7 @@ class Management:
         """
         answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}"})
         if answer.is_error:
-            raise NoAnswerError(_said(answer))
+            raise NoAnswerError(said(answer))
         return {api.name: api for api in msgspec.json.decode(answer.content, type=_Listed).apis}
 
     async def write(self, api: ApiFile) -> StoredApi:
@@ -189,7 +189,7 @@ class Management:
         if answer.status_code == 409:
             answer = await self._write("PUT", f"/v1/apis/{api.name}", api)
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
-            raise NoAnswerError(_said(answer))
+            raise NoAnswerError(said(answer))
         if answer.is_error:
             raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
         return msgspec.json.decode(answer.content, type=StoredApi)
@@ -208,7 +208,7 @@ class Management:
         """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
         answer = await self._ask("POST", "/v1/gateway/reload", params={"wait": str(RELOAD_SECONDS)})
         if answer.is_error:
-            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+            raise DeployError("\n".join(sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
     async def set_log_level(self, level: str) -> None:
@@ -217,20 +217,20 @@ class Management:
         content = msgspec.json.encode({"level": level})
         answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
         if answer.is_error:
-            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+            raise DeployError("\n".join(sentences(_mistakes(answer))))
 
     async def certificates(self) -> dict[str, ObtainedCertificate]:
         """Those that are obtained by ACME, by name. Raises NoAnswerError."""
         answer = await self._ask("GET", "/v1/gateway")
         if answer.is_error:
-            raise NoAnswerError(_said(answer))
+            raise NoAnswerError(said(answer))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
 
     async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
         """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **what)
         if answer.is_error:
-            raise DeployError("\n".join(_sentences(_mistakes(answer))))
+            raise DeployError("\n".join(sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
 
     async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
@@ -253,9 +253,9 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
     return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
 
 
-def _said(answer: Answer) -> str:
-    return "; ".join(_sentences(_mistakes(answer)))
+def said(answer: Answer) -> str:
+    return "; ".join(sentences(_mistakes(answer)))
 
 
-def _sentences(mistakes: Iterable[Mistake]) -> list[str]:
+def sentences(mistakes: Iterable[Mistake]) -> list[str]:
     return [f"line {mistake.line}: {mistake}" if mistake.line else str(mistake) for mistake in mistakes]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -19,6 +19,9 @@ import httptools
 import msgspec
 
 READ_BYTES = 16 * 1024
+STREAM_BYTES = 256 * 1024
+
+Params = Sequence[tuple[str, str]]
 
 
 class LocalHttpError(Exception):
@@ -105,6 +108,24 @@ class LocalClient:
                 answer.feed(piece)
         return answer.finished()
 
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, params: Params, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        """An answer that goes on: as far as its headers, or where it is an error whole. Raises LocalHttpError."""
+        target = f"{path}?{urlencode(params)}" if params else path
+        sent = _head("GET", target, self._base.netloc, {**self.headers, **headers}, 0)
+        loop = asyncio.get_running_loop()
+        with self._made() as (connection, address):
+            connection.setblocking(False)
+            try:
+                async with asyncio.timeout(self.timeout):
+                    await loop.sock_connect(connection, address)
+                    await loop.sock_sendall(connection, sent)
+                    found = Stream(connection)
+                    await found.read_head()
+            except (OSError, httptools.HttpParserError) as error:
+                raise LocalHttpError(type(error).__name__) from error
+            yield found
+
     @contextlib.contextmanager
     def _made(self) -> Iterator[tuple[socket.socket, str | tuple[str, int]]]:
         """A socket, and the address to connect it to."""
@@ -117,33 +138,83 @@ class LocalClient:
             yield tcp, (host, self._base.port or 80)
 
 
+class Stream:
+    """An answer that comes bit by bit."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._reading = connection, _Reading()
+
+    @property
+    def answer(self) -> Answer:
+        """Its status and headers; of an error its content too."""
+        return self._reading.answer
+
+    async def read_head(self) -> None:
+        """Until the headers are there, and of an error all."""
+        while not self._reading.complete and not (self.answer.status_code and not self.answer.is_error):
+            if not await self._feed():
+                break
+        if not self.answer.status_code:
+            raise LocalHttpError("no answer")
+
+    async def lines(self, silence: float) -> AsyncIterator[bytes]:
+        """Each line as it comes, without its end, until the answer's. Raises LocalHttpError where it is cut off, or
+        where nothing comes for so many seconds.
+        """
+        rest = b""
+        while True:
+            *whole, rest = (rest + self._reading.take()).split(b"\n")
+            for line in whole:
+                yield line
+            if self._reading.complete:
+                return
+            try:
+                async with asyncio.timeout(silence):
+                    more = await self._feed()
+            except (OSError, httptools.HttpParserError) as error:
+                raise LocalHttpError(type(error).__name__) from error
+            if not more:
+                raise LocalHttpError("the answer was cut off")
+
+    async def _feed(self) -> bool:
+        piece = await asyncio.get_running_loop().sock_recv(self._connection, STREAM_BYTES)
+        if piece:
+            self._reading.feed(piece)
+        return bool(piece)
+
+
 class _Reading:
     """Calls of httptools' parser → an answer."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = Answer()
+        self.answer = Answer()
         self.complete = False
 
     def feed(self, piece: bytes) -> None:
         self._parser.feed_data(piece)
 
+    def take(self) -> bytes:
+        """What has come of the content since the last time."""
+        taken, self.answer.content = self.answer.content, b""
+        return taken
+
     def finished(self) -> Answer:
         """An answer without a length ends with its connection."""
-        if not self._answer.status_code:
+        if not self.answer.status_code:
             raise LocalHttpError("no answer")
-        if not self.complete and not {"content-length", "transfer-encoding"}.isdisjoint(self._answer.headers):
+        if not self.complete and not {"content-length", "transfer-encoding"}.isdisjoint(self.answer.headers):
             raise LocalHttpError("the answer was cut off")
-        return self._answer
+        return self.answer
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self.answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self._answer.status_code = self._parser.get_status_code()
+        self.answer.status_code = self._parser.get_status_code()
 
     def on_body(self, piece: bytes) -> None:
-        self._answer.content += piece
+        self.answer.content += piece
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -136,34 +136,36 @@ class ApiStatus(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Observed(_message.Message):
-    __slots__ = ("node_id", "observation", "exchange", "dropped", "ended", "refused")
+    __slots__ = ("node_id", "observation", "exchanges", "dropped", "ended", "refused")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
-    EXCHANGE_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     observation: int
-    exchange: bytes
+    exchanges: _containers.RepeatedScalarFieldContainer[bytes]
     dropped: int
     ended: bool
     refused: str
-    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchange: _Optional[bytes] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
+    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class Observation(_message.Message):
-    __slots__ = ("id", "stop", "filter", "kept", "seconds")
+    __slots__ = ("id", "stop", "filter", "kept", "seconds", "untold")
     ID_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    UNTOLD_FIELD_NUMBER: _ClassVar[int]
     id: int
     stop: bool
     filter: bytes
     kept: bool
     seconds: int
-    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ...) -> None: ...
+    untold: bool
+    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., untold: _Optional[bool] = ...) -> None: ...
 
 class ControllerMessage(_message.Message):
     __slots__ = ("update",)

@@ -10,6 +10,10 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
+// messageBytes is about how many bytes of exchanges go into one message: what is sent one by one costs a controller more
+// than what it is.
+const messageBytes = 256 << 10
+
 // Observe tells a controller what it asks to see, over one stream, until that or ctx ends.
 func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -18,7 +22,8 @@ func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient)
 	if err != nil {
 		return err
 	}
-	o := &observer{recorder: r, stream: stream, followers: map[uint64]*Follower{}}
+	o := &observer{recorder: r, stream: stream, followers: map[uint64]*Follower{}, untold: map[uint64]uint64{}}
+	defer o.stopUntold()
 	defer o.telling.Wait()
 	defer cancel()
 	if err := o.send(&nodev1.Observed{NodeId: r.options.Node}); err != nil {
@@ -46,6 +51,7 @@ type observer struct {
 
 	mutex     sync.Mutex
 	followers map[uint64]*Follower // by the observation's id
+	untold    map[uint64]uint64    // the observation's id → the recording's, which nobody follows
 }
 
 func (o *observer) send(message *nodev1.Observed) error {
@@ -61,6 +67,14 @@ func (o *observer) receive(ctx context.Context, wanted *nodev1.Observation) {
 		defer o.mutex.Unlock()
 		if follower := o.followers[id]; follower != nil {
 			follower.Stop()
+		}
+		o.recorder.Stop(o.untold[id]) // 0 is nobody's
+		delete(o.untold, id)
+		return
+	}
+	if wanted.GetUntold() {
+		if err := o.record(wanted); err != nil {
+			o.refuse(id, err)
 		}
 		return
 	}
@@ -106,6 +120,29 @@ func (o *observer) follow(wanted *nodev1.Observation) (*Follower, error) {
 	return follower, err
 }
 
+// record has exchanges kept, of which nothing is told.
+func (o *observer) record(wanted *nodev1.Observation) error {
+	filter, err := ParseFilter(wanted.GetFilter())
+	if err != nil {
+		return err
+	}
+	begun, err := o.recorder.Start(filter, time.Duration(wanted.GetSeconds())*time.Second)
+	if err != nil {
+		return err
+	}
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.untold[wanted.GetId()] = begun.ID
+	return nil
+}
+
+// stopUntold ends what a controller that is gone has asked for: it asks again when it is back.
+func (o *observer) stopUntold() {
+	for _, id := range o.untold {
+		o.recorder.Stop(id)
+	}
+}
+
 func (o *observer) forget(id uint64, follower *Follower) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
@@ -123,23 +160,30 @@ func (o *observer) tell(ctx context.Context, id uint64, follower *Follower) {
 		if err != nil {
 			return
 		}
-		if len(exchanges) == 0 { // all of them were dropped
-			exchanges = [][]byte{nil}
-		}
-		for _, exchange := range exchanges {
-			if o.send(&nodev1.Observed{Observation: id, Exchange: exchange, Dropped: dropped}) != nil {
-				return
-			}
-			dropped = 0
+		if o.sendAll(&nodev1.Observed{Observation: id, Dropped: dropped}, exchanges) != nil {
+			return
 		}
 	}
 }
 
-func (o *observer) tellKept(id uint64, filter Filter) {
-	for _, exchange := range o.recorder.Kept(filter) {
-		if o.send(&nodev1.Observed{Observation: id, Exchange: exchange}) != nil {
-			return
+// sendAll sends the exchanges, in as few messages as may be, the first of which is given.
+func (o *observer) sendAll(message *nodev1.Observed, exchanges [][]byte) error {
+	size := 0
+	for _, exchange := range exchanges {
+		if size > 0 && size+len(exchange) > messageBytes {
+			if err := o.send(message); err != nil {
+				return err
+			}
+			message, size = &nodev1.Observed{Observation: message.GetObservation()}, 0
 		}
+		message.Exchanges, size = append(message.Exchanges, exchange), size+len(exchange)
+	}
+	return o.send(message)
+}
+
+func (o *observer) tellKept(id uint64, filter Filter) {
+	if exchanges := o.recorder.Kept(filter); len(exchanges) > 0 && o.sendAll(&nodev1.Observed{Observation: id}, exchanges) != nil {
+		return
 	}
 	_ = o.send(&nodev1.Observed{Observation: id, Ended: true})
 }

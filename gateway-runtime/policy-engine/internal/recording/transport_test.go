@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/recording"
@@ -242,7 +243,7 @@ func TestAControllerObserves(t *testing.T) {
 	g.untilRecording(t, 2)
 	for range 2 {
 		_ = g.server.Serve(t.Context(), get("/orders/7"))
-		if message := told(t, stream); message.GetObservation() != 7 || read(t, message.GetExchange()).ID != "id-1" {
+		if message := told(t, stream); message.GetObservation() != 7 || read(t, message.GetExchanges()[0]).ID != "id-1" {
 			t.Errorf("got %v", message)
 		}
 	}
@@ -251,8 +252,8 @@ func TestAControllerObserves(t *testing.T) {
 		t.Errorf("got %v", message)
 	}
 	want(t, stream, &nodev1.Observation{Id: 9, Kept: true, Filter: []byte(`{"id": "id-1"}`)})
-	for n, ended := range []bool{false, false, true} {
-		if message := told(t, stream); message.GetObservation() != 9 || message.GetEnded() != ended || (len(message.GetExchange()) == 0) != ended {
+	for n, exchanges := range []int{2, 0} {
+		if message := told(t, stream); message.GetObservation() != 9 || len(message.GetExchanges()) != exchanges || message.GetEnded() != (exchanges == 0) {
 			t.Errorf("%d: got %v", n, message)
 		}
 	}
@@ -265,6 +266,56 @@ func TestAControllerObserves(t *testing.T) {
 	want(t, stream, &nodev1.Observation{Id: 11, Seconds: 1})
 	if message := told(t, stream); message.GetObservation() != 11 || !message.GetEnded() {
 		t.Errorf("got %v", message)
+	}
+}
+
+// TestAControllerHasExchangesKept: nothing of them is told, until it asks for what is kept.
+func TestAControllerHasExchangesKept(t *testing.T) {
+	g := newGateway(t, enough, policy("passes", "h", does{}))
+	stream := observed(t, g)
+	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600, Filter: []byte(`{"api": "orders"}`)})
+	g.untilRecording(t, 1)
+	_ = g.server.Serve(t.Context(), get("/orders/7"))
+	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
+	if message := told(t, stream); message.GetObservation() != 2 || len(message.GetExchanges()) != 1 {
+		t.Errorf("got %v", message)
+	}
+	if message := told(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
+		t.Errorf("got %v", message)
+	}
+	want(t, stream, &nodev1.Observation{Id: 1, Stop: true})
+	g.untilRecording(t, 0)
+	for id, wrong := range map[uint64]*nodev1.Observation{3: {Seconds: 0}, 4: {Seconds: 1, Filter: []byte("[]")}} {
+		wrong.Id, wrong.Untold = id, true
+		want(t, stream, wrong)
+		if message := told(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
+			t.Errorf("got %v", message)
+		}
+	}
+	want(t, stream, &nodev1.Observation{Id: 5, Untold: true, Seconds: 600}) // is stopped with the stream: see observed
+	g.untilRecording(t, 1)
+}
+
+// TestManyExchangesGoInFewMessages, none of which is larger than who reads takes.
+func TestManyExchangesGoInFewMessages(t *testing.T) {
+	g := newGateway(t, 64<<20, policy("reads", "b", does{}))
+	stream := observed(t, g)
+	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600})
+	g.untilRecording(t, 1)
+	const total = 200
+	for range total {
+		_ = g.server.Serve(t.Context(), get("/orders/7").posts(strings.Repeat("b", 10_000)))
+	}
+	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
+	seen, messages := 0, 0
+	for message := told(t, stream); !message.GetEnded(); message = told(t, stream) {
+		seen, messages = seen+len(message.GetExchanges()), messages+1
+		if size := proto.Size(message); size > 256<<10+64<<10 {
+			t.Errorf("expected a message of about %d bytes, got %d", 256<<10, size)
+		}
+	}
+	if seen != total || messages < 2 || messages > total/4 {
+		t.Errorf("expected %d exchanges in few messages, got %d in %d", total, seen, messages)
 	}
 }
 
@@ -285,9 +336,8 @@ func TestAControllerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 		if message.GetEnded() {
 			break
 		}
-		if missed += message.GetDropped(); len(message.GetExchange()) > 0 {
-			seen++
-		}
+		missed += message.GetDropped()
+		seen += uint64(len(message.GetExchanges()))
 	}
 	if seen+missed != total || missed == 0 {
 		t.Errorf("expected %d in all, some of them missed, got %d and %d", total, seen, missed)

@@ -767,7 +767,7 @@ type Observed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // in the first message, alone
 	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`    // what the following is for
-	Exchange      []byte                 `protobuf:"bytes,3,opt,name=exchange,proto3" json:"exchange,omitempty"`           // one recorded exchange as JSON, docs/reference/recordings.md
+	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`         // recorded ones, each as JSON, docs/reference/recordings.md
 	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`            // recorded exchanges that were dropped since the last message, for nobody took them fast enough
 	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                // no more comes: all that was asked for has been told, its time is over, or it was stopped
 	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`             // with ended: why the node does not tell
@@ -819,9 +819,9 @@ func (x *Observed) GetObservation() uint64 {
 	return 0
 }
 
-func (x *Observed) GetExchange() []byte {
+func (x *Observed) GetExchanges() [][]byte {
 	if x != nil {
-		return x.Exchange
+		return x.Exchanges
 	}
 	return nil
 }
@@ -855,6 +855,7 @@ type Observation struct {
 	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`    // which exchanges, as JSON, docs/reference/recordings.md
 	Kept          bool                   `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`       // those that the node has kept, then no more; else those that end from now on
 	Seconds       uint32                 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long; 0: until it is stopped
+	Untold        bool                   `protobuf:"varint,6,opt,name=untold,proto3" json:"untold,omitempty"`   // the node keeps them, and tells none: for `seconds`, which are not 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -922,6 +923,13 @@ func (x *Observation) GetSeconds() uint32 {
 		return x.Seconds
 	}
 	return 0
+}
+
+func (x *Observation) GetUntold() bool {
+	if x != nil {
+		return x.Untold
+	}
+	return false
 }
 
 type ControllerMessage struct {
@@ -2257,20 +2265,21 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rSTATE_APPLIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\x02\x12\x11\n" +
 	"\rSTATE_REMOVED\x10\x03\x12\x11\n" +
-	"\rSTATE_PENDING\x10\x04\"\xab\x01\n" +
+	"\rSTATE_PENDING\x10\x04\"\xad\x01\n" +
 	"\bObserved\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
-	"\vobservation\x18\x02 \x01(\x04R\vobservation\x12\x1a\n" +
-	"\bexchange\x18\x03 \x01(\fR\bexchange\x12\x18\n" +
+	"\vobservation\x18\x02 \x01(\x04R\vobservation\x12\x1c\n" +
+	"\texchanges\x18\x03 \x03(\fR\texchanges\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x14\n" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
-	"\arefused\x18\x06 \x01(\tR\arefused\"w\n" +
+	"\arefused\x18\x06 \x01(\tR\arefused\"\x8f\x01\n" +
 	"\vObservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04stop\x18\x02 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\x12\x12\n" +
 	"\x04kept\x18\x04 \x01(\bR\x04kept\x12\x18\n" +
-	"\aseconds\x18\x05 \x01(\rR\aseconds\"T\n" +
+	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x16\n" +
+	"\x06untold\x18\x06 \x01(\bR\x06untold\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
 	"\amessage\"\xb7\x01\n" +

@@ -1,0 +1,97 @@
+"""The options that say which exchanges are meant."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+DEFAULT_SECONDS = 600
+LONGEST_SECONDS = 3600
+FILTER = {
+    "api": click.option("--api", metavar="NAME", help="Of this API."),
+    "operation": click.option("--operation", metavar="OPERATION", help='Of this operation: "GET /{id}".'),
+    "policy": click.option("--policy", metavar="NAME[:VERSION]", help="Whose chain has this policy."),
+    "path": click.option("--path", metavar="PREFIX", help="Whose path, as the client sent it, begins like this."),
+    "header": click.option("--header", metavar="NAME[=VALUE]", help="Whose request has this header."),
+    "status": click.option(
+        "--status", metavar="STATUS", multiple=True, help="Answered like this, 503 or 5xx; several times for several."
+    ),
+    "errors": click.option(
+        "--errors", is_flag=True, help="In which a policy failed, or that were answered with 500 and above."
+    ),
+    "id": click.option("--id", metavar="REQUEST_ID", help="Of this request."),
+    "sample": click.option("--sample", metavar="SHARE", help="This share of them: 0.01 for one in a hundred."),
+}
+MORE = (
+    click.option("--kept", is_flag=True, help="Those that nodes have kept, and no more."),
+    click.option(
+        "--seconds",
+        type=click.IntRange(1, LONGEST_SECONDS),
+        default=DEFAULT_SECONDS,
+        show_default=True,
+        help="For how long.",
+    ),
+    click.option("--limit", type=click.IntRange(1), default=None, help="End after so many."),
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the options say. wanted: the members of the filter that were given, as texts."""
+
+    wanted: tuple[tuple[str, str], ...]
+    kept: bool
+    seconds: int
+    limit: int | None
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters of /v1/exchanges."""
+        limit = [("limit", str(self.limit))] if self.limit else []
+        return [*self.wanted, ("seconds", str(self.seconds)), *([("kept", "true")] if self.kept else []), *limit]
+
+    @property
+    def filter(self) -> dict[str, object]:
+        """The filter as JSON, for a recording. What does not fit stays a text, which the controller refuses."""
+        statuses = [one for name, value in self.wanted if name == "status" for one in value.split(",")]
+        return {name: statuses if name == "status" else _in_json(name, value) for name, value in self.wanted}
+
+
+def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with these options. It is given a `selection`."""
+
+    @functools.wraps(command)
+    def called(*args: Any, kept: bool, seconds: int, limit: int | None, **given: Any) -> Any:
+        wanted = tuple((name, text) for name in FILTER for text in _texts(given.pop(name)))
+        return command(*args, selection=Selection(wanted, kept, seconds, limit), **given)
+
+    decorated: Callable[..., Any] = called
+    for option in reversed((*FILTER.values(), *MORE)):
+        decorated = option(decorated)
+    return decorated
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, tuple):
+        return value
+    if value is True:
+        return ("true",)
+    return (value,) if value else ()
+
+
+def _in_json(name: str, value: str) -> object:
+    match name:
+        case "errors":
+            return True
+        case "header":
+            header, equals, wanted = value.partition("=")
+            return {"name": header, "value": wanted} if equals else {"name": header}
+        case "sample":
+            with contextlib.suppress(ValueError):
+                return float(value)
+    return value

@@ -1,0 +1,78 @@
+"""What `tail` and `record` have in common: exchanges as they come, until their end or a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+from gatewright_cli.exchanges.paint import safe
+from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, ToldNode
+from gatewright_cli.node.management import NoAnswerError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BEHIND = "they came faster than they were taken; watch fewer with a filter, or --sample"
+
+Say = Callable[[str], None]
+
+
+class ExchangeWatch:
+    """One run of it. `count`: exchanges that have come.
+
+    take: called with each exchange. report: called with what is not as it should be.
+    """
+
+    def __init__(self, source: ExchangeSource, take: Callable[[bytes], None], report: Say) -> None:
+        self._source, self._take, self._report = source, take, report
+        self.count = 0
+        self._named: set[ToldNode] = set()
+
+    async def until_end(self, parameters: Sequence[tuple[str, str]]) -> bool:
+        """Whether it ended in order: as was asked for, or by SIGINT or SIGTERM. Raises what `take` raises."""
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, stopped.set)
+        watching, stopping = asyncio.create_task(self._watch(parameters)), asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return await watching if watching.done() else True
+        finally:
+            for task in (watching, stopping):
+                task.cancel()
+            await asyncio.wait([watching, stopping])
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _watch(self, parameters: Sequence[tuple[str, str]]) -> bool:
+        try:
+            async for event in self._source.watch(parameters):
+                if event.exchange:
+                    self.count += 1
+                    self._take(event.exchange)
+                self._say(event)
+                if event.ended:
+                    return event.ended != "stopping"
+        except (NoAnswerError, RefusedError) as error:
+            self._report(f"error: {error}")
+            return False
+        self._report("error: the controller has ended the stream without a word")
+        return False
+
+    def _say(self, event: Event) -> None:
+        if event.dropped:
+            self._report(f"{event.dropped} exchange{'' if event.dropped == 1 else 's'} dropped: {BEHIND}")
+        if event.nodes is not None:
+            self._say_who_tells(event.nodes)
+        if event.ended == "seconds":
+            self._report("ended, for its time is over (--seconds)")
+        elif event.ended == "stopping":
+            self._report("error: the controller stops")
+
+    def _say_who_tells(self, nodes: Sequence[ToldNode]) -> None:
+        """Each that does not tell, once for each reason."""
+        if not nodes:
+            self._report("no node is connected to the controller; what comes is shown once one is")
+        silent = {node for node in nodes if node.reason}
+        for node in sorted(silent - self._named, key=lambda one: one.id):
+            self._report(safe(f"node {node.id} does not tell: {node.reason}"))
+        self._named = silent

@@ -1,0 +1,73 @@
+"""`gatewright explain`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+from gatewright_cli.mistakes import PreflightError
+
+if TYPE_CHECKING:
+    from gatewright_cli.exchanges.source_lines import Sources
+
+
+@click.command()
+@click.argument("request_id")
+@click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
+@RUN_DIR
+@CONTROLLER
+def explain(request_id: str, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
+    """Say what became of a request and why: each policy with what it took and what it changed, failures with file and
+    line.
+
+    REQUEST_ID is the x-request-id that logs and error answers have, or the file that `gatewright record` made. Nodes
+    have an exchange where it was watched or recorded. Exit status 1 where there is none.
+    """
+    from gatewright_cli.commands.exchange_file import SUFFIX, read_file
+    from gatewright_cli.exchanges.paint import Paint
+    from gatewright_cli.exchanges.recorded import UnreadableError, read
+    from gatewright_cli.exchanges.report import report
+
+    if request_id.endswith(SUFFIX):
+        recorded = read_file(Path(request_id))
+    else:
+        recorded = asyncio.run(_recorded(request_id, run_dir, controller))
+    if as_json:
+        click.echo(recorded)
+        return
+    paint = Paint.of(sys.stdout)
+    try:
+        lines = report(read(recorded), paint, _sources(run_dir))
+    except UnreadableError as error:
+        raise PreflightError([f"{request_id}: {error}"]) from error
+    for line in lines:
+        click.echo(line, color=paint.colours)
+
+
+def _sources(run_dir: Path | None) -> Sources:
+    """What a run of this machine runs, and what is named from here."""
+    from gatewright_cli.exchanges.source_lines import Sources
+    from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+
+    try:
+        build = Path(read_status(run_dir or find_run())["build"])
+        return Sources(build / "python-executor" / "policies", Path.cwd())
+    except RunDirError:
+        return Sources(here=Path.cwd())
+
+
+async def _recorded(request_id: str, run_dir: Path | None, controller: str | None) -> bytes:
+    from gatewright_cli.commands.controller_address import controller_address
+    from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
+    from gatewright_cli.node.management import NoAnswerError
+
+    address = controller_address(run_dir, controller)
+    try:
+        return await ExchangeSource(address.url, address.token).get(request_id)
+    except (NotRecordedError, RefusedError, NoAnswerError) as error:
+        raise PreflightError([str(error)]) from error

@@ -1,0 +1,74 @@
+"""`gatewright record`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.options import A_PATH, CONTROLLER, RUN_DIR
+from gatewright_cli.mistakes import PreflightError
+
+if TYPE_CHECKING:
+    from gatewright_cli.node.exchange_source import ExchangeSource
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=A_PATH)
+@selecting
+@RUN_DIR
+@CONTROLLER
+@click.pass_context
+def record(
+    context: click.Context, folder: Path | None, selection: Selection, run_dir: Path | None, controller: str | None
+) -> None:
+    """Save exchanges as they end, each to a new file NAME.exchange.json in DIR, and print its path.
+
+    Without DIR the nodes keep them in memory, the newest ones, for `gatewright explain` and `gatewright tail --kept`;
+    the command returns at once.
+
+    All options have to fit. Ctrl-C ends it. Exit status 1 where the controller refuses or goes away, or a file cannot
+    be written.
+    """
+    from gatewright_cli.commands.controller_address import controller_address
+    from gatewright_cli.node.exchange_source import ExchangeSource
+
+    if folder is None and (selection.kept or selection.limit):
+        option = "--kept" if selection.kept else "--limit"
+        raise PreflightError([f"expected DIR with {option}, got none: name a folder for the files"])
+    address = controller_address(run_dir, controller)
+    source = ExchangeSource(address.url, address.token)
+    if folder is None:
+        asyncio.run(_keep(source, selection))
+    else:
+        context.exit(0 if _save(source, selection, folder) else 1)
+
+
+def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
+    from gatewright_cli.commands import exchange_file
+    from gatewright_cli.commands.exchange_watch import ExchangeWatch
+
+    exchange_file.make_folder(folder)
+    watch = ExchangeWatch(
+        source, lambda one: click.echo(exchange_file.write(folder, one)), lambda said: click.echo(said, err=True)
+    )
+    done = asyncio.run(watch.until_end(selection.query))
+    click.echo(f"{watch.count} exchange{'' if watch.count == 1 else 's'} in {folder}", err=True)
+    return done
+
+
+async def _keep(source: ExchangeSource, selection: Selection) -> None:
+    from gatewright_cli.node.exchange_source import RefusedError
+    from gatewright_cli.node.management import NoAnswerError
+
+    try:
+        recording = await source.record(selection.filter, selection.seconds)
+    except (RefusedError, NoAnswerError) as error:
+        raise PreflightError([str(error)]) from error
+    click.echo(f"recording {recording.id} until {recording.ends_at}")
+    for node in recording.nodes:
+        if node.reason:
+            click.echo(f"node {node.id} does not record: {node.reason}", err=True)

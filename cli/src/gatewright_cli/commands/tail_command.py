@@ -1,0 +1,43 @@
+"""`gatewright tail`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+
+
+@click.command()
+@selecting
+@click.option("--json", "as_json", is_flag=True, help="Print each as it was recorded: a JSON object on a line.")
+@RUN_DIR
+@CONTROLLER
+@click.pass_context
+def tail(
+    context: click.Context, selection: Selection, as_json: bool, run_dir: Path | None, controller: str | None
+) -> None:
+    """Print exchanges as they end, a line for each: when (UTC), status, duration, request, API and operation, the
+    policies that failed or answered, request id.
+
+    All options have to fit. Nodes keep what is watched, so that `gatewright explain REQUEST_ID` tells more of a line.
+    Ctrl-C ends it. Exit status 1 where the controller refuses, or goes away.
+    """
+    from gatewright_cli.commands.controller_address import controller_address
+    from gatewright_cli.commands.exchange_watch import ExchangeWatch
+    from gatewright_cli.exchanges.line import line
+    from gatewright_cli.exchanges.paint import Paint
+    from gatewright_cli.exchanges.recorded import read
+    from gatewright_cli.node.exchange_source import ExchangeSource
+
+    address, paint = controller_address(run_dir, controller), Paint.of(sys.stdout)
+
+    def show(exchange: bytes) -> None:
+        click.echo(exchange if as_json else line(read(exchange), paint), color=paint.colours)
+
+    watch = ExchangeWatch(ExchangeSource(address.url, address.token), show, lambda said: click.echo(said, err=True))
+    context.exit(0 if asyncio.run(watch.until_end(selection.query)) else 1)

@@ -1,0 +1,92 @@
+"""What a policy has changed: lines that begin with - and +, as in a patch."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gatewright_cli.exchanges.recorded import Body, Change, Message
+
+MOST_LINES = 60
+CONTEXT_LINES = 2
+VALUES = ("header", "trailer")
+STORED = ("metadata", "analytics")
+
+
+def heading(change: Change) -> str:
+    """What it is that has changed."""
+    if change.what == "body":
+        sizes = [_body(side).size for side in (change.before, change.after) if side is not msgspec.UNSET]
+        return f"body, {' → '.join(map(str, sizes))} bytes"
+    if change.what == "answer":
+        return f"answer {_message(change.after).status}"
+    return f"{change.what} {change.name}".rstrip()
+
+
+def lines(change: Change) -> list[str]:
+    """Each begins with "- ", "+ " or, of what has stayed, two blanks."""
+    if change.what == "body":
+        found = list(_body_lines(change))
+    elif change.what == "answer":
+        found = list(_added(_message(change.after)))
+    else:
+        found = [*_sided("- ", change, change.before), *_sided("+ ", change, change.after)]
+    if len(found) <= MOST_LINES:
+        return found
+    return [*found[:MOST_LINES], f"  … {len(found) - MOST_LINES} lines more; --json has them"]
+
+
+def _sided(sign: str, change: Change, value: Any) -> Iterator[str]:
+    if value is msgspec.UNSET:
+        return
+    if change.what in VALUES and isinstance(value, list):
+        yield from (f"{sign}{one}" for one in value)
+    elif change.what in STORED:
+        yield f"{sign}{json.dumps(value, ensure_ascii=False)}"
+    else:
+        yield f"{sign}{value}"
+
+
+def _added(message: Message) -> Iterator[str]:
+    yield from (f"+ {name}: {value}" for name, value in message.headers)
+    if message.body is not None and message.body.size:
+        yield "+"
+        yield from (f"+ {line}" for line in _text(message.body))
+
+
+def _body_lines(change: Change) -> Iterator[str]:
+    before, after = (_text(_body(side)) if side is not msgspec.UNSET else [] for side in (change.before, change.after))
+    found = difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES)
+    for number, line in enumerate(found):
+        if number >= 2 and not line.startswith("@@"):  # without the names of files
+            yield f"{line[0]} {line[1:]}"
+
+
+def _text(body: Body) -> list[str]:
+    if body.text is None:
+        encoded = f" in {body.decoded}" if body.decoded else ""
+        return [f"({body.size} bytes{encoded} that are no text)"] if body.size else []
+    text = body.text
+    if not body.truncated and text[:1] in ("{", "["):
+        text = _indented(text)
+    return [*text.splitlines(), "… (the rest was not recorded)"] if body.truncated else text.splitlines()
+
+
+def _indented(text: str) -> str:
+    """JSON, a member on each line, so that one that has changed is seen."""
+    try:
+        return msgspec.json.format(text, indent=2)
+    except msgspec.DecodeError:
+        return text
+
+
+def _body(side: Any) -> Body:
+    return msgspec.convert(side, Body)
+
+
+def _message(side: Any) -> Message:
+    return Message() if side is msgspec.UNSET else msgspec.convert(side, Message)

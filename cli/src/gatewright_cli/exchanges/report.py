@@ -1,0 +1,92 @@
+"""One exchange explained: who answered and why, what each policy took, changed, and where it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gatewright_cli.exchanges import differences, timeline
+from gatewright_cli.exchanges.line import duration
+from gatewright_cli.exchanges.paint import Paint, folded, safe, wrapped
+from gatewright_cli.exchanges.recorded import Exchange, Execution, Failure
+from gatewright_cli.exchanges.source_lines import NO_SOURCES, Sources
+from gatewright_cli.exchanges.verdict import verdict
+
+LABEL_WIDTH = 10
+
+
+def report(exchange: Exchange, paint: Paint, sources: Sources = NO_SOURCES) -> list[str]:
+    """Its lines."""
+    return list(_report(exchange, paint, sources))
+
+
+def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]:
+    sentence = f"{exchange.request.method} {exchange.target}: {verdict(exchange)}; {duration(exchange.duration_ms)}"
+    yield from (paint.bold(line) for line in wrapped(safe(sentence), paint.width))
+    yield ""
+    for label, text in _facts(exchange):
+        first, *rest = wrapped(safe(text), paint.width - LABEL_WIDTH - 2)
+        yield f"{paint.dim(label.ljust(LABEL_WIDTH))}  {first}"
+        yield from (" " * (LABEL_WIDTH + 2) + line for line in rest)
+    yield ""
+    if not exchange.executions:
+        yield "No policy was run."
+        return
+    yield from timeline.table(exchange, paint)
+    for execution in exchange.executions:
+        if execution.changes or execution.failure or execution.stream:
+            yield ""
+            yield from _execution(execution, paint, sources)
+
+
+def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    yield "request id", exchange.id
+    yield "API", f"{exchange.api} {exchange.api_version}, operation {exchange.operation}, chain {exchange.chain}"
+    yield "node", exchange.node
+    if exchange.client.address:
+        yield "client", exchange.client.address
+    yield "began", exchange.started_at
+    if idle := [one for one in exchange.policies if one not in {execution.policy for execution in exchange.executions}]:
+        yield "not run", ", ".join(idle)
+    if exchange.trace_id:
+        yield "trace", exchange.trace_id
+    if exchange.details:
+        yield "details", exchange.details
+    if exchange.error:
+        yield "error", exchange.error
+    if exchange.redacted:
+        yield "redacted", f"{exchange.redacted} value{'' if exchange.redacted == 1 else 's'}"
+
+
+def _execution(execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:
+    shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
+    heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{shadow}"
+    yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
+    if execution.failure:
+        yield from _failure(execution.policy, execution.failure, paint, sources)
+    if execution.stream:
+        yield f"  {execution.stream.bytes_in} bytes in, {execution.stream.bytes_out} bytes out"
+    for change in execution.changes:
+        yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
+        for line in differences.lines(change):
+            yield from _difference(line, paint)
+
+
+def _difference(line: str, paint: Paint) -> Iterator[str]:
+    style = {"-": paint.red, "+": paint.green}.get(line[:1], paint.dim)
+    sign, text = line[:1], safe(line[2:])
+    first, *rest = folded(text, paint.width - 6)
+    yield style(f"    {sign} {first}".rstrip())
+    yield from (style(f"      {more}") for more in rest)
+
+
+def _failure(policy: str, failure: Failure, paint: Paint, sources: Sources) -> Iterator[str]:
+    kind, *more = [safe(line) for line in f"{failure.kind}: {failure.message}".splitlines()]
+    for text in (kind, *more):
+        yield from (f"  {paint.red(line)}" for line in wrapped(text, paint.width - 2))
+    if not failure.file:
+        return
+    yield f"  {safe(failure.file)}:{failure.line}"
+    for number, text in sources.around(policy, failure.file, failure.line):
+        mark = ">" if number == failure.line else " "
+        shown = f"  {mark} {number:>4}  {safe(text.expandtabs(4))}".rstrip()
+        yield paint.bold(shown) if mark == ">" else paint.dim(shown)

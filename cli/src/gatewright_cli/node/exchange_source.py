@@ -1,0 +1,128 @@
+"""Where recorded exchanges come from: a controller's /v1/exchanges and /v1/recordings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import msgspec
+
+from gatewright_cli.node.management import NoAnswerError, said
+from gatewright_cli.supervision.local_http import Answer, LocalClient, LocalHttpError
+
+ANSWER_SECONDS = 20.0
+SILENCE_SECONDS = 60.0
+"""The controller says every 15 s that it lives."""
+JSON_LINES = {"accept": "application/x-ndjson"}
+
+
+class RefusedError(Exception):
+    """The controller does not do what is asked; the message says why."""
+
+
+class NotRecordedError(Exception):
+    """No node has the exchange; the message says what nodes are silent, if any are."""
+
+
+class ToldNode(msgspec.Struct, frozen=True):
+    """A node, and whether it tells of its exchanges; reason: why it does not."""
+
+    id: str
+    state: str
+    reason: str = ""
+
+
+class _Dropped(msgspec.Struct):
+    exchanges: int
+
+
+class _Ended(msgspec.Struct):
+    reason: str
+
+
+class _Line(msgspec.Struct):
+    exchange: msgspec.Raw = msgspec.Raw()
+    dropped: _Dropped | None = None
+    nodes: list[ToldNode] | None = None
+    ended: _Ended | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One of: an exchange, as the engine made it; how many were dropped; the nodes, where others tell than before; why
+    there is no more: "limit", "seconds", "told" or "stopping".
+    """
+
+    exchange: bytes = b""
+    dropped: int = 0
+    nodes: tuple[ToldNode, ...] | None = None
+    ended: str = ""
+
+
+class Recording(msgspec.Struct, frozen=True, rename="camel"):
+    """One that is under way."""
+
+    id: str
+    ends_at: str
+    nodes: list[ToldNode] = []
+
+
+class ExchangeSource:
+    """The controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
+
+    def __init__(self, controller: str, token: str) -> None:
+        self._client = LocalClient(None, controller, ANSWER_SECONDS)
+        if token:
+            self._client.headers["authorization"] = f"Bearer {token}"
+
+    async def watch(self, parameters: Sequence[tuple[str, str]]) -> AsyncIterator[Event]:
+        """What /v1/exchanges tells with these query parameters, to its end.
+
+        Raises RefusedError, and NoAnswerError where it breaks off.
+        """
+        try:
+            async with self._client.stream("/v1/exchanges", parameters, JSON_LINES) as stream:
+                _refuse(stream.answer)
+                async for line in stream.lines(SILENCE_SECONDS):
+                    if line:
+                        yield _event(line)
+        except LocalHttpError as error:
+            raise NoAnswerError(f"the controller no longer answers ({error})") from error
+
+    async def get(self, request_id: str) -> bytes:
+        """The newest exchange with this request id. Raises NotRecordedError, RefusedError, NoAnswerError."""
+        answer = await self._ask("GET", f"/v1/exchanges/{quote(request_id, safe='')}")
+        if answer.status_code == 404:
+            raise NotRecordedError(said(answer).removeprefix("404 "))
+        _refuse(answer)
+        return answer.content
+
+    async def record(self, exchange_filter: object, seconds: int) -> Recording:
+        """Has nodes keep what fits. Raises RefusedError, NoAnswerError."""
+        content = msgspec.json.encode({"filter": exchange_filter, "seconds": seconds})
+        answer = await self._ask("POST", "/v1/recordings", content)
+        _refuse(answer)
+        return msgspec.json.decode(answer.content, type=Recording)
+
+    async def _ask(self, method: str, path: str, content: bytes = b"") -> Answer:
+        headers = {"content-type": "application/json"} if content else {}
+        try:
+            return await self._client.request(method, path, content=content, headers=headers)
+        except LocalHttpError as error:
+            raise NoAnswerError(f"the controller gave no answer ({error})") from error
+
+
+def _refuse(answer: Answer) -> None:
+    if answer.is_error:
+        raise RefusedError(said(answer))
+
+
+def _event(line: bytes) -> Event:
+    told = msgspec.json.decode(line, type=_Line)
+    return Event(
+        exchange=bytes(told.exchange),
+        dropped=told.dropped.exchanges if told.dropped else 0,
+        nodes=tuple(told.nodes) if told.nodes is not None else None,
+        ended=told.ended.reason if told.ended else "",
+    )

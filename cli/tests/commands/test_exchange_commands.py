@@ -1,0 +1,386 @@
+"""`gatewright tail`, `explain` and `record` as processes, against a real controller and a node that tells what a test
+has it tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+
+from cli.tests.exchanges.examples import ID, Json, document, execution, failure
+
+LIMIT_SECONDS = 60.0
+TOKEN = "only-for-these-tests"  # noqa: S105
+COMMAND = (sys.executable, "-m", "gatewright_cli")
+FAILED = execution(0, "slow", "failed", failure=failure("timeout", "late after 1s"))
+LINE = f"17:10:51.123  200   12.3 ms  GET /orders/v1.0/7?x=1  orders GET /{{id}}  {ID}\n"
+
+
+LOOKED = b'{"id":"-"}'
+"""What nodes are asked while a test looks whether they are there."""
+
+
+class Controller:
+    """A real one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.socket, self.token = folder, folder / "n.sock", folder / "token"
+        (folder / "definitions").mkdir()
+        self.token.write_text(TOKEN)
+        arguments = [
+            "--listen", "127.0.0.1:0", "--node-listen", f"unix:{self.socket}", "--token-file", str(self.token),
+            "--definitions", f"{folder}/definitions", "--database", f"sqlite:{folder}/c.db",
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "gatewright_controller", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._ready: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url = f"http://{self._ready.get(timeout=LIMIT_SECONDS)}"
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for record in map(json.loads, lines):
+                if record["message"] == "ready":
+                    self._ready.put(record["listen"])
+
+    def told_by(self) -> set[str]:
+        """The nodes of whose exchanges it is told."""
+        headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/x-ndjson"}
+        with httpx.stream("GET", f"{self.url}/v1/exchanges", params={"id": "-"}, headers=headers) as answer:
+            first = json.loads(next(answer.iter_lines()))
+        return {node["id"] for node in first["nodes"] if node["state"] == "observed"}
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.wait(LIMIT_SECONDS)
+        self._reader.join(LIMIT_SECONDS)
+
+
+@contextmanager
+def controlling(folder: Path) -> Iterator[Controller]:
+    controller = Controller(folder)
+    try:
+        yield controller
+    finally:
+        controller.end()
+
+
+class Node:
+    """Tells on Observe."""
+
+    def __init__(self, controller: Controller, node_id: str) -> None:
+        self._channel = grpc.insecure_channel(f"unix:{controller.socket}")
+        self._messages: queue.Queue[node_pb2.Observed | None] = queue.Queue()
+        self._messages.put(node_pb2.Observed(node_id=node_id))
+        stub = node_pb2_grpc.NodeServiceStub(self._channel)
+        self._asked = stub.Observe(iter(self._messages.get, None), wait_for_ready=True)
+        self._seen: queue.Queue[node_pb2.Observation] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        while node_id not in controller.told_by():
+            assert self._reader.is_alive()
+
+    def _read(self) -> None:
+        try:
+            for observation in self._asked:
+                if observation.filter != LOOKED:
+                    self._seen.put(observation)
+        except grpc.RpcError:
+            pass
+
+    def asked(self, *, kept: bool = False) -> node_pb2.Observation:
+        """The next thing that it is asked for and that is no stop."""
+        while (found := self._seen.get(timeout=LIMIT_SECONDS)).stop:
+            pass
+        assert found.kept == kept
+        return found
+
+    def stopped(self, observation: int) -> bool:
+        """Whether that is what it is told next, but for others that are stopped."""
+        while (found := self._seen.get(timeout=LIMIT_SECONDS)).stop and found.id != observation:
+            pass
+        return found.stop
+
+    def tell(self, observation: int, *documents: Json, **more: object) -> None:
+        for one in documents:
+            exchange = json.dumps(one).encode()
+            self._messages.put(node_pb2.Observed(observation=observation, exchanges=[exchange]))
+        if more:
+            self._messages.put(node_pb2.Observed(observation=observation, **more))  # type: ignore[arg-type]
+
+    def answer_kept(self, *documents: Json) -> Json:
+        """Tells these as what it has kept; the filter that it was asked with."""
+        asked = self.asked(kept=True)
+        self.tell(asked.id, *documents, ended=True)
+        found: Json = json.loads(asked.filter)
+        return found
+
+    def close(self) -> None:
+        self._messages.put(None)
+        self._asked.cancel()
+        self._reader.join(LIMIT_SECONDS)
+        self._channel.close()
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    with controlling(tmp_path_factory.mktemp("c")) as controller:
+        yield controller
+
+
+@pytest.fixture
+def node(controller: Controller) -> Iterator[Node]:
+    with telling(controller, "node-1") as node:
+        yield node
+
+
+@contextmanager
+def telling(controller: Controller, node_id: str) -> Iterator[Node]:
+    node = Node(controller, node_id)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+class Command:
+    """One of ours, under way."""
+
+    def __init__(self, controller: Controller, *arguments: str) -> None:
+        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(controller.token)}
+        command = [*COMMAND, *arguments, "--controller", controller.url]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def complaint(self) -> str:
+        assert self.process.stderr
+        return self.process.stderr.readline()
+
+    def end(self) -> tuple[int, str, str]:
+        """Its exit status, and what it has printed since."""
+        out, err = self.process.communicate(timeout=LIMIT_SECONDS)
+        return self.process.returncode, out, err
+
+    def interrupt(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        return self.end()
+
+
+def test_tail_prints_a_line_for_each_as_it_comes(controller: Controller, node: Node) -> None:
+    tail = Command(controller, "tail", "--status", "5xx", "--status", "200", "--header", "x-user=ann", "--errors")
+    asked = node.asked()
+    assert json.loads(asked.filter) == {
+        "status": ["5xx", "200"], "header": {"name": "x-user", "value": "ann"}, "errors": True,
+    }  # fmt: skip
+    node.tell(asked.id, document())
+    assert tail.line() == LINE
+    node.tell(asked.id, document(FAILED, status=504, answeredBy="failure"))
+    assert "slow:v1.0.0 failed: timeout" in tail.line()
+    assert tail.interrupt() == (0, "", "")
+    assert node.stopped(asked.id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order(controller: Controller, node: Node, number: int) -> None:
+    tail = Command(controller, "tail")
+    asked = node.asked()
+    node.tell(asked.id, document())
+    assert tail.line() == LINE
+    assert tail.interrupt(number) == (0, "", "")
+    assert node.stopped(asked.id)
+
+
+def test_as_json_it_is_what_the_node_has_told(controller: Controller, node: Node) -> None:
+    tail = Command(controller, "tail", "--json", "--limit", "2")
+    found = [document(), document(FAILED)]
+    node.tell(node.asked().id, *found)
+    status, out, err = tail.end()
+    assert (status, err) == (0, "")
+    assert out == "".join(f"{json.dumps(one)}\n" for one in found)
+
+
+def test_what_does_not_come_is_said_on_stderr(controller: Controller, node: Node) -> None:
+    tail = Command(controller, "tail", "--seconds", "1")
+    asked = node.asked()
+    node.tell(asked.id, dropped=3)
+    node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
+    said = {tail.complaint() for _ in range(3)}
+    assert said == {
+        "3 exchanges dropped: they came faster than they were taken; watch fewer with a filter, or --sample\n",
+        "node node-1 does not tell: expected at most 8 observations, got 9\n",
+        "ended, for its time is over (--seconds)\n",
+    }
+    assert tail.end() == (0, "", "")
+
+
+def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
+    tail = Command(controller, "tail", "--limit", "1")
+    assert tail.complaint() == "no node is connected to the controller; what comes is shown once one is\n"
+    with telling(controller, "node-2") as late:
+        late.tell(late.asked().id, document())
+        assert tail.end() == (0, LINE, "")
+
+
+@pytest.mark.parametrize("command", ["tail", "record"])
+def test_what_the_controller_refuses_is_one_sentence(controller: Controller, command: str) -> None:
+    refused = Command(controller, command, "--path", "orders", "--sample", "2")
+    status, out, err = refused.end()
+    root = "filter." if command == "record" else ""
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {root}path: expected the beginning of a path, such as '/orders', got 'orders'; ")
+    assert f"{root}sample: expected a share from 0 to 1, got 2.0" in err
+
+
+def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
+    with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
+        tail = Command(controller, "tail")
+        node.asked()
+        controller.end()
+        assert tail.end() == (1, "", "error: the controller stops\n")
+        for command in (["tail"], ["explain", "x"], ["record"]):
+            status, out, err = Command(controller, *command).end()
+            assert (status, out) == (1, "")
+            assert err.startswith("error: the controller ")
+            assert err.endswith("(ConnectionRefusedError)\n")
+
+
+def test_a_controller_that_is_killed(tmp_path: Path) -> None:
+    with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
+        tail = Command(controller, "tail")
+        node.tell(node.asked().id, document())
+        assert tail.line() == LINE
+        controller.end(signal.SIGKILL)
+        status, out, err = tail.end()
+        assert (status, out) == (1, "")
+        assert err.startswith("error: the controller no longer answers (")
+
+
+def test_explain_tells_all_of_one(controller: Controller, node: Node) -> None:
+    explain = Command(controller, "explain", ID)
+    assert node.answer_kept(document(FAILED, status=504, answeredBy="failure")) == {"id": ID}
+    status, out, err = explain.end()
+    assert (status, err) == (0, "")
+    assert out.startswith(
+        "GET /orders/v1.0/7?x=1: answered 504 by the gateway, for slow:v1.0.0 failed in its request phase: timeout: "
+        "late after 1s; 12.3 ms\n\n"
+    )
+    explain = Command(controller, "explain", ID, "--json")
+    node.answer_kept(document())
+    assert explain.end() == (0, f"{json.dumps(document())}\n", "")
+
+
+def test_explain_says_how_to_record_what_nobody_has(controller: Controller, node: Node) -> None:
+    explain = Command(controller, "explain", "no/such id")
+    assert node.answer_kept() == {"id": "no/such id"}
+    status, out, err = explain.end()
+    assert (status, out) == (1, "")
+    assert err == (
+        "error: no node has an exchange no/such id; nodes keep the newest of those that somebody watches (GET "
+        "/v1/exchanges, `gatewright tail`) or records (POST /v1/recordings, `gatewright record`); do so, and repeat "
+        "the request\n"
+    )
+
+
+def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
+    controller: Controller, node: Node, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / "recorded"
+    names = ["", "-2", "-3"]
+    expected = [folder / f"20261126T171051.123456Z-GET-orders-v1-0-7-5f1c2d3e{name}.exchange.json" for name in names]
+    for limit, paths in ((2, expected[:2]), (1, expected[2:])):
+        record = Command(controller, "record", str(folder), "--api", "orders", "--limit", str(limit))
+        refused = record.end()
+        assert refused[0] == 1, "there is no API orders"
+        record = Command(controller, "record", str(folder), "--limit", str(limit))
+        node.tell(node.asked().id, *(document(number=number) for number in range(limit)))
+        assert record.end() == (
+            0, "".join(f"{path}\n" for path in paths), f"{limit} exchange{'s' * (limit > 1)} in {folder}\n",
+        )  # fmt: skip
+    assert sorted(folder.iterdir()) == sorted(expected)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in expected} == {0o600}
+    assert [json.loads(path.read_text())["number"] for path in expected] == [0, 1, 0]
+    assert expected[1].read_text() == f"{json.dumps(document(number=1))}\n"
+    shown = Command(controller, "explain", str(expected[0])).end()
+    assert shown[0] == 0
+    assert shown[1].startswith("GET /orders/v1.0/7?x=1: answered 200 by the upstream; 12.3 ms\n")
+
+
+def test_record_kept_saves_what_nodes_have(controller: Controller, node: Node, tmp_path: Path) -> None:
+    record = Command(controller, "record", str(tmp_path), "--kept")
+    assert node.answer_kept(document(), document()) == {}
+    status, out, err = record.end()
+    assert (status, err) == (0, f"2 exchanges in {tmp_path}\n")
+    assert len(out.splitlines()) == 2
+
+
+def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, node: Node) -> None:
+    arguments = ["--seconds", "60", "--errors", "--header", "x-user=ann", "--sample", "0.5", "--status", "4xx,503"]
+    status, out, err = Command(controller, "record", *arguments).end()
+    assert (status, err) == (0, "")
+    assert out.startswith("recording ")
+    asked = node.asked()
+    assert json.loads(asked.filter) == {
+        "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5, "status": ["4xx", "503"],
+    }  # fmt: skip
+    assert asked.untold
+    assert 0 < asked.seconds <= 60
+    url = f"{controller.url}/v1/recordings/{out.split()[1]}"
+    assert httpx.delete(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 204
+    assert node.stopped(asked.id)
+
+
+@pytest.mark.parametrize("option", [["--kept"], ["--limit", "3"]])
+def test_what_needs_a_folder_says_so(controller: Controller, option: list[str]) -> None:
+    assert Command(controller, "record", *option).end() == (
+        1, "", f"error: expected DIR with {option[0]}, got none: name a folder for the files\n",
+    )  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_one_is_named(controller: Controller, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert Command(controller, "record", str(tmp_path / "file")).end() == (
+        1, "", f"error: {tmp_path}/file: expected a folder for exchanges: File exists\n",
+    )  # fmt: skip
+    status, _, err = Command(controller, "explain", str(tmp_path / "none.exchange.json")).end()
+    assert (status, err) == (
+        1, f"error: {tmp_path}/none.exchange.json: expected a file of `gatewright record`: No such file or directory\n",
+    )  # fmt: skip
+
+
+def test_a_reader_that_has_enough_ends_it(controller: Controller, node: Node) -> None:
+    """As `gatewright tail | head -1`."""
+    tail = Command(controller, "tail")
+    asked = node.asked()
+    node.tell(asked.id, document())
+    assert tail.line() == LINE
+    assert tail.process.stdout
+    tail.process.stdout.close()
+    node.tell(asked.id, document(), document())
+    assert tail.process.wait(LIMIT_SECONDS) != 0
+    assert tail.process.stderr
+    assert "Traceback" not in tail.process.stderr.read()
+    tail.process.stderr.close()
+    assert node.stopped(asked.id)

@@ -1,0 +1,216 @@
+"""What nodes are asked to tell of their exchanges, and who is told it.
+
+Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes.
+A node is asked when it connects and stopped when nobody listens any more: what nobody wants costs it nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.deployment import Deployment
+
+OPENING_SECONDS = 3.0
+"""How long a node may be connected before it is said of it that it does not tell."""
+
+NodeState = Literal["observed", "connecting", "refused", "unobserved"]
+
+
+@dataclass(frozen=True)
+class ObservedNode:
+    """Whether a node tells. reason: why it does not; "" where it does or is about to."""
+
+    id: str
+    state: NodeState
+    reason: str = ""
+
+
+class Listener(Protocol):
+    """Who is told what an observation brings."""
+
+    def told(self, exchange: bytes) -> None:
+        """One exchange."""
+
+    def missed(self, count: int) -> None:
+        """So many were dropped by a node."""
+
+    def changed(self) -> None:
+        """Which nodes tell, or whether more is to come, may have changed."""
+
+
+@dataclass(eq=False)
+class Observation:
+    """What nodes are asked: exchanges that fit the filter. kept: those that they have, else those that end from now on.
+
+    until: the event loop's time until which nodes keep them and tell none; None: they tell them while somebody listens.
+    """
+
+    id: int
+    filter: bytes
+    kept: bool = False
+    until: float | None = None
+    listeners: list[Listener] = field(default_factory=list)
+    waits_for: set[ObservingNode] = field(default_factory=set)
+    """Of a kept one: who has been asked and has yet to tell."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By node: why it does not tell."""
+
+
+class ObservingNode:
+    """A node's stream: what it is still to be sent, in order."""
+
+    def __init__(self, node_id: str) -> None:
+        self.id = node_id
+        self._messages: asyncio.Queue[node_pb2.Observation | None] = asyncio.Queue()
+
+    def send(self, message: node_pb2.Observation) -> None:
+        """For its next turn."""
+        self._messages.put_nowait(message)
+
+    def end(self) -> None:
+        """Nothing more is sent on this stream."""
+        self._messages.put_nowait(None)
+
+    async def messages(self) -> AsyncIterator[node_pb2.Observation]:
+        """All that is sent, until the end."""
+        while (message := await self._messages.get()) is not None:
+            yield message
+
+
+class Observations:
+    """Who watches on one side, nodes on the other. Watchers with the same filter share what nodes tell."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._nodes: dict[str, ObservingNode] = {}
+        self._observations: dict[int, Observation] = {}
+        self._last_id = 0
+        self._unobserved_since: dict[str, float] = {}
+        self.stopping = False
+
+    # ------------------------------------------------------------ who watches
+
+    def open(self, exchange_filter: bytes, listener: Listener, *, kept: bool = False, seconds: int = 0) -> Observation:
+        """Asks all nodes, and those that connect while it is open. `close` it.
+
+        seconds: for which nodes keep what fits, and tell nothing of it; such a one is not shared. 0: they tell.
+        """
+        if not (kept or seconds) and (shared := self._shared(exchange_filter)):
+            shared.listeners.append(listener)
+            return shared
+        self._last_id += 1
+        until = asyncio.get_running_loop().time() + seconds if seconds else None
+        observation = Observation(self._last_id, exchange_filter, kept, until, [listener])
+        self._observations[observation.id] = observation
+        for node in self._nodes.values():
+            self._ask(node, observation)
+        return observation
+
+    def _shared(self, exchange_filter: bytes) -> Observation | None:
+        for one in self._observations.values():
+            if one.filter == exchange_filter and not one.kept and one.until is None:
+                return one
+        return None
+
+    def close(self, observation: Observation, listener: Listener) -> None:
+        """The listener is told nothing more; nodes stop where it was the last one."""
+        observation.listeners.remove(listener)
+        if observation.listeners:
+            return
+        del self._observations[observation.id]
+        for node in self._nodes.values():
+            node.send(node_pb2.Observation(id=observation.id, stop=True))
+
+    def nodes(self, observation: Observation | None = None) -> list[ObservedNode]:
+        """The connected nodes by name, and whether they tell; of an observation, whether they tell what it asks."""
+        refused = observation.refused if observation else {}
+        return [self._state(name, refused) for name in sorted(self._deployment.nodes.keys() | self._nodes.keys())]
+
+    def stop(self) -> None:
+        """Ends the nodes' streams, and what watchers are told."""
+        self.stopping = True
+        for node in self._nodes.values():
+            node.end()
+        self._notify()
+
+    def _state(self, name: str, refused: dict[str, str]) -> ObservedNode:
+        if name in self._nodes:
+            return ObservedNode(name, "refused", refused[name]) if name in refused else ObservedNode(name, "observed")
+        now = asyncio.get_running_loop().time()
+        if now - self._unobserved_since.get(name, now) < OPENING_SECONDS:
+            return ObservedNode(name, "connecting")
+        version = self._deployment.nodes[name].engine_version
+        reason = f"its engine {version} does not tell of exchanges; start the node with this controller's version"
+        return ObservedNode(name, "unobserved", " ".join(reason.split()))
+
+    # ------------------------------------------------------------ from the nodes
+
+    def connect(self, node_id: str) -> ObservingNode:
+        """A node's newest stream counts: an older one of the same id ends. It is asked all that is open."""
+        node = ObservingNode(node_id)
+        if old := self._nodes.get(node_id):
+            old.end()
+            self._gone(old)
+        self._nodes[node_id] = node
+        for observation in self._observations.values():
+            observation.refused.pop(node_id, None)
+            self._ask(node, observation)
+        self.nodes_changed()
+        return node
+
+    def disconnect(self, node: ObservingNode) -> None:
+        """The node's stream has ended."""
+        node.end()
+        if self._nodes.get(node.id) is node:
+            del self._nodes[node.id]
+        self._gone(node)
+        self.nodes_changed()
+
+    def told(self, node: ObservingNode, message: node_pb2.Observed) -> None:
+        """What the node says of an observation; nothing where that is closed meanwhile."""
+        if (observation := self._observations.get(message.observation)) is None:
+            return
+        if message.dropped:
+            for listener in observation.listeners:
+                listener.missed(message.dropped)
+        for exchange in message.exchanges:
+            for listener in observation.listeners:
+                listener.told(exchange)
+        if message.refused:
+            observation.refused[node.id] = message.refused
+        if message.ended:
+            observation.waits_for.discard(node)
+            self._notify()
+
+    def nodes_changed(self) -> None:
+        """A node has come or gone. Watchers are told, and once more when it should have begun to tell."""
+        loop = asyncio.get_running_loop()
+        unobserved = self._deployment.nodes.keys() - self._nodes.keys()
+        self._unobserved_since = {name: self._unobserved_since.get(name, loop.time()) for name in unobserved}
+        if unobserved:
+            loop.call_later(OPENING_SECONDS, self._notify)
+        self._notify()
+
+    def _ask(self, node: ObservingNode, observation: Observation) -> None:
+        left = 0
+        if observation.until is not None:
+            left = max(1, round(observation.until - asyncio.get_running_loop().time()))
+        asked = node_pb2.Observation(
+            id=observation.id, filter=observation.filter, kept=observation.kept, seconds=left, untold=left > 0
+        )
+        if observation.kept:
+            observation.waits_for.add(node)
+        node.send(asked)
+
+    def _gone(self, node: ObservingNode) -> None:
+        for observation in self._observations.values():
+            observation.waits_for.discard(node)
+
+    def _notify(self) -> None:
+        for observation in self._observations.values():
+            for listener in observation.listeners:
+                listener.changed()

@@ -1,0 +1,543 @@
+"""What nodes tell of exchanges, through the management API: real nodes' streams on one side, real HTTP on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import grpc
+import httpx
+import pytest
+import uvicorn
+from gatewright_controller import exchange_api, exchange_stream, observations, watching
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.api import create_app
+from gatewright_controller.connections import BoundedProtocol, Limits
+from gatewright_controller.controller import Controller
+from gatewright_controller.gateways import Gateways
+from gatewright_controller.node_server import NodeServer, start_node_server
+from gatewright_controller.observations import Observations
+from gatewright_controller.watching import Watching
+from gatewright_documents.values import JsonObject
+from grpc import aio
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+JSON_LINES = {"accept": "application/x-ndjson"}
+TELLS = {"state": "observed", "reason": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: ARG001 - by which it runs at all
+    """As in test_node_server.py."""
+    yield  # noqa: PT022 - it lives as long as this does not return
+
+
+def exchange(number: int = 1, **members: object) -> bytes:
+    """One as an engine makes it, with spaces and an order that nobody else would choose."""
+    return json.dumps({"version": 1, "id": f"id-{number}", **members}, indent=1).encode()
+
+
+class TellingNode:
+    """A node that opens Observe, and tells what a test has it tell."""
+
+    def __init__(self, address: str, node_id: str = "n1") -> None:
+        self.id = node_id
+        self._channel = aio.insecure_channel(address)
+        self._call = node_pb2_grpc.NodeServiceStub(self._channel).Observe()
+
+    async def open(self) -> TellingNode:
+        await self._call.write(node_pb2.Observed(node_id=self.id))
+        return self
+
+    async def asked(self) -> node_pb2.Observation:
+        """The next thing that the controller asks for."""
+        async with asyncio.timeout(20):
+            message = await self._call.read()
+        assert isinstance(message, node_pb2.Observation), message
+        return message
+
+    async def tell(self, observation: int, *exchanges: bytes, **more: Any) -> None:
+        for one in exchanges:
+            await self._call.write(node_pb2.Observed(observation=observation, exchanges=[one]))
+        if more:
+            await self._call.write(node_pb2.Observed(observation=observation, **more))
+
+    async def code(self) -> grpc.StatusCode:
+        return await self._call.code()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+@dataclass
+class Stream:
+    """What a watcher is told, event by event."""
+
+    lines: AsyncIterator[str]
+
+    async def next(self) -> tuple[str, Any]:
+        async with asyncio.timeout(20):
+            while not (line := await anext(self.lines)):
+                pass
+        ((event, data),) = json.loads(line).items()
+        return event, data
+
+    async def rest(self) -> list[tuple[str, Any]]:
+        """All until its end."""
+        found = []
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                found.append(await self.next())
+        return found
+
+
+class Served:
+    """A controller's two sides."""
+
+    def __init__(self, address: str, url: str, known: Observations) -> None:
+        self.address, self.url, self.observations = address, url, known
+        self._nodes: list[TellingNode] = []
+
+    async def node(self, node_id: str = "n1") -> TellingNode:
+        """One that the controller knows of."""
+        node = await self.stream(node_id)
+        await until(lambda: any(one.id == node_id and one.state == "observed" for one in self.observations.nodes()))
+        return node
+
+    async def stream(self, node_id: str) -> TellingNode:
+        self._nodes.append(TellingNode(self.address, node_id))
+        return await self._nodes[-1].open()
+
+    @contextlib.asynccontextmanager
+    async def watch(self, client: httpx.AsyncClient, **parameters: object) -> AsyncIterator[Stream]:
+        given = {name: str(value) for name, value in parameters.items()}
+        async with client.stream("GET", "/v1/exchanges", params=given, headers=JSON_LINES, timeout=60) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield Stream(answer.aiter_lines())
+
+    async def close(self) -> None:
+        for node in self._nodes:
+            await node.close()
+
+
+@pytest.fixture
+async def served(
+    controller: Controller, gateways: Gateways, observations: Observations, tmp_path: Path
+) -> AsyncIterator[Served]:
+    address = f"unix:{tmp_path / 'n.sock'}"
+    nodes: NodeServer = await start_node_server(controller.deployment, observations, address)
+    app = create_app(controller, gateways, watching=Watching(observations))
+    protocol = functools.partial(BoundedProtocol, Limits(), {})
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_config=None, access_log=False))  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        await until(lambda: server.started)
+        served = Served(address, f"http://127.0.0.1:{listener.getsockname()[1]}", observations)
+        yield served
+        await served.close()
+        observations.stop()
+        controller.deployment.stop()
+        server.should_exit = True
+        await task
+    await nodes.stop(1)
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        yield client
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# ------------------------------------------------------------ watching
+
+
+async def test_an_exchange_comes_as_the_engine_made_it(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with client.stream("GET", "/v1/exchanges", params={"limit": "1"}, timeout=60) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        asked = await node.asked()
+        assert (asked.filter, asked.kept, asked.stop, asked.seconds) == (b"{}", False, False, 0)
+        await node.tell(asked.id, exchange(1, path="/ä\u2028\n\r"))
+        text = (await answer.aread()).decode()
+    told = exchange(1, path="/ä\u2028\n\r").decode().replace("\n", " ")
+    nodes = '[{"id":"n1","state":"observed","reason":""}]'
+    assert text == (
+        f'event: nodes\ndata: {nodes}\n\nevent: exchange\ndata: {told}\n\nevent: ended\ndata: {{"reason":"limit"}}\n\n'
+    )
+
+
+async def test_exchanges_as_lines(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client) as stream:
+        asked = await node.asked()
+        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        for number in range(3):
+            await node.tell(asked.id, exchange(number))
+            assert await stream.next() == ("exchange", json.loads(exchange(number)))
+
+
+async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient, orders: JsonObject) -> None:
+    assert (await client.post("/v1/apis", json=orders)).status_code == 201
+    node = await served.node()
+    parameters = [
+        ("api", "orders-v1"), ("operation", "GET /{id}"), ("policy", "log-message:v1.0.0"), ("path", "/orders"),
+        ("header", "X-User=ann=1"), ("status", "4xx,503"), ("status", "500"), ("errors", "true"), ("id", "abc"),
+        ("sample", "0.25"), ("limit", "1"),
+    ]  # fmt: skip
+    async with client.stream("GET", f"/v1/exchanges?{urlencode(parameters)}", timeout=60) as answer:
+        assert answer.status_code == 200
+        asked = await node.asked()
+        assert json.loads(asked.filter) == {
+            "api": "orders-v1", "operation": "GET /{id}", "policy": "log-message:v1.0.0", "path": "/orders",
+            "header": {"name": "x-user", "value": "ann=1"}, "status": ["4xx", "503", "500"], "errors": True,
+            "id": "abc", "sample": 0.25,
+        }  # fmt: skip
+        await node.tell(asked.id, exchange())
+        await answer.aread()
+    async with served.watch(client, header="x-user", policy="log-message", limit=1):
+        assert (await node.asked()).stop
+        assert json.loads((await node.asked()).filter) == {"header": {"name": "x-user"}, "policy": "log-message"}
+
+
+BAD = {
+    "colour=red": "expected no query parameter colour; known here are api, operation, policy, path, header, status,",
+    "api=nope": "api: expected one of orders-v1, got 'nope'",
+    "policy=nope": "policy: expected one of ",
+    "path=orders": "path: expected the beginning of a path, such as '/orders', got 'orders'",
+    "path=/x%3Fa=1": "path: expected the beginning of a path",
+    "header=a%20b": "header.name: expected a header's name, such as 'x-user', got 'a b'",
+    "status=6xx": "status[0]: expected a status such as '503', or a class of them such as '5xx', got '6xx'",
+    "status=4xx&status=": "status[1]: expected a status",
+    "errors=yes": "errors: expected true or false, got 'yes'",
+    "sample=1.5": "sample: expected a share from 0 to 1, got 1.5",
+    "sample=some": "sample: expected a share from 0 to 1, got 'some'",
+    "api=orders-v1&api=other": "api: expected one value, got several; leave one out",
+    "seconds=3601": "expected seconds to be a whole number from 1 to 3600, got '3601'",
+    "seconds=soon": "expected seconds to be a whole number from 1 to 3600, got 'soon'",
+    "limit=0": "expected limit to be a whole number from 1 to 1000000, got '0'",
+    "kept=yes": "expected kept to be true or false, got 'yes'",
+    "path=x&sample=2": "path: expected the beginning of a path, such as '/orders', got 'x'; sample: expected a share",
+}
+
+
+@pytest.mark.parametrize("query", BAD)
+async def test_what_is_wrong_with_a_query(client: httpx.AsyncClient, orders: JsonObject, query: str) -> None:
+    await client.post("/v1/apis", json=orders)
+    answer = await client.get(f"/v1/exchanges?{query}")
+    assert answer.status_code == 400
+    assert BAD[query] in answer.json()["detail"]
+
+
+async def test_who_accepts_neither_format_is_told_which_there_are(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/exchanges", headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        406, "expected a client that accepts text/event-stream or application/x-ndjson",
+    )  # fmt: skip
+    head = await client.head("/v1/exchanges", headers=JSON_LINES)
+    assert (head.status_code, head.headers["content-type"]) == (200, "application/x-ndjson")
+
+
+async def test_watchers_with_one_filter_share_what_nodes_tell(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client, errors="true") as first:
+        asked = await node.asked()
+        async with served.watch(client, errors="true") as second, served.watch(client) as third:
+            other = await node.asked()
+            assert (asked.filter, other.filter) == (b'{"errors":true}', b"{}")
+            for stream in (first, second, third):
+                assert (await stream.next())[0] == "nodes"
+            await node.tell(asked.id, exchange(1))
+            await node.tell(other.id, exchange(2))
+            assert [(await one.next())[1]["id"] for one in (first, second, third)] == ["id-1", "id-1", "id-2"]
+        assert await node.asked() == node_pb2.Observation(id=other.id, stop=True)
+        await node.tell(asked.id, exchange(3))
+        assert (await first.next())[1]["id"] == "id-3"
+    assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
+
+
+async def test_nodes_come_and_go_while_they_are_watched(served: Served, client: httpx.AsyncClient) -> None:
+    async with served.watch(client, status="5xx") as stream:
+        assert await stream.next() == ("nodes", [])
+        first = await served.node("n1")
+        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        second = await served.node("n2")
+        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
+        for node in (first, second):
+            asked = await node.asked()
+            assert asked.filter == b'{"status":["5xx"]}'
+            await node.tell(asked.id, exchange(1, node=node.id))
+            assert (await stream.next())[1]["node"] == node.id
+        await first.close()
+        assert await stream.next() == ("nodes", [{"id": "n2", **TELLS}])
+        again = await served.stream("n1")
+        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
+        await again.tell((await again.asked()).id, exchange(2))
+        assert (await stream.next())[1]["id"] == "id-2"
+
+
+async def test_a_second_stream_of_a_node_ends_the_first(served: Served, client: httpx.AsyncClient) -> None:
+    async with served.watch(client, limit=1) as stream:
+        first = await served.node()
+        await first.asked()
+        second = await served.stream("n1")
+        asked = await second.asked()
+        assert await first.code() is grpc.StatusCode.OK
+        await second.tell(asked.id, exchange())
+        assert [event for event, _ in await stream.rest()][-2:] == ["exchange", "ended"]
+
+
+async def test_a_stream_that_names_no_node_is_refused(served: Served) -> None:
+    nameless = await served.stream("")
+    assert await nameless.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_node_that_does_not_tell_is_named(
+    served: Served, client: httpx.AsyncClient, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aio.insecure_channel(served.address) as channel:
+        sync = node_pb2_grpc.NodeServiceStub(channel).Sync()
+        hello = node_pb2.Hello(node_id="old", engine_version="0.1.0")
+        await sync.write(node_pb2.NodeMessage(hello=hello))
+        await until(lambda: controller.deployment.nodes)
+        async with served.watch(client) as stream:
+            assert await stream.next() == ("nodes", [{"id": "old", "state": "connecting", "reason": ""}])
+            monkeypatch.setattr(observations, "OPENING_SECONDS", 0.01)
+            await served.node("n1")
+            told = await stream.next()
+            while told[1][1]["state"] != "unobserved":
+                told = await stream.next()
+            reason = "its engine 0.1.0 does not tell of exchanges; start the node with this controller's version"
+            assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
+
+
+async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client) as stream:
+        asked = await node.asked()
+        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        await node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
+        assert await stream.next() == (
+            "nodes", [{"id": "n1", "state": "refused", "reason": "expected at most 8 observations, got 9"}],
+        )  # fmt: skip
+
+
+async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client, limit=2) as stream:
+        asked = await node.asked()
+        await node.tell(asked.id, *map(exchange, range(5)))
+        events = await stream.rest()
+    assert [data["id"] for event, data in events if event == "exchange"] == ["id-0", "id-1"]
+    assert events[-1] == ("ended", {"reason": "limit"})
+    assert (await node.asked()).stop
+    async with served.watch(client, seconds=1) as stream:
+        assert (await stream.rest())[-1] == ("ended", {"reason": "seconds"})
+
+
+async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_stream, "KEEP_ALIVE_SECONDS", 0.05)
+    async with client.stream("GET", "/v1/exchanges", timeout=60) as answer:
+        lines = answer.aiter_lines()
+        async with asyncio.timeout(20):
+            assert [await anext(lines) for _ in range(5)][2:] == ["", ": keep-alive", ""]
+    async with client.stream("GET", "/v1/exchanges", headers=JSON_LINES, timeout=60) as answer:
+        lines = answer.aiter_lines()
+        async with asyncio.timeout(20):
+            assert [await anext(lines) for _ in range(3)][1:] == ["", ""]
+
+
+async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_missed(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HELD_BYTES", 256 * 1024)
+    node = await served.node()
+    count, padding = 400, "x" * 100_000
+    port = int(served.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(b"GET /v1/exchanges HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/x-ndjson\r\n\r\n")
+    asked = await node.asked()
+    async with served.watch(client, limit=count) as stream:
+        await stream.next()
+        for number in range(count):
+            await node.tell(asked.id, exchange(number, padding=padding))
+            assert (await stream.next())[1]["id"] == f"id-{number}"
+    received = bytearray()
+    newest = f'"id-{count - 1}"'.encode()
+    async with asyncio.timeout(30):
+        while newest not in received[-200_000:] or not received.endswith(b"}\n\r\n"):
+            received += await reader.read(1024 * 1024)
+    writer.close()
+    lines = [line for line in received.split(b"\n") if line.startswith(b'{"')]
+    events = [next(iter(json.loads(line).items())) for line in lines]
+    told = [data["id"] for event, data in events if event == "exchange"]
+    dropped = sum(data["exchanges"] for event, data in events if event == "dropped")
+    assert dropped > 0
+    assert len(told) + dropped == count
+    assert told[-1] == f"id-{count - 1}", "expected the newest to be what is left"
+
+
+async def test_what_a_node_has_dropped_is_told(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client) as stream:
+        asked = await node.asked()
+        assert (await stream.next())[0] == "nodes"
+        await node.tell(asked.id, dropped=17)
+        assert await stream.next() == ("dropped", {"exchanges": 17})
+
+
+async def test_only_so_many_watch_at_once(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_WATCHERS", 1)
+    node = await served.node()
+    async with served.watch(client):
+        asked = await node.asked()
+        refused = await client.get("/v1/exchanges")
+        assert (refused.status_code, refused.json()["detail"]) == (
+            503, "1 watch already; end one, or try again later",
+        )  # fmt: skip
+        assert refused.headers["retry-after"] == "10"
+    assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
+    async with served.watch(client) as stream:
+        assert (await stream.next())[0] == "nodes"
+
+
+# ------------------------------------------------------------ what nodes have kept
+
+
+async def answer_kept(node: TellingNode, *exchanges: bytes) -> node_pb2.Observation:
+    """The node's answer to the next question for what it has kept."""
+    asked = await node.asked()
+    while asked.stop:
+        asked = await node.asked()
+    assert asked.kept
+    await node.tell(asked.id, *exchanges, ended=True)
+    return asked
+
+
+async def test_one_exchange_by_its_request_id(served: Served, client: httpx.AsyncClient) -> None:
+    first, second = await served.node("n1"), await served.node("n2")
+    older = exchange(7, startedAt="2026-01-01T00:00:00.000001Z")
+    newer = exchange(7, startedAt="2026-01-01T00:00:00.000002Z")
+    getting = asyncio.create_task(client.get("/v1/exchanges/id-7", timeout=30))
+    asked = await answer_kept(first, older, newer)
+    assert json.loads(asked.filter) == {"id": "id-7"}
+    await answer_kept(second)
+    got = await getting
+    assert (got.status_code, got.content, got.headers["content-type"]) == (200, newer, "application/json")
+    getting = asyncio.create_task(client.get("/v1/exchanges/id-8", timeout=30))
+    for node in (first, second):
+        await answer_kept(node)
+    missing = await getting
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == f"no node has an exchange id-8; {exchange_api.KEPT}"
+
+
+async def test_a_node_that_does_not_answer_or_goes(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await served.node("n1"), await served.node("n2")
+    getting = asyncio.create_task(client.get("/v1/exchanges/id-1", timeout=30))
+    await answer_kept(first)
+    await second.asked()
+    await second.close()
+    assert (await getting).status_code == 404
+    monkeypatch.setattr(exchange_api, "FIND_SECONDS", 0.1)
+    silent = await client.get("/v1/exchanges/id-1", timeout=30)
+    assert (silent.status_code, silent.json()["detail"]) == (504, "expected an answer within 0.1 s, got none of n1")
+
+
+async def test_all_that_is_kept_and_then_no_more(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    async with served.watch(client, kept="true", errors="true") as stream:
+        asked = await answer_kept(node, exchange(1), exchange(2))
+        assert asked.filter == b'{"errors":true}'
+        assert await stream.rest() == [
+            ("nodes", [{"id": "n1", **TELLS}]),
+            ("exchange", json.loads(exchange(1))),
+            ("exchange", json.loads(exchange(2))),
+            ("ended", {"reason": "told"}),
+        ]
+
+
+# ------------------------------------------------------------ recordings
+
+
+async def test_a_recording_from_its_beginning_to_its_end(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    made = await client.post("/v1/recordings", json={"filter": {"status": "5xx"}, "seconds": 1200})
+    assert made.status_code == 201
+    asked = await node.asked()
+    assert (json.loads(asked.filter), asked.kept, asked.untold) == ({"status": "5xx"}, False, True)
+    assert 1195 <= asked.seconds <= 1200
+    found = made.json()
+    assert made.headers["location"] == f"/v1/recordings/{found['id']}"
+    assert (found["filter"], found["seconds"]) == ({"status": "5xx"}, 1200)
+    assert found["nodes"] == [{"id": "n1", **TELLS}]
+    again = await served.node("n2")
+    assert 1195 <= (await again.asked()).seconds <= 1200
+    await again.tell(asked.id, ended=True, refused="expected at most 64 recordings, got 65")
+    refused = {"id": "n2", "state": "refused", "reason": "expected at most 64 recordings, got 65"}
+    async with asyncio.timeout(20):
+        while (shown := (await client.get(made.headers["location"])).json())["nodes"][1] != refused:
+            pass
+    assert (await client.get("/v1/recordings")).json() == {"recordings": [shown]}
+    assert (shown["id"], shown["nodes"][0]) == (found["id"], {"id": "n1", **TELLS})
+    assert (await client.delete(made.headers["location"])).status_code == 204
+    assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
+    for method in ("GET", "DELETE"):
+        gone = await client.request(method, made.headers["location"])
+        assert gone.status_code == 404
+        assert gone.json()["detail"].startswith(f"no recording {found['id']} is under way")
+    assert (await client.get("/v1/recordings")).json() == {"recordings": []}
+
+
+async def test_a_recording_ends_by_itself(served: Served, client: httpx.AsyncClient) -> None:
+    node = await served.node()
+    assert (await client.post("/v1/recordings", json={"seconds": 1})).json()["filter"] == {}
+    asked = await node.asked()
+    assert asked.seconds == 1
+    assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
+    assert (await client.get("/v1/recordings")).json() == {"recordings": []}
+
+
+async def test_what_is_wrong_with_a_recording(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await served.node()
+    wrong = await client.post("/v1/recordings", json={"filter": {"header": "x", "status": [5]}, "seconds": 7200})
+    assert wrong.status_code == 422
+    assert {error["field"]: error["message"] for error in wrong.json()["errors"]} == {
+        "filter.header": "expected an object with name and value, got 'x'",
+        "filter.status[0]": "expected a status such as '503', or a class of them such as '5xx', got 5",
+        "seconds": "expected seconds from 1 to 3600, got 7200",
+    }
+    unknown = await client.post("/v1/recordings", json={"filter": {"api": "nope"}})
+    assert (unknown.status_code, unknown.json()["errors"]) == (
+        422, [{"field": "filter.api", "message": "expected no api, for there is none, got 'nope'"}],
+    )  # fmt: skip
+    json_type = {"content-type": "application/json"}
+    for body, status in ((b"{", 400), (b"[]", 400), (b"", 400), (b'"' + b"x" * 70_000 + b'"', 413)):
+        assert (await client.post("/v1/recordings", content=body, headers=json_type)).status_code == status
+    assert (await client.post("/v1/recordings", content=b"{}")).status_code == 415
+    monkeypatch.setattr(watching, "MOST_RECORDINGS", 1)
+    assert (await client.post("/v1/recordings", json={})).status_code == 201
+    more = await client.post("/v1/recordings", json={})
+    assert (more.status_code, more.json()["detail"]) == (
+        409, "1 recordings are under way already; end one (DELETE /v1/recordings/ID), or wait until one is over",
+    )  # fmt: skip
