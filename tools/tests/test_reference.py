@@ -12,6 +12,8 @@ from gatewright_controller.model import GatewaySpec
 from gatewright_controller.model.settings_fields import settings_fields
 
 ROOT = Path(__file__).resolve().parents[2]
+ENGINES = ("admin", "metrics", "tracing", "logs", "redaction", "recording")
+"""Parts of a Gateway that the engine reads, and not Envoy."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_every_field_of_a_gateway_is_there_with_what_it_means(pages: dict[str, s
         (row,) = [line for line in section.splitlines() if line.startswith(f"| `{field.path[-1]}` |")]
         assert field.comment, field.path
         assert field.comment.replace("|", "\\|") in row
-        own = field.path[1] in ("admin", "metrics", "redaction")  # not Envoy's: the engine's
+        own = field.path[1] in ENGINES
         assert field.kind != "value" or own or field.behind, f"{field.path}: expected Envoy's field behind it, got none"
         assert ("*Restart.*" in row) == field.restart
     assert {field.path[-1] for field in fields if field.restart} == {"connections", "memory"}

@@ -48,7 +48,7 @@ class Metrics:
         )
         self._durations = Histogram(
             "gatewright_controller_request_duration_seconds",
-            "How long requests to the management API took; what they ask to wait for is in it.",
+            "How long requests to the management API took until they were answered; what they ask to wait for is in it.",
             ["method", "route"],
             buckets=BUCKETS,
             registry=self._registry,
@@ -100,19 +100,19 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, took = time.perf_counter(), 500, 0.0
 
         async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            nonlocal status, took
+            if message["type"] == "http.response.start":  # what follows may be exchanges, for an hour
+                status, took = message["status"], time.perf_counter() - began
             await send(message)
 
         try:
             await self._app(scope, receive, noting)
         finally:
             route = scope.get(ROUTE, OTHER)
-            self._metrics.count_request(scope["method"], route, status, time.perf_counter() - began)
+            self._metrics.count_request(scope["method"], route, status, took or time.perf_counter() - began)
 
 
 def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:

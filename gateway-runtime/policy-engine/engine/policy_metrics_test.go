@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
 	"gatewright.dev/policy-engine/internal/pythonbridge"
@@ -45,7 +44,7 @@ func TestGoPoliciesCountByTheirRegistryKey(t *testing.T) {
 			}
 		}
 	}
-	families, err := prometheus.Gatherer(e.policyMetrics()).Gather()
+	families, err := e.policyMetrics().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
