@@ -37,6 +37,7 @@ endif
 
 go-tests:
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
+	python tools/go_tool.py prometheus promtool # now, or they were compiled beside tests that measure
 
 python-tests:
 	pytest -q --timeout 120 --reruns $(RERUNS) $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
