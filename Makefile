@@ -51,6 +51,7 @@ check: setup ## everything that is checked without running the product
 	lint-imports --no-cache
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
+	python tools/dashboard.py --check
 	python tools/golangci.py $(GO_MODULES)
 	hadolint gateway-runtime/Dockerfile
 	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
