@@ -37,6 +37,7 @@ endif
 
 go-tests:
 	go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES)))
+	python tools/go_tool.py collector prometheus promtool # now, or they were compiled beside tests that measure
 
 python-tests:
 	pytest -q --timeout 120 --reruns $(RERUNS) $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
@@ -50,6 +51,7 @@ check: setup ## everything that is checked without running the product
 	lint-imports --no-cache
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
+	python tools/dashboard.py --check
 	python tools/golangci.py $(GO_MODULES)
 	hadolint gateway-runtime/Dockerfile
 	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -46,25 +47,39 @@ class GoTool:
 
 
 @dataclass(frozen=True)
-class LocalGoTool:
-    """A program of this repository's, in a module that stands in no workspace: what it needs, others do not."""
+class HeldTool:
+    """A command of a module of this repository, or one that it requires: its go.sum holds what all of it is built of.
+
+    folder: the module's. package: the command's. tags: of the build.
+    """
 
     name: str
     folder: str
+    package: str
+    tags: str = ""
 
     def binary(self) -> Path:
-        """The program's path; builds it where its source has changed."""
-        folder = ROOT / self.folder
-        content = b"".join((folder / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-        path = ROOT / ".tools" / "go" / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}"
-        if not path.exists():
-            print(f"{self.name}: building (minutes, once) …", file=sys.stderr, flush=True)
-            environment = os.environ | {"GOWORK": "off"}
-            command = ["go", "build", "-trimpath", "-o", str(path), "."]
-            done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise SystemExit(f"{self.name}: failed: {' '.join(command)}\n{done.stderr}")
+        """The program's path; builds it where it is not there yet, once for all who ask at the same time."""
+        module = ROOT / self.folder
+        files = [module / "go.mod", module / "go.sum", *sorted(module.glob("*.go"))]
+        held = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        path = ROOT / ".tools" / "go" / f"{self.name}-{held}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                print(f"{self.name}: building (minutes, once) …", file=sys.stderr, flush=True)
+                self._build(module, path)
         return path
+
+    def _build(self, module: Path, path: Path) -> None:
+        scratch = path.with_suffix(".new")
+        command = ["go", "build", "-tags", self.tags, "-o", str(scratch), self.package]
+        environment = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
+        done = subprocess.run(command, cwd=module, env=environment, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{self.name}: failed: {' '.join(command)}\n{done.stderr}")
+        scratch.replace(path)
 
 
 GOLANGCI_LINT = GoTool("golangci-lint", "github.com/golangci/golangci-lint/v2", "/cmd/golangci-lint", "v2.15.0")
@@ -73,14 +88,21 @@ PROTOC_GEN_GO = GoTool("protoc-gen-go", "google.golang.org/protobuf", "/cmd/prot
 PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "", "v1.6.2")
 PEBBLE = GoTool("pebble", "github.com/letsencrypt/pebble/v2", "/cmd/pebble", "v2.10.3")
 CHALLTESTSRV = GoTool("pebble-challtestsrv", PEBBLE.module, "/cmd/pebble-challtestsrv", PEBBLE.version)
-COLLECTOR = LocalGoTool("collector", "e2e/collector")
+COLLECTOR = HeldTool("collector", "e2e/collector", ".")
+
+PROMETHEUS_MODULE, PROMETHEUS_COMMANDS = "e2e/prometheus", "github.com/prometheus/prometheus/cmd"
+WITHOUT_DISCOVERY = "remove_all_sd"  # of targets in clouds, which is most of what there is to compile
+PROMETHEUS = HeldTool("prometheus", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/prometheus", WITHOUT_DISCOVERY)
+PROMTOOL = HeldTool("promtool", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/promtool", WITHOUT_DISCOVERY)
 
 
-def main(name: str) -> None:
-    """Prints the path of a program that tests need."""
-    tools: dict[str, GoTool | LocalGoTool] = {tool.name: tool for tool in (PEBBLE, CHALLTESTSRV, COLLECTOR)}
-    print(tools[name].binary())
+def main(names: list[str]) -> None:
+    """Prints the paths of programs that tests need, a line for each."""
+    tools: tuple[GoTool | HeldTool, ...] = (PEBBLE, CHALLTESTSRV, COLLECTOR, PROMETHEUS, PROMTOOL)
+    known = {tool.name: tool for tool in tools}
+    for name in names:
+        print(known[name].binary())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

@@ -48,7 +48,7 @@ class Metrics:
         )
         self._durations = Histogram(
             "gatewright_controller_request_duration_seconds",
-            "How long requests to the management API took until they were answered; what they ask to wait for is in it.",
+            "How long requests to the management API took to be answered, with what they ask to wait for.",
             ["method", "route"],
             buckets=BUCKETS,
             registry=self._registry,

@@ -1,0 +1,169 @@
+"""The Grafana dashboard, made from tools/dashboard_panels.py: deploy/grafana/gatewright.json.
+
+python tools/dashboard.py            writes it
+python tools/dashboard.py --check    fails where it is not what would be written
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dashboard_panels import ROWS, VARIABLES, Panel, Row, Variable
+
+FILE = Path(__file__).resolve().parent.parent / "deploy" / "grafana" / "gatewright.json"
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+COLUMNS = 24
+SCHEMA_VERSION = 39  # Grafana 10.4 and newer
+Json = dict[str, Any]
+
+
+def main(arguments: list[str]) -> str | None:
+    text = json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
+    if arguments == ["--check"]:
+        stale = not FILE.exists() or FILE.read_text() != text
+        return f"{FILE}: expected what tools/dashboard.py writes: run it" if stale else None
+    FILE.write_text(text)
+    return None
+
+
+def dashboard() -> Json:
+    return {
+        "uid": "gatewright",
+        "title": "Gatewright",
+        "description": "What nodes, APIs and policies do. Made by tools/dashboard.py.",
+        "tags": ["gatewright"],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": [source_variable(), *map(variable, VARIABLES)]},
+        "annotations": {"list": [firing_alerts()]},
+        "panels": list(laid_out()),
+    }
+
+
+def laid_out() -> Iterator[Json]:
+    """Rows from top to bottom, panels of a row from left to right; ids in that order."""
+    number, top = 1, 0
+    for row in ROWS:
+        yield row_header(row, number, top)
+        number, top, left = number + 1, top + 1, 0
+        for one in row.panels:
+            if left + one.width > COLUMNS:
+                top, left = top + row.height, 0
+            yield panel(one, number, {"x": left, "y": top, "w": one.width, "h": row.height})
+            number, left = number + 1, left + one.width
+        top += row.height
+
+
+def row_header(row: Row, number: int, top: int) -> Json:
+    place = {"x": 0, "y": top, "w": COLUMNS, "h": 1}
+    return {"id": number, "type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
+
+
+def panel(one: Panel, number: int, place: Json) -> Json:
+    return {
+        "id": number,
+        "type": one.type,
+        "title": one.title,
+        "description": one.description,
+        "datasource": SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": one.unit, "min": 0, **custom(one)}, "overrides": overrides(one)},
+        "options": options(one),
+        "targets": [target(one, index) for index in range(len(one.queries))],
+        **({"transformations": [{"id": "merge", "options": {}}]} if one.type == "table" else {}),
+    }
+
+
+def target(one: Panel, index: int) -> Json:
+    legend, query = list(one.queries.items())[index]
+    found = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
+    if one.type == "timeseries":
+        return found | {"range": True, "instant": False}
+    return found | {"range": False, "instant": True, "format": "table" if one.type == "table" else "time_series"}
+
+
+def custom(one: Panel) -> Json:
+    if one.type != "timeseries":
+        return {}
+    stacking = {"mode": "normal" if one.stacked else "none", "group": "A"}
+    return {
+        "custom": {"fillOpacity": 20 if one.stacked else 0, "lineWidth": 1, "showPoints": "never", "stacking": stacking}
+    }
+
+
+def options(one: Panel) -> Json:
+    if one.type == "timeseries":
+        legend = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}
+        return {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
+    if one.type == "table":
+        return {"showHeader": True, "sortBy": [{"displayName": next(iter(one.queries)), "desc": True}]}
+    return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none", "textMode": "value_and_name"}
+
+
+def overrides(one: Panel) -> list[Json]:
+    """Of a table: each query's column is named as the query, and has the unit of its own."""
+    if one.type != "table":
+        return []
+    columns = [
+        by_name(
+            f"Value #{chr(ord('A') + index)}",
+            {"displayName": title, "unit": one.units.get(title, one.unit), "decimals": 3},
+        )
+        for index, title in enumerate(one.queries)
+    ]
+    return [*columns, by_name("Time", {"custom.hidden": True})]
+
+
+def by_name(name: str, properties: Json) -> Json:
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
+
+
+def source_variable() -> Json:
+    return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
+
+
+def variable(one: Variable) -> Json:
+    query = {"query": one.query, "refId": one.name}
+    whole = {"includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
+    return {
+        "name": one.name,
+        "label": one.label,
+        "type": "query",
+        "datasource": SOURCE,
+        "definition": one.query,
+        "query": query,
+        "regex": one.regex,
+        "refresh": 2,
+        "sort": 1,
+        **(whole if one.several else {"includeAll": False, "multi": False}),
+    }
+
+
+def firing_alerts() -> Json:
+    """Marks in every graph from where to where an alert was firing."""
+    query = 'ALERTS{alertname=~"Gatewright.*", alertstate="firing", severity="page"}'
+    return {
+        "name": "Pages",
+        "datasource": SOURCE,
+        "enable": True,
+        "iconColor": "red",
+        "expr": query,
+        "titleFormat": "{{alertname}}",
+        "textFormat": "{{api}} {{policy}} {{instance}}",
+        "step": "60s",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

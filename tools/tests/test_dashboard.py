@@ -1,0 +1,81 @@
+"""The Grafana dashboard: what its JSON has to be for Grafana, and that it is what its source says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "gatewright.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+TARGETS = [target for panel in PANELS for target in panel["targets"]]
+UNITS = {"s", "ms", "bytes", "Bps", "ops", "reqps", "cps", "percentunit", "short"}
+"""Grafana's names: https://github.com/grafana/grafana/blob/main/packages/grafana-data/src/valueFormats/categories.ts"""
+GIVEN = {"datasource", "__rate_interval"}
+
+
+def test_it_is_what_its_source_says() -> None:
+    done = subprocess.run([sys.executable, "tools/dashboard.py", "--check"], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ids_and_titles_are_there_once() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    titles = [panel["title"] for panel in PANELS]
+    assert len(titles) == len(set(titles))
+    for panel in PANELS:
+        references = [target["refId"] for target in panel["targets"]]
+        assert references == [chr(ord("A") + index) for index in range(len(references))]
+
+
+def test_no_panel_lies_on_another_one() -> None:
+    places = [(panel["title"], panel["gridPos"]) for panel in DASHBOARD["panels"]]
+    assert all(place["x"] + place["w"] <= 24 for _, place in places)
+    assert [(a, b) for (a, one), (b, other) in combinations(places, 2) if overlap(one, other)] == []
+
+
+def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "w"), ("y", "h"))
+    )
+
+
+def test_all_comes_from_the_data_source_that_is_chosen() -> None:
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    assert {json.dumps(one["datasource"]) for one in [*PANELS, *TARGETS]} == {json.dumps(chosen)}
+    first, *others = DASHBOARD["templating"]["list"]
+    assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
+    assert all(one["datasource"] == chosen for one in others)
+
+
+def test_units_are_grafanas() -> None:
+    used = {panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS}
+    properties = [one for panel in PANELS for each in panel["fieldConfig"]["overrides"] for one in each["properties"]]
+    used |= {one["value"] for one in properties if one["id"] == "unit"}
+    assert used <= UNITS, used - UNITS
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target["expr"][:60])
+def test_a_query_uses_variables_that_there_are_and_its_legend_labels_that_it_keeps(target: dict[str, Any]) -> None:
+    known = {one["name"] for one in DASHBOARD["templating"]["list"]} | GIVEN
+    assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= known
+    assert "$job" in target["expr"]
+    kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}
+    kept |= {"api", "policy"} if "job_api_policy:" in target["expr"] else set()
+    assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept
+
+
+def test_each_variable_is_asked_of_the_nodes_of_the_job() -> None:
+    for one in DASHBOARD["templating"]["list"][1:]:
+        assert one["definition"] == one["query"]["query"]
+        assert re.fullmatch(r"label_values\(.+, \w+\)", one["definition"])
+        assert one["name"] == "job" or "$job" in one["definition"]
