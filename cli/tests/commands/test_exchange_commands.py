@@ -367,10 +367,12 @@ def test_record_kept_saves_what_nodes_have(controller: Controller, node: Node, t
 
 def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, node: Node) -> None:
     arguments = ["--seconds", "60", "--errors", "--header", "x-user=ann", "--sample", "0.5", "--status", "4xx,503"]
-    status, out, err = Command(controller, "record", *arguments).end()
+    record = Command(controller, "record", *arguments)
+    asked = node.asked()
+    node.answer_kept()
+    status, out, err = record.end()
     assert (status, err) == (0, "")
     assert out.startswith("recording ")
-    asked = node.asked()
     assert json.loads(asked.filter) == {
         "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5, "status": ["4xx", "503"],
     }  # fmt: skip
