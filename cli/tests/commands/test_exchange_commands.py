@@ -164,8 +164,10 @@ def telling(controller: Controller, node_id: str) -> Iterator[Node]:
 class Command:
     """One of ours, under way."""
 
-    def __init__(self, controller: Controller, *arguments: str, errors: int = subprocess.PIPE) -> None:
-        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(controller.token)}
+    def __init__(
+        self, controller: Controller, *arguments: str, errors: int = subprocess.PIPE, token: Path | None = None
+    ) -> None:
+        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(token or controller.token)}
         command = [*COMMAND, *arguments, "--controller", controller.url]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
 
@@ -268,6 +270,15 @@ def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     with telling(controller, "node-2") as late:
         late.tell(late.asked().id, document())
         assert tail.end() == (0, LINE, "")
+
+
+@pytest.mark.parametrize("command", [["tail"], ["record"], ["explain", "x"]])
+def test_a_wrong_token_is_told_where_it_comes_from(controller: Controller, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "token").write_text("another")
+    refused = Command(controller, *command, token=tmp_path / "token")
+    status, out, err = refused.end()
+    assert (status, out) == (1, "")
+    assert err.endswith("; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it\n")
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])

@@ -118,6 +118,8 @@ class ExchangeSource:
 
 
 def _refuse(answer: Answer) -> None:
+    if answer.status_code == 401:
+        raise RefusedError(f"{said(answer)}; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it")
     if answer.is_error:
         raise RefusedError(said(answer))
 
