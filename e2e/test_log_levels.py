@@ -100,6 +100,7 @@ def test_it_goes_back_by_itself(node: Gateway) -> None:
     [
         ("policy-engine", "expected COMPONENT=LEVEL"),
         ("engine=debug", "expected a component of this run, supervisor, controller"),
+        ("envoy.ext_prok=debug", ", ext_proc, "),
         ("policy-engine=loud", "policy-engine: expected one of debug, info, warning, error, default, got 'loud'"),
     ],
 )

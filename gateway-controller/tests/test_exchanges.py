@@ -478,11 +478,39 @@ async def test_all_that_is_kept_and_then_no_more(served: Served, client: httpx.A
 # ------------------------------------------------------------ recordings
 
 
+async def recorded(
+    client: httpx.AsyncClient, node: TellingNode, wanted: object, **answer: Any
+) -> tuple[httpx.Response, node_pb2.Observation]:
+    """The answer, which comes once the node has taken what it is asked, and that. answer: what the node says of it."""
+    posting = asyncio.create_task(client.post("/v1/recordings", json=wanted))
+    asked, after = await node.asked(), await node.asked()
+    assert (asked.untold, after.kept) == (True, True)
+    if answer:
+        await node.tell(asked.id, **answer)
+    await node.tell(after.id, ended=True)
+    assert await node.asked() == node_pb2.Observation(id=after.id, stop=True)
+    return await posting, asked
+
+
+async def test_a_node_that_refuses_a_recording_is_named_at_once(served: Served, client: httpx.AsyncClient) -> None:
+    reason = "expected at most 64 recordings, got 65"
+    made, _ = await recorded(client, await served.node(), {}, ended=True, refused=reason)
+    assert made.json()["nodes"] == [{"id": "n1", "state": "refused", "reason": reason}]
+
+
+async def test_a_node_that_does_not_answer_holds_up_no_recording(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_api, "BEGIN_SECONDS", 0.01)
+    node = await served.node()
+    assert (await client.post("/v1/recordings", json={})).status_code == 201
+    assert (await node.asked()).untold
+
+
 async def test_a_recording_from_its_beginning_to_its_end(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
-    made = await client.post("/v1/recordings", json={"filter": {"status": "5xx"}, "seconds": 1200})
+    made, asked = await recorded(client, node, {"filter": {"status": "5xx"}, "seconds": 1200})
     assert made.status_code == 201
-    asked = await node.asked()
     assert (json.loads(asked.filter), asked.kept, asked.untold) == ({"status": "5xx"}, False, True)
     assert 1195 <= asked.seconds <= 1200
     found = made.json()
@@ -509,9 +537,8 @@ async def test_a_recording_from_its_beginning_to_its_end(served: Served, client:
 
 async def test_a_recording_ends_by_itself(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
-    assert (await client.post("/v1/recordings", json={"seconds": 1})).json()["filter"] == {}
-    asked = await node.asked()
-    assert asked.seconds == 1
+    made, asked = await recorded(client, node, {"seconds": 1})
+    assert (made.json()["filter"], asked.seconds) == ({}, 1)
     assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
     assert (await client.get("/v1/recordings")).json() == {"recordings": []}
 
@@ -519,7 +546,7 @@ async def test_a_recording_ends_by_itself(served: Served, client: httpx.AsyncCli
 async def test_what_is_wrong_with_a_recording(
     served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await served.node()
+    node = await served.node()
     wrong = await client.post("/v1/recordings", json={"filter": {"header": "x", "status": [5]}, "seconds": 7200})
     assert wrong.status_code == 422
     assert {error["field"]: error["message"] for error in wrong.json()["errors"]} == {
@@ -536,7 +563,7 @@ async def test_what_is_wrong_with_a_recording(
         assert (await client.post("/v1/recordings", content=body, headers=json_type)).status_code == status
     assert (await client.post("/v1/recordings", content=b"{}")).status_code == 415
     monkeypatch.setattr(watching, "MOST_RECORDINGS", 1)
-    assert (await client.post("/v1/recordings", json={})).status_code == 201
+    assert (await recorded(client, node, {}))[0].status_code == 201
     more = await client.post("/v1/recordings", json={})
     assert (more.status_code, more.json()["detail"]) == (
         409, "1 recordings are under way already; end one (DELETE /v1/recordings/ID), or wait until one is over",

@@ -139,7 +139,7 @@ def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest
         target(None, "127.0.0.1:1")
     run_dir = RunDir.open(bench.folder / "run")
     run_dir.write_status({"controller": None, "echo": None})
-    with pytest.raises(PreflightError, match="has no controller: name the one that it asks with --controller"):
+    with pytest.raises(PreflightError, match="has no controller: name another's with --controller, and no --run-dir"):
         target(run_dir.path, None)
     run_dir.write_status({"controller": "http://127.0.0.1:1", "echo": "http://127.0.0.1:7"})
     with pytest.raises(PreflightError, match="management-token: expected a file with the management API's token"):

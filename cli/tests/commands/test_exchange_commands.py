@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import queue
 import signal
 import stat
@@ -163,12 +164,12 @@ def telling(controller: Controller, node_id: str) -> Iterator[Node]:
 class Command:
     """One of ours, under way."""
 
-    def __init__(self, controller: Controller, *arguments: str) -> None:
-        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(controller.token)}
+    def __init__(
+        self, controller: Controller, *arguments: str, errors: int = subprocess.PIPE, token: Path | None = None
+    ) -> None:
+        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(token or controller.token)}
         command = [*COMMAND, *arguments, "--controller", controller.url]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
 
     def line(self) -> str:
         assert self.process.stdout
@@ -235,12 +236,49 @@ def test_what_does_not_come_is_said_on_stderr(controller: Controller, node: Node
     assert tail.end() == (0, "", "")
 
 
+@pytest.mark.parametrize("command", ["tail", "record"])
+def test_who_looks_at_a_terminal_is_told_what_it_waits_for(
+    controller: Controller, node: Node, command: str, tmp_path: Path
+) -> None:
+    primary, terminal = pty.openpty()
+    folder = [str(tmp_path)] if command == "record" else []
+    with os.fdopen(primary, "rb", buffering=0) as screen:
+        waiting = Command(controller, command, *folder, "--seconds", "300", errors=terminal)
+        os.close(terminal)
+        asked = node.asked()
+        said = b""
+        while not said.endswith(b"\n"):
+            said += screen.read(1000)
+        assert b"watching node-1 for 300 s; Ctrl-C ends it" in said
+        assert waiting.interrupt()[0] == 0
+    assert node.stopped(asked.id)
+
+
+def test_where_nothing_is_kept_it_says_so(controller: Controller, node: Node) -> None:
+    tail = Command(controller, "tail", "--kept")
+    node.answer_kept()
+    assert tail.end() == (
+        0,
+        "",
+        "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for\n",
+    )
+
+
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     tail = Command(controller, "tail", "--limit", "1")
     assert tail.complaint() == "no node is connected to the controller; what comes is shown once one is\n"
     with telling(controller, "node-2") as late:
         late.tell(late.asked().id, document())
         assert tail.end() == (0, LINE, "")
+
+
+@pytest.mark.parametrize("command", [["tail"], ["record"], ["explain", "x"]])
+def test_a_wrong_token_is_told_where_it_comes_from(controller: Controller, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "token").write_text("another")
+    refused = Command(controller, *command, token=tmp_path / "token")
+    status, out, err = refused.end()
+    assert (status, out) == (1, "")
+    assert err.endswith("; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it\n")
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])
@@ -262,7 +300,7 @@ def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
         for command in (["tail"], ["explain", "x"], ["record"]):
             status, out, err = Command(controller, *command).end()
             assert (status, out) == (1, "")
-            assert err.startswith("error: the controller ")
+            assert err.startswith(f"error: the controller at {controller.url} gave no answer ")
             assert err.endswith("(ConnectionRefusedError)\n")
 
 
@@ -326,6 +364,8 @@ def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
     shown = Command(controller, "explain", str(expected[0])).end()
     assert shown[0] == 0
     assert shown[1].startswith("GET /orders/v1.0/7?x=1: answered 200 by the upstream; 12.3 ms\n")
+    named = expected[0].rename(tmp_path / "login.json")
+    assert Command(controller, "explain", str(named)).end() == shown, "expected any name to do"
 
 
 def test_record_kept_saves_what_nodes_have(controller: Controller, node: Node, tmp_path: Path) -> None:
@@ -338,10 +378,12 @@ def test_record_kept_saves_what_nodes_have(controller: Controller, node: Node, t
 
 def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, node: Node) -> None:
     arguments = ["--seconds", "60", "--errors", "--header", "x-user=ann", "--sample", "0.5", "--status", "4xx,503"]
-    status, out, err = Command(controller, "record", *arguments).end()
+    record = Command(controller, "record", *arguments)
+    asked = node.asked()
+    node.answer_kept()
+    status, out, err = record.end()
     assert (status, err) == (0, "")
     assert out.startswith("recording ")
-    asked = node.asked()
     assert json.loads(asked.filter) == {
         "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5, "status": ["4xx", "503"],
     }  # fmt: skip

@@ -55,6 +55,12 @@ EXCHANGES = {
         answeredBy="policy",
         details="policy_answer",
     ),
+    "answered-without-headers": exchange(
+        execution(0, "gate", "answered", changes=[change("answer", after={"status": 401, "body": body("who?")})]),
+        status=401,
+        answeredBy="policy",
+        details="policy_answer",
+    ),
     "timeout": exchange(
         execution(0, "slow", "failed", durationMs=1000.2, workMs=None, failure=failure("timeout", "late after 1s")),
         status=504,

@@ -128,7 +128,8 @@ def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench, mon
 @pytest.mark.parametrize(
     ("target", "level", "mistake"),
     [
-        ("engine", "debug", f"{KNOWN}, got 'engine'"),
+        ("engine", "debug", f"{KNOWN}, got 'engine': call it policy-engine"),
+        ("executor-default-0", "debug", f"{KNOWN}, got 'executor-default-0': call it python-executor"),
         ("controller", "debug", f"{KNOWN}, got 'controller'"),
         ("envoy.", "debug", f"{KNOWN}, got 'envoy.'"),
         ("policy-engine", "trace", "policy-engine: expected one of debug, info, warning, error, default, got 'trace'"),

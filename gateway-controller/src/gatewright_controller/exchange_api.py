@@ -28,6 +28,7 @@ LONGEST_SECONDS = 3600
 DEFAULT_SECONDS = 600
 MOST_EXCHANGES = 1_000_000
 FIND_SECONDS = 5.0
+BEGIN_SECONDS = 2.0
 JSON = "application/json"
 MAX_BODY_BYTES = 64 * 1024
 MOST_LISTED = 20
@@ -79,7 +80,9 @@ class ExchangeEndpoints:
         raise Problem(404, f"no node has an exchange {wanted}{self._untold()}; {KEPT}")
 
     async def record(self, request: Request) -> Response:
-        """`POST /v1/recordings`: {"filter": {…}, "seconds": N}, both optional; 201 with the recording; 409, 422."""
+        """`POST /v1/recordings`: {"filter": {…}, "seconds": N}, both optional; 201 with the recording, once nodes
+        record (after 2 s, whether or not); 409, 422.
+        """
         document = parse_json(await _body(request))
         if mistakes := list(mistakes_of(_Wanted, document)):
             raise _refused(422, mistakes)
@@ -89,6 +92,8 @@ class ExchangeEndpoints:
             recording = self._watching.record(wanted.filter.encoded(), wanted.seconds)
         except TooManyError as error:
             raise Problem(409, f"{error}; end one (DELETE /v1/recordings/ID), or wait until one is over") from None
+        # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
+        await self._watching.find(ExchangeFilter(id=recording.id).encoded(), BEGIN_SECONDS)
         return JSONResponse(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
 
     async def list_recordings(self, _: Request) -> Response:

@@ -35,7 +35,8 @@ def controller_address(run_dir: Path | None, controller: str | None) -> Controll
     except RunDirError as error:
         raise PreflightError([f"{error}, or another machine's controller with --controller"]) from error
     if not status["controller"]:
-        raise PreflightError([f"the run in {run_dir} has no controller: name the one that it asks with --controller"])
+        cure = "name another's with --controller, and no --run-dir"
+        raise PreflightError([f"the run in {run_dir} has no controller: {cure}"])
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
     return ControllerAddress(status["controller"], token, echo[1] if echo else None)

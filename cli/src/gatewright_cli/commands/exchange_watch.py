@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Sequence
 
+import click
+
+from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
 from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, ToldNode
 from gatewright_cli.node.management import NoAnswerError
@@ -13,26 +17,32 @@ from gatewright_cli.node.management import NoAnswerError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BEHIND = "they came faster than they were taken; watch fewer with a filter, or --sample"
 
+NOTHING_KEPT = "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for"
+
 Say = Callable[[str], None]
 
 
 class ExchangeWatch:
     """One run of it. `count`: exchanges that have come.
 
-    take: called with each exchange. report: called with what is not as it should be.
+    take: called with each exchange. report: called with what is not as it should be. hint: with what helps who looks
+    at a terminal where nothing comes.
     """
 
-    def __init__(self, source: ExchangeSource, take: Callable[[bytes], None], report: Say) -> None:
-        self._source, self._take, self._report = source, take, report
+    def __init__(
+        self, source: ExchangeSource, selection: Selection, take: Callable[[bytes], None], report: Say, hint: Say
+    ) -> None:
+        self._source, self._selection, self._take, self._report, self._hint = source, selection, take, report, hint
         self.count = 0
         self._named: set[ToldNode] = set()
+        self._telling: list[str] = []
 
-    async def until_end(self, parameters: Sequence[tuple[str, str]]) -> bool:
+    async def until_end(self) -> bool:
         """Whether it ended in order: as was asked for, or by SIGINT or SIGTERM. Raises what `take` raises."""
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in SIGNALS:
             loop.add_signal_handler(number, stopped.set)
-        watching, stopping = asyncio.create_task(self._watch(parameters)), asyncio.create_task(stopped.wait())
+        watching, stopping = asyncio.create_task(self._watch()), asyncio.create_task(stopped.wait())
         try:
             await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
             return await watching if watching.done() else True
@@ -43,9 +53,9 @@ class ExchangeWatch:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
-    async def _watch(self, parameters: Sequence[tuple[str, str]]) -> bool:
+    async def _watch(self) -> bool:
         try:
-            async for event in self._source.watch(parameters):
+            async for event in self._source.watch(self._selection.query):
                 if event.exchange:
                     self.count += 1
                     self._take(event.exchange)
@@ -67,12 +77,29 @@ class ExchangeWatch:
             self._report("ended, for its time is over (--seconds)")
         elif event.ended == "stopping":
             self._report("error: the controller stops")
+        elif event.ended == "told" and not self.count:
+            self._report(NOTHING_KEPT)
 
     def _say_who_tells(self, nodes: Sequence[ToldNode]) -> None:
-        """Each that does not tell, once for each reason."""
+        """Those that do, for who waits; each that does not, once for each reason."""
         if not nodes:
             self._report("no node is connected to the controller; what comes is shown once one is")
         silent = {node for node in nodes if node.reason}
         for node in sorted(silent - self._named, key=lambda one: one.id):
             self._report(safe(f"node {node.id} does not tell: {node.reason}"))
         self._named = silent
+        telling = sorted(node.id for node in set(nodes) - silent)
+        if telling and telling != self._telling and not self._selection.kept:
+            self._hint(safe(f"watching {', '.join(telling)} for {self._selection.seconds} s; Ctrl-C ends it"))
+        self._telling = telling
+
+
+def say(text: str) -> None:
+    """On stderr."""
+    click.echo(text, err=True)
+
+
+def hint(text: str) -> None:
+    """On stderr, where that is a terminal: programs need not be told."""
+    if sys.stderr.isatty():
+        click.secho(text, err=True, dim=True)

@@ -33,8 +33,9 @@ def explain(request_id: str, as_json: bool, run_dir: Path | None, controller: st
     from gatewright_cli.exchanges.recorded import UnreadableError, read
     from gatewright_cli.exchanges.report import report
 
-    if request_id.endswith(SUFFIX):
-        recorded = read_file(Path(request_id))
+    file = Path(request_id)
+    if request_id.endswith(SUFFIX) or file.is_file():
+        recorded = read_file(file)
     else:
         recorded = asyncio.run(_recorded(request_id, run_dir, controller))
     if as_json:

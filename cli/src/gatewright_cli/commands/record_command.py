@@ -49,14 +49,16 @@ def record(
 
 def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
     from gatewright_cli.commands import exchange_file
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch
+    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
 
     exchange_file.make_folder(folder)
-    watch = ExchangeWatch(
-        source, lambda one: click.echo(exchange_file.write(folder, one)), lambda said: click.echo(said, err=True)
-    )
-    done = asyncio.run(watch.until_end(selection.query))
-    click.echo(f"{watch.count} exchange{'' if watch.count == 1 else 's'} in {folder}", err=True)
+
+    def save(exchange: bytes) -> None:
+        click.echo(exchange_file.write(folder, exchange))
+
+    watch = ExchangeWatch(source, selection, save, say, hint)
+    done = asyncio.run(watch.until_end())
+    say(f"{watch.count} exchange{'' if watch.count == 1 else 's'} in {folder}")
     return done
 
 

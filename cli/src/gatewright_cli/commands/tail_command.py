@@ -28,7 +28,7 @@ def tail(
     Ctrl-C ends it. Exit status 1 where the controller refuses, or goes away.
     """
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch
+    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
     from gatewright_cli.exchanges.line import line
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import read
@@ -39,5 +39,5 @@ def tail(
     def show(exchange: bytes) -> None:
         click.echo(exchange if as_json else line(read(exchange), paint), color=paint.colours)
 
-    watch = ExchangeWatch(ExchangeSource(address.url, address.token), show, lambda said: click.echo(said, err=True))
-    context.exit(0 if asyncio.run(watch.until_end(selection.query)) else 1)
+    watch = ExchangeWatch(ExchangeSource(address.url, address.token), selection, show, say, hint)
+    context.exit(0 if asyncio.run(watch.until_end()) else 1)

@@ -54,7 +54,8 @@ def _sided(sign: str, change: Change, value: Any) -> Iterator[str]:
 def _added(message: Message) -> Iterator[str]:
     yield from (f"+ {name}: {value}" for name, value in message.headers)
     if message.body is not None and message.body.size:
-        yield "+"
+        if message.headers:
+            yield "+"
         yield from (f"+ {line}" for line in _text(message.body))
 
 

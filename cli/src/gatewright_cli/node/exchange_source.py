@@ -72,6 +72,7 @@ class ExchangeSource:
     """The controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
 
     def __init__(self, controller: str, token: str) -> None:
+        self._url = controller
         self._client = LocalClient(None, controller, ANSWER_SECONDS)
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
@@ -81,14 +82,17 @@ class ExchangeSource:
 
         Raises RefusedError, and NoAnswerError where it breaks off.
         """
+        answered = False
         try:
             async with self._client.stream("/v1/exchanges", parameters, JSON_LINES) as stream:
+                answered = True
                 _refuse(stream.answer)
                 async for line in stream.lines(SILENCE_SECONDS):
                     if line:
                         yield _event(line)
         except LocalHttpError as error:
-            raise NoAnswerError(f"the controller no longer answers ({error})") from error
+            how = "no longer answers" if answered else f"at {self._url} gave no answer"
+            raise NoAnswerError(f"the controller {how} ({error})") from error
 
     async def get(self, request_id: str) -> bytes:
         """The newest exchange with this request id. Raises NotRecordedError, RefusedError, NoAnswerError."""
@@ -110,10 +114,12 @@ class ExchangeSource:
         try:
             return await self._client.request(method, path, content=content, headers=headers)
         except LocalHttpError as error:
-            raise NoAnswerError(f"the controller gave no answer ({error})") from error
+            raise NoAnswerError(f"the controller at {self._url} gave no answer ({error})") from error
 
 
 def _refuse(answer: Answer) -> None:
+    if answer.status_code == 401:
+        raise RefusedError(f"{said(answer)}; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it")
     if answer.is_error:
         raise RefusedError(said(answer))
 

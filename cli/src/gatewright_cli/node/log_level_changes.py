@@ -38,8 +38,14 @@ class LogLevelChanges:
         for asked in [{"level": level}, *({name: one} for name, one in parts)]:
             answer = await self._envoy.request("POST", "/logging", params=asked)
             if answer.is_error:
-                known = "Envoy knows no such part; POST /logging on its admin socket lists them"
-                raise EngineRefusedError(known if "level" not in asked else answer.text.strip()[:200])
+                refused = answer.text.strip()[:200] if "level" in asked else await self._known_parts()
+                raise EngineRefusedError(refused)
+
+    async def _known_parts(self) -> str:
+        """Envoy answers with each part and its level where it is asked for none: "  http: warning"."""
+        answer = await self._envoy.request("POST", "/logging")
+        parts = [line.partition(":")[0].strip() for line in answer.text.splitlines() if line.startswith(" ")]
+        return f"Envoy knows no such part; it has {', '.join(parts)}"
 
 
 NOT_APPLIED = (DeployError, EngineRefusedError, LocalHttpError)

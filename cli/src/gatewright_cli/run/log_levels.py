@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from gatewright_cli.node.log_level_options import COMPONENTS, ENVOY, PART, levels_of, with_levels
+from gatewright_cli.node.log_level_options import COMPONENTS, ENGINE, ENVOY, EXECUTOR, PART, levels_of, with_levels
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.specs import ProcessSpec
 
@@ -97,7 +97,7 @@ class LogLevels:
         component = _component(target)
         known = [*(name for name in COMPONENTS if name in self._started), f"{ENVOY}.PART"]
         if component not in self._started or (target != component and not PART.fullmatch(target)):
-            return f"expected a component of this run, {', '.join(known)}, got {target!r}"
+            return f"expected a component of this run, {', '.join(known)}, got {target!r}{_meant(target)}"
         levels = (*levels_of(component), DEFAULT)
         return "" if level in levels else f"{target}: expected one of {', '.join(levels)}, got {level!r}"
 
@@ -145,6 +145,12 @@ class LogLevels:
 
 def _component(target: str) -> str:
     return ENVOY if target.startswith(f"{ENVOY}.") else target
+
+
+def _meant(target: str) -> str:
+    """What a name of a process stands for: logs that people read name processes."""
+    found = next((name for name in (ENGINE, EXECUTOR) if target.startswith(name.partition("-")[2])), "")
+    return f": call it {found}" if found else ""
 
 
 def _order(item: tuple[str, str]) -> tuple[int, str]:
