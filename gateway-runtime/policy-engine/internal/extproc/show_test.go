@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -131,6 +132,19 @@ func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
 		if got, want := ended(path), []string{"came 503 ", "left 503 ", "completed"}; reply.StatusCode != 503 || !slices.Equal(got, want) {
 			t.Errorf("%s: expected %q, got %d and %q", path, want, reply.StatusCode, got)
 		}
+	}
+}
+
+// TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone since Envoy is asked for it then.
+func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
+	needEnvoy(t)
+	ended := the.watch(t)
+	body, writer := io.Pipe()
+	go func() { _, _ = writer.Write([]byte("part")) }()
+	reply, arrived := do(t, "http1", false, nil, "POST", "/request-buffers/late", body)
+	_ = body.Close()
+	if got := ended("/request-buffers/late"); reply.StatusCode != 408 || arrived != nil || !slices.Equal(got, []string{"cancelled"}) {
+		t.Errorf("got %d, %q", reply.StatusCode, got)
 	}
 }
 
