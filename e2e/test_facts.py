@@ -12,17 +12,20 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 from envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
+from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingResponse
 
 from e2e.gateway import Json, eventually
 from e2e.lone_envoy import (
     BODY,
     HEADERS,
     HEADERS_BOTH_WAYS,
+    MODES,
     Engine,
     LoneEnvoy,
     Messages,
@@ -40,6 +43,7 @@ from e2e.upstream import Upstream
 from e2e.wire import Shape, http1, http2
 
 ACTION_VALUES = Path(__file__).parents[1] / "conformance" / "action-values.json"
+BODY_AND_RESPONSE = "SEND FULL_DUPLEX_STREAMED SEND SEND NONE SKIP"
 TRAILERS_ONLY = Shape("trailers without DATA", trailers=[("x-trailer", "t")])
 GET = Shape("GET", "GET")
 
@@ -219,6 +223,58 @@ def test_9_a_response_comes_first_where_request_headers_are_skipped_or_an_upgrad
         http1(envoy.port, "/skipped/x", GET)
         http1(envoy.port, "/upgrade/x", Shape("upgrade", "GET", headers=upgrade))
     assert engine.kinds == ["response_headers", "response_headers"]
+
+
+# ---------------------------------------------------------------- the response of one exchange alone
+
+
+def wants_the_response(answer: Any, modes: str) -> Any:
+    """The answer, with these modes for the rest of the exchange."""
+    for name, value in zip(MODES, modes.split(), strict=True):
+        setattr(answer.mode_override, name, value)
+    return answer
+
+
+def asks_for_the_response(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
+    next(messages)
+    yield wants_the_response(unchanged("request_headers"), HEADERS_BOTH_WAYS)
+    yield unchanged(next(messages).WhichOneof("request"))
+
+
+def asks_beside_a_body(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
+    next(messages)
+    yield wants_the_response(unchanged("request_headers"), BODY_AND_RESPONSE)
+    for message in messages:
+        if message.WhichOneof("request") == "response_headers":
+            yield unchanged("response_headers")
+            return
+        yield piece(message.request_body.body, message.request_body.end_of_stream)
+
+
+def asks_before(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
+    next(messages)
+    yield wants_the_response(ProcessingResponse(), HEADERS_BOTH_WAYS)
+    yield unchanged("request_headers")
+    yield unchanged(next(messages).WhichOneof("request"))
+
+
+def test_an_answer_to_the_headers_may_ask_for_the_response_and_no_other_message(upstream: Upstream) -> None:
+    def change(config: Json) -> None:
+        assert ext_proc_filter(config)["allow_mode_override"], "expected the listener that ships to allow it"
+
+    engine = Engine(headers=asks_for_the_response, body=asks_beside_a_body, before=asks_before)
+    made = routes(headers=HEADERS, body=BODY, before=HEADERS)
+    with lone_envoy(upstream, engine, made, change) as envoy:
+        assert http1(envoy.port, "/headers/x", GET).status == 200
+        assert engine.kinds == ["request_headers", "response_headers"]
+        engine.kinds.clear()
+        assert http1(envoy.port, "/body/x", Shape("POST", data=[b"abc"])).status == 200
+        assert engine.kinds[0] == "request_headers"
+        assert engine.kinds.count("response_headers") == 1
+        engine.kinds.clear()
+        assert http1(envoy.port, "/before/x", GET).status == 503
+        assert envoy.stat("spurious_msgs_received") == 1
+    assert [request.body for request in upstream.received] == [b"", b"abc"]
 
 
 # ---------------------------------------------------------------- 11: failure_mode_allow

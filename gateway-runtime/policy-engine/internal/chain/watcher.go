@@ -63,8 +63,8 @@ type View struct {
 	ResponseHeaders v1alpha.Headers
 	ResponseBody    BodyView
 
-	Metadata  *v1alpha.ExchangeMetadata
-	Analytics map[string]any // for the access log: what has not left yet, or leaves with this message
+	Metadata  *v1alpha.ExchangeMetadata // nil of a response that the chain does not see: as it was
+	Analytics map[string]any            // for the access log: what has not left yet, or leaves with this message
 
 	TrailersSeen, Trailers v1alpha.Headers // at the end of a stream: what the policy was given, and what it left
 }

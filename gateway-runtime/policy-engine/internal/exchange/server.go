@@ -25,6 +25,10 @@ type FrontEnd interface {
 	// SetTrace says that the exchange is traced: the request is to go upstream with its traceparent, and the proxy is to tell
 	// of the exchange when it has ended. It comes before all but Open, if at all.
 	SetTrace(trace *Trace)
+	// ShowResponse says that the response's head is looked at, though the chain does not see it: the proxy is asked for it
+	// with the request, it goes on unchanged as soon as it has come, and Finish waits for that. show is told when it has come
+	// and when it has gone on. Like SetTrace it comes before all but Open, if at all.
+	ShowResponse(show func(side chain.Side, response chain.Head))
 	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
 	CheckMode(c *chain.Chain) error
 }

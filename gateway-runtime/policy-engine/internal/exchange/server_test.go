@@ -22,6 +22,7 @@ type front struct {
 	panics   string           // a method
 	said     []string
 	trace    *exchange.Trace
+	show     func(chain.Side, chain.Head)
 }
 
 func (f *front) say(method string) error {
@@ -34,10 +35,17 @@ func (f *front) say(method string) error {
 
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
 func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
+func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 func (f *front) CheckMode(c *chain.Chain) error {
 	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
 }
-func (f *front) Finish(context.Context) error { return f.say("finish") }
+func (f *front) Finish(context.Context) error {
+	if f.show != nil {
+		f.show(chain.Came, chain.Head{Status: 502, Ended: true})
+		f.show(chain.Left, chain.Head{Status: 502, Ended: true})
+	}
+	return f.say("finish")
+}
 func (f *front) Request() chain.Head {
 	return chain.Head{Method: "GET", Path: "/", RequestID: "id-1", Ended: true}
 }

@@ -76,6 +76,9 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 		front.SetTrace(trace)
 		looking.tell(trace)
 	}
+	if c != nil && !c.Mode().WantsResponse() && looking.want() {
+		front.ShowResponse(looking.show)
+	}
 	switch len(looking) {
 	case 0:
 		return nil
@@ -83,6 +86,22 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 		return looking[0]
 	}
 	return looking
+}
+
+// wantsResponse is a Watcher that wants to be told of the response also where no policy of the chain sees it. The proxy
+// then sends the engine one message more.
+type wantsResponse interface{ WantsResponse() }
+
+// want reports whether one of them wants that.
+func (w watchers) want() bool {
+	return slices.ContainsFunc(w, func(watcher Watcher) bool { _, wants := watcher.(wantsResponse); return wants })
+}
+
+// show tells of a response that the chain does not see.
+func (w watchers) show(side chain.Side, response chain.Head) {
+	w.MessageHead(chain.Response, side, chain.View{
+		HasResponse: true, Status: response.Status, ResponseHeaders: response.Headers, ResponseBody: chain.BodyView{Whole: response.Ended},
+	})
 }
 
 // tell tells those that want to know of which trace the exchange is.

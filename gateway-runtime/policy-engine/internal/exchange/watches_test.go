@@ -45,6 +45,11 @@ func (w watcher) ExchangeEnded(ended exchange.Exchange) {
 	w.note("ended %d %v", ended.Result, ended.Err)
 }
 
+// wanting is one that wants the response, too.
+type wanting struct{ watcher }
+
+func (wanting) WantsResponse() {}
+
 // watched takes f through a server whose exchanges are looked at under these names, and returns what the watchers were told.
 func watched(t *testing.T, f *front, names ...string) []string {
 	t.Helper()
@@ -56,6 +61,9 @@ func watched(t *testing.T, f *front, names ...string) []string {
 			}
 			w := watcher{name, &notes}
 			w.note("asked of %s %s, chain %t", opening.ChainID, head.Method, c != nil)
+			if name == "wants" {
+				return wanting{w}
+			}
 			return w
 		})
 	}
@@ -86,6 +94,24 @@ func TestSeveralMayLookAtAnExchange(t *testing.T) {
 		"one p:v1.0.0 began", "two p:v1.0.0 began", "one p:v1.0.0 ended", "two p:v1.0.0 ended",
 		"one request head 0 ", "two request head 0 ", "one ended 0 <nil>", "two ended 0 <nil>")
 	expectNotes(t, watched(t, f, "blind"))
+}
+
+// TestAResponseThatNoPolicySeesIsShownWhereItIsWanted by one of those who look, and to all of them.
+func TestAResponseThatNoPolicySeesIsShownWhereItIsWanted(t *testing.T) {
+	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
+	expectNotes(t, watched(t, f, "wants", "one"),
+		"one asked of known GET, chain true", "wants asked of known GET, chain true",
+		"one p:v1.0.0 began", "wants p:v1.0.0 began", "one p:v1.0.0 ended", "wants p:v1.0.0 ended",
+		"one request head 0 ", "wants request head 0 ", "one response head 502 ", "wants response head 502 ",
+		"one response head 502 ", "wants response head 502 ", "one ended 0 <nil>", "wants ended 0 <nil>")
+	f = &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other"}}
+	if watched(t, f, "wants"); f.show != nil {
+		t.Error("expected not to be asked for a response where there is no chain")
+	}
+	f = &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
+	if watched(t, f, "one"); f.show != nil {
+		t.Error("expected not to be asked for a response that nobody wants")
+	}
 }
 
 func TestExchangesWithoutAChainAreLookedAt(t *testing.T) {

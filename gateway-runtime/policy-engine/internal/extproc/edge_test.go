@@ -21,12 +21,17 @@ var wires = []wire{
 	{"http2-to-http1", true, "http1"}, {"http2-to-http2", true, "http2"},
 }
 
-// everyWire runs test once for each pair of protocols.
+// everyWire runs test for each pair of protocols, once while nobody looks at exchanges, and once while somebody does: that
+// makes no difference to anybody.
 func everyWire(t *testing.T, test func(*testing.T, wire)) {
 	t.Helper()
 	needEnvoy(t)
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
+		t.Run(w.name+"-watched", func(t *testing.T) {
+			the.watch(t)
+			test(t, w)
+		})
 	}
 }
 

@@ -36,6 +36,7 @@ type world struct {
 	admin     string            // URL of Envoy's admin interface
 	accessLog string
 	counters  *exchange.Counters
+	watches   exchange.Watches
 	upstream  upstream
 }
 
@@ -91,7 +92,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 			EncodedResponses: strings.HasPrefix(name, "encodes-"), Observer: w.counters,
 		})))
 	}
-	server := extproc.NewServer(exchange.NewServer(table, w.counters, nil), nil, slog.New(slog.DiscardHandler)).GRPC()
+	server := extproc.NewServer(exchange.NewServer(table, w.counters, &w.watches), nil, slog.New(slog.DiscardHandler)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop

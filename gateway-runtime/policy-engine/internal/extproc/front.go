@@ -31,6 +31,7 @@ type front struct {
 	peers   *clientcert.Cache
 	shown   Shown
 	trace   *exchange.Trace // nil: the exchange is not traced
+	show    show            // nil: nobody looks at a response that the chain does not see
 	head    chain.Head
 	sending sync.Mutex // one message goes out at a time
 
@@ -39,6 +40,7 @@ type front struct {
 	changed    chan struct{} // closed when it has; nil: nobody waits for it
 	message    incoming      // the last message that came; it belongs to the goroutine that receives
 	failed     error         // nothing more comes
+	showing    bool          // the response that is shown has been asked for, and has not gone on
 	responded  bool          // the response's head has come,
 	response   chain.Head    // which is this
 	directions [2]direction
@@ -192,6 +194,9 @@ func (f *front) file(taker chain.Direction) error {
 		if request := &f.directions[chain.Request]; !request.sent {
 			f.discard(request)
 		}
+		if f.showing {
+			return f.passResponse()
+		}
 		return nil
 	case requestBody, requestTrailers:
 		return f.filePiece(chain.Request, taker)
@@ -344,7 +349,7 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 func (f *front) Finish(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
+	for f.showing || f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
 		if err := f.receive(ctx, nobody); err != nil {
 			return err
 		}
@@ -376,9 +381,14 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if err != nil {
 		return err
 	}
+	asks := f.show != nil && direction == chain.Request
+	if asks {
+		askForResponse(&message, f.directions[chain.Request].mode)
+	}
 	f.mu.Lock()
 	refused := f.hasRefused(direction)
 	f.directions[direction].sent = !refused
+	f.showing = f.showing || asks && !refused
 	f.mu.Unlock()
 	if refused {
 		return chain.ErrResponded
@@ -469,6 +479,11 @@ func (f *front) Answer(answer chain.Answer) error {
 	}
 	if err != nil {
 		return err
+	}
+	if f.show != nil {
+		f.mu.Lock()
+		f.showing = false // Envoy shows no answer of ours
+		f.mu.Unlock()
 	}
 	return f.send(message)
 }

@@ -163,7 +163,9 @@ func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message 
 	} else {
 		maps.Copy(d.analytics, message.Analytics)
 	}
-	d.metadata = message.Metadata
+	if message.Metadata != nil {
+		d.metadata = message.Metadata
+	}
 	message.RequestBody, message.ResponseBody, message.Metadata, message.Analytics = chain.BodyView{}, chain.BodyView{}, nil, nil
 	head.view = message
 	d.heads[direction][side] = head
@@ -380,6 +382,9 @@ func (x *executionDraft) outcome() string {
 	}
 	return "unchanged"
 }
+
+// WantsResponse says so, whatever the chain: filters ask for the status.
+func (d *draft) WantsResponse() {}
 
 // SetTrace is told the exchange's trace.
 func (d *draft) SetTrace(trace *exchange.Trace) { d.traceID = hex.EncodeToString(trace.ID[:]) }

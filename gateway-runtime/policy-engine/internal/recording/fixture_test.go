@@ -30,6 +30,7 @@ type front struct {
 	read      [2]int
 	responded bool // the proxy answers before the request goes on
 	gone      bool // the client is, when the request is sent
+	show      func(chain.Side, chain.Head)
 }
 
 func get(path string) *front {
@@ -57,13 +58,20 @@ func (f *front) answers(status int, pieces ...string) *front {
 	return f
 }
 
-func (f *front) SetTrace(*exchange.Trace) {}
+func (f *front) SetTrace(*exchange.Trace)                       {}
+func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, nil }
 func (f *front) CheckMode(*chain.Chain) error                   { return nil }
-func (f *front) Finish(context.Context) error                   { return nil }
-func (f *front) Request() chain.Head                            { return f.request }
-func (f *front) Response(context.Context) (chain.Head, error)   { return f.response, nil }
+func (f *front) Finish(context.Context) error {
+	if f.show != nil {
+		f.show(chain.Came, f.response)
+		f.show(chain.Left, f.response)
+	}
+	return nil
+}
+func (f *front) Request() chain.Head                          { return f.request }
+func (f *front) Response(context.Context) (chain.Head, error) { return f.response, nil }
 
 func (f *front) NextPiece(_ context.Context, direction chain.Direction) ([]byte, error) {
 	if f.responded && direction == chain.Request {
@@ -98,7 +106,10 @@ func (f *front) SendRest(context.Context, chain.Direction) error          { retu
 func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
 	return nil
 }
-func (f *front) Answer(chain.Answer) error { return nil }
+func (f *front) Answer(chain.Answer) error {
+	f.show = nil
+	return nil
+}
 
 // does is a policy of functions. What it is not given it does not do.
 type does struct {

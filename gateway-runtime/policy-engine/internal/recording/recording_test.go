@@ -71,6 +71,21 @@ func TestTheThirdOfFiveChangesAHeader(t *testing.T) {
 	expect(t, "change", changes(t, e, "three", "request"), `[{"what":"header","name":"x-user","before":["ann"],"after":["bob"]}]`)
 }
 
+// TestAResponseThatNoPolicySeesIsRecorded with what policies have left behind, and found by its status.
+func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
+	notes := policy("notes", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		return &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"tier": "gold"}}, r.Metadata.Set("user", "ann")
+	}})
+	g := newGateway(t, enough, notes)
+	e := g.record(t, get("/orders/7").answers(503, "unseen"))
+	expect(t, "end", spaced(e.Outcome, e.AnsweredBy, e.Metadata, e.Analytics), "completed upstream map[user:ann] map[tier:gold]")
+	expect(t, "upstream", message(t, e.Upstream), "503 null")
+	expect(t, "response", message(t, e.Response), "503 null")
+	if kept := g.recorder.Kept(filter(t, `{"errors": true, "status": "5xx"}`)); len(kept) != 1 {
+		t.Errorf("expected it among the errors, got %d", len(kept))
+	}
+}
+
 func TestAnAnswerIsRecorded(t *testing.T) {
 	denies := policy("denies", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return &v1alpha.ImmediateResponse{StatusCode: 401, Body: []byte("no"), Headers: []v1alpha.Header{{Name: "X-Why", Value: "key"}}}, nil

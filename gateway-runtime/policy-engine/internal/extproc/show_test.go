@@ -1,0 +1,287 @@
+package extproc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// watcher looks at an exchange, responses included, and notes what responses it is told of, and the end.
+type watcher struct {
+	mutex sync.Mutex
+	notes []string
+	path  string
+	ended func(*watcher)
+}
+
+func (w *watcher) note(format string, args ...any) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+}
+
+func (*watcher) WantsResponse() {}
+func (*watcher) ExecutionBegan(ctx context.Context, _ chain.Turn, _ chain.View) context.Context {
+	return ctx
+}
+func (*watcher) ExecutionEnded(chain.Turn, chain.Execution, chain.View)       {}
+func (*watcher) StreamChunk(chain.Turn, chain.Side, []byte)                   {}
+func (*watcher) MessagePiece(chain.Direction, chain.Side, []byte)             {}
+func (*watcher) MessageRest(chain.Direction)                                  {}
+func (*watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {}
+func (w *watcher) MessageHead(direction chain.Direction, side chain.Side, v chain.View) {
+	if direction == chain.Response {
+		w.note("%s %d %s", map[chain.Side]string{chain.Came: "came", chain.Left: "left"}[side], v.Status, v.ResponseHeaders.Get("x-upstream"))
+	}
+}
+
+func (w *watcher) ExchangeEnded(ended exchange.Exchange) {
+	w.note("%s", map[chain.Result]string{chain.Completed: "completed", chain.Cancelled: "cancelled", chain.Failed: "failed"}[ended.Result])
+	if w.ended != nil {
+		w.ended(w)
+	}
+}
+
+// watch looks at all exchanges of the test that begin from now on. What it returns waits for the end of that of a path, and
+// says what was noted.
+func (w *world) watch(t *testing.T) func(path string) []string {
+	t.Helper()
+	var mutex sync.Mutex
+	changed, ended := make(chan struct{}), map[string][]string{}
+	w.watches.Set("test", func(_ context.Context, _ exchange.Opening, head chain.Head, _ *chain.Chain) exchange.Watcher {
+		return &watcher{path: head.Path, ended: func(one *watcher) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			ended[one.path] = one.notes
+			close(changed)
+			changed = make(chan struct{})
+		}}
+	})
+	t.Cleanup(func() { w.watches.Set("test", nil) })
+	return func(path string) []string {
+		for {
+			mutex.Lock()
+			notes, again := ended[path], changed
+			mutex.Unlock()
+			if notes != nil {
+				return notes
+			}
+			<-again
+		}
+	}
+}
+
+// TestAResponseThatNoPolicySeesIsShown whatever it is, and goes on as it is.
+func TestAResponseThatNoPolicySeesIsShown(t *testing.T) {
+	needEnvoy(t)
+	for _, w := range wires {
+		t.Run(w.name, func(t *testing.T) {
+			ended := the.watch(t)
+			for _, chain := range []string{"request-order", "adds-body", "adds-body-duplex", "request-buffers", "request-streams"} {
+				for _, s := range shapes {
+					if s.size <= 1<<20 { // what a policy takes
+						expectShown(t, w, chain, s, ended)
+					}
+				}
+			}
+		})
+	}
+}
+
+func expectShown(t *testing.T, w wire, chain string, s shape, ended func(path string) []string) {
+	t.Helper()
+	for answer, status := range map[string]int{"": 200, "204": 204, "304": 304, "empty": 200, "trailers": 200, "large": 200, "stream": 200} {
+		path := fmt.Sprintf("/%s/%s?%s", chain, strings.ReplaceAll(s.name, " ", "-"), answer)
+		reply, arrived := do(t, w.upstream, w.h2c, func(r *http.Request) {
+			s.change(r)
+			r.Header.Set("X-Answer", answer)
+		}, s.method, path, s.body())
+		want := []string{fmt.Sprint("came ", status, " yes"), fmt.Sprint("left ", status, " yes"), "completed"}
+		if got := ended(path); arrived == nil || reply.StatusCode != status || !slices.Equal(got, want) {
+			t.Errorf("%s: expected %q, got %d and %q", path, want, reply.StatusCode, got)
+		}
+		if answer == "large" && reply.Request.Method != http.MethodHead && len(reply.body) != 3<<20 {
+			t.Errorf("%s: got %d bytes", path, len(reply.body))
+		}
+	}
+}
+
+// TestAnAnswerOfEnvoysOwnIsShown where no upstream could be reached.
+func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
+	needEnvoy(t)
+	ended := the.watch(t)
+	for _, path := range []string{"/nowhere-request/x", "/nowhere-request-body/x"} {
+		reply, _ := do(t, "http1", false, nil, "POST", path, strings.NewReader("body"))
+		if got, want := ended(path), []string{"came 503 ", "left 503 ", "completed"}; reply.StatusCode != 503 || !slices.Equal(got, want) {
+			t.Errorf("%s: expected %q, got %d and %q", path, want, reply.StatusCode, got)
+		}
+	}
+}
+
+// TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone since Envoy is asked for it then.
+func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
+	needEnvoy(t)
+	ended := the.watch(t)
+	body, writer := io.Pipe()
+	go func() { _, _ = writer.Write([]byte("part")) }()
+	reply, arrived := do(t, "http1", false, nil, "POST", "/request-buffers/late", body)
+	_ = body.Close()
+	if got := ended("/request-buffers/late"); reply.StatusCode != 408 || arrived != nil || !slices.Equal(got, []string{"cancelled"}) {
+		t.Errorf("got %d, %q", reply.StatusCode, got)
+	}
+}
+
+// TestAnAnswerOfAPolicyIsNotWaitedOver where a response was to be shown.
+func TestAnAnswerOfAPolicyIsNotWaitedOver(t *testing.T) {
+	needEnvoy(t)
+	ended := the.watch(t)
+	reply, _ := do(t, "http2", true, nil, "GET", "/denies/x", nil)
+	if got := ended("/denies/x"); reply.StatusCode != 401 || !slices.Equal(got, []string{"left 401 ", "completed"}) {
+		t.Errorf("got %d and %q", reply.StatusCode, got)
+	}
+}
+
+// ---------------------------------------------------------------- conversations
+
+// watchedServer is a server of the one chain whose exchanges w looks at; nil: nobody.
+func watchedServer(name string, w *watcher) *extproc.Server {
+	table, watches := &chain.Table{}, &exchange.Watches{}
+	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name]})))
+	if w != nil {
+		watches.Set("test", func(context.Context, exchange.Opening, chain.Head, *chain.Chain) exchange.Watcher { return w })
+	}
+	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
+	return extproc.NewServer(exchange.NewServer(table, counters, watches), nil, slog.New(slog.DiscardHandler))
+}
+
+func responseOf(status string, ended bool) *servicev3.ProcessingRequest {
+	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
+		EndOfStream: ended, Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte(status)}}},
+	}}}
+}
+
+func pieceOf(text string, ended bool) *servicev3.ProcessingRequest {
+	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_RequestBody{
+		RequestBody: &servicev3.HttpBody{Body: []byte(text), EndOfStream: ended},
+	}}
+}
+
+// TestTheResponseIsAskedForWhereSomebodyLooks and nothing else of the mode is changed.
+func TestTheResponseIsAskedForWhereSomebodyLooks(t *testing.T) {
+	headers := &filterv3.ProcessingMode{
+		RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SEND,
+		RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
+	}
+	duplex := &filterv3.ProcessingMode{
+		RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SEND,
+		RequestBodyMode: filterv3.ProcessingMode_FULL_DUPLEX_STREAMED, RequestTrailerMode: filterv3.ProcessingMode_SEND,
+		ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
+	}
+	for name, want := range map[string]*filterv3.ProcessingMode{
+		"request-order": headers, "adds-body": headers, "request-buffers": duplex, "request-streams": duplex, "order": nil, "denies": nil,
+	} {
+		pieces := []*servicev3.ProcessingRequest{}
+		if want == duplex {
+			pieces = append(pieces, pieceOf("some", false), pieceOf("more", true))
+		}
+		w, stream := &watcher{}, &script{ctx: t.Context()}
+		stream.sends = slices.Concat([]*servicev3.ProcessingRequest{opening(name, false)}, pieces, []*servicev3.ProcessingRequest{responseOf("404", true)})
+		if err := watchedServer(name, w).Process(stream); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := stream.got[0].GetModeOverride(); !proto.Equal(got, want) {
+			t.Errorf("%s: expected %v, got %v", name, want, got)
+		}
+		last := stream.got[len(stream.got)-1].GetResponseHeaders()
+		if want != nil && (last == nil || last.GetResponse().GetHeaderMutation() != nil) {
+			t.Errorf("%s: expected the response unchanged, got %v", name, stream.got)
+		}
+		if want != nil && !slices.Equal(w.notes, []string{"came 404 ", "left 404 ", "completed"}) {
+			t.Errorf("%s: got %q", name, w.notes)
+		}
+		if want != nil {
+			expectUnasked(t, name, pieces)
+		}
+	}
+}
+
+// expectUnasked has the same exchange end without the response where nobody looks.
+func expectUnasked(t *testing.T, name string, pieces []*servicev3.ProcessingRequest) {
+	t.Helper()
+	stream := &script{ctx: t.Context(), sends: slices.Concat([]*servicev3.ProcessingRequest{opening(name, false)}, pieces)}
+	if err := watchedServer(name, nil).Process(stream); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	for _, message := range stream.got {
+		if message.GetModeOverride() != nil || message.GetResponseHeaders() != nil {
+			t.Errorf("%s: expected nothing of a response, got %v", name, message)
+		}
+	}
+}
+
+// TestAResponseBeforeTheRequestHasGoneIsNotHeld and the rest of the request goes on behind it.
+func TestAResponseBeforeTheRequestHasGoneIsNotHeld(t *testing.T) {
+	w, stream := &watcher{}, &script{ctx: t.Context()}
+	stream.sends = []*servicev3.ProcessingRequest{
+		opening("request-streams", false), pieceOf("one", false), pieceOf("two", false), responseOf("200", false), pieceOf("three", true),
+	}
+	if err := watchedServer("request-streams", w).Process(stream); err != nil {
+		t.Fatal(err)
+	}
+	sent, responses := "", 0
+	for _, message := range stream.got {
+		sent += string(message.GetRequestBody().GetResponse().GetBodyMutation().GetStreamedResponse().GetBody())
+		if message.GetResponseHeaders() != nil {
+			responses++
+		}
+	}
+	if sent != "ONETWOTHREE" || responses != 1 || !slices.Equal(w.notes, []string{"came 200 ", "left 200 ", "completed"}) {
+		t.Errorf("got %q, %d responses, %q", sent, responses, w.notes)
+	}
+}
+
+// TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError and so does one of which more comes than may: neither is a proper end.
+func TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError(t *testing.T) {
+	done, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("oh"))
+	request, response := opening("request-streams", false), responseOf("200", false)
+	for name, c := range map[string]struct {
+		ctx   context.Context
+		sends []*servicev3.ProcessingRequest
+		want  string
+	}{
+		"the stream ends":      {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("all", true)}, "cancelled"},
+		"the client is gone":   {done, []*servicev3.ProcessingRequest{request, pieceOf("all", true)}, "cancelled"},
+		"two responses":        {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("some", false), response, response}, "failed"},
+		"a piece of its body":  {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("some", false), response, responsePiece("x")}, "failed"},
+		"the request goes on":  {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("all", true), pieceOf("more", true)}, "failed"},
+		"nothing of a request": {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("some", false), response}, "cancelled"},
+	} {
+		w := &watcher{}
+		err := watchedServer("request-streams", w).Process(&script{ctx: c.ctx, sends: c.sends})
+		if err == nil || w.notes[len(w.notes)-1] != c.want {
+			t.Errorf("%s: expected %s, got %v, %q", name, c.want, err, w.notes)
+		}
+	}
+}
+
+func responsePiece(text string) *servicev3.ProcessingRequest {
+	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte(text)}}}
+}
