@@ -16,6 +16,7 @@ import (
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
@@ -318,4 +319,65 @@ func TestRoutesOfNames(t *testing.T) {
 			t.Errorf("%q: expected %q, got %q", name, want, got)
 		}
 	}
+}
+
+// TestAClientsTextIsNoMatterOfTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
+func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
+	r := &receiver{}
+	traces := started(t, r, &nodev1.Tracing{Sample: 1}, &bytes.Buffer{})
+	head := chain.Head{Method: "GET", Path: "/\xff?a=\xff", Authority: "\xff", Scheme: "http", Headers: headers(
+		"traceparent", parent+"01", "tracestate", "a=\xff", "user-agent", strings.Repeat("ä", 60<<10))}
+	watcher := traces.watch(t.Context(), exchange.Opening{RequestID: "\xff"}, head, nil)
+	turn := chain.Turn{Phase: chain.PhaseRequest, Policy: "p:v1.0.0"}
+	watcher.ExecutionBegan(t.Context(), turn, chain.View{})
+	watcher.ExecutionEnded(turn, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassException, "\xff")}, chain.View{})
+	watcher.ExchangeEnded(exchange.Exchange{RequestID: "\xff"})
+	traces.Close()
+	if len(r.spans) != 2 {
+		t.Fatalf("expected two spans, got %v", r.spans)
+	}
+	for _, one := range r.spans {
+		if encoded, err := proto.Marshal(one); err != nil || len(encoded) > 2*maxText {
+			t.Errorf("expected a span of at most %d bytes that can be encoded, got %d bytes, %v", 2*maxText, len(encoded), err)
+		}
+	}
+	if agent := valueOf(r.spans[1], "user_agent.original"); agent != strings.Repeat("ä", maxText/2) {
+		t.Errorf("expected the beginning, got %d bytes", len(agent))
+	}
+}
+
+// TestStatesThatAreNone: https://www.w3.org/TR/trace-context/#tracestate-header
+func TestStatesThatAreNone(t *testing.T) {
+	for _, state := range []string{"a=\xff", "a", strings.Repeat("a=1,", 33), "a=" + strings.Repeat("x", 257)} {
+		if got, kept := parentOf(headers("traceparent", parent+"01", "tracestate", state)); !got.IsValid() || kept != "" {
+			t.Errorf("%.40q: expected the parent without a state, got %v, %.40q", state, got, kept)
+		}
+	}
+}
+
+// TestLargeSpansAreBounded: by bytes, that wait and that one message has.
+func TestLargeSpansAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted, r := &counters{}, &receiver{fails: errors.New("away")}
+		exporter := newExporter(r, nil, counted, slog.New(slog.DiscardHandler))
+		large := func() *tracev1.ResourceSpans {
+			return &tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: strings.Repeat("x", 256<<10)}}}}}
+		}
+		const many = 200
+		for range many {
+			exporter.addOthers(large())
+		}
+		waiting, dropped := exporter.queued(), int(counted.dropped.Load())
+		if sent := many - waiting - dropped; waiting > maxQueuedBytes/(256<<10) || sent < 0 || sent > maxBatchBytes/(256<<10) {
+			t.Errorf("expected at most %d bytes to wait, got %d spans, %d dropped", maxQueuedBytes, waiting, dropped)
+		}
+		message, count := exporter.take()
+		if size := proto.Size(&tracev1.TracesData{ResourceSpans: message}); count == 0 || size > maxBatchBytes+1<<10 {
+			t.Errorf("expected a message of at most %d bytes, got %d of %d spans", maxBatchBytes, size, count)
+		}
+		exporter.close()
+		if exporter.queued() != 0 || exporter.bytes != 0 {
+			t.Errorf("expected nothing to be left, got %d spans, %d bytes", exporter.queued(), exporter.bytes)
+		}
+	})
 }
