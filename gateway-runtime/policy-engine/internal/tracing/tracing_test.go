@@ -14,6 +14,7 @@ import (
 	"time"
 
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
@@ -302,10 +303,13 @@ func TestSecretsOfPolicies(t *testing.T) {
 			{Key: "kept", Value: text("page=2")},
 		}
 	}
-	one := &tracev1.Span{Attributes: secret(), Events: []*tracev1.Span_Event{{Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
+	one := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
+		Events: []*tracev1.Span_Event{{Name: "login password=hunter2", Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
 		Status: &tracev1.Status{Message: "password=hunter2"}}
-	redactSpan(list, one)
-	if shown := one.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 3 {
+	all := &tracev1.ResourceSpans{Resource: &resourcev1.Resource{Attributes: secret()}, ScopeSpans: []*tracev1.ScopeSpans{{
+		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{one}}}}
+	redactSpans(list, all)
+	if shown := all.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 5 {
 		t.Errorf("expected all secrets to be gone, and nothing else, got %s", shown)
 	}
 }
