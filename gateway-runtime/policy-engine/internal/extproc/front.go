@@ -370,9 +370,6 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 		traceHeaders(&changes, f.trace)
 	}
 	message, err := headersAnswer(&changes, direction == chain.Response)
-	if err == nil && f.trace != nil {
-		err = f.tellTrace(&message)
-	}
 	if err != nil {
 		return err
 	}
@@ -383,7 +380,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if refused {
 		return chain.ErrResponded
 	}
-	return f.send(message)
+	return f.sendTraced(message)
 }
 
 // SendPiece sends a piece of a body, in as many messages as it takes.
@@ -464,13 +461,10 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 func (f *front) Answer(answer chain.Answer) error {
 	answer.Analytics = f.shownAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
-	if err == nil && f.trace != nil {
-		err = f.tellTrace(&message)
-	}
 	if err != nil {
 		return err
 	}
-	return f.send(message)
+	return f.sendTraced(message)
 }
 
 // shownAnalytics are what Envoy is told of them.
