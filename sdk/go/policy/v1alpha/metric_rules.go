@@ -74,6 +74,12 @@ func checkBuckets(bounds []float64) error {
 	return nil
 }
 
+// What a snapshot may have, whoever made it.
+const (
+	mostLabelSets = 10_000 // that a Python policy may ask for
+	mostHelp      = 4096   // bytes
+)
+
 // Check is an error where a snapshot is of no metric that there may be, or does not hold together: for who is told one.
 func (s MetricSnapshot) Check() error {
 	err := errors.Join(checkMetricName(s.Kind, s.Name), checkHelp(s.Help), checkLabels(s.Labels))
@@ -89,14 +95,18 @@ func (s MetricSnapshot) Check() error {
 	default:
 		err = errors.Join(err, fmt.Errorf("expected a counter, gauge or histogram, got %q", s.Kind))
 	}
+	if len(s.Help) > mostHelp || len(s.Samples) > mostLabelSets {
+		return errors.Join(err, fmt.Errorf("expected help of at most %d bytes and at most %d sets of label values, got %d and %d",
+			mostHelp, mostLabelSets, len(s.Help), len(s.Samples)))
+	}
 	for _, sample := range s.Samples {
 		if len(sample.Labels) != len(s.Labels) || len(sample.Buckets) != buckets {
 			return errors.Join(err, fmt.Errorf("expected %d label values and %d buckets, got %d and %d",
 				len(s.Labels), buckets, len(sample.Labels), len(sample.Buckets)))
 		}
 		for _, value := range sample.Labels {
-			if !utf8.ValidString(value) {
-				return errors.Join(err, fmt.Errorf("expected label values in UTF-8, got %.80q", value))
+			if !utf8.ValidString(value) || utf8.RuneCountInString(value) > maxLabelValue {
+				return errors.Join(err, fmt.Errorf("expected label values of at most %d characters in UTF-8, got %.80q", maxLabelValue, value))
 			}
 		}
 	}
