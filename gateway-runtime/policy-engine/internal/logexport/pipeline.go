@@ -30,6 +30,7 @@ var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 
 type pipeline struct {
 	nodeID    string
 	counts    *counts
+	backlog   *backlog
 	processor *sdklog.BatchProcessor
 	services  map[string]otellog.Logger // by component
 }
@@ -39,10 +40,11 @@ func newPipeline(settings *nodev1.Logging, nodeID string, counts *counts, log *s
 	if err != nil {
 		return nil, fmt.Errorf("collector %s: %w", settings.GetEndpoint(), err)
 	}
-	counting := &countingExporter{Exporter: exporter, counts: counts, log: log}
+	waits := &backlog{}
+	counting := &countingExporter{Exporter: exporter, counts: counts, backlog: waits, log: log}
 	processor := sdklog.NewBatchProcessor(counting, sdklog.WithMaxQueueSize(mostWaiting+batchLines),
 		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(exportTimeout), sdklog.WithExportMaxBatchSize(batchLines))
-	return &pipeline{nodeID: nodeID, counts: counts, processor: processor, services: map[string]otellog.Logger{}}, nil
+	return &pipeline{nodeID: nodeID, counts: counts, backlog: waits, processor: processor, services: map[string]otellog.Logger{}}, nil
 }
 
 // newExporter connects to nobody yet.
@@ -78,7 +80,7 @@ func (p *pipeline) take(lines []byte) {
 		if len(line) == 0 {
 			continue
 		}
-		if p.counts.waiting.Load() >= mostWaiting {
+		if !p.backlog.add(len(line)) {
 			p.counts.dropped.Add(1)
 			continue
 		}
@@ -101,15 +103,19 @@ func (p *pipeline) service(component string) otellog.Logger {
 
 // close sends what waits, until ctx is done.
 func (p *pipeline) close(ctx context.Context) {
-	_ = p.processor.Shutdown(ctx) // what was not sent is counted
+	_ = p.processor.Shutdown(ctx) // which may give up what it has not sent
+	left := p.backlog.take(mostWaiting)
+	p.counts.waiting.Add(-int64(left))
+	p.counts.failed.Add(uint64(left)) //nolint:gosec // a length
 }
 
 // countingExporter counts what becomes of lines, and says once when that changes.
 type countingExporter struct {
 	sdklog.Exporter
-	counts *counts
-	log    *slog.Logger
-	away   atomic.Bool
+	counts  *counts
+	backlog *backlog
+	log     *slog.Logger
+	away    atomic.Bool
 }
 
 func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) error {
@@ -119,15 +125,16 @@ func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) 
 	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
 	err := c.Exporter.Export(ctx, records)
-	c.counts.waiting.Add(-int64(len(records)))
+	sent := c.backlog.take(len(records)) // fewer where close has counted them
+	c.counts.waiting.Add(-int64(sent))
 	if err != nil {
-		c.counts.failed.Add(uint64(len(records)))
+		c.counts.failed.Add(uint64(sent)) //nolint:gosec // a length
 		if !c.away.Swap(true) {
 			c.log.Warn("the collector of log lines does not take them; they are dropped until it does", "error", err.Error())
 		}
 		return nil // it is counted; otel's own handler would write to stderr
 	}
-	c.counts.exported.Add(uint64(len(records)))
+	c.counts.exported.Add(uint64(sent)) //nolint:gosec // a length
 	if c.away.Swap(false) {
 		c.log.Info("the collector of log lines takes them again", "failed", c.counts.failed.Load())
 	}
