@@ -153,7 +153,7 @@ func (t *Tracing) watch(_ context.Context, opening exchange.Opening, head chain.
 	if s == nil || opening.Refusal != 0 || !s.wants(&opening, &head) {
 		return nil
 	}
-	api, operation, _ := routeParts(opening.Route)
+	api, operation, _ := exchange.RouteParts(opening.Route)
 	traced := &tracedExchange{
 		tracing: t, trace: newTrace(parentOf(head.Headers)), head: head, began: time.Now(), api: api, operation: operation,
 		running: map[chain.Turn]runningExecution{},

@@ -314,17 +314,6 @@ func TestSecretsOfPolicies(t *testing.T) {
 	}
 }
 
-func TestRoutesOfNames(t *testing.T) {
-	for name, want := range map[string][3]string{
-		"orders|GET /{id}|c1": {"orders", "GET /{id}", "c1"}, "orders|GET /a|b|": {"orders", "GET /a|b", ""}, "|challenges|": {}, "": {}, "a|b": {},
-	} {
-		api, operation, chainID := routeParts(name)
-		if got := [3]string{api, operation, chainID}; got != want {
-			t.Errorf("%q: expected %q, got %q", name, want, got)
-		}
-	}
-}
-
 // TestAClientsTextIsNoMatterOfTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
 func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
 	r := &receiver{}
