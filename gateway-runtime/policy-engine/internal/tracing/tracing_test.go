@@ -374,3 +374,31 @@ func TestLargeSpansAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAttributeWithoutAValue is in OTLP an empty one, whatever its name.
+func TestAnAttributeWithoutAValue(t *testing.T) {
+	r := &receiver{}
+	traces := started(t, r, &nodev1.Tracing{}, &bytes.Buffer{})
+	serialized, err := proto.Marshal(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "own",
+		Attributes: []*commonv1.KeyValue{{Key: "password"}, {Key: "list", Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_ArrayValue{
+			ArrayValue: &commonv1.ArrayValue{Values: []*commonv1.AnyValue{{}}}}}}}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	traces.ExportPolicies(serialized)
+	traces.Close()
+	if got := r.names(); len(got) != 1 {
+		t.Errorf("expected the span, got %v", got)
+	}
+}
+
+// FuzzSpansOfPolicies: a process may send anything.
+func FuzzSpansOfPolicies(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x12\x0e\x12\x0c\x4a\x0a\x0a\x08password"))
+	traces := New(Options{Redaction: func() *redaction.List { return redaction.New(&nodev1.Redaction{Fields: []string{"password"}}) },
+		Watch: func(exchange.Watch) {}, Log: slog.New(slog.DiscardHandler)})
+	traces.state.Store(&state{settings: &nodev1.Tracing{}, exporter: newExporter(&receiver{}, nil, &counters{}, traces.log)})
+	f.Cleanup(traces.Close)
+	f.Fuzz(func(_ *testing.T, serialized []byte) { traces.ExportPolicies(serialized) })
+}
