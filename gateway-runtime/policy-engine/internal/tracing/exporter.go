@@ -20,7 +20,7 @@ const (
 	maxBatch       = 512      // spans of one message
 	maxBatchBytes  = 1 << 20  // of these, encoded: receivers take 4 MiB
 	flushAfter     = time.Second
-	closeWait      = 5 * time.Second // for what waits when it is closed
+	closeWait      = 3 * time.Second // for what waits when it is closed
 
 	firstPause, longestPause = 500 * time.Millisecond, 5 * time.Second // between tries
 	maxTries                 = 20                                      // of one message: a minute and a half; then it is dropped
