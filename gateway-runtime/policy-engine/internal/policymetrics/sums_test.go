@@ -108,6 +108,23 @@ func TestLabelSetsOfAllProcessesAreBounded(t *testing.T) {
 	}
 }
 
+// totals adds up all samples: counters, observations of histograms, gauges.
+func totals(sums *policymetrics.Sums) (counted float64, observed uint64, gauges float64) {
+	for _, metric := range sums.All() {
+		for _, sample := range metric.Samples {
+			switch metric.Kind {
+			case v1alpha.KindCounter:
+				counted += sample.Value
+			case v1alpha.KindHistogram:
+				observed += sample.Buckets[0] + sample.Buckets[1]
+			default:
+				gauges += sample.Value
+			}
+		}
+	}
+	return counted, observed, gauges
+}
+
 // TestSumsAreExactAndNeverGoBack has processes count, report, crash, come again and leave in any order.
 func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -174,19 +191,7 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				total, in, gauges := 0.0, uint64(0), 0.0
-				for _, metric := range sums.All() {
-					for _, sample := range metric.Samples {
-						switch metric.Kind {
-						case v1alpha.KindCounter:
-							total += sample.Value
-						case v1alpha.KindHistogram:
-							in += sample.Buckets[0] + sample.Buckets[1]
-						default:
-							gauges += sample.Value
-						}
-					}
-				}
+				total, in, gauges := totals(sums)
 				if total != reported || in != observations || total < before {
 					t.Fatalf("expected %v and %d, got %v and %d, before it %v", reported, observations, total, in, before)
 				}

@@ -33,7 +33,7 @@ func (l *List) multipart(boundary string, body []byte) ([]byte, int) {
 
 // part is what stands between two delimiters.
 func (l *List) part(raw []byte, last bool) ([]byte, int) {
-	if last && strings.HasPrefix("--\r\n", string(raw)) || last && bytes.HasPrefix(raw, []byte("--")) {
+	if last && (len(raw) < 2 || bytes.HasPrefix(raw, []byte("--"))) { // the end, or cut in the delimiter's line
 		return raw[:min(len(raw), 4)], 0
 	}
 	head, content, found := bytes.Cut(raw, []byte("\r\n\r\n"))
