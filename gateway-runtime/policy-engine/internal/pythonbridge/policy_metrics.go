@@ -73,26 +73,27 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 		}
 		metric := metricFrom(told)
 		if err := metric.Check(); err != nil {
-			s.notTaken(metric, err.Error())
+			s.notTaken(ctx, metric, err.Error())
 			continue
 		}
 		changed = append(changed, metric)
 	}
 	for _, metric := range m.metrics.Report(answer.GetProcess(), changed) {
-		s.notTaken(metric, "the process tells more of this policy than there is room for")
+		s.notTaken(ctx, metric, "the process tells more of this policy than there is room for")
 	}
 	s.collected = answer.GetVersion()
 	return nil
 }
 
 // notTaken logs the first of a session for all to see: what one policy says wrongly, it says every second.
-func (s *session) notTaken(metric policymetrics.Metric, reason string) {
+func (s *session) notTaken(ctx context.Context, metric policymetrics.Metric, reason string) {
 	level := slog.LevelWarn
 	if s.refusedMetric {
 		level = slog.LevelDebug
 	}
 	s.refusedMetric = true
-	s.process.log.Log(context.Background(), level, "a metric of a policy is not taken", "policy", metric.Policy, "metric", fmt.Sprintf("%.100s", metric.Name), "reason", reason)
+	s.process.log.Log(ctx, level, "a metric of a policy is not taken", "policy", metric.Policy, "metric",
+		fmt.Sprintf("%.100s", metric.Name), "reason", reason)
 }
 
 func (m *StreamManager) hasPolicy(policy string) bool {
