@@ -19,7 +19,6 @@ const (
 	mostWaitingBytes = 16 << 20 // of these
 	batchLines       = 512
 	batchInterval    = time.Second
-	exportTimeout    = 10 * time.Second
 	goodbyeTimeout   = 3 * time.Second // for what waits when the collector changes, or the engine ends
 )
 

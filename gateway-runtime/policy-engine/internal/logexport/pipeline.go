@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -16,15 +13,10 @@ import (
 	otellog "go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/otlp"
 )
-
-// reconnect is how soon a collector is looked for again that was away.
-var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second}
 
 // pipeline is the way to one collector. Each component is a service of its own; all share the queue.
 type pipeline struct {
@@ -43,35 +35,25 @@ func newPipeline(settings *nodev1.Logging, nodeID string, counts *counts, log *s
 	waits := &backlog{}
 	counting := &countingExporter{Exporter: exporter, counts: counts, backlog: waits, log: log}
 	processor := sdklog.NewBatchProcessor(counting, sdklog.WithMaxQueueSize(mostWaiting+batchLines),
-		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(exportTimeout), sdklog.WithExportMaxBatchSize(batchLines))
+		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(otlp.Timeout), sdklog.WithExportMaxBatchSize(batchLines))
 	return &pipeline{nodeID: nodeID, counts: counts, backlog: waits, processor: processor, services: map[string]otellog.Logger{}}, nil
 }
 
 // newExporter connects to nobody yet.
 func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
 	ctx := context.Background()
-	if settings.GetHttp() {
-		return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(receiverURL(settings.GetEndpoint())), otlploghttp.WithHeaders(settings.GetHeaders()),
-			otlploghttp.WithTimeout(exportTimeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
+	if !settings.GetHttp() {
+		return otlploggrpc.New(ctx,
+			otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()), otlploggrpc.WithCompressor("gzip"),
+			otlploggrpc.WithTimeout(otlp.Timeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}),
+			otlploggrpc.WithTLSCredentials(otlp.Credentials(settings.GetTls())), otlploggrpc.WithDialOption(otlp.Reconnect()))
 	}
-	options := []otlploggrpc.Option{otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()),
-		otlploggrpc.WithTimeout(exportTimeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}), otlploggrpc.WithCompressor("gzip"),
-		otlploggrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: exportTimeout}))}
-	if settings.GetTls() {
-		options = append(options, otlploggrpc.WithTLSCredentials(credentials.NewTLS(nil))) // by the authorities of the system
-	} else {
-		options = append(options, otlploggrpc.WithInsecure())
+	to, err := otlp.URL(settings.GetEndpoint(), "logs")
+	if err != nil {
+		return nil, err
 	}
-	return otlploggrpc.New(ctx, options...)
-}
-
-// receiverURL is a collector's URL with the path that OTLP has for logs, unless it has one of its own.
-func receiverURL(collector string) string {
-	found, err := url.Parse(collector)
-	if err != nil || strings.Trim(found.Path, "/") != "" {
-		return collector
-	}
-	return found.JoinPath("v1", "logs").String()
+	return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(to), otlploghttp.WithHeaders(settings.GetHeaders()),
+		otlploghttp.WithTimeout(otlp.Timeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
 }
 
 func (p *pipeline) take(lines []byte) {
@@ -122,7 +104,7 @@ func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) 
 	if len(records) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
+	ctx, cancel := context.WithTimeout(ctx, otlp.Timeout)
 	defer cancel()
 	err := c.Exporter.Export(ctx, records)
 	sent := c.backlog.take(len(records)) // fewer where close has counted them
