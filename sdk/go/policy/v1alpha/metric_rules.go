@@ -41,6 +41,9 @@ func checkHelp(help string) error {
 	if strings.TrimSpace(help) == "" {
 		return errors.New("expected a sentence that says what it is, got none")
 	}
+	if len(help) > maxHelp || !utf8.ValidString(help) {
+		return fmt.Errorf("expected help of at most %d bytes in UTF-8, got %d: %.80q", maxHelp, len(help), help)
+	}
 	return nil
 }
 
@@ -74,11 +77,8 @@ func checkBuckets(bounds []float64) error {
 	return nil
 }
 
-// What a snapshot may have, whoever made it.
-const (
-	mostLabelSets = 10_000 // that a Python policy may ask for
-	mostHelp      = 4096   // bytes
-)
+// mostLabelSets is how many a Python policy may ask for.
+const mostLabelSets = 10_000
 
 // Check is an error where a snapshot is of no metric that there may be, or does not hold together: for who is told one.
 func (s MetricSnapshot) Check() error {
@@ -95,9 +95,8 @@ func (s MetricSnapshot) Check() error {
 	default:
 		err = errors.Join(err, fmt.Errorf("expected a counter, gauge or histogram, got %q", s.Kind))
 	}
-	if len(s.Help) > mostHelp || len(s.Samples) > mostLabelSets {
-		return errors.Join(err, fmt.Errorf("expected help of at most %d bytes and at most %d sets of label values, got %d and %d",
-			mostHelp, mostLabelSets, len(s.Help), len(s.Samples)))
+	if len(s.Samples) > mostLabelSets {
+		return errors.Join(err, fmt.Errorf("expected at most %d sets of label values, got %d", mostLabelSets, len(s.Samples)))
 	}
 	for _, sample := range s.Samples {
 		if len(sample.Labels) != len(s.Labels) || len(sample.Buckets) != buckets {
@@ -109,9 +108,6 @@ func (s MetricSnapshot) Check() error {
 				return errors.Join(err, fmt.Errorf("expected label values of at most %d characters in UTF-8, got %.80q", maxLabelValue, value))
 			}
 		}
-	}
-	if !utf8.ValidString(s.Help) {
-		err = errors.Join(err, errors.New("expected help in UTF-8"))
 	}
 	return err
 }
