@@ -139,7 +139,7 @@ func TestRealExecutorStreams(t *testing.T) {
 		}
 	})
 	realGenerators(t, policy)
-	t.Run("many at once, of which some go away", func(t *testing.T) { manyRealStreams(t, groups, policy) })
+	t.Run("many at once, of which some go away", func(t *testing.T) { manyRealStreams(t, groups) })
 	t.Run("a client that goes away closes the generator", func(t *testing.T) {
 		must(os.RemoveAll(filepath.Join(x.folder, "closed")))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -202,8 +202,13 @@ func realGenerators(t *testing.T, policy *PythonBridge) {
 	})
 }
 
-func manyRealStreams(t *testing.T, groups *Groups, policy *PythonBridge) {
+func manyRealStreams(t *testing.T, groups *Groups) {
 	t.Helper()
+	patient := metadata
+	patient.Timeout = 3 * patience // 200 streams at once: time is not the subject
+	built := receive(t, buildAs(groups, patient), "the policy")
+	must(built.err)
+	policy := built.policy.(*PythonBridge)
 	var all sync.WaitGroup
 	for n := range 200 {
 		all.Go(func() {
