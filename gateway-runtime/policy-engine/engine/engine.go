@@ -173,12 +173,14 @@ func (e *Engine) complete() error {
 // close ends what chains need, then the chains: no exchange is under way.
 func (e *Engine) close() {
 	e.groups.Close()
+	var ending sync.WaitGroup // each waits a few seconds for who may not answer, and the supervisor as long for all
+	ending.Go(e.logs.Close)
+	ending.Go(e.traces.Close)
 	if e.adminListener != nil {
 		e.adminListener.Close()
 	}
 	if e.node != nil {
 		e.node.Close()
 	}
-	e.logs.Close()
-	e.traces.Close()
+	ending.Wait()
 }

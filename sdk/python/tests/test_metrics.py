@@ -95,6 +95,8 @@ BAD_DEFINITIONS = {
     'Histogram("x_bucket", "x")': "does not end with _bucket",
     'Gauge("x_count", "x")': "does not end with _count",
     'Gauge("keys", " ")': "documentation: expected a sentence",
+    'Gauge("keys", "x" * 4097)': "documentation: expected at most 4096 bytes, got 4097",
+    'Gauge("keys", "\\ud800")': "documentation: expected text in Unicode",
     'Gauge("keys", "x", "abc")': "labels: expected a list of names, got 'abc'",
     'Gauge("keys", "x", [1])': "labels: expected a list of names",
     'Gauge("keys", "x", ["A"])': "labels: expected a name of a label, small letters",

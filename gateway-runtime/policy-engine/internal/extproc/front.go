@@ -375,9 +375,6 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 		traceHeaders(&changes, f.trace)
 	}
 	message, err := headersAnswer(&changes, direction == chain.Response)
-	if err == nil && f.trace != nil {
-		err = f.tellTrace(&message)
-	}
 	if err != nil {
 		return err
 	}
@@ -393,7 +390,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if refused {
 		return chain.ErrResponded
 	}
-	return f.send(message)
+	return f.sendTraced(message)
 }
 
 // SendPiece sends a piece of a body, in as many messages as it takes.
@@ -474,9 +471,6 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 func (f *front) Answer(answer chain.Answer) error {
 	answer.Analytics = f.shownAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
-	if err == nil && f.trace != nil {
-		err = f.tellTrace(&message)
-	}
 	if err != nil {
 		return err
 	}
@@ -485,7 +479,7 @@ func (f *front) Answer(answer chain.Answer) error {
 		f.showing = false // Envoy shows no answer of ours
 		f.mu.Unlock()
 	}
-	return f.send(message)
+	return f.sendTraced(message)
 }
 
 // shownAnalytics are what Envoy is told of them.

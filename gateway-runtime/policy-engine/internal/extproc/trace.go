@@ -42,27 +42,41 @@ func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 	}
 }
 
-// tellTrace is the message with what Envoy is told of the trace, if it has not been told.
-func (f *front) tellTrace(message *outgoing) error {
-	if f.trace.Told.Swap(true) {
-		return nil
+// sendTraced sends a message, and with it what Envoy is told of the trace, if there is one and it has not been told. Where
+// that cannot be told the engine tells of the exchange itself.
+func (f *front) sendTraced(message outgoing) error {
+	if f.trace == nil || f.trace.Told.Swap(true) {
+		return f.send(message)
 	}
-	fields := map[string]*structpb.Value{
-		TraceID:       structpb.NewStringValue(hex.EncodeToString(f.trace.ID[:])),
-		TraceSpan:     structpb.NewStringValue(hex.EncodeToString(f.trace.Exchange[:])),
-		TraceUpstream: structpb.NewStringValue(hex.EncodeToString(f.trace.Upstream[:])),
-	}
-	if f.trace.Parent != [8]byte{} {
-		fields[TraceParent] = structpb.NewStringValue(hex.EncodeToString(f.trace.Parent[:]))
-		fields[TraceState] = structpb.NewStringValue(f.trace.State)
-	}
-	metadata, err := proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
+	return f.tellTrace(message)
+}
+
+func (f *front) tellTrace(message outgoing) error {
+	metadata, err := traceMetadata(f.trace)
 	if err != nil {
-		return err
+		f.trace.Told.Store(false)
+		return f.send(message)
 	}
 	message.head = append(metadata, message.head...) // one message after another is both, merged
-	return nil
+	if err = f.send(message); err != nil {
+		f.trace.Told.Store(false)
+	}
+	return err
+}
+
+// traceMetadata is a message with what Envoy is told of the trace.
+func traceMetadata(trace *exchange.Trace) ([]byte, error) {
+	fields := map[string]*structpb.Value{
+		TraceID:       structpb.NewStringValue(hex.EncodeToString(trace.ID[:])),
+		TraceSpan:     structpb.NewStringValue(hex.EncodeToString(trace.Exchange[:])),
+		TraceUpstream: structpb.NewStringValue(hex.EncodeToString(trace.Upstream[:])),
+	}
+	if trace.Parent != [8]byte{} {
+		fields[TraceParent] = structpb.NewStringValue(hex.EncodeToString(trace.Parent[:]))
+		fields[TraceState] = structpb.NewStringValue(trace.State)
+	}
+	return proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
 }
 
 // takeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange traced.

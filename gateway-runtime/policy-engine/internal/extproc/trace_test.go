@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"errors"
 	"testing"
 
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -16,6 +17,7 @@ type answers struct {
 	Stream
 	t    *testing.T
 	sent []*servicev3.ProcessingResponse
+	gone error // what Send returns
 }
 
 func (a *answers) Send(message, rest []byte) error {
@@ -24,7 +26,7 @@ func (a *answers) Send(message, rest []byte) error {
 		a.t.Error(err)
 	}
 	a.sent = append(a.sent, decoded)
-	return nil
+	return a.gone
 }
 
 func aTrace() *exchange.Trace {
@@ -89,5 +91,31 @@ func TestOfATracedAnswerEnvoyIsTold(t *testing.T) {
 	}
 	if sent := stream.sent[0]; sent.GetDynamicMetadata().GetFields()[TraceNamespace] == nil || string(sent.GetImmediateResponse().GetBody()) != "no" {
 		t.Errorf("expected the answer with the trace, got %v", sent)
+	}
+}
+
+// TestWhatEnvoyWasNotToldTheEngineTells: of a request that Envoy has answered meanwhile, or whose stream is gone.
+func TestWhatEnvoyWasNotToldTheEngineTells(t *testing.T) {
+	gone := errors.New("gone")
+	for name, f := range map[string]*front{
+		"answered": {stream: &answers{t: t}, responded: true}, "gone": {stream: &answers{t: t, gone: gone}},
+	} {
+		trace := aTrace()
+		f.SetTrace(trace)
+		if err := f.SendHeaders(chain.Request, chain.Changes{}); !errors.Is(err, chain.ErrResponded) && !errors.Is(err, gone) {
+			t.Errorf("%s: expected that it is not sent, got %v", name, err)
+		}
+		if trace.Told.Load() {
+			t.Errorf("%s: expected Envoy not to have been told", name)
+		}
+	}
+	// What cannot be told does not keep the message back.
+	stream := &answers{t: t}
+	f := &front{stream: stream}
+	trace := aTrace()
+	trace.State = "\xff"
+	f.SetTrace(trace)
+	if err := f.Answer(chain.Answer{Status: 403}); err != nil || len(stream.sent) != 1 || trace.Told.Load() {
+		t.Errorf("expected the answer alone, got %v, %v", stream.sent, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -30,7 +31,7 @@ func readLine(raw []byte) line {
 	decoder.UseNumber()
 	var fields map[string]any
 	if decoder.Decode(&fields) != nil {
-		l.record.SetBody(attribute.StringValue(string(raw)))
+		l.record.SetBody(attribute.StringValue(strings.ToValidUTF8(string(raw), "\uFFFD")))
 		return l
 	}
 	l.readStandard(fields)

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	mostWaiting    = 8192 // lines that no collector has taken yet
-	batchLines     = 512
-	batchInterval  = time.Second
-	exportTimeout  = 10 * time.Second
-	goodbyeTimeout = 3 * time.Second // for what waits when the collector changes, or the engine ends
+	mostWaiting      = 8192     // lines that a collector has not taken yet
+	mostWaitingBytes = 16 << 20 // of these
+	batchLines       = 512
+	batchInterval    = time.Second
+	goodbyeTimeout   = 3 * time.Second // for what waits when the collector changes, or the engine ends
 )
 
 // Stats is the answer of GET and POST /logs on the admin socket. Lines count from the start of the engine's process.

@@ -222,3 +222,40 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	}
 	exporter.Close()
 }
+
+// TestNothingWaitsForACollectorThatIsLeft, though that has hung: else there were no room left for others one day.
+func TestNothingWaitsForACollectorThatIsLeft(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	exporter := logexport.New("node-1", quiet)
+	exporter.Set(&nodev1.Logging{Endpoint: listener.Addr().String()})
+	const count = 3000
+	exporter.Take(bytes.Repeat([]byte("{}\n"), count))
+	exporter.Close()
+	if got := exporter.Stats(); got.Waiting != 0 || got.Failed != count {
+		t.Errorf("expected %d lines to have failed, and none to wait, got %+v", count, got)
+	}
+}
+
+// TestLinesAreBoundedAndText: by bytes, too; and one that is no UTF-8 does not fail those beside it.
+func TestLinesAreBoundedAndText(t *testing.T) {
+	r := newReceiver()
+	exporter := logexport.New("node-1", quiet)
+	defer exporter.Close()
+	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
+	exporter.Take([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
+	for _, records := range r.records(t, 2) {
+		for _, one := range records {
+			if body := one.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
+				t.Errorf("got %v", one)
+			}
+		}
+	}
+	exporter.Take(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20), '\n'), 40))
+	if got := exporter.Stats(); got.Dropped < 20 {
+		t.Errorf("expected 16 MiB to wait at most, got %+v", got)
+	}
+}

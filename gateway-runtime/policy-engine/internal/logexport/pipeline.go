@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -16,20 +13,16 @@ import (
 	otellog "go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/otlp"
 )
-
-// reconnect is how soon a collector is looked for again that was away.
-var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second}
 
 // pipeline is the way to one collector. Each component is a service of its own; all share the queue.
 type pipeline struct {
 	nodeID    string
 	counts    *counts
+	backlog   *backlog
 	processor *sdklog.BatchProcessor
 	services  map[string]otellog.Logger // by component
 }
@@ -39,37 +32,28 @@ func newPipeline(settings *nodev1.Logging, nodeID string, counts *counts, log *s
 	if err != nil {
 		return nil, fmt.Errorf("collector %s: %w", settings.GetEndpoint(), err)
 	}
-	counting := &countingExporter{Exporter: exporter, counts: counts, log: log}
+	waits := &backlog{}
+	counting := &countingExporter{Exporter: exporter, counts: counts, backlog: waits, log: log}
 	processor := sdklog.NewBatchProcessor(counting, sdklog.WithMaxQueueSize(mostWaiting+batchLines),
-		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(exportTimeout), sdklog.WithExportMaxBatchSize(batchLines))
-	return &pipeline{nodeID: nodeID, counts: counts, processor: processor, services: map[string]otellog.Logger{}}, nil
+		sdklog.WithExportInterval(batchInterval), sdklog.WithExportTimeout(otlp.Timeout), sdklog.WithExportMaxBatchSize(batchLines))
+	return &pipeline{nodeID: nodeID, counts: counts, backlog: waits, processor: processor, services: map[string]otellog.Logger{}}, nil
 }
 
 // newExporter connects to nobody yet.
 func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
 	ctx := context.Background()
-	if settings.GetHttp() {
-		return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(receiverURL(settings.GetEndpoint())), otlploghttp.WithHeaders(settings.GetHeaders()),
-			otlploghttp.WithTimeout(exportTimeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
+	if !settings.GetHttp() {
+		return otlploggrpc.New(ctx,
+			otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()), otlploggrpc.WithCompressor("gzip"),
+			otlploggrpc.WithTimeout(otlp.Timeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}),
+			otlploggrpc.WithTLSCredentials(otlp.Credentials(settings.GetTls())), otlploggrpc.WithDialOption(otlp.Reconnect()))
 	}
-	options := []otlploggrpc.Option{otlploggrpc.WithEndpoint(settings.GetEndpoint()), otlploggrpc.WithHeaders(settings.GetHeaders()),
-		otlploggrpc.WithTimeout(exportTimeout), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}), otlploggrpc.WithCompressor("gzip"),
-		otlploggrpc.WithDialOption(grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: exportTimeout}))}
-	if settings.GetTls() {
-		options = append(options, otlploggrpc.WithTLSCredentials(credentials.NewTLS(nil))) // by the authorities of the system
-	} else {
-		options = append(options, otlploggrpc.WithInsecure())
+	to, err := otlp.URL(settings.GetEndpoint(), "logs")
+	if err != nil {
+		return nil, err
 	}
-	return otlploggrpc.New(ctx, options...)
-}
-
-// receiverURL is a collector's URL with the path that OTLP has for logs, unless it has one of its own.
-func receiverURL(collector string) string {
-	found, err := url.Parse(collector)
-	if err != nil || strings.Trim(found.Path, "/") != "" {
-		return collector
-	}
-	return found.JoinPath("v1", "logs").String()
+	return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(to), otlploghttp.WithHeaders(settings.GetHeaders()),
+		otlploghttp.WithTimeout(otlp.Timeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
 }
 
 func (p *pipeline) take(lines []byte) {
@@ -78,7 +62,7 @@ func (p *pipeline) take(lines []byte) {
 		if len(line) == 0 {
 			continue
 		}
-		if p.counts.waiting.Load() >= mostWaiting {
+		if !p.backlog.add(len(line)) {
 			p.counts.dropped.Add(1)
 			continue
 		}
@@ -101,33 +85,38 @@ func (p *pipeline) service(component string) otellog.Logger {
 
 // close sends what waits, until ctx is done.
 func (p *pipeline) close(ctx context.Context) {
-	_ = p.processor.Shutdown(ctx) // what was not sent is counted
+	_ = p.processor.Shutdown(ctx) // which may give up what it has not sent
+	left := p.backlog.take(mostWaiting)
+	p.counts.waiting.Add(-int64(left))
+	p.counts.failed.Add(uint64(left)) //nolint:gosec // a length
 }
 
 // countingExporter counts what becomes of lines, and says once when that changes.
 type countingExporter struct {
 	sdklog.Exporter
-	counts *counts
-	log    *slog.Logger
-	away   atomic.Bool
+	counts  *counts
+	backlog *backlog
+	log     *slog.Logger
+	away    atomic.Bool
 }
 
 func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
+	ctx, cancel := context.WithTimeout(ctx, otlp.Timeout)
 	defer cancel()
 	err := c.Exporter.Export(ctx, records)
-	c.counts.waiting.Add(-int64(len(records)))
+	sent := c.backlog.take(len(records)) // fewer where close has counted them
+	c.counts.waiting.Add(-int64(sent))
 	if err != nil {
-		c.counts.failed.Add(uint64(len(records)))
+		c.counts.failed.Add(uint64(sent)) //nolint:gosec // a length
 		if !c.away.Swap(true) {
 			c.log.Warn("the collector of log lines does not take them; they are dropped until it does", "error", err.Error())
 		}
 		return nil // it is counted; otel's own handler would write to stderr
 	}
-	c.counts.exported.Add(uint64(len(records)))
+	c.counts.exported.Add(uint64(sent)) //nolint:gosec // a length
 	if c.away.Swap(false) {
 		c.log.Info("the collector of log lines takes them again", "failed", c.counts.failed.Load())
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -98,8 +99,8 @@ func (l *Listener) move(wanted Address) {
 }
 
 func (l *Listener) serve(listener net.Listener) {
-	server := &http.Server{Handler: l.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: named(l.handler, listener.Addr()), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
 	at := listener.Addr().String()
 	l.server, l.listener = server, listener
 	l.actual.Store(&at)
@@ -110,6 +111,23 @@ func (l *Listener) serve(listener net.Listener) {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			l.log.Error("the admin listener has ended", "address", at, "error", err.Error())
 		}
+	})
+}
+
+// named answers requests to a loopback address alone that name this machine as their host: the script of a web page can reach
+// loopback under the page's own name (DNS rebinding). The controller has the same rule.
+func named(next http.Handler, at net.Addr) http.Handler {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := (&url.URL{Host: r.Host}).Hostname()
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "expected a Host header that names this machine, as localhost or 127.0.0.1", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

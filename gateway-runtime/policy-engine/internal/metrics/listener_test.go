@@ -128,3 +128,34 @@ func TestWithoutAPortAnyFreeOne(t *testing.T) {
 		t.Errorf("expected two addresses, got %q and %q", one.Actual(), other.Actual())
 	}
 }
+
+// TestAPageOfAnotherNameIsRefused: a browser that was told that the page's name is 127.0.0.1 asks so.
+func TestAPageOfAnotherNameIsRefused(t *testing.T) {
+	for address, wanted := range map[string]map[string]int{
+		"127.0.0.1": {"127.0.0.1:9": 200, "localhost:9": 200, "[::1]:9": 200, "localhost": 200, "page.example:9": 403, "page.example": 403,
+			"127.0.0.1.page.example": 403, "192.0.2.1": 403},
+		"0.0.0.0": {"node.example:9": 200},
+	} {
+		listener, _ := newListener(t)
+		listener.Listen(&metrics.Address{IP: address, Port: freePort(t)})
+		_, port, err := net.SplitHostPort(listener.Actual())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range wanted {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+"/", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Host = host
+			response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("%s asked as %s: expected %d, got %d", address, host, want, response.StatusCode)
+			}
+		}
+	}
+}

@@ -56,12 +56,14 @@ type Metrics struct {
 	settings *Settings  // nil: none were applied
 	added    []prometheus.Gatherer
 	gathered atomic.Pointer[[]prometheus.Gatherer] // the engine's own first
-	said     sync.Map                              // warnings
+
+	saying sync.Mutex
+	said   map[string]bool // warnings
 }
 
 // New makes metrics that observe nothing yet: Apply says what.
 func New(options Options) *Metrics {
-	m := &Metrics{options: options, sources: newSources(options.Sources, options.Log)}
+	m := &Metrics{options: options, said: map[string]bool{}, sources: newSources(options.Sources, options.Log)}
 	m.assemble(nil)
 	return m
 }
@@ -133,9 +135,20 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	return merged.families(), nil
 }
 
+// maxSaid is how many warnings are logged. What is wrong at one scrape is at the next, and may be told in other words each
+// time, with the values of now.
+const maxSaid = 100
+
 // warn logs, the same once: scrapes come every few seconds.
 func (m *Metrics) warn(message string, about ...any) {
-	if _, said := m.said.LoadOrStore(fmt.Sprint(about...), true); !said {
+	key := fmt.Sprint(about...)
+	m.saying.Lock()
+	known := m.said[key] || len(m.said) >= maxSaid
+	if !known {
+		m.said[key] = true
+	}
+	m.saying.Unlock()
+	if !known {
 		m.options.Log.Warn(message, about...)
 	}
 }

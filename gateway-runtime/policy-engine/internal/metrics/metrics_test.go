@@ -415,3 +415,21 @@ func TestOthersMayTellMore(t *testing.T) {
 	m.Apply(metrics.Settings{})
 	expect(t, m.values(t), want)
 }
+
+// TestWarningsEnd: what a policy tells wrongly may be told in other words at each scrape.
+func TestWarningsEnd(t *testing.T) {
+	m := newTold()
+	scrapes := 0
+	m.Add(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		scrapes++
+		return nil, fmt.Errorf("a value of %d", scrapes/2)
+	}))
+	for range 400 {
+		if _, err := m.Gather(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := strings.Count(m.log.String(), "a value of"); lines != 100 || strings.Count(m.log.String(), `"a value of 7"`) != 1 {
+		t.Errorf("expected 100 lines, each once, got %d", lines)
+	}
+}

@@ -15,6 +15,12 @@ import (
 // maxLabelSets is how many sets of label values of one metric are kept of all processes together.
 const maxLabelSets = 10_000
 
+// What one process may tell of one policy, whatever it runs. The SDK lets a policy make 200 metrics.
+const (
+	maxMetrics = 200
+	maxBytes   = 16 << 20 // about what they take
+)
+
 // Metric is a metric of a policy, and what it is in one process, or in all.
 type Metric struct {
 	Policy string // name:version
@@ -50,20 +56,33 @@ type Process struct {
 	identity uint64 // that the present process calls itself by; 0: none has reported yet
 	lost     bool   // it may have ended
 	metrics  map[key]Metric
+	sizes    map[key]int // of these
 }
 
 // Join adds a process that runs a generation, and those that follow it there.
 func (s *Sums) Join(generation uint64) *Process {
-	p := &Process{sums: s, generation: generation, metrics: map[key]Metric{}}
+	p := &Process{sums: s, generation: generation, metrics: map[key]Metric{}, sizes: map[key]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.processes = append(s.processes, p)
 	return p
 }
 
-// Report takes what has changed of the metrics in a process, each as a whole. A process calls itself by another identity
-// than the one before it.
-func (p *Process) Report(identity uint64, changed []Metric) {
+// size is about what it takes in memory.
+func (m Metric) size() int {
+	size := len(m.Help)
+	for _, sample := range m.Samples {
+		size += 64 + 8*len(sample.Buckets)
+		for _, value := range sample.Labels {
+			size += 16 + len(value)
+		}
+	}
+	return size
+}
+
+// Report takes what has changed of the metrics in a process, each as a whole, and returns those for which there is no room.
+// A process calls itself by another identity than the one before it.
+func (p *Process) Report(identity uint64, changed []Metric) (refused []Metric) {
 	p.sums.mu.Lock()
 	defer p.sums.mu.Unlock()
 	if p.identity != identity {
@@ -72,8 +91,23 @@ func (p *Process) Report(identity uint64, changed []Metric) {
 	}
 	p.lost = false
 	for _, metric := range changed {
-		p.metrics[metric.key()] = metric
+		if size := metric.size(); p.hasRoom(metric.key(), size) {
+			p.metrics[metric.key()], p.sizes[metric.key()] = metric, size
+		} else {
+			refused = append(refused, metric)
+		}
 	}
+	return refused
+}
+
+func (p *Process) hasRoom(metric key, size int) bool {
+	count := 1
+	for id, other := range p.sizes {
+		if id.policy == metric.policy && id != metric {
+			count, size = count+1, size+other
+		}
+	}
+	return count <= maxMetrics && size <= maxBytes
 }
 
 // Lost says that the process is gone, or does not answer: its gauges do not count until it reports again.
@@ -98,13 +132,26 @@ func (p *Process) carryOn() {
 			continue
 		}
 		before := p.sums.ended[id]
+		if before == nil && p.sums.endedOf(id.policy) >= maxMetrics {
+			continue // it has had others in each process
+		}
 		if before == nil || !before.metric.sameShape(metric) && before.generation <= p.generation {
 			before = newTotal(metric, p.generation)
 			p.sums.ended[id] = before
 		}
 		before.add(metric)
 	}
-	p.metrics = map[key]Metric{}
+	p.metrics, p.sizes = map[key]Metric{}, map[key]int{}
+}
+
+// endedOf is how many metrics are kept of a policy's processes that have ended.
+func (s *Sums) endedOf(policy string) (count int) {
+	for id := range s.ended {
+		if id.policy == policy {
+			count++
+		}
+	}
+	return count
 }
 
 // Keep forgets what processes that have ended had counted for policies that nobody has any more.

@@ -203,3 +203,34 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 		})
 	})
 }
+
+// TestAProcessCannotTellWithoutEnd: it runs what a policy brings, and tells what that likes; in new processes, too.
+func TestAProcessCannotTellWithoutEnd(t *testing.T) {
+	sums := policymetrics.NewSums()
+	one := sums.Join(1)
+	refused := 0
+	for n := range 1000 {
+		refused += len(one.Report(uint64(1+n/500), []policymetrics.Metric{counter(fmt.Sprintf("c%d_total", n), map[string]float64{"x": 1})}))
+	}
+	if all := sums.All(); refused != 600 || len(all) != 400 {
+		t.Errorf("expected 200 metrics of each of two processes, got %d, %d refused", len(all), refused)
+	}
+	one.Report(3, nil)
+	if all := sums.All(); len(all) != 200 {
+		t.Errorf("expected 200 metrics of processes that have ended, got %d", len(all))
+	}
+	large := map[string]float64{}
+	for n := range 10_000 {
+		large[strings.Repeat("x", 256)+fmt.Sprint(n)] = 1
+	}
+	refused = 0
+	for n := range 10 { // of 3.4 MB each
+		refused += len(one.Report(3, []policymetrics.Metric{counter(fmt.Sprintf("l%d_total", n), large)}))
+	}
+	if refused != 6 {
+		t.Errorf("expected 16 MiB to be kept, got %d of 10 refused", refused)
+	}
+	if refused := one.Report(3, []policymetrics.Metric{counter("l0_total", large)}); len(refused) != 0 {
+		t.Error("expected one that is there already to be taken")
+	}
+}

@@ -2,6 +2,8 @@ package pythonbridge
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -13,14 +15,22 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// metricsInterval is how often a process is asked what its policies have counted.
-const metricsInterval = time.Second
+// A process is asked every metricsInterval what its policies have counted; less often where its answer takes long, for it
+// executes little meanwhile: a twentieth of its time at most.
+const (
+	metricsInterval    = time.Second
+	metricsPart        = 20
+	maxMetricsInterval = 30 * time.Second
+)
 
-// maxPolicyMetrics is how many metrics of one policy are taken from a process. The SDK lets a policy make 200.
-const maxPolicyMetrics = 200
+// pauseAfter is how long nobody asks after an answer that took so long.
+func pauseAfter(took time.Duration) time.Duration {
+	return min(max(metricsInterval, metricsPart*took), maxMetricsInterval)
+}
 
 // PolicyMetrics are what Python policies have counted by metrics of their own, in all processes together, those that have
-// ended too. It is up to a second old.
+// ended too. It is up to a second old, or more where a process has
+// much to tell.
 func (g *Groups) PolicyMetrics() []policymetrics.Metric { return g.options.metrics.All() }
 
 // collectMetrics asks a process that has policies again and again.
@@ -29,10 +39,11 @@ func (s *session) collectMetrics(ctx context.Context) {
 		return
 	}
 	for {
+		began := time.Now()
 		if err := s.process.collectMetrics(ctx, s); status.Code(err) == codes.Unimplemented {
 			return
 		}
-		if !sleep(ctx, metricsInterval) {
+		if !sleep(ctx, pauseAfter(time.Since(began))) {
 			return
 		}
 	}
@@ -56,21 +67,33 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 		return err
 	}
 	var changed []policymetrics.Metric
-	of := map[string]int{}
 	for _, told := range answer.GetMetrics() {
-		if of[told.GetPolicy()]++; of[told.GetPolicy()] > maxPolicyMetrics || !m.hasPolicy(told.GetPolicy()) {
+		if !m.hasPolicy(told.GetPolicy()) {
 			continue
 		}
 		metric := metricFrom(told)
 		if err := metric.Check(); err != nil {
-			m.log.Debug("a metric of a policy is not taken", "policy", metric.Policy, "reason", err.Error())
+			s.notTaken(ctx, metric, err.Error())
 			continue
 		}
 		changed = append(changed, metric)
 	}
-	m.metrics.Report(answer.GetProcess(), changed)
+	for _, metric := range m.metrics.Report(answer.GetProcess(), changed) {
+		s.notTaken(ctx, metric, "the process tells more of this policy than there is room for")
+	}
 	s.collected = answer.GetVersion()
 	return nil
+}
+
+// notTaken logs the first of a session for all to see: what one policy says wrongly, it says every second.
+func (s *session) notTaken(ctx context.Context, metric policymetrics.Metric, reason string) {
+	level := slog.LevelWarn
+	if s.refusedMetric {
+		level = slog.LevelDebug
+	}
+	s.refusedMetric = true
+	s.process.log.Log(ctx, level, "a metric of a policy is not taken", "policy", metric.Policy, "metric",
+		fmt.Sprintf("%.100s", metric.Name), "reason", reason)
 }
 
 func (m *StreamManager) hasPolicy(policy string) bool {

@@ -2,7 +2,9 @@ package pythonbridge
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
@@ -139,8 +141,23 @@ func TestAProcessCannotTellWhatThereMayNotBe(t *testing.T) {
 		bad(func(m *executorv1.PolicyMetric) { m.Kind, m.Name = executorv1.PolicyMetric_KIND_HISTOGRAM, "bad" }),
 		bad(func(m *executorv1.PolicyMetric) { m.Samples[0].Buckets = []uint64{1} }),
 		bad(func(m *executorv1.PolicyMetric) { m.Help = "" }),
+		bad(func(m *executorv1.PolicyMetric) { m.Help = strings.Repeat("x", 4097) }),
+		bad(func(m *executorv1.PolicyMetric) { m.Samples = slices.Repeat(m.GetSamples(), 10_001) }),
+		bad(func(m *executorv1.PolicyMetric) {
+			m.LabelNames, m.Samples[0].LabelValues = []string{"a"}, []string{strings.Repeat("x", 257)}
+		}),
 		counted("p:v1.0.0", "seen_total", 3))
 	groups := connect(t, Options{}, x.scriptedExecutor)
 	x.hello(t)
 	wantCounted(t, groups, 3)
+}
+
+func TestAProcessThatAnswersSlowlyIsAskedLessOften(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		time.Millisecond: time.Second, 50 * time.Millisecond: time.Second, 200 * time.Millisecond: 4 * time.Second, time.Minute: 30 * time.Second,
+	} {
+		if got := pauseAfter(took); got != want {
+			t.Errorf("%v: expected %v, got %v", took, want, got)
+		}
+	}
 }

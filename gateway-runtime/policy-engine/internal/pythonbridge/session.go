@@ -31,8 +31,9 @@ type session struct {
 	sending sync.Mutex // from filling a frame until it is sent
 	frame   executorv1.RequestFrame
 
-	collecting sync.Mutex // while the process is asked what its policies have counted
-	collected  uint64     // version of the last answer
+	collecting    sync.Mutex // while the process is asked what its policies have counted
+	collected     uint64     // version of the last answer
+	refusedMetric bool       // one was not taken, and this is logged
 }
 
 var dialOptions = []grpc.DialOption{

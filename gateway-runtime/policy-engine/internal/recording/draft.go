@@ -283,16 +283,7 @@ func (d *draft) name(e *Exchange) {
 		}
 		return
 	}
-	e.API, e.Operation = ofRoute(d.opening.Route)
-}
-
-// ofRoute are API and operation of a route by its name, API|OPERATION|CHAIN; "" where it has another.
-func ofRoute(name string) (api, operation string) {
-	parts := strings.Split(name, "|")
-	if len(parts) != 3 {
-		return "", ""
-	}
-	return parts[0], parts[1]
+	e.API, e.Operation, _ = exchange.RouteParts(d.opening.Route)
 }
 
 // sayWho says who has answered.

@@ -213,7 +213,7 @@ func (r *Recorder) watch(_ context.Context, begins exchange.Opening, head chain.
 			o.policies = append(o.policies, instance.Name())
 		}
 	} else {
-		o.api, o.operation = ofRoute(begins.Route)
+		o.api, o.operation, _ = exchange.RouteParts(begins.Route)
 	}
 	var candidates []*Recording
 	for _, recording := range *r.active.Load() {

@@ -3,6 +3,8 @@
 package redaction
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -40,8 +42,8 @@ func (l *List) HeaderValue(name, value string) (string, int) {
 	return l.Text(value)
 }
 
-// Fields is a copy of metadata as it may be shown, and how many secrets were taken out of it. Values are those of JSON:
-// objects, lists, text; others are kept as they are.
+// Fields is a copy of metadata as it may be shown, and how many secrets were taken out of it. Values of other types than
+// those of JSON, a map[string]string for one, are read as the JSON that they become.
 func (l *List) Fields(fields map[string]any) (map[string]any, int) {
 	if fields == nil {
 		return nil, 0
@@ -75,8 +77,25 @@ func (l *List) value(value any) (any, int) {
 			total += count
 		}
 		return shown, total
+	case nil, bool, float64, int, int64, uint64, json.Number:
+		return value, 0
 	}
-	return value, 0
+	return l.other(value)
+}
+
+// other is a value as the JSON that it becomes; what becomes none is taken out.
+func (l *List) other(value any) (any, int) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return Mark, 1
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // so that a large one stays as it is
+	var plain any
+	if err := decoder.Decode(&plain); err != nil {
+		return Mark, 1
+	}
+	return l.value(plain)
 }
 
 // names is a set of names, those that end in "*" for any rest.

@@ -332,3 +332,27 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// TestFieldsOfOtherTypes: what a policy in Go leaves need not be the types that JSON is read as.
+func TestFieldsOfOtherTypes(t *testing.T) {
+	list := redaction.New(&nodev1.Redaction{Headers: []string{"authorization"}, Fields: []string{"password"}})
+	type login struct {
+		User     string `json:"user"`
+		Password string `json:"password"`
+	}
+	shown, count := list.Fields(map[string]any{
+		"map": map[string]string{"password": "hunter2"}, "lists": map[string][]string{"password": {"hunter2"}}, "list": []string{"Bearer hunter2hunter2"},
+		"struct": &login{"ann", "hunter2"}, "raw": json.RawMessage(`{"password":"hunter2"}`), "error": make(chan string),
+		"text": fmt.Sprint, "number": uint8(7), "large": []uint64{1 << 63}, "nothing": nil, "yes": true,
+	})
+	text, err := json.Marshal(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"error":"[redacted]","large":[9223372036854775808],"list":["Bearer [redacted]"],"lists":{"password":"[redacted]"},` +
+		`"map":{"password":"[redacted]"},"nothing":null,"number":7,"raw":{"password":"[redacted]"},` +
+		`"struct":{"password":"[redacted]","user":"ann"},"text":"[redacted]","yes":true}`
+	if string(text) != want || count != 7 {
+		t.Errorf("expected %s, got %s, %d secrets", want, text, count)
+	}
+}

@@ -58,7 +58,7 @@ func (a *accessLog) StreamAccessLogs(stream grpc.ClientStreamingServer[servicev3
 // logged makes the spans of an exchange and of its upstream.
 func (t *Tracing) logged(entry *accesslogv3.HTTPAccessLogEntry) {
 	common := entry.GetCommonProperties()
-	api, operation, chainID := routeParts(common.GetRouteName())
+	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
 	traced := t.traceOf(entry, chainID)
 	if traced == nil {
 		return

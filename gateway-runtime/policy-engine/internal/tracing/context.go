@@ -15,7 +15,8 @@ import (
 const traceparentSize = 55
 
 // parentOf is the span of the client's that a request names, with its trace state; not valid where it names none, or says
-// it wrongly: then a trace begins here.
+// it wrongly: then a trace begins here. A state that is wrong, or larger than there may be one, is none: what a client sends
+// goes into messages that take no other.
 func parentOf(headers v1alpha.Headers) (parent trace.SpanContext, state string) {
 	lines := valuesOf(headers, "traceparent")
 	if len(lines) != 1 {
@@ -36,7 +37,11 @@ func parentOf(headers v1alpha.Headers) (parent trace.SpanContext, state string) 
 	parent = trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: id, SpanID: span, TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true,
 	})
-	return parent, strings.Join(valuesOf(headers, "tracestate"), ",")
+	state = strings.Join(valuesOf(headers, "tracestate"), ",")
+	if _, err := trace.ParseTraceState(state); err != nil {
+		state = ""
+	}
+	return parent, state
 }
 
 func valuesOf(headers v1alpha.Headers, name string) (values []string) {

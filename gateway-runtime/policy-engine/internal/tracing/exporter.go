@@ -11,13 +11,16 @@ import (
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
-	maxQueued  = 8192 // spans that wait; what comes then is dropped
-	maxBatch   = 512  // spans of one message
-	flushAfter = time.Second
-	closeWait  = 5 * time.Second // for what waits when it is closed
+	maxQueued      = 8192     // spans that wait; what comes then is dropped
+	maxQueuedBytes = 16 << 20 // of these, encoded
+	maxBatch       = 512      // spans of one message
+	maxBatchBytes  = 1 << 20  // of these, encoded: receivers take 4 MiB
+	flushAfter     = time.Second
+	closeWait      = 3 * time.Second // for what waits when it is closed
 
 	firstPause, longestPause = 500 * time.Millisecond, 5 * time.Second // between tries
 	maxTries                 = 20                                      // of one message: a minute and a half; then it is dropped
@@ -31,12 +34,20 @@ type exporter struct {
 	counters *counters
 
 	mutex   sync.Mutex
-	own     []*tracev1.Span          // the engine's
-	others  []*tracev1.ResourceSpans // of policies
-	waiting int                      // spans in both
-	full    chan struct{}            // a batch is there; one place
-	end     context.CancelFunc       // close is called
-	done    chan struct{}            // run has returned
+	waiting []waiting
+	spans   int                // in these
+	bytes   int                // of these
+	full    chan struct{}      // a batch is there; one place
+	end     context.CancelFunc // close is called
+	done    chan struct{}      // run has returned
+}
+
+// waiting is a span of the engine's, or what a process of policies has sent at once.
+type waiting struct {
+	own    *tracev1.Span
+	others *tracev1.ResourceSpans
+	spans  int
+	bytes  int // encoded
 }
 
 // counters are kept while exporters change.
@@ -50,13 +61,9 @@ func newExporter(client otlptrace.Client, resource *resourcev1.Resource, counter
 	return e
 }
 
-// add takes spans of the engine's.
-func (e *exporter) add(spans ...*tracev1.Span) {
-	e.mutex.Lock()
-	defer e.mutex.Unlock()
-	if e.hasRoom(len(spans)) {
-		e.own = append(e.own, spans...)
-	}
+// add takes a span of the engine's.
+func (e *exporter) add(span *tracev1.Span) {
+	e.put(waiting{own: span, spans: 1, bytes: proto.Size(span)})
 }
 
 // addOthers takes spans of policies.
@@ -65,45 +72,51 @@ func (e *exporter) addOthers(spans *tracev1.ResourceSpans) {
 	for _, scope := range spans.GetScopeSpans() {
 		count += len(scope.GetSpans())
 	}
-	e.mutex.Lock()
-	defer e.mutex.Unlock()
-	if e.hasRoom(count) {
-		e.others = append(e.others, spans)
-	}
+	e.put(waiting{others: spans, spans: count, bytes: proto.Size(spans)})
 }
 
-// hasRoom reserves room. The caller holds the mutex.
-func (e *exporter) hasRoom(count int) bool {
-	if e.waiting+count > maxQueued {
-		e.counters.dropped.Add(uint64(count)) //nolint:gosec // a length
-		return false
+// put adds what there is room for.
+func (e *exporter) put(one waiting) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if e.spans+one.spans > maxQueued || e.bytes+one.bytes > maxQueuedBytes {
+		e.counters.dropped.Add(uint64(one.spans)) //nolint:gosec // a length
+		return
 	}
-	if e.waiting += count; e.waiting >= maxBatch {
+	e.waiting, e.spans, e.bytes = append(e.waiting, one), e.spans+one.spans, e.bytes+one.bytes
+	if e.spans >= maxBatch || e.bytes >= maxBatchBytes {
 		select {
 		case e.full <- struct{}{}:
 		default:
 		}
 	}
-	return true
 }
 
-// take takes what waits, as one message, and how many spans it has. It may be larger than maxBatch by what one process of
+// take takes what waits, as one message, and how many spans it has. It may be larger than a batch by what one process of
 // policies has sent at once.
 func (e *exporter) take() (message []*tracev1.ResourceSpans, count int) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	if count = min(len(e.own), maxBatch); count > 0 {
-		message = append(message, &tracev1.ResourceSpans{Resource: e.resource, ScopeSpans: []*tracev1.ScopeSpans{{
-			Scope: &commonv1.InstrumentationScope{Name: scopeName}, Spans: e.own[:count:count]}}})
-		e.own = e.own[count:]
-	}
-	for count < maxBatch && len(e.others) > 0 {
-		for _, scope := range e.others[0].GetScopeSpans() {
-			count += len(scope.GetSpans())
+	taken, bytes := 0, 0
+	var own []*tracev1.Span
+	for ; taken < len(e.waiting) && count < maxBatch; taken++ {
+		one := &e.waiting[taken]
+		if taken > 0 && bytes+one.bytes > maxBatchBytes {
+			break
 		}
-		message, e.others = append(message, e.others[0]), e.others[1:]
+		count, bytes = count+one.spans, bytes+one.bytes
+		if one.own != nil {
+			own = append(own, one.own)
+		} else {
+			message = append(message, one.others)
+		}
 	}
-	e.waiting -= count
+	if len(own) > 0 {
+		message = append(message, &tracev1.ResourceSpans{Resource: e.resource, ScopeSpans: []*tracev1.ScopeSpans{{
+			Scope: &commonv1.InstrumentationScope{Name: scopeName}, Spans: own}}})
+	}
+	clear(e.waiting[:taken])
+	e.waiting, e.spans, e.bytes = e.waiting[taken:], e.spans-count, e.bytes-bytes
 	return message, count
 }
 
@@ -181,5 +194,5 @@ func (e *exporter) close() {
 func (e *exporter) queued() int {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	return e.waiting
+	return e.spans
 }

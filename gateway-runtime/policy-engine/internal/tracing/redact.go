@@ -10,6 +10,9 @@ import (
 
 // redactValue takes out what the name makes a secret, and secrets within text.
 func redactValue(list *redaction.List, name string, value *commonv1.AnyValue) {
+	if value == nil { // OTLP allows it
+		return
+	}
 	short := name[strings.LastIndexByte(name, '.')+1:]
 	if secret(list, name) || secret(list, short) {
 		value.Value = &commonv1.AnyValue_StringValue{StringValue: redaction.Mark}

@@ -85,12 +85,3 @@ func textAttribute(key, value string) *commonv1.KeyValue {
 	one.text(key, value)
 	return one[0]
 }
-
-// routeParts are those of a route's name: API|OPERATION|CHAIN. An operation may have "|" in it.
-func routeParts(route string) (api, operation, chainID string) {
-	first, last := strings.IndexByte(route, '|'), strings.LastIndexByte(route, '|')
-	if first <= 0 || first == last {
-		return "", "", ""
-	}
-	return route[:first], route[first+1 : last], route[last+1:]
-}

@@ -153,7 +153,7 @@ func (t *Tracing) watch(_ context.Context, opening exchange.Opening, head chain.
 	if s == nil || opening.Refusal != 0 || !s.wants(&opening, &head) {
 		return nil
 	}
-	api, operation, _ := routeParts(opening.Route)
+	api, operation, _ := exchange.RouteParts(opening.Route)
 	traced := &tracedExchange{
 		tracing: t, trace: newTrace(parentOf(head.Headers)), head: head, began: time.Now(), api: api, operation: operation,
 		running: map[chain.Turn]runningExecution{},
@@ -206,11 +206,7 @@ func (t *Tracing) ExportPolicies(serialized []byte) {
 		return
 	}
 	list := t.redaction()
-	for _, scope := range spans.GetScopeSpans() {
-		for _, one := range scope.GetSpans() {
-			redactSpan(list, one)
-		}
-	}
+	redactSpans(list, spans)
 	spans.Resource = withResource(spans.GetResource(), s.exporter.resource)
 	s.exporter.addOthers(spans)
 }
@@ -230,12 +226,24 @@ func withResource(own, gateway *resourcev1.Resource) *resourcev1.Resource {
 	return &resourcev1.Resource{Attributes: all}
 }
 
+func redactSpans(list *redaction.List, spans *tracev1.ResourceSpans) {
+	redact(list, spans.GetResource().GetAttributes())
+	for _, scope := range spans.GetScopeSpans() {
+		redact(list, scope.GetScope().GetAttributes())
+		for _, one := range scope.GetSpans() {
+			redactSpan(list, one)
+		}
+	}
+}
+
 func redactSpan(list *redaction.List, one *tracev1.Span) {
+	one.Name, _ = list.Text(one.GetName())
 	redact(list, one.GetAttributes())
 	if status := one.GetStatus(); status != nil {
 		status.Message, _ = list.Text(status.GetMessage())
 	}
 	for _, event := range one.GetEvents() {
+		event.Name, _ = list.Text(event.GetName())
 		redact(list, event.GetAttributes())
 	}
 	for _, link := range one.GetLinks() {

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
@@ -301,21 +303,102 @@ func TestSecretsOfPolicies(t *testing.T) {
 			{Key: "kept", Value: text("page=2")},
 		}
 	}
-	one := &tracev1.Span{Attributes: secret(), Events: []*tracev1.Span_Event{{Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
+	one := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
+		Events: []*tracev1.Span_Event{{Name: "login password=hunter2", Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
 		Status: &tracev1.Status{Message: "password=hunter2"}}
-	redactSpan(list, one)
-	if shown := one.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 3 {
+	all := &tracev1.ResourceSpans{Resource: &resourcev1.Resource{Attributes: secret()}, ScopeSpans: []*tracev1.ScopeSpans{{
+		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{one}}}}
+	redactSpans(list, all)
+	if shown := all.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 5 {
 		t.Errorf("expected all secrets to be gone, and nothing else, got %s", shown)
 	}
 }
 
-func TestRoutesOfNames(t *testing.T) {
-	for name, want := range map[string][3]string{
-		"orders|GET /{id}|c1": {"orders", "GET /{id}", "c1"}, "orders|GET /a|b|": {"orders", "GET /a|b", ""}, "|challenges|": {}, "": {}, "a|b": {},
-	} {
-		api, operation, chainID := routeParts(name)
-		if got := [3]string{api, operation, chainID}; got != want {
-			t.Errorf("%q: expected %q, got %q", name, want, got)
+// TestAClientsTextIsNoMatterOfTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
+func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
+	r := &receiver{}
+	traces := started(t, r, &nodev1.Tracing{Sample: 1}, &bytes.Buffer{})
+	head := chain.Head{Method: "GET", Path: "/\xff?a=\xff", Authority: "\xff", Scheme: "http", Headers: headers(
+		"traceparent", parent+"01", "tracestate", "a=\xff", "user-agent", strings.Repeat("ä", 60<<10))}
+	watcher := traces.watch(t.Context(), exchange.Opening{RequestID: "\xff"}, head, nil)
+	turn := chain.Turn{Phase: chain.PhaseRequest, Policy: "p:v1.0.0"}
+	watcher.ExecutionBegan(t.Context(), turn, chain.View{})
+	watcher.ExecutionEnded(turn, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassException, "\xff")}, chain.View{})
+	watcher.ExchangeEnded(exchange.Exchange{RequestID: "\xff"})
+	traces.Close()
+	if len(r.spans) != 2 {
+		t.Fatalf("expected two spans, got %v", r.spans)
+	}
+	for _, one := range r.spans {
+		if encoded, err := proto.Marshal(one); err != nil || len(encoded) > 2*maxText {
+			t.Errorf("expected a span of at most %d bytes that can be encoded, got %d bytes, %v", 2*maxText, len(encoded), err)
 		}
 	}
+	if agent := valueOf(r.spans[1], "user_agent.original"); agent != strings.Repeat("ä", maxText/2) {
+		t.Errorf("expected the beginning, got %d bytes", len(agent))
+	}
+}
+
+// TestStatesThatAreNone: https://www.w3.org/TR/trace-context/#tracestate-header
+func TestStatesThatAreNone(t *testing.T) {
+	for _, state := range []string{"a=\xff", "a", strings.Repeat("a=1,", 33), "a=" + strings.Repeat("x", 257)} {
+		if got, kept := parentOf(headers("traceparent", parent+"01", "tracestate", state)); !got.IsValid() || kept != "" {
+			t.Errorf("%.40q: expected the parent without a state, got %v, %.40q", state, got, kept)
+		}
+	}
+}
+
+// TestLargeSpansAreBounded: by bytes, that wait and that one message has.
+func TestLargeSpansAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted, r := &counters{}, &receiver{fails: errors.New("away")}
+		exporter := newExporter(r, nil, counted, slog.New(slog.DiscardHandler))
+		large := func() *tracev1.ResourceSpans {
+			return &tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: strings.Repeat("x", 256<<10)}}}}}
+		}
+		const many = 200
+		for range many {
+			exporter.addOthers(large())
+		}
+		waiting, dropped := exporter.queued(), int(counted.dropped.Load())
+		if sent := many - waiting - dropped; waiting > maxQueuedBytes/(256<<10) || sent < 0 || sent > maxBatchBytes/(256<<10) {
+			t.Errorf("expected at most %d bytes to wait, got %d spans, %d dropped", maxQueuedBytes, waiting, dropped)
+		}
+		message, count := exporter.take()
+		if size := proto.Size(&tracev1.TracesData{ResourceSpans: message}); count == 0 || size > maxBatchBytes+1<<10 {
+			t.Errorf("expected a message of at most %d bytes, got %d of %d spans", maxBatchBytes, size, count)
+		}
+		exporter.close()
+		if exporter.queued() != 0 || exporter.bytes != 0 {
+			t.Errorf("expected nothing to be left, got %d spans, %d bytes", exporter.queued(), exporter.bytes)
+		}
+	})
+}
+
+// TestAnAttributeWithoutAValue is in OTLP an empty one, whatever its name.
+func TestAnAttributeWithoutAValue(t *testing.T) {
+	r := &receiver{}
+	traces := started(t, r, &nodev1.Tracing{}, &bytes.Buffer{})
+	serialized, err := proto.Marshal(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "own",
+		Attributes: []*commonv1.KeyValue{{Key: "password"}, {Key: "list", Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_ArrayValue{
+			ArrayValue: &commonv1.ArrayValue{Values: []*commonv1.AnyValue{{}}}}}}}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	traces.ExportPolicies(serialized)
+	traces.Close()
+	if got := r.names(); len(got) != 1 {
+		t.Errorf("expected the span, got %v", got)
+	}
+}
+
+// FuzzSpansOfPolicies: a process may send anything.
+func FuzzSpansOfPolicies(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x12\x0e\x12\x0c\x4a\x0a\x0a\x08password"))
+	traces := New(Options{Redaction: func() *redaction.List { return redaction.New(&nodev1.Redaction{Fields: []string{"password"}}) },
+		Watch: func(exchange.Watch) {}, Log: slog.New(slog.DiscardHandler)})
+	traces.state.Store(&state{settings: &nodev1.Tracing{}, exporter: newExporter(&receiver{}, nil, &counters{}, traces.log)})
+	f.Cleanup(traces.Close)
+	f.Fuzz(func(_ *testing.T, serialized []byte) { traces.ExportPolicies(serialized) })
 }

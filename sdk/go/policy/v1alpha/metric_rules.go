@@ -41,6 +41,9 @@ func checkHelp(help string) error {
 	if strings.TrimSpace(help) == "" {
 		return errors.New("expected a sentence that says what it is, got none")
 	}
+	if len(help) > maxHelp || !utf8.ValidString(help) {
+		return fmt.Errorf("expected help of at most %d bytes in UTF-8, got %d: %.80q", maxHelp, len(help), help)
+	}
 	return nil
 }
 
@@ -74,6 +77,9 @@ func checkBuckets(bounds []float64) error {
 	return nil
 }
 
+// mostLabelSets is how many a Python policy may ask for.
+const mostLabelSets = 10_000
+
 // Check is an error where a snapshot is of no metric that there may be, or does not hold together: for who is told one.
 func (s MetricSnapshot) Check() error {
 	err := errors.Join(checkMetricName(s.Kind, s.Name), checkHelp(s.Help), checkLabels(s.Labels))
@@ -89,19 +95,19 @@ func (s MetricSnapshot) Check() error {
 	default:
 		err = errors.Join(err, fmt.Errorf("expected a counter, gauge or histogram, got %q", s.Kind))
 	}
+	if len(s.Samples) > mostLabelSets {
+		return errors.Join(err, fmt.Errorf("expected at most %d sets of label values, got %d", mostLabelSets, len(s.Samples)))
+	}
 	for _, sample := range s.Samples {
 		if len(sample.Labels) != len(s.Labels) || len(sample.Buckets) != buckets {
 			return errors.Join(err, fmt.Errorf("expected %d label values and %d buckets, got %d and %d",
 				len(s.Labels), buckets, len(sample.Labels), len(sample.Buckets)))
 		}
 		for _, value := range sample.Labels {
-			if !utf8.ValidString(value) {
-				return errors.Join(err, fmt.Errorf("expected label values in UTF-8, got %.80q", value))
+			if !utf8.ValidString(value) || utf8.RuneCountInString(value) > maxLabelValue {
+				return errors.Join(err, fmt.Errorf("expected label values of at most %d characters in UTF-8, got %.80q", maxLabelValue, value))
 			}
 		}
-	}
-	if !utf8.ValidString(s.Help) {
-		err = errors.Join(err, errors.New("expected help in UTF-8"))
 	}
 	return err
 }

@@ -36,7 +36,8 @@ const (
 	maxLabelSets  = 1000 // sets of label values of one metric
 	maxLabelValue = 256  // characters
 	maxBuckets    = 100
-	maxMetricName = 100 // characters; of a label's name too
+	maxMetricName = 100  // characters; of a label's name too
+	maxHelp       = 4096 // bytes
 )
 
 // DefaultBuckets are upper bounds in seconds, from 50 µs to 30 s.

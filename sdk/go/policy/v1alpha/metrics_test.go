@@ -45,6 +45,16 @@ func TestMetricRules(t *testing.T) {
 	}
 }
 
+// TestHelpIsText that is not endless: all that a process tells goes with it.
+func TestHelpIsText(t *testing.T) {
+	var made *v1alpha.Metrics
+	for help, ok := range map[string]bool{"x": true, " ": false, "\xff": false, strings.Repeat("x", 4096): true, strings.Repeat("x", 4097): false} {
+		if _, err := made.Gauge("keys", help); (err == nil) != ok {
+			t.Errorf("%.10q: got %v", help, err)
+		}
+	}
+}
+
 func must[T any](made T, err error) T {
 	if err != nil {
 		panic(err)

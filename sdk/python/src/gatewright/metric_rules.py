@@ -10,6 +10,7 @@ MOST_LABEL_SETS = 10_000  # that a metric may ask for
 MAX_LABELS = 10
 MAX_BUCKETS = 100
 MAX_NAME = 100  # characters; of a label's name too
+MAX_DOCUMENTATION = 4096  # bytes in UTF-8
 
 _INFINITE = float("inf")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -30,13 +31,23 @@ def check_definition(
 ) -> tuple[float, ...]:
     """The bounds of a histogram's buckets, () of another kind. MetricError where the metric cannot be."""
     _check_name(kind, name)
-    if not isinstance(documentation, str) or not documentation.strip():
-        raise MetricError(f"{name}: documentation: expected a sentence that says what it is, got {documentation!r:.80}")
+    _check_documentation(name, documentation)
     _check_labels(name, labels)
     if type(max_label_sets) is not int or not 0 < max_label_sets <= MOST_LABEL_SETS:
         expected = f"expected a whole number from 1 to {MOST_LABEL_SETS}"
         raise MetricError(f"{name}: max_label_sets: {expected}, got {max_label_sets!r:.80}")
     return _checked_buckets(name, buckets) if kind == "histogram" else ()
+
+
+def _check_documentation(name: str, documentation: object) -> None:
+    if not isinstance(documentation, str) or not documentation.strip():
+        raise MetricError(f"{name}: documentation: expected a sentence that says what it is, got {documentation!r:.80}")
+    try:
+        size = len(documentation.encode())
+    except UnicodeEncodeError:
+        raise MetricError(f"{name}: documentation: expected text in Unicode, got {documentation!r:.80}") from None
+    if size > MAX_DOCUMENTATION:
+        raise MetricError(f"{name}: documentation: expected at most {MAX_DOCUMENTATION} bytes, got {size}")
 
 
 def _check_labels(name: str, labels: Sequence[str]) -> None:
