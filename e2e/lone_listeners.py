@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.gateway_file import effective, render
 from gatewright_controller.translate.envoy.messages import LISTENER, document_of
 
 from e2e.gateway import Json, eventually
-from e2e.lone_envoy import cluster
+from e2e.lone_envoy import BOOTSTRAP, cluster
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
@@ -93,6 +94,7 @@ def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
     return {
         "admin": {"address": {"pipe": {"path": str(directory / "admin")}}},
         "node": {"id": "lone", "cluster": "lone"},
+        "layered_runtime": yaml.safe_load(BOOTSTRAP.read_text())["layered_runtime"],  # of a node
         "static_resources": {
             "listeners": listeners,
             "clusters": [cluster("upstream", upstream), cluster("gatewright_policy_engine", 9)],

@@ -172,8 +172,8 @@ class Collector:
 
     def _export(self, request: Any, _: grpc.ServicerContext) -> Any:
         for resource in request.resource_logs:
-            for scope in resource.instrumentation_library_logs:  # in xds-protos; now scope_logs
-                for record in scope.logs:  # log_records
+            for scope in resource.scope_logs:
+                for record in scope.log_records:
                     attributes = {one.key: one.value.string_value for one in record.attributes}
                     self.records.append({"body": record.body.string_value, **attributes})
         return otlp.ExportLogsServiceResponse()

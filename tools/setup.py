@@ -32,6 +32,8 @@ def main() -> None:
     say("installing Python packages")
     run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VENV))
     install(uv, "--require-hashes", "-r", "requirements/dev.txt")
+    # xds-protos has files of the same names, years old: whichever came last would stand there.
+    install(uv, "--require-hashes", "-r", "requirements/dev.txt", "--reinstall-package", "opentelemetry-proto")
     pinned = ("--build-constraints", "requirements/dev.txt", "--require-build-hashes")  # what builds them
     install(uv, "--no-deps", *pinned, *(argument for member in members() for argument in ("-e", member)))
     if machine_go() < MIN_GO:
