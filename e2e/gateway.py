@@ -129,6 +129,12 @@ class Gateway:
             state = client.get(f"/v1/apis/{name}/status").json()
         assert state["state"] == "deployed", state
 
+    def remove(self, name: str) -> None:
+        """Takes the API away, and returns when it is gone."""
+        with self.controller() as client:
+            answer = client.delete(f"/v1/apis/{name}", params={"wait": "15"})
+            assert answer.status_code == 204, answer.text
+
     def admin(self, name: str, path: str) -> str:
         """What the admin socket of `engine` or `envoy` answers."""
         socket = {"engine": "engine-admin.sock", "envoy": "envoy-admin.sock"}[name]

@@ -24,7 +24,7 @@ def hosts() -> Iterator[dict[str, Target]]:
 
 
 @pytest.fixture
-def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.FixtureRequest) -> str:
+def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.FixtureRequest) -> Iterator[str]:
     """The sample of this number, deployed."""
     text = blocks(page(PAGE), "yaml")[request.param]
     for name, target in hosts.items():
@@ -32,7 +32,8 @@ def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.Fixture
         text = text.replace(f"http://{name}.internal:8080", target.url)
     document: Json = yaml.safe_load(text)
     gateway.deploy(document)
-    return f"{gateway.url}{document['spec']['context']}"
+    yield f"{gateway.url}{document['spec']['context']}"
+    gateway.remove(document["metadata"]["name"])
 
 
 def one(name: int) -> pytest.MarkDecorator:

@@ -29,7 +29,7 @@ def test_a_set_up_fetches_nothing_without_a_hash(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(setup, name, stand_in)
     setup.main()
     installs = [words for words in ran if "install" in words]
-    assert len(installs) == 4
+    assert len(installs) == 5
     for words in installs:
         assert "--require-hashes" in words or {"--no-deps", "--require-build-hashes"} <= set(words), words
     (ours,) = [words for words in installs if "-e" in words]
