@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
-"""Where tsconfig.json is, which editors read too."""
+"""Where tsconfig.json and biome.json are, which editors read too."""
 NPM_OF_OLD = 7
 """The first that reads this form of lock."""
 
@@ -29,11 +29,10 @@ NPM_OF_OLD = 7
 def main(arguments: list[str]) -> int:
     packages = installed()
     biome = [str(native(packages, "@biomejs", "cli", "biome"))]
-    config = f"--config-path={PACKAGES}"
     if arguments == ["--format"]:
-        return run(*biome, "check", config, "--write", *sources())
+        return run(*biome, "check", "--write", *sources())
     types = run(str(native(packages, "@typescript", "typescript", "lib/tsc")), "--project", str(PROJECT))
-    style = run(*biome, "check", config, "--error-on-warnings", *sources())
+    style = run(*biome, "check", "--error-on-warnings", *sources())
     return max(types, style)
 
 
@@ -43,7 +42,7 @@ def sources() -> list[str]:
 
 
 def run(*command: str) -> int:
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=PROJECT, check=False).returncode
 
 
 def installed() -> Path:
@@ -93,8 +92,8 @@ def npm() -> tuple[str, ...]:
 def native(packages: Path, scope: str, name: str, program: str) -> Path:
     """The program for this machine that npm has chosen; both tools have a wrapper for Node.js, which is not needed."""
     found = sorted(packages.glob(f"{scope}/{name}-*/{program}"))
-    libc = "musl" if platform.libc_ver()[0] == "" else ""
-    fitting = [path for path in found if ("musl" in str(path)) == bool(libc)] or found
+    musl = platform.libc_ver()[0] != "glibc"
+    fitting = [path for path in found if ("-musl" in str(path)) == musl] or found
     if not fitting:
         raise SystemExit(
             f"javascript: expected {scope}/{name}-SYSTEM-PROCESSOR in {packages}, got none: "

@@ -24,7 +24,6 @@ from e2e.upstream import Upstream
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 Open = Callable[[Look], Page]
-pytest.register_assert_rewrite("e2e.inspector.accessibility", "e2e.inspector.chromium", "e2e.inspector.pages")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +60,7 @@ def inspected(
     inspected_upstream: Upstream,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
-    with running(inspected_build, tmp_path_factory.mktemp("state")) as gateway:
+    with running(inspected_build, tmp_path_factory.mktemp("state"), "--node-id", "node-1") as gateway:
         deploy(gateway, sample_apis(inspected_upstream.url))
         yield gateway
 

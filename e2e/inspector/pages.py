@@ -26,7 +26,7 @@ def sign_in(page: Page, gateway: Gateway) -> Page:
 
 
 def show(page: Page, fragment: str) -> Page:
-    """Goes to a page (`#/nodes`) without loading all anew, as a link does, and returns once it is the one that is shown.
+    """Goes to a page (`#/nodes`) as a link does, without loading all anew, and returns once it is shown.
 
     A page's first heading says that it is there; what it shows may still be on its way.
     """

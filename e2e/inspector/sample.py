@@ -1,4 +1,4 @@
-"""The gateway that the Inspector's tests look at: APIs whose names and policies stay the same, for pages are compared."""
+"""What the Inspector's tests look at: APIs whose names and policies stay the same, for pages are compared."""
 
 from __future__ import annotations
 

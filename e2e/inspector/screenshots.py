@@ -34,28 +34,8 @@ STRICT_LEVEL, STRICT_SHARE = 48, 0.0005
 LOOSE_LEVEL, LOOSE_SHARE, LOOSE_HEIGHT = 64, 0.05, 0.05
 """The same of blurred pixels of a quarter of the size, and how much higher or lower the page may be."""
 
-STEADY = """
-() => {
-  const patterns = [
-    [/\\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\b/g, "00000000-0000-4000-8000-000000000000"],
-    [/\\b[0-9a-f]{16,64}\\b/g, (found) => "0".repeat(found.length)],
-    [/\\b\\d{4}-\\d\\d-\\d\\d\\b/g, "2026-01-01"],
-    [/\\b\\d{1,2}:\\d\\d:\\d\\d(\\.\\d+)?/g, "12:00:00.000"],
-    [/\\b\\d+(\\.\\d+)? (min \\d+ s|h \\d+ min|ms|s|min|h|days) ago\\b/g, "1 s ago"],
-    [/\\b\\d+(\\.\\d+)? (min \\d+ s|h \\d+ min)\\b/g, "1 min 0 s"],
-    [/\\b\\d+(\\.\\d+)? (ms|s|µs)(?![a-z])/g, "1.00 ms"],
-    [/\\b\\d+(\\.\\d+)? (KiB|MiB|GiB|bytes|byte)\\b/g, "1 KiB"],
-    [/\\b(127\\.0\\.0\\.1|localhost):\\d+/g, "$1:8080"],
-  ];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
-    let text = node.data;
-    for (const [pattern, word] of patterns) text = text.replace(pattern, word);
-    if (text !== node.data) node.data = text;
-  }
-}
-"""
-"""Puts one word in the place of each that is another every time: ids, times, durations, sizes, ports."""
+STEADY = (Path(__file__).resolve().parent / "steady.js").read_text()
+"""Puts one word in the place of each that is another every time: ids, times, durations, sizes, ports, releases."""
 
 WIDTHS = """
 () => {
@@ -166,7 +146,9 @@ def _share(difference: Image.Image, level: int, most: float) -> str:
     differing = sum(difference.histogram()[level + 1 :])
     share = differing / (difference.width * difference.height)
     where = difference.point(lambda value: 255 * (value > level)).getbbox()
-    return "" if share <= most else f"expected at most {most:.2%} of its pixels to differ, got {share:.2%} within {where}"
+    return (
+        "" if share <= most else f"expected at most {most:.2%} of its pixels to differ, got {share:.2%} within {where}"
+    )
 
 
 def _size(image: Image.Image) -> str:
