@@ -29,6 +29,7 @@ import gatewright_controller.model as api
 import gatewright_executor.main as executor
 import go_structs
 import msgspec
+import policy_pages
 from gatewright.access import ANY, ENTRY
 from gatewright.definition import DEFINITION_KEYS, MODE_KEYS, KeyRule
 from gatewright_controller.settings import PREFIX, Settings
@@ -56,6 +57,7 @@ def pages() -> dict[str, str]:
         "gatewright-streams.md": module("gatewright.streams"),
         "gatewright-background.md": module("gatewright.background"),
         "gatewright-clock.md": module("gatewright.clock"),
+        **policy_pages.pages(),
     }
 
 
