@@ -21,6 +21,7 @@ from bench import (
     sanity,
     secure,
     settings,
+    shipped,
     streams,
     table,
     telemetry,
@@ -67,13 +68,15 @@ COMMANDS = {
     "costs": costs.main,
     "edit": edit.main,
     "recording": recording.main,
+    "shipped": shipped.main,
     "streams": streams.main,
     "tls": secure.main,
     "telemetry": telemetry.main,
     "traces": traces.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-what recording exchanges costs, streams and large bodies, TLS, what a gateway tells of itself, traces."""
+what recording exchanges and policies that ship cost, streams and large bodies, TLS, what a gateway tells of itself,
+traces."""
 
 
 def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

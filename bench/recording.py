@@ -17,19 +17,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import load_tool, machine, rows
+from bench import machine
 from bench.error import BenchError
-from bench.gateway import gateway
-from bench.load_tool import Load
-from bench.processes import HOST
+from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
 from bench.rows import GO as GO_ROW
-from bench.rows import PYTHON, ROWS, Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.rows import PYTHON, ROWS
 from bench.settings import Settings
 from bench.target import GO, Target
 
 MEASURED = tuple(row for row in ROWS if row.key in (GO_ROW, PYTHON))
-CONNECTIONS = 64
 OFF, KEPT, FOLLOWED = "off", "recorded", "followed"
 MODES = (OFF, KEPT, FOLLOWED)
 
@@ -46,27 +42,13 @@ def main(arguments: Sequence[str]) -> None:
     print(machine.describe(settings, ["recording", *arguments]), "", *_table(samples), sep="\n")
 
 
-def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[tuple[str, Sample]]:
-    binary, expectations = load_tool.build(folder), folder / "expectations.json"
-    rows.write_expectations(MEASURED, expectations)
-    pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
-    rows.write_apis(MEASURED, upstream, folder / "apis")
-    target, bench = stack.enter_context(gateway(settings, folder / "apis", folder)), Bench(binary, pid, folder)
-    for number in range(settings.rounds):
-        for row in MEASURED:
-            for mode in MODES if number % 2 else MODES[::-1]:
-                with recording(target, mode):
-                    sample = _measured(bench, row, number, target, settings)
-                yield mode, sample
-
-
-def _measured(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
-    url = f"http://{HOST}:{target.port}{row.path}"
-    load = Load(url, CONNECTIONS, settings.warmup, settings.duration, expect=row.client)
-    sample = undisturbed(lambda: bench.measure(row.key, number, target, load), settings.repeats)
-    if sample.result.failures:
-        raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
-    return sample
+def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
+    bench, _ = started(MEASURED, folder, stack)
+    target = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
+    for number, row, mode in turns(MEASURED, MODES, settings.rounds):
+        with recording(target, mode):
+            sample = take(bench, row, number, target, settings)
+        yield mode, sample
 
 
 @contextlib.contextmanager
@@ -139,19 +121,17 @@ class _Admin(http.client.HTTPConnection):
         return found
 
 
-def _table(samples: Sequence[tuple[str, Sample]]) -> Iterator[str]:
+def _table(samples: Sequence[Named]) -> Iterator[str]:
     yield "| row | recording | req/s | CPU engine, µs | CPU all, µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = {sample.round: sample for mode, sample in samples if (mode, sample.row) == (OFF, row.key)}
+        off = of(samples, row, OFF)
         for mode in MODES:
-            own = [sample for found, sample in samples if (found, sample.row) == (mode, row.key)]
-            ratios = [sample.total / off[sample.round].total for sample in own]
-            mark = " \\*" if any(sample.disturbed for sample in own) else ""
+            own = of(samples, row, mode)
             figures = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.cpu[GO] for sample in own):,.1f}",
                 f"{statistics.median(sample.total for sample in own):,.1f}",
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+                ratio([sample.total for sample in own], [sample.total for sample in off], 2),
             )
-            yield f"| {row.title}{mark} | {mode} | {' | '.join(figures)} |"
+            yield f"| {row.title}{mark(own)} | {mode} | {' | '.join(figures)} |"

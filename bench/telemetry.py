@@ -9,23 +9,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
-from bench import load_tool, machine, rows
-from bench.error import BenchError
-from bench.gateway import gateway
-from bench.rows import GO, PYTHON, PYTHON_1, ROWS, Row
-from bench.sample import Bench, Sample, undisturbed
+from bench import machine
+from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rows import GO, PYTHON, PYTHON_1, ROWS
 from bench.settings import Settings
-from bench.target import Target
 
 MEASURED = tuple(row for row in ROWS if row.key in (GO, PYTHON_1, PYTHON))
-CONNECTIONS = 64
 OFF = "off"
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     OFF: {"metrics": {"enabled": False}},
@@ -48,56 +42,26 @@ def main(arguments: Sequence[str]) -> None:
     print("", *table(samples), sep="\n")
 
 
-def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Iterator[Sample]:
-    binary, expectations = load_tool.build(home), home / "expectations.json"
-    rows.write_expectations(MEASURED, expectations)
-    pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, home))
-    rows.write_apis(MEASURED, upstream, home / "apis")
-    found = {name: stack.enter_context(_variant(settings, name, home)) for name in VARIANTS}
-    bench = Bench(binary, pid, home)
-    each = [(row, name) for row in MEASURED for name in VARIANTS]
-    for number in range(settings.rounds):
-        for row, name in each if number % 2 else each[::-1]:
-            load = load_tool.of(row, found[name].port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
-            take = partial(bench.measure, key(row, name), number, found[name], load)
-            sample = undisturbed(take, settings.repeats)
-            if sample.result.failures:
-                raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
-            yield sample
+def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Iterator[Named]:
+    bench, _ = started(MEASURED, home, stack)
+    found = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
+    for number, row, name in turns(MEASURED, list(VARIANTS), settings.rounds):
+        yield name, take(bench, row, number, found[name], settings)
 
 
-def _variant(settings: Settings, name: str, home: Path) -> contextlib.AbstractContextManager[Target]:
-    """JSON is YAML."""
-    folder = home / name
-    folder.mkdir()
-    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": VARIANTS[name]}
-    (folder / "gateway.yaml").write_text(json.dumps(document))
-    return gateway(settings, home / "apis", folder, document=folder / "gateway.yaml")
-
-
-def key(row: Row, variant: str) -> str:
-    """What samples of a row are called."""
-    return f"{row.key}, {variant}"
-
-
-def table(samples: Sequence[Sample]) -> Iterator[str]:
+def table(samples: Sequence[Named]) -> Iterator[str]:
     """A line for each row and each thing that is told, with its ratio to `off`."""
     yield "| row | told | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = {sample.round: sample for sample in samples if sample.row == key(row, OFF)}
+        off = of(samples, row, OFF)
         for variant in VARIANTS:
-            own = [sample for sample in samples if sample.row == key(row, variant)]
+            own = of(samples, row, variant)
             cells = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.total for sample in own):.1f}",
-                _ratio([sample.total / off[sample.round].total for sample in own]),
+                ratio([sample.total for sample in own], [sample.total for sample in off]),
                 f"{statistics.median(sample.result.p99 for sample in own):,.0f}",
-                _ratio([sample.result.p99 / off[sample.round].result.p99 for sample in own]),
+                ratio([sample.result.p99 for sample in own], [sample.result.p99 for sample in off]),
             )
-            mark = " \\*" if any(sample.disturbed for sample in own) else ""
-            yield f"| {row.title}{mark} | {variant} | {' | '.join(cells)} |"
-
-
-def _ratio(ratios: Sequence[float]) -> str:
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.2f}–{max(ratios):.2f})"
+            yield f"| {row.title}{mark(own)} | {variant} | {' | '.join(cells)} |"

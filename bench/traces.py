@@ -16,21 +16,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench import load_tool, machine, rows
+from bench import machine
 from bench.error import BenchError
-from bench.gateway import gateway
-from bench.load_tool import Load
 from bench.processes import HOST, free_port, running
+from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
 from bench.rows import GO as GO_ROW
-from bench.rows import NONE, PYTHON, ROWS, Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.rows import NONE, PYTHON, ROWS
 from bench.settings import Settings
-from bench.target import ENVOY, GO, Target
+from bench.target import ENVOY, GO
 
 MEASURED = tuple(row for row in ROWS if row.key in (NONE, GO_ROW, PYTHON))
-CONNECTIONS = 64
 OFF, SOME, ALL = "none", "1 %", "all"
-MODES = (OFF, SOME, ALL)
 SHARES: Mapping[str, float | None] = {OFF: None, SOME: 0.01, ALL: 1.0}
 
 
@@ -46,40 +42,18 @@ def main(arguments: Sequence[str]) -> None:
     print(machine.describe(settings, ["traces", *arguments]), "", *_table(samples), sep="\n")
 
 
-def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[tuple[str, Sample]]:
-    binary, expectations = load_tool.build(folder), folder / "expectations.json"
-    rows.write_expectations(MEASURED, expectations)
-    pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
-    rows.write_apis(MEASURED, upstream, folder / "apis")
-    receiver = stack.enter_context(_collector(folder))
-    targets: dict[str, Target] = {}
-    for at, (mode, share) in enumerate(SHARES.items()):
-        own = folder / str(at)
-        own.mkdir()
-        document = _document(own, receiver, share)
-        targets[mode] = stack.enter_context(gateway(settings, folder / "apis", own, document=document))
-    bench = Bench(binary, pid, folder)
-    for number in range(settings.rounds):
-        for row in MEASURED:
-            for mode in MODES if number % 2 else MODES[::-1]:
-                yield mode, _measured(bench, row, number, targets[mode], settings)
-
-
-def _measured(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
-    url = f"http://{HOST}:{target.port}{row.path}"
-    load = Load(url, CONNECTIONS, settings.warmup, settings.duration, expect=row.client)
-    sample = undisturbed(lambda: bench.measure(row.key, number, target, load), settings.repeats)
-    if sample.result.failures:
-        raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
-    return sample
-
-
-def _document(folder: Path, receiver: str, share: float | None) -> Path:
-    """A Gateway; JSON is YAML."""
-    file = folder / "gateway.yaml"
-    spec = {} if share is None else {"tracing": {"collector": receiver, "sample": share}}
-    file.write_text(json.dumps({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
-    return file
+def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
+    (bench, _), receiver = started(MEASURED, folder, stack), stack.enter_context(_collector(folder))
+    specs: dict[str, Mapping[str, object]] = {
+        mode: {} if share is None else {"tracing": {"collector": receiver, "sample": share}}
+        for mode, share in SHARES.items()
+    }
+    targets = {
+        mode: stack.enter_context(gateway_with(spec, settings, folder, str(at)))
+        for at, (mode, spec) in enumerate(specs.items())
+    }
+    for number, row, mode in turns(MEASURED, list(SHARES), settings.rounds):
+        yield mode, take(bench, row, number, targets[mode], settings)
 
 
 @contextlib.contextmanager
@@ -102,20 +76,18 @@ def _collector(folder: Path) -> Iterator[str]:
         yield receiver
 
 
-def _table(samples: Sequence[tuple[str, Sample]]) -> Iterator[str]:
+def _table(samples: Sequence[Named]) -> Iterator[str]:
     yield "| row | traced | req/s | CPU Envoy, µs | CPU engine, µs | CPU all, µs | × none |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = {sample.round: sample for mode, sample in samples if (mode, sample.row) == (OFF, row.key)}
+        off = of(samples, row, OFF)
         for mode in SHARES:
-            own = [sample for found, sample in samples if (found, sample.row) == (mode, row.key)]
-            ratios = [sample.total / off[sample.round].total for sample in own]
-            mark = " \\*" if any(sample.disturbed for sample in own) else ""
+            own = of(samples, row, mode)
             figures = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.cpu[ENVOY] for sample in own):,.1f}",
                 f"{statistics.median(sample.cpu.get(GO, 0.0) for sample in own):,.1f}",
                 f"{statistics.median(sample.total for sample in own):,.1f}",
-                f"{statistics.median(ratios):.3f} ({min(ratios):.2f}–{max(ratios):.2f})",
+                ratio([sample.total for sample in own], [sample.total for sample in off]),
             )
-            yield f"| {row.title}{mark} | {mode} | {' | '.join(figures)} |"
+            yield f"| {row.title}{mark(own)} | {mode} | {' | '.join(figures)} |"

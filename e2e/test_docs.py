@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sdk.policy import (
+    Identity,
     ImmediateResponse,
     Peer,
     PolicyMetadata,
@@ -144,7 +145,8 @@ def test_the_stream_that_is_shown_runs_as_it_stands(documented: Gateway, upstrea
 
 SHOWN = [
     ("quotas", "a_tenant_gets_its_quota"),
-    ("class Plans", "has_its_plan"),
+    ("Which tenant has which plan", "has_its_plan"),
+    ("quotas", "it_is_read_again_after_a_minute"),
     ("CARD =", "a_card_is_masked_wherever_it_is_cut"),
 ]
 
@@ -179,6 +181,7 @@ def test_all_that_a_context_has_is_listed() -> None:
     for held in (TraceContext, PolicyMetadata):
         assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
     assert set(Peer.__annotations__) <= set(inline(section(text, "Who the client is")))
+    assert set(Identity.__annotations__) <= set(inline(section(text, "Who the client is")))
 
 
 def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Path) -> None:
@@ -188,6 +191,25 @@ def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Pat
     assert policy.on_request(testing.request(peer=billing), {}) is None
     for peer in (other, None):
         assert isinstance(policy.on_request(testing.request(peer=peer), {}), ImmediateResponse)
+
+
+def test_the_policy_that_edits_query_and_cookies(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("ctx.query_params"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    query = "token=s3cret&q=%7Ex+y&tag=old"
+    action = policy.on_request(testing.request(query=query, headers={"cookie": "a=1; session=s3cret"}), {})
+    assert action.query == "q=%7Ex+y&tag=a&tag=b%20c&page=1"
+    assert (action.remove_headers, action.append_headers) == (["cookie"], {"cookie": "a=1"})
+
+
+def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("ctx.identity = "))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    params = testing.params(keys={"k1": "ann"})
+    ctx = testing.request(headers={"x-api-key": "k1"})
+    assert policy.on_request(ctx, params) is None
+    assert ctx.identity == Identity("ann", "api-keys", ("read",), {}, "api-key")
+    assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
 def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(

@@ -29,6 +29,7 @@ import gatewright_controller.model as api
 import gatewright_executor.main as executor
 import go_structs
 import msgspec
+import policy_pages
 from gatewright.access import ANY, ENTRY
 from gatewright.definition import DEFINITION_KEYS, MODE_KEYS, KeyRule
 from gatewright_controller.settings import PREFIX, Settings
@@ -54,6 +55,9 @@ def pages() -> dict[str, str]:
         "gatewright-testing.md": module("gatewright.testing"),
         "gatewright-metrics.md": module("gatewright.metrics"),
         "gatewright-streams.md": module("gatewright.streams"),
+        "gatewright-background.md": module("gatewright.background"),
+        "gatewright-clock.md": module("gatewright.clock"),
+        **policy_pages.pages(),
     }
 
 
@@ -360,6 +364,9 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "ResponseContext",
             "Headers",
             "Metadata",
+            "QueryParams",
+            "Cookies",
+            "Identity",
             "Peer",
             "PolicyMetadata",
             "TraceContext",
@@ -398,6 +405,11 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),
         "One set of label values": ("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
     },
+    "gatewright.background": {
+        "A value": ("Fresh", "NotReadyError"),
+        "Work": ("every", "Every"),
+    },
+    "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
         "What they give and take": ("SseEvent", "GrpcMessage", "json_line", "StreamError", "LIMIT"),
@@ -418,6 +430,7 @@ BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 GIVEN = {
     *("RequestContext", "ResponseContext", "RequestStreamContext", "ResponseStreamContext"),
     *("Headers", "Metadata", "Trailers", "Prepared", "Stream"),
+    *("Cookies", "QueryParams", "Every"),
     *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
 }
 """Classes of which nobody who writes a policy makes an object."""

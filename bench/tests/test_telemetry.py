@@ -3,7 +3,7 @@ from __future__ import annotations
 from gatewright_controller.gateway_file import effective
 from gatewright_controller.validation.gateway import validate_gateway
 
-from bench.telemetry import MEASURED, OFF, VARIANTS, key, table
+from bench.telemetry import MEASURED, OFF, VARIANTS, table
 from bench.tests.samples import sample
 
 
@@ -14,7 +14,7 @@ def test_what_is_compared_is_a_gateway() -> None:
 
 def test_ratios_are_those_within_a_round() -> None:
     samples = [
-        sample(key(row, variant), number, Envoy=cost * (1 if variant == OFF else 1.1))
+        (variant, sample(row.key, number, Envoy=cost * (1 if variant == OFF else 1.1)))
         for row in MEASURED
         for variant in VARIANTS
         for number, cost in enumerate((100.0, 300.0, 200.0))

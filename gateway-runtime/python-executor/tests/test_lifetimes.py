@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gatewright import background
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running import prepare
 from gatewright_executor.server import Server
@@ -390,3 +391,52 @@ def test_a_prepare_without_its_yield(engine: Start, start: str) -> None:
     failure = one.configure(1, "policy:v1.0.0").failure
     assert "expected prepare to yield once, it ended without a yield" in failure.message
     assert "policy.py:2)" in failure.message
+
+
+# ------------------------------------------------------------------ what sdk.background repeats
+
+REPEATS = {
+    "a thread": """
+    def prepare(params):
+        with every(0.001, lambda: work(params), name="work", at_once=False):
+            yield None
+""",
+    "a task": """
+    async def prepare(params):
+        async def work_later(): work(params)
+        async with every(0.001, work_later, name="work", at_once=False):
+            yield None
+""",
+}
+REPEATED = """
+    from sdk.background import every
+    runs = {"one": 0, "two": 0}
+
+    def work(params):
+        runs[params["name"]] += 1
+        if runs[params["name"]] == 1:
+            raise OSError("away")
+
+    def on_response(ctx, params):
+        ctx.metadata["seen"] = runs
+"""
+
+
+@pytest.mark.parametrize("form", REPEATS)
+def test_what_is_repeated_ends_with_its_instance(
+    engine: Start, form: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "FIRST_RETRY_SECONDS", 0.001)
+    one = engine(policy=REPEATED + REPEATS[form])
+    one.configure(1, "policy:v1.0.0", {"name": "one"})
+    one.configure(2, "policy:v1.0.0", {"name": "two"})
+
+    def runs() -> dict[str, int]:
+        said = seen(one, 2, 100 + len(one.frames))
+        assert isinstance(said, dict)
+        return said
+
+    assert eventually(lambda: min(runs().values()) > 2)
+    one.send(close=[1])
+    assert eventually(lambda: (before := runs())["one"] == runs()["one"] and before["two"] < runs()["two"])
+    assert "work failed, and is tried again (1. time): OSError: away" in caplog.text

@@ -32,10 +32,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
+from gatewright.cookies import Cookies
 from gatewright.headers import Headers, HeaderValue
+from gatewright.identity import KEY, Identity, as_metadata, identity_of
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from gatewright.peer import Peer, parse_peer
+from gatewright.query import QueryParams
 from gatewright.trace import TraceContext, parse_trace
 from gatewright.trailers import Trailers
 
@@ -43,9 +46,11 @@ __all__ = [
     "Chunk",
     "Chunks",
     "Close",
+    "Cookies",
     "FailureClass",
     "HeaderValue",
     "Headers",
+    "Identity",
     "ImmediateResponse",
     "JsonValue",
     "Metadata",
@@ -57,6 +62,7 @@ __all__ = [
     "Policy",
     "PolicyMetadata",
     "Prepare",
+    "QueryParams",
     "ReadOnlyDict",
     "ReadOnlyList",
     "Reject",
@@ -246,7 +252,8 @@ def _text(value: bytes) -> str:
 
 
 class RequestContext:
-    """The request as the chain sees it now: what the policies before changed is in it. Read-only, but for `metadata`.
+    """The request as the chain sees it now: what the policies before changed is in it. Read-only, but for `metadata`
+    and `identity`.
 
     Text is UTF-8 with surrogateescape, so no byte is refused or lost.
     """
@@ -316,6 +323,29 @@ class RequestContext:
     def query(self) -> str:
         """Without "?"; "" where there is none. As the policies before have left it, as are `method` and `authority`."""
         return _text(self._fields.query)
+
+    @property
+    def query_params(self) -> QueryParams:
+        """The names and values of `query`: `ctx.query_params["page"]`; `replaced` and `without` make another query."""
+        return QueryParams(self.query)
+
+    @property
+    def cookies(self) -> Cookies:
+        """Of the Cookie headers: `ctx.cookies["session"]`; `replaced` and `without` make another header."""
+        return Cookies(self.headers.get_all("cookie"))
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the request is from, as a policy before has found out, or this one; None where none has. It is set by
+        `ctx.identity = Identity(…)`, taken away by None, and stands in `metadata["identity"]`."""
+        return identity_of(self.metadata)
+
+    @identity.setter
+    def identity(self, identity: Identity | None) -> None:
+        if identity is None:
+            self.metadata.pop(KEY, None)
+        else:
+            self.metadata[KEY] = as_metadata(identity)
 
     @property
     def scheme(self) -> str:
@@ -388,7 +418,10 @@ class RequestContext:
 
 
 class ResponseContext:
-    """The response as the chain sees it now, with the request that it answers. Read-only, but for `metadata`."""
+    """The response as the chain sees it now, with the request that it answers. Read-only, but for `metadata`.
+
+    `request.identity`, `request.cookies` and `request.query_params` are there as well.
+    """
 
     __slots__ = ("_body", "_fields", "_headers", "_request")
 

@@ -20,6 +20,11 @@ A policy that streams is run to its end, with the body cut in any way:
 What a policy has counted by `sdk.metrics` can be read:
 
     assert policy.REFUSED.value(reason="expired") == 1
+
+Time is moved by hand where the policy asks `sdk.clock` for it, and what `sdk.background` repeats runs as it moves:
+
+    with testing.clock() as clock, testing.prepared(policy, params) as made:
+        clock.advance(300)
 """
 
 from __future__ import annotations
@@ -45,6 +50,8 @@ from gatewright import action
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
 from gatewright.metrics import registry
+from gatewright.moved_clock import MovedClock as MovedClock
+from gatewright.moved_clock import clock as clock
 from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
     HeaderValue,

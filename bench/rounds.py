@@ -1,0 +1,79 @@
+"""Rows measured in turns, round by round, each in several variants that differ in one thing.
+
+Every other round goes backwards, so that what drifts meets all variants alike; ratios are medians of those within a
+round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench import load_tool, rows
+from bench.error import BenchError
+from bench.gateway import gateway
+from bench.rows import Row
+from bench.sample import Bench, Sample, undisturbed
+from bench.settings import Settings
+from bench.target import Target
+
+CONNECTIONS = 64
+Named = tuple[str, Sample]
+"""A variant's name and a sample of it."""
+
+
+def started(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
+    """The upstream of these rows, HOST:PORT, and their APIs in folder/apis."""
+    binary, expectations = load_tool.build(folder), folder / "expectations.json"
+    rows.write_expectations(measured, expectations)
+    pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
+    rows.write_apis(measured, upstream, folder / "apis")
+    return Bench(binary, pid, folder), upstream
+
+
+def gateway_with(
+    spec: Mapping[str, object], settings: Settings, folder: Path, name: str
+) -> contextlib.AbstractContextManager[Target]:
+    """A gateway with the APIs of `started`, whose Gateway has this spec. JSON is YAML."""
+    own = folder / name
+    own.mkdir()
+    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
+    (own / "gateway.yaml").write_text(json.dumps(document))
+    return gateway(settings, folder / "apis", own, document=own / "gateway.yaml")
+
+
+def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iterator[tuple[int, Row, str]]:
+    """Round, row and variant of each sample, in order."""
+    each = [(row, name) for row in measured for name in variants]
+    for number in range(rounds):
+        yield from ((number, row, name) for row, name in (each if number % 2 else each[::-1]))
+
+
+def take(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
+    """One sample. BenchError on wrong answers."""
+    load = load_tool.of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
+    sample = undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
+    if sample.result.failures:
+        raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
+    return sample
+
+
+def of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
+    """Those of a row in a variant, by round."""
+    found = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
+    return sorted(found, key=lambda sample: sample.round)
+
+
+def ratio(values: Sequence[float], base: Sequence[float], digits: int = 3) -> str:
+    """Of values and what they are compared with, both by round: the median, and the range."""
+    ratios = [value / other for value, other in zip(values, base, strict=True)]
+    return f"{statistics.median(ratios):.{digits}f} ({min(ratios):.2f}–{max(ratios):.2f})"
+
+
+def mark(samples: Sequence[Sample]) -> str:
+    """Behind the title of a row that others have disturbed."""
+    return " \\*" if any(sample.disturbed for sample in samples) else ""

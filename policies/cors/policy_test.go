@@ -1,0 +1,171 @@
+package cors_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"gatewright.dev/policies/cors"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+var _ v1alpha.Factory = cors.GetPolicy
+
+const app = `{"allowOrigins": ["https://app.example", "https://*.shop.example:8443"], "allowMethods": ["PUT", "DELETE"],
+	"allowHeaders": ["Content-Type", "X-Tenant"], "exposeHeaders": ["X-Page"], "allowCredentials": true, "maxAgeSeconds": 60}`
+
+func made(t *testing.T, params string) v1alpha.Policy {
+	t.Helper()
+	policy, err := cors.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy
+}
+
+// asked is what a preflight request gets.
+func asked(t *testing.T, params string, headers ...string) *v1alpha.ImmediateResponse {
+	t.Helper()
+	action, err := made(t, params).OnRequest(t.Context(), request("OPTIONS", headers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return action.(*v1alpha.ImmediateResponse)
+}
+
+func request(method string, headers ...string) *v1alpha.RequestContext {
+	req := &v1alpha.RequestContext{Method: method}
+	for pair := range slices.Chunk(headers, 2) {
+		req.Headers = append(req.Headers, v1alpha.Header{Name: pair[0], Value: pair[1]})
+	}
+	return req
+}
+
+// set is what a response to a request with this origin has: "name: value" lines, those of vary last.
+func set(t *testing.T, params, origin string) string {
+	t.Helper()
+	req := request("GET")
+	if origin != "" {
+		req = request("GET", "origin", origin)
+	}
+	action, err := made(t, params).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := action.(*v1alpha.UpstreamResponseModifications).Headers
+	if !slices.Contains(headers.Remove, "access-control-allow-origin") || !slices.Contains(headers.Remove, "access-control-allow-credentials") {
+		t.Errorf("upstream's own stay: %v", headers.Remove)
+	}
+	return lines(append(slices.Clone(headers.Set), headers.Append...))
+}
+
+func lines(headers []v1alpha.Header) string {
+	var found []string
+	for _, header := range headers {
+		found = append(found, strings.TrimPrefix(header.Name, "access-control-")+": "+header.Value)
+	}
+	return strings.Join(found, "\n")
+}
+
+func TestAPreflightThatIsLetIn(t *testing.T) {
+	answer := asked(t, app, "origin", "https://app.example", "access-control-request-method", "PUT",
+		"access-control-request-headers", "content-type, X-TENANT")
+	want := "allow-credentials: true\nmax-age: 60\nallow-origin: https://app.example\nallow-methods: PUT\nallow-headers: content-type, x-tenant"
+	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
+		t.Errorf("got %d %s", answer.StatusCode, got)
+	}
+}
+
+func TestPreflightsThatAreNot(t *testing.T) {
+	for _, headers := range [][]string{
+		{"origin", "https://evil.example", "access-control-request-method", "GET"},
+		{"origin", "null", "access-control-request-method", "GET"},
+		{"origin", "https://app.example.evil.example", "access-control-request-method", "GET"},
+		{"origin", "http://app.example", "access-control-request-method", "GET"},
+		{"origin", "https://app.example", "access-control-request-method", "PATCH"},
+		{"origin", "https://app.example", "access-control-request-method", "put"},
+		{"origin", "https://app.example", "access-control-request-method", "PUT", "access-control-request-headers", "x-other"},
+		{"origin", "https://app.example", "access-control-request-method", "PUT", "access-control-request-headers", "x-tenant", "access-control-request-headers", "x-other"},
+	} {
+		answer := asked(t, app, headers...)
+		if answer.StatusCode != 403 || strings.Contains(lines(answer.Headers), "allow-") {
+			t.Errorf("%v: got %d %s", headers, answer.StatusCode, lines(answer.Headers))
+		}
+		if strings.Contains(string(answer.Body), "evil") {
+			t.Errorf("%s says what the client wrote", answer.Body)
+		}
+	}
+}
+
+func TestOtherRequestsPass(t *testing.T) {
+	for _, req := range []*v1alpha.RequestContext{
+		request("GET", "origin", "https://evil.example"),
+		request("OPTIONS", "origin", "https://app.example"),
+		request("OPTIONS", "access-control-request-method", "GET"),
+		request("POST", "origin", "https://app.example", "access-control-request-method", "GET"),
+	} {
+		if action, err := made(t, app).OnRequest(t.Context(), req); action != nil || err != nil {
+			t.Errorf("%+v: got %v, %v", req, action, err)
+		}
+	}
+}
+
+func TestResponses(t *testing.T) {
+	all := "allow-origin: %\nallow-credentials: true\nexpose-headers: X-Page\nvary: Origin"
+	for origin, want := range map[string]string{
+		"https://app.example":                        all,
+		"https://eu.shop.example:8443":               all,
+		"https://a.b.shop.example:8443":              all,
+		"https://shop.example:8443":                  "vary: Origin",
+		"https://.shop.example:8443":                 "vary: Origin",
+		"https://evil.example/.shop.example:8443":    "vary: Origin",
+		"https://evil.example#.shop.example:8443":    "vary: Origin",
+		"https://evil.example:1@a.shop.example:8443": "vary: Origin",
+		"https://a..shop.example:8443":               "vary: Origin",
+		"https://eu.shop.example":                    "vary: Origin",
+		"https://app.example\r\nx: y":                "vary: Origin",
+		"null":                                       "vary: Origin",
+		"":                                           "vary: Origin",
+	} {
+		if got := set(t, app, origin); got != strings.ReplaceAll(want, "%", origin) {
+			t.Errorf("%q: got %s", origin, got)
+		}
+	}
+}
+
+func TestForEverybody(t *testing.T) {
+	everybody := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
+	for _, origin := range []string{"", "null", "https://a.example"} {
+		if got := set(t, everybody, origin); got != "allow-origin: *" {
+			t.Errorf("%q: got %s", origin, got)
+		}
+	}
+	answer := asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+		"access-control-request-headers", "authorization,x-a", "access-control-request-private-network", "true")
+	want := "max-age: 5\nallow-origin: *\nallow-methods: POST\nallow-headers: authorization, x-a\nallow-private-network: true"
+	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
+		t.Errorf("got %d %s", answer.StatusCode, got)
+	}
+	if answer = asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+		"access-control-request-headers", "a b"); answer.StatusCode != 403 {
+		t.Errorf("what is no name: got %d %s", answer.StatusCode, lines(answer.Headers))
+	}
+}
+
+func TestTheSandboxedPageThatIsNamed(t *testing.T) {
+	if got := set(t, `{"allowOrigins": ["null"]}`, "null"); got != "allow-origin: null\nvary: Origin" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTheAnswerToAPreflightVaries(t *testing.T) {
+	req := request("OPTIONS", "origin", "https://app.example", "access-control-request-method", "GET")
+	action, err := made(t, app).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := action.(*v1alpha.UpstreamResponseModifications).Headers
+	if len(headers.Remove)+len(headers.Set) > 0 || !strings.HasPrefix(lines(headers.Append), "vary: Origin, ") {
+		t.Errorf("got %+v", headers)
+	}
+}

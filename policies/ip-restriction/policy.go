@@ -1,0 +1,128 @@
+// Package iprestriction is the policy ip-restriction: it lets requests pass by the address of the client.
+package iprestriction
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+type policy struct {
+	allow, deny *networks // allow is nil where all may ask that are not in deny
+	refusal     *v1alpha.ImmediateResponse
+}
+
+// GetPolicy builds an instance. Parameters: {"allow": ["10.0.0.0/8"…], "deny": […], "statusCode": 403}. An address that
+// is none, and a network with bits below its prefix, are errors.
+func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+	var given struct {
+		Allow      []string `json:"allow"`
+		Deny       []string `json:"deny"`
+		StatusCode int      `json:"statusCode"`
+	}
+	if err := params.Decode(&given); err != nil {
+		return nil, err
+	}
+	p := &policy{refusal: refusal(given.StatusCode)}
+	var err error
+	if p.deny, err = newNetworks("deny", given.Deny); err != nil {
+		return nil, err
+	}
+	if given.Allow != nil {
+		p.allow, err = newNetworks("allow", given.Allow)
+	}
+	return p, err
+}
+
+// OnRequest answers those who may not ask.
+func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	client, err := netip.ParseAddrPort(req.ClientAddress)
+	if err != nil {
+		return nil, fmt.Errorf("expected the client's address as ip:port, got %q", req.ClientAddress)
+	}
+	address := client.Addr().WithZone("").Unmap() // ::ffff:10.0.0.1 is 10.0.0.1
+	if p.deny.has(address) || p.allow != nil && !p.allow.has(address) {
+		return p.refusal, nil
+	}
+	return nil, nil
+}
+
+// networks are prefixes by their lengths: an address is looked up once for each length that there is, however many
+// networks there are.
+type networks struct {
+	lengths []int
+	held    map[netip.Prefix]bool
+}
+
+func newNetworks(field string, texts []string) (*networks, error) {
+	n := &networks{held: map[netip.Prefix]bool{}}
+	known := map[int]bool{}
+	for i, text := range texts {
+		prefix, err := parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		n.held[prefix] = true
+		if !known[prefix.Bits()] {
+			known[prefix.Bits()] = true
+			n.lengths = append(n.lengths, prefix.Bits())
+		}
+	}
+	return n, nil
+}
+
+func parse(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("expected an address like 192.0.2.7 or 2001:db8::7, got %q", text)
+		}
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("expected a network like 10.0.0.0/8 or 2001:db8::/32, got %q", text)
+	}
+	if prefix.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("expected an IPv4 network in its own form, got %q", text)
+	}
+	if prefix != prefix.Masked() {
+		return netip.Prefix{}, fmt.Errorf("expected no bits below the prefix, got %q; did you mean %s?", text, prefix.Masked())
+	}
+	return prefix, nil
+}
+
+func (n *networks) has(address netip.Addr) bool {
+	for _, length := range n.lengths {
+		if prefix, err := address.Prefix(length); err == nil && n.held[prefix] {
+			return true
+		}
+	}
+	return false
+}
+
+func refusal(status int) *v1alpha.ImmediateResponse {
+	title := http.StatusText(status)
+	body := fmt.Sprintf(`{"type":"about:blank","title":%q,"status":%d}`, title, status)
+	return &v1alpha.ImmediateResponse{
+		StatusCode: status,
+		Headers:    []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}},
+		Body:       []byte(body),
+	}
+}
+
+// OnResponse is never called.
+func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+
+// Close does nothing.
+func (*policy) Close() error { return nil }
+
+// NeverBlocks says that the policy waits for nothing.
+func (*policy) NeverBlocks() {}

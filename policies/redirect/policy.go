@@ -1,0 +1,57 @@
+// Package redirect is the policy redirect: it sends clients to another address.
+package redirect
+
+import (
+	"context"
+	"strings"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+type policy struct {
+	to, prefix string
+	keepQuery  bool
+	status     int
+}
+
+// GetPolicy builds an instance. Parameters: {"to": "https://new.example/store", "prefix": "/shop", "keepQuery": true,
+// "statusCode": 307}.
+func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+	var given struct {
+		To         string `json:"to"`
+		Prefix     string `json:"prefix"`
+		KeepQuery  bool   `json:"keepQuery"`
+		StatusCode int    `json:"statusCode"`
+	}
+	if err := params.Decode(&given); err != nil {
+		return nil, err
+	}
+	return &policy{given.To, given.Prefix, given.KeepQuery, given.StatusCode}, nil
+}
+
+// OnRequest answers with the address.
+func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	location := p.to
+	if rest, found := strings.CutPrefix(req.Path, p.prefix); p.prefix != "" && found && strings.HasPrefix(rest, "/") {
+		// what clients write begins with one slash, so that it is a path below "to" and never a host (browsers read \ as /)
+		location = strings.TrimRight(p.to, "/") + "/" + strings.TrimLeft(rest, `/\`)
+	}
+	if p.keepQuery && req.Query != "" {
+		location += "?" + req.Query
+	}
+	return &v1alpha.ImmediateResponse{
+		StatusCode: p.status,
+		Headers:    []v1alpha.Header{{Name: "location", Value: location}},
+	}, nil
+}
+
+// OnResponse is never called.
+func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+
+// Close does nothing.
+func (*policy) Close() error { return nil }
+
+// NeverBlocks says that the policy waits for nothing.
+func (*policy) NeverBlocks() {}

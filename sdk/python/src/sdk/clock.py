@@ -1,0 +1,3 @@
+"""The name under which policies import `gatewright.clock`: the very same objects."""
+
+from gatewright.clock import *  # noqa: F403

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from gatewright import testing
+from gatewright.policy import Identity
+
+ANN = Identity("ann", "https://id.example", ("read", "write"), {"email": "ann@example.org"}, "jwt")
+
+
+def test_one_policy_sets_it_and_the_next_reads_it() -> None:
+    ctx = testing.request()
+    assert ctx.identity is None
+    ctx.identity = ANN
+    assert ctx.identity == ANN
+    after = testing.request(metadata=json.loads(json.dumps(ctx.metadata.to_dict())))
+    assert after.identity == ANN
+    assert testing.response(request=after).request.identity == ANN
+    after.identity = None
+    assert (after.identity, "identity" in after.metadata) == (None, False)
+
+
+def test_what_is_empty_is_not_there() -> None:
+    ctx = testing.request()
+    ctx.identity = Identity("ann")
+    assert ctx.metadata.to_dict() == {"identity": {"subject": "ann"}}
+    assert ctx.identity == Identity("ann")
+
+
+def test_scopes() -> None:
+    assert ANN.has_scopes("read")
+    assert ANN.has_scopes()
+    assert not ANN.has_scopes("read", "admin")
+
+
+def test_claims_are_json_and_read_only() -> None:
+    ctx = testing.request()
+    with pytest.raises(TypeError, match="expected a JSON value"):
+        ctx.identity = Identity("ann", claims={"x": object()})
+    ctx.identity = ANN
+    with pytest.raises(TypeError):
+        ctx.identity.claims["email"] = "bob@example.org"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "ann",
+        {"issuer": "x"},
+        {"subject": 7},
+        {"subject": "ann", "scopes": "read"},
+        {"subject": "a", "claims": []},
+    ],
+)
+def test_something_else_is_nobody(said: object) -> None:
+    assert testing.request(metadata={"identity": said}).identity is None
