@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
-"""Where tsconfig.json and biome.json are, which editors read too."""
+"""Where tsconfig.json and biome.jsonc are, which editors read too."""
 NPM_OF_OLD = 7
 """The first that reads this form of lock."""
 

@@ -1,4 +1,4 @@
-"""The frame around the Inspector's pages: sign-in, menu, colours, and what is said when the controller does not answer."""
+"""The frame around the Inspector's pages: sign-in, menu, colours, a controller that does not answer."""
 
 from __future__ import annotations
 
