@@ -88,7 +88,19 @@ def faults() -> Iterator[Faults]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, faults: Faults) -> Iterator[Open]:
+def lone_controller(inspected_build: Path, tmp_path: Path) -> Iterator[LoneController]:
+    """One that is not started yet, with the sample policies, for tests that stop it."""
+    controller = LoneController(inspected_build / "policy-definitions", tmp_path)
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture
+def open_page(
+    chromium: Browser,
+    faults: Faults,
+    lone_controller: LoneController,  # noqa: ARG001 - pages are closed before it stops
+) -> Iterator[Open]:
     """`open_page(look, origin)` opens a page that is at no address yet, for tests that sign in by themselves."""
     with contextlib.ExitStack() as pages:
         yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
@@ -120,14 +132,6 @@ def view(request: pytest.FixtureRequest, open_page: Open, inspected: Gateway) ->
 def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
     origin = inspector_of(gateway)
     return sign_in(open_page(look, origin), origin, management_token(gateway))
-
-
-@pytest.fixture
-def lone_controller(inspected_build: Path, tmp_path: Path) -> Iterator[LoneController]:
-    """One that is not started yet, with the sample policies, for tests that stop it."""
-    controller = LoneController(inspected_build / "policy-definitions", tmp_path)
-    yield controller
-    controller.stop()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from e2e.listening import free_port
 class LoneController:
     """Start it, stop it, start it with another token: it has the same address, and the same APIs.
 
-    definitions: the folder of a build's policy definitions. folder: for what it keeps. token "": it asks for none.
+    definitions: the folder of a build's policy definitions. folder: for what it keeps.
     """
 
     def __init__(self, definitions: Path, folder: Path) -> None:
@@ -25,19 +25,21 @@ class LoneController:
         self.node_address = f"unix:{folder / 'nodes.sock'}"
         self._log = folder / "controller.log"
         self._token_file = folder / "token"
+        self.definitions = definitions
         self._command = [
             sys.executable, "-m", "gatewright_controller", "--listen", f"127.0.0.1:{self.port}",
-            "--node-listen", self.node_address, "--definitions", str(definitions),
+            "--node-listen", self.node_address,
             "--database", f"sqlite:{folder / 'controller.db'}", "--log-level", "debug",
         ]  # fmt: skip
         self.token = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, token: str) -> LoneController:
-        """Returns once it answers."""
+        """Returns once it answers. token "": it asks for none."""
         self.token = token
         self._token_file.write_text(token)
-        command = [*self._command, *(["--token-file", str(self._token_file)] if token else [])]
+        command = [*self._command, "--definitions", str(self.definitions)]
+        command += ["--token-file", str(self._token_file)] if token else []
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log, stdout=log)
         eventually(f"the controller answers; its log: {self._log}", self._answers, 60)
@@ -61,11 +63,6 @@ class LoneController:
         """Of its management API."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return httpx.Client(base_url=self.origin, headers=headers, timeout=30)
-
-    @property
-    def pid(self) -> int:
-        assert self._process
-        return self._process.pid
 
     def log(self) -> str:
         """All that it has said since it was first started."""
