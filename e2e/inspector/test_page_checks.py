@@ -43,7 +43,7 @@ def test_what_is_right_is_left(blank: Page) -> None:
         ("<button style='color: #999; background: #fff'>Save</button>", SAVE, "color-contrast (serious)"),
         ("<button aria-pressed='perhaps'>Save</button>", SAVE, "aria-valid-attr-value (critical)"),
         ("<html>", '<html lang="en">', "html-has-lang (serious)"),
-        ("<a href='#x' style='font: 3px serif; display: block; width: 4px'>E</a><a href='#y' style='font: 3px serif'>F</a>",
+        ("<a href='#x' style='font: 3px a; display: block; width: 4px'>E</a><a href='#y' style='font: 3px a'>F</a>",
          '<a href="#x">Elsewhere</a>', "target-size (serious)"),
     ],
 )  # fmt: skip
