@@ -33,9 +33,10 @@
     resting: new Map([...document.querySelectorAll("*")].map((element) => [element, drawn(element)])),
     atRest(element) {
       if (this.resting.has(element)) return this.resting.get(element);
-      element.blur(); // it was not there at the beginning
+      const focused = document.activeElement;
+      focused.blur(); // the element was not there at the beginning
       const found = drawn(element);
-      element.focus({ preventScroll: true });
+      focused.focus({ preventScroll: true });
       return found;
     },
     look() {
@@ -49,7 +50,8 @@
         Math.min(Math.max(box.top + Math.min(box.height / 2, 20), 1), innerHeight - 1)];
       const top = document.elementFromPoint(x, y);
       const covered = !top || !(element.contains(top) || top.contains(element) || element.labels?.[0]?.contains(top));
-      const marked = [element, ...(element.labels ?? [])].some((one) => drawn(one) !== this.atRest(one));
+      const around = [element.parentElement, element.parentElement?.parentElement].filter(Boolean); // :focus-within
+      const marked = [element, ...(element.labels ?? []), ...around].some((one) => drawn(one) !== this.atRest(one));
       const wrong = [];
       if (!inside) wrong.push("it is outside of what is shown");
       else if (covered) wrong.push(`it is behind ${named(top)}`);

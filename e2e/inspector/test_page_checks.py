@@ -71,6 +71,11 @@ def test_the_keyboard_finds(blank: Page, instead: str, found: str) -> None:
     assert found in str(caught.value)
 
 
+def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
+    around = "<style>p:focus-within { outline: 2px solid } button { outline: none }</style><p><button>Save</button></p>"
+    assert "<button> “Save”" in keyboard(shows(blank, GOOD.replace(SAVE, around)))
+
+
 @pytest.mark.parametrize(
     ("style", "where"),
     [("width: 330px", "320 px wide"), ("min-width: 25rem", "320 px wide"), ("max-width: 100%", "")],
