@@ -10,27 +10,26 @@ from playwright.sync_api import CDPSession, Page
 
 FRAMES = """
 () => {
-  const frames = { gaps: [], tasks: [] };
-  let before = performance.now();
+  const frames = { gaps: [], tasks: [], before: performance.now() };
   const next = (now) => {
-    frames.gaps.push(now - before);
-    before = now;
+    frames.gaps.push(now - frames.before);
+    frames.before = now;
     frames.handle = requestAnimationFrame(next);
   };
   frames.observer = new PerformanceObserver((list) => {
     for (const task of list.getEntries()) frames.tasks.push(task.duration);
   });
   frames.observer.observe({ type: "longtask" });
-  frames.handle = requestAnimationFrame((now) => { before = now; next(now); });
+  frames.handle = requestAnimationFrame(next);
   globalThis.framesTest = frames;
 }
 """
 TAKE_FRAMES = """
 () => {
-  const { gaps, tasks, handle, observer } = globalThis.framesTest;
+  const { gaps, tasks, handle, observer, before } = globalThis.framesTest;
   cancelAnimationFrame(handle);
   observer.disconnect();
-  return { gaps, tasks };
+  return { gaps: [...gaps, performance.now() - before], tasks }; // the last one has not ended
 }
 """
 
