@@ -63,7 +63,7 @@ def test_who_is_not_signed_in_is_asked_for_the_token(
     fill_in(page, "no-such-token")
     expect(dialog(page).get_by_role("alert")).to_have_text("The controller does not take this token.")
     axe(page)
-    screenshot(page, "sign-in")
+    screenshot(page, "sign-in", of=dialog(page))
     page.keyboard.press("Escape")
     expect(dialog(page)).to_be_visible()
     fill_in(page, management_token(gateway))
