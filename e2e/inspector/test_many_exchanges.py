@@ -112,7 +112,7 @@ def test_the_live_page_stays_quick_and_small(
     assert int(counts.get_attribute("data-passed") or 0) >= RATE * SECONDS // 2, figures
     assert probe.workers == 1, "expected the page's worker to be measured"
     assert busy.usual <= max(1000, 10 * idle.usual), figures
-    assert busy.longest <= max(2500, 20 * idle.longest), figures
+    assert busy.longest <= max(4000, 20 * idle.longest), figures
     assert late.heap <= early.heap + MOST_GROWN, figures
     assert late.nodes <= early.nodes * 1.2 + 500, figures
     assert late.nodes < 30_000, figures
