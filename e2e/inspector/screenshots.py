@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
@@ -54,14 +55,15 @@ class Screenshots:
 
     update: bool = False
 
-    def __call__(self, page: Page, name: str, mask: Sequence[Locator] = ()) -> None:
-        """Compares the whole page, as soon as it has come to rest, with the file of this name in the page's look.
+    def __call__(self, page: Page, name: str, mask: Sequence[Locator] = (), of: Locator | None = None) -> None:
+        """Compares the page, as soon as it has come to rest, with the file of this name in the page's look.
 
-        mask: what is another each time, and is not text of the kinds of `STEADY`: charts, counts.
+        mask: what is another each time, and is not text of the kinds of `STEADY`: charts, counts. of: one element, and
+        not the whole page.
         """
         file = FOLDER / f"{name}-{looks[page].name}.png"
         made_with = _made_with(page)
-        take = functools.partial(_taken, page, mask)
+        take = functools.partial(_taken, page, mask, of)
         if self.update:
             _write(file, _at_rest(take), made_with)
             return
@@ -80,11 +82,10 @@ class Screenshots:
                 )
 
 
-def _taken(page: Page, mask: Sequence[Locator]) -> Image.Image:
+def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
     page.evaluate(STEADY)
-    data = page.screenshot(
-        full_page=True, animations="disabled", caret="hide", scale="css", mask=list(mask), mask_color="#808080"
-    )
+    how: dict[str, Any] = {"animations": "disabled", "caret": "hide", "scale": "css", "mask_color": "#808080"}
+    data = of.screenshot(mask=list(mask), **how) if of else page.screenshot(full_page=True, mask=list(mask), **how)
     image = Image.open(io.BytesIO(data)).convert("RGB")
     return image.crop((0, 0, image.width, min(image.height, HIGHEST)))
 
