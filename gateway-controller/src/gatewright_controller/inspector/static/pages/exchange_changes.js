@@ -1,0 +1,80 @@
+// What one policy did: its changes as a diff, and why it failed.
+
+import { el, replace } from "../lib/dom.js";
+import { heading, lines } from "../lib/exchange/changes.js";
+import { REDACTED } from "../lib/exchange/recorded.js";
+import { bytes, number } from "../lib/format.js";
+import { href } from "../lib/router.js";
+import { cut, visible } from "../lib/visible_text.js";
+
+/**
+ * @typedef {import("../lib/exchange/recorded.js").Change} Change
+ * @typedef {import("../lib/exchange/recorded.js").Execution} Execution
+ * @typedef {import("../lib/exchange/recorded.js").Failure} Failure
+ * @typedef {import("../lib/text_diff.js").Line} Line
+ * @typedef {import("../lib/text_diff.js").Skipped} Skipped
+ * @typedef {import("../lib/dom.js").Child} Child
+ */
+
+const MOST_LINES = 200;
+const LONGEST_LINE = 20_000;
+const CLASSES = { "+": "added", "-": "removed", " ": "same" };
+
+/** @param {Execution} execution @returns {Child[]} */
+export function executionDetails({ policy, failure, stream, changes = [], shadow }) {
+  const [name, version] = policy.split(":");
+  return [
+    shadow ? el("p", null, "A shadow attachment: nothing of this was applied.") : null,
+    failure ? failureOf(failure) : null,
+    stream ? el("p", null, `The body as a stream: ${bytes(stream.bytesIn)} in, ${bytes(stream.bytesOut)} out.`) : null,
+    changes.map(changeOf),
+    changes.length || failure || stream ? null : el("p", null, "It has changed nothing."),
+    version ? el("p", null, el("a", { href: href(["policies", name, version]) }, `About ${policy}`)) : null,
+  ];
+}
+
+/** @param {Failure} failure */
+function failureOf(failure) {
+  const place = failure.file ? `${failure.file}:${failure.line ?? 0}` : "";
+  return el(
+    "div", { class: "notice bad failure" },
+    el("p", null, el("strong", null, failure.class), ": ", text(failure.message)),
+    place ? el("p", null, "Raised at ", el("code", { class: "place" }, visible(place))) : null,
+  );
+}
+
+/** In as many lines as it has. @param {string} message */
+function text(message) {
+  return el("bdi", { class: "lines" }, cut(message, LONGEST_LINE).split("\n").map(visible).join("\n"));
+}
+
+/** @param {Change} change */
+function changeOf(change) {
+  const found = lines(change);
+  const list = el("ul", { class: "diff" });
+  const rest = found.length - MOST_LINES;
+  replace(list, found.slice(0, MOST_LINES).map(lineOf));
+  const all = el("button", { type: "button" }, `${number(rest)} lines more`);
+  all.addEventListener("click", () => {
+    replace(list, found.map(lineOf));
+    all.remove();
+  });
+  return el("div", { class: "change" }, el("h4", null, visible(heading(change))), list, rest > 0 ? all : null);
+}
+
+/** @param {Line | Skipped} line */
+function lineOf(line) {
+  if ("skipped" in line) return el("li", { class: "same quiet" }, `… ${number(line.skipped)} that are the same`);
+  return el("li", { class: CLASSES[line.sign] }, el("bdi", null, marked(line.text)));
+}
+
+/**
+ * What clients and policies have written, with a mark where a value was taken out.
+ *
+ * @param {string} written
+ * @returns {Child}
+ */
+export function marked(written) {
+  const parts = cut(written, LONGEST_LINE).split(REDACTED).map(visible);
+  return parts.flatMap((part, index) => (index ? [el("mark", { class: "redacted" }, REDACTED), part] : [part]));
+}
