@@ -4,7 +4,7 @@ import { badge, empty } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { duration, time } from "../lib/format.js";
 import { href } from "../lib/router.js";
-import { visible } from "../lib/visible_text.js";
+import { cut, visible } from "../lib/visible_text.js";
 
 /**
  * @typedef {import("../lib/exchange/summary.js").Summary} Summary
@@ -14,6 +14,7 @@ import { visible } from "../lib/visible_text.js";
 const COLUMNS = ["Began", "Status", "Request", "API and operation", "Took", "Outcome"];
 /** @type {Record<string, string>} */
 const KINDS = { failed: "bad", cancelled: "warn", "passed over": "warn" };
+const LONGEST_OUTCOME = 200;
 const PAGE_ROWS = 10;
 
 export class ExchangeList {
@@ -160,5 +161,5 @@ export function statusBadge(status) {
 /** @param {Summary} exchange */
 function outcomeOf({ answeredBy, notes, badges }) {
   const marks = badges.map((word) => [badge(word, KINDS[word] ?? "plain"), " "]);
-  return [marks, el("bdi", null, visible(notes.join("; ") || (answeredBy === "upstream" ? "the upstream" : answeredBy)))];
+  return [marks, el("bdi", null, cut(visible(notes.join("; ") || (answeredBy === "upstream" ? "the upstream" : answeredBy)), LONGEST_OUTCOME))];
 }
