@@ -63,7 +63,7 @@ def explain(page: Page, request_id: str) -> Page:
 
 
 def told(gateway: Gateway, what: str) -> str:
-    """The first line that `gatewright explain` prints, of a request id or a file, without the request and the duration."""
+    """What `gatewright explain` prints first, of a request id or a file, without the request and the duration."""
     words = ["gatewright", "explain", what, "--run-dir", str(gateway.run_dir)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,9 @@ def verdict(page: Page) -> str:
 
 def turn(page: Page, policy: str, phase: str = "request") -> Locator:
     """The row of a policy's execution."""
-    return page.locator(f'tr[data-policy="{policy}"]').filter(has=page.locator("td.phase", has_text=re.compile(f"^{phase}$")))
+    return page.locator(f'tr[data-policy="{policy}"]').filter(
+        has=page.locator("td.phase", has_text=re.compile(f"^{phase}$"))
+    )
 
 
 def details(page: Page, policy: str, phase: str = "request") -> Locator:
@@ -93,3 +95,9 @@ def tab(page: Page, name: str) -> Locator:
     """A message's panel, which is chosen."""
     page.get_by_role("tab", name=name, exact=True).click()
     return page.get_by_role("tabpanel")
+
+
+def is_busy(gateway: Gateway, name: str) -> bool:
+    """Whether an execution of the API's policies is under way."""
+    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
+    return any(instance["active"] for chain in chains for instance in chain["instances"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import threading
@@ -10,11 +9,26 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
-from e2e.inspector.exchanges import details, explain, forget, keeping, last_id, passed, rows, tab, told, turn, verdict, watch
+from e2e.inspector.chromium import Faults
+from e2e.inspector.exchanges import (
+    details,
+    explain,
+    forget,
+    is_busy,
+    keeping,
+    last_id,
+    passed,
+    rows,
+    tab,
+    told,
+    turn,
+    verdict,
+    watch,
+)
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
@@ -34,7 +48,7 @@ def refused(gateway: Gateway, name: str, path: str = "/items") -> str:
 
 
 def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
-    """The request id of a request through five policies, of which the third changes a header, and the fourth adds one."""
+    """The request id of one through five policies, of which the third changes a header, and the fourth adds one."""
     marked = attach("add-python-header", {"headerName": "x-python", "headerValue": "yes"})
     gateway.deploy(api(name, upstream.url, [QUIET, QUIET, TIER, marked, QUIET]))
     with keeping(gateway, name) as client:
@@ -43,7 +57,9 @@ def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
         return last_id(gateway, name)
 
 
-def test_five_policies_are_for_everybody(view: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots) -> None:
+def test_five_policies_are_for_everybody(
+    view: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots
+) -> None:
     explain(view, five(gateway, upstream, "five"))
     view.reload()
     tab(view, "As forwarded").locator(".touched button").first.click()
@@ -94,7 +110,9 @@ def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: G
     ran = [execution["policy"] for execution in exchange["executions"]]
     assert names == [*ran[:5], "(upstream)", *ran[5:]]
     took = shown.locator("td.took").all_inner_texts()
-    assert float(took[5]) == pytest.approx(exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"], abs=0.1)
+    assert float(took[5]) == pytest.approx(
+        exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"], abs=0.1
+    )
     bars = [(bar["x"], bar["width"]) for bar in map(bounds, page.locator("td.time .bar").all())]
     axis = bounds(page.locator("td.time .track").first)
     assert all(axis["x"] - 1 <= x and x + width <= axis["x"] + axis["width"] + 3 for x, width in bars)
@@ -105,10 +123,10 @@ def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: G
     gateway.remove("timed")
 
 
-def bounds(locator: object) -> dict[str, float]:
-    box = locator.bounding_box()  # type: ignore[attr-defined]
+def bounds(locator: Locator) -> FloatRect:
+    box = locator.bounding_box()
     assert box
-    return dict(box)
+    return box
 
 
 def test_sentences_are_those_of_the_terminal(page: Page, gateway: Gateway) -> None:
@@ -124,7 +142,9 @@ def test_sentences_are_those_of_the_terminal(page: Page, gateway: Gateway) -> No
         assert verdict(page) == told(gateway, exchange["id"])
     assert found["orders"] == "answered 200 by the upstream"
     assert found["denied"] == "answered 401 by python-deny:v1.0.0 in its request phase"
-    assert found["slow"].startswith("answered 504 by the gateway, for sleep:v1.0.0 failed in its request phase: timeout: ")
+    assert found["slow"].startswith(
+        "answered 504 by the gateway, for sleep:v1.0.0 failed in its request phase: timeout: "
+    )
     assert "for raise-error:v1.0.0 failed in its response phase: exception: " in found["broken-late"]
 
 
@@ -159,12 +179,6 @@ def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream)
     gateway.remove("shed")
 
 
-def is_busy(gateway: Gateway, name: str) -> bool:
-    """Whether an execution of the API's policies is under way."""
-    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
-    return any(instance["active"] for chain in chains for instance in chain["instances"])
-
-
 def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> None:
     explain(page, refused(gateway, "denied"))
     answer = page.locator(".change", has_text="answer 401")
@@ -193,7 +207,7 @@ def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstre
 def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     """Run by a shell, it makes the same request; what is redacted is not in it, and it says so."""
     gateway.deploy(api("asked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
-    body = "it's $HOME, `id` and \"more\"\n\x1b[31m end\t\\n"
+    body = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n'
     headers = {"x-quoted": "a'b\"c", "cookie": "session=secret-of-ann", "content-type": "text/plain"}
     path = "/asked/x/%2e%2e/y?q=[1]{2}'&r=%20"
     with keeping(gateway, "asked") as client:
@@ -229,8 +243,8 @@ def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, 
     assert told(gateway, str(file)) == verdict(page)
 
 
-def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: object) -> None:
-    faults.allow("status of 404")  # type: ignore[attr-defined]
+def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 404")
     forget(gateway)
     show(page, "#/exchanges/00000000-0000-4000-8000-000000000000")
     expect(page.get_by_role("alert")).to_contain_text("No node has an exchange 00000000-0000-4000-8000-000000000000")
@@ -269,8 +283,8 @@ def test_links_lead_to_what_it_is_of(page: Page, gateway: Gateway) -> None:
     assert links["Compose again"] == f"#/compose?exchange={request_id}"
 
 
-def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: object) -> None:
-    faults.allow("status of 401")  # type: ignore[attr-defined]
+def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 401")
     request_id = refused(gateway, "broken")
     page.evaluate("() => sessionStorage.clear()")
     page.goto(f"{inspector_of(gateway)}/#/exchanges/{request_id}")

@@ -5,6 +5,8 @@ On a gateway of their own: its processes are killed.
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +16,28 @@ from playwright.sync_api import Browser, Page, expect
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.inspector.chromium import WIDE, Faults, opened
-from e2e.inspector.exchanges import asked, explain, keeping, last_id, passed, rows, tab, told, verdict, watch
+from e2e.inspector.exchanges import (
+    asked,
+    details,
+    explain,
+    is_busy,
+    keeping,
+    last_id,
+    passed,
+    rows,
+    tab,
+    told,
+    turn,
+    verdict,
+    watch,
+)
 from e2e.inspector.pages import inspector_of, sign_in
 from e2e.recorded import admin, recorded, recording
 from e2e.upstream import Upstream
 
 PLANTED = {
-    name: f"planted{number}Zq8Rt5Wx2" for number, name in enumerate(["bearer", "cookie", "query", "parameter", "body", "answer"])
+    name: f"planted{number}Zq8Rt5Wx2"
+    for number, name in enumerate(["bearer", "cookie", "query", "parameter", "body", "answer"])
 }
 
 
@@ -56,7 +73,9 @@ def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: 
     assert "quarantine" in verdict(page)
 
 
-def test_the_list_goes_on_when_the_controller_is_back(page: Page, gateway: Gateway, upstream: Upstream, faults: Faults) -> None:
+def test_the_list_goes_on_when_the_controller_is_back(
+    page: Page, gateway: Gateway, upstream: Upstream, faults: Faults
+) -> None:
     faults.allow("ERR_|Failed to load resource")
     gateway.deploy(api("goes-on", upstream.url, [attach("mark", {"name": "one"})]))
     watch(page, "?api=goes-on")
@@ -92,7 +111,11 @@ def leaking(upstream: Upstream) -> list[Json]:
     return [
         api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]),
         api("leaks-out", upstream.url, [attach("leak", raises)]),
-        api("answers", upstream.url, [attach("answer", {"status": 403, "body": f'{{"password": "{PLANTED["answer"]}"}}'})]),
+        api(
+            "answers",
+            upstream.url,
+            [attach("answer", {"status": 403, "body": f'{{"password": "{PLANTED["answer"]}"}}'})],
+        ),
     ]
 
 
@@ -123,3 +146,33 @@ def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream
     assert "[redacted]" in shown[-1]
     assert "page=2" in shown[-1]
     assert rows(page).count() == 0
+
+
+def test_what_streams_and_what_is_passed_over(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    raises = attach("misbehave", {"how": "raise"}, onError="continue")
+    gateway.deploy(api("streams", upstream.url, [attach("pass-stream"), raises]))
+    with keeping(gateway, "streams") as client:
+        assert client.post("/streams/x", content=b"x" * 5000).status_code == 200
+        explain(page, last_id(gateway, "streams"))
+    expect(details(page, "pass-stream:v1.0.0", "request stream")).to_contain_text(
+        "The body as a stream: 4.9 KiB in, 4.9 KiB out."
+    )
+    expect(turn(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
+    expect(page.locator(".failure .place")).to_have_text(re.compile(r"policies/misbehave/policy\.py:\d+$"))
+    expect(page.locator(".verdict")).to_contain_text("Answered 200 by the upstream")
+    watch(page, "?api=streams")
+    expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
+
+
+def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("left", upstream.url, [attach("sleep", {"seconds": 1}, timeout="30s")]))
+    with recording(gateway, api="left"):
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(b"GET /left/x HTTP/1.1\r\nhost: left.test\r\n\r\n")
+            eventually("the policy runs", lambda: is_busy(gateway, "left"))
+        recorded(gateway, api="left")
+    watch(page, "?api=left")
+    expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
+    rows(page).first.click()
+    expect(page.locator(".verdict")).to_contain_text("Not answered, for the client went away")
+    assert verdict(page) == told(gateway, last_id(gateway, "left"))

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import asked, forget, keeping, last_id, passed, rows, watch
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
@@ -108,7 +109,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("label", "value", "query", "fits", "other"), FILTERS, ids=[each[0] for each in FILTERS])
-def test_a_filter_is_the_servers_and_stands_in_the_address(  # noqa: PLR0913 - a row of the table
+def test_a_filter_is_the_servers_and_stands_in_the_address(
     page: Page, gateway: Gateway, label: str, value: str, query: str, fits: str, other: str
 ) -> None:
     forget(gateway)
@@ -151,8 +152,8 @@ def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
     assert asked(page)[0] == "GET /orders/items/4"
 
 
-def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults: object) -> None:
-    faults.allow("status of 400")  # type: ignore[attr-defined]
+def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 400")
     watch(page)
     api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
     api_field.fill("order")
@@ -203,7 +204,15 @@ def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) ->
     passed(page, 4)
     rows(page).first.locator("a").focus()
     chosen = page.locator(".exchanges tr[aria-current] a")
-    for key, number in (("ArrowDown", 3), ("ArrowDown", 2), ("ArrowUp", 3), ("End", 1), ("Home", 4), ("ArrowUp", 4), ("End", 1)):
+    for key, number in (
+        ("ArrowDown", 3),
+        ("ArrowDown", 2),
+        ("ArrowUp", 3),
+        ("End", 1),
+        ("Home", 4),
+        ("ArrowUp", 4),
+        ("End", 1),
+    ):
         page.keyboard.press(key)
         expect(chosen).to_have_text(f"GET /orders/items/{number}")
         expect(chosen).to_be_focused()
@@ -243,8 +252,8 @@ def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> 
         assert client.get("/v1/recordings").json()["recordings"] == []
 
 
-def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: object) -> None:
-    faults.allow("status of 4(00|22)")  # type: ignore[attr-defined]
+def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: Faults) -> None:
+    faults.allow("status of 4(00|22)")
     show(page, "#/exchanges?policy=nobody")
     page.get_by_text("Recordings", exact=True).click()
     page.get_by_role("button", name="Record what the filter says").click()
@@ -256,7 +265,10 @@ def test_nobody_watches_for_a_page_that_is_hidden_for_long(page: Page, gateway: 
     page.clock.install()
     watch(page)
     assert followers(gateway) == 1
-    hide = "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); document.dispatchEvent(new Event('visibilitychange')); }"
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
     page.evaluate(hide, True)
     page.clock.fast_forward("04:00")
     get(gateway, "/orders/items/1")

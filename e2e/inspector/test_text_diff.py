@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ PAIRS = st.lists(st.tuples(LINES, LINES), min_size=20, max_size=60)
 
 
 @pytest.fixture(scope="module")
-def scripted(chromium: Browser, inspected: Gateway) -> Any:
+def scripted(chromium: Browser, inspected: Gateway) -> Iterator[Page]:
     """A page that has the modules; nobody is signed in."""
     with opened(chromium, WIDE, inspector_of(inspected), Faults()) as page:
         page.goto("/assets/icon.svg")
@@ -55,7 +56,8 @@ def test_what_is_too_long_is_replaced_as_a_whole(scripted: Page) -> None:
       const after = before.map((line, at) => (at > 10 && at < 199990 ? `${line}.` : line));
       const began = performance.now();
       const lines = diffLines(before, after);
-      return { ms: performance.now() - began, same: lines.filter(({ sign }) => sign === " ").length, all: lines.length };
+      const same = lines.filter(({ sign }) => sign === " ").length;
+      return { ms: performance.now() - began, same, all: lines.length };
     }"""
     found = scripted.evaluate(script)
     assert (found["same"], found["all"]) == (21, 21 + 2 * 199979)
@@ -79,6 +81,4 @@ def escaped(character: str) -> str:
 
 def known(text: str) -> bool:
     """Python and the browser may have other versions of Unicode: a character that one of them does not know is open."""
-    import unicodedata
-
     return all(unicodedata.category(one) != "Cn" for one in text)
