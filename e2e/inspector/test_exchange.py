@@ -97,7 +97,11 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
     expect(changes.locator(".change h4")).to_have_text("header x-tier")
     expect(changes.locator(".diff li")).to_have_text(["none", "gold"])
     response = tab(page, "Response")
-    expect(response.locator("tr.touched", has_text="x-python")).to_contain_text("changed by add-python-header:v1.0.0")
+    row = response.locator("tr.touched", has_text="x-python")
+    expect(row).to_contain_text("changed by add-python-header:v1.0.0")
+    row.get_by_role("button").click()
+    response.locator(".touches").get_by_role("button", name="add-python-header:v1.0.0, response").click()
+    expect(turn(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
     gateway.remove("named")
 
 

@@ -13,6 +13,7 @@ import { executionDetails } from "./exchange_changes.js";
  * @typedef {import("../lib/exchange/recorded.js").Execution} Execution
  * @typedef {import("../lib/exchange/timeline.js").Turn} Turn
  * @typedef {import("../lib/exchange/timeline.js").UpstreamTime} UpstreamTime
+ * @typedef {{toggle: (open: boolean) => void, button: HTMLElement}} Opener
  * @typedef {{element: HTMLElement, open: (execution: Execution) => void}} Timeline  open: shows what it did
  */
 
@@ -27,12 +28,12 @@ const MOST_NAMED = 3;
 export function timelineOf(exchange) {
   const rows = timeline(exchange);
   const whole = wholeMs(exchange, rows);
-  /** @type {Map<Execution, (open: boolean) => void>} */
+  /** @type {Map<Execution, Opener>} */
   const openers = new Map();
   const body = el("tbody", null, rows.map((row, index) => {
     if (!("execution" in row)) return upstreamRow(row, whole);
-    const { elements, toggle } = turnRows(row, whole, `turn-${index}`);
-    openers.set(row.execution, toggle);
+    const { elements, opener } = turnRows(row, whole, `turn-${index}`);
+    openers.set(row.execution, opener);
     return elements;
   }));
   const head = el(
@@ -46,25 +47,23 @@ export function timelineOf(exchange) {
     "div", { class: "timeline" }, legend(openers),
     el("div", { class: "scrolls", role: "region", "aria-label": "Timeline", tabindex: 0 }, table),
   );
-  for (const [{ outcome, shadow = false }, open] of openers) open(!shadow && OPEN.has(outcome));
-  return { element, open: (execution) => opened(openers, execution) };
+  for (const [{ outcome, shadow = false }, { toggle }] of openers) toggle(!shadow && OPEN.has(outcome));
+  /** @param {Execution} execution */
+  const open = (execution) => {
+    openers.get(execution)?.toggle(true);
+    openers.get(execution)?.button.focus();
+  };
+  return { element, open };
 }
 
-/** @param {Map<Execution, (open: boolean) => void>} openers @param {Execution} execution */
-function opened(openers, execution) {
-  openers.get(execution)?.(true);
-  const at = document.querySelector(`[data-turn="${[...openers.keys()].indexOf(execution)}"]`);
-  /** @type {HTMLElement | null | undefined} */ (at?.querySelector("button"))?.focus();
-}
-
-/** @param {Map<Execution, (open: boolean) => void>} openers */
+/** @param {Map<Execution, Opener>} openers */
 function legend(openers) {
   const all = el("button", { type: "button" }, "Expand all");
   let isOpen = false;
   all.addEventListener("click", () => {
     isOpen = !isOpen;
     all.textContent = isOpen ? "Collapse all" : "Expand all";
-    for (const open of openers.values()) open(isOpen);
+    for (const { toggle } of openers.values()) toggle(isOpen);
   });
   const keys = [["waited", "waited for its turn, and on the way"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
   return el(
@@ -101,12 +100,12 @@ function turnRows(turn, whole, id) {
   const bars = () => barsOf(turn, whole);
   const name = el("th", { scope: "row" }, button, el("span", { class: "below quiet" }, phaseOf(execution)), track(bars(), "below"));
   const row = el(
-    "tr", { "data-turn": id.replace("turn-", ""), "data-policy": execution.policy }, name,
+    "tr", { "data-policy": execution.policy }, name,
     cell("Phase", phaseOf(execution)), cell("Began", figure(turn.startedMs)), cell("Took", figure(turn.durationMs)),
     cell("Worked", known(turn.workMs)), cell("Waited", known(turn.waitedMs)), el("td", { class: "outcome" }, outcomeOf(execution)),
     el("td", { class: "time", "aria-hidden": "true" }, track(bars())),
   );
-  return { elements: [row, detailsRow], toggle };
+  return { elements: [row, detailsRow], opener: { toggle, button } };
 }
 
 /** @param {UpstreamTime} row @param {number} whole */

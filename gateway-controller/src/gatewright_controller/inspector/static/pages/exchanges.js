@@ -65,7 +65,8 @@ class ExchangesPage {
     this.frozen = [];
     /** @type {Report | null} */
     this.report = null;
-    this.before = { passed: 0, dropped: 0 }; // of what was cleared
+    this.before = { passed: 0, dropped: 0, kept: 0 }; // of what was cleared
+    this.shownNodes = "";
     /** @type {[ms: number, passed: number][]} */
     this.rates = [];
   }
@@ -74,7 +75,7 @@ class ExchangesPage {
     this.newest = new Newest(MOST_KEPT);
     this.frozen = [];
     this.report = null;
-    this.before = { passed: 0, dropped: 0 };
+    this.before = { passed: 0, dropped: 0, kept: 0 };
     this.rates = [];
   }
 
@@ -96,9 +97,13 @@ class ExchangesPage {
     this.worker = null;
   }
 
-  refilter() {
+  get address() {
     const query = asQuery(this.filter.filter()).toString();
-    history.replaceState(null, "", `${location.pathname}#/exchanges${query && `?${query}`}`);
+    return `#/exchanges${query && `?${query}`}`;
+  }
+
+  refilter() {
+    history.replaceState(null, "", `${location.pathname}${this.address}`);
     this.filter.mistakes([]);
     this.isPaused = false;
     this.reset();
@@ -159,8 +164,8 @@ class ExchangesPage {
   }
 
   clear() {
-    const { passed = 0, dropped = 0 } = this.report ?? {};
-    this.before = { passed, dropped };
+    const { passed = 0, dropped = 0, keptCount = 0 } = this.report ?? {};
+    this.before = { passed, dropped, kept: keptCount };
     this.newest = new Newest(MOST_KEPT);
     this.frozen = [];
     this.draw();
@@ -174,18 +179,26 @@ class ExchangesPage {
   }
 
   drawCounts() {
-    const { passed = 0, dropped = 0, state, nodes, keptCount = 0 } = this.report ?? {};
+    const { passed = 0, dropped = 0, state, keptCount = 0 } = this.report ?? {};
+    const kept = keptCount - this.before.kept;
     const now = { passed: passed - this.before.passed, dropped: dropped - this.before.dropped };
     const isHeld = !this.isPaused && this.list.isScrolled;
     const words = [
       `${number(now.passed)} passed`, `${number(this.rate(passed))}/s`,
       now.dropped ? `${number(now.dropped)} dropped: they came faster than they were taken; say more in the filter, or a share` : "",
-      keptCount ? `${number(keptCount)} kept before` : "",
+      kept ? `${number(kept)} kept before` : "",
       `${this.list.shown.length} shown`,
       this.isPaused ? "paused" : isHeld ? "held until the list is at its top again" : "",
     ];
     this.counts.textContent = words.filter(Boolean).join(" · ");
     Object.assign(this.counts.dataset, { ...now, state: this.isPaused ? "paused" : (state?.name ?? "connecting") });
+    this.drawNodes();
+  }
+
+  drawNodes() {
+    const { nodes = null } = this.report ?? {};
+    if (JSON.stringify(nodes) === this.shownNodes) return;
+    this.shownNodes = JSON.stringify(nodes);
     replace(this.nodes, nodes?.length ? nodesOf(nodes) : nodes ? "No node is connected to the controller." : null);
   }
 
@@ -220,7 +233,7 @@ class ExchangesPage {
 
   leave() {
     clearTimeout(this.hidden);
-    remember(this.list.shown, `#/exchanges?${asQuery(this.filter.filter())}`);
+    remember(this.list.shown, this.address);
     this.unwatch();
   }
 }

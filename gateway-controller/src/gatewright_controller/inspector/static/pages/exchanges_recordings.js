@@ -33,8 +33,11 @@ export function recordingsPanel(filter, atFields, signal) {
     el("div", { class: "field" }, el("label", { for: minutes.id }, "Minutes"), minutes),
     el("button", { type: "submit" }, "Record what the filter says"),
   );
+  let last = "";
   const load = async () => {
     const { recordings } = await get("/v1/recordings", { signal });
+    if (JSON.stringify(recordings) === last) return; // or a button would lose the focus
+    last = JSON.stringify(recordings);
     summary.textContent = recordings.length ? `Recordings: ${recordings.length} under way` : "Recordings";
     replace(list, shown(recordings, (id) => act(() => send("DELETE", `/v1/recordings/${id}`, undefined, { signal }))));
   };
