@@ -3,12 +3,14 @@
 import { el, replace } from "../lib/dom.js";
 import { heading, lines } from "../lib/exchange/changes.js";
 import { REDACTED } from "../lib/exchange/recorded.js";
+import { comparison } from "../lib/exchange/verdict.js";
 import { bytes, number } from "../lib/format.js";
 import { href } from "../lib/router.js";
 import { cut, visible } from "../lib/visible_text.js";
 
 /**
  * @typedef {import("../lib/exchange/recorded.js").Change} Change
+ * @typedef {import("../lib/exchange/recorded.js").Exchange} Exchange
  * @typedef {import("../lib/exchange/recorded.js").Execution} Execution
  * @typedef {import("../lib/exchange/recorded.js").Failure} Failure
  * @typedef {import("../lib/text_diff.js").Line} Line
@@ -20,15 +22,18 @@ const MOST_LINES = 200;
 const LONGEST_LINE = 20_000;
 const CLASSES = { "+": "added", "-": "removed", " ": "same" };
 
-/** @param {Execution} execution @returns {Child[]} */
-export function executionDetails({ policy, failure, stream, changes = [], shadow }) {
+/** @param {Exchange} exchange @param {Execution} execution @returns {Child[]} */
+export function executionDetails(exchange, execution) {
+  const { policy, failure, stream, changes = [], shadow, reason } = execution;
   const [name, version] = policy.split(":");
+  const compared = comparison(exchange, execution);
   return [
-    shadow ? el("p", null, "A shadow attachment: nothing of this was applied.") : null,
+    shadow ? el("p", null, "In shadow: nothing of this was applied", compared ? `; ${visible(compared)}` : "", ".") : null,
+    reason ? el("p", null, "Skipped: ", el("bdi", null, visible(reason))) : null,
     failure ? failureOf(failure) : null,
     stream ? el("p", null, `The body as a stream: ${bytes(stream.bytesIn)} in, ${bytes(stream.bytesOut)} out.`) : null,
     changes.map(changeOf),
-    changes.length || failure || stream ? null : el("p", null, "It has changed nothing."),
+    changes.length || failure || stream || reason ? null : el("p", null, "It has changed nothing."),
     version ? el("p", null, el("a", { href: href(["policies", name, version]) }, `About ${policy}`)) : null,
   ];
 }

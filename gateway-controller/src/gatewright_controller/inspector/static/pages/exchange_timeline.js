@@ -32,7 +32,7 @@ export function timelineOf(exchange) {
   const openers = new Map();
   const body = el("tbody", null, rows.map((row, index) => {
     if (!("execution" in row)) return upstreamRow(row, whole);
-    const { elements, opener } = turnRows(row, whole, `turn-${index}`);
+    const { elements, opener } = turnRows(exchange, row, whole, `turn-${index}`);
     openers.set(row.execution, opener);
     return elements;
   }));
@@ -82,8 +82,8 @@ function axis(whole) {
   }));
 }
 
-/** @param {Turn} turn @param {number} whole @param {string} id */
-function turnRows(turn, whole, id) {
+/** @param {Exchange} exchange @param {Turn} turn @param {number} whole @param {string} id */
+function turnRows(exchange, turn, whole, id) {
   const { execution } = turn;
   const details = el("td", { colspan: COLUMNS.length + 1 });
   const detailsRow = el("tr", { class: "details", id, hidden: true }, details);
@@ -92,7 +92,7 @@ function turnRows(turn, whole, id) {
   );
   /** @param {boolean} open */
   const toggle = (open) => {
-    if (open && !details.hasChildNodes()) details.append(el("div", { class: "execution" }, executionDetails(execution)));
+    if (open && !details.hasChildNodes()) details.append(el("div", { class: "execution" }, executionDetails(exchange, execution)));
     button.setAttribute("aria-expanded", String(open));
     detailsRow.hidden = !open;
   };
@@ -120,12 +120,13 @@ function upstreamRow({ upstream, startedMs, durationMs, status }, whole) {
 }
 
 /** @param {Execution} execution */
-function outcomeOf({ outcome, failure, shadow, changes = [] }) {
+function outcomeOf({ outcome, failure, shadow, comparison, changes = [] }) {
   const named = changes.slice(0, MOST_NAMED).map((change) => cut(visible(heading(change)), 60));
   const more = changes.length > MOST_NAMED ? `, ${changes.length - MOST_NAMED} more` : "";
   return [
     shadow ? [badge("shadow"), " "] : null,
     badge(failure ? `${outcome}: ${failure.class}` : outcome, KINDS[outcome] ?? "plain"),
+    comparison ? [" ", badge(comparison, comparison === "different" ? "warn" : "plain")] : null,
     named.length ? el("span", { class: "quiet named" }, " ", named.join(", "), more) : null,
   ];
 }

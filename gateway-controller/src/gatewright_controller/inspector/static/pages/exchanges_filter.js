@@ -19,11 +19,13 @@ const FIELDS = {
   status: ["Status", "one or several", "5xx, 404"],
   operation: ["Operation", "method and path", "GET /{id}"],
   header: ["Request header", "a name, or name=value", "x-tenant=blue"],
+  client: ["Client", "its address, with the port or without", "10.1.2.3"],
+  shadow: ["Shadow", "what an attachment that is not applied has come to", "different"],
   id: ["Request id", "also of one that is still to come", ""],
   sample: ["Share", "of those that fit, from 0 to 1", "0.01"],
 };
 const FIRST = ["api", "policy", "path", "status"];
-const MORE = ["operation", "header", "id", "sample"];
+const MORE = ["operation", "header", "client", "shadow", "id", "sample"];
 
 /**
  * @param {Filter} given
@@ -134,6 +136,7 @@ async function suggest(fields, signal) {
   suggested(fields.get("api"), apis.map((/** @type {any} */ api) => api.metadata?.name));
   suggested(fields.get("policy"), names);
   suggested(fields.get("operation"), operations);
+  suggested(fields.get("shadow"), ["different", "same", "failed", "skipped"]);
   suggested(fields.get("status"), ["4xx", "5xx", "401", "403", "404", "429", "500", "503", "504"]);
 }
 

@@ -20,14 +20,17 @@ export function heading(change) {
     const sizes = [change.before, change.after].filter((side) => side !== undefined).map((side) => asBody(side).size);
     return `body, ${sizes.join(" → ")} bytes`;
   }
-  if (change.what === "answer") return `answer ${asMessage(change.after).status ?? 0}`;
+  if (change.what === "answer") {
+    const statuses = [change.before, change.after].filter(Boolean).map((side) => asMessage(side).status ?? 0);
+    return `answer ${[...new Set(statuses)].join(" → ")}`;
+  }
   return change.name ? `${change.what} ${change.name}` : change.what;
 }
 
 /** @param {Change} change @returns {(Line | Skipped)[]} */
 export function lines(change) {
   if (change.what === "body") return hunks(diffLines(...bodyLines(change.before, change.after)));
-  if (change.what === "answer") return messageLines(asMessage(change.after)).map((text) => ({ sign: "+", text }));
+  if (change.what === "answer") return hunks(diffLines(...messages(change)));
   return [...sided("-", change, change.before), ...sided("+", change, change.after)];
 }
 
@@ -41,6 +44,11 @@ function valueLines({ what }, value) {
   if (value === undefined) return [];
   if (VALUES.has(what) && Array.isArray(value)) return value.map(String);
   return [STORED.has(what) ? JSON.stringify(value) : String(value)];
+}
+
+/** The first is empty where it was not there before. @param {Change} change @returns {[string[], string[]]} */
+function messages({ before, after }) {
+  return [before ? messageLines(asMessage(before)) : [], after ? messageLines(asMessage(after)) : []];
 }
 
 /** @param {Message} message */

@@ -5,7 +5,7 @@
  */
 
 /** In the order in which a form has them. `errors` is "true" or not there. */
-export const MEMBERS = ["errors", "api", "operation", "policy", "path", "status", "header", "id", "sample"];
+export const MEMBERS = ["errors", "api", "operation", "policy", "path", "status", "header", "client", "shadow", "id", "sample"];
 
 /** Of the query of a page's address, or of the API's. @param {URLSearchParams} query @returns {Filter} */
 export function fromQuery(query) {

@@ -13,8 +13,8 @@
  * @typedef {{
  *   index: number, policy: string, phase: Phase, startedMs: number, durationMs: number, workMs?: number,
  *   outcome: string, failure?: Failure, changes?: Change[], stream?: {bytesIn: number, bytesOut: number},
- *   shadow?: boolean,
- * }} Execution
+ *   shadow?: boolean, comparison?: string, comparedWith?: number, reason?: string,
+ * }} Execution  comparison: of a shadow attachment, "same" or "different", with the policy at comparedWith or no change
  * @typedef {{
  *   version: number, id: string, node: string, startedAt: string, durationMs: number, api?: string,
  *   apiVersion?: string, context?: string, operation?: string, chain?: string, policies?: string[],

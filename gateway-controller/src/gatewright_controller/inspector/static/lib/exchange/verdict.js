@@ -20,14 +20,28 @@ const ANSWERERS = { proxy: "Envoy", gateway: "the gateway" };
  * @returns {string[]}
  */
 export function notes(exchange) {
-  const found = exchange.executions
-    .filter(({ outcome, shadow }) => SAID[outcome] && !shadow)
-    .map(({ policy, outcome, failure }) => `${policy} ${SAID[outcome]}${failure ? `: ${failure.class}` : ""}`);
+  const found = exchange.executions.map(noteOf).filter((note) => note !== "");
   const who = ANSWERERS[exchange.answeredBy ?? ""];
   if (who) found.push(exchange.details ? `${who} answered: ${exchange.details}` : `${who} answered`);
   if (exchange.outcome === CANCELLED) found.push("the client went away");
   if (exchange.outcome === FAILED) found.push(exchange.error ? `failed: ${exchange.error}` : "failed");
-  return found;
+  return [...new Set(found)];
+}
+
+/** @param {Execution} execution */
+function noteOf({ policy, outcome, failure, shadow, comparison }) {
+  const kind = failure ? `: ${failure.class}` : "";
+  if (!shadow) return SAID[outcome] ? `${policy} ${SAID[outcome]}${kind}` : "";
+  if (comparison === "different") return `${policy} in shadow: different`;
+  return outcome === FAILED ? `${policy} in shadow: failed${kind}` : "";
+}
+
+/** What a shadow attachment came to, beside what it is compared with. @param {Exchange} exchange @param {Execution} execution */
+export function comparison({ policies = [] }, { comparison = "", comparedWith = -1 }) {
+  const other = policies[comparedWith];
+  if (!comparison) return "";
+  if (!other) return comparison === "same" ? "the same as no change" : "it would change the exchange";
+  return comparison === "same" ? `the same as ${other}` : `it differs from ${other}`;
 }
 
 /** One sentence: who answered what, and why. @param {Exchange} exchange */
