@@ -98,7 +98,7 @@ FILTERS: list[tuple[dict[str, str], dict[str, object], str]] = [
     ({"status": "5xx, 404"}, {"status": ["5xx", "404"]}, "status 5xx or 404"),
     ({"header": "x-user=ann=1"}, {"header": {"name": "x-user", "value": "ann=1"}}, "header x-user=ann=1"),
     ({"header": "x-user"}, {"header": {"name": "x-user"}}, "header x-user"),
-    ({"sample": "0.1", "id": "7"}, {"sample": 0.1, "id": "7"}, "id 7, a share of 0.1"),
+    ({"sample": "0.1", "id": "7"}, {"id": "7", "sample": 0.1}, "id 7, a share of 0.1"),
     ({"sample": "few"}, {"sample": "few"}, "a share of few"),
 ]
 
