@@ -1,0 +1,103 @@
+"""The pages of exchanges: watching, the rows that are shown, one exchange."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from playwright.sync_api import Locator, Page, expect
+
+from e2e.gateway import Gateway
+from e2e.inspector.pages import show
+from e2e.recorded import admin, recorded, recording
+
+
+def watch(page: Page, query: str = "") -> Page:
+    """At the list, once the controller tells it what ends."""
+    show(page, f"#/exchanges{query}")
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    return page
+
+
+def forget(gateway: Gateway) -> None:
+    """Nothing is kept that others have asked for."""
+    with admin(gateway) as client:
+        assert client.delete("/exchanges").status_code in {200, 204}
+
+
+def passed(page: Page, count: int) -> None:
+    """So many have passed."""
+    expect(page.locator(".counts")).to_have_attribute("data-passed", str(count))
+
+
+def rows(page: Page) -> Locator:
+    return page.locator(".exchanges tbody tr")
+
+
+def asked(page: Page) -> list[str]:
+    """What the rows say was asked for, the newest first."""
+    return rows(page).locator("a").all_inner_texts()
+
+
+@contextmanager
+def keeping(gateway: Gateway, api: str) -> Iterator[httpx.Client]:
+    """A client of the gateway, whose exchanges with the API are kept."""
+    with recording(gateway, api=api), httpx.Client(base_url=gateway.url, timeout=30) as client:
+        yield client
+
+
+def last_id(gateway: Gateway, api: str, count: int = 1) -> str:
+    """The request id of the newest that is kept, once so many are."""
+    return str(recorded(gateway, count, api=api)[-1]["id"])
+
+
+def explain(page: Page, request_id: str) -> Page:
+    """At the page of one exchange, once it is shown."""
+    show(page, f"#/exchanges/{request_id}")
+    expect(page.locator(".verdict")).to_be_visible()
+    return page
+
+
+def told(gateway: Gateway, what: str) -> str:
+    """What `gatewright explain` prints first, of a request id or a file, without the request and the duration."""
+    words = ["gatewright", "explain", what, "--run-dir", str(gateway.run_dir)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\n")[0].partition(": ")[2].rpartition("; ")[0]
+
+
+def verdict(page: Page) -> str:
+    """The page's sentence, without its capital and the duration."""
+    text = page.locator(".verdict").inner_text()
+    return (text[0].lower() + text[1:]).rpartition("; ")[0]
+
+
+def turn(page: Page, policy: str, phase: str = "request") -> Locator:
+    """The row of a policy's execution."""
+    return page.locator(f'tr[data-policy="{policy}"]').filter(
+        has=page.locator("td.phase", has_text=re.compile(f"^{phase}$"))
+    )
+
+
+def details(page: Page, policy: str, phase: str = "request") -> Locator:
+    """What stands below that row, which is opened where it is not."""
+    button = turn(page, policy, phase).get_by_role("button")
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()
+    return page.locator(f"[id={json.dumps(button.get_attribute('aria-controls'))}]")
+
+
+def tab(page: Page, name: str) -> Locator:
+    """A message's panel, which is chosen."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    return page.get_by_role("tabpanel")
+
+
+def is_busy(gateway: Gateway, name: str) -> bool:
+    """Whether an execution of the API's policies is under way."""
+    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
+    return any(instance["active"] for chain in chains for instance in chain["instances"])

@@ -1,0 +1,297 @@
+"""One exchange explained: who answered and why, what each policy took and changed, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import FloatRect, Locator, Page, expect
+
+from e2e.gateway import Gateway, api, attach, eventually
+from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.chromium import Faults
+from e2e.inspector.exchanges import (
+    details,
+    explain,
+    forget,
+    is_busy,
+    keeping,
+    last_id,
+    passed,
+    rows,
+    tab,
+    told,
+    turn,
+    verdict,
+    watch,
+)
+from e2e.inspector.pages import inspector_of, management_token, show
+from e2e.inspector.sample import ask_each
+from e2e.inspector.screenshots import Screenshots
+from e2e.recorded import recorded, recording
+from e2e.upstream import Upstream
+
+TIER = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
+QUIET = attach("log-message")
+
+
+def refused(gateway: Gateway, name: str, path: str = "/items") -> str:
+    """The request id of a request to a sample API."""
+    forget(gateway)
+    with keeping(gateway, name) as client:
+        client.get(f"/{name}{path}")
+        return last_id(gateway, name)
+
+
+def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
+    """The request id of one through five policies, of which the third changes a header, and the fourth adds one."""
+    marked = attach("add-python-header", {"headerName": "x-python", "headerValue": "yes"})
+    gateway.deploy(api(name, upstream.url, [QUIET, QUIET, TIER, marked, QUIET]))
+    with keeping(gateway, name) as client:
+        headers = {"x-tier": "none", "authorization": "Bearer secret-of-ann"}
+        assert client.get(f"/{name}/x?a=1", headers=headers).status_code == 200
+        return last_id(gateway, name)
+
+
+def test_five_policies_are_for_everybody(
+    view: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots
+) -> None:
+    explain(view, five(gateway, upstream, "five"))
+    view.reload()
+    tab(view, "As forwarded").locator(".touched button").first.click()
+    turn(view, "add-headers:v1.0.0").get_by_role("button").click()
+    axe(view)
+    reflow(view)
+    view.reload()  # Tab begins at the top
+    expect(view.locator(".verdict")).to_be_visible()
+    keyboard(view)
+    screenshot(view, "exchange", mask=[view.locator(".timeline td.number, .track, .axis")])
+    gateway.remove("five")
+
+
+def test_an_error_is_for_everybody(view: Page, gateway: Gateway, screenshot: Screenshots) -> None:
+    explain(view, refused(gateway, "broken"))
+    axe(view)
+    reflow(view)
+    screenshot(view, "exchange-error", mask=[view.locator(".timeline td.number, .track, .axis")])
+
+
+def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """From its header: the third of five, with what it was and what it is."""
+    explain(page, five(gateway, upstream, "named"))
+    forwarded = tab(page, "As forwarded")
+    row = forwarded.locator("tr.touched", has_text="x-tier")
+    expect(row).to_contain_text("changed by add-headers:v1.0.0")
+    row.get_by_role("button").click()
+    touch = forwarded.locator(".touches li", has_text="add-headers:v1.0.0, request").first
+    expect(touch.locator(".removed")).to_have_text("none")
+    expect(touch.locator(".added")).to_have_text("gold")
+    assert forwarded.locator("tr.touched").locator("button").all_inner_texts() == ["x-tier", "x-python"]
+    touch.get_by_role("button").click()
+    expect(turn(page, "add-headers:v1.0.0").get_by_role("button")).to_be_focused()
+    changes = details(page, "add-headers:v1.0.0")
+    expect(changes.locator(".change h4")).to_have_text("header x-tier")
+    expect(changes.locator(".diff li")).to_have_text(["none", "gold"])
+    response = tab(page, "Response")
+    row = response.locator("tr.touched", has_text="x-python")
+    expect(row).to_contain_text("changed by add-python-header:v1.0.0")
+    row.get_by_role("button").click()
+    response.locator(".touches").get_by_role("button", name="add-python-header:v1.0.0, response").click()
+    expect(turn(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
+    gateway.remove("named")
+
+
+def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    request_id = five(gateway, upstream, "timed")
+    (exchange,) = recorded(gateway, id=request_id)
+    explain(page, request_id)
+    shown = page.locator(".timeline tbody tr:not(.details)")
+    names = [text.split("\n")[0] for text in shown.locator("th").all_inner_texts()]
+    ran = [execution["policy"] for execution in exchange["executions"]]
+    assert names == [*ran[:5], "(upstream)", *ran[5:]]
+    took = shown.locator("td.took").all_inner_texts()
+    assert float(took[5]) == pytest.approx(
+        exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"], abs=0.1
+    )
+    bars = [(bar["x"], bar["width"]) for bar in map(bounds, page.locator("td.time .bar").all())]
+    axis = bounds(page.locator("td.time .track").first)
+    assert all(axis["x"] - 1 <= x and x + width <= axis["x"] + axis["width"] + 3 for x, width in bars)
+    of_upstream = bounds(page.locator("tr.upstream td.time .bar"))
+    share = (exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"]) / exchange["durationMs"]
+    assert of_upstream["width"] / axis["width"] == pytest.approx(share, abs=0.05)
+    assert page.get_by_role("row", name=re.compile("add-headers:v1.0.0 request .* changed header x-tier")).count() == 1
+    gateway.remove("timed")
+
+
+def bounds(locator: Locator) -> FloatRect:
+    box = locator.bounding_box()
+    assert box
+    return box
+
+
+def test_sentences_are_those_of_the_terminal(page: Page, gateway: Gateway) -> None:
+    """Of all that the sample APIs answer."""
+    forget(gateway)
+    watch(page)
+    ask_each(gateway)
+    passed(page, 6)
+    found = {}
+    for exchange in recorded(gateway, 6):
+        explain(page, exchange["id"])
+        found[exchange["api"]] = verdict(page)
+        assert verdict(page) == told(gateway, exchange["id"])
+    assert found["orders"] == "answered 200 by the upstream"
+    assert found["denied"] == "answered 401 by python-deny:v1.0.0 in its request phase"
+    assert found["slow"].startswith(
+        "answered 504 by the gateway, for sleep:v1.0.0 failed in its request phase: timeout: "
+    )
+    assert "for raise-error:v1.0.0 failed in its response phase: exception: " in found["broken-late"]
+
+
+def test_an_exception_has_file_and_line(page: Page, gateway: Gateway) -> None:
+    explain(page, refused(gateway, "broken"))
+    failure = page.locator(".failure")  # open without a click
+    expect(failure).to_contain_text("exception: raise-error:v1.0.0 on_request: RuntimeError: no price for item 7")
+    expect(failure.locator(".place")).to_have_text(re.compile(r"sample-policies/raise-error/policy\.py:10$"))
+    expect(turn(page, "raise-error:v1.0.0").locator(".outcome")).to_have_text("failed: exception")
+
+
+def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
+    explain(page, refused(gateway, "slow"))
+    expect(page.locator(".failure")).to_contain_text("timeout: the execution got no answer within its timeout")
+    expect(turn(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
+    expect(page.locator(".facts").first).to_contain_text("Not runlog-message:v1.0.0")
+
+
+def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
+    gateway.deploy(api("shed", upstream.url, [busy]))
+    with recording(gateway, api="shed"):
+        first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/shed/x",), kwargs={"timeout": 60}, daemon=True)
+        first.start()
+        eventually("the one place is taken", lambda: is_busy(gateway, "shed"))
+        assert httpx.get(f"{gateway.url}/shed/x").status_code == 503
+        (exchange,) = recorded(gateway, api="shed", status="503")
+        first.join()
+    explain(page, exchange["id"])
+    expect(page.locator(".verdict")).to_contain_text("for sleep:v1.0.0 failed in its request phase: overloaded: ")
+    assert verdict(page) == told(gateway, exchange["id"])
+    gateway.remove("shed")
+
+
+def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> None:
+    explain(page, refused(gateway, "denied"))
+    answer = page.locator(".change", has_text="answer 401")
+    expect(answer.locator(".added").first).to_be_visible()
+    response = tab(page, "Response")
+    expect(response.locator("tr.touched").first).to_contain_text("changed by python-deny:v1.0.0")
+    expect(tab(page, "As forwarded")).to_contain_text("It did not go on to the upstream.")
+
+
+def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    rewrite = attach("rewrite-json", {"field": "seen", "value": "by a policy"})
+    gateway.deploy(api("rewritten", upstream.url, [rewrite]))
+    with keeping(gateway, "rewritten") as client:
+        items = {f"item-{number}": number for number in range(10)}
+        assert client.post("/rewritten/x", json=items).status_code == 200
+        explain(page, last_id(gateway, "rewritten"))
+    diff = details(page, "rewrite-json:v1.0.0").locator(".change", has_text="body").locator("li")
+    assert diff.evaluate_all("(lines) => lines.map((line) => [line.className, line.textContent])") == [
+        ["same quiet", "… 8 that are the same"], ["same", '  "item-7": 7,'], ["same", '  "item-8": 8,'],
+        ["removed", '  "item-9": 9'], ["added", '  "item-9": 9,'], ["added", '  "seen": "by a policy"'], ["same", "}"],
+    ]  # fmt: skip
+    expect(tab(page, "As forwarded").locator("pre")).to_contain_text('"seen": "by a policy"')
+    gateway.remove("rewritten")
+
+
+def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """Run by a shell, it makes the same request; what is redacted is not in it, and it says so."""
+    gateway.deploy(api("asked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
+    body = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n'
+    headers = {"x-quoted": "a'b\"c", "cookie": "session=secret-of-ann", "content-type": "text/plain"}
+    path = "/asked/x/%2e%2e/y?q=[1]{2}'&r=%20"
+    with keeping(gateway, "asked") as client:
+        assert client.post(path, content=body.encode(), headers=headers).status_code == 200
+        explain(page, last_id(gateway, "asked"))
+    first = upstream.to("/asked")[-1] if upstream.to("/asked") else upstream.received[-1]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_text("Copied. Without header cookie, which is redacted.")).to_be_visible()
+    command = page.evaluate("() => navigator.clipboard.readText()")
+    assert "secret-of-ann" not in command
+    before = len(upstream.received)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.startswith("HTTP/1.1 200")
+    again = upstream.received[before]
+    assert (again.method, again.target, again.body) == (first.method, first.target, first.body)
+    assert again.value("x-quoted") == "a'b\"c"
+    assert again.value("content-type") == "text/plain"
+    gateway.remove("asked")
+
+
+def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, tmp_path: Path) -> None:
+    request_id = refused(gateway, "broken")
+    explain(page, request_id)
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="Download").click()
+    name = waited.value.suggested_filename
+    assert re.fullmatch(rf"[0-9T]+\.?[0-9]*Z-GET-broken-items-{request_id[:8]}\.exchange\.json", name), name
+    file = tmp_path / name
+    waited.value.save_as(file)
+    with gateway.controller() as client:
+        assert file.read_bytes().rstrip() == client.get(f"/v1/exchanges/{request_id}").content.rstrip()
+    assert told(gateway, str(file)) == verdict(page)
+
+
+def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 404")
+    forget(gateway)
+    show(page, "#/exchanges/00000000-0000-4000-8000-000000000000")
+    expect(page.get_by_role("alert")).to_contain_text("No node has an exchange 00000000-0000-4000-8000-000000000000")
+    axe(page)
+    page.get_by_role("link", name="Watch for this request id").click()
+    expect(page.get_by_label("Request id")).to_have_value("00000000-0000-4000-8000-000000000000")
+
+
+def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    watch(page, "?api=orders")
+    with httpx.Client(base_url=gateway.url) as client:
+        for number in range(3):
+            client.get(f"/orders/items/{number}")
+    passed(page, 3)
+    rows(page).nth(1).click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("GET /orders/items/1")
+    page.get_by_role("link", name="Older").click()
+    expect(heading).to_have_text("GET /orders/items/0")
+    expect(page.get_by_role("link", name="Older")).to_have_count(0)
+    page.get_by_role("link", name="Newer").click()
+    page.get_by_role("link", name="Newer").click()
+    expect(heading).to_have_text("GET /orders/items/2")
+    page.get_by_role("link", name="All exchanges").click()
+    expect(page.get_by_label("API", exact=True)).to_have_value("orders")
+
+
+def test_links_lead_to_what_it_is_of(page: Page, gateway: Gateway) -> None:
+    request_id = refused(gateway, "broken")
+    explain(page, request_id)
+    links = {link.inner_text(): link.get_attribute("href") for link in page.locator("main a").all()}
+    assert links["broken v1.0"] == "#/apis/broken"
+    assert links["node-1"] == "#/nodes/node-1"
+    assert links["About raise-error:v1.0.0"] == "#/policies/raise-error/v1.0.0"
+    assert links["Compose again"] == f"#/compose?exchange={request_id}"
+
+
+def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 401")
+    request_id = refused(gateway, "broken")
+    page.evaluate("() => sessionStorage.clear()")
+    page.goto(f"{inspector_of(gateway)}/#/exchanges/{request_id}")
+    page.get_by_label("Management token").fill(management_token(gateway))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".verdict")).to_contain_text("raise-error:v1.0.0 failed")

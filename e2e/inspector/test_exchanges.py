@@ -1,0 +1,312 @@
+"""Exchanges as they pass: what is shown, and what is asked for."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from e2e.gateway import Gateway, api, attach, eventually
+from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.chromium import Faults
+from e2e.inspector.exchanges import asked, forget, keeping, last_id, passed, rows, watch
+from e2e.inspector.pages import show
+from e2e.inspector.sample import ask_each
+from e2e.inspector.screenshots import Screenshots
+from e2e.recorded import admin
+from e2e.upstream import Upstream
+
+OF_POLICIES = 6
+"""Of the requests of `ask_each`: those of an API without policies the engine is not shown."""
+
+
+def followers(gateway: Gateway) -> int:
+    """How many observations the engine is asked for."""
+    with admin(gateway) as client:
+        return len(client.get("/recordings").json()["recordings"])
+
+
+def get(gateway: Gateway, path: str, **headers: str) -> int:
+    return httpx.get(f"{gateway.url}{path}", headers=headers, timeout=30).status_code
+
+
+def test_the_list_is_for_everybody(view: Page, gateway: Gateway, screenshot: Screenshots) -> None:
+    forget(gateway)
+    watch(view)
+    ask_each(gateway)
+    passed(view, OF_POLICIES)
+    expect(rows(view)).to_have_count(OF_POLICIES)
+    axe(view)
+    reflow(view)
+    view.reload()  # Tab begins at the top
+    expect(rows(view)).to_have_count(OF_POLICIES)
+    keyboard(view)
+    view.get_by_text("Recordings", exact=True).click()
+    screenshot(view, "exchanges", mask=[view.locator(".counts")])
+
+
+def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    watch(page)
+    ask_each(gateway)
+    passed(page, OF_POLICIES)
+    said = {row.locator("a").inner_text(): row.inner_text() for row in rows(page).all()}
+    assert list(said) == [
+        "POST /answered/items", "GET /denied/items", "GET /slow/items", "GET /broken-late/items", "GET /broken/items",
+        "GET /orders/items/7?page=2",
+    ]  # fmt: skip
+    for request, words in (
+        ("GET /orders/items/7?page=2", ("200", "orders GET /items/{id}", "the upstream")),
+        ("GET /broken/items", ("500", "failed", "raise-error:v1.0.0 failed: exception")),
+        ("GET /slow/items", ("504", "failed", "sleep:v1.0.0 failed: timeout")),
+        ("GET /denied/items", ("401", "python-deny:v1.0.0 answered")),
+        ("POST /answered/items", ("200", "answer:v1.0.0 answered")),
+    ):
+        assert all(word in said[request] for word in words), said[request]
+    expect(page.locator(".nodes")).to_have_text("node-1 observed")
+
+
+def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) -> None:
+    """From the first page: the list, errors only, the row."""
+    forget(gateway)
+    with keeping(gateway, "orders") as client, keeping(gateway, "broken"):
+        assert client.get("/orders/items").status_code == 200
+        assert client.get("/broken/items").status_code == 500
+        last_id(gateway, "broken")
+    page.get_by_role("link", name="Exchanges").click()
+    page.get_by_label("Errors only").click()
+    expect(rows(page)).to_have_count(1)
+    rows(page).first.click()
+    expect(page.locator(".verdict")).to_contain_text("raise-error:v1.0.0 failed in its request phase: exception")
+    expect(page.locator(".failure .place")).to_have_text(re.compile(r"sample-policies/raise-error/policy\.py:10$"))
+
+
+def test_what_was_kept_stands_there_first_and_once(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    with keeping(gateway, "orders") as client:
+        for number in range(3):
+            client.get(f"/orders/items/{number}")
+        last_id(gateway, "orders", 3)
+    watch(page, "?api=orders")
+    expect(rows(page)).to_have_count(3)
+    get(gateway, "/orders/items/3")
+    passed(page, 1)
+    assert asked(page) == [f"GET /orders/items/{number}" for number in (3, 2, 1, 0)]
+    expect(page.locator(".counts")).to_contain_text("3 kept before")
+
+
+FILTERS = [
+    ("API", "orders", "api=orders", "/orders/items", "/denied/items"),
+    ("Policy", "python-deny", "policy=python-deny", "/denied/items", "/orders/items"),
+    ("Path begins with", "/orders/items/8", "path=%2Forders%2Fitems%2F8", "/orders/items/8", "/orders/items/7"),
+    ("Status", "5xx, 401", "status=5xx%2C401", "/denied/items", "/orders/items"),
+    ("Operation", "GET /items/{id}", "operation=GET+%2Fitems%2F%7Bid%7D", "/orders/items/9", "/orders/items"),
+    ("Request header", "x-wanted=yes", "header=x-wanted%3Dyes", "/orders/items?wanted", "/orders/items"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "value", "query", "fits", "other"), FILTERS, ids=[each[0] for each in FILTERS])
+def test_a_filter_is_the_servers_and_stands_in_the_address(
+    page: Page, gateway: Gateway, label: str, value: str, query: str, fits: str, other: str
+) -> None:
+    forget(gateway)
+    watch(page)
+    if label in {"Operation", "Request header"}:
+        page.get_by_text("More filters").click()
+    page.get_by_label(label, exact=True).fill(value)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(re.escape(f"#/exchanges?{query}") + "$"))
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    get(gateway, other)
+    get(gateway, fits, **({"x-wanted": "yes"} if "wanted" in fits else {}))
+    passed(page, 1)
+    assert asked(page) == [f"GET {fits}"]
+    page.reload()
+    expect(page.get_by_label(label, exact=True)).to_have_value(value.replace(", ", ","))
+    expect(rows(page)).to_have_count(1)
+
+
+def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    with keeping(gateway, "orders") as client:
+        client.get("/orders/items/1")
+        client.get("/orders/items/2")
+        wanted = last_id(gateway, "orders", 2)
+    watch(page, f"?id={wanted}")
+    expect(rows(page)).to_have_count(1)
+    expect(page.get_by_label("Request id")).to_have_value(wanted)
+    page.get_by_label("Request id").fill("")
+    page.get_by_label("Share").fill("0")
+    page.keyboard.press("Enter")
+    expect(rows(page)).to_have_count(2)  # of what is kept no share is taken
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    get(gateway, "/orders/items/3")
+    page.get_by_role("button", name="All exchanges").click()
+    expect(page).to_have_url(re.compile("#/exchanges$"))
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    get(gateway, "/orders/items/4")
+    passed(page, 1)
+    assert asked(page)[0] == "GET /orders/items/4"
+
+
+def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults: Faults) -> None:
+    faults.allow("status of 400")
+    watch(page)
+    api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
+    api_field.fill("order")
+    page.keyboard.press("Enter")
+    expect(api_field).to_have_attribute("aria-invalid", "true")
+    expect(api_field).to_have_accessible_description(re.compile("expected one of .*orders.*got 'order'"))
+    status.fill("6xx")
+    page.keyboard.press("Enter")
+    expect(status).to_have_accessible_description(re.compile("expected a status such as '503'"))
+    axe(page)
+    status.fill("")
+    api_field.fill("orders")
+    page.keyboard.press("Enter")
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    expect(api_field).not_to_have_attribute("aria-invalid", "true")
+    get(gateway, "/orders/items")
+    passed(page, 1)
+
+
+def test_paused_rows_stand_still_and_what_passes_is_counted(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    watch(page)
+    get(gateway, "/orders/items/1")
+    passed(page, 1)
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+    expect(page.locator(".counts")).to_contain_text("paused")
+    for number in (2, 3):
+        get(gateway, f"/orders/items/{number}")
+    passed(page, 3)
+    assert asked(page) == ["GET /orders/items/1"]
+    page.keyboard.press("Space")
+    expect(rows(page)).to_have_count(3)
+    page.get_by_role("button", name="Clear").click()
+    expect(rows(page)).to_have_count(0)
+    passed(page, 0)
+    expect(page.get_by_text("Nothing has ended yet that fits")).to_be_visible()
+    get(gateway, "/orders/items/4")
+    passed(page, 1)
+    assert asked(page) == ["GET /orders/items/4"]
+
+
+def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    watch(page)
+    for number in range(1, 5):
+        get(gateway, f"/orders/items/{number}")
+    passed(page, 4)
+    rows(page).first.locator("a").focus()
+    chosen = page.locator(".exchanges tr[aria-current] a")
+    for key, number in (
+        ("ArrowDown", 3),
+        ("ArrowDown", 2),
+        ("ArrowUp", 3),
+        ("End", 1),
+        ("Home", 4),
+        ("ArrowUp", 4),
+        ("End", 1),
+    ):
+        page.keyboard.press(key)
+        expect(chosen).to_have_text(f"GET /orders/items/{number}")
+        expect(chosen).to_be_focused()
+    get(gateway, "/orders/items/5")
+    passed(page, 5)
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()  # rows do not move below who reads them
+    assert len(asked(page)) == 4
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("GET /orders/items/1")
+    page.go_back()
+    expect(rows(page)).to_have_count(5)
+
+
+def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> None:
+    forget(gateway)
+    watch(page, "?api=broken&status=5xx")
+    page.get_by_text("Recordings", exact=True).click()
+    page.get_by_label("Minutes").fill("2")
+    page.get_by_role("button", name="Record what the filter says").click()
+    listed = page.locator(".recordings li")
+    expect(listed).to_contain_text("api broken, status 5xx until")
+    expect(listed).to_contain_text("node-1 observed")
+    axe(page)
+    with gateway.controller() as client:
+        (under_way,) = client.get("/v1/recordings").json()["recordings"]
+        assert under_way["seconds"] == 120
+    show(page, "#/")
+    eventually("the page watches no more", lambda: followers(gateway) == 1)
+    get(gateway, "/broken/items")
+    last_id(gateway, "broken")
+    watch(page, "?api=broken")
+    expect(rows(page)).to_have_count(1)
+    page.get_by_text("Recordings: 1 under way").click()
+    page.get_by_role("button", name="Stop recording api broken, status 5xx").click()
+    expect(page.get_by_text("No recording is under way.")).to_be_visible()
+    with gateway.controller() as client:
+        assert client.get("/v1/recordings").json()["recordings"] == []
+
+
+def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: Faults) -> None:
+    faults.allow("status of 4(00|22)")
+    show(page, "#/exchanges?policy=nobody")
+    page.get_by_text("Recordings", exact=True).click()
+    page.get_by_role("button", name="Record what the filter says").click()
+    expect(page.get_by_label("Policy", exact=True)).to_have_accessible_description(re.compile("expected one of"))
+    expect(page.get_by_text("No recording is under way.")).to_be_visible()
+
+
+def test_nobody_watches_for_a_page_that_is_hidden_for_long(page: Page, gateway: Gateway) -> None:
+    page.clock.install()
+    watch(page)
+    assert followers(gateway) == 1
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    page.clock.fast_forward("04:00")
+    get(gateway, "/orders/items/1")
+    passed(page, 1)
+    page.clock.fast_forward("01:10")
+    eventually("the node is asked for nothing", lambda: followers(gateway) == 0)
+    page.evaluate(hide, False)
+    eventually("the node is asked again", lambda: followers(gateway) == 1)
+    expect(page.get_by_text("The page was hidden for five minutes")).to_be_visible()
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.exe\u2066\u00ad\u200b<script>alert(2)</script>"
+SHOWN = r"<img src=x onerror=alert(1)>\u202egnp.exe\u2066\xad\u200b<script>alert(2)</script>"
+
+
+def test_what_clients_and_policies_write_is_text(narrow: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """In the list, and at 360 px: markup, characters that turn text around, a path that is very long."""
+    page = narrow
+    page.on("dialog", lambda dialog: pytest.fail(f"a script has run: {dialog.message}"))
+    raises = attach("raise-error", {"phase": "request", "message": f"{HOSTILE}\x1b[31m"})
+    gateway.deploy(api("hostile", upstream.url, [raises]))
+    forget(gateway)
+    watch(page, "?api=hostile")
+    path = f"/hostile/{'x' * 6000}?q={quote(HOSTILE, safe='<>()=')}"
+    assert httpx.get(gateway.url + path, headers={b"x-hostile": HOSTILE.encode()}).status_code == 500
+    passed(page, 1)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    assert page.locator("main img, main script").count() == 0
+    box = rows(page).first.bounding_box()
+    assert box, "expected a row"
+    assert box["height"] < 250
+    rows(page).first.locator("a").click()
+    expect(page.locator(".verdict")).to_contain_text(SHOWN)
+    expect(page.locator(".failure .lines")).to_contain_text(f"{SHOWN}\\x1b[31m")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    assert page.locator("main img, main script").count() == 0
+    row = page.locator("table.fields tr", has_text="x-hostile")
+    expect(row.locator("td").first).to_have_text(SHOWN)
+    reflow(page)
+    axe(page)
+    gateway.remove("hostile")

@@ -1,0 +1,68 @@
+/** The time of an exchange: its executions, and between them the upstream. */
+
+/**
+ * @typedef {import("./recorded.js").Exchange} Exchange
+ * @typedef {import("./recorded.js").Execution} Execution
+ *
+ * @typedef {{execution: Execution, startedMs: number, durationMs: number, waitedMs?: number, workMs?: number}} Turn
+ * @typedef {{upstream: string, startedMs: number, durationMs: number, status: number}} UpstreamTime
+ *   upstream: the pool that policies have chosen; "" for the operation's own
+ */
+
+/**
+ * In order of their beginnings.
+ *
+ * @param {Exchange} exchange
+ * @returns {(Turn | UpstreamTime)[]}
+ */
+export function timeline(exchange) {
+  const turns = exchange.executions.map(turn);
+  const upstream = upstreamTime(exchange);
+  if (!upstream) return turns;
+  const before = turns.filter((one) => one.startedMs < upstream.startedMs).length;
+  return [...turns.slice(0, before), upstream, ...turns.slice(before)];
+}
+
+/** @param {Execution} execution @returns {Turn} */
+function turn(execution) {
+  const { startedMs, durationMs, workMs } = execution;
+  const waitedMs = workMs === undefined ? undefined : Math.max(0, durationMs - workMs);
+  return { execution, startedMs, durationMs, workMs, waitedMs };
+}
+
+/** From the request's end to the answer. @param {Exchange} exchange @returns {UpstreamTime | undefined} */
+function upstreamTime({ forwarded, upstreamResponse }) {
+  if (!forwarded || !upstreamResponse) return undefined;
+  const startedMs = forwarded.atMs ?? 0;
+  const durationMs = Math.max(0, (upstreamResponse.atMs ?? 0) - startedMs);
+  return { upstream: forwarded.upstream ?? "", startedMs, durationMs, status: upstreamResponse.status ?? 0 };
+}
+
+/**
+ * How long the axis is: to the end of the exchange, or of what took longer.
+ *
+ * @param {Exchange} exchange
+ * @param {(Turn | UpstreamTime)[]} rows
+ */
+export function wholeMs(exchange, rows) {
+  return Math.max(exchange.durationMs, ...rows.map((row) => row.startedMs + row.durationMs), 0.001);
+}
+
+/**
+ * Round figures for an axis of so many milliseconds, from 0: five at most.
+ *
+ * @param {number} whole
+ * @returns {number[]}
+ */
+export function ticks(whole) {
+  const rough = whole / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
+  return Array.from({ length: Math.floor(whole / step + 1e-9) + 1 }, (_, index) => index * step);
+}
+
+/** With three digits that count, or all before the point. @param {number} value */
+export function figure(value) {
+  const decimals = value < 0.9995 ? 3 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return value.toFixed(decimals);
+}

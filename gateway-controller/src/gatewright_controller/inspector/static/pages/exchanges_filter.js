@@ -1,0 +1,152 @@
+// The form that says which exchanges are meant.
+
+import { get } from "../lib/api.js";
+import { el, replace } from "../lib/dom.js";
+import { MEMBERS } from "../lib/exchange/filter.js";
+
+/**
+ * @typedef {import("../lib/exchange/filter.js").Filter} Filter
+ * @typedef {import("../lib/api.js").Mistake} Mistake
+ * @typedef {{element: HTMLElement, filter: () => Filter, mistakes: (mistakes: Mistake[]) => Mistake[]}} FilterForm
+ *   mistakes: shows those of its fields, and returns the others
+ */
+
+/** @type {Record<string, [label: string, hint: string, example: string]>} */
+const FIELDS = {
+  api: ["API", "its name", "orders"],
+  policy: ["Policy", "that its chain has: a name, or name:version", "jwt-auth"],
+  path: ["Path begins with", "as the client sent it, without the query", "/orders"],
+  status: ["Status", "one or several", "5xx, 404"],
+  operation: ["Operation", "method and path", "GET /{id}"],
+  header: ["Request header", "a name, or name=value", "x-tenant=blue"],
+  client: ["Client", "its address, with the port or without", "10.1.2.3"],
+  shadow: ["Shadow", "what an attachment that is not applied has come to", "different"],
+  id: ["Request id", "also of one that is still to come", ""],
+  sample: ["Share", "of those that fit, from 0 to 1", "0.01"],
+};
+const FIRST = ["api", "policy", "path", "status"];
+const MORE = ["operation", "header", "client", "shadow", "id", "sample"];
+
+/**
+ * @param {Filter} given
+ * @param {() => void} changed  called once something else is meant
+ * @param {AbortSignal} signal
+ * @returns {FilterForm}
+ */
+export function filterForm(given, changed, signal) {
+  const fields = new Map([...FIRST, ...MORE].map((member) => [member, field(member, given[member] ?? "")]));
+  const errors = el("input", { type: "checkbox", name: "errors", checked: given.errors === "true" });
+  const more = el(
+    "details", { open: MORE.some((member) => given[member]) },
+    el("summary", null, "More filters"), el("div", { class: "form-row" }, MORE.map((member) => fields.get(member)?.element)),
+  );
+  const form = el(
+    "form", { class: "filter card", role: "search", "aria-label": "Which exchanges" },
+    el(
+      "div", { class: "form-row" },
+      el("label", { class: "errors-only" }, errors, "Errors only"),
+      FIRST.map((member) => fields.get(member)?.element),
+      el("button", { type: "button", onclick: () => clear() }, "All exchanges"),
+    ),
+    more, el("button", { type: "submit", class: "unseen", tabindex: -1 }, "Apply"),
+  );
+  let last = JSON.stringify(given);
+  const filter = () => valuesOf(fields, errors);
+  const apply = () => {
+    const now = JSON.stringify(filter());
+    if (now === last) return;
+    last = now;
+    changed();
+  };
+  const clear = () => {
+    for (const { input } of fields.values()) input.value = "";
+    errors.checked = false;
+    apply();
+  };
+  form.addEventListener("change", apply);
+  form.addEventListener("input", (event) => isChosen(event) && apply());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply();
+  });
+  suggest(fields, signal);
+  return { element: form, filter, mistakes: (mistakes) => shownAtFields(fields, more, mistakes) };
+}
+
+/** From a list, rather than written letter by letter. @param {Event} event */
+function isChosen(event) {
+  return !(event instanceof InputEvent) || event.inputType === "insertReplacementText";
+}
+
+/** @typedef {ReturnType<typeof field>} Field */
+
+/** @param {string} member @param {string} value */
+function field(member, value) {
+  const [label, hint, example] = FIELDS[member];
+  const id = `filter-${member}`;
+  const wrong = el("span", { class: "wrong", id: `${id}-wrong` });
+  const list = el("datalist", { id: `${id}-list` });
+  const input = el("input", {
+    id, name: member, value, list: list.id, placeholder: example, title: hint, autocomplete: "off", spellcheck: "false",
+    autocapitalize: "none", "aria-describedby": wrong.id,
+  });
+  return { input, list, wrong, element: el("div", { class: "field" }, el("label", { for: id }, label), input, list, wrong) };
+}
+
+/** @param {Map<string, Field>} fields @param {HTMLInputElement} errors @returns {Filter} */
+function valuesOf(fields, errors) {
+  /** @type {Filter} */
+  const found = errors.checked ? { errors: "true" } : {};
+  for (const member of MEMBERS) {
+    const text = fields.get(member)?.input.value.trim();
+    if (text) found[member] = text;
+  }
+  return found;
+}
+
+/** @param {Map<string, Field>} fields @param {HTMLDetailsElement} more @param {Mistake[]} mistakes */
+function shownAtFields(fields, more, mistakes) {
+  const others = [];
+  for (const { input, wrong } of fields.values()) {
+    replace(wrong);
+    input.removeAttribute("aria-invalid");
+  }
+  for (const mistake of mistakes) {
+    const member = mistake.field.replace(/^filter\./, "").split(/[.[]/)[0];
+    const found = fields.get(member);
+    if (!found) {
+      others.push(mistake);
+      continue;
+    }
+    found.wrong.append(found.wrong.textContent ? "; " : "", mistake.message);
+    found.input.setAttribute("aria-invalid", "true");
+    if (MORE.includes(member)) more.open = true;
+  }
+  return others;
+}
+
+/** Names that there are. What cannot be asked for is not suggested. @param {Map<string, Field>} fields @param {AbortSignal} signal */
+async function suggest(fields, signal) {
+  const [{ apis }, { policies }] = await Promise.all([
+    get("/v1/apis", { signal }).catch(() => ({ apis: [] })),
+    get("/v1/policies", { signal }).catch(() => ({ policies: [] })),
+  ]);
+  const names = policies.flatMap((/** @type {any} */ one) => [one.name, `${one.name}:${one.version}`]);
+  const operations = apis.flatMap((/** @type {any} */ api) => operationsOf(api));
+  suggested(fields.get("api"), apis.map((/** @type {any} */ api) => api.metadata?.name));
+  suggested(fields.get("policy"), names);
+  suggested(fields.get("operation"), operations);
+  suggested(fields.get("shadow"), ["different", "same", "failed", "skipped"]);
+  suggested(fields.get("status"), ["4xx", "5xx", "401", "403", "404", "429", "500", "503", "504"]);
+}
+
+/** @param {any} api */
+function operationsOf(api) {
+  return (api.spec?.operations ?? []).map((/** @type {any} */ one) => `${one.method} ${one.path}`);
+}
+
+/** @param {Field | undefined} field @param {string[]} values */
+function suggested(field, values) {
+  const options = [...new Set(values)].filter(Boolean).sort().map((value) => el("option", { value }));
+  if (field) replace(field.list, options);
+}
