@@ -24,7 +24,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of what `gatewright init` writes."""
     folder = tmp_path_factory.mktemp("inspector")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
-    manifest = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build")]
+    echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
+    manifest = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build"), *echo]
     with running(None, folder / "state", *manifest) as gateway:
         yield gateway
 

@@ -420,6 +420,35 @@ async def test_nodes_record_it_by_its_client_and_tell_the_request_id(
     assert told[-1].stop
 
 
+async def test_a_node_that_is_about_to_tell_is_waited_for(
+    client: httpx.AsyncClient, listening: Listener, observations: Observations
+) -> None:
+    """It has come, and its stream for observations has yet to: as after the start of either."""
+    observations.nodes_changed()
+    asked = asyncio.create_task(sent(client, record=True))
+    async with asyncio.timeout(20):
+        while not listening.clients:
+            await asyncio.sleep(0.005)
+    for _ in range(200):  # turns in which it would have been sent
+        await asyncio.sleep(0)
+    assert not listening.received
+    node = observations.connect("n1")
+
+    async def engine() -> None:
+        async for one in node.messages():
+            if not one.kept and not one.stop:
+                told.append(one)
+            elif one.kept and not one.stop:
+                observations.told(node, node_pb2.Observed(observation=one.id, ended=True))
+
+    told = list[node_pb2.Observation]()
+    serving = asyncio.create_task(engine())
+    await listening.ended.wait()
+    assert json.loads(told[0].filter) == {"client": listening.clients[0]}
+    assert (await asked)["status"] == 200
+    serving.cancel()
+
+
 @pytest.mark.usefixtures("listening")
 async def test_a_request_that_no_policy_sees_is_not_waited_for(
     client: httpx.AsyncClient, observations: Observations, monkeypatch: pytest.MonkeyPatch

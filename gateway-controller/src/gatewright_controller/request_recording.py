@@ -46,8 +46,14 @@ class RequestRecording:
     def __init__(self, observations: Observations, client: str) -> None:
         self._observations = observations
         self._exchange: bytes | None = None
-        self._news = asyncio.Event()
+        self._news, self._nodes_changed = asyncio.Event(), asyncio.Event()
         self._observation = observations.open(ExchangeFilter(client=client).encoded(), self)
+
+    async def begun(self) -> None:
+        """Returns once no node is about to tell."""
+        while any(node.state == "connecting" for node in self._observations.nodes(self._observation)):
+            self._nodes_changed.clear()
+            await self._nodes_changed.wait()
 
     def close(self) -> None:
         """Nodes record no more for it; what they have, they keep."""
@@ -83,13 +89,17 @@ class RequestRecording:
 
     def changed(self) -> None:
         """Nodes come and go."""
+        self._nodes_changed.set()
 
 
 @contextlib.asynccontextmanager
 async def recording(watching: Watching, client: str) -> AsyncIterator[RequestRecording]:
-    """Nodes record what comes from this client (IP:PORT), from here on: they have said so, or 2 s are over."""
+    """Nodes record what comes from this client (IP:PORT), from here on: they have said so, or had 2 s twice."""
     found = RequestRecording(watching.observations, client)
     try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await found.begun()
         # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
         await watching.find(ExchangeFilter(id=secrets.token_hex(8)).encoded(), BEGIN_SECONDS)
         yield found
