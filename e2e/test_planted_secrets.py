@@ -98,7 +98,7 @@ def asked_by_people(node: Gateway, command: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
-CONFIDED = ("management-token", "system-parameters.yaml", "gateway.json", "gateway.binpb")
+CONFIDED = ("management-token", "system-parameters.yaml", "inspector.html", "gateway.json", "gateway.binpb")
 
 
 def is_public(path: Path) -> bool:

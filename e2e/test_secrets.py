@@ -49,7 +49,7 @@ def test_the_operators_token_is_the_runs_and_no_other_is_taken(secretive: Gatewa
     url = f"http://{secretive.process_status('controller')['listen']}/v1/apis"
     assert httpx.get(url).status_code == 401
     assert httpx.get(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    for name, content in (("management-token", TOKEN), ("system-parameters.yaml", SYSTEM)):
+    for name, content in (("management-token", TOKEN), ("system-parameters.yaml", SYSTEM), ("inspector.html", TOKEN)):
         file = secretive.run_dir / name
         assert content in file.read_text()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -57,6 +57,7 @@ def test_the_operators_token_is_the_runs_and_no_other_is_taken(secretive: Gatewa
     secretive.stop()
     assert not (secretive.run_dir / "management-token").exists()
     assert not (secretive.run_dir / "system-parameters.yaml").exists()
+    assert not (secretive.run_dir / "inspector.html").exists()
 
 
 def test_a_run_that_is_given_no_token_makes_one(gateway: Gateway) -> None:

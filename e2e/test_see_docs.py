@@ -21,7 +21,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of what `gatewright init` writes."""
     folder = tmp_path_factory.mktemp("quickstart")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
-    manifest = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build")]
+    echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
+    manifest = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build"), *echo]
     with running(None, folder / "state", *manifest) as gateway:
         yield gateway
 
@@ -40,7 +41,7 @@ def shell(gateway: Gateway, script: str) -> str:
 
 def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
-    record, count = blocks(text, "sh")
+    record, inspect, count = blocks(text, "sh")
     said = shell(started, record)
     (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
     assert f"GET /hello/there: {beginning}; " in said
@@ -49,7 +50,10 @@ def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
     counted = r'^gatewright_executions_total\{api="hello",.*,outcome="ok",phase="request",policy="greet:v1.0.0"\} 1$'
     assert re.search(counted, shell(started, count), re.MULTILINE)
 
-    watch, explain, scrape = section(page("README.md"), "See what it does").partition("```sh\n")[2].splitlines()[:3]
+    assert "#token=" in shell(started, inspect)
+    lines = section(page("README.md"), "See what it does").partition("```sh\n")[2].splitlines()
+    inspector, watch, explain, scrape = lines[:4]
+    assert inspector.startswith("gatewright inspector --open ")  # executed by test_inspector_docs.py
     assert shell(started, watch.replace("--errors", "--errors --kept")) == ""
     assert shell(started, explain.replace("REQUEST_ID", line)) in said
     assert "gatewright_executions_total{" in shell(started, scrape)

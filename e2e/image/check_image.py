@@ -240,6 +240,6 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
 
 
 def test_logs_are_json_lines(shared_container: Container) -> None:
-    for_people = ("ready ", "management API ", "curl ")
+    for_people = ("ready ", "management API ", "Inspector ", "curl ")
     lines = [line for line in shared_container.logs().splitlines() if not line.startswith(for_people)]
     assert all(json.loads(line)["component"] for line in lines)

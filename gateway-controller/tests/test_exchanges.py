@@ -197,7 +197,7 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
     parameters = [
         ("api", "orders-v1"), ("operation", "GET /{id}"), ("policy", "log-message:v1.0.0"), ("path", "/orders"),
         ("header", "X-User=ann=1"), ("status", "4xx,503"), ("status", "500"), ("errors", "true"), ("id", "abc"),
-        ("sample", "0.25"), ("limit", "1"),
+        ("client", "[::1]:40112"), ("sample", "0.25"), ("limit", "1"),
     ]  # fmt: skip
     async with client.stream("GET", f"/v1/exchanges?{urlencode(parameters)}", timeout=60) as answer:
         assert answer.status_code == 200
@@ -205,7 +205,7 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
         assert json.loads(asked.filter) == {
             "api": "orders-v1", "operation": "GET /{id}", "policy": "log-message:v1.0.0", "path": "/orders",
             "header": {"name": "x-user", "value": "ann=1"}, "status": ["4xx", "503", "500"], "errors": True,
-            "id": "abc", "sample": 0.25,
+            "id": "abc", "client": "[::1]:40112", "sample": 0.25,
         }  # fmt: skip
         await node.tell(asked.id, exchange())
         await answer.aread()
@@ -218,6 +218,8 @@ BAD = {
     "colour=red": "expected no query parameter colour; known here are api, operation, policy, path, header, status,",
     "api=nope": "api: expected one of orders-v1, got 'nope'",
     "policy=nope": "policy: expected one of ",
+    "client=ann": "client: expected an address such as '10.1.2.3' or '[::1]:40112', got 'ann'",
+    "client=10.1.2.3:x": "client: expected an address",
     "path=orders": "path: expected the beginning of a path, such as '/orders', got 'orders'",
     "path=/x%3Fa=1": "path: expected the beginning of a path",
     "header=a%20b": "header.name: expected a header's name, such as 'x-user', got 'a b'",

@@ -14,6 +14,7 @@ from gatewright_cli.commands.explain_command import explain
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.import_command import import_
 from gatewright_cli.commands.init_command import init
+from gatewright_cli.commands.inspector_command import inspector
 from gatewright_cli.commands.log_level_command import log_level
 from gatewright_cli.commands.record_command import record
 from gatewright_cli.commands.reload_command import reload
@@ -41,6 +42,7 @@ for command in (
     build,
     version,
     status,
+    inspector,
     log_level,
     reload,
     apply,

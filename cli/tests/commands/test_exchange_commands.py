@@ -377,7 +377,19 @@ def test_record_kept_saves_what_nodes_have(controller: Controller, node: Node, t
 
 
 def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, node: Node) -> None:
-    arguments = ["--seconds", "60", "--errors", "--header", "x-user=ann", "--sample", "0.5", "--status", "4xx,503"]
+    arguments = [
+        "--seconds",
+        "60",
+        "--errors",
+        "--header",
+        "x-user=ann",
+        "--client",
+        "10.1.2.3",
+        "--sample",
+        "0.5",
+        "--status",
+        "4xx,503",
+    ]
     record = Command(controller, "record", *arguments)
     asked = node.asked()
     node.answer_kept()
@@ -385,7 +397,8 @@ def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, 
     assert (status, err) == (0, "")
     assert out.startswith("recording ")
     assert json.loads(asked.filter) == {
-        "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5, "status": ["4xx", "503"],
+        "client": "10.1.2.3", "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5,
+        "status": ["4xx", "503"],
     }  # fmt: skip
     assert asked.untold
     assert 0 < asked.seconds <= 60

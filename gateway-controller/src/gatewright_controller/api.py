@@ -1,4 +1,5 @@
-"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/exchanges, /v1/recordings, /v1/log-level.
+"""The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/exchanges, /v1/recordings, /v1/log-level,
+/v1/requests.
 
 Beside it /healthz, /metrics, and the Inspector at /.
 """
@@ -36,6 +37,7 @@ from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, 
 from gatewright_controller.observations import Observations
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import wait as wait_seconds
+from gatewright_controller.request_api import RequestEndpoints
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import attachments
@@ -71,7 +73,9 @@ def create_app(
 
     gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
     log_level = LogLevelEndpoints(endpoints.json_object)
-    exchanges = ExchangeEndpoints(watching or Watching(Observations(controller.deployment)), controller)
+    watching = watching or Watching(Observations(controller.deployment))
+    exchanges = ExchangeEndpoints(watching, controller)
+    requests = RequestEndpoints(controller, gateways, watching)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
@@ -98,6 +102,7 @@ def create_app(
             _route("POST", "/v1/recordings", exchanges.record),
             _route("GET", "/v1/recordings/{id}", exchanges.get_recording),
             _route("DELETE", "/v1/recordings/{id}", exchanges.end_recording),
+            _route("POST", "/v1/requests", requests.send),
             *inspector_routes(),
         ],
         middleware=[Middleware(Measured, metrics=metrics), Middleware(Access, token=token)],

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from gatewright_controller.controller import Controller
 from gatewright_controller.exchange_filter import MEMBERS, ExchangeFilter, from_query
 from gatewright_controller.exchange_stream import ExchangeStream, media_type_for
+from gatewright_controller.json_body import JSON, json_body
 from gatewright_controller.model import Strict
 from gatewright_controller.problems import Problem
 from gatewright_controller.queries import flag, whole_number
@@ -29,7 +30,6 @@ DEFAULT_SECONDS = 600
 MOST_EXCHANGES = 1_000_000
 FIND_SECONDS = 5.0
 BEGIN_SECONDS = 2.0
-JSON = "application/json"
 MAX_BODY_BYTES = 64 * 1024
 MOST_LISTED = 20
 RETRY_SECONDS = "10"
@@ -83,7 +83,7 @@ class ExchangeEndpoints:
         """`POST /v1/recordings`: {"filter": {…}, "seconds": N}, both optional; 201 with the recording, once nodes
         record (after 2 s, whether or not); 409, 422.
         """
-        document = parse_json(await _body(request))
+        document = parse_json(await json_body(request, MAX_BODY_BYTES))
         if mistakes := list(mistakes_of(_Wanted, document)):
             raise _refused(422, mistakes)
         wanted = msgspec.convert(document, _Wanted)
@@ -150,19 +150,6 @@ def _one_of(member: str, names: Iterable[str]) -> str:
 
 def _refused(status: int, mistakes: Sequence[Mistake]) -> Problem:
     return Problem(status, "; ".join(map(str, mistakes)), mistakes=mistakes)
-
-
-async def _body(request: Request) -> bytes:
-    """JSON, and said to be: what a web page may send without asking is not (https://fetch.spec.whatwg.org, simple)."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON:
-        raise Problem(415, f"expected a Content-Type of {JSON}, got {media_type or 'none'}")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise Problem(413, f"expected a body of at most {MAX_BODY_BYTES} bytes")
-    return bytes(body)
 
 
 def _shown(recording: Recording) -> JsonObject:

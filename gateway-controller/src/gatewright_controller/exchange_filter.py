@@ -16,6 +16,7 @@ from gatewright_controller.model import Strict
 
 STATUS = "^[1-5]([0-9]{2}|xx)$"
 TOKEN = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # noqa: S105 - what HTTP calls a token
+CLIENT = r"^([0-9A-Fa-f:.]*|[0-9.]+:[0-9]+|\[[0-9A-Fa-f:.]+\]:[0-9]+)$"
 MOST_STATUSES = 32
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -40,6 +41,7 @@ class ExchangeFilter(Strict, frozen=True):
     status: Status | Annotated[tuple[Status, ...], Meta(max_length=MOST_STATUSES)] = ()
     errors: bool = False
     id: Text = ""
+    client: Annotated[Text, described("an address such as '10.1.2.3' or '[::1]:40112'", "", CLIENT)] = ""
     sample: Annotated[float, described("a share from 0 to 1", ""), Meta(ge=0, le=1)] = 1.0
 
     def encoded(self) -> bytes:

@@ -20,8 +20,8 @@ from gatewright_cli.mistakes import PreflightError
 )
 @click.pass_context
 def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
-    """Print how a node is: where it listens and tells its metrics, its processes, its APIs, its certificates by ACME,
-    the policies under quarantine.
+    """Print how a node is: where it listens, tells its metrics and has its Inspector, its processes, its APIs, its
+    certificates by ACME, the policies under quarantine.
 
     Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away, a certificate is
     not obtained or renewed, or a policy is under quarantine; 1: it does not serve, or there is none.

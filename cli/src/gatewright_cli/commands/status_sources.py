@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
-from gatewright_cli.node import envoy_listeners, upstreams
+from gatewright_cli.node import envoy_listeners, inspector_page, upstreams
 from gatewright_cli.node.engine_admin import ENGINE_SOCKET, admin_listener, clusters, quarantined
 from gatewright_cli.run import control
 
@@ -17,6 +17,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     With `quarantined`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams show
     trouble.
     `metrics` is the URL that Prometheus scrapes, "" where there is none.
+    `inspector` is the address of the controller's web page, "" where there is no controller.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
     """
     found = control.status(run_dir) or written
@@ -25,6 +26,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
     listening = admin_listener(run_dir / ENGINE_SOCKET)
     found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
+    found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
     if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
         found |= {"listeners": served.listeners, "certificates": served.certificates}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}

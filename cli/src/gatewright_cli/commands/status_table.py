@@ -28,6 +28,8 @@ def write(status: RunStatus, file: TextIO) -> None:
         _print(console, Text(f"management API {controller}  token in {status['tokenFile']}"))
     if metrics := status.get("metrics"):
         _print(console, Text(f"metrics {metrics}"))
+    if inspector := status.get("inspector"):
+        _print(console, Text(f"inspector {inspector}  `gatewright inspector` signs in"))
     tables = (
         (_processes(status), PROCESS),
         (_listeners(status), LISTENER),

@@ -16,7 +16,7 @@ import click
 import msgspec
 from gatewright_controller.relay import Relay, Unnamed
 
-from gatewright_cli.node import environment, log_level_options, ports
+from gatewright_cli.node import environment, inspector_page, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin
 from gatewright_cli.node.gateway import write_rendered
@@ -218,7 +218,9 @@ class NodeRun:
                 if listener.http3:
                     click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
             if settings.controller:
-                click.echo(f"management API {ports.url(settings.controller)}, token in {self._token_file}")
+                url = ports.url(settings.controller)
+                click.echo(f"management API {url}, token in {self._token_file}")
+                click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             for state, said in self._deployment.shortcomings():
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:

@@ -19,7 +19,7 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import gateway, ports
+from gatewright_cli.node import gateway, inspector_page, ports
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.management import Management
@@ -179,7 +179,9 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     if settings.controller is None:
         return None
     secrets.write(run_dir)
-    return Management(ports.url(settings.controller), secrets.token)
+    url = ports.url(settings.controller)
+    inspector_page.write_page(run_dir, url, secrets.token)
+    return Management(url, secrets.token)
 
 
 def _said(failure: Failure | None, options: Options, changes: UpdateSources) -> str:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type Filter struct {
 	Status    Statuses      `json:"status,omitempty"`
 	Errors    bool          `json:"errors,omitempty"`
 	ID        string        `json:"id,omitempty"`
+	Client    string        `json:"client,omitempty"` // address, with or without the port: "10.1.2.3", "[::1]:40112"
 	Sample    *float64      `json:"sample,omitempty"` // nil: all that fit
 }
 
@@ -41,7 +43,7 @@ func ParseFilter(text []byte) (Filter, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
-		return f, fmt.Errorf("filter: expected an object with some of api, operation, policy, path, header, status, errors, id and sample: %w", err)
+		return f, fmt.Errorf("filter: expected an object with some of api, operation, policy, path, header, status, errors, id, client and sample: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return f, errors.New("filter: expected one JSON object, got more")
@@ -119,6 +121,7 @@ func (s Statuses) fit(status int) bool {
 // opening is what is known of an exchange as it begins.
 type opening struct {
 	id, api, operation, path string
+	client                   string   // IP:PORT, "" where it is not known
 	policies                 []string // name:version
 	headers                  v1alpha.Headers
 }
@@ -128,9 +131,18 @@ func (f *Filter) fitsOpening(o *opening) bool {
 	return (f.API == "" || f.API == o.api) &&
 		(f.Operation == "" || f.Operation == o.operation) &&
 		(f.ID == "" || f.ID == o.id) &&
+		f.fitsClient(o.client) &&
 		strings.HasPrefix(o.path, f.Path) &&
 		(f.Policy == "" || slices.ContainsFunc(o.policies, f.fitsPolicy)) &&
 		(f.Header == nil || f.Header.fits(o.headers))
+}
+
+func (f *Filter) fitsClient(client string) bool {
+	if f.Client == "" || f.Client == client {
+		return true
+	}
+	host, _, err := net.SplitHostPort(client)
+	return err == nil && f.Client == host
 }
 
 func (f *Filter) fitsPolicy(policy string) bool {
@@ -155,6 +167,9 @@ func (f *Filter) fitsEnd(status int, failed bool) bool {
 // fits reports whether a recorded exchange fits. sample does not count: it was recorded.
 func (f *Filter) fits(e *Exchange) bool {
 	o := opening{id: e.ID, api: e.API, operation: e.Operation, policies: e.Policies}
+	if e.Client != nil {
+		o.client = e.Client.Address
+	}
 	if e.Request != nil {
 		o.path = e.Request.Path
 		for _, header := range e.Request.Headers {

@@ -206,7 +206,7 @@ func (r *Recorder) Stats() Stats {
 // watch is exchange.Watch: it looks at exchanges that may fit a recording.
 func (r *Recorder) watch(_ context.Context, begins exchange.Opening, head chain.Head, c *chain.Chain) exchange.Watcher {
 	path, _, _ := strings.Cut(head.Path, "?")
-	o := opening{id: begins.RequestID, path: path, headers: head.Headers}
+	o := opening{id: begins.RequestID, path: path, client: head.ClientAddress, headers: head.Headers}
 	if c != nil {
 		o.api, o.operation = c.API(), c.Operation()
 		for _, instance := range c.Instances() {

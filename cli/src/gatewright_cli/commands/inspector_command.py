@@ -1,0 +1,69 @@
+"""`gatewright inspector`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+from gatewright_cli.mistakes import PreflightError
+
+ANSWER_SECONDS = 5.0
+
+
+@click.command()
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser of this machine, and print no token.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object: url, and signIn with the token.")
+@RUN_DIR
+@CONTROLLER
+def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
+    """Print the address of the Inspector, the controller's web page, with the token that signs in.
+
+    Who has the address may do all that the management API can. Exit status 1 where no controller answers.
+    """
+    from gatewright_cli.commands.controller_address import controller_address
+    from gatewright_cli.node import inspector_page
+
+    if opens and (controller is not None or as_json):
+        cure = "open the address that `gatewright inspector` prints"
+        raise PreflightError([f"--open is for a run of this machine, and prints no JSON: {cure}"])
+    found = controller_address(run_dir, controller)
+    if not found.token:
+        cure = "name a file that holds it with GATEWRIGHT_CONTROLLER_TOKEN_FILE"
+        raise PreflightError([f"expected the token of the controller at {found.url}, got none: {cure}"])
+    asyncio.run(_require_answer(found.url))
+    plain, signs_in = inspector_page.address(found.url), inspector_page.sign_in_address(found.url, found.token)
+    if opens:
+        _open(run_dir)
+        click.echo(f"opened {plain}")
+    elif as_json:
+        click.echo(json.dumps({"url": plain, "signIn": signs_in}))
+    else:
+        click.echo(signs_in)
+
+
+async def _require_answer(controller: str) -> None:
+    """Raises PreflightError."""
+    from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
+
+    try:
+        await LocalClient(None, controller, ANSWER_SECONDS).get("/healthz")
+    except LocalHttpError as error:
+        cure = "`gatewright status` says how its process is"
+        raise PreflightError([f"the controller at {controller} gave no answer ({error}): {cure}"]) from error
+
+
+def _open(run_dir: Path | None) -> None:
+    """Raises PreflightError."""
+    import webbrowser
+
+    from gatewright_cli.node import inspector_page
+    from gatewright_cli.node.run_dir import find_run
+
+    page = (run_dir or find_run()).absolute() / inspector_page.FILE
+    if not webbrowser.open(page.as_uri()):
+        cure = "set BROWSER to its command, or open the address that `gatewright inspector` prints"
+        raise PreflightError([f"found no browser on this machine: {cure}"])

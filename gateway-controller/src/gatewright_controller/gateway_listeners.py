@@ -1,0 +1,117 @@
+"""Where a process of this machine reaches the listeners of the gateway that this controller serves, and nothing else.
+
+A Gateway may be written by whoever has the token, with any address in it. So it counts only where a node has taken it,
+which no node does that cannot listen there, and where the address is one of this machine's: a request can be sent to no
+other service, here or elsewhere (https://owasp.org/www-community/attacks/Server_Side_Request_Forgery).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gatewright_documents.mistake import Mistake, listed, shown
+
+from gatewright_controller.deployment import Deployment
+from gatewright_controller.gateways import Gateways, NoGatewayError
+from gatewright_controller.model import Listener, gateway_from_document
+
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+CURE = "send it from the node's machine, for example with curl"
+
+
+class UnreachableError(Exception):
+    """No listener can be sent a request from here; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class ReachableListener:
+    """A listener: where a client on this machine connects, and which host it serves; "" where it serves any.
+
+    demand: what it asks of those whom it connects, for people; "" for nothing.
+    """
+
+    name: str
+    address: str
+    port: int
+    tls: bool
+    host: str = ""
+    demand: str = ""
+
+    @property
+    def at(self) -> str:
+        """`127.0.0.1:8080`, `[::1]:8080`."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:8080`."""
+        return f"{'https' if self.tls else 'http'}://{self.at}"
+
+
+def reachable_listener(gateways: Gateways, deployment: Deployment, name: str) -> ReachableListener:
+    """The listener of this name; "" for the first that takes requests as they are, neither a redirect nor one behind
+    a proxy. Raises `UnreachableError`, and `ValueError` with what is known where there is none of this name.
+    """
+    one = _chosen(_served(gateways, deployment), name)
+    if one.proxy_protocol:
+        why = "its connections begin with a PROXY header of a trusted proxy"
+        raise UnreachableError(f"the listener {one.name} takes no requests from here, for {why}; {CURE}")
+    address = EVERY_ADDRESS.get(one.address, one.address)
+    if not _is_of_this_machine(address):
+        why = f"it listens on {address}, which is no address of the controller's machine"
+        raise UnreachableError(f"the listener {one.name} cannot be reached from here, for {why}; {CURE}")
+    host = next((host for host in one.hosts if not host.startswith("*")), "")
+    return ReachableListener(one.name, address, one.port, one.protocol == "https", host, _demand(one))
+
+
+def _demand(one: Listener) -> str:
+    if not one.tls:
+        return ""
+    if one.tls.client_certificates and one.tls.client_certificates.mode == "require":
+        return "asks for a client's certificate, and the controller has none"
+    return f"connects who asks for {listed(one.hosts)}: say one of these as the host" if one.hosts else ""
+
+
+def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
+    """What a node of this controller listens with, by its own word."""
+    try:
+        document = gateways.current.document
+    except NoGatewayError:
+        why = "each node listens on what it has by itself: no Gateway was written here"
+        raise UnreachableError(f"this controller knows of no listener, for {why}; {CURE}") from None
+    nodes = [node for node in deployment.nodes.values() if not node.keeps_gateway]
+    if not nodes:
+        raise UnreachableError("no node that listens as the Gateway says is connected; start one")
+    states = [deployment.gateway_on(node) for node in nodes]
+    if not any(one.state == "deployed" for one in states):
+        why = "; ".join(f"{one.node} {one.reason}" for one in states)
+        raise UnreachableError(f"no node listens as the Gateway says ({why}); GET /v1/gateway has its state")
+    return gateway_from_document(document).spec.listeners
+
+
+def _chosen(listeners: Sequence[Listener], name: str) -> Listener:
+    if not name:
+        return next((one for one in listeners if not (one.redirect or one.proxy_protocol)), listeners[0])
+    for one in listeners:
+        if one.name == name:
+            return one
+    raise ValueError(listed([one.name for one in listeners]))
+
+
+def unknown_listener(known: str, name: str) -> Mistake:
+    """`known` is what `reachable_listener` has raised."""
+    return Mistake.expecting(f"one of {known}", shown(name), field="listener")
+
+
+def _is_of_this_machine(address: str) -> bool:
+    """By the kernel's word: it binds to no other (bind(2), EADDRNOTAVAIL)."""
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,112 @@
+// What a request can be for: an operation of an API, with its parameters; and where it is sent.
+
+import { el, replace } from "../dom.js";
+
+/** @typedef {{name: string, url: string, hosts: string[]}} Listener url: as a client on the node's machine has it */
+/** @typedef {{method: string, path: string, label: string}} Operation path: under the context */
+/** @typedef {{name: string, context: string, hosts: string[], operations: Operation[]}} ComposedApi */
+
+/**
+ * @param {any} document of GET /v1/apis
+ * @returns {ComposedApi[]}
+ */
+export function apisOf(document) {
+  return document.apis.map((/** @type {any} */ { metadata, spec }) => ({
+    name: metadata.name,
+    context: spec.context.replace("$version", spec.version).replace(/\/$/, ""),
+    hosts: spec.hosts ?? [],
+    operations: spec.operations.map((/** @type {any} */ { method, path }) => ({ method, path, label: `${method} ${path}` })),
+  }));
+}
+
+/**
+ * @param {any} document of GET /v1/gateway; null where there is none
+ * @returns {Listener[]} those that take requests as they are
+ */
+export function listenersOf(document) {
+  const all = document?.spec.listeners ?? [];
+  return all
+    .filter((/** @type {any} */ one) => !one.redirect && !one.proxyProtocol)
+    .map((/** @type {any} */ { name, address = "127.0.0.1", port = 8080, protocol = "http", hosts = [] }) => {
+      const here = { "0.0.0.0": "127.0.0.1", "::": "::1" }[/** @type {string} */ (address)] ?? address;
+      return { name, hosts, url: `${protocol}://${here.includes(":") ? `[${here}]` : here}:${port}` };
+    });
+}
+
+/**
+ * Selects for the API and its operation, and fields for what its path leaves open.
+ * @param {ComposedApi[]} apis
+ * @param {(chosen: {method: string, path: string, host: string}) => void} chosen called with each change
+ * @returns {{element: HTMLElement, choose: (name: string) => void, missing: () => string[]}} choose: an API by its
+ *   name; missing: names of parameters that are still open
+ */
+export function operationPicker(apis, chosen) {
+  const api = select("compose-api", "API", [["", "Any path"], ...apis.map(({ name }) => /** @type {[string, string]} */ ([name, name]))]);
+  const operation = select("compose-operation", "Operation", []);
+  const parameters = el("div", { class: "form-row" });
+  const own = () => apis.find(({ name }) => name === api.control.value);
+  const chosenOperation = () => own()?.operations[Number(operation.control.value)];
+
+  const told = () => {
+    const [found, one] = [own(), chosenOperation()];
+    if (!found || !one) return;
+    const host = found.hosts.find((name) => !name.startsWith("*")) ?? "";
+    const path = filled(found.context + (one.path === "/" ? "" : one.path), parameters) || "/";
+    chosen({ method: one.method === "*" ? "GET" : one.method, path, host });
+  };
+  const showParameters = () => {
+    const names = [...(chosenOperation()?.path.matchAll(/\{([^}]+)\}|\*$/g) ?? [])].map(([all, name]) => name ?? all);
+    replace(parameters, names.map((name) => parameter(name, told)));
+    told();
+  };
+  const showOperations = () => {
+    const options = own()?.operations.map(({ label }, index) => option(String(index), label)) ?? [];
+    replace(operation.control, options.length ? options : option("", "—"));
+    operation.control.disabled = !options.length;
+    showParameters();
+  };
+  api.control.addEventListener("change", showOperations);
+  operation.control.addEventListener("change", showParameters);
+  showOperations();
+  return {
+    element: el("div", null, el("div", { class: "form-row" }, api.element, operation.element), parameters),
+    choose(name) {
+      if (!apis.some((one) => one.name === name)) return;
+      api.control.value = name;
+      showOperations();
+    },
+    missing: () => [...parameters.querySelectorAll("input")].filter(({ value, name }) => !value && name !== "*").map(({ name }) => name),
+  };
+}
+
+/** @param {string} name @param {() => void} changed */
+function parameter(name, changed) {
+  const id = `compose-parameter-${name}`;
+  const input = el("input", { id, name, autocomplete: "off", spellcheck: "false", oninput: changed });
+  return el("div", { class: "field" }, el("label", { for: id }, name === "*" ? "rest of the path" : `{${name}}`), input);
+}
+
+/** @param {string} template @param {HTMLElement} parameters */
+function filled(template, parameters) {
+  let path = template;
+  for (const { name, value } of parameters.querySelectorAll("input")) {
+    if (name === "*") path = path.replace(/\*$/, value.split("/").map(encodeURIComponent).join("/"));
+    else if (value) path = path.replace(`{${name}}`, encodeURIComponent(value));
+  }
+  return path;
+}
+
+/**
+ * @param {string} id
+ * @param {string} label
+ * @param {[string, string][]} options values and texts
+ */
+export function select(id, label, options) {
+  const control = el("select", { id }, options.map(([value, text]) => option(value, text)));
+  return { control, element: el("div", { class: "field" }, el("label", { for: id }, label), control) };
+}
+
+/** @param {string} value @param {string} text */
+function option(value, text) {
+  return el("option", { value }, text);
+}

@@ -1,0 +1,280 @@
+// A request of one's own: composed, sent by the controller, answered, and explained.
+
+import { get, Problem, send } from "../lib/api.js";
+import { empty, heading, notice, problem } from "../lib/components.js";
+import { answerView } from "../lib/compose/answer.js";
+import { requestForm } from "../lib/compose/form.js";
+import { apisOf, listenersOf, operationPicker } from "../lib/compose/target.js";
+import { parseCurl, toCurl } from "../lib/compose/curl.js";
+import { el, replace } from "../lib/dom.js";
+import { time } from "../lib/format.js";
+import { forgetSent, keepSent, sentRequests } from "../lib/compose/sent_requests.js";
+
+/** @typedef {import("../lib/compose/curl.js").Composed} Composed */
+/** @typedef {ReturnType<typeof requestForm>} Form */
+
+export const page = { title: "Compose", show };
+
+/** Of a recorded request: of its connection, or made by the gateway. */
+const NOT_AGAIN = /^(x-request-id|x-forwarded-.*|x-envoy-.*|content-length|connection|transfer-encoding|te|upgrade|expect)$/;
+const REDACTED = "[redacted]";
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, { query }, signal) {
+  const [apis, listeners] = await Promise.all([get("/v1/apis", { signal }).then(apisOf), gateway(signal).then(listenersOf)]);
+  const curl = curlText(() => toCurl(form.read(), originOf(form.read().listener, listeners)));
+  const form = requestForm(listeners, () => curl.changed());
+  const picker = operationPicker(apis, (chosen) => form.fill(chosen));
+  const said = el("div");
+  const answer = el("div");
+  const sent = el("div");
+  const status = el("p", { role: "status", class: "unseen" });
+  const button = el("button", { type: "submit", class: "primary", title: "Ctrl+Enter" }, "Send");
+  const cancel = el("button", { type: "button" }, "Cancel");
+  const sending = sender(form, picker, { said, answer, status, button, cancel }, signal, () => showSent(sent, form));
+  const whole = el(
+    "form", { class: "card compose-request", novalidate: true, "aria-label": "Request" },
+    picker.element, form.element,
+    el("div", { class: "form-row" }, button, cancel, el("span", { class: "quiet" }, "Ctrl+Enter sends it as well")),
+  );
+  cancel.hidden = true;
+  whole.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sending();
+  });
+  whole.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      sending();
+    }
+  });
+  replace(
+    root, heading("Compose"),
+    listeners.length ? null : notice("warn", "This controller knows of no listener that takes requests: it sends none."),
+    whole, status, said, answer, curl.element, pasted(form, said), el("h2", null, "Sent from this tab"), sent,
+  );
+  showSent(sent, form);
+  picker.choose(query.get("api") ?? "");
+  replace(said, await fromAddress(query, form, signal));
+  form.path.addEventListener("paste", (event) => pastedIntoPath(event, form, said));
+}
+
+/** @param {AbortSignal} signal @returns {Promise<any>} null where nodes listen on what each has by itself */
+async function gateway(signal) {
+  try {
+    return await get("/v1/gateway", { signal });
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** @param {string} name @param {import("../lib/compose/target.js").Listener[]} listeners */
+function originOf(name, listeners) {
+  return listeners.find((one) => one.name === name)?.url ?? "http://127.0.0.1:8080";
+}
+
+/**
+ * Fills the form from the page's address.
+ * @param {URLSearchParams} query
+ * @param {Form} form
+ * @param {AbortSignal} signal
+ * @returns {Promise<HTMLElement | null>} what is to be said of it
+ */
+async function fromAddress(query, form, signal) {
+  const id = query.get("exchange");
+  if (id) {
+    try {
+      return again(await get(`/v1/exchanges/${encodeURIComponent(id)}`, { signal }), form);
+    } catch (error) {
+      signal.throwIfAborted();
+      return problem(error);
+    }
+  }
+  /** @type {Partial<Composed>} */
+  const given = {};
+  for (const name of /** @type {const} */ (["method", "path", "host", "body"])) given[name] = query.get(name) ?? undefined;
+  const headers = query.get("headers");
+  if (headers) given.headers = headers.split("\n").filter((line) => line.includes(":")).map(headerOf);
+  form.fill(given);
+  return null;
+}
+
+/** @param {string} line @returns {[string, string]} */
+function headerOf(line) {
+  const at = line.indexOf(":");
+  return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+}
+
+/**
+ * The request of a recorded exchange, as its client sent it.
+ * @param {any} exchange
+ * @param {Form} form
+ */
+function again({ request }, form) {
+  const headers = request.headers ?? [];
+  const body = request.body ?? {};
+  const left = [
+    ...(has(headers, "accept-encoding") ? ["accept-encoding is left out, so that the answer can be read"] : []),
+    ...(body.decoded ? [`content-encoding is left out: the body was ${body.decoded}, and is sent as it stands here`] : []),
+  ];
+  const wanted = headers.filter(
+    (/** @type {[string, string]} */ [name]) =>
+      !NOT_AGAIN.test(name) && name !== "accept-encoding" && !(body.decoded && name === "content-encoding"),
+  );
+  const secret = wanted.filter((/** @type {[string, string]} */ [, value]) => value.includes(REDACTED));
+  form.fill({
+    method: request.method,
+    path: request.path + (request.query ? `?${request.query}` : ""),
+    host: request.authority,
+    headers: wanted.map((/** @type {[string, string]} */ [name, value]) => [name, value.includes(REDACTED) ? "" : value]),
+    body: body.text ?? "",
+  });
+  const notes = [
+    ...left,
+    ...secret.map((/** @type {[string, string]} */ [name]) => `the value of ${name} was redacted: write it in`),
+    ...(request.query?.includes(REDACTED) || body.text?.includes(REDACTED) ? [`${REDACTED} stands where there was a secret`] : []),
+    ...(body.truncated || (body.size && body.text === undefined) ? ["its body was not recorded whole"] : []),
+  ];
+  return notesOf("From a recorded exchange", notes);
+}
+
+/** @param {[string, string][]} headers @param {string} wanted */
+function has(headers, wanted) {
+  return headers.some(([name]) => name === wanted);
+}
+
+/** @param {string} what @param {string[]} notes */
+function notesOf(what, notes) {
+  if (!notes.length) return notice("good", `${what}.`);
+  return notice("warn", el("p", null, `${what}; look at these:`), el("ul", null, notes.map((note) => el("li", null, note))));
+}
+
+/**
+ * @param {Form} form
+ * @param {ReturnType<typeof operationPicker>} picker
+ * @param {{said: HTMLElement, answer: HTMLElement, status: HTMLElement, button: HTMLButtonElement, cancel: HTMLButtonElement}} parts
+ * @param {AbortSignal} signal
+ * @param {() => void} kept
+ */
+function sender(form, picker, { said, answer, status, button, cancel }, signal, kept) {
+  /** @type {AbortController | null} */
+  let underWay = null;
+  cancel.addEventListener("click", () => {
+    underWay?.abort(new DOMException("cancelled", "AbortError"));
+    button.focus();
+  });
+  return async () => {
+    if (underWay) return;
+    const request = form.read();
+    const open = picker.missing().filter((name) => request.path.includes(`{${name}}`));
+    if (open.length) {
+      replace(said, notice("bad", `The path has a parameter without a value: ${open.map((name) => `{${name}}`).join(", ")}.`));
+      return;
+    }
+    underWay = new AbortController();
+    cancel.hidden = false;
+    button.setAttribute("aria-disabled", "true");
+    replace(said);
+    status.textContent = "The request is being sent.";
+    try {
+      const { body, ...rest } = request;
+      const asked = { ...rest, body: body ? { text: body } : {} };
+      const told = await send("POST", "/v1/requests", asked, { signal: AbortSignal.any([signal, underWay.signal]) });
+      replace(answer, answerView(told));
+      status.textContent = `Answered ${told.status}.`;
+      keepSent({ ...request, status: told.status, at: new Date().toISOString() });
+      kept();
+    } catch (error) {
+      if (signal.aborted) return;
+      replace(answer);
+      status.textContent = "";
+      replace(said, underWay.signal.aborted ? notice("info", "The request was cancelled.") : problem(error));
+    } finally {
+      underWay = null;
+      cancel.hidden = true;
+      button.removeAttribute("aria-disabled");
+    }
+  };
+}
+
+/** @param {() => string} command */
+function curlText(command) {
+  const text = el("textarea", { id: "compose-curl", rows: 3, readonly: true, spellcheck: "false", class: "mono" });
+  const told = el("span", { role: "status" });
+  const copy = el("button", { type: "button" }, "Copy as curl");
+  copy.addEventListener("click", async () => {
+    text.value = command();
+    text.select();
+    try {
+      await navigator.clipboard.writeText(text.value);
+      told.textContent = "Copied.";
+    } catch {
+      details.open = true;
+      told.textContent = "Copy it from below: this browser lets no page do it.";
+    }
+  });
+  const details = el("details", null, el("summary", null, "The command"), el("label", { class: "unseen", for: "compose-curl" }, "The request as a curl command"), text);
+  details.addEventListener("toggle", () => (text.value = command()));
+  return {
+    element: el("div", { class: "curl" }, el("div", { class: "form-row" }, copy, told), details),
+    changed() {
+      told.textContent = "";
+      if (details.open) text.value = command();
+    },
+  };
+}
+
+/** @param {Form} form @param {HTMLElement} said */
+function pasted(form, said) {
+  const text = el("textarea", { id: "compose-paste", rows: 3, spellcheck: "false", class: "mono" });
+  const fill = el("button", { type: "button", onclick: () => fromCurl(text.value, form, said) }, "Fill in");
+  return el(
+    "details", { class: "curl" },
+    el("summary", null, "From a curl command"),
+    el("label", { for: "compose-paste" }, "A command, as people or a browser's “Copy as cURL” write it"), text, fill,
+  );
+}
+
+/** @param {ClipboardEvent} event @param {Form} form @param {HTMLElement} said */
+function pastedIntoPath(event, form, said) {
+  const text = event.clipboardData?.getData("text") ?? "";
+  if (!/^\s*(\$\s+)?curl\s/.test(text)) return;
+  event.preventDefault();
+  fromCurl(text, form, said);
+}
+
+/** @param {string} text @param {Form} form @param {HTMLElement} said */
+function fromCurl(text, form, said) {
+  try {
+    const { request, notes } = parseCurl(text);
+    form.fill(request);
+    replace(said, notesOf("Filled in from the command", notes));
+  } catch (error) {
+    replace(said, notice("bad", `This is not read: ${/** @type {Error} */ (error).message}.`));
+  }
+}
+
+/** @param {HTMLElement} root @param {Form} form */
+function showSent(root, form) {
+  const all = sentRequests();
+  if (!all.length) {
+    replace(root, empty("Nothing yet. The last 20 are kept as long as the tab is open, without what is secret by its name."));
+    return;
+  }
+  const items = all.map((one) => {
+    const use = el("button", { type: "button", "aria-label": `Fill in ${one.method} ${one.path}` }, "Fill in");
+    use.addEventListener("click", () => {
+      form.fill(one);
+      form.path.focus();
+    });
+    return el("li", null, el("span", { class: "quiet" }, time(one.at)), el("code", null, `${one.method} ${one.path}`), el("span", null, one.status), use);
+  });
+  const forget = el("button", { type: "button" }, "Forget them");
+  forget.addEventListener("click", () => {
+    forgetSent();
+    showSent(root, form);
+    form.path.focus();
+  });
+  replace(root, el("ul", { class: "sent" }, items), forget);
+}

@@ -1,0 +1,24 @@
+"""A request's body that is JSON, and said to be: what a web page may send to another origin without asking is not
+(https://fetch.spec.whatwg.org/#cors-safelisted-method).
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from gatewright_controller.problems import Problem
+
+JSON = "application/json"
+
+
+async def json_body(request: Request, most: int) -> bytes:
+    """At most so many bytes. Raises `Problem`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        raise Problem(415, f"expected a Content-Type of {JSON}, got {media_type or 'none'}")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise Problem(413, f"expected a body of at most {most} bytes")
+    return bytes(body)
