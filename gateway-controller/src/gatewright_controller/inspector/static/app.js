@@ -113,7 +113,7 @@ function found(id) {
 /** Where the controller was away, and nothing on the page asks again by itself. */
 async function look() {
   if (!found("connection").textContent) return;
-  await get("/healthz").then(() => unanswered && show(), () => {});
+  await get("/healthz").then(() => (unanswered ? show() : undefined), () => {});
 }
 
 signInByAddress();

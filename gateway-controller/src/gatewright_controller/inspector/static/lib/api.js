@@ -60,7 +60,7 @@ export async function request(method, path, body, options) {
   let response;
   try {
     response = await fetch(path, { method, headers, body: sent, signal: options.signal, credentials: "omit" });
-  } catch (error) {
+  } catch {
     options.signal?.throwIfAborted();
     told(0);
     throw new Problem(0, "the controller does not answer");

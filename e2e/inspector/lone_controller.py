@@ -1,0 +1,69 @@
+"""A controller by itself, as its own program: it is stopped and started again as a test wants, and knows no node but
+those that a test pretends to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from e2e.gateway import eventually
+from e2e.listening import free_port
+
+
+class LoneController:
+    """Start it, stop it, start it with another token: it has the same address, and the same APIs.
+
+    definitions: the folder of a build's policy definitions. folder: for what it keeps.
+    """
+
+    def __init__(self, definitions: Path, folder: Path) -> None:
+        self.port = free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.node_address = f"unix:{folder / 'nodes.sock'}"
+        self._log = folder / "controller.log"
+        self._token_file = folder / "token"
+        self.definitions = definitions
+        self._command = [
+            sys.executable, "-m", "gatewright_controller", "--listen", f"127.0.0.1:{self.port}",
+            "--node-listen", self.node_address,
+            "--database", f"sqlite:{folder / 'controller.db'}", "--log-level", "debug",
+        ]  # fmt: skip
+        self.token = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, token: str) -> LoneController:
+        """Returns once it answers. token "": it asks for none."""
+        self.token = token
+        self._token_file.write_text(token)
+        command = [*self._command, "--definitions", str(self.definitions)]
+        command += ["--token-file", str(self._token_file)] if token else []
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stderr=log, stdout=log)
+        eventually(f"the controller answers; its log: {self._log}", self._answers, 60)
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, f"the controller has ended:\n{self.log()}"
+        try:
+            return httpx.get(f"{self.origin}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def client(self) -> httpx.Client:
+        """Of its management API."""
+        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        return httpx.Client(base_url=self.origin, headers=headers, timeout=30)
+
+    def log(self) -> str:
+        """All that it has said since it was first started."""
+        return self._log.read_text()

@@ -1,0 +1,92 @@
+"""A node that tells a controller of exchanges, as many a second as it is told to: it stands for an engine under load.
+
+    python -m e2e.inspector.telling_node ADDRESS FILE --rate 5000 --total 60000
+
+FILE has recorded exchanges, a line each, which it tells again and again with other ids and times; begins once somebody
+watches, and prints how many it has told in how many seconds, as JSON, once it has told all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from grpc import aio
+
+IN_A_MESSAGE = 50
+"""About 100 KiB of the 256 that an engine puts into one."""
+TICK_SECONDS = 0.02
+
+
+@dataclass
+class TellingNode:
+    """templates: recorded exchanges. rate: a second. total: then it ends."""
+
+    address: str
+    templates: list[dict[str, Any]]
+    rate: int
+    total: int
+    told: int = 0
+    _watched: set[int] = field(default_factory=set)
+    _is_watched: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> float:
+        """How many seconds it took."""
+        async with aio.insecure_channel(self.address) as channel:
+            call = node_pb2_grpc.NodeServiceStub(channel).Observe()
+            await call.write(node_pb2.Observed(node_id="telling"))
+            asked = asyncio.create_task(self._listen(call))
+            await self._is_watched.wait()
+            began = time.monotonic()
+            while self.told < self.total:
+                await self._tell(call, min(self.total, int((time.monotonic() - began) * self.rate)))
+                await asyncio.sleep(TICK_SECONDS)
+            took = time.monotonic() - began
+            print(json.dumps({"told": self.told, "seconds": took}), flush=True)
+            await asked  # the page may still have much to read
+            return took
+
+    async def _listen(self, call: Any) -> None:
+        while isinstance(asked := await call.read(), node_pb2.Observation):
+            if asked.stop:
+                self._watched.discard(asked.id)
+            elif asked.kept:
+                await call.write(node_pb2.Observed(observation=asked.id, ended=True))
+            elif not asked.untold:
+                self._watched.add(asked.id)
+                self._is_watched.set()
+
+    async def _tell(self, call: Any, until: int) -> None:
+        while self.told < until and self._watched:
+            count = min(IN_A_MESSAGE, until - self.told)
+            exchanges = [self._exchange(number) for number in range(self.told, self.told + count)]
+            for observation in list(self._watched):
+                await call.write(node_pb2.Observed(observation=observation, exchanges=exchanges))
+            self.told += count
+
+    def _exchange(self, number: int) -> bytes:
+        template = self.templates[number % len(self.templates)]
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return json.dumps({**template, "id": f"telling-{number}", "startedAt": now}).encode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--rate", type=int, required=True)
+    parser.add_argument("--total", type=int, required=True)
+    given = parser.parse_args()
+    templates = [json.loads(line) for line in given.file.read_text().splitlines()]
+    asyncio.run(TellingNode(given.address, templates, given.rate, given.total).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What clients, upstreams, publishers and policies have written is text on every page, whatever it looks like."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+
+from e2e.gateway import Gateway, api, attach
+from e2e.inspector.chromium import WIDE
+from e2e.inspector.conftest import Open
+from e2e.inspector.lone_controller import LoneController
+from e2e.inspector.pages import show, sign_in
+from e2e.upstream import Recorded, Reply, Upstream
+
+NAME = "hostile-text"
+MARKUP = """<img src=x onerror="globalThis.ran = true">'"`{{7*7}}</td></script><script>globalThis.ran = true</script>"""
+TOKEN = "the-token-of-these-tests"  # noqa: S105
+
+
+def check(page: Page) -> None:
+    """Nothing of it became an element, or ran; `faults` sees what the content security policy has stopped."""
+    assert page.locator("main img").count() == 0
+    assert page.locator("main script").count() == 0
+    assert not page.evaluate("() => globalThis.ran ?? false")
+
+
+@pytest.fixture
+def hostile_api(gateway: Gateway, upstream: Upstream) -> Iterator[dict[str, Any]]:
+    """An API whose publisher writes markup wherever free text is taken."""
+    definition = api(NAME, upstream.url, [attach("raise-error", {"phase": "response", "message": MARKUP})])
+    definition["spec"]["displayName"] = MARKUP
+    gateway.deploy(definition)
+    yield definition
+    gateway.remove(NAME)
+
+
+@pytest.mark.parametrize("fragment", ["#/", "#/apis", f"#/apis/{NAME}", f"#/apis/{NAME}/edit", "#/compose"])
+def test_a_publishers_text(page: Page, hostile_api: dict[str, Any], fragment: str) -> None:
+    show(page, fragment)
+    if NAME in fragment:
+        expect(page.locator("main")).to_contain_text(NAME)
+    assert hostile_api["spec"]["displayName"] == MARKUP
+    page.wait_for_load_state("networkidle")
+    check(page)
+
+
+def test_what_clients_upstreams_and_policies_say(
+    page: Page, gateway: Gateway, upstream: Upstream, hostile_api: dict[str, Any]
+) -> None:
+    upstream.reply = hostile_reply
+    show(page, "#/exchanges")
+    expect(page.locator(".counts[data-state=watching]")).to_be_visible()
+    headers = {"x-markup": MARKUP, "user-agent": MARKUP, "x-request-id": "hostile"}
+    path = hostile_api["spec"]["context"] + "/items"
+    answer = httpx.post(f"{gateway.url}{path}", params={"q": MARKUP}, headers=headers, content=MARKUP)
+    assert answer.status_code == 500
+    row = page.locator(".exchanges tbody tr").filter(has_text=NAME)
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("globalThis.ran")
+    check(page)
+    row.get_by_role("link").click()
+    expect(page.locator("main")).to_contain_text("raise-error")
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        check(page)
+    expect(page.locator("main")).to_contain_text("globalThis.ran")
+    check(page)
+
+
+def hostile_reply(_: Recorded) -> Reply:
+    return Reply(200, [("content-type", "text/html"), ("x-markup", MARKUP)], MARKUP.encode())
+
+
+def test_what_a_policys_author_says(open_page: Open, lone_controller: LoneController, tmp_path: Path) -> None:
+    """Of a definition: its names, its descriptions, its schema."""
+    folder = tmp_path / "definitions"
+    shutil.copytree(lone_controller.definitions, folder)
+    file = next(folder.glob("raise-error-*.yaml"))
+    definition = yaml.safe_load(file.read_text())
+    definition |= {"displayName": MARKUP, "description": MARKUP}
+    definition["parameters"]["properties"]["message"] |= {"description": MARKUP, "default": MARKUP}
+    file.write_text(json.dumps(definition))
+    lone_controller.definitions = folder
+    lone_controller.start(TOKEN)
+    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
+    for fragment in ("#/policies", "#/policies/raise-error/v1.0.0"):
+        show(page, fragment)
+        expect(page.locator("main")).to_contain_text("raise-error")
+        expect(page.locator("main")).to_contain_text("globalThis.ran")
+        check(page)
