@@ -109,7 +109,12 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 
     page.on("request", note)
     show(page, "#/nodes/node-1")
-    eventually("it looks", lambda: page.wait_for_timeout(50) or sum(url.endswith("/metrics") for url in asked) >= 2, 30)
+
+    def asks() -> bool:
+        page.wait_for_timeout(50)
+        return sum(url.endswith("/metrics") for url in asked) >= 2
+
+    eventually("it looks", asks, 30)
     hide = """(hidden) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -121,9 +126,7 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
     page.wait_for_timeout(3000)
     assert [url for url in asked if "/v1/" in url] == []
     page.evaluate(hide, False)
-    eventually(
-        "it looks again", lambda: page.wait_for_timeout(50) or any(url.endswith("/metrics") for url in asked), 30
-    )
+    eventually("it looks again", asks, 30)
     page.goto(f"{page.url.split('#')[0]}#/no-such-page")
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
     page.wait_for_load_state("networkidle")
@@ -238,7 +241,7 @@ def test_they_are_for_everybody(
 ) -> None:
     page, _ = pretended(look, well() if how == "well" else unwell())
     show(page, fragment)
-    expect(page.locator("table").first).to_be_visible()
+    expect(page.locator("table:visible").first).to_be_visible()
     drawn(page)
     axe(page)
     keyboard(page)

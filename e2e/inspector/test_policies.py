@@ -178,7 +178,7 @@ def test_they_are_for_everybody(
 ) -> None:
     page, _ = pretended(look, well())
     show(page, fragment)
-    expect(page.locator("table").first).to_be_visible()
+    expect(page.locator("table:visible").first).to_be_visible()
     drawn(page)
     axe(page)
     stops = keyboard(page)

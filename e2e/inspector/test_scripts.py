@@ -197,7 +197,8 @@ def test_the_rows_of_a_schema(page: Page) -> None:
         ("either.from", "string", False, False, ['always "file"'], ""),
     ]
     assert (rows[0]["description"], rows[2]["examples"]) == ("For each client.", ["5", "50"])
-    for nothing in ({}, {"type": "object"}, {"properties": {}}, {"$ref": "#/$defs/none"}, {"$ref": "#"}):
+    nothings: list[Json] = [{}, {"type": "object"}, {"properties": {}}, {"$ref": "#/$defs/none"}, {"$ref": "#"}]
+    for nothing in nothings:
         assert call(page, "schema", "m.rowsOf(given)", nothing) == []
 
 
